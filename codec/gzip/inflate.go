@@ -1,0 +1,129 @@
+package gzip
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+)
+
+var (
+	// ErrTooLarge says that more would come out than the caller allows.
+	ErrTooLarge = errors.New("gzip: inflated size exceeds limit")
+
+	// ErrCorrupt says that the source is not one or more whole gzip members and nothing else.
+	// The error returned wraps the cause too; for a stream cut short that is io.ErrUnexpectedEOF.
+	ErrCorrupt = errors.New("gzip: corrupt stream")
+)
+
+// firstRoom is what Inflate makes room for when dst has none: most payloads are small JSON
+// texts, and growing from here by doubling costs a large one little.
+const firstRoom = 512
+
+// An inflater is pooled: its flate state is some 40 KiB.
+type inflater struct {
+	src   bytes.Reader // a flate.Reader, so flate takes not one byte more than its stream
+	flate io.ReadCloser
+
+	// probe catches what follows when dst is full, so that a payload which just fits does not
+	// make dst grow, and one byte over the limit is seen without room for it.
+	probe [64]byte
+}
+
+var inflaters = sync.Pool{New: func() any {
+	z := new(inflater)
+	z.flate = flate.NewReader(&z.src)
+	return z
+}}
+
+// Inflate appends to dst what src inflates to: one gzip member, or several joined.
+//
+// At most limit bytes are appended, counted while they come out; if there would be more, the
+// error is ErrTooLarge, and a limit below 0 counts as 0. Anything that is not whole members to
+// the last byte is ErrCorrupt. With an error the slice returned is as long as dst was; what is
+// behind it in its capacity may have been written to.
+//
+// Inflate does not allocate if dst has room. If not, it grows with what really comes out, at most
+// to limit bytes behind what dst held. dst and src must not overlap.
+func Inflate(dst, src []byte, limit int) ([]byte, error) {
+	z := inflaters.Get().(*inflater)
+	out, err := z.members(dst, src, max(limit, 0))
+	z.src.Reset(nil)
+	inflaters.Put(z)
+
+	if err != nil {
+		out = out[:len(dst)]
+		if err != ErrTooLarge {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	}
+	return out, err
+}
+
+// members inflates one member after the other until src is used up.
+func (z *inflater) members(dst, src []byte, limit int) ([]byte, error) {
+	start := len(dst)
+	for {
+		n, err := skipHeader(src)
+		if err != nil {
+			return dst, err
+		}
+		z.src.Reset(src[n:])
+		if err := z.flate.(flate.Resetter).Reset(&z.src, nil); err != nil {
+			return dst, err
+		}
+		member := len(dst)
+		if dst, err = z.stream(dst, start, limit); err != nil {
+			return dst, err
+		}
+		src = src[len(src)-z.src.Len():]
+		if err := checkTrailer(src, dst[member:]); err != nil {
+			return dst, err
+		}
+		if src = src[trailerSize:]; len(src) == 0 {
+			return dst, nil
+		}
+	}
+}
+
+// stream appends one DEFLATE stream to dst, which holds len(dst)-start inflated bytes already.
+func (z *inflater) stream(dst []byte, start, limit int) ([]byte, error) {
+	for {
+		room := min(cap(dst)-len(dst), limit-(len(dst)-start))
+		into := dst[len(dst) : len(dst)+room]
+		if room == 0 {
+			into = z.probe[:]
+		}
+		n, err := z.flate.Read(into)
+		switch {
+		case room > 0:
+			dst = dst[:len(dst)+n]
+		case n > limit-(len(dst)-start):
+			return dst, ErrTooLarge
+		case n > 0:
+			dst = append(grow(dst, start, limit), z.probe[:n]...)
+		}
+		if err == io.EOF {
+			return dst, nil
+		}
+		if err != nil {
+			return dst, err
+		}
+	}
+}
+
+// grow doubles the room for inflated bytes, which begin at start, but not beyond limit.
+// It is called with dst full and the limit not reached.
+func grow(dst []byte, start, limit int) []byte {
+	inflated := len(dst) - start
+	room := limit
+	if inflated < limit/2 {
+		room = min(max(2*inflated, firstRoom), limit)
+	}
+	grown := make([]byte, len(dst), start+room)
+	copy(grown, dst)
+	return grown
+}
