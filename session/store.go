@@ -1,0 +1,310 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+var (
+	// ErrReplayed reports a ticket that has been rotated out: its successor was used, or its grace is over.
+	ErrReplayed = errors.New("session: ticket already used")
+	// ErrEnded reports a ticket of a session that was revoked.
+	ErrEnded = errors.New("session: session ended")
+	// ErrForgotten reports a ticket that may have been used or revoked, but the memory of it was full.
+	ErrForgotten = errors.New("session: ticket no longer known")
+	// ErrRandom reports a random source that is missing or repeats itself.
+	ErrRandom = errors.New("session: random source unusable")
+)
+
+// StoreConfig sets up a Store. Only Key and Rand are required.
+type StoreConfig struct {
+	Key  [KeySize]byte // signs the tickets; see Sealer
+	Rand io.Reader     // source of session ids, safe for concurrent use: crypto/rand.Reader
+
+	// TTL is how long a ticket is good, counted from its issue. Zero or less means 30 minutes. Gateways that share a
+	// key should share the TTL.
+	TTL time.Duration
+	// Grace is how long a ticket stays good after its first use, in case the answer was lost. Zero means 5 s,
+	// negative none.
+	Grace time.Duration
+	// MaxRecords bounds the sessions remembered. Zero or less means 1,048,576, at about 150 bytes each.
+	MaxRecords int
+	// MaxSpent bounds the used-up or revoked sessions remembered. Zero or less means 1,048,576, at about 100 bytes each.
+	MaxSpent int
+	// MaxSnapshotBytes bounds the session text and topics kept of one session; a topic counts its name and 16 bytes.
+	// Zero or less means 64 KiB.
+	MaxSnapshotBytes int
+}
+
+func orDefault[T int | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// Store remembers the sessions that clients may resume. Connections that did not ask for that are not in it. Any
+// goroutine may call its methods.
+//
+// # What holds, and what the bounds cost
+//
+// Each Resume rotates: the ticket presented is good once more within Grace (its answer may be lost), its successor is
+// good until it expires. What Resume gives back depends on what is known of the session:
+//
+//   - A record: user, session text and topics, and the older holder to be closed.
+//   - No record, because the gateway restarted or another one with our key issued the ticket: the user only. From
+//     then on there is a record, so the ticket and all before it are spent.
+//   - Evicted for want of room (MaxRecords: the detached session that expires first, else the attached one that does):
+//     the newest ticket is good for the user only, all before are refused, also within Grace. A connection that holds
+//     an evicted session is not found as the older one.
+//   - Ended: refused until the last ticket that can be out there expires.
+//
+// Evicted and ended sessions are remembered in MaxSpent entries. Beyond that the entry that expires first is forgotten,
+// and all tickets without a record that expire no later than it did are refused with ErrForgotten. So a full memory
+// costs some clients a new login, but never lets this process accept a replayed or ended ticket (while now does not
+// run backwards). Memory does not survive the process nor reach other gateways: there, a ticket that is good by its
+// signature and expiry passes once.
+//
+// Bounds and the order of eviction are kept per shard, of which there is one for bounds below 8192 and up to 64 above;
+// a shard may be full when the whole is still some percent below its bound.
+type Store struct {
+	sealer      *Sealer
+	rand        io.Reader
+	ttl         int64 // milliseconds
+	grace       int64 // milliseconds
+	maxSnapshot int
+	shards      []recordShard
+}
+
+// NewStore returns an empty Store. It fails with ErrRandom if c.Rand is nil.
+func NewStore(c StoreConfig) (*Store, error) {
+	if c.Rand == nil {
+		return nil, ErrRandom
+	}
+	if c.Grace == 0 {
+		c.Grace = 5 * time.Second
+	}
+	records, spent := orDefault(c.MaxRecords, 1<<20), orDefault(c.MaxSpent, 1<<20)
+	s := &Store{
+		sealer:      NewSealer(c.Key),
+		rand:        c.Rand,
+		ttl:         orDefault(c.TTL, 30*time.Minute).Milliseconds(),
+		grace:       max(c.Grace, 0).Milliseconds(),
+		maxSnapshot: orDefault(c.MaxSnapshotBytes, 64<<10),
+		shards:      make([]recordShard, shardsFor(min(records, spent))),
+	}
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.byID = make(map[SessionID]*record)
+		sh.limit = records / len(s.shards)
+		sh.spent = spentSet{byID: make(map[SessionID]*spentTicket), limit: spent / len(s.shards)}
+	}
+	return s, nil
+}
+
+func (s *Store) shard(id SessionID) *recordShard {
+	return &s.shards[xxhash.Sum64(id[:])%uint64(len(s.shards))]
+}
+
+// Issued is a ticket for the client.
+type Issued struct {
+	ID      SessionID // the same through all rotations; Detach and End want it
+	Ticket  string    // the text for the client
+	Expires int64     // unix milliseconds
+}
+
+// Begin starts a session of user, held by connection ref, which must not be 0. The string user is kept. It fails with
+// ErrUserTooLong, ErrRandom or what the random source reports.
+func (s *Store) Begin(now time.Time, ref Ref, user string) (Issued, error) {
+	if len(user) > MaxUserLen {
+		return Issued{}, ErrUserTooLong
+	}
+	r := &record{user: user, holder: ref, expires: now.UnixMilli() + s.ttl}
+	if _, err := io.ReadFull(s.rand, r.id[:]); err != nil {
+		return Issued{}, fmt.Errorf("session: making a session id: %w", err)
+	}
+	t := Ticket{ID: r.id, Expires: r.expires, User: user}
+	sh := s.shard(r.id)
+	sh.mu.Lock()
+	if sh.byID[r.id] != nil || sh.spent.byID[r.id] != nil {
+		sh.mu.Unlock()
+		return Issued{}, ErrRandom
+	}
+	sh.makeRoom(now.UnixMilli())
+	sh.add(r)
+	sh.mu.Unlock()
+	return s.issue(t)
+}
+
+// Resumed is what a client gets back for its ticket.
+type Resumed struct {
+	Issued
+	User string
+
+	// Snapshot is the state remembered. Pass it back to Detach if the connection does not come to use it.
+	Snapshot Snapshot
+	// Known is false if there was no record of the session: Snapshot is empty for that reason.
+	Known bool
+	// Holder is the connection that held the session until now, to be closed as a duplicate, or 0. Its state is not
+	// here yet: its own Detach hands it over to the new holder, see Inherit.
+	Holder Ref
+}
+
+// Resume verifies the text of a ticket, makes connection ref, which must not be 0, the holder of its session, and
+// issues the next ticket. Of two that resume one session the later wins. It fails with ErrMalformed, ErrForged,
+// ErrExpired, ErrReplayed, ErrEnded or ErrForgotten; then nothing has changed. text may be reused afterwards.
+func (s *Store) Resume(now time.Time, text []byte, ref Ref) (Resumed, error) {
+	t, err := s.sealer.Open(text, now)
+	if err != nil {
+		return Resumed{}, err
+	}
+	ms := now.UnixMilli()
+	out := Resumed{User: t.User}
+	next := Ticket{ID: t.ID, User: t.User, Expires: ms + s.ttl}
+
+	sh := s.shard(t.ID)
+	sh.mu.Lock()
+	r := sh.byID[t.ID]
+	out.Known = r != nil
+	if r == nil {
+		r, err = sh.readmit(t, ref, ms)
+	}
+	if err == nil {
+		err = r.rotate(t.Serial, ms, s.grace)
+	}
+	if err == nil {
+		out.Snapshot, out.Holder = r.supersede(ref)
+		sh.hold(r, ref, max(r.expires, next.Expires))
+		next.Serial = r.serial
+	}
+	sh.mu.Unlock()
+	if err != nil {
+		return Resumed{}, err
+	}
+	out.Issued, err = s.issue(next)
+	return out, err
+}
+
+// readmit makes a record for a ticket that has none.
+func (sh *recordShard) readmit(t Ticket, ref Ref, ms int64) (*record, error) {
+	expires, err := sh.spent.admit(t)
+	if err != nil {
+		return nil, err
+	}
+	sh.makeRoom(ms)
+	r := &record{id: t.ID, user: t.User, holder: ref, expires: expires, serial: t.Serial}
+	sh.add(r)
+	return r, nil
+}
+
+func (s *Store) issue(t Ticket) (Issued, error) {
+	var buf [128]byte // user ids up to 51 bytes
+	text, err := s.sealer.Seal(buf[:0], t)
+	return Issued{ID: t.ID, Ticket: string(text), Expires: t.Expires}, err
+}
+
+// Detach gives up session id on behalf of connection ref and leaves its state for the next holder. Call it as soon as
+// the connection is given up, without waiting for its last words. The slice and strings of snap belong to the Store
+// from now on. Nothing happens if the session has ended, expired or been evicted.
+//
+// If another connection took over from ref, the state is for that one: heir is its Ref, and it should be told to call
+// Inherit. Otherwise heir is 0.
+func (s *Store) Detach(now time.Time, id SessionID, ref Ref, snap Snapshot) (heir Ref) {
+	kept := snap.within(s.maxSnapshot)
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.byID[id]
+	switch {
+	case r == nil || ref == 0:
+	case r.expires <= now.UnixMilli():
+		sh.drop(r)
+	case r.holder == ref:
+		sh.hold(r, 0, r.expires)
+		if r.snap == nil { // else ref closed before it inherited: that state is the more complete one
+			r.snap = kept
+		}
+	case r.former == ref:
+		r.former = 0
+		if kept != nil {
+			r.snap = kept
+			return r.holder
+		}
+	}
+	return 0
+}
+
+// Inherit returns the state that a superseded connection handed over to ref, the holder of session id, once. ref may
+// have changed its own state in the meantime, so it should add the topics, and take the session text only if it has
+// none.
+func (s *Store) Inherit(id SessionID, ref Ref) (Snapshot, bool) {
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.byID[id]
+	if r == nil || ref == 0 || r.holder != ref || r.snap == nil {
+		return Snapshot{}, false
+	}
+	snap := *r.snap
+	r.snap = nil
+	return snap, true
+}
+
+// End revokes session id, known here or not: a kick-out, a forced offline, a logout. Its tickets are refused with
+// ErrEnded until all that were issued before now have expired. holder is the connection that held it, or 0.
+func (s *Store) End(now time.Time, id SessionID) (holder Ref) {
+	expires := now.UnixMilli() + s.ttl
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r := sh.byID[id]; r != nil {
+		holder = r.holder
+		expires = max(expires, r.expires)
+		sh.drop(r)
+	}
+	sh.spent.put(id, endedSerial, expires)
+	return holder
+}
+
+// Expire removes up to max entries that are due at now, sessions and spent ones, and returns their number: if it is
+// max, there may be more. Each shard is locked by itself.
+func (s *Store) Expire(now time.Time, max int) (n int) {
+	ms := now.UnixMilli()
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		n += sh.expire(ms, max-n)
+		n += sh.spent.expire(ms, max-n)
+		sh.mu.Unlock()
+		if n >= max {
+			break
+		}
+	}
+	return n
+}
+
+// StoreStats are the numbers for a metrics page.
+type StoreStats struct {
+	Attached int    // sessions held by a connection
+	Detached int    // sessions waiting for their client
+	Spent    int    // evicted and ended sessions remembered
+	Evicted  uint64 // sessions evicted for want of room, in all
+}
+
+// Stats counts, one shard at a time.
+func (s *Store) Stats() (st StoreStats) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		st.Attached += len(sh.attached)
+		st.Detached += len(sh.detached)
+		st.Spent += len(sh.spent.due)
+		st.Evicted += sh.evicted
+		sh.mu.Unlock()
+	}
+	return st
+}

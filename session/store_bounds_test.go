@@ -1,0 +1,174 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestStoreSnapshotBounds(t *testing.T) {
+	for _, v := range []struct {
+		name       string
+		limit      int
+		give, want Snapshot
+	}{
+		{"all", 2 + 18 + 18, Snapshot{"ab", []string{"t1", "t2"}, 0}, Snapshot{"ab", []string{"t1", "t2"}, 0}},
+		{"one topic too many", 2 + 18 + 17, Snapshot{"ab", []string{"t1", "t2"}, 0}, Snapshot{"ab", []string{"t1"}, 1}},
+		{"no topic", 2 + 17, Snapshot{"ab", []string{"t1", "t2"}, 0}, Snapshot{"ab", []string{}, 2}},
+		{"text too long", 20, Snapshot{strings.Repeat("x", 21), []string{"t1"}, 0}, Snapshot{"", []string{"t1"}, 1}},
+		{"nothing fits", 1, Snapshot{"ab", []string{"t1"}, 0}, Snapshot{"", []string{}, 2}},
+		{"Omitted is ours", 100, Snapshot{"ab", nil, 9}, Snapshot{"ab", nil, 0}},
+	} {
+		s := newStore(t, StoreConfig{MaxSnapshotBytes: v.limit})
+		is := mustBegin(t, s, t0, 1, "ann")
+		s.Detach(t0, is.ID, 1, v.give)
+		r, err := s.resume(t0, is.Ticket, 2)
+		got := r.Snapshot
+		if err != nil || got.SessionText != v.want.SessionText || got.Omitted != v.want.Omitted ||
+			strings.Join(got.Topics, " ") != strings.Join(v.want.Topics, " ") {
+			t.Errorf("%s: %+v, %v, want %+v", v.name, got, err, v.want)
+		}
+	}
+}
+
+func TestStoreEviction(t *testing.T) {
+	s := newStore(t, StoreConfig{MaxRecords: 3})
+	begin := func(minute int, ref Ref) Issued {
+		return mustBegin(t, s, after(time.Duration(minute)*time.Minute), ref, fmt.Sprint("user", ref))
+	}
+	a, b, c := begin(0, 1), begin(1, 2), begin(2, 3)
+	rb, _ := s.resume(after(2*time.Minute), b.Ticket, 4) // b now expires after c would
+	s.Detach(after(2*time.Minute), c.ID, 3, Snapshot{SessionText: "c"})
+	s.Detach(after(2*time.Minute), b.ID, 4, Snapshot{SessionText: "b"})
+
+	d := begin(3, 5) // evicts b or c, both detached and due at 32 minutes; a is due earlier, but attached
+	if st := s.Stats(); st != (StoreStats{Attached: 2, Detached: 1, Spent: 1, Evicted: 1}) {
+		t.Fatalf("%+v", st)
+	}
+	begin(4, 6) // the other one of b and c
+	e := begin(5, 7)
+	if st := s.Stats(); st != (StoreStats{Attached: 3, Spent: 3, Evicted: 3}) {
+		t.Fatalf("%+v", st)
+	}
+	for _, v := range []struct {
+		name, ticket, user string
+		want               error
+	}{
+		{"evicted, rotated out", b.Ticket, "", ErrReplayed},
+		{"evicted, newest", rb.Ticket, "user2", nil},
+		{"evicted, never used", c.Ticket, "user3", nil},
+		{"evicted while attached, being the first to expire", a.Ticket, "user1", nil},
+		{"used a moment ago, within grace", c.Ticket, "user3", nil},
+	} {
+		r, err := s.resume(after(6*time.Minute), v.ticket, 8)
+		if !errors.Is(err, v.want) || r.User != v.user || r.Snapshot.SessionText != "" {
+			t.Errorf("%s: %+v, %v, want %v", v.name, r, err, v.want)
+		}
+	}
+	// These took the places of d, e and the one between, whose tickets are as good.
+	for _, is := range []Issued{d, e} {
+		if r, err := s.resume(after(7*time.Minute), is.Ticket, 9); err != nil || r.Known {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+	if st := s.Stats(); st.Attached+st.Detached != 3 {
+		t.Errorf("%+v, want 3 records", st)
+	}
+}
+
+func TestStoreEvictionPrefersDueRecords(t *testing.T) {
+	s := newStore(t, StoreConfig{MaxRecords: 2})
+	mustBegin(t, s, t0, 1, "ann")
+	kept := mustBegin(t, s, after(20*time.Minute), 2, "bob")
+	s.Detach(after(20*time.Minute), kept.ID, 2, Snapshot{SessionText: "b"})
+	mustBegin(t, s, after(testTTL), 3, "cyd")
+	if st := s.Stats(); st != (StoreStats{Attached: 1, Detached: 1}) {
+		t.Errorf("%+v, want the expired one gone and none evicted", st)
+	}
+}
+
+// When the memory of spent tickets overflows, a replay or a revoked ticket is still refused.
+func TestStoreSpentOverflow(t *testing.T) {
+	s := newStore(t, StoreConfig{MaxRecords: 100, MaxSpent: 2})
+	elsewhere := newStore(t, StoreConfig{})
+	elsewhere.rand.Read(make([]byte, 999)) // other session ids than s makes
+	early := mustBegin(t, elsewhere, t0, 1, "early")
+	late := mustBegin(t, elsewhere, after(10*time.Minute), 1, "late")
+
+	var ended []Issued
+	for i := range 5 {
+		is := mustBegin(t, s, after(time.Duration(i)*time.Minute), Ref(i+1), "ann")
+		ended = append(ended, is)
+		s.End(after(time.Duration(i)*time.Minute), is.ID)
+	}
+	if st := s.Stats(); st.Spent != 2 {
+		t.Errorf("%d spent entries, want 2", st.Spent)
+	}
+	for i, is := range ended {
+		want := ErrForgotten
+		if i >= 3 {
+			want = ErrEnded
+		}
+		if _, err := s.resume(after(10*time.Minute), is.Ticket, 99); !errors.Is(err, want) {
+			t.Errorf("session %d: %v, want %v", i, err, want)
+		}
+	}
+	// The price: a ticket from elsewhere that expires no later than what was forgotten.
+	if _, err := s.resume(after(10*time.Minute), early.Ticket, 99); !errors.Is(err, ErrForgotten) {
+		t.Errorf("early: %v", err)
+	}
+	if r, err := s.resume(after(10*time.Minute), late.Ticket, 99); err != nil || r.User != "late" {
+		t.Errorf("late: %+v, %v", r, err)
+	}
+	if is := mustBegin(t, s, after(10*time.Minute), 98, "bob"); is.Ticket == "" {
+		t.Error("no new session")
+	}
+}
+
+func TestStoreExpireInSteps(t *testing.T) {
+	s := newStore(t, StoreConfig{})
+	for i := range 100 {
+		is := mustBegin(t, s, after(time.Duration(i)*time.Second), Ref(i+1), "ann")
+		switch i % 4 {
+		case 1:
+			s.Detach(after(time.Duration(i)*time.Second), is.ID, Ref(i+1), Snapshot{SessionText: "x"})
+		case 2:
+			s.End(after(time.Duration(i)*time.Second), is.ID)
+		}
+	}
+	left := func() int { st := s.Stats(); return st.Attached + st.Detached + st.Spent }
+	if n := s.Expire(after(testTTL-1e6), 1000); n != 0 || left() != 100 {
+		t.Errorf("%d expired before their time", n)
+	}
+	for _, want := range []int{7, 7, 7, 7, 7, 7, 7, 1, 0} { // the first 50
+		if n := s.Expire(after(testTTL+49*time.Second), 7); n != want {
+			t.Errorf("expired %d, want %d", n, want)
+		}
+	}
+	if left() != 50 {
+		t.Errorf("%d left, want 50", left())
+	}
+	if n := s.Expire(after(testTTL+time.Hour), 1000); n != 50 || left() != 0 {
+		t.Errorf("expired %d, %d left", n, left())
+	}
+	if n := s.Expire(after(testTTL+time.Hour), 0); n != 0 {
+		t.Errorf("expired %d of at most 0", n)
+	}
+}
+
+// Bounds hold with many shards.
+func TestStoreBoundsAcrossShards(t *testing.T) {
+	const records, spent = 16384, 8192
+	s := newStore(t, StoreConfig{MaxRecords: records, MaxSpent: spent})
+	if len(s.shards) != 2 {
+		t.Fatalf("%d shards", len(s.shards))
+	}
+	for i := range 2 * (records + spent) {
+		mustBegin(t, s, after(time.Duration(i)*time.Millisecond), Ref(i+1), "ann")
+	}
+	if st := s.Stats(); st.Attached > records || st.Attached < records*95/100 || st.Spent > spent || st.Spent < spent*95/100 {
+		t.Errorf("%+v", st)
+	}
+}

@@ -1,0 +1,380 @@
+package session
+
+import (
+	"errors"
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	testTTL   = 30 * time.Minute
+	testGrace = 5 * time.Second
+)
+
+func newStore(t testing.TB, c StoreConfig) *Store {
+	t.Helper()
+	c.Key, c.Rand = testKey(), newSeededReader()
+	s, err := NewStore(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func mustBegin(t testing.TB, s *Store, now time.Time, ref Ref, user string) Issued {
+	t.Helper()
+	is, err := s.Begin(now, ref, user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return is
+}
+
+func (s *Store) resume(now time.Time, ticket string, ref Ref) (Resumed, error) {
+	return s.Resume(now, []byte(ticket), ref)
+}
+
+func serialOf(t *testing.T, s *Store, ticket string) uint32 {
+	t.Helper()
+	got, err := s.sealer.Open([]byte(ticket), time.UnixMilli(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Serial
+}
+
+func TestStoreBegin(t *testing.T) {
+	s := newStore(t, StoreConfig{})
+	is := mustBegin(t, s, t0, 1, "ann")
+	if is.Expires != after(testTTL).UnixMilli() {
+		t.Errorf("expires %d", is.Expires)
+	}
+	ticket, err := s.sealer.Open([]byte(is.Ticket), t0)
+	if want := (Ticket{ID: is.ID, Expires: is.Expires, User: "ann"}); err != nil || ticket != want {
+		t.Errorf("ticket %+v, %v, want %+v", ticket, err, want)
+	}
+	if st := s.Stats(); st != (StoreStats{Attached: 1}) {
+		t.Errorf("stats %+v", st)
+	}
+	if _, err := s.Begin(t0, 1, strings.Repeat("u", MaxUserLen+1)); !errors.Is(err, ErrUserTooLong) {
+		t.Errorf("long user: %v", err)
+	}
+	if _, err := s.Begin(t0, 1, strings.Repeat("u", MaxUserLen)); err != nil {
+		t.Errorf("longest user: %v", err)
+	}
+}
+
+func TestStoreRandomSource(t *testing.T) {
+	if _, err := NewStore(StoreConfig{}); !errors.Is(err, ErrRandom) {
+		t.Errorf("none: %v", err)
+	}
+	s, _ := NewStore(StoreConfig{Rand: zeroReader{}})
+	is, err := s.Begin(t0, 1, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Begin(t0, 2, "bob"); !errors.Is(err, ErrRandom) {
+		t.Errorf("id of a living session: %v", err)
+	}
+	s.End(t0, is.ID)
+	if _, err := s.Begin(t0, 2, "bob"); !errors.Is(err, ErrRandom) {
+		t.Errorf("id of an ended session: %v", err)
+	}
+	s, _ = NewStore(StoreConfig{Rand: strings.NewReader("15 bytes, alas.")})
+	if _, err := s.Begin(t0, 1, "ann"); !errors.Is(err, io.ErrUnexpectedEOF) || s.Stats().Attached != 0 {
+		t.Errorf("short: %v", err)
+	}
+}
+
+// Each row resumes with one of the tickets made so far: "0" is Begin's, "n" that of the row with n as its result.
+func TestStoreRotation(t *testing.T) {
+	type step struct {
+		at     time.Duration
+		use    string
+		gives  string // name for the new ticket
+		serial uint32 // of the new ticket
+		want   error
+	}
+	for _, c := range []struct {
+		name  string
+		steps []step
+	}{
+		{"one after the other", []step{
+			{time.Minute, "0", "1", 1, nil}, {2 * time.Minute, "1", "2", 2, nil}, {3 * time.Minute, "2", "3", 3, nil},
+		}},
+		{"old one after its grace", []step{
+			{0, "0", "1", 1, nil}, {testGrace, "0", "", 0, ErrReplayed}, {testGrace, "1", "2", 2, nil},
+		}},
+		{"old one within its grace: the same rotation again", []step{
+			{0, "0", "1", 1, nil}, {testGrace - 1e6, "0", "1b", 1, nil}, {time.Minute, "1b", "2", 2, nil},
+		}},
+		{"the lost answer was not lost: both are the newest", []step{
+			{0, "0", "1", 1, nil}, {time.Second, "0", "1b", 1, nil}, {time.Minute, "1", "2", 2, nil},
+			{time.Minute, "1b", "2b", 2, nil}, {2 * time.Minute, "1b", "", 0, ErrReplayed},
+		}},
+		{"use in grace does not prolong it", []step{
+			{0, "0", "1", 1, nil}, {4 * time.Second, "0", "1b", 1, nil}, {6 * time.Second, "0", "", 0, ErrReplayed},
+		}},
+		{"grace ends when the successor is used", []step{
+			{0, "0", "1", 1, nil}, {time.Second, "1", "2", 2, nil}, {time.Second, "0", "", 0, ErrReplayed},
+			{time.Second, "1", "2b", 2, nil},
+		}},
+		{"expiry", []step{{testTTL, "0", "", 0, ErrExpired}}},
+		{"just before expiry, and the new one counts from its issue", []step{
+			{testTTL - 1e6, "0", "1", 1, nil}, {testTTL, "0", "", 0, ErrExpired},
+			{2*testTTL - 2e6, "1", "2", 2, nil}, {2 * testTTL, "1", "", 0, ErrExpired},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStore(t, StoreConfig{})
+			is := mustBegin(t, s, t0, 1, "ann")
+			tickets := map[string]string{"0": is.Ticket}
+			for i, st := range c.steps {
+				r, err := s.resume(after(st.at), tickets[st.use], Ref(i+2))
+				if !errors.Is(err, st.want) {
+					t.Fatalf("step %d: %v, want %v", i, err, st.want)
+				}
+				if err != nil {
+					if !reflect.DeepEqual(r, Resumed{}) {
+						t.Errorf("step %d: refused, with %+v", i, r)
+					}
+					continue
+				}
+				if !r.Known || r.User != "ann" || r.ID != is.ID || r.Expires != after(st.at+testTTL).UnixMilli() {
+					t.Errorf("step %d: %+v", i, r)
+				}
+				if got := serialOf(t, s, r.Ticket); got != st.serial {
+					t.Errorf("step %d: serial %d, want %d", i, got, st.serial)
+				}
+				tickets[st.gives] = r.Ticket
+			}
+		})
+	}
+}
+
+func TestStoreNoGrace(t *testing.T) {
+	s := newStore(t, StoreConfig{Grace: -1})
+	is := mustBegin(t, s, t0, 1, "ann")
+	if _, err := s.resume(t0, is.Ticket, 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.resume(t0, is.Ticket, 3); !errors.Is(err, ErrReplayed) {
+		t.Errorf("second use: %v", err)
+	}
+}
+
+func TestStoreDetachAndResume(t *testing.T) {
+	s := newStore(t, StoreConfig{})
+	is := mustBegin(t, s, t0, 1, "ann")
+	snap := Snapshot{SessionText: "level 3", Topics: []string{"news", "chat"}}
+	if heir := s.Detach(after(time.Minute), is.ID, 2, Snapshot{SessionText: "stranger"}); heir != 0 {
+		t.Errorf("stranger has heir %d", heir)
+	}
+	if heir := s.Detach(after(time.Minute), is.ID, 0, Snapshot{SessionText: "nobody"}); heir != 0 {
+		t.Errorf("nobody has heir %d", heir)
+	}
+	if heir := s.Detach(after(time.Minute), is.ID, 1, snap); heir != 0 {
+		t.Errorf("heir %d", heir)
+	}
+	if st := s.Stats(); st != (StoreStats{Detached: 1}) {
+		t.Errorf("stats %+v", st)
+	}
+	r, err := s.resume(after(2*time.Minute), is.Ticket, 2)
+	if err != nil || !reflect.DeepEqual(r.Snapshot, snap) || r.Holder != 0 || !r.Known {
+		t.Errorf("resumed %+v, %v", r, err)
+	}
+	if s.Detach(after(3*time.Minute), is.ID, 1, Snapshot{SessionText: "late"}) != 0 || s.Stats().Attached != 1 {
+		t.Error("a former holder detached the new one")
+	}
+	// An empty state is remembered as such.
+	s.Detach(after(3*time.Minute), is.ID, 2, Snapshot{})
+	r, err = s.resume(after(3*time.Minute), r.Ticket, 3)
+	if err != nil || !r.Known || !reflect.DeepEqual(r.Snapshot, Snapshot{}) {
+		t.Errorf("resumed %+v, %v", r, err)
+	}
+	// After the last ticket has expired there is nothing to come back to.
+	s.Detach(after(time.Hour), is.ID, 3, snap)
+	if st := s.Stats(); st != (StoreStats{}) {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+// Two connections in one session: the state follows the newest, in whatever order closing and resuming come.
+func TestStoreTakeover(t *testing.T) {
+	text := func(s string) Snapshot { return Snapshot{SessionText: s} }
+	for _, c := range []struct {
+		name string
+		run  func(t *testing.T, s *Store, is Issued, check func(string, any, any))
+	}{
+		{"older one is told and hands over", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+			r, _ := s.resume(t0, is.Ticket, 2)
+			check("holder", r.Holder, Ref(1))
+			check("state before hand-over", r.Snapshot, Snapshot{})
+			_, ok := s.Inherit(is.ID, 2)
+			check("inherit too early", ok, false)
+			check("heir", s.Detach(t0, is.ID, 1, text("one")), Ref(2))
+			_, ok = s.Inherit(is.ID, 1)
+			check("inherit by the old", ok, false)
+			snap, ok := s.Inherit(is.ID, 2)
+			check("inherited", snap, text("one"))
+			check("inherited", ok, true)
+			_, ok = s.Inherit(is.ID, 2)
+			check("twice", ok, false)
+			check("old again", s.Detach(t0, is.ID, 1, text("again")), Ref(0))
+			s.Detach(t0, is.ID, 2, text("two"))
+			r, _ = s.resume(t0, r.Ticket, 3)
+			check("state", r.Snapshot, text("two"))
+		}},
+		{"nothing to hand over", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+			s.resume(t0, is.Ticket, 2)
+			check("heir", s.Detach(t0, is.ID, 1, Snapshot{}), Ref(0))
+		}},
+		{"the same connection resumes", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+			r, _ := s.resume(t0, is.Ticket, 1)
+			check("holder", r.Holder, Ref(0))
+			s.Detach(t0, is.ID, 1, text("one"))
+			r, _ = s.resume(t0, r.Ticket, 2)
+			check("state", r.Snapshot, text("one"))
+		}},
+		{"third comes before the first has handed over", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+			r, _ := s.resume(t0, is.Ticket, 2)
+			r, _ = s.resume(t0, r.Ticket, 3)
+			check("holder", r.Holder, Ref(2))
+			check("heir of the second, which never had the state", s.Detach(t0, is.ID, 2, text("two")), Ref(0))
+			check("heir of the first", s.Detach(t0, is.ID, 1, text("one")), Ref(3))
+			snap, _ := s.Inherit(is.ID, 3)
+			check("inherited", snap, text("one"))
+		}},
+		{"third comes before the second has inherited", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+			r, _ := s.resume(t0, is.Ticket, 2)
+			s.Detach(t0, is.ID, 1, text("one"))
+			r, _ = s.resume(t0, r.Ticket, 3)
+			check("state", r.Snapshot, text("one"))
+			check("holder", r.Holder, Ref(2))
+			_, ok := s.Inherit(is.ID, 2)
+			check("inherit by the second", ok, false)
+			check("heir of the second", s.Detach(t0, is.ID, 2, text("two")), Ref(0))
+		}},
+		{"new one closes before it inherits", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+			r, _ := s.resume(t0, is.Ticket, 2)
+			s.Detach(t0, is.ID, 1, text("one"))
+			s.Detach(t0, is.ID, 2, Snapshot{})
+			r, _ = s.resume(t0, r.Ticket, 3)
+			check("state", r.Snapshot, text("one"))
+		}},
+		{"new one closes before the old", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+			r, _ := s.resume(t0, is.Ticket, 2)
+			s.Detach(t0, is.ID, 2, Snapshot{})
+			check("heir", s.Detach(t0, is.ID, 1, text("one")), Ref(0))
+			r, _ = s.resume(t0, r.Ticket, 3)
+			check("state", r.Snapshot, text("one"))
+		}},
+		{"third between the close of the new and of the old", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+			r, _ := s.resume(t0, is.Ticket, 2)
+			s.Detach(t0, is.ID, 2, text("two"))
+			r, _ = s.resume(t0, r.Ticket, 3)
+			check("state", r.Snapshot, text("two"))
+			check("holder", r.Holder, Ref(0))
+			check("heir", s.Detach(t0, is.ID, 1, text("one")), Ref(3))
+		}},
+		{"superseded one takes the session back", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+			r, _ := s.resume(t0, is.Ticket, 2)
+			r, _ = s.resume(t0, r.Ticket, 1)
+			check("holder", r.Holder, Ref(2))
+			check("heir", s.Detach(t0, is.ID, 1, text("one")), Ref(0))
+			r, _ = s.resume(t0, r.Ticket, 3)
+			check("state", r.Snapshot, text("one"))
+		}},
+		{"never used: state given back", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+			s.Detach(t0, is.ID, 1, text("one"))
+			r, _ := s.resume(t0, is.Ticket, 2)
+			s.Detach(t0, is.ID, 2, r.Snapshot)
+			r, _ = s.resume(t0, r.Ticket, 3)
+			check("state", r.Snapshot, text("one"))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStore(t, StoreConfig{})
+			c.run(t, s, mustBegin(t, s, t0, 1, "ann"), func(what string, got, want any) {
+				t.Helper()
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("%s: %+v, want %+v", what, got, want)
+				}
+			})
+		})
+	}
+}
+
+func TestStoreEnd(t *testing.T) {
+	s := newStore(t, StoreConfig{})
+	is := mustBegin(t, s, t0, 1, "ann")
+	r, err := s.resume(t0, is.Ticket, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if holder := s.End(after(time.Minute), is.ID); holder != 2 {
+		t.Errorf("holder %d, want 2", holder)
+	}
+	for _, ticket := range []string{is.Ticket, r.Ticket} {
+		if _, err := s.resume(after(time.Minute), ticket, 3); !errors.Is(err, ErrEnded) {
+			t.Errorf("after the end: %v", err)
+		}
+	}
+	if s.Detach(after(time.Minute), is.ID, 2, Snapshot{SessionText: "x"}) != 0 {
+		t.Error("an ended session has an heir")
+	}
+	s.Expire(after(testTTL-1), 100)
+	if _, err := s.resume(after(testTTL-1e6), r.Ticket, 3); !errors.Is(err, ErrEnded) {
+		t.Errorf("to the last moment: %v", err)
+	}
+	s.Expire(after(testTTL+time.Minute), 100)
+	if st := s.Stats(); st != (StoreStats{}) {
+		t.Errorf("remembered beyond the last expiry: %+v", st)
+	}
+}
+
+// A second Store with the same key stands for the gateway after a restart, or for another gateway.
+func TestStoreUnknownTicket(t *testing.T) {
+	first, second := newStore(t, StoreConfig{}), newStore(t, StoreConfig{})
+	is := mustBegin(t, first, t0, 1, "ann")
+	r1, _ := first.resume(t0, is.Ticket, 2)
+	first.Detach(t0, is.ID, 2, Snapshot{SessionText: "level 3"})
+
+	r2, err := second.resume(after(time.Minute), r1.Ticket, 7)
+	if err != nil || r2.User != "ann" || r2.Known || r2.Holder != 0 || !reflect.DeepEqual(r2.Snapshot, Snapshot{}) {
+		t.Fatalf("%+v, %v, want the user only", r2, err)
+	}
+	if r2.ID != is.ID || serialOf(t, second, r2.Ticket) != 2 {
+		t.Errorf("session %v, serial %d", r2.ID, serialOf(t, second, r2.Ticket))
+	}
+	for _, v := range []struct {
+		name, ticket string
+		at           time.Duration
+		want         error
+	}{
+		{"older serial, at once", is.Ticket, time.Minute, ErrReplayed},
+		{"the one used, within grace", r1.Ticket, time.Minute + testGrace - 1e6, nil},
+		{"the one used, after grace", r1.Ticket, time.Minute + testGrace, ErrReplayed},
+	} {
+		if _, err := second.resume(after(v.at), v.ticket, 8); !errors.Is(err, v.want) {
+			t.Errorf("%s: %v, want %v", v.name, err, v.want)
+		}
+	}
+	// Back at the first gateway, which has seen serial 1 only: the state waits there, and 2 is ahead of it.
+	r3, err := first.resume(after(2*time.Minute), r2.Ticket, 9)
+	if err != nil || r3.Snapshot.SessionText != "level 3" || serialOf(t, first, r3.Ticket) != 3 {
+		t.Errorf("%+v, %v", r3, err)
+	}
+	if _, err := first.resume(after(2*time.Minute), r1.Ticket, 9); !errors.Is(err, ErrReplayed) {
+		t.Errorf("what the other gateway rotated out: %v", err)
+	}
+	// Revoked where it is not known.
+	third := newStore(t, StoreConfig{})
+	third.End(after(2*time.Minute), is.ID)
+	if _, err := third.resume(after(3*time.Minute), r3.Ticket, 1); !errors.Is(err, ErrEnded) {
+		t.Errorf("ended unknown: %v", err)
+	}
+}
