@@ -378,3 +378,30 @@ func TestStoreUnknownTicket(t *testing.T) {
 		t.Errorf("ended unknown: %v", err)
 	}
 }
+
+// A ticket from a gateway with a longer TTL outlives ours: it must not become good again when ours would have expired.
+func TestStoreLongerTTLElsewhere(t *testing.T) {
+	elsewhere := newStore(t, StoreConfig{TTL: 2 * time.Hour})
+	for _, v := range []struct {
+		name string
+		end  bool
+		want error
+	}{{"used", false, ErrReplayed}, {"used, then ended", true, ErrEnded}} {
+		s := newStore(t, StoreConfig{TTL: testTTL})
+		is := mustBegin(t, elsewhere, t0, 1, "ann")
+		if _, err := s.resume(after(time.Minute), is.Ticket, 2); err != nil {
+			t.Fatal(err)
+		}
+		if v.end {
+			s.End(after(time.Minute), is.ID)
+		}
+		s.Expire(after(time.Hour), 100)
+		if _, err := s.resume(after(time.Hour), is.Ticket, 3); !errors.Is(err, v.want) {
+			t.Errorf("%s: %v, want %v", v.name, err, v.want)
+		}
+		s.Expire(after(2*time.Hour), 100)
+		if st := s.Stats(); st != (StoreStats{}) {
+			t.Errorf("%s: left over %+v", v.name, st)
+		}
+	}
+}
