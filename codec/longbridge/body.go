@@ -1,0 +1,43 @@
+package longbridge
+
+import (
+	"fmt"
+
+	"github.com/sluicenet/sluice/codec/gzip"
+)
+
+// Inflate returns body as its sender meant it, which is body itself unless the
+// packet has the gzip bit. With the bit, the result overwrites scratch from its
+// start, grown where it must be; scratch may be nil and must not overlap body.
+//
+// At most limit bytes come out, counted while inflating: the size announced in
+// the gzip trailer is not believed. The limit is for inflated bodies only. The
+// errors are ErrGzipEmpty and those of package gzip, wrapped.
+func (h *Header) Inflate(scratch, body []byte, limit int) ([]byte, error) {
+	if !h.Gzip {
+		return body, nil
+	}
+	if len(body) == 0 {
+		return nil, ErrGzipEmpty
+	}
+	inflated, err := gzip.Inflate(scratch[:0], body, limit)
+	if err != nil {
+		return nil, fmt.Errorf("longbridge: body: %w", err)
+	}
+	return inflated, nil
+}
+
+// MaybeDeflate returns body, or body deflated into scratch if it has at least
+// threshold bytes and gets shorter by it; the second result is the packet's gzip
+// bit. Scratch is overwritten from its start, grown where it must be, and must
+// not overlap body. A threshold below 1 means never.
+func MaybeDeflate(scratch, body []byte, threshold int) (payload []byte, gzipped bool) {
+	if threshold < 1 || len(body) < threshold {
+		return body, false
+	}
+	deflated := gzip.Deflate(scratch[:0], body)
+	if len(deflated) >= len(body) {
+		return body, false
+	}
+	return deflated, true
+}
