@@ -172,3 +172,22 @@ func TestStoreBoundsAcrossShards(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// An evicted session that comes back keeps the expiry of the longest ticket it ever had.
+func TestStoreEvictedKeepsExpiry(t *testing.T) {
+	elsewhere := newStore(t, StoreConfig{TTL: 2 * time.Hour})
+	s := newStore(t, StoreConfig{TTL: 30 * time.Minute, MaxRecords: 1})
+	is := mustBegin(t, elsewhere, t0, 1, "ann")
+	r, err := s.resume(t0, is.Ticket, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Begin(t0, 3, "bob") // evicts ann
+	if _, err := s.resume(t0, r.Ticket, 4); err != nil {
+		t.Fatal(err)
+	}
+	s.Expire(after(time.Hour), 100)
+	if _, err := s.resume(after(time.Hour), is.Ticket, 5); !errors.Is(err, ErrReplayed) {
+		t.Errorf("%v, want %v", err, ErrReplayed)
+	}
+}
