@@ -176,13 +176,14 @@ func TestStoreBoundsAcrossShards(t *testing.T) {
 // An evicted session that comes back keeps the expiry of the longest ticket it ever had.
 func TestStoreEvictedKeepsExpiry(t *testing.T) {
 	elsewhere := newStore(t, StoreConfig{TTL: 2 * time.Hour})
+	elsewhere.rand.Read(make([]byte, 999)) // other session ids than s makes
 	s := newStore(t, StoreConfig{TTL: 30 * time.Minute, MaxRecords: 1})
 	is := mustBegin(t, elsewhere, t0, 1, "ann")
 	r, err := s.resume(t0, is.Ticket, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Begin(t0, 3, "bob") // evicts ann
+	mustBegin(t, s, t0, 3, "bob") // evicts ann
 	if _, err := s.resume(t0, r.Ticket, 4); err != nil {
 		t.Fatal(err)
 	}
