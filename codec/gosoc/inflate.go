@@ -1,0 +1,28 @@
+package gosoc
+
+import "github.com/sluicenet/sluice/codec/gzip"
+
+// InflatePayload returns the plain payload of a connection whose Connect said gzip: it is inflated
+// into dst's room behind what dst holds, and grown is dst with it appended. An empty payload is
+// plain already. The payload must be gzip to its last byte; more than limit bytes are gzip.ErrTooLarge,
+// anything else wrong is gzip.ErrCorrupt, and plain is then nil.
+func InflatePayload(dst, payload []byte, limit int) (plain, grown []byte, err error) {
+	if len(payload) == 0 {
+		return payload, dst, nil
+	}
+	grown, err = gzip.Inflate(dst, payload, limit)
+	if err != nil {
+		return nil, grown, err
+	}
+	end := len(grown)
+	return grown[len(dst):end:end], grown, nil
+}
+
+// InflateData is InflatePayload for an attachment, which no flag describes: one that begins 1F 8B
+// is inflated, once, and any other is plain already, whatever its size; plain is then data itself.
+func InflateData(dst, data []byte, limit int) (plain, grown []byte, err error) {
+	if !gzip.HasMagic(data) {
+		return data, dst, nil
+	}
+	return InflatePayload(dst, data, limit)
+}
