@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+)
+
+// ListenConfig describes one listener.
+type ListenConfig struct {
+	Network   string // "tcp", "tcp4" or "tcp6"
+	Address   string // host:port; port 0 picks one
+	Protocols []Protocol
+	// SlowConsumer is what becomes of messages for clients of this listener that do not read.
+	SlowConsumer SlowConsumer
+}
+
+// acceptors is the number of goroutines that accept on a listener: handing a connection to a
+// loop takes a round trip through it, which is long when the loop is busy.
+const acceptors = 16
+
+type listener struct {
+	engine *Engine
+	config ListenConfig
+	index  uint8
+	net    net.Listener
+	closed atomic.Bool
+	// local is shared by all connections that came in on one address: gnet keeps it per
+	// connection, and the address is nearly always the same.
+	local atomic.Pointer[net.TCPAddr]
+}
+
+// Listen opens a listener and returns its address. It may be called once Start has returned.
+func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	listeners := *e.listeners.Load()
+	if len(listeners) == 256 {
+		return nil, errors.New("engine: more than 256 listeners")
+	}
+	lc := net.ListenConfig{
+		KeepAlive: -1, // protocols have their own signs of life
+		Control: func(_, _ string, raw syscall.RawConn) error {
+			var err error
+			if cerr := raw.Control(func(fd uintptr) {
+				if n := e.config.SendBuffer; n > 0 {
+					err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) // accepted sockets inherit it
+				}
+			}); cerr != nil {
+				return cerr
+			}
+			return err
+		},
+	}
+	ln, err := lc.Listen(context.Background(), config.Network, config.Address)
+	if err != nil {
+		return nil, fmt.Errorf("engine: %w", err)
+	}
+	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln}
+	grown := append(listeners[:len(listeners):len(listeners)], l)
+	e.listeners.Store(&grown)
+	e.accepting.Add(acceptors)
+	for range acceptors {
+		go l.accept()
+	}
+	return ln.Addr(), nil
+}
+
+// accept takes connections until the listener is closed.
+func (l *listener) accept() {
+	defer l.engine.accepting.Done()
+	var pause time.Duration
+	for {
+		conn, err := l.net.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			l.enroll(conn)
+		case l.closed.Load():
+			return
+		case transient(err):
+			// Connections that wait in the kernel's queue are served when some have closed.
+			l.engine.acceptRetry.Add(1)
+			pause = min(max(2*pause, 5*time.Millisecond), 100*time.Millisecond)
+			time.Sleep(pause)
+		default:
+			l.engine.acceptRetry.Add(1)
+			l.engine.log.Error("accept failed", "listener", l.config.Address, "err", err)
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+}
+
+func transient(err error) bool {
+	for _, errno := range []syscall.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// enroll hands an accepted connection to a loop, or refuses it.
+func (l *listener) enroll(conn net.Conn) {
+	e := l.engine
+	if e.connections.Add(1) > int64(e.config.MaxConnections) {
+		e.refuse(conn, ReasonTooManyClients)
+		return
+	}
+	remote := conn.RemoteAddr().(*net.TCPAddr)
+	if e.config.Admit != nil {
+		addr, _ := netip.AddrFromSlice(remote.IP)
+		if why, ok := e.config.Admit(addr.Unmap()); !ok {
+			e.refuse(conn, why)
+			return
+		}
+	}
+	// gnet hands the bytes of a zone to a pool when the connection closes, but net shares them.
+	remote.Zone = ""
+	conn.LocalAddr().(*net.TCPAddr).Zone = ""
+	e.accepted.Add(1)
+	if _, err := e.client.EnrollContext(conn, l); err != nil {
+		e.connections.Add(-1)
+		e.acceptRetry.Add(1)
+		if !e.stopping.Load() {
+			e.log.Warn("connection not enrolled", "peer", remote.String(), "err", err)
+		}
+	}
+}
+
+func (e *Engine) refuse(conn net.Conn, why Reason) {
+	e.connections.Add(-1)
+	e.refused[why].Add(1)
+	_ = conn.Close()
+}
+
+// shareLocal lets go of the connection's own copy of its local IP.
+func (l *listener) shareLocal(sock gnet.Conn) {
+	a, ok := sock.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return
+	}
+	if shared := l.local.Load(); shared != nil && shared.IP.Equal(a.IP) {
+		a.IP = shared.IP
+		return
+	}
+	l.local.Store(a)
+}
+
+func (l *listener) close() {
+	if l.closed.CompareAndSwap(false, true) {
+		_ = l.net.Close()
+	}
+}
+
+// listenerAt returns a listener by its index.
+func (e *Engine) listenerAt(i uint8) *listener { return (*e.listeners.Load())[i] }
+
+// fileLimit returns the most files this process may have open.
+func fileLimit() int {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return 1024
+	}
+	return int(min(lim.Cur, 1<<30))
+}

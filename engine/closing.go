@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// A connection ends in up to three steps. Close ends it for its handler, which leaves its last
+// words in the queue; when they are sent, so is a FIN, in the same segment; then input is read
+// and discarded until the peer closes or its time is up, because closing a socket with unread
+// input would reset it and might destroy the last words on their way. Cut skips all that.
+
+// Close ends the connection with the protocol's last words.
+func (c *Conn) Close(why Reason) {
+	if c.state != stateOpen || c.flags&flagDoomed != 0 {
+		return
+	}
+	l := c.loop
+	if l.walking {
+		l.doomSoon(c, why, true)
+		return
+	}
+	if h := c.handler; h != nil {
+		h.Goodbye(c, why)
+		if c.state != stateOpen {
+			return
+		}
+	}
+	l.over(c, why)
+	c.state = stateClosing
+	l.schedule(c.slot, l.engine.config.LastWords)
+	l.flush(c)
+}
+
+// Cut ends the connection without a word: what is queued is lost, and the peer may see a reset.
+func (c *Conn) Cut(why Reason) { c.loop.cut(c, why) }
+
+// over ends the connection for its handler and its topics.
+func (l *Loop) over(c *Conn, why Reason) {
+	l.stats.closed[why].Add(1)
+	h := c.handler
+	c.handler = nil
+	if h != nil {
+		h.OnClose(c, why)
+	}
+	if c.flags&flagHeld != 0 {
+		l.unheld(c)
+	}
+	l.shard.Leave(&c.member, false)
+	c.flags &^= flagTagged
+	l.wheel.clear(c.slot)
+	l.input(c, 0)
+}
+
+// finish sends the FIN behind the last words.
+func (l *Loop) finish(c *Conn) {
+	c.state = stateDraining
+	if err := unix.Shutdown(int(c.fd), unix.SHUT_WR); err != nil || c.flags&flagOrphan != 0 {
+		l.disconnect(c)
+	}
+}
+
+// cut ends the connection at once, or as soon as no walk over connections is under way.
+func (l *Loop) cut(c *Conn, why Reason) {
+	if c.state == stateFree || c.flags&flagDoomed != 0 {
+		return
+	}
+	if l.walking {
+		l.doomSoon(c, why, false)
+		return
+	}
+	if c.state == stateOpen {
+		l.over(c, why)
+		c.state = stateClosing
+	}
+	l.disconnect(c)
+}
+
+// doomSoon has c closed when the walk over connections that is under way has ended.
+func (l *Loop) doomSoon(c *Conn, why Reason, polite bool) {
+	c.flags |= flagDoomed
+	if polite {
+		c.flags |= flagPolite
+	}
+	c.doom = why
+	l.doomed = append(l.doomed, c.slot)
+}
+
+// reap closes the connections that were doomed during a walk.
+func (l *Loop) reap() {
+	for len(l.doomed) > 0 && !l.walking {
+		slot := l.doomed[len(l.doomed)-1]
+		l.doomed = l.doomed[:len(l.doomed)-1]
+		c := l.at(slot)
+		if c.flags&flagDoomed == 0 {
+			continue
+		}
+		polite := c.flags&flagPolite != 0
+		c.flags &^= flagDoomed | flagPolite
+		if polite {
+			c.Close(c.doom)
+		} else {
+			l.cut(c, c.doom)
+		}
+	}
+}
+
+// disconnect closes the socket. gnet calls OnClose on this stack, which frees the slot.
+func (l *Loop) disconnect(c *Conn) {
+	if c.flags&flagOrphan != 0 {
+		unix.Close(int(c.fd))
+		l.release(c)
+		return
+	}
+	if err := l.gnet.Close(c.sock); err != nil {
+		l.engine.log.Debug("closing a socket", "err", err)
+	}
+}
+
+// closed is called when gnet closes the connection's descriptor, whoever asked for it.
+func (l *Loop) closed(c *Conn, readErr error) {
+	defer func() {
+		if c.state == stateOpen { // its handler panicked in over
+			c.state = stateClosing
+		}
+		c.sock = nil
+		if c.flags&flagOrphan == 0 {
+			l.release(c)
+		}
+	}()
+	if c.state != stateOpen {
+		return
+	}
+	if c.flags&flagDoomed != 0 {
+		l.over(c, c.doom)
+		return
+	}
+	// The peer closed its side. Its last requests may have been held back, and the answers may
+	// be more than its socket took: it may have closed no more than its writing side.
+	if c.flags&flagHoldIn == 0 && isEOF(readErr) {
+		c.flags &^= flagFullIn
+		l.pump(c)
+		if c.state != stateOpen {
+			return
+		}
+	}
+	l.over(c, ReasonPeerClosed)
+	c.state = stateClosing
+	if c.first.hold == nil || !isEOF(readErr) {
+		return
+	}
+	l.orphan(c)
+}
+
+// orphan keeps a connection that still has bytes to send alive on a descriptor of our own.
+func (l *Loop) orphan(c *Conn) {
+	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	if c.flags&flagPolled != 0 {
+		// The file outlives the old number, and so would its place in the poller's set.
+		l.engine.poller.remove(int(c.fd))
+	}
+	c.fd = int32(fd)
+	c.flags &^= flagPolled | flagBlocked
+	c.flags |= flagOrphan
+	l.schedule(c.slot, l.engine.config.LastWords)
+	l.touch(c)
+	l.mailbox.postTick()
+}
+
+// release frees the slot.
+func (l *Loop) release(c *Conn) {
+	if n := c.dropQueue(); n > 0 {
+		l.stats.dropped[DropClosing].Add(uint64(n))
+	}
+	if c.flags&flagHeld != 0 {
+		l.unheld(c)
+	}
+	c.returnBacklog()
+	l.wheel.clear(c.slot)
+	l.stats.open.Add(-1)
+	l.engine.connections.Add(-1)
+	gen := c.gen
+	*c = Conn{loop: l, slot: c.slot, gen: gen, fd: -1}
+	l.free = append(l.free, c.slot)
+}

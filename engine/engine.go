@@ -1,0 +1,241 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/sluicenet/sluice/topic"
+)
+
+// An Engine holds connections on its loops. Its methods may be called from any goroutine.
+type Engine struct {
+	config Config
+	log    *slog.Logger
+	start  time.Time
+	maxRun int
+
+	client *gnet.Client
+	loops  []*Loop
+	loopOf map[gnet.EventLoop]*Loop // written by Start, read by loops
+	topics *topic.Directory
+	poller *writePoller
+	ticker *ticker
+
+	mu        sync.Mutex // guards Listen and Stop
+	listeners atomic.Pointer[[]*listener]
+	accepting sync.WaitGroup
+	stopping  atomic.Bool
+
+	backlog     atomic.Int64 // unsent bytes, up to backlogGrain off per loop
+	inputTotal  atomic.Int64 // bytes of half-received packets, likewise
+	connections atomic.Int64 // sockets accepted and not closed
+	accepted    atomic.Uint64
+	acceptRetry atomic.Uint64
+	refused     [numReasons]atomic.Uint64
+	outside     loopStats // what happens on no loop
+}
+
+// New makes an Engine. It holds nothing until Start.
+func New(config Config) (*Engine, error) {
+	if len(config.Dialects) > MaxDialects {
+		return nil, fmt.Errorf("engine: %d dialects, at most %d", len(config.Dialects), MaxDialects)
+	}
+	e := &Engine{
+		config: config.withDefaults(),
+		start:  time.Now(),
+		ticker: newTicker(),
+	}
+	e.log = e.config.Logger
+	e.maxRun = min(maxRun, e.config.Backlog/4)
+	e.topics = topic.NewDirectory(e.config.Loops)
+	e.listeners.Store(new([]*listener))
+	for i := range e.config.Loops {
+		e.loops = append(e.loops, newLoop(e, i))
+	}
+	return e, nil
+}
+
+// Now returns the time since New in ms, monotonic.
+func (e *Engine) Now() int64 { return int64(time.Since(e.start) / time.Millisecond) }
+
+// Topics returns the directory of topics that have subscribers.
+func (e *Engine) Topics() *topic.Directory { return e.topics }
+
+// Loops returns the number of loops.
+func (e *Engine) Loops() int { return len(e.loops) }
+
+// Start runs the loops. On an error nothing is left running.
+func (e *Engine) Start() (err error) {
+	e.poller, err = newWritePoller()
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	e.client, err = gnet.NewClient(&events{engine: e},
+		gnet.WithNumEventLoop(e.config.Loops),
+		gnet.WithTCPNoDelay(gnet.TCPDelay), // Go sets TCP_NODELAY already
+		gnet.WithLogger(gnetLogger{e.log}),
+	)
+	if err != nil {
+		e.poller.abandon()
+		return fmt.Errorf("engine: %w", err)
+	}
+	if err := e.client.Start(); err != nil {
+		e.poller.abandon()
+		return fmt.Errorf("engine: %w", err)
+	}
+	go e.poller.run(func(ref Ref) { e.loops[ref.loop()].mailbox.postWritable(ref) })
+	go e.ticker.run(e)
+
+	// One socket pair per loop: gnet enrols each with the loop that has the fewest connections,
+	// which makes its loops known to us. Until then the loops have nothing else.
+	e.loopOf = make(map[gnet.EventLoop]*Loop)
+	for _, l := range e.loops {
+		if err := l.pairUp(); err != nil {
+			_ = e.Stop(context.Background())
+			return err
+		}
+		if other := e.loopOf[l.gnet]; other != nil {
+			_ = e.Stop(context.Background())
+			return errors.New("engine: gnet put two pairs on one loop")
+		}
+		e.loopOf[l.gnet] = l
+	}
+	for _, l := range e.loops {
+		l.mailbox.mu.Lock()
+		l.mailbox.awake = false
+		l.mailbox.mu.Unlock()
+		l.mailbox.postTick()
+	}
+	return nil
+}
+
+// pairUp makes the loop's socket pair and enrols one end.
+func (l *Loop) pairUp() error {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return fmt.Errorf("engine: socketpair: %w", err)
+	}
+	ends := [2]net.Conn{}
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "loop-pair")
+		c, err := net.FileConn(f) // duplicates fd
+		f.Close()
+		if err != nil {
+			if i == 1 {
+				ends[0].Close()
+			} else {
+				unix.Close(fds[1])
+			}
+			return fmt.Errorf("engine: loop pair: %w", err)
+		}
+		ends[i] = c
+	}
+	l.pair = ends[0].(*net.UnixConn)
+	if _, err := l.engine.client.EnrollContext(ends[1], l); err != nil {
+		return fmt.Errorf("engine: loop pair: %w", err)
+	}
+	return nil
+}
+
+// StopListening closes the listeners, and waits until no accepted connection is on its way to a
+// loop. Connections go on.
+func (e *Engine) StopListening() {
+	for _, l := range *e.listeners.Load() {
+		l.close()
+	}
+	e.accepting.Wait()
+}
+
+// CloseAll closes every connection for the given reason, with last words.
+func (e *Engine) CloseAll(why Reason) {
+	for _, l := range e.loops {
+		l.mailbox.postTell(tell{fn: func(*Conn) {
+			l.each(func(c *Conn) { c.Close(why) })
+		}})
+	}
+}
+
+// Connections returns the number of sockets that are open.
+func (e *Engine) Connections() int { return int(e.connections.Load()) }
+
+// WaitClosed waits until there are no connections, or ctx is done.
+func (e *Engine) WaitClosed(ctx context.Context) error {
+	for e.connections.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("engine: %d connections left: %w", e.connections.Load(), ctx.Err())
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// Stop closes the listeners, then all connections with ReasonShutdown, and waits for their last
+// words until ctx is done; then it stops the loops and closes what is left. The error says that
+// something was left.
+func (e *Engine) Stop(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.client == nil {
+		return nil
+	}
+	e.StopListening()
+	e.CloseAll(ReasonShutdown)
+	err := e.WaitClosed(ctx)
+	e.stopping.Store(true)
+	e.ticker.close()
+	e.poller.close()
+	for _, l := range e.loops {
+		for _, m := range l.mailbox.close() {
+			if m.run != nil {
+				e.abandon(m.run)
+			}
+		}
+	}
+	if serr := e.client.Stop(); serr != nil && err == nil {
+		err = fmt.Errorf("engine: %w", serr)
+	}
+	for _, l := range e.loops {
+		if l.pair != nil {
+			l.pair.Close()
+		}
+	}
+	e.client = nil
+	return err
+}
+
+// Tell runs fn on the loop of ref, with the connection or, when it is gone, with nil. It does not
+// wait, and reports false when the engine has stopped. It is for rare events, such as the verdict
+// on a login: messages go through a Publisher, which waits when a loop is busy.
+func (e *Engine) Tell(ref Ref, fn func(*Conn)) bool {
+	if ref.loop() >= len(e.loops) {
+		return false
+	}
+	return e.loops[ref.loop()].mailbox.postTell(tell{ref, fn})
+}
+
+// gnetLogger passes gnet's messages on. gnet logs a warning for events of a descriptor that was
+// closed in the same batch, which is normal here.
+type gnetLogger struct{ log *slog.Logger }
+
+func (g gnetLogger) Debugf(format string, args ...any) {}
+func (g gnetLogger) Infof(format string, args ...any)  {}
+func (g gnetLogger) Warnf(format string, args ...any) {
+	g.log.Debug("gnet: " + fmt.Sprintf(format, args...))
+}
+func (g gnetLogger) Errorf(format string, args ...any) {
+	g.log.Warn("gnet: " + fmt.Sprintf(format, args...))
+}
+func (g gnetLogger) Fatalf(format string, args ...any) {
+	g.log.Error("gnet: " + fmt.Sprintf(format, args...))
+}

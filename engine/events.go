@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"errors"
+	"io"
+
+	"github.com/panjf2000/gnet/v2"
+)
+
+// events receives gnet's callbacks, each on the goroutine of the loop it concerns.
+type events struct {
+	gnet.BuiltinEventEngine
+	engine *Engine
+}
+
+// OnOpen gives the connection a slot. gnet's context is what accept put there: the listener, or
+// the loop whose pair this is.
+func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
+	e := h.engine
+	switch from := sock.Context().(type) {
+	case *Loop:
+		from.gnet = sock.EventLoop()
+		return nil, gnet.None
+	case *listener:
+		l := e.loopOf[sock.EventLoop()]
+		l.tick()
+		c, ok := l.allocate()
+		if !ok || from.closed.Load() {
+			e.connections.Add(-1)
+			e.refused[ReasonTooManyClients].Add(1)
+			if ok {
+				l.free = append(l.free, c.slot)
+				c.state = stateFree
+			}
+			return nil, gnet.Close
+		}
+		c.state = stateOpen
+		c.sock, c.fd = sock, int32(sock.Fd())
+		c.listener = from.index
+		c.handler = sniffer{}
+		sock.SetContext(c)
+		from.shareLocal(sock)
+		l.stats.open.Add(1)
+		l.schedule(c.slot, e.config.FirstBytes)
+	}
+	return nil, gnet.None
+}
+
+// OnTraffic hands input to the connection's handler, then sends what came of it.
+func (h *events) OnTraffic(sock gnet.Conn) gnet.Action {
+	switch c := sock.Context().(type) {
+	case *Conn:
+		c.loop.tick()
+		c.loop.traffic(c)
+	case *Loop:
+		_, _ = sock.Discard(-1)
+		c.turn()
+	default:
+		_, _ = sock.Discard(-1)
+	}
+	return gnet.None
+}
+
+// OnClose frees the connection's slot.
+func (h *events) OnClose(sock gnet.Conn, err error) gnet.Action {
+	if c, ok := sock.Context().(*Conn); ok && c.sock == sock {
+		l := c.loop
+		l.tick()
+		l.guardedClose(c, err)
+		l.settle()
+	}
+	return gnet.None
+}
+
+func (l *Loop) guardedClose(c *Conn, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.panicked("close", r)
+		}
+	}()
+	l.closed(c, err)
+}
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }
+
+// traffic handles what has arrived for c and flushes.
+func (l *Loop) traffic(c *Conn) {
+	l.guardedPump(c)
+	l.publisher.Flush()
+	l.settle()
+}
+
+func (l *Loop) guardedPump(c *Conn) {
+	ref := c.Ref()
+	defer func() {
+		if r := recover(); r != nil {
+			l.panicked("input", r)
+			if c := l.conn(ref); c != nil {
+				c.Cut(ReasonServerError)
+			}
+		}
+	}()
+	l.pump(c)
+}
+
+// inputWindow is how much input a handler sees at a time when it sits in gnet's ring, which may
+// have to copy it.
+const inputWindow = 64 << 10
+
+// pump hands input to c's handler until there is no whole packet left, or the handler or c's own
+// unsent replies hold it back.
+func (l *Loop) pump(c *Conn) {
+	gen := c.gen
+	had := int(c.input)
+	if arrived := c.sock.InboundBuffered() - had; arrived > 0 {
+		l.stats.bytesIn.Add(uint64(arrived))
+	}
+	ring := had > 0
+	for c.state == stateOpen && !c.Holding() {
+		avail := c.sock.InboundBuffered()
+		if avail == 0 || avail < int(c.need) {
+			break
+		}
+		window := avail
+		if ring {
+			window = min(avail, max(int(c.need), inputWindow))
+		}
+		b, err := c.sock.Peek(window)
+		if err != nil {
+			break
+		}
+		n, need := c.handler.OnBytes(c, b)
+		if c.gen != gen || c.state != stateOpen {
+			break
+		}
+		if n > 0 {
+			_, _ = c.sock.Discard(n)
+			if n >= had {
+				ring = false
+			} else {
+				had -= n
+			}
+		}
+		c.need = uint32(need)
+		if c.Crowded() {
+			l.flush(c)
+			if c.state == stateOpen && c.Crowded() {
+				c.flags |= flagFullIn
+			}
+		} else if n == 0 && need <= len(b) {
+			c.need = uint32(len(b) + 1) // a handler with no use for what is there waits for more
+		}
+	}
+	if c.gen != gen || c.sock == nil {
+		return
+	}
+	if c.state != stateOpen {
+		_, _ = c.sock.Discard(-1)
+		return
+	}
+	left := c.sock.InboundBuffered()
+	l.input(c, left)
+	switch {
+	case c.Holding() && left > l.engine.config.InputBacklog:
+		c.Close(ReasonInputBacklog)
+	case left > inputWindow && l.engine.inputTotal.Load()+l.inputDelta > l.engine.config.BacklogTotal:
+		c.Close(ReasonInputTotal)
+	}
+}
+
+// input notes how much unhandled input gnet holds for c.
+func (l *Loop) input(c *Conn, left int) {
+	l.inputDelta += int64(left) - int64(c.input)
+	c.input = uint32(left)
+	if l.inputDelta > backlogGrain || l.inputDelta < -backlogGrain {
+		l.engine.inputTotal.Add(l.inputDelta)
+		l.inputDelta = 0
+	}
+}
+
+// A sniffer is the handler of a connection whose protocol is not known yet.
+type sniffer struct{}
+
+func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
+	more := false
+	for _, p := range c.Listener().Protocols {
+		switch p.Sniff(b) {
+		case Matched:
+			c.handler = p.Open(c)
+			if c.state != stateOpen || c.Holding() {
+				return 0, 0
+			}
+			return c.handler.OnBytes(c, b)
+		case NeedMore:
+			more = true
+		}
+	}
+	if !more {
+		c.Close(ReasonUnknownProtocol)
+	}
+	return 0, len(b) + 1
+}
+
+func (sniffer) OnDeadline(c *Conn)    { c.Close(ReasonLoginTimeout) }
+func (sniffer) Goodbye(*Conn, Reason) {}
+func (sniffer) OnClose(*Conn, Reason) {}

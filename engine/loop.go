@@ -1,0 +1,430 @@
+package engine
+
+import (
+	"context"
+	"math"
+	"net"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/panjf2000/gnet/v2"
+
+	"github.com/sluicenet/sluice/topic"
+)
+
+// A Loop owns its connections: their state, queues, subscriptions and deadlines are touched by
+// the loop's goroutine only. Everybody else comes in through its mailbox.
+type Loop struct {
+	engine *Engine
+	index  int
+	gnet   gnet.EventLoop
+	pair   *net.UnixConn // our end of the pair whose other end the loop reads
+
+	chunks [][]Conn // the slot table; a chunk never moves
+	free   []uint32
+	wheel  wheel
+	shard  *topic.Shard
+
+	mailbox  mailbox
+	messages []message // taken from the mailbox, handled up to handled
+	handled  int
+	control  control
+
+	dirty   []uint32 // slots to flush at the end of the turn
+	doomed  []uint32 // slots to close when no walk is under way
+	resumed []Ref    // connections whose held-back input may be handled
+	held    []uint32 // slots that make publishers wait
+	due     []uint32
+	walking bool
+	turning bool                          // mailbox messages are being handled
+	inTurn  bool                          // a whole turn is under way: it ends with resumed input
+	done    struct{ messages, bytes int } // handled, room not yet given back
+
+	now        int64 // ms on the engine's clock, read once a turn
+	nextReview int64
+	nextShed   int64
+	nextDue    atomic.Int64 // ms, when the ticker should come by
+	heldUntil  atomic.Int64 // ms, see pressure.go
+
+	limit, quarter uint32 // Config.Backlog and a fourth of it
+	backlogDelta   int64  // bytes not yet added to Engine.backlog
+	inputDelta     int64
+
+	publisher     Publisher
+	scratch       []byte
+	encoded       []byte
+	holds         *hold // free list
+	numHolds      int
+	uncommitted   *hold // between Conn.Buffer and Conn.Commit
+	spareBacklogs []*backlog
+	stats         *loopStats
+}
+
+const (
+	chunkSize = 256
+	// A turn handles at most turnMessages or lasts turnTime, then sockets have theirs: gnet by
+	// itself runs tasks for as long as there are any.
+	turnMessages = 1024
+	turnTime     = 2 // ms
+)
+
+func newLoop(e *Engine, index int) *Loop {
+	l := &Loop{
+		engine:  e,
+		index:   index,
+		limit:   uint32(min(e.config.Backlog, math.MaxInt32)),
+		scratch: make([]byte, 0, scratchSize),
+		stats:   new(loopStats),
+	}
+	l.quarter = l.limit / 4
+	l.mailbox.maxBytes = int64(l.quarter)
+	l.mailbox.awake = true // until Start has the loop's handle
+	l.mailbox.wake = l.wake
+	l.shard = topic.NewShard(e.topics, index, func(slot uint32) *topic.Member { return &l.at(slot).member })
+	l.publisher = Publisher{engine: e, loop: l}
+	l.nextDue.Store(math.MaxInt64)
+	return l
+}
+
+// Index returns the loop's number, from 0.
+func (l *Loop) Index() int { return l.index }
+
+// Engine returns the engine the loop belongs to.
+func (l *Loop) Engine() *Engine { return l.engine }
+
+// Now returns the time of the loop's present turn, in ms on the engine's clock, which is
+// monotonic and starts at 0.
+func (l *Loop) Now() int64 { return l.now }
+
+func (l *Loop) at(slot uint32) *Conn { return &l.chunks[slot/chunkSize][slot%chunkSize] }
+
+// conn returns the connection called ref, nil when it is gone or is closing.
+func (l *Loop) conn(ref Ref) *Conn {
+	slot := ref.slot()
+	if int(slot/chunkSize) >= len(l.chunks) {
+		return nil
+	}
+	c := l.at(slot)
+	if c.gen != ref.gen() || c.state == stateFree {
+		return nil
+	}
+	return c
+}
+
+// Conn returns the connection called ref, nil when it is gone or no longer its handler's.
+func (l *Loop) Conn(ref Ref) *Conn {
+	if c := l.conn(ref); c != nil && ref.loop() == l.index && c.state == stateOpen {
+		return c
+	}
+	return nil
+}
+
+// Each calls f for each client of the loop: open connections that have a dialect. f must not
+// close connections.
+func (l *Loop) Each(f func(*Conn)) {
+	l.each(func(c *Conn) {
+		if c.state == stateOpen && c.flags&(flagTagged|flagDoomed) == flagTagged {
+			f(c)
+		}
+	})
+}
+
+// each calls f for each slot in use. Connections that f cuts go when it is done.
+func (l *Loop) each(f func(*Conn)) {
+	outer := l.walking
+	l.walking = true
+	for _, chunk := range l.chunks {
+		for i := range chunk {
+			if chunk[i].state != stateFree {
+				f(&chunk[i])
+			}
+		}
+	}
+	if l.walking = outer; !outer {
+		l.reap()
+	}
+}
+
+// allocate takes a free slot; ok is false when the table is full.
+func (l *Loop) allocate() (c *Conn, ok bool) {
+	if len(l.free) == 0 {
+		base := uint32(len(l.chunks) * chunkSize)
+		if base >= maxSlots {
+			return nil, false
+		}
+		l.chunks = append(l.chunks, make([]Conn, chunkSize))
+		for i := uint32(chunkSize); i > 0; i-- {
+			l.free = append(l.free, base+i-1)
+		}
+	}
+	slot := l.free[len(l.free)-1]
+	l.free = l.free[:len(l.free)-1]
+	c = l.at(slot)
+	*c = Conn{loop: l, slot: slot, gen: c.gen + 1, fd: -1}
+	if c.gen == 0 {
+		c.gen = 1 // Ref 0 means none
+	}
+	return c, true
+}
+
+// wake has the loop run a turn. It is called by the first sender into a sleeping mailbox.
+func (l *Loop) wake() {
+	if err := l.gnet.Execute(context.Background(), l); err != nil {
+		l.engine.log.Debug("wake-up after the loop has stopped", "loop", l.index, "err", err)
+	}
+}
+
+// Run is gnet's way into a turn; it implements gnet.Runnable.
+func (l *Loop) Run(context.Context) error {
+	l.stats.wakeups.Add(1)
+	l.turn()
+	return nil
+}
+
+// tick reads the clock.
+func (l *Loop) tick() { l.now = l.engine.Now() }
+
+// turn handles a bounded part of the mailbox, flushes, and arranges for the next turn.
+func (l *Loop) turn() {
+	l.tick()
+	l.inTurn = true
+	l.work()
+	l.handleResumed()
+	l.inTurn = false
+	l.settle()
+	if l.handled < len(l.messages) || len(l.resumed) > 0 || !l.mailbox.sleep() {
+		// More to do: let sockets have their turn first. The flag stays set, so nobody else
+		// wakes us; the byte does.
+		l.again()
+	}
+}
+
+// again has turn called from the loop's own pair, behind the sockets that are ready now.
+func (l *Loop) again() {
+	if _, err := l.pair.Write([]byte{0}); err != nil {
+		l.wake() // the pair is full of such bytes or is closing
+	}
+}
+
+// work handles the control lane and up to turnMessages messages, then flushes. It reports
+// whether there was anything.
+func (l *Loop) work() (any bool) {
+	if l.turning {
+		return false
+	}
+	l.turning = true
+	defer l.endWork()
+
+	if l.handled == len(l.messages) {
+		l.messages, l.control = l.mailbox.take(l.messages, l.control)
+		l.handled = 0
+	} else {
+		l.control = l.mailbox.takeControl(l.control)
+	}
+	c := &l.control
+	any = len(l.messages) > 0 || len(c.writable) > 0 || len(c.tells) > 0 || c.tick
+	if c.tick {
+		l.expire()
+	}
+	l.ageHeld()
+	for _, ref := range c.writable {
+		l.writable(ref)
+	}
+	for i := 0; i < len(c.tells); i++ {
+		t := c.tells[i]
+		c.tells[i].fn = nil // run once, even if it panics and the turn is taken up again
+		if t.fn != nil {
+			t.fn(l.Conn(t.ref))
+		}
+	}
+	deadline := l.now + turnTime
+	for l.handled < len(l.messages) {
+		if n := l.done.messages; n >= turnMessages || n%64 == 63 && l.engine.Now() >= deadline {
+			break
+		}
+		m := &l.messages[l.handled]
+		l.handled++
+		l.done.messages++
+		l.done.bytes += int(m.bytes)
+		l.handle(m)
+	}
+	l.settle()
+	return any
+}
+
+// endWork gives room back to senders. When a handler has panicked, its message is lost, counted
+// and logged, and the next turn goes on behind it.
+func (l *Loop) endWork() {
+	l.turning = false
+	l.mailbox.handled(l.done.messages, int64(l.done.bytes))
+	l.done.messages, l.done.bytes = 0, 0
+	if r := recover(); r != nil {
+		l.panicked("turn", r)
+		l.mailbox.postTick()
+	}
+}
+
+// panicked counts and logs a panic of a handler; the loop goes on.
+func (l *Loop) panicked(during string, r any) {
+	l.walking = false
+	l.uncommitted = nil
+	l.stats.panics.Add(1)
+	l.engine.log.Error("panic on a loop", "loop", l.index, "during", during, "panic", r, "stack", string(debug.Stack()))
+}
+
+func (l *Loop) handle(m *message) {
+	switch {
+	case m.run != nil:
+		l.deliverRun(m.run)
+		m.run = nil
+	case m.fn != nil:
+		m.fn(l)
+	case m.block != nil:
+		l.deliverBlock(m)
+	}
+}
+
+// settle flushes what is queued, closes what was doomed, and publishes the counters that other
+// goroutines look at.
+func (l *Loop) settle() {
+	l.reap()
+	l.flushDirty()
+	l.reap()
+	if d := l.backlogDelta; d != 0 && (d > backlogGrain || d < -backlogGrain || len(l.messages) == l.handled) {
+		l.backlogDelta = 0
+		if l.engine.backlog.Add(d) > l.engine.config.BacklogTotal {
+			l.shed()
+			l.reap()
+		}
+	}
+}
+
+// backlogGrain is how far off a loop's share of the total may be while it is busy, in bytes.
+const backlogGrain = 64 << 10
+
+// help is what the loop does instead of waiting while it publishes: its own mail. It reports
+// whether there was any.
+func (l *Loop) help() bool {
+	l.tick()
+	return l.work()
+}
+
+// resume puts c among those whose input is handled at the end of the turn.
+func (l *Loop) resume(c *Conn) {
+	if c.flags&(flagResuming|flagHoldIn|flagFullIn) != 0 || c.state != stateOpen {
+		return
+	}
+	c.flags |= flagResuming
+	l.resumed = append(l.resumed, c.Ref())
+	if !l.inTurn {
+		l.mailbox.postTick() // a turn ends with resumed input; outside one, ask for one
+	}
+}
+
+// handleResumed handles input that was held back. It may publish, and so help, which may resume
+// more connections: those wait for the next turn.
+func (l *Loop) handleResumed() {
+	if len(l.resumed) == 0 {
+		return
+	}
+	refs := l.resumed
+	l.resumed = nil
+	for _, ref := range refs {
+		if c := l.conn(ref); c != nil {
+			c.flags &^= flagResuming
+			if c.state == stateOpen && c.sock != nil {
+				l.traffic(c)
+			}
+		}
+	}
+}
+
+// schedule sets slot's deadline d from now.
+func (l *Loop) schedule(slot uint32, d time.Duration) {
+	due := (l.now + d.Milliseconds() + tickMillis - 1) / tickMillis
+	if d > 10*time.Second {
+		due = (due + 9) / 10 * 10 // whole seconds: fewer wake-ups
+	}
+	l.wheel.set(slot, uint32(due))
+	l.announce()
+}
+
+// tickMillis is the wheel's granularity.
+const tickMillis = 100
+
+// announce tells the ticker when the wheel wants to be looked at next.
+func (l *Loop) announce() {
+	next := int64(math.MaxInt64)
+	if t, ok := l.wheel.next(); ok {
+		next = int64(t) * tickMillis
+	}
+	if old := l.nextDue.Load(); next != old {
+		l.nextDue.Store(next)
+		if next < old {
+			l.engine.ticker.hurry(next)
+		}
+	}
+}
+
+// expire runs the deadlines that have come.
+func (l *Loop) expire() {
+	due := l.wheel.expire(l.due[:0], uint32(l.now/tickMillis))
+	l.due = due
+	for _, slot := range due {
+		c := l.at(slot)
+		switch c.state {
+		case stateOpen:
+			c.handler.OnDeadline(c)
+		case stateClosing, stateDraining:
+			l.disconnect(c) // the peer had its time
+		}
+	}
+	l.announce()
+}
+
+// newHold wraps a block that this loop holds. It starts with one reference, the caller's.
+func (l *Loop) newHold(b *block) *hold {
+	h := l.holds
+	if h == nil {
+		h = new(hold)
+	} else {
+		l.holds = h.next
+		l.numHolds--
+	}
+	*h = hold{block: b, refs: 1}
+	return h
+}
+
+// maxHolds bounds the free list: 64 KiB of bookkeeping.
+const maxHolds = 2048
+
+// unhold gives up one reference; the last one lets the loop's hold on the block go.
+func (l *Loop) unhold(h *hold) {
+	if h.refs--; h.refs > 0 {
+		return
+	}
+	l.backlogDelta -= h.block.release()
+	h.block = nil
+	if l.numHolds < maxHolds {
+		h.next = l.holds
+		l.holds = h
+		l.numHolds++
+	}
+}
+
+// adopt makes b, which was appended to blk.data, blk's contents. When appending had to move the
+// bytes, the block is the size it happens to be and is not pooled.
+func (l *Loop) adopt(blk *block, b []byte) {
+	if cap(b) != cap(blk.data) {
+		l.backlogDelta += int64(cap(b) - cap(blk.data))
+		blk.class = -1
+	}
+	blk.data = b
+}
+
+// pushEntry queues e, adding its reference, without looking at limits.
+func (l *Loop) pushEntry(c *Conn, e entry) {
+	e.hold.refs++
+	c.push(e)
+}

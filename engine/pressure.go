@@ -1,0 +1,158 @@
+package engine
+
+import "golang.org/x/sys/unix"
+
+// How publishers are made to wait, and for whom.
+//
+// A subscriber whose socket is full and whose queue is over a quarter of its limit is held: it
+// asks publishers to its topics to wait. It may ask only while it makes progress, and only for so
+// long: a reader that has stalled, or is simply slower than what it subscribed to, runs into its
+// limit and meets the listener's policy, and holds up nobody.
+
+const (
+	// stalledAfter is in ms. On loopback a reader's progress shows in steps of 64 KiB, its window
+	// updates, so this tells readers of 128 KB/s and more from those that have stopped.
+	stalledAfter = 500
+	holdAtMost   = 5000 // ms over a quarter without once falling below it
+	reviewEvery  = 50   // ms between looks at those that are held
+	publishWait  = 100  // ms a publish waits for slow subscribers, at most
+	// mailboxWait is how many ms a publish waits for a loop that takes nothing. A loop that is
+	// well is never that long about it, but the system may leave its thread waiting for a core;
+	// the message is lost when the time is up.
+	mailboxWait = 1000
+)
+
+// review begins or ends c's hold after its queue or its socket changed.
+func (l *Loop) review(c *Conn) {
+	over := c.flags&flagBlocked != 0 && c.queued > l.quarter && c.state == stateOpen
+	switch {
+	case over && c.flags&(flagHeld|flagForfeit) == 0:
+		b := c.ensureBacklog()
+		b.overSince, b.lastProgress = uint32(l.now), uint32(l.now)
+		b.heldIndex = len(l.held)
+		b.unacknowledged = 0
+		l.held = append(l.held, c.slot)
+		c.flags |= flagHeld
+		l.shard.Hold(&c.member, true)
+		l.heldUntil.Store(l.now + stalledAfter)
+	case over && c.flags&flagHeld != 0:
+		if c.backlog.lastProgress == uint32(l.now) {
+			l.heldUntil.Store(l.now + stalledAfter)
+		}
+	case !over:
+		l.relieve(c)
+	}
+}
+
+// relieve ends c's hold once it has caught up.
+func (l *Loop) relieve(c *Conn) {
+	if c.queued > l.quarter && c.flags&flagBlocked != 0 {
+		return
+	}
+	if c.queued <= l.quarter {
+		c.flags &^= flagForfeit
+	}
+	if c.flags&flagHeld != 0 {
+		l.unheld(c)
+	}
+	if c.flags&flagFullIn != 0 && c.queued <= l.quarter/2 {
+		c.flags &^= flagFullIn
+		l.resume(c)
+	}
+}
+
+// unheld takes c off the list of those that make publishers wait.
+func (l *Loop) unheld(c *Conn) {
+	i, last := c.backlog.heldIndex, len(l.held)-1
+	l.held[i] = l.held[last]
+	l.at(l.held[i]).backlog.heldIndex = i
+	l.held = l.held[:last]
+	c.flags &^= flagHeld
+	l.shard.Hold(&c.member, false)
+}
+
+// ageHeld ends the holds of subscribers that have stalled or asked for too much.
+func (l *Loop) ageHeld() {
+	if len(l.held) == 0 || l.now < l.nextReview {
+		return
+	}
+	l.nextReview = l.now + reviewEvery
+	for i := len(l.held) - 1; i >= 0; i-- {
+		c := l.at(l.held[i])
+		now := uint32(l.now)
+		c.measure()
+		if c.backlog.lastProgress == now {
+			l.heldUntil.Store(l.now + stalledAfter)
+		}
+		if now-c.backlog.lastProgress >= stalledAfter || now-c.backlog.overSince >= holdAtMost {
+			c.flags |= flagForfeit
+			l.unheld(c)
+		}
+	}
+}
+
+// measure looks for progress that the loop was not told of: the socket becomes writable only
+// when a third of its buffer is free, but the peer's every acknowledgement counts.
+func (c *Conn) measure() {
+	unsent, err := unix.IoctlGetInt(int(c.fd), unix.SIOCOUTQ)
+	if err != nil {
+		return
+	}
+	if b := c.backlog; unsent < b.unacknowledged {
+		b.unacknowledged = unsent
+		b.lastProgress = uint32(c.loop.now)
+	} else {
+		b.unacknowledged = unsent
+	}
+}
+
+// admit reports whether c may queue size more bytes of a push, and applies the slow-consumer
+// policy when it may not.
+func (l *Loop) admit(c *Conn, size, messages uint32) bool {
+	if c.queued+size > l.quarter && c.queued > 0 && c.flags&flagBlocked == 0 {
+		// Only what the socket refused counts: the queue of a reader that keeps up goes first.
+		c.flags &^= flagDirty
+		l.flush(c)
+		if c.state != stateOpen || c.flags&flagDoomed != 0 {
+			l.stats.dropped[DropClosing].Add(uint64(messages))
+			return false
+		}
+	}
+	if c.queued < l.limit {
+		return true
+	}
+	switch c.Listener().SlowConsumer {
+	case SlowDropNewest:
+		l.stats.dropped[DropSlowConsumer].Add(uint64(messages))
+		return false
+	case SlowDropOldest:
+		var want uint32
+		if size < l.limit {
+			want = l.limit - size
+		}
+		l.stats.dropped[DropSlowConsumer].Add(uint64(c.dropOldest(want)))
+		return true
+	}
+	l.stats.dropped[DropSlowConsumer].Add(uint64(messages))
+	l.cut(c, ReasonSlowConsumer)
+	return false
+}
+
+// shed closes the connections with the longest queues when the gateway as a whole holds too much.
+func (l *Loop) shed() {
+	e := l.engine
+	if e.backlog.Load()+l.backlogDelta <= e.config.BacklogTotal || l.now < l.nextShed {
+		return
+	}
+	l.nextShed = l.now + 10
+	var longest uint32
+	l.each(func(c *Conn) { longest = max(longest, c.queued) })
+	if longest == 0 {
+		return
+	}
+	l.each(func(c *Conn) {
+		if c.flags&flagBlocked != 0 && c.queued > longest/2 {
+			l.cut(c, ReasonBacklogTotal)
+		}
+	})
+}

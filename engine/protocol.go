@@ -1,0 +1,59 @@
+package engine
+
+// A Protocol recognises its connections and makes the state machine that serves each.
+// Its methods are called on any loop, at once.
+type Protocol interface {
+	// Name is the protocol's name in flags, counters and logs.
+	Name() string
+	// Sniff looks at the first bytes of a connection, at least one of them.
+	Sniff(first []byte) Match
+	// Open makes the Handler of a connection whose first bytes matched.
+	Open(c *Conn) Handler
+}
+
+// A Match is what a Protocol says of a connection's first bytes.
+type Match uint8
+
+// The answers to Sniff.
+const (
+	NoMatch  Match = iota // not this protocol, whatever follows
+	NeedMore              // may become this protocol
+	Matched
+)
+
+// A Handler is the state machine of one connection. All its methods are called on the
+// connection's loop, one at a time, and must not block.
+type Handler interface {
+	// OnBytes handles the whole packets at the front of b and returns the number of bytes they
+	// took. When a part of a packet is left, need says how long the packet is, as far as is
+	// known, and at least 1 more than what is there: OnBytes is not called again with less. b is valid until
+	// OnBytes returns; it must not be used after a call that closed the connection.
+	OnBytes(c *Conn, b []byte) (n, need int)
+	// OnDeadline is called when the deadline set with Conn.SetDeadline has come.
+	OnDeadline(c *Conn)
+	// Goodbye writes the protocol's last words for a close that is not the peer's doing.
+	Goodbye(c *Conn, why Reason)
+	// OnClose is called once, when the connection is over for the protocol. Bytes may still be
+	// on their way out. Subscriptions are still there; they go when OnClose returns.
+	OnClose(c *Conn, why Reason)
+}
+
+// A Dialect is one wire form of a push. A publish is encoded once for each dialect that its
+// topic's subscribers speak.
+type Dialect struct {
+	Name string
+	// Append encodes p after dst. An error means that the form cannot express p. It is called
+	// on any goroutine, must not keep p's slices, and is nil for a form that has no pushes.
+	Append func(dst []byte, p Push) ([]byte, error)
+}
+
+// MaxDialects is the most wire forms an Engine can tell apart.
+const MaxDialects = 32
+
+// A Push is a message to a client that asked nothing. Protocols use the field they know:
+// GOSOC Route, Longbridge Cmd, WebSocket neither.
+type Push struct {
+	Route   string
+	Cmd     uint8
+	Payload []byte
+}

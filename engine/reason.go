@@ -1,0 +1,127 @@
+package engine
+
+// A Reason says why a connection was closed. Each protocol maps it to its own goodbye, the
+// counters and the log carry its name.
+type Reason uint8
+
+// The reasons, grouped by whose doing they are.
+const (
+	// The peer's doing, nothing wrong with it.
+	ReasonPeerClosed  Reason = iota // end of stream, or a reset
+	ReasonClientClose               // the protocol's own goodbye
+
+	// The peer's fault.
+	ReasonUnknownProtocol // the first bytes belong to no protocol of the listener
+	ReasonMalformed       // bytes that the protocol does not allow
+	ReasonOutOfOrder      // a packet that is legal, but not now: before login, or from the wrong side
+	ReasonTooLarge        // a packet above the limit, refused on its header
+	ReasonInflatedTooLarge
+	ReasonLoginTimeout
+	ReasonLoginRefused
+	ReasonLoginBanned      // too many refused logins from the address
+	ReasonHeartbeatTimeout // nothing heard for as long as the protocol allows
+	ReasonInputBacklog     // sent more than the gateway may hold back for it
+	ReasonSlowConsumer     // does not read what it asked for
+	ReasonWriteError
+
+	// Replaced by another connection.
+	ReasonKickedOut        // the user logged in elsewhere
+	ReasonSessionTakenOver // the session was resumed elsewhere
+	ReasonForcedOffline    // a worker's command
+	ReasonUserLimit        // more connections than one user may have
+
+	// The gateway's doing.
+	ReasonShutdown
+	ReasonServerError
+	ReasonBacklogTotal   // shed: the gateway as a whole holds too many unsent bytes
+	ReasonInputTotal     // shed: the gateway as a whole holds too many half-received bytes
+	ReasonTooManyClients // over the connection limit
+	ReasonNoWorker       // no worker to serve the connection
+
+	numReasons
+)
+
+var reasonNames = [numReasons]string{
+	ReasonPeerClosed:       "peer-closed",
+	ReasonClientClose:      "client-close",
+	ReasonUnknownProtocol:  "unknown-protocol",
+	ReasonMalformed:        "malformed",
+	ReasonOutOfOrder:       "out-of-order",
+	ReasonTooLarge:         "too-large",
+	ReasonInflatedTooLarge: "inflated-too-large",
+	ReasonLoginTimeout:     "login-timeout",
+	ReasonLoginRefused:     "login-refused",
+	ReasonLoginBanned:      "login-banned",
+	ReasonHeartbeatTimeout: "heartbeat-timeout",
+	ReasonInputBacklog:     "input-backlog",
+	ReasonSlowConsumer:     "slow-consumer",
+	ReasonWriteError:       "write-error",
+	ReasonKickedOut:        "kicked-out",
+	ReasonSessionTakenOver: "session-taken-over",
+	ReasonForcedOffline:    "forced-offline",
+	ReasonUserLimit:        "user-limit",
+	ReasonShutdown:         "shutdown",
+	ReasonServerError:      "server-error",
+	ReasonBacklogTotal:     "backlog-total",
+	ReasonInputTotal:       "input-total",
+	ReasonTooManyClients:   "too-many-clients",
+	ReasonNoWorker:         "no-worker",
+}
+
+// String returns the name used in counters and logs.
+func (r Reason) String() string {
+	if r < numReasons {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+// Reasons lists every Reason, for reports.
+func Reasons() []Reason {
+	all := make([]Reason, numReasons)
+	for i := range all {
+		all[i] = Reason(i)
+	}
+	return all
+}
+
+// A Drop says why a message did not reach a connection or a topic.
+type Drop uint8
+
+// The drops.
+const (
+	DropSlowConsumer Drop = iota // a slow consumer's policy: the newest or the oldest went
+	DropNotConnected             // addressed to a connection that is gone or not logged in
+	DropTooLong                  // the connection's wire form cannot express a message so long
+	DropMailboxFull              // a loop did not take a publish in time
+	DropClosing                  // was queued for a connection when it closed
+	DropNoRoom                   // the gateway as a whole holds too many unsent bytes
+
+	numDrops
+)
+
+var dropNames = [numDrops]string{
+	DropSlowConsumer: "slow-consumer",
+	DropNotConnected: "not-connected",
+	DropTooLong:      "too-long",
+	DropMailboxFull:  "mailbox-full",
+	DropClosing:      "closing",
+	DropNoRoom:       "no-room",
+}
+
+// String returns the name used in counters and logs.
+func (d Drop) String() string {
+	if d < numDrops {
+		return dropNames[d]
+	}
+	return "unknown"
+}
+
+// Drops lists every Drop, for reports.
+func Drops() []Drop {
+	all := make([]Drop, numDrops)
+	for i := range all {
+		all[i] = Drop(i)
+	}
+	return all
+}

@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// gatherBelow is the entry size in bytes under which copying into the loop's scratch buffer
+	// is cheaper than a system call of its own.
+	gatherBelow = 4 << 10
+	scratchSize = 64 << 10
+	// rawBelow is the send size in bytes up to which the loop keeps its P during the call: a
+	// short send returns sooner than the scheduler could use the P.
+	rawBelow = 64 << 10
+	// flushBudget is what one connection may send per flush, so that a fast reader with a long
+	// queue does not keep the loop.
+	flushBudget = 4 << 20
+)
+
+// send writes p to a non-blocking socket without an allocation or, when p is short, the scheduler.
+func send(fd int32, p []byte, flags uintptr) (int, syscall.Errno) {
+	flags |= unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
+	for {
+		var n uintptr
+		var errno syscall.Errno
+		if len(p) <= rawBelow {
+			n, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
+		} else {
+			n, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
+		}
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno != 0 {
+			return 0, errno
+		}
+		return int(n), 0
+	}
+}
+
+// flush sends what c has queued, until it is all sent or the socket is full.
+func (l *Loop) flush(c *Conn) {
+	if c.flags&flagBlocked != 0 || c.state == stateFree || c.fd < 0 {
+		return
+	}
+	for budget := flushBudget; c.first.hold != nil; {
+		p := l.gather(c)
+		var flags uintptr
+		if c.state == stateClosing && len(p) == int(c.queued) {
+			flags = unix.MSG_MORE // the FIN that follows travels in the same segment
+		}
+		n, errno := send(c.fd, p, flags)
+		switch {
+		case errno == unix.EAGAIN:
+			l.block(c)
+			return
+		case errno == unix.ENOBUFS || errno == unix.ENOMEM:
+			l.block(c) // the kernel is short of memory: the socket is not at fault
+			return
+		case errno != 0:
+			l.cut(c, ReasonWriteError)
+			return
+		}
+		l.stats.sends.Add(1)
+		l.stats.bytesOut.Add(uint64(n))
+		c.advance(n)
+		if c.backlog != nil {
+			c.backlog.lastProgress = uint32(l.now)
+		}
+		if n < len(p) {
+			l.block(c)
+			return
+		}
+		if budget -= n; budget <= 0 && c.first.hold != nil {
+			l.touchAgain(c)
+			break
+		}
+	}
+	l.relieve(c)
+	if c.first.hold == nil {
+		c.returnBacklog()
+		if c.state == stateClosing {
+			l.finish(c)
+		}
+	}
+}
+
+// gather returns the next bytes of c's queue: a long entry as it is, short ones copied together.
+func (l *Loop) gather(c *Conn) []byte {
+	e := &c.first
+	p := e.hold.block.data[e.off:e.end]
+	b := c.backlog
+	if len(p) >= gatherBelow || b == nil || b.head == len(b.entries) {
+		return p
+	}
+	s := append(l.scratch[:0], p...)
+	for i := b.head; i < len(b.entries); i++ {
+		e := &b.entries[i]
+		p := e.hold.block.data[e.off:e.end]
+		if len(p) >= gatherBelow || len(s)+len(p) > scratchSize {
+			break
+		}
+		s = append(s, p...)
+	}
+	return s
+}
+
+// block notes that c's socket is full and asks for a notice when it is not.
+func (l *Loop) block(c *Conn) {
+	if err := l.engine.poller.arm(int(c.fd), c.Ref(), c.flags&flagPolled != 0); err != nil {
+		l.engine.log.Error("cannot wait for a socket", "err", err)
+		l.cut(c, ReasonServerError)
+		return
+	}
+	c.flags |= flagPolled | flagBlocked
+	c.ensureBacklog()
+	l.review(c)
+}
+
+// writable answers a notice of the write poller.
+func (l *Loop) writable(ref Ref) {
+	c := l.conn(ref)
+	if c == nil || c.flags&flagBlocked == 0 {
+		return
+	}
+	c.flags &^= flagBlocked
+	if c.backlog != nil {
+		c.backlog.lastProgress = uint32(l.now)
+	}
+	l.flush(c)
+}
+
+// touch puts c among the connections that are flushed at the end of the turn.
+func (l *Loop) touch(c *Conn) {
+	if c.flags&(flagDirty|flagBlocked) == 0 {
+		c.flags |= flagDirty
+		l.dirty = append(l.dirty, c.slot)
+	}
+}
+
+// touchAgain has c flushed in the loop's next turn, after other sockets had theirs.
+func (l *Loop) touchAgain(c *Conn) {
+	l.mailbox.postWritable(c.Ref())
+	c.flags |= flagBlocked
+	c.ensureBacklog()
+}
+
+// flushDirty flushes what the turn has queued.
+func (l *Loop) flushDirty() {
+	for i := 0; i < len(l.dirty); i++ { // flushing may close, closing may touch
+		c := l.at(l.dirty[i])
+		if c.flags&flagDirty != 0 {
+			c.flags &^= flagDirty
+			l.flush(c)
+		}
+	}
+	l.dirty = l.dirty[:0]
+}

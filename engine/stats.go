@@ -1,0 +1,77 @@
+package engine
+
+import "sync/atomic"
+
+// Stats are an Engine's counters since it started. Counters only rise; the fields marked
+// "now" are gauges.
+type Stats struct {
+	Accepted    uint64
+	Refused     [numReasons]uint64 // connections closed before they reached a loop
+	AcceptRetry uint64             // accept errors that passed, such as too many open files
+	Closed      [numReasons]uint64
+	Connections int64 // now
+
+	BytesIn, BytesOut uint64
+	Sends             uint64 // system calls that sent
+	PacketsIn         uint64
+	Publishes         uint64 // publishes accepted, to topics with and without subscribers
+	Deliveries        uint64 // messages queued for connections
+	Dropped           [numDrops]uint64
+	Waits             uint64 // publishes that had to wait
+	Panics            uint64
+	Wakeups           uint64
+
+	Backlog int64 // now: unsent bytes
+	Topics  int   // now
+}
+
+// loopStats are one loop's counters: written by the loop alone, read by anybody.
+type loopStats struct {
+	_          [64]byte // not on a line with what other goroutines write
+	closed     [numReasons]atomic.Uint64
+	dropped    [numDrops]atomic.Uint64
+	bytesIn    atomic.Uint64
+	bytesOut   atomic.Uint64
+	sends      atomic.Uint64
+	packetsIn  atomic.Uint64
+	deliveries atomic.Uint64
+	publishes  atomic.Uint64
+	waits      atomic.Uint64
+	panics     atomic.Uint64
+	wakeups    atomic.Uint64
+	open       atomic.Int64
+	_          [64]byte
+}
+
+// Stats returns the counters. It may be called from any goroutine.
+func (e *Engine) Stats() Stats {
+	s := Stats{
+		Accepted:    e.accepted.Load(),
+		AcceptRetry: e.acceptRetry.Load(),
+		Backlog:     e.backlog.Load(),
+		Topics:      e.topics.Len(),
+	}
+	for i := range e.refused {
+		s.Refused[i] = e.refused[i].Load()
+	}
+	for _, l := range append(e.loops[:len(e.loops):len(e.loops)], &Loop{stats: &e.outside}) {
+		st := l.stats
+		for i := range st.closed {
+			s.Closed[i] += st.closed[i].Load()
+		}
+		for i := range st.dropped {
+			s.Dropped[i] += st.dropped[i].Load()
+		}
+		s.Connections += st.open.Load()
+		s.BytesIn += st.bytesIn.Load()
+		s.BytesOut += st.bytesOut.Load()
+		s.Sends += st.sends.Load()
+		s.PacketsIn += st.packetsIn.Load()
+		s.Deliveries += st.deliveries.Load()
+		s.Publishes += st.publishes.Load()
+		s.Waits += st.waits.Load()
+		s.Panics += st.panics.Load()
+		s.Wakeups += st.wakeups.Load()
+	}
+	return s
+}
