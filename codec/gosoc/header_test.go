@@ -149,6 +149,15 @@ func TestParseHeaderLongest(t *testing.T) {
 	}
 }
 
+// Both forms hand out the same four bits, although Fixed6 has a whole byte for them.
+func TestParseHeaderFlags(t *testing.T) {
+	for form, wire := range map[Form]string{Compact: `6a 00`, Fixed6: `06 00000000 fa`} {
+		if h, err := form.ParseHeader(raw(wire)); err != nil || h.Flags != 0x0a {
+			t.Errorf("%v: %+v, %v", form, h, err)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	_, err := Compact.DecodeConnect(Header{Type: TypeConnect, Size: 2, Remaining: 6}, []byte("\x05gosoc"))
 	for got, want := range map[string]string{
