@@ -1,0 +1,5 @@
+//go:build !race
+
+package netsvr
+
+const raceEnabled = false

@@ -1,0 +1,138 @@
+package netsvr
+
+// Request hands a client's request to a worker that registered with
+// acceptsRequests. Our own command.
+type Request struct {
+	UniqID     []byte
+	Session    []byte
+	Protocol   []byte // the client's: "gosoc", "longbridge", ...
+	Route      []byte // of a GOSOC request
+	Cmd        uint32 // of a Longbridge packet
+	ID         uint64 // the gateway's; the Reply repeats it
+	WantsReply bool
+	Payload    []byte
+	Data       []byte     // a GOSOC attachment
+	TimeoutMs  uint32     // milliseconds the client will wait, 0 if it did not say
+	Metadata   []Metadata // in the order of the wire
+}
+
+// Metadata is one pair of a Request. Of several with one key the last counts.
+type Metadata struct {
+	Key, Value []byte
+}
+
+// Lookup returns the value that counts for key.
+func (m *Request) Lookup(key string) (value []byte, ok bool) {
+	for i := len(m.Metadata) - 1; i >= 0; i-- {
+		if string(m.Metadata[i].Key) == key {
+			return m.Metadata[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// Append encodes m after dst.
+func (m *Request) Append(dst []byte) []byte {
+	dst = appendText(dst, 1, m.UniqID)
+	dst = appendText(dst, 2, m.Session)
+	dst = appendText(dst, 3, m.Protocol)
+	dst = appendText(dst, 4, m.Route)
+	dst = appendUint(dst, 5, uint64(m.Cmd))
+	dst = appendUint(dst, 6, m.ID)
+	dst = appendBool(dst, 7, m.WantsReply)
+	dst = appendBytes(dst, 8, m.Payload)
+	dst = appendBytes(dst, 9, m.Data)
+	dst = appendUint(dst, 10, uint64(m.TimeoutMs))
+	for _, p := range m.Metadata {
+		start := len(dst)
+		dst = appendItem(dst, 1, p.Key)
+		dst = appendItem(dst, 2, p.Value)
+		dst = enclose(dst, start, 11)
+	}
+	return dst
+}
+
+// Decode replaces m by the message in b; m points into b.
+func (m *Request) Decode(b []byte) error {
+	*m = Request{Metadata: reuse(m.Metadata)}
+	d := decoder{within: "Request", rest: b}
+	for d.next() {
+		switch d.field {
+		case 1:
+			m.UniqID = d.text()
+		case 2:
+			m.Session = d.text()
+		case 3:
+			m.Protocol = d.text()
+		case 4:
+			m.Route = d.text()
+		case 5:
+			m.Cmd = uint32(d.uint())
+		case 6:
+			m.ID = d.uint()
+		case 7:
+			m.WantsReply = d.uint() != 0
+		case 8:
+			m.Payload = d.bytes()
+		case 9:
+			m.Data = d.bytes()
+		case 10:
+			m.TimeoutMs = uint32(d.uint())
+		case 11:
+			m.Metadata = append(m.Metadata, d.pair())
+		}
+	}
+	return d.end()
+}
+
+// pair is the value of a field of type map<string, string>.
+func (d *decoder) pair() (p Metadata) {
+	entry := decoder{rest: d.bytes()}
+	for entry.next() {
+		switch entry.field {
+		case 1:
+			p.Key = entry.text()
+		case 2:
+			p.Value = entry.text()
+		}
+	}
+	if entry.err != nil {
+		d.fail(entry.err)
+	}
+	return p
+}
+
+// Reply answers the Request of that UniqID and ID. Our own command.
+type Reply struct {
+	UniqID  []byte
+	ID      uint64
+	Status  int32
+	Payload []byte
+}
+
+// Append encodes m after dst.
+func (m *Reply) Append(dst []byte) []byte {
+	dst = appendText(dst, 1, m.UniqID)
+	dst = appendUint(dst, 2, m.ID)
+	dst = appendUint(dst, 3, uint64(m.Status))
+	return appendBytes(dst, 4, m.Payload)
+}
+
+// Decode replaces m by the message in b; m points into b.
+func (m *Reply) Decode(b []byte) error {
+	*m = Reply{}
+	d := decoder{within: "Reply", rest: b}
+	for d.next() {
+		switch d.field {
+		case 1:
+			m.UniqID = d.text()
+		case 2:
+			m.ID = d.uint()
+		case 3:
+			m.Status = int32(d.uint())
+		case 4:
+			m.Payload = d.bytes()
+		}
+	}
+	return d.end()
+}
