@@ -60,8 +60,15 @@ func NewDirectory(loops int) *Directory {
 	for i := range d.shards {
 		d.shards[i].names = make(map[string]ID)
 	}
-	d.pages.Store(new([]*page))
+	d.pages.Store(&[]*page{newPage(loops)})
+	// ID 0 has a record too, which the zero Key does not match: it names no topic.
+	_, none, _ := d.record(0)
+	none.gen.Store(1)
 	return d
+}
+
+func newPage(loops int) *page {
+	return &page{counts: make([]atomic.Int32, pageSize*2*loops)}
 }
 
 func (d *Directory) shard(name []byte) *dirShard {
@@ -73,7 +80,7 @@ func (d *Directory) shardOf(name string) *dirShard {
 }
 
 func (d *Directory) record(id ID) (*page, *record, int) {
-	i := int(id - 1)
+	i := int(id)
 	p := (*d.pages.Load())[i/pageSize]
 	return p, &p.records[i%pageSize], i % pageSize
 }
@@ -179,8 +186,8 @@ func (d *Directory) allocate() ID {
 	id := d.next
 	d.next++
 	pages := *d.pages.Load()
-	if int(id-1)/pageSize == len(pages) {
-		grown := append(pages[:len(pages):len(pages)], &page{counts: make([]atomic.Int32, pageSize*2*d.loops)})
+	if int(id)/pageSize == len(pages) {
+		grown := append(pages[:len(pages):len(pages)], newPage(d.loops))
 		d.pages.Store(&grown)
 	}
 	return id
