@@ -21,8 +21,9 @@
 // A Reader does nothing with a frame but look at its header, at most 14 bytes, until the frame is
 // whole: then it is unmasked in place, once, and consumed. What a partial frame costs does not
 // depend on how much of it is there, and Event.Need tells the loop when to look again. The loop
-// holds at most one message of Reader's limit; all size limits are enforced on the header. An
-// oversize message that is to be skipped is consumed in whatever pieces arrive and never buffered.
+// holds at most one message of Reader's limit: size limits are enforced on the header, and on what
+// is inflated while it comes out. An oversize message that is to be skipped is consumed in whatever
+// pieces arrive and never buffered.
 //
 // # Ownership
 //
@@ -33,8 +34,8 @@
 //
 // # Errors
 //
-// All errors of reading are the peer's doing. Before the upgrade they are a *Refusal, which holds
-// the HTTP status to answer with, afterwards an *Error, which holds the code for the close frame.
+// All errors of reading are the peer's doing. A server's before the upgrade are a *Refusal, which
+// holds the HTTP status to answer with, afterwards an *Error, with the code for the close frame.
 //
 // # Goroutines
 //
