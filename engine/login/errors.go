@@ -1,0 +1,35 @@
+package login
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrRefused is the verdict that a token is not good. Clients are told so, and that is all they are told.
+	ErrRefused = errors.New("login: refused")
+	// ErrUnavailable says that no verdict was reached: a server did not answer in time, or not in its right mind.
+	// The client is not let in and may try again.
+	ErrUnavailable = errors.New("login: no verdict")
+)
+
+// Why a token was refused. Each of them is an ErrRefused.
+var (
+	ErrUnknown   = refusal("unknown, expired or used token")
+	ErrTooLong   = refusal("token too long")
+	ErrMalformed = refusal("malformed token")
+	ErrAlgorithm = refusal("algorithm does not fit the key")
+	ErrKeyID     = refusal("unknown key id")
+	ErrSignature = refusal("signature does not match")
+	ErrExpired   = refusal("token expired")
+	ErrNotYet    = refusal("token not valid yet")
+	ErrAudience  = refusal("token is for somebody else (aud)")
+	ErrIssuer    = refusal("token is from somebody else (iss)")
+	ErrClaims    = refusal("unusable claims")
+	ErrIdentity  = refusal("unusable identity") // out of bounds: see MaxUserLen and its neighbours
+)
+
+func refusal(why string) error { return fmt.Errorf("%w: %s", ErrRefused, why) }
+
+// unavailable keeps err's text but not its chain: whatever a broken server leads to, it is never a verdict.
+func unavailable(err error) error { return fmt.Errorf("%w: %v", ErrUnavailable, err) }

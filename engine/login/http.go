@@ -1,0 +1,175 @@
+package login
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// maxVerdict bounds the body of an answer, in bytes.
+const maxVerdict = 64 << 10
+
+// HTTPConfig sets up an HTTP. Only URL is required.
+type HTTPConfig struct {
+	URL string // http or https; user:password@ in it become basic authentication
+	// Timeout is how long one login may take, waiting for others included, if its context does not end sooner. Zero
+	// or less means 5 s.
+	Timeout time.Duration
+	// InFlight is how many calls may be under way; more logins wait. Zero or less means 64.
+	InFlight int
+	// Transport makes the calls. Nil means one of its own, with bounds.
+	Transport http.RoundTripper
+}
+
+// HTTP is a provider that asks another service. It posts
+//
+//	{"token":"...","protocol":"gosoc","peer":"192.0.2.1","metadata":{"key":"value"}}
+//
+// where metadata may be missing, and takes status 200 with
+//
+//	{"user":"ann","session":"...","topics":["news"]}
+//
+// for a yes; session and topics may be missing, and {"anonymous":true} stands in for a user. Status 401 and 403 are a
+// no: ErrRefused. Anything else is no verdict, a redirect included: ErrUnavailable.
+type HTTP struct {
+	config  HTTPConfig
+	url     *url.URL
+	client  *http.Client
+	slots   chan struct{}
+	closing context.Context // done when Close was called
+	close   context.CancelFunc
+	once    sync.Once
+}
+
+var _ Provider = (*HTTP)(nil)
+
+// NewHTTP returns a provider that has not called anybody yet. The caller must Close it.
+func NewHTTP(c HTTPConfig) (*HTTP, error) {
+	u, err := parseURL(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("login: http: %w", err)
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 5 * time.Second
+	}
+	if c.InFlight <= 0 {
+		c.InFlight = 64
+	}
+	if c.Transport == nil {
+		c.Transport = newTransport(c.InFlight)
+	}
+	h := &HTTP{config: c, url: u, client: newClient(c.Transport), slots: make(chan struct{}, c.InFlight)}
+	h.closing, h.close = context.WithCancel(context.Background())
+	return h, nil
+}
+
+type question struct {
+	Token    string            `json:"token"`
+	Protocol string            `json:"protocol"`
+	Peer     netip.Addr        `json:"peer"`
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+type verdict struct {
+	User      string   `json:"user"`
+	Anonymous bool     `json:"anonymous"`
+	Session   string   `json:"session"`
+	Topics    []string `json:"topics"`
+}
+
+// Login implements Provider.
+func (h *HTTP) Login(ctx context.Context, r Request) (Identity, error) {
+	switch {
+	case len(r.Token) > MaxTokenLen:
+		return Identity{}, ErrTooLong
+	case !utf8.ValidString(r.Token): // JSON could not tell it from another
+		return Identity{}, ErrMalformed
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.config.Timeout)
+	defer cancel()
+	defer context.AfterFunc(h.closing, cancel)()
+
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+		return h.ask(ctx, r)
+	case <-ctx.Done():
+	}
+	if h.closing.Err() != nil {
+		return Identity{}, unavailable(errClosed)
+	}
+	return Identity{}, unavailable(fmt.Errorf("waiting for one of %d calls to end: %w", h.config.InFlight, ctx.Err()))
+}
+
+func (h *HTTP) ask(ctx context.Context, r Request) (Identity, error) {
+	body, err := json.Marshal(question{r.Token, r.Protocol, r.Peer.Unmap(), r.Metadata})
+	if err != nil {
+		return Identity{}, unavailable(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url.String(), bytes.NewReader(body))
+	if err != nil {
+		return Identity{}, unavailable(plainError(err))
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	resp, err := h.client.Do(req)
+	if err != nil {
+		return Identity{}, h.failed(plainError(err))
+	}
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden:
+		readBody(resp.Body, maxVerdict) // so that the connection can be used again
+		return Identity{}, fmt.Errorf("%w: %s answered %d", ErrRefused, h.url.Host, resp.StatusCode)
+	default:
+		return Identity{}, h.failed(fmt.Errorf("status %d", resp.StatusCode))
+	}
+	text, err := readBody(resp.Body, maxVerdict)
+	if err != nil {
+		return Identity{}, h.failed(err)
+	}
+	id, err := parseVerdict(text)
+	if err != nil {
+		return Identity{}, h.failed(err)
+	}
+	return id, nil
+}
+
+func (h *HTTP) failed(err error) error { return unavailable(fmt.Errorf("%s: %w", h.url.Host, err)) }
+
+func parseVerdict(text []byte) (Identity, error) {
+	var v verdict
+	if err := json.Unmarshal(text, &v); err != nil {
+		return Identity{}, fmt.Errorf("unreadable answer: %w", err)
+	}
+	if (v.User == "") != v.Anonymous {
+		return Identity{}, errors.New(`answer wants either a user or "anonymous":true`)
+	}
+	id := Identity{v.User, v.Session, v.Topics}
+	if err := id.check(); err != nil {
+		return Identity{}, errors.New(why(err))
+	}
+	return id, nil
+}
+
+// Close ends the calls under way, whose logins fail with ErrUnavailable like all later ones, and closes the
+// connections. It may be called more than once and always returns nil.
+func (h *HTTP) Close() error {
+	h.once.Do(func() {
+		h.close()
+		for range cap(h.slots) { // taken for good: no call is under way, and none will be
+			h.slots <- struct{}{}
+		}
+		h.client.CloseIdleConnections()
+	})
+	return nil
+}

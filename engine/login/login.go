@@ -1,0 +1,91 @@
+package login
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what goes into a login and comes out of it. The last three together stay under the 64 KiB that a session
+// store keeps of one session.
+const (
+	MaxTokenLen   = 8 << 10  // bytes; a longer token is refused unread
+	MaxUserLen    = 256      // bytes
+	MaxSessionLen = 16 << 10 // bytes
+	MaxTopics     = 128
+	MaxTopicLen   = 256 // bytes
+)
+
+// Identity is who a token belongs to. Its strings are valid UTF-8 within the bounds above.
+type Identity struct {
+	User    string   // empty: anonymous
+	Session string   // the netsvr session text; empty: guest
+	Topics  []string // to subscribe to; shared, read only
+}
+
+// Request is what a provider may look at.
+type Request struct {
+	Token    string
+	Protocol string // "gosoc", "longbridge", "netsvr"
+	Peer     netip.Addr
+	Metadata map[string]string // of a Longbridge AuthRequest; may be nil
+}
+
+// Provider decides on a login.
+type Provider interface {
+	// Login may block until ctx is done. Any goroutine but a loop's may call it. It fails with an error that wraps
+	// ErrRefused or ErrUnavailable.
+	Login(ctx context.Context, r Request) (Identity, error)
+}
+
+// Immediate is a Provider that never waits.
+type Immediate interface {
+	Provider
+	// LoginNow is Login at the time now. Any goroutine may call it, an event loop's too.
+	LoginNow(now time.Time, r Request) (Identity, error)
+}
+
+// Reloader is a Provider whose files or keys can be read again while it serves.
+type Reloader interface {
+	Provider
+	// Reload reads them. What is read is used by the logins that begin afterwards; if it is not usable, the error
+	// says which file and line, and the old state stays. Any goroutine may call it; it may block.
+	Reload() error
+}
+
+func (id Identity) check() error {
+	if err := checkUser(id.User); err != nil {
+		return err
+	}
+	if len(id.Session) > MaxSessionLen || !utf8.ValidString(id.Session) {
+		return fmt.Errorf("%w: session text of %d bytes", ErrIdentity, len(id.Session))
+	}
+	return checkTopics(id.Topics)
+}
+
+// checkUser keeps ids out that no protobuf string can carry or that would break up a line of a terminal or a log.
+func checkUser(user string) error {
+	switch {
+	case len(user) > MaxUserLen:
+		return fmt.Errorf("%w: user id of %d bytes", ErrIdentity, len(user))
+	case !utf8.ValidString(user) || strings.ContainsFunc(user, unicode.IsControl):
+		return fmt.Errorf("%w: user id holds control characters or is not UTF-8", ErrIdentity)
+	}
+	return nil
+}
+
+func checkTopics(topics []string) error {
+	if len(topics) > MaxTopics {
+		return fmt.Errorf("%w: %d topics", ErrIdentity, len(topics))
+	}
+	for i, t := range topics {
+		if t == "" || len(t) > MaxTopicLen || !utf8.ValidString(t) {
+			return fmt.Errorf("%w: topic %d is empty, too long or not UTF-8", ErrIdentity, i+1)
+		}
+	}
+	return nil
+}

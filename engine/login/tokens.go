@@ -1,0 +1,155 @@
+package login
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxTokensFile bounds a file of tokens, in bytes: about a million lines.
+const maxTokensFile = 64 << 20
+
+// Tokens is a provider that reads its tokens from a file. A line holds a token, the user id and, if wanted, topics:
+//
+//	# a comment; one may end a line, too
+//	b4c55d5e2fa8  ann
+//	77d1e0a9cc10  bob    news,sport    # topics are separated by commas
+//
+// Fields are separated by blanks or tabs. Users may have several tokens. An empty file is an error, so that a
+// half-written one does not lock everybody out on Reload.
+type Tokens struct {
+	file  string
+	mu    sync.Mutex // one Reload at a time, or an older table could replace a newer one
+	table atomic.Pointer[tokenTable]
+}
+
+// tokenTable is keyed by digests, so that the time of a look-up says nothing about the text of a token near by.
+type tokenTable map[[sha256.Size]byte]tokenEntry
+
+type tokenEntry struct {
+	Identity
+	line int
+}
+
+var (
+	_ Immediate = (*Tokens)(nil)
+	_ Reloader  = (*Tokens)(nil)
+)
+
+// NewTokens reads file. It fails with an error that names the file and line.
+func NewTokens(file string) (*Tokens, error) {
+	t := &Tokens{file: file}
+	if err := t.Reload(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Login implements Provider.
+func (t *Tokens) Login(_ context.Context, r Request) (Identity, error) {
+	return t.LoginNow(time.Time{}, r)
+}
+
+// LoginNow implements Immediate. It fails with ErrTooLong or ErrUnknown.
+func (t *Tokens) LoginNow(_ time.Time, r Request) (Identity, error) {
+	if len(r.Token) > MaxTokenLen {
+		return Identity{}, ErrTooLong
+	}
+	e, ok := (*t.table.Load())[sha256.Sum256([]byte(r.Token))]
+	if !ok {
+		return Identity{}, ErrUnknown
+	}
+	return e.Identity, nil
+}
+
+// Len returns the number of tokens. Any goroutine may call it.
+func (t *Tokens) Len() int { return len(*t.table.Load()) }
+
+// Reload implements Reloader.
+func (t *Tokens) Reload() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	text, err := readFile(t.file, maxTokensFile)
+	if err != nil {
+		return fmt.Errorf("login: tokens: %w", err)
+	}
+	table, err := parseTokens(string(text))
+	if err != nil {
+		return fmt.Errorf("login: tokens: %s %w", t.file, err)
+	}
+	t.table.Store(&table)
+	return nil
+}
+
+// parseTokens never puts a token into an error.
+func parseTokens(text string) (tokenTable, error) {
+	table := make(tokenTable)
+	n := 0
+	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+		n++
+		fields := tokenFields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		if len(fields) < 2 || len(fields) > 3 {
+			return nil, fmt.Errorf("line %d: %d fields, want: token user [topic,topic]", n, len(fields))
+		}
+		e := tokenEntry{Identity{User: fields[1]}, n}
+		if len(fields) == 3 {
+			e.Topics = strings.Split(fields[2], ",")
+		}
+		if len(fields[0]) > MaxTokenLen {
+			return nil, fmt.Errorf("line %d: token longer than %d bytes", n, MaxTokenLen)
+		}
+		if err := e.check(); err != nil {
+			return nil, fmt.Errorf("line %d: %s", n, why(err))
+		}
+		key := sha256.Sum256([]byte(fields[0]))
+		if old, ok := table[key]; ok {
+			return nil, fmt.Errorf("line %d: same token as line %d", n, old.line)
+		}
+		table[key] = e
+	}
+	if len(table) == 0 {
+		return nil, errors.New("holds no tokens")
+	}
+	return table, nil
+}
+
+// tokenFields splits a line up to its comment, which is a field that begins with #.
+func tokenFields(line string) []string {
+	fields := strings.Fields(line)
+	for i, f := range fields {
+		if f[0] == '#' {
+			return fields[:i]
+		}
+	}
+	return fields
+}
+
+// why strips the words "login: refused: " from a refusal, for use in an error about a file.
+func why(err error) string { return strings.TrimPrefix(err.Error(), ErrRefused.Error()+": ") }
+
+// readFile is os.ReadFile for files of at most limit bytes. It suits pipes too, whose size nobody knows.
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return b, nil
+}
