@@ -27,6 +27,10 @@ type Config struct {
 	// held back (see Conn.Hold). Zero means Backlog.
 	InputBacklog int
 
+	// LoginBytes is InputBacklog for a connection that is no client yet (see Conn.SetDialect).
+	// Zero means 64 KiB.
+	LoginBytes int
+
 	// SendBuffer is the socket send buffer in bytes (SO_SNDBUF). Zero means 256 KiB;
 	// negative leaves the system's own.
 	SendBuffer int
@@ -67,6 +71,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.InputBacklog <= 0 {
 		c.InputBacklog = c.Backlog
+	}
+	if c.LoginBytes <= 0 {
+		c.LoginBytes = 64 << 10
 	}
 	if c.SendBuffer == 0 {
 		c.SendBuffer = 256 << 10

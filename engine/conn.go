@@ -71,6 +71,10 @@ func (c *Conn) Loop() *Loop { return c.loop }
 // Handler returns the connection's state machine, nil once it is closing.
 func (c *Conn) Handler() Handler { return c.handler }
 
+// SetHandler puts h in charge, for a protocol that changes hands such as an HTTP upgrade. It is
+// called from the present handler's OnBytes, which must return next.
+func (c *Conn) SetHandler(h Handler) { c.handler = h }
+
 // Peer returns the remote address. It allocates nothing but is not meant for hot paths.
 func (c *Conn) Peer() netip.AddrPort {
 	if c.sock != nil {

@@ -160,8 +160,12 @@ func (l *Loop) pump(c *Conn) {
 	}
 	left := c.sock.InboundBuffered()
 	l.input(c, left)
+	limit := l.engine.config.InputBacklog
+	if c.flags&flagTagged == 0 {
+		limit = l.engine.config.LoginBytes
+	}
 	switch {
-	case c.Holding() && left > l.engine.config.InputBacklog:
+	case c.Holding() && left > limit:
 		c.Close(ReasonInputBacklog)
 	case left > inputWindow && l.engine.inputTotal.Load()+l.inputDelta > l.engine.config.BacklogTotal:
 		c.Close(ReasonInputTotal)

@@ -12,11 +12,21 @@ type message struct {
 	fn func(*Loop) // anything rare
 
 	block *block // a push to the connection ref, or to every client when ref is 0
+	mail  Mail   // or bytes for mail, with the two numbers
 	ref   Ref
 	route string
+	a     uint32
+	b     int32
 	cmd   uint8
 
 	bytes uint32 // what counts against the mailbox's limit
+}
+
+// A Mail receives what Publisher.Mail sends.
+type Mail interface {
+	// OnMail is called on the loop of the addressed connection, which is nil when it is gone.
+	// payload is valid until OnMail returns, which must not publish.
+	OnMail(c *Conn, a uint32, b int32, payload []byte)
 }
 
 // A mailbox is the one door into a loop. Its mutex is held for a few instructions at a time:

@@ -20,13 +20,14 @@ var (
 // A run is what loops pass on: publishes that followed one another to one topic, encoded back to
 // back, once per dialect.
 type run struct {
-	key    topic.Key
-	blocks [MaxDialects]*block
-	counts [MaxDialects]uint32 // messages in each block
-	mask   uint32              // the dialects in blocks
-	refs   atomic.Int32        // loops that have yet to deliver it
-	alone  bool                // it was let through in spite of a slow subscriber: one message only
-	bytes  int                 // of the longest block
+	key     topic.Key
+	blocks  [MaxDialects]*block
+	counts  [MaxDialects]uint32 // messages in each block
+	mask    uint32              // the dialects in blocks
+	refs    atomic.Int32        // loops that have yet to deliver it
+	alone   bool                // it was let through in spite of a slow subscriber: one message only
+	bytes   int                 // of the longest block
+	payload int                 // bytes of the messages' payloads, without what dialects add
 }
 
 var runs = sync.Pool{New: func() any { return new(run) }}
@@ -76,7 +77,7 @@ func (pb *Publisher) Publish(name []byte, p Push) error {
 		return nil // nobody listens
 	}
 	r := runs.Get().(*run)
-	r.key, r.mask, r.bytes = key, e.topics.Dialects(key), 0
+	r.key, r.mask, r.bytes, r.payload = key, e.topics.Dialects(key), 0, 0
 	// Copied before waiting: helping may close the connection p was read from.
 	pb.name = append(pb.name[:0], name...)
 	pb.append(r, p, estimate)
@@ -103,6 +104,7 @@ func (pb *Publisher) stats() *loopStats {
 
 // append encodes p into r, once per dialect.
 func (pb *Publisher) append(r *run, p Push, estimate int) {
+	r.payload += len(p.Payload)
 	for d, mask := 0, r.mask; mask != 0; d, mask = d+1, mask>>1 {
 		if mask&1 == 0 {
 			continue
@@ -280,7 +282,7 @@ func (l *Loop) deliverRun(r *run) {
 	var holds [MaxDialects]*hold
 	outer := l.walking
 	l.walking = true
-	delivered := uint64(0)
+	delivered, reached := uint64(0), uint64(0)
 	for _, s := range l.shard.Subscribers(r.key) {
 		c := l.at(s.Slot)
 		b := r.blocks[c.dialect]
@@ -299,6 +301,7 @@ func (l *Loop) deliverRun(r *run) {
 		}
 		l.pushEntry(c, entry{hold: h, end: size, messages: n})
 		delivered += uint64(n)
+		reached++
 		if c.flags&(flagDirty|flagBlocked) == 0 {
 			c.flags |= flagDirty
 			l.dirty = append(l.dirty, c.slot)
@@ -308,6 +311,7 @@ func (l *Loop) deliverRun(r *run) {
 	}
 	l.walking = outer
 	l.stats.deliveries.Add(delivered)
+	l.stats.payloadOut.Add(reached * uint64(r.payload))
 	for d, b := range r.blocks {
 		if b == nil {
 			continue
@@ -360,6 +364,21 @@ func (pb *Publisher) Broadcast(p Push) error {
 		}
 	}
 	return failed
+}
+
+// Mail has m called on the loop of ref with a, b and a copy of payload, behind what this Publisher
+// sent there. It is Do without an allocation.
+func (pb *Publisher) Mail(ref Ref, m Mail, a uint32, b int32, payload []byte) error {
+	pb.Flush()
+	if ref.loop() >= len(pb.engine.loops) {
+		return nil
+	}
+	l := pb.engine.loops[ref.loop()]
+	if l == pb.loop {
+		m.OnMail(l.Conn(ref), a, b, payload)
+		return nil
+	}
+	return pb.post(l, message{mail: m, ref: ref, a: a, b: b, block: pb.copy(Push{Payload: payload}), bytes: uint32(len(payload))})
 }
 
 // Do runs fn on the loop of ref, behind what this Publisher sent there, with the connection or,
@@ -438,6 +457,7 @@ func (l *Loop) push(c *Conn, p Push) {
 	}
 	c.Commit(out, 1)
 	l.stats.deliveries.Add(1)
+	l.stats.payloadOut.Add(uint64(len(p.Payload)))
 	if c.flags&flagBlocked != 0 {
 		l.review(c)
 	}
@@ -446,7 +466,9 @@ func (l *Loop) push(c *Conn, p Push) {
 // deliverBlock queues a push posted by another goroutine, for one connection or for all.
 func (l *Loop) deliverBlock(m *message) {
 	p := Push{Route: m.route, Cmd: m.cmd, Payload: m.block.data}
-	if m.ref != 0 {
+	if m.mail != nil {
+		m.mail.OnMail(l.Conn(m.ref), m.a, m.b, m.block.data)
+	} else if m.ref != 0 {
 		if c := l.Conn(m.ref); c != nil {
 			l.push(c, p)
 		} else {
@@ -487,6 +509,7 @@ func (l *Loop) broadcast(p Push) {
 		}
 		l.pushEntry(c, entry{hold: h, end: size, messages: 1})
 		l.stats.deliveries.Add(1)
+		l.stats.payloadOut.Add(uint64(len(p.Payload)))
 		l.touch(c)
 		if c.flags&flagBlocked != 0 {
 			l.review(c)

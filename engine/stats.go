@@ -16,6 +16,7 @@ type Stats struct {
 	PacketsIn         uint64
 	Publishes         uint64 // publishes accepted, to topics with and without subscribers
 	Deliveries        uint64 // messages queued for connections
+	PayloadOut        uint64 // bytes of their payloads
 	Dropped           [numDrops]uint64
 	Waits             uint64 // publishes that had to wait
 	Panics            uint64
@@ -35,6 +36,7 @@ type loopStats struct {
 	sends      atomic.Uint64
 	packetsIn  atomic.Uint64
 	deliveries atomic.Uint64
+	payloadOut atomic.Uint64
 	publishes  atomic.Uint64
 	waits      atomic.Uint64
 	panics     atomic.Uint64
@@ -68,6 +70,7 @@ func (e *Engine) Stats() Stats {
 		s.Sends += st.sends.Load()
 		s.PacketsIn += st.packetsIn.Load()
 		s.Deliveries += st.deliveries.Load()
+		s.PayloadOut += st.payloadOut.Load()
 		s.Publishes += st.publishes.Load()
 		s.Waits += st.waits.Load()
 		s.Panics += st.panics.Load()

@@ -1,0 +1,79 @@
+// Command sluice is a gateway for very many long-lived connections.
+//
+//	sluice serve --dev        serve GOSOC clients on 127.0.0.1:7000, with development routes
+//	sluice serve --help       all flags
+//	sluice check [flags]      say whether the flags and the config file would do
+//	sluice version
+//
+// Flags come from the command line, then from the TOML file named by --config, where each key is
+// a flag's name. Exit codes: 0 done, 1 something failed while running, 2 bad flags or config.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is the caller's fault: bad flags, or a file that a flag names.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
+	Check   checkCmd   `cmd:"" help:"Check flags and config file without listening."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is main with its surroundings passed in.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("sluice"),
+		kong.Description("A gateway for very many long-lived connections."),
+		kong.Configuration(loadTOML),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "sluice:", err)
+		return exitFailed
+	}
+	ctx, err := parser.Parse(args)
+	if exited >= 0 { // --help has printed
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "sluice:", err)
+		return exitUsage
+	}
+	ctx.BindTo(stdout, (*io.Writer)(nil))
+	ctx.Bind(&streams{stdout, stderr})
+	err = ctx.Run()
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintln(stderr, "sluice:", err)
+		return exitUsage
+	}
+	fmt.Fprintln(stderr, "sluice:", err)
+	return exitFailed
+}
+
+type streams struct{ stdout, stderr io.Writer }

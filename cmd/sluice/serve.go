@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/gateway"
+	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/engine/server"
+)
+
+// settings are the flags of serve and check.
+type settings struct {
+	Config kong.ConfigFlag `help:"Read flags from a TOML file." placeholder:"FILE"`
+	Dev    bool            `help:"Open login unless --login says otherwise, and an in-process worker with the sluice.* routes."`
+
+	Listen    []string `help:"Serve clients here; repeatable. Options: ?protocol=auto|gosoc." default:"tcp://127.0.0.1:7000" placeholder:"URL" sep:"none"`
+	Worker    string   `help:"Serve workers here." placeholder:"URL"`
+	Admin     string   `help:"Serve operators here." placeholder:"HOST:PORT"`
+	PortsFile string   `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
+
+	Login         string        `help:"Who may connect: open, tokens:FILE, ... Required unless --dev." placeholder:"KIND"`
+	LoginTimeout  time.Duration `help:"How long a client may take to log in." default:"10s"`
+	LoginFailures failureRate   `help:"Refused logins per address and time; over it, its new connections are closed at once. 0: no limit." default:"100/10s" placeholder:"N/D"`
+
+	ServerID   uint8         `help:"First byte of every uniqId, 0 to 255." default:"0"`
+	SessionTTL time.Duration `help:"How long a session can be resumed." default:"30m"`
+	SessionKey string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
+
+	Backlog      byteSize `help:"Unsent bytes a client may have before the slow-consumer policy." default:"1MiB"`
+	BacklogSoft  byteSize `help:"Unsent bytes of all clients before publishers wait." default:"64MiB"`
+	BacklogTotal byteSize `help:"Unsent bytes of all clients before the slowest are closed." default:"256MiB"`
+	SlowConsumer string   `help:"What becomes of messages for clients over their backlog." enum:"close,drop-newest,drop-oldest" default:"close"`
+	SendBuffer   byteSize `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
+	MaxPacket    byteSize `help:"Longest packet a client may announce." default:"16MiB"`
+	MaxInflated  byteSize `help:"Longest payload or attachment after gzip." default:"4MiB"`
+
+	MaxConnections int           `help:"Most clients at a time. 0: the open-file limit less 256." default:"0" placeholder:"N"`
+	RequestTimeout time.Duration `help:"How long a request waits for its reply." default:"10s"`
+	PushRoute      string        `help:"Route of pushes to GOSOC clients." default:"push"`
+	PushCmd        uint8         `help:"Command of pushes to Longbridge clients." default:"100"`
+	Loops          int           `help:"Event loops. 0: as many as GOMAXPROCS." default:"0" placeholder:"N"`
+	Drain          time.Duration `help:"How long a shutdown may take." default:"5s"`
+
+	LogLevel  slog.Level `help:"Least level to log: debug, info, warn or error." default:"info"`
+	LogFormat string     `help:"How to log, on standard error." enum:"text,json" default:"text"`
+}
+
+type serveCmd struct{ settings }
+
+type checkCmd struct{ settings }
+
+// Run says whether serve would start with these settings, as far as can be told without listening.
+func (cmd *checkCmd) Run(s *streams) error {
+	provider, err := cmd.provider()
+	if err != nil {
+		return err
+	}
+	defer closeProvider(provider)
+	if cmd.SessionKey != "" {
+		if _, err := os.Stat(cmd.SessionKey); err == nil {
+			if _, err := readSessionKey(cmd.SessionKey); err != nil {
+				return usageError{err}
+			}
+		}
+	}
+	if _, err := server.New(cmd.config(provider, slog.New(slog.DiscardHandler))); err != nil {
+		return usageError{err}
+	}
+	fmt.Fprintln(s.stdout, "ok")
+	return nil
+}
+
+// Run serves until SIGTERM or SIGINT.
+func (cmd *serveCmd) Run(s *streams) error {
+	log := cmd.logger(s.stderr)
+	provider, err := cmd.provider()
+	if err != nil {
+		return err
+	}
+	defer closeProvider(provider)
+	cmd.tune()
+	config := cmd.config(provider, log)
+	if cmd.SessionKey != "" {
+		if config.Gateway.SessionKey, err = loadSessionKey(cmd.SessionKey); err != nil {
+			return usageError{err}
+		}
+	}
+	srv, err := server.New(config)
+	if err != nil {
+		return usageError{err}
+	}
+
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	if err := srv.Start(); err != nil {
+		return err
+	}
+	for flag, value := range map[string]string{"worker": cmd.Worker, "admin": cmd.Admin} {
+		if value != "" {
+			log.Warn("--" + flag + " is not built yet: nothing listens there")
+		}
+	}
+	addrs := srv.Addrs()
+	if cmd.PortsFile != "" {
+		if err := writePorts(cmd.PortsFile, ports{Listen: addrs}); err != nil {
+			_ = srv.Stop(context.Background())
+			return err
+		}
+	}
+	log.Info("ready", "listen", addrs)
+	return cmd.wait(srv, provider, signals, log)
+}
+
+// wait serves signals until one of them ends the gateway.
+func (cmd *serveCmd) wait(srv *server.Server, provider login.Provider, signals <-chan os.Signal, log *slog.Logger) error {
+	for sig := range signals {
+		if sig == syscall.SIGHUP {
+			reload(provider, log)
+			continue
+		}
+		log.Info("draining", "signal", sig.String(), "clients", srv.Engine().Connections(), "at most", cmd.Drain)
+		ctx, cancel := context.WithTimeout(context.Background(), cmd.Drain)
+		defer cancel()
+		go func() {
+			if sig := <-signals; sig != syscall.SIGHUP {
+				cancel() // asked twice: at once
+			}
+		}()
+		if err := srv.Stop(ctx); err != nil {
+			return err
+		}
+		log.Info("stopped")
+		return nil
+	}
+	return nil
+}
+
+func reload(provider login.Provider, log *slog.Logger) {
+	r, ok := provider.(login.Reloader)
+	if !ok {
+		log.Info("reloaded: nothing to do")
+		return
+	}
+	if err := r.Reload(); err != nil {
+		log.Error("reload failed, the old settings stay", "err", err)
+		return
+	}
+	log.Info("reloaded")
+}
+
+// provider makes the login provider. Without one the gateway does not start: a gateway that lets
+// everybody in must be asked for.
+func (cmd *settings) provider() (login.Provider, error) {
+	kind := cmd.Login
+	if kind == "" {
+		if !cmd.Dev {
+			return nil, usageError{errors.New("serve: --login is required: open, tokens:FILE, ...; or try --dev")}
+		}
+		kind = "open"
+	}
+	p, err := login.Parse(kind)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--login: %w", err)}
+	}
+	return p, nil
+}
+
+func closeProvider(p login.Provider) {
+	if c, ok := p.(io.Closer); ok {
+		_ = c.Close()
+	}
+}
+
+func (cmd *settings) config(provider login.Provider, log *slog.Logger) server.Config {
+	policies := map[string]engine.SlowConsumer{
+		"close": engine.SlowClose, "drop-newest": engine.SlowDropNewest, "drop-oldest": engine.SlowDropOldest,
+	}
+	return server.Config{
+		Listen:       cmd.Listen,
+		Dev:          cmd.Dev,
+		SlowConsumer: policies[cmd.SlowConsumer],
+		Engine: engine.Config{
+			Loops:          cmd.Loops,
+			Backlog:        int(cmd.Backlog),
+			BacklogSoft:    int64(cmd.BacklogSoft),
+			BacklogTotal:   int64(cmd.BacklogTotal),
+			SendBuffer:     int(cmd.SendBuffer),
+			MaxConnections: cmd.MaxConnections,
+			Logger:         log,
+		},
+		Gateway: gateway.Config{
+			ServerID:         cmd.ServerID,
+			Login:            provider,
+			LoginTimeout:     cmd.LoginTimeout,
+			LoginFailures:    cmd.LoginFailures.Count,
+			LoginFailuresPer: cmd.LoginFailures.Per,
+			SessionTTL:       cmd.SessionTTL,
+			MaxPacket:        int(cmd.MaxPacket),
+			MaxInflated:      int(cmd.MaxInflated),
+			RequestTimeout:   cmd.RequestTimeout,
+			PushRoute:        cmd.PushRoute,
+			PushCmd:          cmd.PushCmd,
+			Logger:           log,
+		},
+	}
+}
+
+// tune sets what a library must leave alone: one P more than loops, so that a worker's goroutine
+// does not wait behind two busy loops, and a tighter heap, unless the environment says otherwise.
+func (cmd *settings) tune() {
+	if cmd.Loops <= 0 {
+		cmd.Loops = runtime.GOMAXPROCS(0)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(cmd.Loops + 1)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+}
+
+func (cmd *settings) logger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cmd.LogLevel}
+	if cmd.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// ports is what --ports-file holds.
+type ports struct {
+	Listen []string `json:"listen"`
+	Worker string   `json:"worker,omitempty"`
+	Admin  string   `json:"admin,omitempty"`
+}
+
+// writePorts writes the file whole or not at all: who waits for it to appear finds it complete.
+func writePorts(name string, p ports) error {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	tmp := name + ".tmp"
+	if err := os.WriteFile(tmp, append(b, '\n'), 0o644); err != nil {
+		return fmt.Errorf("--ports-file: %w", err)
+	}
+	if err := os.Rename(tmp, name); err != nil {
+		return fmt.Errorf("--ports-file: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/sluicenet/sluice/session"
+)
+
+// loadSessionKey reads the key, and makes the file at the first start.
+func loadSessionKey(name string) (key [session.KeySize]byte, err error) {
+	key, err = readSessionKey(name)
+	if !errors.Is(err, os.ErrNotExist) {
+		return key, err
+	}
+	if _, err := rand.Read(key[:]); err != nil {
+		return key, fmt.Errorf("--session-key: %w", err)
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return readSessionKey(name) // another gateway was faster
+	}
+	if err != nil {
+		return key, fmt.Errorf("--session-key: %w", err)
+	}
+	_, err = fmt.Fprintln(f, hex.EncodeToString(key[:]))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return key, fmt.Errorf("--session-key: %w", err)
+	}
+	return key, nil
+}
+
+func readSessionKey(name string) (key [session.KeySize]byte, err error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return key, fmt.Errorf("--session-key: %w", err)
+	}
+	b, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(b) != len(key) {
+		return key, fmt.Errorf("--session-key: %s: want %d bytes as hex digits", name, len(key))
+	}
+	return [session.KeySize]byte(b), nil
+}

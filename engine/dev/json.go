@@ -1,0 +1,85 @@
+package dev
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// publishBody takes {"topic":"...","data":...} apart, without an allocation when the topic has no
+// escapes. payload must be valid JSON; data points into it and is the value as it was sent.
+func publishBody(payload []byte) (topic, data []byte, ok bool) {
+	b := skipSpace(payload)
+	if len(b) == 0 || b[0] != '{' {
+		return nil, nil, false
+	}
+	b = skipSpace(b[1:])
+	for len(b) > 0 && b[0] == '"' {
+		key, rest := value(b)
+		b = skipSpace(skipSpace(rest)[1:]) // the colon
+		v, rest := value(b)
+		switch string(key) {
+		case `"topic"`:
+			topic, ok = text(v)
+			if !ok {
+				return nil, nil, false
+			}
+		case `"data"`:
+			data = v
+		}
+		b = skipSpace(rest)
+		if len(b) == 0 || b[0] != ',' {
+			break
+		}
+		b = skipSpace(b[1:])
+	}
+	return topic, data, topic != nil && data != nil
+}
+
+func skipSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
+
+// value splits off the JSON value at the front of b, which is valid.
+func value(b []byte) (v, rest []byte) {
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			for i++; b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return b[:i+1], b[i+1:]
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return b[:i], b[i:] // a number or a word ended before the brace
+			}
+			if depth--; depth == 0 {
+				return b[:i+1], b[i+1:]
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return b[:i], b[i:]
+			}
+		}
+	}
+	return b, nil
+}
+
+// text returns the characters of a JSON string.
+func text(v []byte) ([]byte, bool) {
+	if len(v) < 2 || v[0] != '"' {
+		return nil, false
+	}
+	if bytes.IndexByte(v, '\\') < 0 {
+		return v[1 : len(v)-1], true
+	}
+	var s string
+	if json.Unmarshal(v, &s) != nil {
+		return nil, false
+	}
+	return []byte(s), true
+}

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A failureGate counts refused logins per address: clients in the field reconnect at once when
+// their token is refused, again and again.
+type failureGate struct {
+	limit int // negative: none
+	per   time.Duration
+	used  atomic.Bool // false until the first failure: nothing to look up
+
+	mu      sync.Mutex
+	windows map[netip.Addr]window
+}
+
+type window struct {
+	ends  time.Time
+	count int
+}
+
+// maxWindows bounds the memory an attacker with many addresses can take: 10 MiB or so.
+const maxWindows = 1 << 17
+
+func newFailureGate(limit int, per time.Duration) *failureGate {
+	return &failureGate{limit: limit, per: per, windows: make(map[netip.Addr]window)}
+}
+
+// subject is what failures are counted by: an IPv4 address, or the /64 that one IPv6 host has.
+func subject(a netip.Addr) netip.Addr {
+	a = a.Unmap()
+	if a.Is6() {
+		if p, err := a.WithZone("").Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return a
+}
+
+// note counts one refused login.
+func (f *failureGate) note(a netip.Addr, now time.Time) {
+	if f.limit < 0 {
+		return
+	}
+	f.used.Store(true)
+	a = subject(a)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w, ok := f.windows[a]
+	if !ok || now.After(w.ends) {
+		if !ok && len(f.windows) >= maxWindows {
+			f.sweep(now)
+		}
+		w = window{ends: now.Add(f.per)}
+	}
+	w.count++
+	f.windows[a] = w
+}
+
+// banned reports whether an address has used up its failures.
+func (f *failureGate) banned(a netip.Addr, now time.Time) bool {
+	if f.limit < 0 || !f.used.Load() {
+		return false
+	}
+	a = subject(a)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w, ok := f.windows[a]
+	if ok && now.After(w.ends) {
+		delete(f.windows, a)
+		return false
+	}
+	return ok && w.count >= f.limit
+}
+
+// sweep makes room: windows that are over go, and if there are none, some that are not.
+func (f *failureGate) sweep(now time.Time) {
+	for a, w := range f.windows {
+		if now.After(w.ends) {
+			delete(f.windows, a)
+		}
+	}
+	for a := range f.windows {
+		if len(f.windows) < maxWindows*3/4 {
+			break
+		}
+		delete(f.windows, a)
+	}
+}

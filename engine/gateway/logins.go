@@ -1,0 +1,355 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/session"
+)
+
+// Credentials are what a client shows to log in.
+type Credentials struct {
+	Token    string
+	Metadata map[string]string
+	// SessionID is a resumption ticket, tried before the token. Empty: none.
+	SessionID string
+	// ResumeOnly refuses the login when the session cannot be resumed.
+	ResumeOnly bool
+	// Resumable asks for a ticket.
+	Resumable bool
+	// Exclusive closes the user's older connection of this kind (kick-out). Anonymous users have
+	// no other connections.
+	Exclusive bool
+	// Guest lets the client in without asking the provider.
+	Guest bool
+	// UniqID is the id the client is to have, 1 to session.MaxIDLen bytes. A connection that has it
+	// is closed. Empty: the gateway makes one.
+	UniqID string
+	// UserLimit is how many connections of this kind the user may have; 0: any number.
+	UserLimit int
+}
+
+// An admission is a login on its way from verdict to online.
+type admission struct {
+	creds    Credentials
+	identity login.Identity
+	resumed  session.Resumed
+	resuming bool
+}
+
+// Login decides on a client's credentials and calls s.LoginDone: within the call when it can, or
+// later, with c's input held back meanwhile. It must be called on c's loop, once per connection.
+func (g *Gateway) Login(c *engine.Conn, s Speaker, creds Credentials) {
+	cl := s.Base()
+	cl.phase = phaseLogin
+	a := &admission{creds: creds}
+	if creds.SessionID != "" {
+		r, err := g.sessions.Resume(time.Now(), []byte(creds.SessionID), uint64(c.Ref()))
+		switch {
+		case err == nil:
+			a.resumed, a.resuming = r, true
+			a.identity = login.Identity{User: r.User}
+			m := cl.ensure()
+			m.session, m.resumable, m.issued = r.ID, true, r.Issued
+			g.admit(c, s, a)
+			return
+		case creds.ResumeOnly || creds.Token == "":
+			g.log.Debug("session refused", "peer", c.Peer(), "err", err)
+			g.refuse(c, s, SessionRefused)
+			return
+		}
+	}
+	if creds.Guest {
+		g.admit(c, s, a)
+		return
+	}
+	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata}
+	if p, ok := g.config.Login.(login.Immediate); ok {
+		identity, err := p.LoginNow(time.Now(), r)
+		g.verdict(c, s, a, identity, err)
+		return
+	}
+	c.Hold()
+	ref := c.Ref()
+	ok := g.logins.submit(loginJob{
+		request: r,
+		timeout: g.config.LoginTimeout,
+		done: func(identity login.Identity, err error) {
+			g.engine.Tell(ref, func(c *engine.Conn) {
+				if c == nil {
+					return
+				}
+				if s, ok := c.Handler().(Speaker); ok {
+					g.verdict(c, s, a, identity, err)
+				}
+			})
+		},
+	})
+	if !ok {
+		g.verdict(c, s, a, login.Identity{}, errors.Join(login.ErrUnavailable, errLoginQueue))
+	}
+}
+
+var errLoginQueue = errors.New("gateway: too many logins are waiting")
+
+func (g *Gateway) verdict(c *engine.Conn, s Speaker, a *admission, identity login.Identity, err error) {
+	if err != nil {
+		o := LoginUnavailable
+		if errors.Is(err, login.ErrRefused) {
+			o = LoginRefused
+		}
+		g.log.Debug("login refused", "protocol", s.Protocol(), "peer", c.Peer(), "outcome", o.String(), "err", err)
+		g.refuse(c, s, o)
+		return
+	}
+	a.identity = identity
+	g.admit(c, s, a)
+}
+
+func (g *Gateway) refuse(c *engine.Conn, s Speaker, o Outcome) {
+	g.stats.refused[o].Add(1)
+	if o == LoginRefused || o == SessionRefused || o == LoginMalformed {
+		g.failures.note(c.Peer().Addr(), time.Now())
+	}
+	s.LoginDone(c, o)
+}
+
+// Refuse says that the client's credentials cannot be used at all.
+func (g *Gateway) Refuse(c *engine.Conn, s Speaker, o Outcome) {
+	s.Base().phase = phaseLogin
+	g.refuse(c, s, o)
+}
+
+// admit closes the connections that the new one replaces, then lets it in.
+func (g *Gateway) admit(c *engine.Conn, s Speaker, a *admission) {
+	cl := s.Base()
+	cl.user = a.identity.User
+	ref := uint64(c.Ref())
+	var old engine.Ref
+	why := engine.ReasonKickedOut
+	if a.creds.Exclusive && cl.user != "" {
+		bound, ok := g.users.Claim(cl.user, ref)
+		if !ok {
+			g.giveBack(c, cl, a)
+			g.refuse(c, s, LoginConcurrent)
+			return
+		}
+		cl.ensure().claimed = true
+		old = engine.Ref(bound)
+	}
+	if holder := engine.Ref(a.resumed.Holder); holder != 0 && holder != c.Ref() {
+		if old == 0 || old == holder {
+			old, why = holder, engine.ReasonSessionTakenOver
+		} else {
+			g.evict(c, holder, engine.ReasonSessionTakenOver, nil)
+		}
+	}
+	if old == 0 {
+		g.enter(c, s, a)
+		return
+	}
+	g.evict(c, old, why, func(c *engine.Conn, s Speaker) { g.enter(c, s, a) })
+}
+
+// giveBack leaves the resumed session as it was, for a login that fails after all.
+func (g *Gateway) giveBack(c *engine.Conn, cl *Client, a *admission) {
+	if a.resuming {
+		g.sessions.Detach(time.Now(), a.resumed.ID, uint64(c.Ref()), a.resumed.Snapshot)
+		cl.more.resumable = false
+	}
+}
+
+// evict closes old, then calls then on c's loop, with c if it is still there. Both steps are rare,
+// and go through the lane that never waits, so two loops that evict each other's cannot block.
+func (g *Gateway) evict(c *engine.Conn, old engine.Ref, why engine.Reason, then func(*engine.Conn, Speaker)) {
+	if oc := c.Loop().Conn(old); oc != nil {
+		oc.Close(why)
+		if then != nil {
+			then(c, c.Handler().(Speaker))
+		}
+		return
+	}
+	ref := c.Ref()
+	if then != nil {
+		c.Hold()
+	}
+	g.engine.Tell(old, func(oc *engine.Conn) {
+		if oc != nil {
+			oc.Close(why)
+		}
+		if then == nil {
+			return
+		}
+		g.engine.Tell(ref, func(c *engine.Conn) {
+			if c == nil {
+				return
+			}
+			if s, ok := c.Handler().(Speaker); ok {
+				then(c, s)
+			}
+		})
+	})
+}
+
+// enter puts the client on all lists and tells it so.
+func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
+	cl := s.Base()
+	ref := uint64(c.Ref())
+	now := time.Now()
+	if a.creds.UserLimit > 0 && cl.user != "" {
+		// A connection that is taken over has left by now, and does not count.
+		if _, ok := g.counts.Acquire(cl.user, a.creds.UserLimit); !ok {
+			g.giveBack(c, cl, a)
+			g.refuse(c, s, LoginOverLimit)
+			return
+		}
+		cl.ensure().counted = true
+	}
+	if a.creds.Resumable && !a.resuming {
+		issued, err := g.sessions.Begin(now, ref, cl.user)
+		if err != nil {
+			g.log.Warn("no session for a client", "user", cl.user, "err", err)
+		} else {
+			m := cl.ensure()
+			m.session, m.resumable, m.issued = issued.ID, true, issued
+		}
+	}
+	if id := a.creds.UniqID; id != "" {
+		prev, err := g.clients.Put(id, ref)
+		if err != nil {
+			g.refuse(c, s, LoginMalformed)
+			return
+		}
+		cl.setID(id, g.config.ServerID)
+		if prev != 0 {
+			g.displace(engine.Ref(prev))
+		}
+	} else {
+		cl.key = g.freshKey(ref)
+	}
+	if m := cl.more; m != nil && m.claimed {
+		g.users.Commit(cl.user, ref)
+		m.claimed = false
+	}
+	c.SetDialect(s.Dialect())
+	if a.identity.Session != "" {
+		cl.ensure().sessionText = a.identity.Session
+	}
+	for _, t := range a.identity.Topics {
+		g.Subscribe(c, []byte(t))
+	}
+	if a.resuming {
+		g.stats.resumed.Add(1)
+		g.restore(c, cl, a.resumed.Snapshot)
+		g.inherit(c, cl)
+	}
+	cl.shrink()
+	cl.phase = phaseOnline
+	g.stats.logins.Add(1)
+	s.LoginDone(c, LoginOK)
+	if c.Open() && g.events != nil && !g.events.Opened(c, s) {
+		if n, ok := s.(interface{ NoWorker(*engine.Conn) }); ok {
+			n.NoWorker(c)
+		}
+	}
+	if c.Open() && c.Holding() {
+		c.Resume()
+	}
+}
+
+// shrink lets go of what only the login needed.
+func (cl *Client) shrink() {
+	if m := cl.more; m != nil && !m.resumable && !m.counted && m.sessionText == "" && m.customID == "" && m.pending.empty() {
+		cl.more = nil
+	}
+}
+
+// A loginPool runs providers that may block, a bounded number at a time.
+type loginPool struct {
+	provider login.Provider
+	jobs     chan loginJob
+	ctx      context.Context
+	cancel   context.CancelFunc
+	mu       sync.Mutex
+	workers  int
+	idle     int
+	wg       sync.WaitGroup
+}
+
+type loginJob struct {
+	request login.Request
+	timeout time.Duration
+	done    func(login.Identity, error)
+}
+
+const (
+	// maxLoginWorkers is how many logins are asked about at once: enough for a provider that takes
+	// 100 ms to decide 2,560 a second.
+	maxLoginWorkers = 256
+	maxLoginQueue   = 16384
+)
+
+func newLoginPool(p login.Provider) *loginPool {
+	lp := &loginPool{provider: p, jobs: make(chan loginJob, maxLoginQueue)}
+	lp.ctx, lp.cancel = context.WithCancel(context.Background())
+	return lp
+}
+
+// submit queues a job; it reports false when too many wait.
+func (lp *loginPool) submit(j loginJob) bool {
+	select {
+	case lp.jobs <- j:
+	default:
+		return false
+	}
+	lp.mu.Lock()
+	if lp.workers < maxLoginWorkers && lp.idle < len(lp.jobs) {
+		lp.workers++
+		lp.wg.Add(1)
+		go lp.work()
+	}
+	lp.mu.Unlock()
+	return true
+}
+
+// work decides logins until the pool is closed.
+func (lp *loginPool) work() {
+	defer lp.wg.Done()
+	for {
+		lp.count(1)
+		select {
+		case j := <-lp.jobs:
+			lp.count(-1)
+			ctx, cancel := context.WithTimeout(lp.ctx, j.timeout)
+			j.done(lp.decide(ctx, j.request))
+			cancel()
+		case <-lp.ctx.Done():
+			return
+		}
+	}
+}
+
+func (lp *loginPool) count(idle int) {
+	lp.mu.Lock()
+	lp.idle += idle
+	lp.mu.Unlock()
+}
+
+// decide keeps a provider's panic from taking the gateway with it.
+func (lp *loginPool) decide(ctx context.Context, r login.Request) (identity login.Identity, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.Join(login.ErrUnavailable, errors.New("gateway: the login provider panicked"))
+		}
+	}()
+	return lp.provider.Login(ctx, r)
+}
+
+func (lp *loginPool) close() {
+	lp.cancel()
+	lp.wg.Wait()
+}

@@ -1,0 +1,185 @@
+package gateway
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// A Handler answers requests on the loop of their connection. It must not block: what takes time
+// is deferred (Request.Defer) and answered from another goroutine.
+type Handler interface {
+	ServeRequest(r *Request)
+}
+
+// HandlerFunc makes a function a Handler.
+type HandlerFunc func(r *Request)
+
+// ServeRequest calls f.
+func (f HandlerFunc) ServeRequest(r *Request) { f(r) }
+
+// DefaultWorker serves what no route names.
+const DefaultWorker = 1
+
+// MaxWorker is the highest worker id; the lowest is 1.
+const MaxWorker = 999
+
+// A router finds the handler of a request: an in-process handler of its route, else the worker
+// that its route names. It is read on every request and changed rarely, so readers take a
+// snapshot.
+type router struct {
+	mu    sync.Mutex // serialises changes
+	table atomic.Pointer[table]
+}
+
+type table struct {
+	routes  []route
+	workers map[int]Handler // in this process
+	links   map[int]Handler // attached, which come before those
+}
+
+type route struct {
+	exact    string // the whole route
+	prefix   string // or its beginning
+	commands bool   // or a range of commands
+	low      uint8
+	high     uint8
+	handler  Handler // nil: worker
+	worker   int
+}
+
+func (t *table) clone() *table {
+	n := &table{workers: make(map[int]Handler), links: make(map[int]Handler)}
+	if t != nil {
+		n.routes = append(n.routes, t.routes...)
+		for id, h := range t.workers {
+			n.workers[id] = h
+		}
+		for id, h := range t.links {
+			n.links[id] = h
+		}
+	}
+	return n
+}
+
+// find returns who answers r, nil when nobody does.
+func (rt *router) find(r *Request) Handler {
+	t := rt.table.Load()
+	if t == nil {
+		return nil
+	}
+	for i := range t.routes {
+		if e := &t.routes[i]; e.matches(r) {
+			if e.handler != nil {
+				return e.handler
+			}
+			return t.worker(e.worker)
+		}
+	}
+	return t.worker(DefaultWorker)
+}
+
+func (t *table) worker(id int) Handler {
+	if h, ok := t.links[id]; ok {
+		return h
+	}
+	return t.workers[id]
+}
+
+func (e *route) matches(r *Request) bool {
+	switch {
+	case len(r.Route) == 0:
+		return e.commands && e.low <= r.Cmd && r.Cmd <= e.high
+	case e.commands:
+		return false
+	case e.exact != "":
+		return string(r.Route) == e.exact
+	}
+	return len(r.Route) >= len(e.prefix) && string(r.Route[:len(e.prefix)]) == e.prefix
+}
+
+// parsePattern reads "chat.AddMessage", "chat.*", "*", "cmd:6" or "cmd:6-20".
+func parsePattern(pattern string) (route, error) {
+	if cmds, ok := strings.CutPrefix(pattern, "cmd:"); ok {
+		low, high, isRange := strings.Cut(cmds, "-")
+		if !isRange {
+			high = low
+		}
+		l, err1 := strconv.ParseUint(low, 10, 8)
+		h, err2 := strconv.ParseUint(high, 10, 8)
+		if err1 != nil || err2 != nil || l > h {
+			return route{}, fmt.Errorf("route %q: want cmd:N or cmd:N-M with 0 <= N <= M <= 255", pattern)
+		}
+		return route{commands: true, low: uint8(l), high: uint8(h)}, nil
+	}
+	prefix, wild := strings.CutSuffix(pattern, "*")
+	if pattern == "" || strings.Contains(prefix, "*") {
+		return route{}, fmt.Errorf("route %q: want a name, or a beginning and one * at the end", pattern)
+	}
+	if wild {
+		return route{prefix: prefix}, nil
+	}
+	return route{exact: pattern}, nil
+}
+
+// Handle has requests whose route matches pattern answered by h, in this process. Patterns are
+// "chat.AddMessage", "chat.*", or "cmd:6-20" for commands; the first that matches, in the order of
+// the calls to Handle and Route, decides. It may be called at any time.
+func (g *Gateway) Handle(pattern string, h Handler) error {
+	e, err := parsePattern(pattern)
+	if err != nil {
+		return err
+	}
+	e.handler = h
+	g.router.change(func(t *table) { t.routes = append(t.routes, e) })
+	return nil
+}
+
+// Route has requests that match pattern answered by the workers of an id, 1 to 999. Requests that
+// no pattern matches go to worker 1.
+func (g *Gateway) Route(pattern string, worker int) error {
+	e, err := parsePattern(pattern)
+	if err != nil {
+		return err
+	}
+	if worker < 1 || worker > MaxWorker {
+		return fmt.Errorf("route %q: worker id %d, want 1 to %d", pattern, worker, MaxWorker)
+	}
+	e.worker = worker
+	g.router.change(func(t *table) { t.routes = append(t.routes, e) })
+	return nil
+}
+
+// SetWorker has h answer in this process for a worker id, while no worker of that id is attached.
+func (g *Gateway) SetWorker(id int, h Handler) {
+	g.router.change(func(t *table) { t.workers[id] = h })
+}
+
+// Attach has h answer for a worker id in place of what SetWorker set; nil ends that.
+func (g *Gateway) Attach(id int, h Handler) {
+	g.router.change(func(t *table) {
+		if h == nil {
+			delete(t.links, id)
+		} else {
+			t.links[id] = h
+		}
+	})
+}
+
+// WorkerHere returns the handler that SetWorker set for an id, if no worker of that id is attached.
+func (g *Gateway) WorkerHere(id int) Handler {
+	if t := g.router.table.Load(); t != nil && t.links[id] == nil {
+		return t.workers[id]
+	}
+	return nil
+}
+
+func (rt *router) change(f func(*table)) {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	t := rt.table.Load().clone()
+	f(t)
+	rt.table.Store(t)
+}

@@ -1,0 +1,227 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/dev"
+	"github.com/sluicenet/sluice/engine/gateway"
+	"github.com/sluicenet/sluice/engine/gosoc"
+)
+
+// Config sets up a Server. Gateway.Login must be set; everything else has defaults.
+type Config struct {
+	// Listen are the addresses to serve clients on, as URLs: tcp://host:port, with
+	// ?protocol=auto|gosoc. None means tcp://127.0.0.1:7000. Port 0 picks a port; see Addrs.
+	Listen []string
+	// Dev adds the development worker, which serves worker id 1 in this process.
+	Dev bool
+	// SlowConsumer is what becomes of messages for clients that do not read.
+	SlowConsumer engine.SlowConsumer
+
+	Engine  engine.Config
+	Gateway gateway.Config
+}
+
+// DefaultListen is where clients are served unless Config says otherwise.
+const DefaultListen = "tcp://127.0.0.1:7000"
+
+// A Server is a gateway that can be started and stopped once.
+type Server struct {
+	config    Config
+	engine    *engine.Engine
+	gateway   *gateway.Gateway
+	protocols []engine.Protocol
+
+	mu      sync.Mutex
+	started bool
+	stopped bool
+	addrs   []string
+
+	publishing sync.Mutex // guards publish; held while a publish waits for room
+	publish    *engine.Publisher
+}
+
+// New checks config and makes a Server that serves nobody yet.
+func New(config Config) (*Server, error) {
+	if len(config.Listen) == 0 {
+		config.Listen = []string{DefaultListen}
+	}
+	for _, l := range config.Listen {
+		if _, err := ParseListen(l); err != nil {
+			return nil, err
+		}
+	}
+	g, err := gateway.New(config.Gateway)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{config: config, gateway: g}
+	ec := config.Engine
+	ec.FirstBytes = g.Config().LoginTimeout
+	ec.LoginBytes = g.Config().LoginBytes
+	ec.Admit = g.Admit
+	if ec.Logger == nil {
+		ec.Logger = g.Log()
+	}
+	s.protocols = append(s.protocols, gosoc.New(g, len(ec.Dialects)))
+	ec.Dialects = append(ec.Dialects, gosoc.Dialects()...)
+	if s.engine, err = engine.New(ec); err != nil {
+		return nil, err
+	}
+	if config.Dev {
+		g.SetWorker(gateway.DefaultWorker, dev.Worker{})
+	}
+	return s, nil
+}
+
+// Listen is a listener's URL taken apart.
+type Listen struct {
+	Scheme   string // tcp
+	Address  string // host:port
+	Protocol string // auto, or the one protocol the listener speaks
+}
+
+// ParseListen reads a listener's URL.
+func ParseListen(text string) (Listen, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+	}
+	l := Listen{Scheme: u.Scheme, Address: u.Host, Protocol: "auto"}
+	switch {
+	case u.Scheme == "tls" || u.Scheme == "ws" || u.Scheme == "wss":
+		return Listen{}, fmt.Errorf("listen %q: %s listeners are not built yet", text, u.Scheme)
+	case u.Scheme != "tcp":
+		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT", text)
+	case u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "":
+		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT and options behind a question mark", text)
+	}
+	if _, port, err := net.SplitHostPort(u.Host); err != nil || port == "" {
+		return Listen{}, fmt.Errorf("listen %q: the address has no port", text)
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+	}
+	for name, values := range query {
+		if name != "protocol" {
+			return Listen{}, fmt.Errorf("listen %q: unknown option %q", text, name)
+		}
+		l.Protocol = values[len(values)-1]
+	}
+	switch l.Protocol {
+	case "auto", gosoc.Name:
+	case "longbridge", "netsvr":
+		return Listen{}, fmt.Errorf("listen %q: protocol %s is not built yet", text, l.Protocol)
+	default:
+		return Listen{}, fmt.Errorf("listen %q: protocol %q, want auto or gosoc", text, l.Protocol)
+	}
+	return l, nil
+}
+
+// Handle has requests whose route matches pattern answered by f, which runs on the loop of the
+// client that asks and must not block. Patterns are "chat.Add", "chat.*" or "cmd:6-20"; the first
+// match in the order of the calls decides. See gateway.Gateway.Handle.
+func (s *Server) Handle(pattern string, f func(*gateway.Request)) error {
+	return s.gateway.Handle(pattern, gateway.HandlerFunc(f))
+}
+
+// Start runs the loops and opens the listeners. On an error nothing is left running.
+func (s *Server) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started {
+		return errors.New("server: started twice")
+	}
+	if err := s.engine.Start(); err != nil {
+		return err
+	}
+	s.started = true
+	s.gateway.Bind(s.engine)
+	s.publishing.Lock()
+	s.publish = s.engine.NewPublisher()
+	s.publishing.Unlock()
+	for _, text := range s.config.Listen {
+		l, err := ParseListen(text)
+		if err == nil {
+			var addr net.Addr
+			if addr, err = s.engine.Listen(engine.ListenConfig{
+				Network: "tcp", Address: l.Address, Protocols: s.speaking(l.Protocol), SlowConsumer: s.config.SlowConsumer,
+			}); err == nil {
+				s.addrs = append(s.addrs, l.Scheme+"://"+addr.String())
+				continue
+			}
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.stopLocked(ctx)
+		return err
+	}
+	return nil
+}
+
+// speaking returns the protocols of a listener.
+func (s *Server) speaking(name string) []engine.Protocol {
+	if name == "auto" {
+		return s.protocols
+	}
+	for _, p := range s.protocols {
+		if p.Name() == name {
+			return []engine.Protocol{p}
+		}
+	}
+	return nil
+}
+
+// Addrs returns the real addresses of the listeners, as URLs, in the order of Config.Listen.
+func (s *Server) Addrs() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.addrs...)
+}
+
+// Publish sends payload to a topic's subscribers, as a push of the configured route. It waits
+// while the gateway has no room, and must not be called from a handler: that has Request.Publish.
+func (s *Server) Publish(topic string, payload []byte) error {
+	s.publishing.Lock()
+	defer s.publishing.Unlock()
+	if s.publish == nil {
+		return engine.ErrStopped
+	}
+	if err := s.publish.Publish([]byte(topic), s.gateway.Push(payload)); err != nil {
+		return err
+	}
+	s.publish.Flush()
+	return nil
+}
+
+// Engine returns the loops, for their counters.
+func (s *Server) Engine() *engine.Engine { return s.engine }
+
+// Gateway returns the sessions and requests, for their counters and for routes.
+func (s *Server) Gateway() *gateway.Gateway { return s.gateway }
+
+// Stop stops accepting, says goodbye to the clients, waits for their last words until ctx is done,
+// and stops the loops. The error says that some clients had to be cut off.
+func (s *Server) Stop(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopLocked(ctx)
+}
+
+func (s *Server) stopLocked(ctx context.Context) error {
+	if !s.started || s.stopped {
+		return nil
+	}
+	s.stopped = true
+	err := s.engine.Stop(ctx)
+	s.gateway.Close()
+	return err
+}
