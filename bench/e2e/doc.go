@@ -1,0 +1,24 @@
+// Package e2e tests the gateway from outside: it builds cmd/sluice, runs it as a process of its
+// own for every test and talks to it over sockets. It is a module of its own, so that what only
+// these tests need stays out of the gateway's go.mod.
+//
+//	cd bench/e2e && go test ./...           well under a minute on two cores
+//	E2E_BUILD=-race go test ./...           the gateway under the race detector, too
+//
+// # Data flow
+//
+//	TestMain -> go build -> a gateway per test -> client -> what the client sees -> stop
+//
+// The client side is written by hand from the protocol's description and shares no code with
+// codec/gosoc, so that a misreading there cannot hide itself.
+//
+// # Ownership
+//
+// A test owns its gateway, and the gateway the connections dialled through it: at the test's end
+// they are closed, the process must be back at the descriptors it began with, and SIGTERM must
+// end it with exit code 0.
+//
+// # Goroutines
+//
+// Clients block. Tests that need many at once give each its goroutine.
+package e2e

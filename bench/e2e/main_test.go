@@ -1,0 +1,51 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must come. It is long because machines are busy, and
+// costs nothing when all is well.
+const patience = 10 * time.Second
+
+// gatewayBinary is the program under test, built by TestMain.
+var gatewayBinary string
+
+// slowBuild is set when the gateway is built with flags that make its size and speed say nothing.
+var slowBuild bool
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Most parallel tests wait for a timer of the gateway; their number costs no time.
+	if err := flag.Set("test.parallel", "32"); err != nil {
+		panic(err)
+	}
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "sluice-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	gatewayBinary = filepath.Join(dir, "sluice")
+	flags := strings.Fields(os.Getenv("E2E_BUILD"))
+	slowBuild = len(flags) > 0
+	args := append([]string{"build", "-o", gatewayBinary}, flags...)
+	build := exec.Command("go", append(args, "./cmd/sluice")...)
+	build.Dir = filepath.Join("..", "..") // the gateway's own module
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "e2e: building the gateway: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
