@@ -1,0 +1,238 @@
+package reactor
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Socket is a TCP connection of a loop. Its memory is used again after it is gone: forget it in
+// Closed and after Close.
+type Socket struct {
+	// Data is the owner's.
+	Data int
+
+	loop       *Loop
+	fd         int // -1: gone
+	slot       int32
+	generation int32
+	connecting bool
+	writing    bool // waits for EPOLLOUT
+	dirty      bool // out is to be flushed
+	listed     bool // in loop.dirty
+	rest       []byte
+	out        []byte
+}
+
+// Dial starts to connect to addr, from local unless that is not valid; Connected will say how it ended, perhaps
+// before Dial returns. data becomes the socket's Data.
+func (l *Loop) Dial(addr netip.AddrPort, local netip.Addr, data int) *Socket {
+	s := l.slotFor(data)
+	fd, err := dial(addr, local)
+	if err != nil {
+		l.release(s)
+		l.handler.Connected(s, err)
+		return s
+	}
+	s.fd, s.connecting = fd, true
+	err = unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT, Fd: s.slot, Pad: s.generation})
+	if err != nil {
+		s.Close()
+		l.handler.Connected(s, fmt.Errorf("reactor: epoll_ctl: %w", err))
+	}
+	return s
+}
+
+func (l *Loop) slotFor(data int) *Socket {
+	if n := len(l.free); n > 0 {
+		s := l.sockets[l.free[n-1]]
+		l.free = l.free[:n-1]
+		s.Data = data
+		return s
+	}
+	s := &Socket{loop: l, fd: -1, slot: int32(len(l.sockets)), Data: data}
+	l.sockets = append(l.sockets, s)
+	return s
+}
+
+func (l *Loop) release(s *Socket) {
+	s.generation++
+	s.connecting, s.writing, s.dirty = false, false, false
+	s.rest, s.out = s.rest[:0], s.out[:0]
+	l.free = append(l.free, s.slot)
+}
+
+func dial(addr netip.AddrPort, local netip.Addr) (int, error) {
+	family := unix.AF_INET
+	if addr.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if local.IsValid() {
+		// The port is chosen with the peer known, so that all source addresses have all ports.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(local, 0))); err != nil {
+			unix.Close(fd)
+			return -1, os.NewSyscallError("bind "+local.String(), err)
+		}
+	}
+	if err := unix.Connect(fd, sockaddr(addr)); err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("connect", err)
+	}
+	return fd, nil
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is6() {
+		return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+	}
+	return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+}
+
+func (l *Loop) connected(s *Socket) {
+	code, err := unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && code != 0 {
+		err = unix.Errno(code)
+	}
+	if err != nil {
+		s.Close()
+		l.handler.Connected(s, os.NewSyscallError("connect", err))
+		return
+	}
+	s.connecting = false
+	s.writing = true // as the epoll set knows it; flush puts it right
+	l.handler.Connected(s, nil)
+	if s.fd >= 0 {
+		l.flush(s)
+	}
+}
+
+// read reads once and hands over what there is.
+func (l *Loop) read(s *Socket) {
+	if len(s.rest) > len(l.buf)/2 {
+		l.buf = make([]byte, 2*len(l.buf)) // packets larger than half of it
+	}
+	kept := copy(l.buf, s.rest)
+	n, errno := rawRead(s.fd, l.buf[kept:])
+	switch {
+	case errno == unix.EAGAIN || errno == unix.EINTR:
+		return
+	case errno != 0:
+		l.fail(s, os.NewSyscallError("read", errno))
+		return
+	case n == 0:
+		l.fail(s, io.EOF)
+		return
+	}
+	l.now = Now()
+	b := l.buf[:kept+n]
+	used, err := l.handler.Readable(s, b, l.now)
+	if s.fd < 0 {
+		return // closed by the handler
+	}
+	if err != nil {
+		l.fail(s, err)
+		return
+	}
+	s.rest = append(s.rest[:0], b[used:]...)
+}
+
+func (l *Loop) fail(s *Socket, err error) {
+	s.Close()
+	l.handler.Closed(s, err)
+}
+
+// Send queues b; it leaves when the handler's method returns. On the loop only.
+func (s *Socket) Send(b []byte) {
+	if s.fd < 0 {
+		return
+	}
+	s.out = append(s.out, b...)
+	s.touch()
+}
+
+// Extend lets f append to what is queued, without a copy in between. On the loop only.
+func (s *Socket) Extend(f func(out []byte) []byte) {
+	if s.fd < 0 {
+		return
+	}
+	s.out = f(s.out)
+	s.touch()
+}
+
+func (s *Socket) touch() {
+	s.dirty = true
+	if !s.listed {
+		s.listed = true
+		s.loop.dirty = append(s.loop.dirty, s)
+	}
+}
+
+// Queued is how many bytes have been sent but not yet taken by the kernel.
+func (s *Socket) Queued() int { return len(s.out) }
+
+// Open reports whether s is connected.
+func (s *Socket) Open() bool { return s.fd >= 0 && !s.connecting }
+
+// Flush sends what is queued at once. On the loop only.
+func (s *Socket) Flush() {
+	if s.fd >= 0 && s.dirty {
+		s.loop.flush(s)
+	}
+}
+
+func (l *Loop) flush(s *Socket) {
+	s.dirty = false
+	sent := 0
+	for sent < len(s.out) {
+		n, errno := rawSend(s.fd, s.out[sent:])
+		if errno == unix.EINTR {
+			continue
+		}
+		if errno == unix.EAGAIN {
+			break
+		}
+		if errno != 0 {
+			l.fail(s, os.NewSyscallError("write", errno))
+			return
+		}
+		sent += n
+	}
+	s.out = s.out[:copy(s.out, s.out[sent:])]
+	if want := len(s.out) > 0; want != s.writing {
+		s.writing = want
+		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: s.slot, Pad: s.generation}
+		if want {
+			ev.Events |= unix.EPOLLOUT
+		}
+		if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_MOD, s.fd, &ev); err != nil {
+			l.fail(s, fmt.Errorf("reactor: epoll_ctl: %w", err))
+		}
+	}
+}
+
+// Close closes s at once, without Closed. Bytes not yet flushed get one attempt if Flush is called before. On the loop only.
+func (s *Socket) Close() {
+	if s.fd < 0 {
+		return
+	}
+	unix.Close(s.fd)
+	s.fd = -1
+	s.loop.release(s)
+}
+
+// Reset is Close with an RST in place of a FIN: nothing of the connection lingers in the kernel.
+func (s *Socket) Reset() {
+	if s.fd >= 0 {
+		_ = unix.SetsockoptLinger(s.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		s.Close()
+	}
+}

@@ -1,0 +1,123 @@
+// Package report writes results for people and for other programs.
+package report
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/sluicenet/sluice/bench"
+	"github.com/sluicenet/sluice/bench/latency"
+)
+
+// Text writes r for a terminal or a log.
+func Text(w io.Writer, r *bench.Result) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	c := r.Config
+	fmt.Fprintf(t, "%s\t%s over %s, %s connections", r.Scenario, c.Protocol, c.Target, Number(float64(c.Connections)))
+	if r.SetUp > 0 {
+		fmt.Fprintf(t, ", up in %s", Duration(int64(r.SetUp)))
+	}
+	fmt.Fprintf(t, "\nrate\t%s %s/s during %s", Number(r.Rate), r.Unit, Duration(int64(r.Window)))
+	if r.PublishRate > 0 {
+		fmt.Fprintf(t, ", %s publishes/s", Number(r.PublishRate))
+	}
+	fmt.Fprintln(t)
+	if r.Latency.Count > 0 {
+		fmt.Fprintf(t, "latency\t%s\n", line(r.Latency))
+		fmt.Fprintf(t, "  uncorrected\t%s\n", line(r.Raw))
+	}
+	a := r.Accounting
+	fmt.Fprintf(t, "sent\t%s = %s delivered + %s lost + %s in flight", count(a.Sent), count(a.Delivered), count(a.Lost), count(a.InFlight))
+	if !a.Balanced {
+		fmt.Fprint(t, "  DOES NOT ADD UP")
+	}
+	fmt.Fprintf(t, "\nerrors\tlate %s, refused %s, mismatch %s, connections closed %s, failed %s\n",
+		count(a.Late), count(a.Refused), count(a.Mismatch), count(a.Closed), count(a.Failed))
+	if s := r.Server; s.Watched {
+		if s.PerUnit > 0 {
+			fmt.Fprintf(t, "gateway CPU\t%.3f us per %s (user %.3f, system %.3f), %.2f cores\n",
+				s.PerUnit, singular(r.Unit), s.PerUnitUser, s.PerUnitSystem, s.Window.Cores())
+		} else {
+			fmt.Fprintf(t, "gateway CPU\t%.4f cores\n", s.Window.Cores())
+		}
+		fmt.Fprintf(t, "gateway memory\t%s before, %s connected, %s after, peak %s; %s per connection\n",
+			Bytes(s.Before.RSS), Bytes(s.Connected.RSS), Bytes(s.After.RSS), Bytes(s.PeakRSS), Bytes(int64(s.PerConnection)))
+	}
+	fmt.Fprintf(t, "generator\t%s of CPU, busiest loop %.0f%%\n", Duration(int64(r.Generator.CPU)), 100*r.Generator.BusiestLoop)
+	for _, e := range r.Errors {
+		fmt.Fprintf(t, "  !\t%s\n", e)
+	}
+	return t.Flush()
+}
+
+func line(d latency.Distribution) string {
+	return fmt.Sprintf("p50 %s, p90 %s, p99 %s, p99.9 %s, max %s",
+		Duration(d.P50), Duration(d.P90), Duration(d.P99), Duration(d.P999), Duration(d.Max))
+}
+
+func singular(unit string) string {
+	switch unit {
+	case "deliveries":
+		return "delivery"
+	case "requests", "logins", "connections":
+		return unit[:len(unit)-1]
+	}
+	return unit
+}
+
+func count(n uint64) string { return Number(float64(n)) }
+
+// Number writes n with thousands separated, and with a fraction if it is small.
+func Number(n float64) string {
+	if n < 100 && n != float64(int64(n)) {
+		return fmt.Sprintf("%.2f", n)
+	}
+	s := fmt.Sprintf("%.0f", n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// Duration writes nanoseconds with three digits.
+func Duration(ns int64) string {
+	f := float64(ns)
+	switch {
+	case ns < 1000:
+		return fmt.Sprintf("%d ns", ns)
+	case ns < int64(time.Millisecond):
+		return digits(f/1e3) + " us"
+	case ns < int64(time.Second):
+		return digits(f/1e6) + " ms"
+	default:
+		return digits(f/1e9) + " s"
+	}
+}
+
+// Bytes writes n in binary units.
+func Bytes(n int64) string {
+	f := float64(n)
+	switch {
+	case n < 1<<10:
+		return fmt.Sprintf("%d B", n)
+	case n < 1<<20:
+		return digits(f/(1<<10)) + " KiB"
+	case n < 1<<30:
+		return digits(f/(1<<20)) + " MiB"
+	default:
+		return digits(f/(1<<30)) + " GiB"
+	}
+}
+
+func digits(f float64) string {
+	switch {
+	case f < 10:
+		return fmt.Sprintf("%.2f", f)
+	case f < 100:
+		return fmt.Sprintf("%.1f", f)
+	default:
+		return fmt.Sprintf("%.0f", f)
+	}
+}

@@ -1,0 +1,229 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// quick is a run of a fraction of a second.
+func quick(g *gateway, scenario string) Config {
+	return Config{
+		Scenario: scenario, Target: g.url, Connections: 20, Warmup: 50 * time.Millisecond,
+		Duration: 200 * time.Millisecond, Drain: time.Second, StepTimeout: 2 * time.Second,
+	}
+}
+
+func mustRun(t *testing.T, c Config) *Result {
+	t.Helper()
+	r, err := Run(t.Context(), c, Observer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Accounting.Balanced {
+		t.Errorf("does not add up: %+v", r.Accounting)
+	}
+	return r
+}
+
+// whole checks that everything sent has arrived, once, and without complaints.
+func whole(t *testing.T, r *Result) {
+	t.Helper()
+	a := r.Accounting
+	if a.Sent == 0 || a.Delivered != a.Sent || a.Lost+a.InFlight+a.Late+a.Refused+a.Mismatch+a.Closed+a.Failed != 0 {
+		t.Errorf("accounting: %+v\nerrors: %q", a, r.Errors)
+	}
+}
+
+func TestFanout(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"one topic":               func(c *Config) { c.Rate = 200 },
+		"topics shared":           func(c *Config) { c.Rate, c.Topics = 500, 7 },
+		"more topics than ears":   func(c *Config) { c.Rate, c.Topics = 500, 45 },
+		"as fast as possible":     func(c *Config) {},
+		"several publishers":      func(c *Config) { c.Rate, c.Publishers, c.Topics = 500, 3, 2 },
+		"fixed6":                  func(c *Config) { c.Rate, c.Protocol = 200, "gosoc-fixed6" },
+		"gzip":                    func(c *Config) { c.Rate, c.Gzip = 200, true },
+		"smallest":                func(c *Config) { c.Rate, c.Size = 200, 10 },
+		"big":                     func(c *Config) { c.Rate, c.Size = 100, 64<<10 },
+		"two loops":               func(c *Config) { c.Rate, c.Loops, c.Publishers = 500, 2, 2 },
+		"stages":                  func(c *Config) { c.Stages = "100ms:100,150ms:100-400" },
+		"several addresses, ipv4": func(c *Config) { c.Rate, c.Sources = 200, 3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := quick(newGateway(t), "fanout")
+			change(&c)
+			r := mustRun(t, c)
+			if c.Rate == 0 && c.Stages == "" {
+				if r.Accounting.Delivered == 0 || r.Accounting.Late+r.Accounting.Lost != 0 {
+					t.Errorf("%+v", r.Accounting) // the test's gateway is slow: much is in flight
+				}
+				return
+			}
+			whole(t, r)
+			if c.Size != 10 && (r.Latency.Count == 0 || r.Latency.P50 > r.Latency.Max) {
+				t.Errorf("latency %+v", r.Latency)
+			}
+			if r.Rate == 0 || r.PublishRate == 0 || len(r.Seconds) == 0 {
+				t.Errorf("rate %v, publishes %v, %d seconds", r.Rate, r.PublishRate, len(r.Seconds))
+			}
+		})
+	}
+}
+
+// What goes wrong must be seen, and by its name.
+func TestFanoutFaults(t *testing.T) {
+	third := func(n int64) bool { return n%300 == 7 }
+	for name, tt := range map[string]struct {
+		fault func(*gateway)
+		check func(Accounting) bool
+	}{
+		"lost":     {func(g *gateway) { g.drop = third }, func(a Accounting) bool { return a.Lost > 0 && a.Late == 0 }},
+		"repeated": {func(g *gateway) { g.twice = third }, func(a Accounting) bool { return a.Late > 0 && a.Lost == 0 && a.Delivered == a.Sent }},
+		"closed":   {func(g *gateway) { g.cut = func(n int64) bool { return n == 100 } }, func(a Accounting) bool { return a.Closed == 1 && a.Lost > 0 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t)
+			tt.fault(g)
+			c := quick(g, "fanout")
+			c.Rate, c.Drain = 300, 100*time.Millisecond
+			if r := mustRun(t, c); !tt.check(r.Accounting) {
+				t.Errorf("%+v", r.Accounting)
+			}
+		})
+	}
+}
+
+func TestEcho(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"closed loop":  func(c *Config) {},
+		"pipelined":    func(c *Config) { c.Depth = 16 },
+		"depth 5":      func(c *Config) { c.Depth = 5 },
+		"open loop":    func(c *Config) { c.Rate = 2000 },
+		"gzip":         func(c *Config) { c.Gzip = true },
+		"fixed6":       func(c *Config) { c.Protocol, c.Depth = "gosoc-fixed6", 3 },
+		"two loops":    func(c *Config) { c.Loops, c.Rate = 2, 1000 },
+		"one byte ids": func(c *Config) { c.Connections, c.Depth = 1, 256 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := quick(newGateway(t), "echo")
+			change(&c)
+			r := mustRun(t, c)
+			whole(t, r)
+			if r.Latency.Count == 0 {
+				t.Error("no latency")
+			}
+		})
+	}
+}
+
+func TestEchoFaults(t *testing.T) {
+	t.Run("no answer", func(t *testing.T) {
+		g := newGateway(t)
+		g.silent = func(id uint16) bool { return id == 3 }
+		c := quick(g, "echo")
+		c.Drain = 50 * time.Millisecond
+		if a := mustRun(t, c).Accounting; a.InFlight != 20 {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("wrong answer", func(t *testing.T) {
+		g := newGateway(t)
+		g.answer = func([]byte) []byte { return []byte("[]") }
+		if a := mustRun(t, quick(g, "echo")).Accounting; a.Mismatch == 0 || a.Mismatch != a.Delivered {
+			t.Errorf("%+v", a)
+		}
+	})
+}
+
+func TestConnect(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"storm":    func(c *Config) {},
+		"paced":    func(c *Config) { c.Rate = 100 },
+		"sessions": func(c *Config) { c.Resume = true },
+		"gzip":     func(c *Config) { c.Resume, c.Gzip = true, true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t)
+			c := quick(g, "connect")
+			c.Warmup, c.Duration = 0, 2*time.Second
+			change(&c)
+			r := mustRun(t, c)
+			whole(t, r)
+			if r.Accounting.Delivered != 20 || r.Live != 20 || r.Latency.Count != 20 {
+				t.Errorf("%+v, %d live, %d latencies", r.Accounting, r.Live, r.Latency.Count)
+			}
+			if c.Resume && g.resumed.Load() != 20 {
+				t.Errorf("%d resumed", g.resumed.Load())
+			}
+			if r.Window > time.Second {
+				t.Errorf("did not end when all were up: %v", r.Window)
+			}
+		})
+	}
+}
+
+func TestConnectRefused(t *testing.T) {
+	g := newGateway(t)
+	g.refuse = true
+	c := quick(g, "connect")
+	if a := mustRun(t, c).Accounting; a.Lost != 20 || a.Delivered != 0 || a.Failed != 20 {
+		t.Errorf("%+v", a)
+	}
+	c.Scenario = "idle"
+	if _, err := Run(t.Context(), c, Observer{}); !errors.Is(err, errNotReady) {
+		t.Errorf("set-up with all logins refused: %v", err)
+	}
+}
+
+func TestIdle(t *testing.T) {
+	g := newGateway(t)
+	r := mustRun(t, quick(g, "idle"))
+	if r.Live != 20 || g.logins.Load() != 20 {
+		t.Errorf("%d live, %d logins", r.Live, g.logins.Load())
+	}
+}
+
+func TestProcs(t *testing.T) {
+	g := newGateway(t)
+	c := quick(g, "fanout")
+	c.Procs, c.Publishers, c.Rate, c.Topics = 2, 2, 300, 3
+	r := mustRun(t, c)
+	whole(t, r)
+	if r.Latency.Count == 0 || g.logins.Load() != 22 {
+		t.Errorf("%d latencies, %d logins", r.Latency.Count, g.logins.Load())
+	}
+}
+
+func TestBadConfig(t *testing.T) {
+	for name, c := range map[string]Config{
+		"no scenario":   {Scenario: "dance", Target: "tcp://127.0.0.1:1"},
+		"no target":     {Scenario: "idle"},
+		"scheme":        {Scenario: "idle", Target: "http://127.0.0.1:1"},
+		"protocol":      {Scenario: "idle", Target: "tcp://127.0.0.1:1", Protocol: "smtp"},
+		"too many":      {Scenario: "idle", Target: "tcp://127.0.0.1:1", Connections: 20_000},
+		"small message": {Scenario: "fanout", Target: "tcp://127.0.0.1:1", Size: 3},
+		"stages":        {Scenario: "fanout", Target: "tcp://127.0.0.1:1", Stages: "x"},
+		"negative":      {Scenario: "fanout", Target: "tcp://127.0.0.1:1", Topics: -1},
+		"process":       {Scenario: "idle", Target: "tcp://127.0.0.1:1", PIDs: []int{1 << 30}},
+	} {
+		if _, err := Run(t.Context(), c, Observer{}); !errors.Is(err, ErrConfig) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCancel(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	c := quick(newGateway(t), "idle")
+	c.Duration = time.Hour
+	if _, err := Run(ctx, c, Observer{}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,183 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// A Driver speaks one protocol for all connections of a loop.
+type Driver interface {
+	// AppendOpen appends what is sent as soon as the connection is there. wait says that the peer answers
+	// it, with EventOpen, before a login makes sense.
+	AppendOpen(dst []byte, p *Peer) (out []byte, wait bool)
+
+	// AppendLogin appends the login of p, by Session if there is one, else by Token. wait says that
+	// it is answered with EventLogin or EventRefused; a protocol without a login appends nothing.
+	AppendLogin(dst []byte, p *Peer) (out []byte, wait bool)
+
+	// AppendSubscribe appends a request to hear topics; its answer is EventReply with this id.
+	AppendSubscribe(dst []byte, p *Peer, id uint32, topics []string) ([]byte, error)
+
+	// AppendPublish appends a publication of body, as Body returned it.
+	AppendPublish(dst []byte, p *Peer, id uint32, topic string, body []byte) ([]byte, error)
+
+	// AppendRequest appends a request that is answered with EventReply. An empty route means the gateway's own echo.
+	AppendRequest(dst []byte, p *Peer, id uint32, route string, body []byte) ([]byte, error)
+
+	// AppendPing appends what keeps an idle connection alive, and AppendPong what answers EventPing.
+	AppendPing(dst []byte, p *Peer) []byte
+	AppendPong(dst []byte, p *Peer, payload []byte) []byte
+
+	// AppendGoodbye appends an orderly end, if the protocol has one.
+	AppendGoodbye(dst []byte, p *Peer) []byte
+
+	// Body returns a message body of size bytes and where a stamp of at most room bytes fits into it.
+	Body(size int) (body []byte, stampAt, room int, err error)
+
+	// RequestStamp is how much of a stamp a request carries in its body: the id, where the protocol has none, else nothing.
+	RequestStamp() int
+
+	// EchoReply is the body of EventReply that answers an echo of body.
+	EchoReply(body []byte) []byte
+
+	// Next reads the first event of src and the n bytes it takes; n == 0 without an error asks for
+	// more. Bytes of src may be overwritten.
+	Next(p *Peer, src []byte, ev *Event) (n int, err error)
+
+	// Layout says where packet, which AppendPublish or AppendRequest made, has what changes from one to the
+	// next.
+	Layout(packet []byte) Layout
+
+	// Can reports what the protocol has.
+	Can(Ability) bool
+}
+
+// An Ability is something a protocol may lack.
+type Ability uint8
+
+// Abilities.
+const (
+	CanSubscribe Ability = iota // clients choose their topics
+	CanPublish                  // clients publish
+	CanResume                   // a session survives its connection
+	AcksPublish                 // each publish is answered
+)
+
+// A Peer is what a Driver keeps of a connection.
+type Peer struct {
+	Token   string // of the login; empty is none
+	Session string // secret to resume with, as EventSession gave it
+	Resume  bool   // ask for one
+
+	upgraded bool
+	frame    int // bytes of the current WebSocket message not yet read
+}
+
+// A Kind says what happened.
+type Kind uint8
+
+// Kinds of Event, with the fields they set.
+const (
+	None       Kind = iota // nothing to know
+	Open                   // the transport is open: log in
+	LoggedIn               // Session, if the protocol says it here
+	Refused                // Code, Text
+	SessionKey             // Session
+	Reply                  // ID, OK, Body
+	Push                   // Body, BodyAt
+	Ping                   // Body, to be given to AppendPong
+	Goodbye                // Code, Text: the peer is about to close
+)
+
+func (k Kind) String() string {
+	return [...]string{"none", "open", "logged in", "refused", "session", "reply", "push", "ping", "goodbye"}[k]
+}
+
+// An Event is what Next read.
+type Event struct {
+	Kind    Kind
+	OK      bool
+	ID      uint32
+	Code    int
+	Text    string
+	Session string
+
+	// Body is plain, whatever the wire said. BodyAt is where it lies in the bytes given to Next, -1 if it
+	// was compressed.
+	Body   []byte
+	BodyAt int
+}
+
+// Options choose a Driver.
+type Options struct {
+	Protocol string // gosoc, gosoc-fixed6, longbridge, netsvr
+	Target   string // tcp://host:port or ws://host:port/path
+	Gzip     bool
+}
+
+// ErrUnknown says that Options name no protocol or transport, or two that do not go together.
+var ErrUnknown = errors.New("no such protocol")
+
+// A Transport is how packets travel, taken from the scheme of a target.
+type Transport uint8
+
+// Transports.
+const (
+	TCP Transport = iota
+	WebSocket
+)
+
+// ParseTarget splits a target into transport, address and, for WebSocket, the path with its query.
+func ParseTarget(target string) (t Transport, address, path string, err error) {
+	if !strings.Contains(target, "://") {
+		target = "tcp://" + target
+	}
+	u, err := url.Parse(target)
+	if err != nil {
+		return 0, "", "", fmt.Errorf("target: %w", err)
+	}
+	switch u.Scheme {
+	case "tcp":
+	case "ws":
+		t = WebSocket
+	default:
+		return 0, "", "", fmt.Errorf("target %q: scheme is not tcp or ws", target)
+	}
+	if u.Port() == "" {
+		return 0, "", "", fmt.Errorf("target %q: no port", target)
+	}
+	return t, u.Host, u.RequestURI(), nil
+}
+
+// New makes a Driver.
+func New(o Options) (Driver, error) {
+	transport, host, path, err := ParseTarget(o.Target)
+	if err != nil {
+		return nil, err
+	}
+	switch o.Protocol {
+	case "gosoc", "gosoc-fixed6":
+		d := newGOSOC(o)
+		if transport == TCP {
+			return d, nil
+		}
+		return overWebSocket(d, host, defaultPath(path, "/gosoc")), nil
+	}
+	return nil, fmt.Errorf("%w: %q over %s", ErrUnknown, o.Protocol, [...]string{"tcp", "ws"}[transport])
+}
+
+func defaultPath(path, def string) string {
+	if path == "" || path == "/" {
+		return def
+	}
+	return path
+}
+
+// Between reports whether the next byte begins a packet, so that a Skimmer may look at it. It is false inside
+// a WebSocket message that holds several.
+func (p *Peer) Between() bool { return p.frame == 0 }
+
+// Reconnect makes p ready for another connection. Token, Session and Resume stay.
+func (p *Peer) Reconnect() { p.upgraded, p.frame = false, 0 }
