@@ -17,8 +17,9 @@ func (w *worker) Readable(s *reactor.Socket, b []byte, now int64) (n int, err er
 		if hears && c.peer.Between() {
 			n += w.skim(c, b[n:], now)
 		}
-		ev := wire.Event{BodyAt: -1}
-		used, err := w.driver.Next(&c.peer, b[n:], &ev)
+		ev := &w.ev
+		*ev = wire.Event{BodyAt: -1}
+		used, err := w.driver.Next(&c.peer, b[n:], ev)
 		if err != nil {
 			return n, err
 		}
@@ -27,8 +28,8 @@ func (w *worker) Readable(s *reactor.Socket, b []byte, now int64) (n int, err er
 			return n, nil
 		}
 		if ev.Kind == wire.Push && hears {
-			w.push(c, b[n:n+used], &ev, now)
-		} else if err := w.event(c, &ev, now); err != nil {
+			w.push(c, b[n:n+used], ev, now)
+		} else if err := w.event(c, ev, now); err != nil {
 			return n, err
 		}
 		if n += used; !s.Open() || n == len(b) {
@@ -39,14 +40,15 @@ func (w *worker) Readable(s *reactor.Socket, b []byte, now int64) (n int, err er
 
 // skim counts the deliveries in front of b that look like earlier ones, and reports the bytes they take.
 func (w *worker) skim(c *conn, b []byte, now int64) (n int) {
-	ticks := stamp.Ticks(now)
 	for {
 		st, ok := w.skimmer.Skim(b[n:])
 		if !ok {
 			return n
 		}
-		w.deliver(c, st, now, ticks)
 		n += w.skimmer.Size()
+		more := w.skimmer.Run(b[n:], st)
+		w.deliver(c, st, more, now)
+		n += more * w.skimmer.Size()
 	}
 }
 
@@ -60,45 +62,50 @@ func (w *worker) push(c *conn, packet []byte, ev *wire.Event, now int64) {
 	if !ok {
 		return // not ours
 	}
-	w.deliver(c, st, now, stamp.Ticks(now))
+	w.deliver(c, st, 0, now)
 	if ev.BodyAt >= 0 && c.peer.Between() {
 		w.skimmer.Learn(packet, ev.BodyAt+at, st)
 	}
 }
 
-// deliver checks that a message is the one expected from its publisher, and takes its time.
-func (w *worker) deliver(c *conn, st stamp.Stamp, now int64, ticks uint32) {
+// deliver checks that a message is the one expected from its publisher, and takes its time. So many more follow
+// it without a gap, due when it was.
+func (w *worker) deliver(c *conn, st stamp.Stamp, more int, now int64) {
 	pub := stamp.Publisher(st.ID)
 	if pub >= w.Publishers {
-		w.count.Late++
+		w.count.Late += 1 + uint64(more)
 		return
 	}
 	want := &w.next[c.next+pub]
 	if st.ID != *want {
-		if !w.irregular(c, want, st.ID) {
-			return
+		for ; !w.irregular(c, *want, st.ID); more-- {
+			if more == 0 {
+				return
+			}
+			st.ID = stamp.Next(st.ID)
 		}
 	}
-	*want = stamp.Next(st.ID)
-	w.count.Delivered++
+	n := 1 + more
+	*want = stamp.ID(pub, st.ID+uint32(n))
+	w.count.Delivered += uint64(n)
 	if st.HasDue {
-		since := int64(ticks-st.Due) * 100
+		since := int64(stamp.Ticks(now)-st.Due) * 100
 		if due := now - since; due >= w.from && due < w.to {
-			w.latency.Record(since)
+			w.latency.RecordN(since, int64(n))
 			if st.HasLag {
-				w.raw.Record(since - int64(st.Lag)*100)
+				w.raw.RecordN(since-int64(st.Lag)*100, int64(n))
 			}
 		}
 	}
 }
 
 // irregular is a message other than the expected one. It reports whether to count it as delivered.
-func (w *worker) irregular(c *conn, want *uint32, got uint32) bool {
+func (w *worker) irregular(c *conn, want, got uint32) bool {
 	if c.joining { // in the middle of things: whatever comes first is first
 		c.joining = false
 		return true
 	}
-	gap := stamp.Ahead(got, *want)
+	gap := stamp.Ahead(got, want)
 	if gap < 0 {
 		w.count.Late++
 		return false

@@ -67,6 +67,7 @@ type worker struct {
 	driver      wire.Driver
 	behaviour   behaviour
 	skimmer     wire.Skimmer
+	ev          wire.Event // of Readable, here so that it is not made anew for each read
 
 	conns              []conn
 	next               []uint32 // expected ids, Publishers for each member; nil: nobody publishes

@@ -71,3 +71,53 @@ func (k *Skimmer) Skim(src []byte) (s stamp.Stamp, ok bool) {
 	}
 	return s, true
 }
+
+// Run counts the whole packets in front of src that go on from s: of the learned shape, with ids that follow s.ID one
+// by one, and with everything else of the stamp as it is in s. They take n*Size bytes.
+//
+// Messages that were published in one go are like that, and they are the many: this is the loop that has to be short.
+func (k *Skimmer) Run(src []byte, s stamp.Stamp) (n int) {
+	if k.size == 0 {
+		return 0
+	}
+	var text [2 * stamp.Width]byte
+	stamp.Put(text[:], s.Due)
+	stamp.Put(text[stamp.Width:], s.Lag)
+	due, lag := binary.BigEndian.Uint64(text[:]), binary.BigEndian.Uint64(text[stamp.Width:])
+	want0, mask0, want1, mask1 := k.want[0], k.mask[0], k.want[1], k.mask[1]
+	id, size, at := s.ID, k.size, k.at
+	for len(src) >= size {
+		if at > 0 && binary.LittleEndian.Uint64(src)&mask0 != want0 {
+			return n
+		}
+		if at > 8 && binary.LittleEndian.Uint64(src[8:])&mask1 != want1 {
+			return n
+		}
+		if k.words > 2 && !k.restMatches(src) {
+			return n
+		}
+		mark := src[at:]
+		id = stamp.Next(id)
+		if got, ok := stamp.Word(binary.BigEndian.Uint64(mark)); got != id || !ok {
+			return n
+		}
+		if k.hasDue && binary.BigEndian.Uint64(mark[stamp.Width:]) != due {
+			return n
+		}
+		if k.hasLag && binary.BigEndian.Uint64(mark[2*stamp.Width:]) != lag {
+			return n
+		}
+		n++
+		src = src[size:]
+	}
+	return n
+}
+
+func (k *Skimmer) restMatches(src []byte) bool {
+	for w := 2; w < k.words; w++ {
+		if binary.LittleEndian.Uint64(src[w*8:])&k.mask[w] != k.want[w] {
+			return false
+		}
+	}
+	return true
+}
