@@ -138,7 +138,7 @@ func (l *Loop) closed(c *Conn, readErr error) {
 	// be more than its socket took: it may have closed no more than its writing side.
 	if c.flags&flagHoldIn == 0 && isEOF(readErr) {
 		c.flags &^= flagFullIn
-		l.pump(c)
+		l.pump(c, false)
 		if c.state != stateOpen {
 			return
 		}

@@ -35,6 +35,7 @@ type Engine struct {
 	listeners atomic.Pointer[[]*listener]
 	accepting sync.WaitGroup
 	stopping  atomic.Bool
+	stopped   chan struct{}
 
 	backlog     atomic.Int64 // unsent bytes, up to backlogGrain off per loop
 	inputTotal  atomic.Int64 // bytes of half-received packets, likewise
@@ -51,9 +52,10 @@ func New(config Config) (*Engine, error) {
 		return nil, fmt.Errorf("engine: %d dialects, at most %d", len(config.Dialects), MaxDialects)
 	}
 	e := &Engine{
-		config: config.withDefaults(),
-		start:  time.Now(),
-		ticker: newTicker(),
+		config:  config.withDefaults(),
+		start:   time.Now(),
+		ticker:  newTicker(),
+		stopped: make(chan struct{}),
 	}
 	e.log = e.config.Logger
 	e.maxRun = min(maxRun, e.config.Backlog/4)
@@ -70,6 +72,9 @@ func (e *Engine) Now() int64 { return int64(time.Since(e.start) / time.Milliseco
 
 // Topics returns the directory of topics that have subscribers.
 func (e *Engine) Topics() *topic.Directory { return e.topics }
+
+// Stopped returns a channel that is closed when the loops stop: what waits for them may give up.
+func (e *Engine) Stopped() <-chan struct{} { return e.stopped }
 
 // Loops returns the number of loops.
 func (e *Engine) Loops() int { return len(e.loops) }
@@ -193,6 +198,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.CloseAll(ReasonShutdown)
 	err := e.WaitClosed(ctx)
 	e.stopping.Store(true)
+	close(e.stopped)
 	e.ticker.close()
 	e.poller.close()
 	for _, l := range e.loops {

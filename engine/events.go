@@ -85,12 +85,12 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
 // traffic handles what has arrived for c and flushes.
 func (l *Loop) traffic(c *Conn) {
-	l.guardedPump(c)
+	l.guardedPump(c, false)
 	l.publisher.Flush()
 	l.settle()
 }
 
-func (l *Loop) guardedPump(c *Conn) {
+func (l *Loop) guardedPump(c *Conn, resumed bool) {
 	ref := c.Ref()
 	defer func() {
 		if r := recover(); r != nil {
@@ -100,7 +100,7 @@ func (l *Loop) guardedPump(c *Conn) {
 			}
 		}
 	}()
-	l.pump(c)
+	l.pump(c, resumed)
 }
 
 // inputWindow is how much input a handler sees at a time when it sits in gnet's ring, which may
@@ -108,8 +108,9 @@ func (l *Loop) guardedPump(c *Conn) {
 const inputWindow = 64 << 10
 
 // pump hands input to c's handler until there is no whole packet left, or the handler or c's own
-// unsent replies hold it back.
-func (l *Loop) pump(c *Conn) {
+// unsent replies hold it back. resumed has the handler called once even if nothing has arrived:
+// it may have kept something back itself.
+func (l *Loop) pump(c *Conn, resumed bool) {
 	gen := c.gen
 	had := int(c.input)
 	if arrived := c.sock.InboundBuffered() - had; arrived > 0 {
@@ -118,17 +119,21 @@ func (l *Loop) pump(c *Conn) {
 	ring := had > 0
 	for c.state == stateOpen && !c.Holding() {
 		avail := c.sock.InboundBuffered()
-		if avail == 0 || avail < int(c.need) {
+		if !resumed && (avail == 0 || avail < int(c.need)) {
 			break
 		}
 		window := avail
 		if ring {
 			window = min(avail, max(int(c.need), inputWindow))
 		}
-		b, err := c.sock.Peek(window)
-		if err != nil {
-			break
+		var b []byte
+		if window > 0 { // to Peek, 0 is everything
+			var err error
+			if b, err = c.sock.Peek(window); err != nil {
+				break
+			}
 		}
+		resumed = false
 		n, need := c.handler.OnBytes(c, b)
 		if c.gen != gen || c.state != stateOpen {
 			break

@@ -120,6 +120,18 @@ func (l *Loop) Conn(ref Ref) *Conn {
 	return nil
 }
 
+// Subscribers appends the connections of this loop that have subscribed to a topic.
+func (l *Loop) Subscribers(dst []Ref, name []byte) []Ref {
+	k, ok := l.engine.topics.Lookup(name)
+	if !ok {
+		return dst
+	}
+	for _, s := range l.shard.Subscribers(k) {
+		dst = append(dst, l.at(s.Slot).Ref())
+	}
+	return dst
+}
+
 // Each calls f for each client of the loop: open connections that have a dialect. f must not
 // close connections.
 func (l *Loop) Each(f func(*Conn)) {
@@ -334,7 +346,9 @@ func (l *Loop) handleResumed() {
 		if c := l.conn(ref); c != nil {
 			c.flags &^= flagResuming
 			if c.state == stateOpen && c.sock != nil {
-				l.traffic(c)
+				l.guardedPump(c, true)
+				l.publisher.Flush()
+				l.settle()
 			}
 		}
 	}

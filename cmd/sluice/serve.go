@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,7 +21,9 @@ import (
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/engine/netsvr"
 	"github.com/sluicenet/sluice/engine/server"
+	"github.com/sluicenet/sluice/engine/worker"
 )
 
 // settings are the flags of serve and check.
@@ -27,8 +31,8 @@ type settings struct {
 	Config kong.ConfigFlag `help:"Read flags from a TOML file." placeholder:"FILE"`
 	Dev    bool            `help:"Open login unless --login says otherwise, and an in-process worker with the sluice.* routes."`
 
-	Listen    []string `help:"Serve clients here; repeatable. Options: ?protocol=auto|gosoc." default:"tcp://127.0.0.1:7000" placeholder:"URL" sep:"none"`
-	Worker    string   `help:"Serve workers here." placeholder:"URL"`
+	Listen    []string `help:"Serve clients here; repeatable. Options: ?protocol=auto|gosoc|netsvr." default:"tcp://127.0.0.1:7000" placeholder:"URL" sep:"none"`
+	Worker    string   `help:"Serve workers here; none: nowhere." default:"tcp://127.0.0.1:6061" placeholder:"URL"`
 	Admin     string   `help:"Serve operators here." placeholder:"HOST:PORT"`
 	PortsFile string   `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
 
@@ -47,6 +51,24 @@ type settings struct {
 	SendBuffer   byteSize `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
 	MaxPacket    byteSize `help:"Longest packet a client may announce." default:"16MiB"`
 	MaxInflated  byteSize `help:"Longest payload or attachment after gzip." default:"4MiB"`
+
+	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0" placeholder:"N"`
+	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0" placeholder:"N"`
+	WorkerIdle         time.Duration `help:"How long a worker may be silent." default:"120s"`
+	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s"`
+	WorkerMaxPacket    byteSize      `help:"Longest frame body a worker may send." default:"2MiB"`
+	WorkerQueue        byteSize      `help:"Bytes that may wait for a worker." default:"16MiB"`
+	Route              []string      `help:"Worker id for requests of a route or command, as chat.*=1 or cmd:6-20=2; repeatable. Others go to 1." placeholder:"PATTERN=ID" sep:"none"`
+	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none"`
+	NetsvrMetrics      string        `help:"Metrics workers may ask for: numbers from 0 to 6, or none." default:"0-6" placeholder:"LIST"`
+
+	NetsvrLogin      string        `help:"Whether netsvr customers must log in, with ?token=." enum:"guest,required" default:"guest"`
+	AllowOrigin      []string      `help:"Host whose pages may connect, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none"`
+	ClientIdle       time.Duration `help:"How long a netsvr customer may be silent." default:"120s"`
+	ClientMaxMessage byteSize      `help:"Longest netsvr message, behind its prefix." default:"2MiB"`
+	PushOpcode       string        `help:"WebSocket messages that netsvr customers are pushed." enum:"text,binary" default:"text"`
+	CustomIDKey      string        `help:"Query parameter by which netsvr customers choose their uniqId, with a token." placeholder:"NAME"`
+	CustomIDTTL      time.Duration `help:"How long such a token is good." default:"30s"`
 
 	MaxConnections int           `help:"Most clients at a time. 0: the open-file limit less 256." default:"0" placeholder:"N"`
 	RequestTimeout time.Duration `help:"How long a request waits for its reply." default:"10s"`
@@ -77,7 +99,11 @@ func (cmd *checkCmd) Run(s *streams) error {
 			}
 		}
 	}
-	if _, err := server.New(cmd.config(provider, slog.New(slog.DiscardHandler))); err != nil {
+	config, err := cmd.config(provider, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return usageError{err}
+	}
+	if _, err := cmd.server(config); err != nil {
 		return usageError{err}
 	}
 	fmt.Fprintln(s.stdout, "ok")
@@ -93,13 +119,16 @@ func (cmd *serveCmd) Run(s *streams) error {
 	}
 	defer closeProvider(provider)
 	cmd.tune()
-	config := cmd.config(provider, log)
+	config, err := cmd.config(provider, log)
+	if err != nil {
+		return usageError{err}
+	}
 	if cmd.SessionKey != "" {
 		if config.Gateway.SessionKey, err = loadSessionKey(cmd.SessionKey); err != nil {
 			return usageError{err}
 		}
 	}
-	srv, err := server.New(config)
+	srv, err := cmd.server(config)
 	if err != nil {
 		return usageError{err}
 	}
@@ -110,19 +139,17 @@ func (cmd *serveCmd) Run(s *streams) error {
 	if err := srv.Start(); err != nil {
 		return err
 	}
-	for flag, value := range map[string]string{"worker": cmd.Worker, "admin": cmd.Admin} {
-		if value != "" {
-			log.Warn("--" + flag + " is not built yet: nothing listens there")
-		}
+	if cmd.Admin != "" {
+		log.Warn("--admin is not built yet: nothing listens there")
 	}
 	addrs := srv.Addrs()
 	if cmd.PortsFile != "" {
-		if err := writePorts(cmd.PortsFile, ports{Listen: addrs}); err != nil {
+		if err := writePorts(cmd.PortsFile, ports{Listen: addrs, Worker: srv.WorkerAddr()}); err != nil {
 			_ = srv.Stop(context.Background())
 			return err
 		}
 	}
-	log.Info("ready", "listen", addrs)
+	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr())
 	return cmd.wait(srv, provider, signals, log)
 }
 
@@ -186,12 +213,70 @@ func closeProvider(p login.Provider) {
 	}
 }
 
-func (cmd *settings) config(provider login.Provider, log *slog.Logger) server.Config {
+// server makes the server and its routes.
+func (cmd *settings) server(config server.Config) (*server.Server, error) {
+	srv, err := server.New(config)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range cmd.Route {
+		i := strings.LastIndexByte(r, '=')
+		if i < 0 {
+			return nil, fmt.Errorf("--route %q: want PATTERN=ID", r)
+		}
+		id, err := strconv.Atoi(r[i+1:])
+		if err != nil {
+			return nil, fmt.Errorf("--route %q: want PATTERN=ID", r)
+		}
+		if err := srv.Gateway().Route(r[:i], id); err != nil {
+			return nil, fmt.Errorf("--route: %w", err)
+		}
+	}
+	return srv, nil
+}
+
+func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server.Config, err error) {
 	policies := map[string]engine.SlowConsumer{
 		"close": engine.SlowClose, "drop-newest": engine.SlowDropNewest, "drop-oldest": engine.SlowDropOldest,
 	}
+	if cmd.CustomIDKey != "" && cmd.NetsvrLogin == "required" {
+		return c, errors.New("--custom-id-key and --netsvr-login required both want ?token=: choose one")
+	}
+	workers := worker.Config{
+		OpenWorker:   cmd.OpenWorker,
+		CloseWorker:  cmd.CloseWorker,
+		Idle:         cmd.WorkerIdle,
+		WriteTimeout: cmd.WorkerWriteTimeout,
+		MaxPacket:    int(cmd.WorkerMaxPacket),
+		Queue:        int(cmd.WorkerQueue),
+	}
+	if workers.Metrics, err = worker.ParseMetrics(cmd.NetsvrMetrics); err != nil {
+		return c, fmt.Errorf("--netsvr-metrics: %w", err)
+	}
+	for _, text := range cmd.Limit {
+		l, err := worker.ParseLimit(text)
+		if err != nil {
+			return c, fmt.Errorf("--limit: %w", err)
+		}
+		workers.Limits = append(workers.Limits, l)
+	}
+	listen := cmd.Worker
+	if listen == "none" {
+		listen = ""
+	}
 	return server.Config{
 		Listen:       cmd.Listen,
+		WorkerListen: listen,
+		Worker:       workers,
+		Netsvr: netsvr.Config{
+			Origins:       cmd.AllowOrigin,
+			Idle:          cmd.ClientIdle,
+			MaxMessage:    int(cmd.ClientMaxMessage),
+			Binary:        cmd.PushOpcode == "binary",
+			CustomIDKey:   cmd.CustomIDKey,
+			LoginRequired: cmd.NetsvrLogin == "required",
+		},
+		CustomIDTTL:  cmd.CustomIDTTL,
 		Dev:          cmd.Dev,
 		SlowConsumer: policies[cmd.SlowConsumer],
 		Engine: engine.Config{
@@ -217,7 +302,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) server.Co
 			PushCmd:          cmd.PushCmd,
 			Logger:           log,
 		},
-	}
+	}, nil
 }
 
 // tune sets what a library must leave alone: one P more than loops, so that a worker's goroutine

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/gateway"
 )
 
@@ -188,5 +189,12 @@ func serveCommand(r *gateway.Request) {
 		publish(r, payload)
 	default:
 		r.Fail(gateway.StatusError, "no such command: "+strconv.Itoa(int(r.Cmd)))
+	}
+}
+
+// ServeMessage gives a netsvr customer its message back.
+func (Worker) ServeMessage(c *engine.Conn, g *gateway.Gateway, data []byte) {
+	if len(data) > 0 {
+		c.Deliver(g.Push(data))
 	}
 }

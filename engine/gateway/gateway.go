@@ -108,9 +108,10 @@ type Gateway struct {
 	scratch  []Scratch // by loop
 	events   Events    // nil: nobody wants to know
 
-	stats gatewayStats
-	stop  chan struct{}
-	done  chan struct{}
+	draining atomic.Bool
+	stats    gatewayStats
+	stop     chan struct{}
+	done     chan struct{}
 }
 
 // gatewayStats are counters of what happens between protocols and workers.
@@ -212,6 +213,12 @@ type Events interface {
 // SetEvents has e hear of clients. It must be called before the engine listens.
 func (g *Gateway) SetEvents(e Events) { g.events = e }
 
+// Drain says that the gateway is stopping: new clients are told so where a protocol can.
+func (g *Gateway) Drain() { g.draining.Store(true) }
+
+// Draining reports whether Drain was called.
+func (g *Gateway) Draining() bool { return g.draining.Load() }
+
 // Config returns the configuration with its defaults filled in.
 func (g *Gateway) Config() *Config { return &g.config }
 
@@ -232,6 +239,11 @@ func (g *Gateway) Admit(peer netip.Addr) (engine.Reason, bool) {
 // Lookup returns the connection that holds a uniqId, 0 when there is none.
 func (g *Gateway) Lookup(uniqID []byte) engine.Ref {
 	return engine.Ref(g.clients.GetBytes(uniqID))
+}
+
+// NewID makes a uniqId that no connection has.
+func (g *Gateway) NewID() string {
+	return session.FormatID(g.config.ServerID, g.ids.Next(time.Now()))
 }
 
 // Clients is the directory of logged-in connections.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/codec/gzip"
+	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/gateway"
 )
@@ -21,6 +22,7 @@ type conn struct {
 	form      gosoc.Form
 	gzip      bool
 	known     bool // form is known
+	framed    bool // packets travel in WebSocket messages
 }
 
 var _ gateway.Speaker = (*conn)(nil)
@@ -36,6 +38,9 @@ func (h *conn) Dialect() uint8 {
 	}
 	if h.gzip {
 		d++
+	}
+	if h.framed {
+		d += framedDialects
 	}
 	return d
 }
@@ -131,7 +136,7 @@ func (h *conn) handle(c *engine.Conn, header gosoc.Header, body []byte) {
 		case err != nil:
 			h.malformed(c, err)
 		case !h.Fresh():
-			c.Commit(h.form.AppendConnAck(c.Buffer(8), gosoc.ConnAck{Code: gosoc.AlreadyConnected}), 1)
+			h.connAck(c, gosoc.AlreadyConnected)
 			c.Close(engine.ReasonOutOfOrder)
 		default:
 			h.connect(c, connect)
@@ -141,7 +146,8 @@ func (h *conn) handle(c *engine.Conn, header gosoc.Header, body []byte) {
 			h.malformed(c, err)
 			return
 		}
-		c.Commit(h.form.AppendPingResp(c.Buffer(8)), 1)
+		var room [8]byte
+		h.write(c, h.form.AppendPingResp(room[:0]))
 	case gosoc.TypeDisconnect:
 		if _, err := h.form.DecodeDisconnect(header, body); err != nil {
 			h.malformed(c, err)
@@ -226,9 +232,36 @@ func (h *conn) sendResp(c *engine.Conn, id uint16, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	b, err := h.form.AppendSendResp(c.Buffer(size), resp)
+	dst := c.Buffer(size + websocket.MaxHeaderSize)
+	b := dst
+	if h.framed {
+		b = websocket.AppendFrameHeader(b, websocket.OpBinary, size)
+	}
+	if b, err = h.form.AppendSendResp(b, resp); err != nil {
+		c.Commit(dst, 0)
+		return err
+	}
 	c.Commit(b, 1)
-	return err
+	return nil
+}
+
+// write queues one short packet.
+func (h *conn) write(c *engine.Conn, packet []byte) {
+	dst := c.Buffer(len(packet) + websocket.MaxHeaderSize)
+	if h.framed {
+		dst = websocket.AppendFrameHeader(dst, websocket.OpBinary, len(packet))
+	}
+	c.Commit(append(dst, packet...), 1)
+}
+
+func (h *conn) connAck(c *engine.Conn, code gosoc.ReturnCode) {
+	var room [8]byte
+	h.write(c, h.form.AppendConnAck(room[:0], gosoc.ConnAck{Code: code}))
+}
+
+func (h *conn) disconnect(c *engine.Conn, t gosoc.DisconnectType) {
+	var room [8]byte
+	h.write(c, h.form.AppendDisconnect(room[:0], gosoc.Disconnect{Type: t}))
 }
 
 // idleLimit is 1.5 times the keep-alive, rounded down to whole seconds; 0 means none.
@@ -272,9 +305,9 @@ func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
 	}
 	switch why {
 	case engine.ReasonKickedOut, engine.ReasonSessionTakenOver:
-		c.Commit(h.form.AppendDisconnect(c.Buffer(8), gosoc.Disconnect{Type: gosoc.DisconnectKickOut}), 1)
+		h.disconnect(c, gosoc.DisconnectKickOut)
 	case engine.ReasonShutdown:
-		c.Commit(h.form.AppendDisconnect(c.Buffer(8), gosoc.Disconnect{Type: gosoc.DisconnectNormal}), 1)
+		h.disconnect(c, gosoc.DisconnectNormal)
 	}
 }
 

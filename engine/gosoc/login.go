@@ -54,7 +54,7 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 // LoginDone answers Connect.
 func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	code := returnCode(o)
-	c.Commit(h.form.AppendConnAck(c.Buffer(8), gosoc.ConnAck{Code: code}), 1)
+	h.connAck(c, code)
 	if code != gosoc.Accepted {
 		c.Close(o.Reason())
 		return

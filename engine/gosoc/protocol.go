@@ -3,6 +3,7 @@ package gosoc
 import (
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/codec/gzip"
+	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/gateway"
 )
@@ -17,39 +18,48 @@ type Protocol struct {
 	first uint8
 }
 
-// The wire forms pushes are encoded in, in the order of Dialects: each form plain and gzipped.
+// The wire forms pushes are encoded in, in the order of Dialects: each form plain and gzipped, then
+// the same in WebSocket messages.
 const (
 	compactPlain = iota
 	compactGzip
 	fixed6Plain
 	fixed6Gzip
-	numDialects
+	framedDialects
 )
 
 // Dialects returns the wire forms in which GOSOC clients take pushes.
 func Dialects() []engine.Dialect {
-	return []engine.Dialect{
-		compactPlain: {Name: "gosoc-compact", Append: plain(gosoc.Compact)},
-		compactGzip:  {Name: "gosoc-compact-gzip", Append: gzipped(gosoc.Compact)},
-		fixed6Plain:  {Name: "gosoc-fixed6", Append: plain(gosoc.Fixed6)},
-		fixed6Gzip:   {Name: "gosoc-fixed6-gzip", Append: gzipped(gosoc.Fixed6)},
+	var list []engine.Dialect
+	for _, transport := range []string{"", "-ws"} {
+		framed := transport != ""
+		list = append(list,
+			engine.Dialect{Name: "gosoc-compact" + transport, Append: push(gosoc.Compact, false, framed)},
+			engine.Dialect{Name: "gosoc-compact-gzip" + transport, Append: push(gosoc.Compact, true, framed)},
+			engine.Dialect{Name: "gosoc-fixed6" + transport, Append: push(gosoc.Fixed6, false, framed)},
+			engine.Dialect{Name: "gosoc-fixed6-gzip" + transport, Append: push(gosoc.Fixed6, true, framed)})
 	}
+	return list
 }
 
-func plain(form gosoc.Form) func([]byte, engine.Push) ([]byte, error) {
+// push returns the encoder of one wire form.
+func push(form gosoc.Form, gzipped, framed bool) func([]byte, engine.Push) ([]byte, error) {
 	return func(dst []byte, p engine.Push) ([]byte, error) {
+		if gzipped {
+			p.Payload = gzip.Deflate(nil, p.Payload)
+		}
 		// The route travels as a string up to here; the few bytes on the stack avoid a copy on
 		// the heap for any route of a sane length.
 		var room [64]byte
-		return form.AppendSendReq(dst, gosoc.SendReq{Route: append(room[:0], p.Route...), Payload: p.Payload})
-	}
-}
-
-func gzipped(form gosoc.Form) func([]byte, engine.Push) ([]byte, error) {
-	inner := plain(form)
-	return func(dst []byte, p engine.Push) ([]byte, error) {
-		p.Payload = gzip.Deflate(nil, p.Payload)
-		return inner(dst, p)
+		req := gosoc.SendReq{Route: append(room[:0], p.Route...), Payload: p.Payload}
+		if !framed {
+			return form.AppendSendReq(dst, req)
+		}
+		size, err := form.SendReqSize(req)
+		if err != nil {
+			return dst, err
+		}
+		return form.AppendSendReq(websocket.AppendFrameHeader(dst, websocket.OpBinary, size), req)
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -13,20 +14,31 @@ import (
 	"github.com/sluicenet/sluice/engine/dev"
 	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/gosoc"
+	"github.com/sluicenet/sluice/engine/netsvr"
+	"github.com/sluicenet/sluice/engine/worker"
+	"github.com/sluicenet/sluice/engine/ws"
+	"github.com/sluicenet/sluice/session"
 )
 
 // Config sets up a Server. Gateway.Login must be set; everything else has defaults.
 type Config struct {
 	// Listen are the addresses to serve clients on, as URLs: tcp://host:port, with
-	// ?protocol=auto|gosoc. None means tcp://127.0.0.1:7000. Port 0 picks a port; see Addrs.
+	// ?protocol=auto|gosoc|netsvr, or ws://host:port. None means tcp://127.0.0.1:7000. Port 0 picks a port; see Addrs.
 	Listen []string
 	// Dev adds the development worker, which serves worker id 1 in this process.
 	Dev bool
 	// SlowConsumer is what becomes of messages for clients that do not read.
 	SlowConsumer engine.SlowConsumer
 
+	// WorkerListen is where workers are served, tcp://host:port. Empty: nowhere.
+	WorkerListen string
+
 	Engine  engine.Config
 	Gateway gateway.Config
+	Worker  worker.Config
+	Netsvr  netsvr.Config
+	// CustomIDTTL is how long a token for a custom uniqId is good. Zero means 30 s.
+	CustomIDTTL time.Duration
 }
 
 // DefaultListen is where clients are served unless Config says otherwise.
@@ -37,12 +49,14 @@ type Server struct {
 	config    Config
 	engine    *engine.Engine
 	gateway   *gateway.Gateway
-	protocols []engine.Protocol
+	hub       *worker.Hub
+	protocols map[string][]engine.Protocol // by what a listener's URL asks for
 
 	mu      sync.Mutex
 	started bool
 	stopped bool
 	addrs   []string
+	workers string
 
 	publishing sync.Mutex // guards publish; held while a publish waits for room
 	publish    *engine.Publisher
@@ -58,6 +72,11 @@ func New(config Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	if config.WorkerListen != "" {
+		if _, err := ParseWorkerListen(config.WorkerListen); err != nil {
+			return nil, err
+		}
+	}
 	g, err := gateway.New(config.Gateway)
 	if err != nil {
 		return nil, err
@@ -70,8 +89,28 @@ func New(config Config) (*Server, error) {
 	if ec.Logger == nil {
 		ec.Logger = g.Log()
 	}
-	s.protocols = append(s.protocols, gosoc.New(g, len(ec.Dialects)))
+	tokens, err := session.NewOneTime(session.OneTimeConfig{Rand: rand.Reader, TTL: config.CustomIDTTL})
+	if err != nil {
+		return nil, err
+	}
+	config.Worker.Logger = g.Log()
+	if s.hub, err = worker.NewHub(g, tokens, config.Worker); err != nil {
+		return nil, err
+	}
+	g.SetEvents(s.hub)
+
+	plain := gosoc.New(g, len(ec.Dialects))
 	ec.Dialects = append(ec.Dialects, gosoc.Dialects()...)
+	framed := gosoc.NewEndpoint(plain)
+	customers := netsvr.New(g, s.hub, tokens, len(ec.Dialects), config.Netsvr)
+	ec.Dialects = append(ec.Dialects, netsvr.Dialects()...)
+	all := ws.New(map[string]ws.Endpoint{gosoc.Path: framed, netsvr.Path: customers}, nil)
+	s.protocols = map[string][]engine.Protocol{
+		"auto":      {plain, all},
+		gosoc.Name:  {plain, ws.New(map[string]ws.Endpoint{gosoc.Path: framed}, nil)},
+		netsvr.Name: {ws.New(map[string]ws.Endpoint{netsvr.Path: customers}, nil)},
+		"ws":        {all},
+	}
 	if s.engine, err = engine.New(ec); err != nil {
 		return nil, err
 	}
@@ -83,7 +122,7 @@ func New(config Config) (*Server, error) {
 
 // Listen is a listener's URL taken apart.
 type Listen struct {
-	Scheme   string // tcp
+	Scheme   string // tcp or ws
 	Address  string // host:port
 	Protocol string // auto, or the one protocol the listener speaks
 }
@@ -96,12 +135,12 @@ func ParseListen(text string) (Listen, error) {
 	}
 	l := Listen{Scheme: u.Scheme, Address: u.Host, Protocol: "auto"}
 	switch {
-	case u.Scheme == "tls" || u.Scheme == "ws" || u.Scheme == "wss":
+	case u.Scheme == "tls" || u.Scheme == "wss":
 		return Listen{}, fmt.Errorf("listen %q: %s listeners are not built yet", text, u.Scheme)
-	case u.Scheme != "tcp":
-		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT", text)
+	case u.Scheme != "tcp" && u.Scheme != "ws":
+		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT or ws://HOST:PORT", text)
 	case u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "":
-		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT and options behind a question mark", text)
+		return Listen{}, fmt.Errorf("listen %q: want SCHEME://HOST:PORT and options behind a question mark", text)
 	}
 	if _, port, err := net.SplitHostPort(u.Host); err != nil || port == "" {
 		return Listen{}, fmt.Errorf("listen %q: the address has no port", text)
@@ -117,11 +156,11 @@ func ParseListen(text string) (Listen, error) {
 		l.Protocol = values[len(values)-1]
 	}
 	switch l.Protocol {
-	case "auto", gosoc.Name:
-	case "longbridge", "netsvr":
+	case "auto", gosoc.Name, netsvr.Name:
+	case "longbridge":
 		return Listen{}, fmt.Errorf("listen %q: protocol %s is not built yet", text, l.Protocol)
 	default:
-		return Listen{}, fmt.Errorf("listen %q: protocol %q, want auto or gosoc", text, l.Protocol)
+		return Listen{}, fmt.Errorf("listen %q: protocol %q, want auto, gosoc or netsvr", text, l.Protocol)
 	}
 	return l, nil
 }
@@ -148,12 +187,21 @@ func (s *Server) Start() error {
 	s.publishing.Lock()
 	s.publish = s.engine.NewPublisher()
 	s.publishing.Unlock()
+	// Workers first: clients that come at once find them.
+	if s.config.WorkerListen != "" {
+		if err := s.listenForWorkers(); err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_ = s.stopLocked(ctx)
+			return err
+		}
+	}
 	for _, text := range s.config.Listen {
 		l, err := ParseListen(text)
 		if err == nil {
 			var addr net.Addr
 			if addr, err = s.engine.Listen(engine.ListenConfig{
-				Network: "tcp", Address: l.Address, Protocols: s.speaking(l.Protocol), SlowConsumer: s.config.SlowConsumer,
+				Network: "tcp", Address: l.Address, Protocols: s.speaking(l), SlowConsumer: s.config.SlowConsumer,
 			}); err == nil {
 				s.addrs = append(s.addrs, l.Scheme+"://"+addr.String())
 				continue
@@ -168,17 +216,48 @@ func (s *Server) Start() error {
 }
 
 // speaking returns the protocols of a listener.
-func (s *Server) speaking(name string) []engine.Protocol {
-	if name == "auto" {
-		return s.protocols
+func (s *Server) speaking(l Listen) []engine.Protocol {
+	if l.Scheme == "ws" && l.Protocol == "auto" {
+		return s.protocols["ws"]
 	}
-	for _, p := range s.protocols {
-		if p.Name() == name {
-			return []engine.Protocol{p}
-		}
+	return s.protocols[l.Protocol]
+}
+
+func (s *Server) listenForWorkers() error {
+	address, err := ParseWorkerListen(s.config.WorkerListen)
+	if err != nil {
+		return err
 	}
+	addr, err := s.hub.Listen(address)
+	if err != nil {
+		return err
+	}
+	s.workers = "tcp://" + addr.String()
 	return nil
 }
+
+// ParseWorkerListen reads the URL of the worker listener and returns its address.
+func ParseWorkerListen(text string) (address string, err error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", fmt.Errorf("worker %q: %w", text, err)
+	}
+	_, port, err := net.SplitHostPort(u.Host)
+	if u.Scheme != "tcp" || err != nil || port == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
+		return "", fmt.Errorf("worker %q: want tcp://HOST:PORT", text)
+	}
+	return u.Host, nil
+}
+
+// WorkerAddr returns the real address of the worker listener as a URL, empty if there is none.
+func (s *Server) WorkerAddr() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.workers
+}
+
+// Hub returns the links to workers, for their counters.
+func (s *Server) Hub() *worker.Hub { return s.hub }
 
 // Addrs returns the real addresses of the listeners, as URLs, in the order of Config.Listen.
 func (s *Server) Addrs() []string {
@@ -221,7 +300,17 @@ func (s *Server) stopLocked(ctx context.Context) error {
 		return nil
 	}
 	s.stopped = true
-	err := s.engine.Stop(ctx)
+	s.gateway.Drain()
+	// Clients first, then the workers: they still hear of each client that goes.
+	s.engine.StopListening()
+	s.engine.CloseAll(engine.ReasonShutdown)
+	err := s.engine.WaitClosed(ctx)
+	if herr := s.hub.Close(ctx); err == nil {
+		err = herr
+	}
+	if serr := s.engine.Stop(ctx); err == nil {
+		err = serr
+	}
 	s.gateway.Close()
 	return err
 }

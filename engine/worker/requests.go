@@ -1,0 +1,157 @@
+package worker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/engine/gateway"
+	"github.com/sluicenet/sluice/session"
+)
+
+// requests hands clients' requests to the links of one worker id.
+type requests struct {
+	hub *Hub
+	id  int
+}
+
+// ServeRequest implements gateway.Handler, on the client's loop.
+func (q requests) ServeRequest(r *gateway.Request) {
+	h := q.hub
+	if !h.limiters[q.id].allow(time.Now()) {
+		h.stats.limited.Add(1)
+		r.Fail(gateway.StatusInternal, "rate limited")
+		return
+	}
+	g := &h.groups[q.id]
+	l := g.pick(func(l *link) bool { return l.takesRequests && l.outbox.room() })
+	if l == nil {
+		q.without(r, g)
+		return
+	}
+	var room [session.MaxIDLen]byte
+	cl := r.Client()
+	timeout := r.Gateway().Config().RequestTimeout
+	if r.Timeout > 0 {
+		timeout = r.Timeout
+	}
+	m := netsvr.Request{
+		UniqID:     h.gateway.AppendID(room[:0], cl),
+		Session:    []byte(cl.Session()),
+		Protocol:   []byte(r.Protocol()),
+		Route:      r.Route,
+		Cmd:        uint32(r.Cmd),
+		WantsReply: r.WantsReply,
+		Payload:    r.Payload,
+		Data:       r.Data,
+		TimeoutMs:  uint32(timeout.Milliseconds()),
+	}
+	for k, v := range r.Metadata {
+		m.Metadata = append(m.Metadata, netsvr.Metadata{Key: []byte(k), Value: []byte(v)})
+	}
+	m.ID = l.requests.add(r.Defer(), timeout)
+	if h.queue(l, netsvr.CmdRequest, m.Append) != Delivered {
+		// The link ended, or filled up, since it was picked.
+		l.requests.refuse(m.ID, "busy")
+	}
+}
+
+// without answers a request that no link takes: all are busy, or there are only links that never
+// asked for requests, which get the payload as a message.
+func (q requests) without(r *gateway.Request, g *group) {
+	if g.pick(func(l *link) bool { return l.takesRequests }) != nil {
+		q.hub.stats.queueFull.Add(1)
+		r.Fail(gateway.StatusInternal, "busy")
+		return
+	}
+	l := g.pick(nil)
+	if l == nil {
+		q.hub.stats.noWorker.Add(1)
+		r.Fail(gateway.StatusInternal, "no worker")
+		return
+	}
+	var room [session.MaxIDLen]byte
+	m := netsvr.Transfer{UniqID: q.hub.gateway.AppendID(room[:0], r.Client()), Session: []byte(r.Client().Session()), Data: r.Payload}
+	if q.hub.queue(l, netsvr.CmdTransfer, m.Append) != Delivered {
+		r.Fail(gateway.StatusInternal, "busy")
+		return
+	}
+	r.Fail(gateway.StatusInternal, "the worker takes messages, not requests")
+}
+
+// inflight is what a link owes answers for.
+type inflight struct {
+	hub *Hub
+
+	mu     sync.Mutex
+	open   map[uint64]owed
+	next   uint64
+	closed bool
+}
+
+type owed struct {
+	ticket  gateway.Ticket
+	expires int64 // unix ms
+}
+
+func (f *inflight) init(h *Hub) {
+	f.hub = h
+	f.open = make(map[uint64]owed)
+}
+
+// add notes a request and returns the id its reply is to carry. One that wants no reply needs no
+// note.
+func (f *inflight) add(t gateway.Ticket, timeout time.Duration) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next++
+	if f.closed { // the link has ended since it was picked
+		f.hub.gateway.Answer(t, gateway.StatusInternal, gateway.ErrorBody(gateway.StatusInternal, "the worker was lost"))
+	} else if t.Ref != 0 {
+		// A second more than the client waits: the gateway answers it when its time is up.
+		f.open[f.next] = owed{t, time.Now().Add(timeout + time.Second).UnixMilli()}
+	}
+	return f.next
+}
+
+// take ends a request; ok is false when it is over already.
+func (f *inflight) take(id uint64) (t gateway.Ticket, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o, ok := f.open[id]
+	delete(f.open, id)
+	return o.ticket, ok
+}
+
+// refuse answers a request with an error, from its client's loop.
+func (f *inflight) refuse(id uint64, message string) {
+	if t, ok := f.take(id); ok {
+		f.hub.gateway.Answer(t, gateway.StatusInternal, gateway.ErrorBody(gateway.StatusInternal, message))
+	}
+}
+
+// fail answers all open requests: their worker is lost.
+func (f *inflight) fail() int {
+	f.mu.Lock()
+	open := f.open
+	f.open = nil
+	f.closed = true
+	f.mu.Unlock()
+	body := gateway.ErrorBody(gateway.StatusInternal, "the worker was lost")
+	for _, o := range open {
+		f.hub.gateway.Answer(o.ticket, gateway.StatusInternal, body)
+	}
+	return len(open)
+}
+
+// expire forgets requests whose clients have been answered by the clock.
+func (f *inflight) expire(now time.Time) {
+	ms := now.UnixMilli()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, o := range f.open {
+		if o.expires < ms {
+			delete(f.open, id)
+		}
+	}
+}
