@@ -42,6 +42,9 @@ type listener struct {
 func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.client == nil {
+		return nil, ErrStopped
+	}
 	listeners := *e.listeners.Load()
 	if len(listeners) == 256 {
 		return nil, errors.New("engine: more than 256 listeners")

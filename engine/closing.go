@@ -11,7 +11,7 @@ import (
 
 // Close ends the connection with the protocol's last words.
 func (c *Conn) Close(why Reason) {
-	if c.state != stateOpen || c.flags&flagDoomed != 0 {
+	if c.state != stateOpen || c.flags&(flagDoomed|flagParting) != 0 {
 		return
 	}
 	l := c.loop
@@ -19,14 +19,14 @@ func (c *Conn) Close(why Reason) {
 		l.doomSoon(c, why, true)
 		return
 	}
-	if h := c.handler; h != nil {
-		h.Goodbye(c, why)
-		if c.state != stateOpen {
-			return
-		}
+	l.goodbye(c, why)
+	if c.state != stateOpen {
+		return
 	}
-	l.over(c, why)
-	c.state = stateClosing
+	if !l.over(c, why) {
+		l.disconnect(c)
+		return
+	}
 	l.schedule(c.slot, l.engine.config.LastWords)
 	l.flush(c)
 }
@@ -34,14 +34,29 @@ func (c *Conn) Close(why Reason) {
 // Cut ends the connection without a word: what is queued is lost, and the peer may see a reset.
 func (c *Conn) Cut(why Reason) { c.loop.cut(c, why) }
 
-// over ends the connection for its handler and its topics.
-func (l *Loop) over(c *Conn, why Reason) {
+// goodbye has the handler write its last words. A panic costs it the rest of them.
+func (l *Loop) goodbye(c *Conn, why Reason) {
+	gen := c.gen
+	c.flags |= flagParting // the last words may be too much: that is no reason to say them again
+	defer func() {
+		if r := recover(); r != nil {
+			l.panicked("goodbye", r)
+		}
+		if c.gen == gen {
+			c.flags &^= flagParting
+		}
+	}()
+	c.handler.Goodbye(c, why)
+}
+
+// over ends the connection for its handler and its topics. It reports false when the handler, or
+// what the loop did while the handler waited, wants it cut.
+func (l *Loop) over(c *Conn, why Reason) (polite bool) {
 	l.stats.closed[why].Add(1)
-	h := c.handler
-	c.handler = nil
-	if h != nil {
-		h.OnClose(c, why)
-	}
+	c.state = stateClosing // before OnClose, which may close c again or have the loop look at it
+	c.flags |= flagParting // and the slot stays until we are done with it
+	l.wheel.clear(c.slot)
+	l.lastCall(c, why)
 	if c.flags&flagHeld != 0 {
 		l.unheld(c)
 	}
@@ -49,6 +64,17 @@ func (l *Loop) over(c *Conn, why Reason) {
 	c.flags &^= flagTagged
 	l.wheel.clear(c.slot)
 	l.input(c, 0)
+	polite = c.flags&flagAbrupt == 0
+	c.flags &^= flagParting | flagAbrupt
+	return polite
+}
+
+// lastCall tells the handler that it is over.
+func (l *Loop) lastCall(c *Conn, why Reason) {
+	h := c.handler
+	c.handler = nil
+	defer l.caught("close")
+	h.OnClose(c, why)
 }
 
 // finish sends the FIN behind the last words.
@@ -70,7 +96,6 @@ func (l *Loop) cut(c *Conn, why Reason) {
 	}
 	if c.state == stateOpen {
 		l.over(c, why)
-		c.state = stateClosing
 	}
 	l.disconnect(c)
 }
@@ -106,6 +131,10 @@ func (l *Loop) reap() {
 
 // disconnect closes the socket. gnet calls OnClose on this stack, which frees the slot.
 func (l *Loop) disconnect(c *Conn) {
+	if c.flags&flagParting != 0 && c.state != stateOpen {
+		c.flags |= flagAbrupt
+		return
+	}
 	if c.flags&flagOrphan != 0 {
 		unix.Close(int(c.fd))
 		l.release(c)
@@ -119,8 +148,8 @@ func (l *Loop) disconnect(c *Conn) {
 // closed is called when gnet closes the connection's descriptor, whoever asked for it.
 func (l *Loop) closed(c *Conn, readErr error) {
 	defer func() {
-		if c.state == stateOpen { // its handler panicked in over
-			c.state = stateClosing
+		if c.state == stateOpen { // its handler panicked in pump
+			l.over(c, ReasonServerError)
 		}
 		c.sock = nil
 		if c.flags&flagOrphan == 0 {
@@ -128,6 +157,9 @@ func (l *Loop) closed(c *Conn, readErr error) {
 		}
 	}()
 	if c.state != stateOpen {
+		if c.state == stateClosing && c.first.hold != nil && isEOF(readErr) {
+			l.orphan(c) // the peer has only closed its writing side, perhaps
+		}
 		return
 	}
 	if c.flags&flagDoomed != 0 {
@@ -143,9 +175,7 @@ func (l *Loop) closed(c *Conn, readErr error) {
 			return
 		}
 	}
-	l.over(c, ReasonPeerClosed)
-	c.state = stateClosing
-	if c.first.hold == nil || !isEOF(readErr) {
+	if !l.over(c, ReasonPeerClosed) || c.first.hold == nil || !isEOF(readErr) {
 		return
 	}
 	l.orphan(c)

@@ -85,7 +85,7 @@ func (c Config) withDefaults() Config {
 		c.LastWords = 2 * time.Second
 	}
 	if c.MaxConnections <= 0 {
-		c.MaxConnections = fileLimit() - 256
+		c.MaxConnections = max(fileLimit()-256, 16)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

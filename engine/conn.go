@@ -60,6 +60,8 @@ const (
 	flagPolite                         // doomed, but to be closed with last words
 	flagOrphan                         // gnet closed its descriptor; fd is our duplicate
 	flagTagged                         // counts as a client: see SetDialect
+	flagParting                        // its handler's Goodbye or OnClose is on the stack
+	flagAbrupt                         // was to be disconnected while parting
 )
 
 // Ref returns the name by which other goroutines may address the connection.
@@ -153,6 +155,7 @@ func (c *Conn) Commit(b []byte, messages int) {
 	l := c.loop
 	h := l.uncommitted
 	l.uncommitted = nil
+	before := c.queued
 	if h == nil {
 		e := c.last()
 		h = e.hold
@@ -168,8 +171,20 @@ func (c *Conn) Commit(b []byte, messages int) {
 		l.pushEntry(c, entry{hold: h, end: uint32(len(b)), messages: uint32(messages)})
 	}
 	l.touch(c)
-	if int(c.queued) > 2*l.engine.config.Backlog && c.state == stateOpen {
-		c.Close(ReasonSlowConsumer) // its own replies, beyond what holding its input back can stop
+	if int(before) > 2*l.engine.config.Backlog {
+		l.overflow(c)
+	}
+}
+
+// overflow closes a connection that has more of its own replies unsent than holding its input
+// back can stop. Only what the socket refused counts: a big reply alone is no reason.
+func (l *Loop) overflow(c *Conn) {
+	if c.state == stateOpen && c.flags&flagParting == 0 {
+		c.flags &^= flagDirty
+		l.flush(c)
+	}
+	if c.state == stateOpen && int(c.queued) > 2*l.engine.config.Backlog {
+		c.Close(ReasonSlowConsumer)
 	}
 }
 

@@ -85,7 +85,7 @@ func (e *Engine) Start() (err error) {
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
-	e.client, err = gnet.NewClient(&events{engine: e},
+	client, err := gnet.NewClient(&events{engine: e},
 		gnet.WithNumEventLoop(e.config.Loops),
 		gnet.WithTCPNoDelay(gnet.TCPDelay), // Go sets TCP_NODELAY already
 		gnet.WithLogger(gnetLogger{e.log}),
@@ -94,10 +94,11 @@ func (e *Engine) Start() (err error) {
 		e.poller.abandon()
 		return fmt.Errorf("engine: %w", err)
 	}
-	if err := e.client.Start(); err != nil {
+	if err := client.Start(); err != nil {
 		e.poller.abandon()
 		return fmt.Errorf("engine: %w", err)
 	}
+	e.client = client // from here on there is something to stop
 	go e.poller.run(func(ref Ref) { e.loops[ref.loop()].mailbox.postWritable(ref) })
 	go e.ticker.run(e)
 
@@ -200,24 +201,48 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.stopping.Store(true)
 	close(e.stopped)
 	e.ticker.close()
-	e.poller.close()
 	for _, l := range e.loops {
-		for _, m := range l.mailbox.close() {
-			if m.run != nil {
-				e.abandon(m.run)
-			}
-		}
+		e.abandonMail(l.mailbox.close())
 	}
 	if serr := e.client.Stop(); serr != nil && err == nil {
 		err = fmt.Errorf("engine: %w", serr)
 	}
+	e.poller.close() // after the loops, which use it
 	for _, l := range e.loops {
-		if l.pair != nil {
-			l.pair.Close()
-		}
+		l.leave()
 	}
 	e.client = nil
 	return err
+}
+
+// leave gives up what a loop had when it stopped. Its goroutine has ended.
+func (l *Loop) leave() {
+	if l.pair != nil {
+		l.pair.Close()
+	}
+	for _, chunk := range l.chunks {
+		for i := range chunk {
+			if c := &chunk[i]; c.flags&flagOrphan != 0 { // gnet knows nothing of these
+				l.disconnect(c)
+			}
+		}
+	}
+	l.engine.abandonMail(l.messages[l.handled:])
+	l.messages, l.handled = nil, 0
+	l.engine.backlog.Add(l.backlogDelta)
+	l.backlogDelta = 0
+}
+
+// abandonMail gives up messages that no loop will handle.
+func (e *Engine) abandonMail(left []message) {
+	for i := range left {
+		switch m := &left[i]; {
+		case m.run != nil:
+			e.abandon(m.run)
+		case m.block != nil:
+			e.backlog.Add(-m.block.release())
+		}
+	}
 }
 
 // Tell runs fn on the loop of ref, with the connection or, when it is gone, with nil. It does not

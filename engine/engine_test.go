@@ -235,7 +235,7 @@ func TestSlowConsumerPolicies(t *testing.T) {
 // down, nothing is lost and nobody is closed.
 func TestOverload(t *testing.T) {
 	e, addr := startLine(t, Config{Backlog: 256 << 10}, ListenConfig{})
-	const subscribers, messages = 50, 20000
+	const subscribers, messages = overloadSubscribers, overloadMessages
 	done := make(chan error, subscribers)
 	for range subscribers {
 		c := dialLine(t, addr)

@@ -67,17 +67,13 @@ func (h *events) OnClose(sock gnet.Conn, err error) gnet.Action {
 		l := c.loop
 		l.tick()
 		l.guardedClose(c, err)
-		l.settle()
+		l.wrapUp()
 	}
 	return gnet.None
 }
 
 func (l *Loop) guardedClose(c *Conn, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			l.panicked("close", r)
-		}
-	}()
+	defer l.caught("close")
 	l.closed(c, err)
 }
 
@@ -86,8 +82,7 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 // traffic handles what has arrived for c and flushes.
 func (l *Loop) traffic(c *Conn) {
 	l.guardedPump(c, false)
-	l.publisher.Flush()
-	l.settle()
+	l.wrapUp()
 }
 
 func (l *Loop) guardedPump(c *Conn, resumed bool) {
@@ -152,7 +147,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 			if c.state == stateOpen && c.Crowded() {
 				c.flags |= flagFullIn
 			}
-		} else if n == 0 && need <= len(b) {
+		} else if n == 0 && need <= len(b) && !c.Holding() {
 			c.need = uint32(len(b) + 1) // a handler with no use for what is there waits for more
 		}
 	}

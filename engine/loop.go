@@ -204,7 +204,7 @@ func (l *Loop) turn() {
 	l.work()
 	l.handleResumed()
 	l.inTurn = false
-	l.settle()
+	l.wrapUp()
 	if l.handled < len(l.messages) || len(l.resumed) > 0 || !l.mailbox.sleep() {
 		// More to do: let sockets have their turn first. The flag stays set, so nobody else
 		// wakes us; the byte does.
@@ -247,7 +247,7 @@ func (l *Loop) work() (any bool) {
 		t := c.tells[i]
 		c.tells[i].fn = nil // run once, even if it panics and the turn is taken up again
 		if t.fn != nil {
-			t.fn(l.Conn(t.ref))
+			l.tell(t)
 		}
 	}
 	deadline := l.now + turnTime
@@ -277,10 +277,25 @@ func (l *Loop) endWork() {
 	}
 }
 
+func (l *Loop) tell(t tell) {
+	defer l.caught("tell")
+	t.fn(l.Conn(t.ref))
+}
+
+// caught is deferred around a call of a handler: what the loop had in hand besides is not lost.
+func (l *Loop) caught(during string) {
+	if r := recover(); r != nil {
+		l.panicked(during, r)
+	}
+}
+
 // panicked counts and logs a panic of a handler; the loop goes on.
 func (l *Loop) panicked(during string, r any) {
 	l.walking = false
-	l.uncommitted = nil
+	if h := l.uncommitted; h != nil {
+		l.uncommitted = nil
+		l.unhold(h)
+	}
 	l.stats.panics.Add(1)
 	l.engine.log.Error("panic on a loop", "loop", l.index, "during", during, "panic", r, "stack", string(debug.Stack()))
 }
@@ -308,6 +323,18 @@ func (l *Loop) settle() {
 		if l.engine.backlog.Add(d) > l.engine.config.BacklogTotal {
 			l.shed()
 			l.reap()
+		}
+	}
+}
+
+// wrapUp passes on what handlers have published and settles. Settling may close connections, whose
+// handlers may publish that.
+func (l *Loop) wrapUp() {
+	for {
+		l.publisher.Flush()
+		l.settle()
+		if l.publisher.open == nil {
+			return
 		}
 	}
 }
@@ -347,8 +374,7 @@ func (l *Loop) handleResumed() {
 			c.flags &^= flagResuming
 			if c.state == stateOpen && c.sock != nil {
 				l.guardedPump(c, true)
-				l.publisher.Flush()
-				l.settle()
+				l.wrapUp()
 			}
 		}
 	}
@@ -389,12 +415,25 @@ func (l *Loop) expire() {
 		c := l.at(slot)
 		switch c.state {
 		case stateOpen:
-			c.handler.OnDeadline(c)
+			l.deadline(c)
 		case stateClosing, stateDraining:
 			l.disconnect(c) // the peer had its time
 		}
 	}
 	l.announce()
+}
+
+func (l *Loop) deadline(c *Conn) {
+	ref := c.Ref()
+	defer func() {
+		if r := recover(); r != nil {
+			l.panicked("deadline", r)
+			if c := l.conn(ref); c != nil {
+				c.Cut(ReasonServerError)
+			}
+		}
+	}()
+	c.handler.OnDeadline(c)
 }
 
 // newHold wraps a block that this loop holds. It starts with one reference, the caller's.

@@ -21,6 +21,7 @@ var (
 // back, once per dialect.
 type run struct {
 	key     topic.Key
+	name    []byte // of the topic
 	blocks  [MaxDialects]*block
 	counts  [MaxDialects]uint32 // messages in each block
 	mask    uint32              // the dialects in blocks
@@ -51,7 +52,6 @@ type Publisher struct {
 	patient bool
 
 	open *run
-	name []byte // the topic of open
 }
 
 // NewPublisher makes a Publisher for a goroutine that may block, such as the reader of a worker's
@@ -65,7 +65,7 @@ func (pb *Publisher) Publish(name []byte, p Push) error {
 	pb.stats().publishes.Add(1)
 	estimate := len(p.Payload) + len(p.Route) + overhead
 	if r := pb.open; r != nil {
-		if string(pb.name) == string(name) && !r.alone && r.bytes+estimate <= e.maxRun &&
+		if string(r.name) == string(name) && !r.alone && r.bytes+estimate <= e.maxRun &&
 			e.topics.Live(r.key) && e.topics.Dialects(r.key) == r.mask {
 			pb.append(r, p, estimate)
 			return nil
@@ -79,7 +79,7 @@ func (pb *Publisher) Publish(name []byte, p Push) error {
 	r := runs.Get().(*run)
 	r.key, r.mask, r.bytes, r.payload = key, e.topics.Dialects(key), 0, 0
 	// Copied before waiting: helping may close the connection p was read from.
-	pb.name = append(pb.name[:0], name...)
+	r.name = append(r.name[:0], name...)
 	pb.append(r, p, estimate)
 	var err error
 	if r.alone, err = pb.await(key); err != nil {
@@ -286,7 +286,7 @@ func (l *Loop) deliverRun(r *run) {
 	for _, s := range l.shard.Subscribers(r.key) {
 		c := l.at(s.Slot)
 		b := r.blocks[c.dialect]
-		if b == nil || c.flags&flagDoomed != 0 {
+		if b == nil || len(b.data) == 0 || c.flags&flagDoomed != 0 {
 			continue
 		}
 		n := r.counts[c.dialect]

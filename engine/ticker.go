@@ -34,12 +34,14 @@ func (t *ticker) hurry(next int64) {
 // run ticks e's loops until close.
 func (t *ticker) run(e *Engine) {
 	defer close(t.done)
+	seen := make([]int64, len(e.loops))
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
 		now, next := e.Now(), int64(math.MaxInt64)
-		for _, l := range e.loops {
+		for i, l := range e.loops {
 			due := l.nextDue.Load()
+			seen[i] = due
 			if due <= now {
 				l.mailbox.postTick()
 				due = now + tickMillis // unless the loop says otherwise
@@ -50,8 +52,8 @@ func (t *ticker) run(e *Engine) {
 		// A loop that announced an earlier time between the look and the store has seen the old
 		// target: look once more.
 		again := false
-		for _, l := range e.loops {
-			again = again || l.nextDue.Load() < next && l.nextDue.Load() > now
+		for i, l := range e.loops {
+			again = again || l.nextDue.Load() < seen[i]
 		}
 		if again {
 			continue
