@@ -1,0 +1,144 @@
+package workerclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
+)
+
+// Defaults of Config.
+const (
+	DefaultGateway     = "127.0.0.1:6061"
+	DefaultWorkerID    = 1
+	DefaultConcurrency = 64
+	maxWorkerID        = 999
+	maxConcurrency     = 1 << 16
+	maxLinks           = 64
+)
+
+// ErrConfig is what every mistake in a Config matches.
+var ErrConfig = errors.New("workerclient: bad config")
+
+// Config says whom a Worker serves and how. The zero value serves a gateway on this machine. A
+// number of zero or less means the default.
+type Config struct {
+	// Gateways are the addresses of worker listeners, "host:port" or "tcp://host:port". None
+	// means DefaultGateway.
+	Gateways []string
+
+	// WorkerID is what gateways route by, 1 to 999; default 1, which gets all that no route names.
+	WorkerID int
+
+	// Links is how many connections each gateway gets, default 1. Only the first receives what
+	// clients send, so that their order is kept; the others (Gateway.Links) are there for commands
+	// that should not stand in the way of replies.
+	Links int
+
+	// Concurrency is how many handlers may run at once, default 64. The messages of one client
+	// are handled one at a time whatever it is; 1 handles everything in the order of arrival.
+	Concurrency int
+
+	// Logger gets lost links, handlers that fail and frames that cannot be read. Default: silence.
+	Logger *slog.Logger
+
+	// Dial opens a connection, for example with TLS. Default: TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	DialTimeout time.Duration // default 5s; covers Dial, not the registration
+	RedialMin   time.Duration // pause before a second attempt, default 100ms; doubles, with jitter
+	RedialMax   time.Duration // longest pause, default 10s; a link that lasted as long starts anew
+
+	// Heartbeat is how often a link says that it lives, default 25s. Gateways drop links that are
+	// silent for 120s; a gateway that is silent for three heartbeats is given up.
+	Heartbeat time.Duration
+
+	// WriteTimeout is how long a gateway may take nothing at all before its link is given up,
+	// default 30s.
+	WriteTimeout time.Duration
+
+	// QueryTimeout bounds queries whose context has no deadline, and registrations. Default 5s.
+	QueryTimeout time.Duration
+
+	// DrainTimeout is how long Run waits for handlers when its context is done, default 10s.
+	DrainTimeout time.Duration
+
+	// MaxFrame is the longest command that gateways take, in bytes, default 2 MiB; longer ones fail
+	// here with netsvr.ErrFrameTooLarge instead of costing the link.
+	MaxFrame int
+
+	// MaxAnswer is the longest frame taken from a gateway, in bytes, default 64 MiB.
+	MaxAnswer int
+
+	// Outbox is how many bytes of commands a link may hold before callers wait, default 4 MiB. It
+	// is looked at before a command is added, so one may reach beyond it.
+	Outbox int
+
+	// Inbox is how many bytes of messages may wait for handlers before a link stops reading,
+	// default 8 MiB; four times as many while a query waits for its answer.
+	Inbox int
+}
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.WorkerID, DefaultWorkerID)
+	setDefault(&c.Links, 1)
+	setDefault(&c.Concurrency, DefaultConcurrency)
+	setDefault(&c.DialTimeout, 5*time.Second)
+	setDefault(&c.RedialMin, 100*time.Millisecond)
+	setDefault(&c.RedialMax, 10*time.Second)
+	setDefault(&c.Heartbeat, 25*time.Second)
+	setDefault(&c.WriteTimeout, 30*time.Second)
+	setDefault(&c.QueryTimeout, 5*time.Second)
+	setDefault(&c.DrainTimeout, 10*time.Second)
+	setDefault(&c.MaxFrame, netsvr.DefaultFrameLimit)
+	setDefault(&c.MaxAnswer, 64<<20)
+	setDefault(&c.Outbox, 4<<20)
+	setDefault(&c.Inbox, 8<<20)
+	c.RedialMax = max(c.RedialMax, c.RedialMin)
+	if len(c.Gateways) == 0 {
+		c.Gateways = []string{DefaultGateway}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	return c
+}
+
+func setDefault[T int | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// check wants the defaults in place; it puts the addresses into the form that Dial takes.
+func (c *Config) check() error {
+	switch {
+	case c.WorkerID > maxWorkerID:
+		return fmt.Errorf("%w: worker id %d, want 1 to %d", ErrConfig, c.WorkerID, maxWorkerID)
+	case c.Concurrency > maxConcurrency:
+		return fmt.Errorf("%w: concurrency %d, want at most %d", ErrConfig, c.Concurrency, maxConcurrency)
+	case c.Links > maxLinks:
+		return fmt.Errorf("%w: %d links, want at most %d", ErrConfig, c.Links, maxLinks)
+	}
+	c.Gateways = slices.Clone(c.Gateways)
+	for i, addr := range c.Gateways {
+		addr = strings.TrimPrefix(addr, "tcp://")
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("%w: gateway: %w", ErrConfig, err)
+		}
+		if slices.Contains(c.Gateways[:i], addr) {
+			return fmt.Errorf("%w: gateway %s is listed twice", ErrConfig, addr)
+		}
+		c.Gateways[i] = addr
+	}
+	return nil
+}
