@@ -27,6 +27,7 @@ type Config struct {
 	Target   string `json:"target"`   // tcp://host:port or ws://host:port/path
 	Protocol string `json:"protocol"` // gosoc (default), gosoc-fixed6, longbridge, netsvr
 	Gzip     bool   `json:"gzip,omitempty"`
+	Worker   string `json:"worker,omitempty"` // host:port for workers, over which netsvr topics go
 
 	Connections int `json:"connections"`          // subscribers, requesters, or logins; 100
 	Topics      int `json:"topics,omitempty"`     // of fanout and churn; 1. Each connection hears at least one
@@ -56,7 +57,8 @@ type Config struct {
 	TopicPrefix string        `json:"topic_prefix,omitempty"` // "bench."
 	TokenPrefix string        `json:"token_prefix,omitempty"` // tokens are this and a number; empty is no token
 
-	PIDs []int `json:"pids,omitempty"` // the gateway's processes, to watch
+	PIDs  []int  `json:"pids,omitempty"`  // the gateway's processes, to watch
+	Admin string `json:"admin,omitempty"` // its admin address, http://..., for its own counters
 }
 
 // A plan is a Config with everything decided.

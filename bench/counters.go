@@ -10,6 +10,9 @@ type Counters struct {
 	Refused   uint64 `json:"refused"`  // answers that say no, among the delivered
 	Mismatch  uint64 `json:"mismatch"` // answers that are not the question, among the delivered
 
+	Heard  uint64 `json:"heard,omitempty"`  // deliveries beside churn
+	Missed uint64 `json:"missed,omitempty"` // gaps in them
+
 	Logins  uint64 `json:"logins"`
 	Failed  uint64 `json:"failed"` // connections that did not come up
 	Closed  uint64 `json:"closed"` // connections that were up and that the gateway closed
@@ -24,6 +27,8 @@ func (c *Counters) add(o Counters) {
 	c.Published += o.Published
 	c.Refused += o.Refused
 	c.Mismatch += o.Mismatch
+	c.Heard += o.Heard
+	c.Missed += o.Missed
 	c.Logins += o.Logins
 	c.Failed += o.Failed
 	c.Closed += o.Closed
@@ -39,6 +44,8 @@ func (c Counters) sub(o Counters) Counters {
 	c.Published -= o.Published
 	c.Refused -= o.Refused
 	c.Mismatch -= o.Mismatch
+	c.Heard -= o.Heard
+	c.Missed -= o.Missed
 	c.Logins -= o.Logins
 	c.Failed -= o.Failed
 	c.Closed -= o.Closed

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"errors"
 	"math/bits"
 
 	"github.com/sluicenet/sluice/bench/stamp"
@@ -31,6 +32,13 @@ type pending struct {
 	id        uint32
 	live      bool
 	due, sent int64
+}
+
+func checkWorker(p *plan, _ wire.Driver) error {
+	if p.Route == "" {
+		return errors.New("needs a route")
+	}
+	return nil
 }
 
 func newEcho(w *worker) behaviour {

@@ -3,6 +3,7 @@ package bench
 import (
 	"errors"
 
+	"github.com/sluicenet/sluice/bench/pace"
 	"github.com/sluicenet/sluice/bench/stamp"
 	"github.com/sluicenet/sluice/bench/wire"
 )
@@ -15,6 +16,8 @@ import (
 type fanout struct {
 	quiet
 	*worker
+	pace       pace.Schedule // empty: as fast as possible
+	background bool          // of churn: deliveries are not what is counted
 	publishers []publisher
 	template   *wire.Template // nil: bodies are compressed, encode each
 	body       []byte
@@ -38,7 +41,7 @@ func checkFanout(p *plan, d wire.Driver) error {
 	return nil
 }
 
-func newFanout(w *worker) behaviour { return &fanout{worker: w} }
+func newFanout(w *worker) behaviour { return &fanout{worker: w, pace: w.schedule} }
 
 func (f *fanout) start() {
 	topic := f.appendTopic(nil, 0)
@@ -75,8 +78,8 @@ func (f *fanout) publish(p *publisher, now int64) int64 {
 	}
 	for s.Queued() < publishBurst {
 		due := now
-		if f.schedule.Span() > 0 {
-			d, ok := f.schedule.Due(p.k)
+		if f.pace.Span() > 0 {
+			d, ok := f.pace.Due(p.k)
 			if !ok {
 				return never
 			}
@@ -115,7 +118,9 @@ func (f *fanout) publishOne(p *publisher, due, now int64) {
 		return out
 	})
 	f.count.Published++
-	f.count.Sent += uint64(f.subGroups[g])
+	if !f.background {
+		f.count.Sent += uint64(f.subGroups[g])
+	}
 }
 
 // reply is a gateway's word on a publication.

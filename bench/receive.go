@@ -87,6 +87,10 @@ func (w *worker) deliver(c *conn, st stamp.Stamp, more int, now int64) {
 	}
 	n := 1 + more
 	*want = stamp.ID(pub, st.ID+uint32(n))
+	if w.aside {
+		w.count.Heard += uint64(n)
+		return
+	}
 	w.count.Delivered += uint64(n)
 	if st.HasDue {
 		since := int64(stamp.Ticks(now)-st.Due) * 100
@@ -110,7 +114,11 @@ func (w *worker) irregular(c *conn, want, got uint32) bool {
 		w.count.Late++
 		return false
 	}
-	w.count.Lost += uint64(gap)
+	if w.aside {
+		w.count.Missed += uint64(gap)
+	} else {
+		w.count.Lost += uint64(gap)
+	}
 	return true
 }
 

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
+	"github.com/sluicenet/sluice/bench/expect"
 	"github.com/sluicenet/sluice/bench/latency"
 	"github.com/sluicenet/sluice/bench/observe"
 )
@@ -38,7 +40,34 @@ type Result struct {
 	Seconds   []Second     `json:"seconds"`
 	Errors    []string     `json:"errors,omitempty"`
 
+	// Gateway is what the gateway's own counters grew by, from before the first connection to the end.
+	Gateway map[string]float64 `json:"gateway,omitempty"`
+
+	Checks []Check `json:"checks,omitempty"` // of expectations
+
 	hist, rawHist *hdrhistogram.Histogram
+}
+
+// A Check is an expectation and whether it was met.
+type Check struct {
+	Expect string  `json:"expect"`
+	Got    float64 `json:"got"` // in the metric's unit, -1 if it was not measured
+	Met    bool    `json:"met"`
+}
+
+// Check judges the result and keeps the verdicts. It reports whether all conditions are met.
+func (r *Result) Check(conditions []expect.Condition) bool {
+	all := true
+	for _, c := range conditions {
+		v := r.Metric(c.Metric)
+		met := c.Met(v)
+		if math.IsNaN(v) {
+			v = -1 // JSON has no NaN
+		}
+		r.Checks = append(r.Checks, Check{Expect: c.Text, Got: v, Met: met})
+		all = all && met
+	}
+	return all
 }
 
 // Accounting is where everything that was sent has gone. Sent is Delivered + Lost + InFlight if it is Balanced.
@@ -92,6 +121,18 @@ func (u *ServerUse) use(from, to observe.Sample, units uint64, w *observe.Watche
 	if units > 0 {
 		per := func(d time.Duration) float64 { return float64(d) / 1000 / float64(units) }
 		u.PerUnit, u.PerUnitUser, u.PerUnitSystem = per(u.Window.CPU), per(u.Window.User), per(u.Window.System)
+	}
+}
+
+// memory says what connections cost, once they are all there.
+func (u *ServerUse) memory(r *run) {
+	u.PeakRSS = r.server.Peak()
+	full := u.Connected
+	if r.cold() || r.Scenario == "idle" {
+		full = u.After
+	}
+	if n := r.total.Live; n > 0 && u.Watched {
+		u.PerConnection = float64(full.RSS-u.Before.RSS) / float64(n)
 	}
 }
 

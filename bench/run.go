@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -52,6 +53,7 @@ type run struct {
 	raw      *hdrhistogram.Histogram
 	interval snapshot // latencies since the last second
 	use      observe.Sample
+	seen     observe.Use // in the last whole second
 }
 
 const (
@@ -69,6 +71,12 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	if r.shards, err = startShards(r.plan); err != nil {
 		return nil, err
 	}
+	var counters map[string]float64
+	if r.Admin != "" {
+		if counters, err = observe.Scrape(ctx, r.metricsURL()); err != nil {
+			return nil, err
+		}
+	}
 	r.result.Server.Before = r.server.Sample()
 	if !r.cold() || r.Resume {
 		if err := r.connect(ctx); err != nil {
@@ -81,8 +89,20 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	if err := r.drain(ctx); err != nil {
 		return nil, err
 	}
-	return r.result, r.settle()
+	if err := r.settle(); err != nil {
+		return nil, err
+	}
+	if r.Admin != "" {
+		now, err := observe.Scrape(ctx, r.metricsURL())
+		if err != nil {
+			return nil, err
+		}
+		r.result.Gateway = observe.Grown(counters, now)
+	}
+	return r.result, nil
 }
+
+func (r *run) metricsURL() string { return strings.TrimSuffix(r.Admin, "/") + "/metrics" }
 
 func (r *run) phase(name string) {
 	if r.observer.Phase != nil {
@@ -94,7 +114,11 @@ func (r *run) progress(done, total int64) {
 	if r.observer.Progress == nil {
 		return
 	}
-	s := r.second(reactor.Now(), r.total.Counters.sub(r.sent), nil)
+	var s Second
+	if r.lastAt > 0 {
+		s = r.second(reactor.Now(), r.total.Counters.sub(r.sent), r.interval.latency)
+		s.Server = r.seen
+	}
 	r.observer.Progress(done, total, s)
 }
 
@@ -163,7 +187,7 @@ func (r *run) measure(ctx context.Context) error {
 	if r.Warmup > 0 {
 		r.phase("warm up")
 	}
-	if err := r.until(ctx, r.from, false); err != nil {
+	if err := r.until(ctx, r.from); err != nil {
 		return err
 	}
 	r.phase("measure")
@@ -174,7 +198,7 @@ func (r *run) measure(ctx context.Context) error {
 	ended := false
 	for next := r.from + int64(time.Second); !ended; next += int64(time.Second) {
 		stop := min(next, r.to)
-		if err := r.until(ctx, stop, true); err != nil {
+		if err := r.until(ctx, stop); err != nil {
 			return err
 		}
 		ended = stop == r.to || r.total.Done && r.cold()
@@ -200,7 +224,7 @@ func (r *run) mark(at int64) {
 }
 
 // until waits for a time, showing progress. Measuring ends when the scenario has nothing left to do, too.
-func (r *run) until(ctx context.Context, at int64, measuring bool) error {
+func (r *run) until(ctx context.Context, at int64) error {
 	for {
 		now := reactor.Now()
 		if now >= at {
@@ -222,11 +246,9 @@ func (r *run) until(ctx context.Context, at int64, measuring bool) error {
 		if r.total.Err != "" {
 			return errors.New(r.total.Err)
 		}
-		if measuring {
-			r.progress(reactor.Now()-r.t0, r.to-r.t0)
-			if r.cold() && r.total.Done {
-				return nil
-			}
+		r.progress(reactor.Now()-r.t0, r.to-r.t0)
+		if r.cold() && r.total.Done && now >= r.from {
+			return nil
 		}
 	}
 }
@@ -240,7 +262,7 @@ func (r *run) closeSecond(last bool) {
 	use := r.server.Sample()
 	s := r.second(now, r.total.Counters.sub(r.sent), r.interval.latency)
 	s.Server = observe.Between(r.use, use)
-	s.hist = r.interval.latency
+	s.hist, r.seen = r.interval.latency, s.Server
 	latency.Merge(&r.latency, r.interval.latency)
 	latency.Merge(&r.raw, r.interval.raw)
 	r.interval.latency, r.interval.raw = nil, nil
@@ -311,6 +333,7 @@ func (r *run) settle() error {
 		r.result.Raw = r.result.Latency // no schedule: nothing to be late for
 	}
 	r.result.hist, r.result.rawHist = r.latency, r.raw
+	r.result.Server.memory(r)
 	c := t.Counters
 	r.result.Total = c
 	r.result.Live = r.total.Live

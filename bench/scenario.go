@@ -59,6 +59,14 @@ func init() {
 			about: "requests that the gateway answers itself", unit: "requests",
 			check: checkNothing, publishes: nothing, behave: newEcho,
 		},
+		"worker": {
+			about: "requests that an attached worker answers", unit: "requests",
+			check: checkWorker, publishes: nothing, behave: newEcho,
+		},
+		"churn": {
+			about: "connections that close and come back", unit: "logins", reconnects: true,
+			check: checkChurn, publishes: func(p *plan) bool { return p.Background > 0 }, behave: newChurn,
+		},
 		"idle": {
 			about: "connections with a subscription that do nothing", unit: "connections",
 			check: checkNothing, publishes: nothing, behave: newIdle,

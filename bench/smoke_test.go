@@ -189,6 +189,27 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+func TestWorker(t *testing.T) {
+	c := quick(newGateway(t), "worker")
+	c.Route, c.Depth = "some.Where", 4
+	whole(t, mustRun(t, c))
+	c.Route = ""
+	if _, err := Run(t.Context(), c, Observer{}); !errors.Is(err, ErrConfig) {
+		t.Errorf("without a route: %v", err)
+	}
+}
+
+func TestChurn(t *testing.T) {
+	g := newGateway(t)
+	c := quick(g, "churn")
+	c.Rate, c.Background, c.Topics = 200, 300, 3
+	r := mustRun(t, c)
+	whole(t, r)
+	if n := g.logins.Load(); n < 20+int64(r.Accounting.Sent) || r.Total.Heard == 0 || r.Total.Missed != 0 {
+		t.Errorf("%d logins, %+v", n, r.Total)
+	}
+}
+
 func TestProcs(t *testing.T) {
 	g := newGateway(t)
 	c := quick(g, "fanout")

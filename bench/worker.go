@@ -87,6 +87,7 @@ type worker struct {
 	errors   []string
 	latency  *latency.Recorder // from when things were due
 	raw      *latency.Recorder // from when they left
+	aside    bool              // deliveries are not what the scenario counts
 	started  bool
 	t0       int64 // start of the run
 	from, to int64 // the measured window; its end is the end of sending too

@@ -1,9 +1,10 @@
-// Package report writes results for people and for other programs.
 package report
 
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -35,6 +36,9 @@ func Text(w io.Writer, r *bench.Result) error {
 	}
 	fmt.Fprintf(t, "\nerrors\tlate %s, refused %s, mismatch %s, connections closed %s, failed %s\n",
 		count(a.Late), count(a.Refused), count(a.Mismatch), count(a.Closed), count(a.Failed))
+	if n := r.Total; n.Heard+n.Missed > 0 {
+		fmt.Fprintf(t, "beside it\t%s deliveries, %s missed\n", count(n.Heard), count(n.Missed))
+	}
 	if s := r.Server; s.Watched {
 		if s.PerUnit > 0 {
 			fmt.Fprintf(t, "gateway CPU\t%.3f us per %s (user %.3f, system %.3f), %.2f cores\n",
@@ -46,6 +50,13 @@ func Text(w io.Writer, r *bench.Result) error {
 			Bytes(s.Before.RSS), Bytes(s.Connected.RSS), Bytes(s.After.RSS), Bytes(s.PeakRSS), Bytes(int64(s.PerConnection)))
 	}
 	fmt.Fprintf(t, "generator\t%s of CPU, busiest loop %.0f%%\n", Duration(int64(r.Generator.CPU)), 100*r.Generator.BusiestLoop)
+	for _, c := range r.Checks {
+		verdict := "met"
+		if !c.Met {
+			verdict = "NOT MET"
+		}
+		fmt.Fprintf(t, "expect\t%s  %s\n", c.Expect, verdict)
+	}
 	for _, e := range r.Errors {
 		fmt.Fprintf(t, "  !\t%s\n", e)
 	}
@@ -121,3 +132,5 @@ func digits(f float64) string {
 		return fmt.Sprintf("%.0f", f)
 	}
 }
+
+func sortedKeys(m map[string]float64) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,83 @@
+package observe
+
+import (
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"testing"
+	"time"
+)
+
+func TestSelf(t *testing.T) {
+	w, err := Watch([]int{os.Getpid()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := w.Sample()
+	for begin := time.Now(); time.Since(begin) < 60*time.Millisecond; {
+	}
+	b := w.Sample()
+	u := Between(a, b)
+	if u.CPU < 20*time.Millisecond || u.CPU > u.Span*8 || u.Cores() <= 0 {
+		t.Errorf("60 ms of spinning: %+v", u)
+	}
+	if d := u.User + u.System - u.CPU; u.User+u.System > 0 && d != 0 {
+		t.Errorf("user and system are off by %v", d)
+	}
+	if a.RSS < 1<<20 || a.Threads < 2 || w.Peak() < a.RSS {
+		t.Errorf("%+v, peak %d", a, w.Peak())
+	}
+	if Self() <= 0 {
+		t.Error("no CPU time of our own")
+	}
+}
+
+func TestNobody(t *testing.T) {
+	if _, err := Watch([]int{1 << 30}); err == nil {
+		t.Error("watches a process that does not exist")
+	}
+	w, err := Watch(nil)
+	if err != nil || !w.Empty() || w.Sample().CPU != 0 {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestListener(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := uint16(l.Addr().(*net.TCPAddr).Port)
+	if pid := Listener(port); pid != os.Getpid() {
+		t.Errorf("port %d: process %d, want %d", port, pid, os.Getpid())
+	}
+	l.Close()
+	if pid := Listener(port); pid != 0 {
+		t.Errorf("closed port %d: process %d", port, pid)
+	}
+}
+
+func TestScrape(t *testing.T) {
+	page := "# HELP a_total x\na_total 5\nb_total{r=\"a } b\",s=\"y\"} 7 1700000000\nc_total 3\ngauge 9\nbroken_total\nd_total x\n"
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/metrics" {
+			http.NotFound(w, r)
+		}
+		io.WriteString(w, page)
+	}))
+	defer srv.Close()
+	got, err := Scrape(t.Context(), srv.URL+"/metrics")
+	want := map[string]float64{"a_total": 5, `b_total{r="a } b",s="y"}`: 7, "c_total": 3}
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v %v", got, err)
+	}
+	if g := Grown(map[string]float64{"a_total": 2, "c_total": 3}, got); g["a_total"] != 3 || len(g) != 2 {
+		t.Errorf("grown %v", g)
+	}
+	if _, err := Scrape(t.Context(), srv.URL+"/nothing"); err == nil {
+		t.Error("404 is no error")
+	}
+}
