@@ -66,3 +66,49 @@ type hold struct {
 	growing bool
 	next    *hold // the loop's free list
 }
+
+// newHold wraps a block that this loop holds. It starts with one reference, the caller's.
+func (l *Loop) newHold(b *block) *hold {
+	h := l.holds
+	if h == nil {
+		h = new(hold)
+	} else {
+		l.holds = h.next
+		l.numHolds--
+	}
+	*h = hold{block: b, refs: 1}
+	return h
+}
+
+// maxHolds bounds the free list: 64 KiB of bookkeeping.
+const maxHolds = 2048
+
+// unhold gives up one reference; the last one lets the loop's hold on the block go.
+func (l *Loop) unhold(h *hold) {
+	if h.refs--; h.refs > 0 {
+		return
+	}
+	l.backlogDelta -= h.block.release()
+	h.block = nil
+	if l.numHolds < maxHolds {
+		h.next = l.holds
+		l.holds = h
+		l.numHolds++
+	}
+}
+
+// adopt makes b, which was appended to blk.data, blk's contents. When appending had to move the
+// bytes, the block is the size it happens to be and is not pooled.
+func (l *Loop) adopt(blk *block, b []byte) {
+	if cap(b) != cap(blk.data) {
+		l.backlogDelta += int64(cap(b) - cap(blk.data))
+		blk.class = -1
+	}
+	blk.data = b
+}
+
+// pushEntry queues e, adding its reference, without looking at limits.
+func (l *Loop) pushEntry(c *Conn, e entry) {
+	e.hold.refs++
+	c.push(e)
+}
