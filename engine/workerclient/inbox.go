@@ -64,9 +64,10 @@ func (b *inbox) calm() {
 	b.mu.Unlock()
 }
 
-// wake has a waiting reader look again whether its connection is lost.
+// wake has a waiting reader look again whether its connection is lost. The lock is held so that
+// it is not between its look and its wait.
 func (b *inbox) wake() {
 	b.mu.Lock()
-	b.mu.Unlock() //nolint:staticcheck // a reader between its look and its Wait holds the lock
+	defer b.mu.Unlock()
 	b.free.Broadcast()
 }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package workerclient
+
+const raceEnabled = false
