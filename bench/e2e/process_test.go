@@ -64,7 +64,7 @@ func startServe(tb testing.TB, args ...string) *process {
 	ports := filepath.Join(tb.TempDir(), "ports.json")
 	p := &process{
 		tb: tb, stderr: new(output), exited: make(chan struct{}),
-		cmd: exec.Command(gatewayBinary, append([]string{"serve", "--ports-file", ports}, args...)...),
+		cmd: exec.Command(gatewayBinary, append([]string{"serve", "--ports-file", ports, "--worker", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...)...),
 	}
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -271,23 +272,34 @@ func (m mode) message(p packet) (msg message, err error) {
 	return msg, err
 }
 
-// zip is b as one gzip stream.
-func zip(b []byte) []byte {
-	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+// Making a gzip.Writer costs more than all that these tests compress with it.
+var zippers = sync.Pool{New: func() any {
+	w, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
 	if err != nil {
 		panic(err)
 	}
+	return w
+}}
+
+// zip is b as one gzip stream.
+func zip(b []byte) []byte {
+	var out bytes.Buffer
+	w := zippers.Get().(*gzip.Writer)
+	defer zippers.Put(w)
+	w.Reset(&out)
 	_, _ = w.Write(b)
 	_ = w.Close()
 	return out.Bytes()
 }
 
+var unzippers = sync.Pool{New: func() any { return new(gzip.Reader) }}
+
 // unzip undoes zip, and allows nothing behind the stream.
 func unzip(b []byte) ([]byte, error) {
 	in := bytes.NewReader(b)
-	r, err := gzip.NewReader(in)
-	if err != nil {
+	r := unzippers.Get().(*gzip.Reader)
+	defer unzippers.Put(r)
+	if err := r.Reset(in); err != nil {
 		return nil, err
 	}
 	r.Multistream(false)
