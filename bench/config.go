@@ -27,7 +27,9 @@ type Config struct {
 	Target   string `json:"target"`   // tcp://host:port or ws://host:port/path
 	Protocol string `json:"protocol"` // gosoc (default), gosoc-fixed6, longbridge, netsvr
 	Gzip     bool   `json:"gzip,omitempty"`
-	Worker   string `json:"worker,omitempty"` // host:port for workers, over which netsvr topics go
+
+	// Worker is the gateway's address for workers, host:port. With it publishers are workers; netsvr needs it.
+	Worker string `json:"worker,omitempty"`
 
 	Connections int `json:"connections"`          // subscribers, requesters, or logins; 100
 	Topics      int `json:"topics,omitempty"`     // of fanout and churn; 1. Each connection hears at least one
@@ -64,11 +66,12 @@ type Config struct {
 // A plan is a Config with everything decided.
 type plan struct {
 	Config
-	transport wire.Transport
-	addr      netip.AddrPort
-	schedule  pace.Schedule // empty: no pace
-	groups    int           // of topics heard together; see doc of fanout
-	subGroups []uint32      // subscribers of each group
+	addr         netip.AddrPort
+	link         netip.AddrPort // of workers, if publishers are some
+	schedule     pace.Schedule  // empty: no pace
+	canSubscribe bool
+	groups       int      // of topics heard together; see doc of fanout
+	subGroups    []uint32 // subscribers of each group
 }
 
 func (c Config) withDefaults() Config {
@@ -135,18 +138,23 @@ func (c Config) plan() (*plan, error) {
 	if p.Rate < 0 || p.Background < 0 || p.Warmup < 0 || p.Duration < 0 || p.Sources < 0 || p.Sources > 65_000 {
 		return bad("rates, times and sources cannot be negative, nor sources above 65,000")
 	}
-	transport, address, _, err := wire.ParseTarget(p.Target)
+	_, address, _, err := wire.ParseTarget(p.Target)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if p.addr, err = resolve(address); err != nil {
 		return nil, fmt.Errorf("%w: target: %w", ErrConfig, err)
 	}
-	p.transport = transport
-	d, err := wire.New(wire.Options{Protocol: p.Protocol, Target: p.Target, Gzip: p.Gzip})
+	if p.Worker != "" {
+		if p.link, err = resolve(p.Worker); err != nil {
+			return nil, fmt.Errorf("%w: worker: %w", ErrConfig, err)
+		}
+	}
+	d, err := wire.New(p.wireOptions())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	p.canSubscribe = d.Can(wire.CanSubscribe)
 	if _, _, _, err := d.Body(p.Size); err != nil {
 		return nil, fmt.Errorf("%w: size: %w", ErrConfig, err)
 	}
@@ -163,6 +171,15 @@ func (c Config) plan() (*plan, error) {
 	p.makeGroups()
 	return p, nil
 }
+
+func (p *plan) wireOptions() wire.Options {
+	return wire.Options{
+		Protocol: p.Protocol, Target: p.Target, Gzip: p.Gzip, Replies: p.Scenario == "echo" || p.Scenario == "worker",
+	}
+}
+
+// enlists reports whether a worker subscribes the members, who cannot do it themselves.
+func (p *plan) enlists() bool { return p.Scenario == "fanout" && !p.canSubscribe }
 
 // total is all connections, publishers included.
 func (p *plan) total() int {

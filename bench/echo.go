@@ -34,11 +34,12 @@ type pending struct {
 	due, sent int64
 }
 
-func checkWorker(p *plan, _ wire.Driver) error {
+func checkWorker(p *plan, d wire.Driver) error {
 	if p.Route == "" {
 		return errors.New("needs a route")
 	}
-	return nil
+	_, err := wire.RequestTemplate(d, p.Route, p.Size)
+	return err
 }
 
 func newEcho(w *worker) behaviour {
@@ -141,7 +142,7 @@ func (e *echo) reply(c *conn, ev *replyEvent, now int64) {
 	if !ev.OK {
 		e.count.Refused++
 	} else if e.want != nil && !bytes.Equal(ev.Body, e.want) {
-		e.mismatch(ev)
+		e.count.Mismatch++
 	}
 	if p.due >= e.from && p.due < e.to {
 		e.latency.Record(now - p.due)
@@ -155,9 +156,6 @@ func (e *echo) reply(c *conn, ev *replyEvent, now int64) {
 		e.send(c, now, now)
 	}
 }
-
-// mismatch counts an answer that is not what was asked. Ids that travel in the body are the driver's affair.
-func (e *echo) mismatch(ev *replyEvent) { e.count.Mismatch++ }
 
 func (e *echo) gone(c *conn) {
 	for i := range e.size {

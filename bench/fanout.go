@@ -35,8 +35,8 @@ type publisher struct {
 const publishBurst = 32 << 10
 
 func checkFanout(p *plan, d wire.Driver) error {
-	if !d.Can(wire.CanSubscribe) || !d.Can(wire.CanPublish) {
-		return errors.New("clients of " + p.Protocol + " cannot subscribe and publish")
+	if !d.Can(wire.CanPublish) && p.Worker == "" {
+		return errors.New("clients of " + p.Protocol + " cannot publish: it takes the address for workers")
 	}
 	return nil
 }
@@ -45,7 +45,7 @@ func newFanout(w *worker) behaviour { return &fanout{worker: w, pace: w.schedule
 
 func (f *fanout) start() {
 	topic := f.appendTopic(nil, 0)
-	f.template, _ = wire.PublishTemplate(f.driver, string(topic), f.Size)
+	f.template, _ = wire.PublishTemplate(f.publishing, string(topic), f.Size)
 	f.body, _, _, _ = f.driver.Body(f.Size)
 	for i := range f.conns {
 		if c := &f.conns[i]; c.role == rolePublisher {
@@ -111,7 +111,7 @@ func (f *fanout) publishOne(p *publisher, due, now int64) {
 			return f.template.Append(out, p.c.nextID, f.topic, st)
 		}
 		stamp.Write(f.body[f.stampAt:f.stampAt+f.stampRoom], st)
-		out, err := f.driver.AppendPublish(out, &p.c.peer, p.c.nextID, string(f.topic), f.body)
+		out, err := f.publishing.AppendPublish(out, &p.c.peer, p.c.nextID, string(f.topic), f.body)
 		if err != nil {
 			f.err = err
 		}
@@ -148,7 +148,7 @@ func (w *worker) settle(published map[int][]uint32) (lost, inFlight uint64) {
 			continue
 		}
 		for pub, groups := range published {
-			total := groups[c.index%w.groups]
+			total := groups[c.group]
 			missing := uint64(stamp.ID(0, total-w.next[c.next+pub]))
 			if c.phase == phaseReady {
 				inFlight += missing

@@ -92,6 +92,8 @@ func (l *local) obey(o order) (r report, err error) {
 	switch o.Do {
 	case "connect":
 		err = l.connect()
+	case "enlist":
+		err = l.enlist()
 	case "begin":
 		err = l.begin(o.Times[0], o.Times[1], o.Times[2])
 	case "snapshot":

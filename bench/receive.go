@@ -13,13 +13,14 @@ func (w *worker) Readable(s *reactor.Socket, b []byte, now int64) (n int, err er
 	c := &w.conns[s.Data]
 	w.count.BytesIn += uint64(len(b)) // what was left over counts again; corrected below
 	hears := w.next != nil && c.role == roleMember
+	driver := w.driverOf(c)
 	for {
 		if hears && c.peer.Between() {
 			n += w.skim(c, b[n:], now)
 		}
 		ev := &w.ev
 		*ev = wire.Event{BodyAt: -1}
-		used, err := w.driver.Next(&c.peer, b[n:], ev)
+		used, err := driver.Next(&c.peer, b[n:], ev)
 		if err != nil {
 			return n, err
 		}
@@ -153,7 +154,12 @@ func (w *worker) event(c *conn, ev *wire.Event, now int64) error {
 	case wire.Goodbye:
 		return fmt.Errorf("goodbye: %s (%d)", ev.Text, ev.Code)
 	case wire.Ping:
-		c.sock.Extend(func(out []byte) []byte { return w.driver.AppendPong(out, &c.peer, ev.Body) })
+		c.sock.Extend(func(out []byte) []byte { return w.driverOf(c).AppendPong(out, &c.peer, ev.Body) })
+	case wire.Enlisted:
+		c.group = int(ev.ID) % w.groups
+		w.enlisted++
+	case wire.List:
+		w.enlist(c, ev.List)
 	case wire.Reply:
 		return w.answer(c, ev, now)
 	}

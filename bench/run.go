@@ -145,6 +145,11 @@ func (r *run) connect(ctx context.Context) error {
 			return err
 		}
 	}
+	if r.enlists() {
+		if err := r.enlist(ctx); err != nil {
+			return err
+		}
+	}
 	r.result.SetUp = time.Duration(reactor.Now() - begun)
 	if !r.server.Empty() {
 		_ = sleep(ctx, 200*time.Millisecond) // for the last of its garbage

@@ -15,6 +15,8 @@ import (
 type shard interface {
 	// connect starts bringing all connections up.
 	connect() error
+	// enlist has a worker subscribe everybody.
+	enlist() error
 	// begin starts the run, at t0 and measuring from from to to, nanoseconds of CLOCK_MONOTONIC.
 	begin(t0, from, to int64) error
 	// snapshot is what has happened so far, and the latencies since the last one.
@@ -31,6 +33,7 @@ type snapshot struct {
 	Counters Counters `json:"counters"`
 	Live     int      `json:"live"`
 	Left     int      `json:"left"`
+	Enlisted int      `json:"enlisted,omitempty"`
 	Done     bool     `json:"done"`
 	Err      string   `json:"err,omitempty"`
 	Errors   []string `json:"errors,omitempty"`
@@ -55,6 +58,7 @@ func (s *snapshot) merge(o snapshot) {
 	s.Counters.add(o.Counters)
 	s.Live += o.Live
 	s.Left += o.Left
+	s.Enlisted += o.Enlisted
 	if s.Loops == 0 {
 		s.Done, s.Waited = o.Done, o.Waited
 	}
@@ -135,7 +139,7 @@ func (l *local) snapshot() (s snapshot, err error) {
 
 func (w *worker) snapshot() snapshot {
 	s := snapshot{
-		Counters: w.count, Live: w.live, Left: w.left, Done: w.behaviour.done(), Errors: w.errors,
+		Counters: w.count, Live: w.live, Left: w.left, Enlisted: w.enlisted, Done: w.behaviour.done(), Errors: w.errors,
 		Waited: int64(w.loop.Waited()), Loops: 1, latency: w.latency.Drain(), raw: w.raw.Drain(),
 	}
 	if w.err != nil {

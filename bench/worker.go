@@ -47,6 +47,7 @@ type conn struct {
 	tries   uint8 // failures to come up so far
 	index   int   // among all connections of its role
 	local   int   // in worker.conns
+	group   int   // of topics that it hears
 	pending int   // answers to subscriptions still to come
 	joining bool  // takes the first message as it comes
 	next    int   // first of its expected ids in worker.next
@@ -64,7 +65,8 @@ type worker struct {
 	*plan
 	unit, units int // this loop among all loops of all processes
 	loop        *reactor.Loop
-	driver      wire.Driver
+	driver      wire.Driver // of members
+	publishing  wire.Driver // of publishers: the same, or a *wire.Link
 	behaviour   behaviour
 	skimmer     wire.Skimmer
 	ev          wire.Event // of Readable, here so that it is not made anew for each read
@@ -83,6 +85,7 @@ type worker struct {
 	count    Counters
 	live     int   // connections that are up
 	left     int   // connections not yet up for the first time
+	enlisted int   // members that a worker has subscribed
 	err      error // why the set-up cannot succeed
 	errors   []string
 	latency  *latency.Recorder // from when things were due
@@ -94,14 +97,17 @@ type worker struct {
 }
 
 func newWorker(p *plan, unit, units int) (*worker, error) {
-	d, err := wire.New(wire.Options{Protocol: p.Protocol, Target: p.Target, Gzip: p.Gzip})
+	d, err := wire.New(p.wireOptions())
 	if err != nil {
 		return nil, err
 	}
 	w := &worker{
 		plan: p, unit: unit, units: units, driver: d,
 		latency: latency.NewRecorder(), raw: latency.NewRecorder(),
-		window: max(p.Dialing/units, 1),
+		window: max(p.Dialing/units, 1), publishing: d,
+	}
+	if p.link.IsValid() {
+		w.publishing = wire.NewLink(d)
 	}
 	if w.loop, err = reactor.NewLoop(w); err != nil {
 		return nil, err
@@ -126,7 +132,7 @@ func newWorker(p *plan, unit, units int) (*worker, error) {
 // addConns makes this worker's share of n connections: every units-th.
 func (w *worker) addConns(r role, n int) {
 	for i := w.unit; i < n; i += w.units {
-		c := conn{role: r, index: i, local: len(w.conns)}
+		c := conn{role: r, index: i, local: len(w.conns), group: i % w.groups}
 		if w.TokenPrefix != "" {
 			c.peer.Token = fmt.Sprintf("%s%d-%d", w.TokenPrefix, r, i)
 		}
@@ -154,9 +160,20 @@ func (w *worker) dial(c *conn, now, due int64) {
 	c.peer.Reconnect()
 	w.dialing++
 	c.sock = nil
-	if s := w.loop.Dial(w.addr, w.source(c.index), c.local); c.phase == phaseDialing {
+	addr := w.addr
+	if c.role == rolePublisher && w.link.IsValid() {
+		addr = w.link
+	}
+	if s := w.loop.Dial(addr, w.source(c.index), c.local); c.phase == phaseDialing {
 		c.sock = s
 	}
+}
+
+func (w *worker) driverOf(c *conn) wire.Driver {
+	if c.role == rolePublisher {
+		return w.publishing
+	}
+	return w.driver
 }
 
 // Connected is the reactor's.
@@ -167,7 +184,7 @@ func (w *worker) Connected(s *reactor.Socket, err error) {
 		return
 	}
 	c.sock = s
-	out, wait := w.driver.AppendOpen(nil, &c.peer)
+	out, wait := w.driverOf(c).AppendOpen(nil, &c.peer)
 	s.Send(out)
 	if wait {
 		c.phase = phaseOpening
@@ -179,7 +196,7 @@ func (w *worker) Connected(s *reactor.Socket, err error) {
 func (w *worker) login(c *conn) {
 	c.phase = phaseLogin
 	c.resumed = c.peer.Session != ""
-	out, wait := w.driver.AppendLogin(nil, &c.peer)
+	out, wait := w.driverOf(c).AppendLogin(nil, &c.peer)
 	c.sock.Send(out)
 	if c.peer.Resume {
 		c.peer.Session = "" // a new one comes
@@ -219,7 +236,7 @@ func (w *worker) subscribe(c *conn) {
 		names = names[:0]
 	}
 	c.pending = 0
-	for t := c.index % w.groups; t < w.Topics; t += w.groups {
+	for t := c.group; t < w.Topics; t += w.groups {
 		if names = append(names, string(w.appendTopic(nil, t))); len(names) == topicsPerRequest {
 			send()
 		}
@@ -358,7 +375,7 @@ func (w *worker) ping() {
 	turns := max(int(int64(w.Ping)/housekeeping), 1)
 	for i := w.turn % turns; i < len(w.conns); i += turns {
 		if c := &w.conns[i]; c.phase == phaseReady {
-			c.sock.Extend(func(out []byte) []byte { return w.driver.AppendPing(out, &c.peer) })
+			c.sock.Extend(func(out []byte) []byte { return w.driverOf(c).AppendPing(out, &c.peer) })
 		}
 	}
 	w.turn++

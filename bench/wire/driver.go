@@ -72,7 +72,8 @@ type Peer struct {
 	Resume  bool   // ask for one
 
 	upgraded bool
-	frame    int // bytes of the current WebSocket message not yet read
+	pinged   bool // by a WebSocket frame, not by a packet inside one
+	frame    int  // bytes of the current WebSocket message not yet read
 }
 
 // A Kind says what happened.
@@ -89,10 +90,12 @@ const (
 	Push                   // Body, BodyAt
 	Ping                   // Body, to be given to AppendPong
 	Goodbye                // Code, Text: the peer is about to close
+	Enlisted               // ID: a worker has subscribed this customer
+	List                   // List: the uniqIds that a Link asked for
 )
 
 func (k Kind) String() string {
-	return [...]string{"none", "open", "logged in", "refused", "session", "reply", "push", "ping", "goodbye"}[k]
+	return [...]string{"none", "open", "logged in", "refused", "session", "reply", "push", "ping", "goodbye", "enlisted", "list"}[k]
 }
 
 // An Event is what Next read.
@@ -103,6 +106,7 @@ type Event struct {
 	Code    int
 	Text    string
 	Session string
+	List    []string
 
 	// Body is plain, whatever the wire said. BodyAt is where it lies in the bytes given to Next, -1 if it
 	// was compressed.
@@ -115,6 +119,7 @@ type Options struct {
 	Protocol string // gosoc, gosoc-fixed6, longbridge, netsvr
 	Target   string // tcp://host:port or ws://host:port/path
 	Gzip     bool
+	Replies  bool // netsvr has no replies: take what comes for them, instead of for pushes
 }
 
 // ErrUnknown says that Options name no protocol or transport, or two that do not go together.
@@ -164,6 +169,19 @@ func New(o Options) (Driver, error) {
 			return d, nil
 		}
 		return overWebSocket(d, host, defaultPath(path, "/gosoc")), nil
+	case "longbridge":
+		d := newLongbridge(o)
+		if transport == TCP {
+			return d, nil
+		}
+		if path = defaultPath(path, "/v2"); !strings.Contains(path, "?") {
+			path += "?" + d.query()
+		}
+		return overWebSocket(d, host, path), nil
+	case "netsvr":
+		if transport == WebSocket {
+			return overWebSocket(newNetsvr(o), host, defaultPath(path, "/netsvr")), nil
+		}
 	}
 	return nil, fmt.Errorf("%w: %q over %s", ErrUnknown, o.Protocol, [...]string{"tcp", "ws"}[transport])
 }

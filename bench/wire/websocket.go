@@ -69,13 +69,18 @@ func (w *webSocket) AppendRequest(dst []byte, p *Peer, id uint32, route string, 
 	return w.frame(dst), nil
 }
 
-func (w *webSocket) AppendPing(dst []byte, p *Peer) []byte {
-	w.inner = w.Driver.AppendPing(w.inner[:0], p)
-	return w.frame(dst)
+// AppendPing appends a ping frame, whatever the packets inside have for it: that is how WebSocket clients do it.
+func (w *webSocket) AppendPing(dst []byte, _ *Peer) []byte {
+	return websocket.AppendMaskedFrame(dst, websocket.OpPing, w.key, nil)
 }
 
-func (w *webSocket) AppendPong(dst []byte, _ *Peer, payload []byte) []byte {
-	return websocket.AppendMaskedFrame(dst, websocket.OpPong, w.key, payload)
+func (w *webSocket) AppendPong(dst []byte, p *Peer, payload []byte) []byte {
+	if p.pinged {
+		p.pinged = false
+		return websocket.AppendMaskedFrame(dst, websocket.OpPong, w.key, payload)
+	}
+	w.inner = w.Driver.AppendPong(w.inner[:0], p, payload)
+	return w.frame(dst)
 }
 
 func (w *webSocket) AppendGoodbye(dst []byte, p *Peer) []byte {
@@ -119,7 +124,7 @@ func (w *webSocket) Next(p *Peer, src []byte, ev *Event) (int, error) {
 		p.frame = int(h.Length)
 		if h.Opcode.IsControl() || h.Length == 0 {
 			p.frame = 0
-			return n + int(h.Length), w.control(h.Opcode, src[n:n+int(h.Length)], ev)
+			return n + int(h.Length), w.control(p, h.Opcode, src[n:n+int(h.Length)], ev)
 		}
 	}
 	n, err := w.Driver.Next(p, src[head:head+p.frame], ev)
@@ -150,9 +155,10 @@ func (w *webSocket) upgrade(p *Peer, src []byte, ev *Event) (int, error) {
 	return n, nil
 }
 
-func (w *webSocket) control(op websocket.Opcode, payload []byte, ev *Event) error {
+func (w *webSocket) control(p *Peer, op websocket.Opcode, payload []byte, ev *Event) error {
 	switch op {
 	case websocket.OpPing:
+		p.pinged = true
 		ev.Kind, ev.Body = Ping, payload
 	case websocket.OpClose:
 		ev.Kind, ev.Code, ev.Text = Goodbye, int(websocket.CloseNoStatus), "close frame"
