@@ -61,7 +61,10 @@ func (l *Loop) over(c *Conn, why Reason) (polite bool) {
 		l.unheld(c)
 	}
 	l.shard.Leave(&c.member, false)
-	c.flags &^= flagTagged
+	if c.flags&flagTagged != 0 {
+		c.flags &^= flagTagged
+		l.stats.clients[c.dialect].Add(-1)
+	}
 	l.wheel.clear(c.slot)
 	l.input(c, 0)
 	polite = c.flags&flagAbrupt == 0

@@ -101,6 +101,7 @@ func (c *Conn) Open() bool { return c.state == stateOpen }
 func (c *Conn) SetDialect(d uint8) {
 	c.dialect = d
 	c.flags |= flagTagged
+	c.loop.stats.clients[d].Add(1)
 }
 
 // SetDeadline has OnDeadline called d from now, in place of an earlier deadline; 0 or less takes

@@ -76,6 +76,9 @@ func (e *Engine) Topics() *topic.Directory { return e.topics }
 // Stopped returns a channel that is closed when the loops stop: what waits for them may give up.
 func (e *Engine) Stopped() <-chan struct{} { return e.stopped }
 
+// Config returns the configuration with its defaults filled in. It must not be changed.
+func (e *Engine) Config() *Config { return &e.config }
+
 // Loops returns the number of loops.
 func (e *Engine) Loops() int { return len(e.loops) }
 
@@ -253,6 +256,11 @@ func (e *Engine) Tell(ref Ref, fn func(*Conn)) bool {
 		return false
 	}
 	return e.loops[ref.loop()].mailbox.postTell(tell{ref, fn})
+}
+
+// TellLoop runs fn on a loop, 0 to Loops-1, as Tell does.
+func (e *Engine) TellLoop(i int, fn func()) bool {
+	return e.loops[i].mailbox.postTell(tell{fn: func(*Conn) { fn() }})
 }
 
 // gnetLogger passes gnet's messages on. gnet logs a warning for events of a descriptor that was

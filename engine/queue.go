@@ -71,20 +71,23 @@ func (c *Conn) last() *entry {
 	return nil
 }
 
-// advance takes n sent bytes off the front of the queue.
-func (c *Conn) advance(n int) {
+// advance takes n sent bytes off the front of the queue, and reports how many messages ended in
+// entries that are sent whole now.
+func (c *Conn) advance(n int) (messages uint64) {
 	for n > 0 {
 		e := &c.first
 		if left := int(e.end - e.off); n >= left {
 			n -= left
+			messages += uint64(e.messages)
 			c.pop()
 			continue
 		}
 		e.off += uint32(n)
 		c.queued -= uint32(n)
 		c.flags |= flagPartial
-		return
+		break
 	}
+	return messages
 }
 
 // dropQueue forgets everything unsent, and reports how many messages that were.

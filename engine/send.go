@@ -66,7 +66,7 @@ func (l *Loop) flush(c *Conn) {
 		}
 		l.stats.sends.Add(1)
 		l.stats.bytesOut.Add(uint64(n))
-		c.advance(n)
+		l.stats.packetsOut.Add(c.advance(n))
 		if c.backlog != nil {
 			c.backlog.lastProgress = uint32(l.now)
 		}

@@ -14,6 +14,7 @@ type Stats struct {
 	BytesIn, BytesOut uint64
 	Sends             uint64 // system calls that sent
 	PacketsIn         uint64
+	PacketsOut        uint64 // messages sent to their last byte: deliveries, replies, last words
 	Publishes         uint64 // publishes accepted, to topics with and without subscribers
 	Deliveries        uint64 // messages queued for connections
 	PayloadOut        uint64 // bytes of their payloads
@@ -22,8 +23,9 @@ type Stats struct {
 	Panics            uint64
 	Wakeups           uint64
 
-	Backlog int64 // now: unsent bytes
-	Topics  int   // now
+	Backlog int64              // now: unsent bytes
+	Topics  int                // now
+	Clients [MaxDialects]int64 // now: by the dialect they take pushes in, an index into Config.Dialects
 }
 
 // loopStats are one loop's counters: written by the loop alone, read by anybody.
@@ -35,6 +37,7 @@ type loopStats struct {
 	bytesOut   atomic.Uint64
 	sends      atomic.Uint64
 	packetsIn  atomic.Uint64
+	packetsOut atomic.Uint64
 	deliveries atomic.Uint64
 	payloadOut atomic.Uint64
 	publishes  atomic.Uint64
@@ -42,6 +45,7 @@ type loopStats struct {
 	panics     atomic.Uint64
 	wakeups    atomic.Uint64
 	open       atomic.Int64
+	clients    [MaxDialects]atomic.Int64
 	_          [64]byte
 }
 
@@ -64,11 +68,15 @@ func (e *Engine) Stats() Stats {
 		for i := range st.dropped {
 			s.Dropped[i] += st.dropped[i].Load()
 		}
+		for i := range st.clients {
+			s.Clients[i] += st.clients[i].Load()
+		}
 		s.Connections += st.open.Load()
 		s.BytesIn += st.bytesIn.Load()
 		s.BytesOut += st.bytesOut.Load()
 		s.Sends += st.sends.Load()
 		s.PacketsIn += st.packetsIn.Load()
+		s.PacketsOut += st.packetsOut.Load()
 		s.Deliveries += st.deliveries.Load()
 		s.PayloadOut += st.payloadOut.Load()
 		s.Publishes += st.publishes.Load()
