@@ -17,13 +17,14 @@ func publishBody(payload []byte) (topic, data []byte, ok bool) {
 		key, rest := value(b)
 		b = skipSpace(skipSpace(rest)[1:]) // the colon
 		v, rest := value(b)
-		switch string(key) {
-		case `"topic"`:
+		name, _ := text(key)
+		switch string(name) {
+		case "topic":
 			topic, ok = text(v)
 			if !ok {
 				return nil, nil, false
 			}
-		case `"data"`:
+		case "data":
 			data = v
 		}
 		b = skipSpace(rest)

@@ -131,7 +131,7 @@ type Listen struct {
 func ParseListen(text string) (Listen, error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+		return Listen{}, fmt.Errorf("listen %q: %w; want SCHEME://HOST:PORT", text, err)
 	}
 	l := Listen{Scheme: u.Scheme, Address: u.Host, Protocol: "auto"}
 	switch {
@@ -240,7 +240,7 @@ func (s *Server) listenForWorkers() error {
 func ParseWorkerListen(text string) (address string, err error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return "", fmt.Errorf("worker %q: %w", text, err)
+		return "", fmt.Errorf("worker %q: %w; want tcp://HOST:PORT", text, err)
 	}
 	_, port, err := net.SplitHostPort(u.Host)
 	if u.Scheme != "tcp" || err != nil || port == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {

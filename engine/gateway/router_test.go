@@ -1,0 +1,74 @@
+package gateway
+
+import "testing"
+
+func TestRouter(t *testing.T) {
+	g := &Gateway{}
+	name := func(s string) Handler { return named(s) }
+	if err := g.Handle("chat.Add", name("exact")); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Handle("chat.*", name("chat")); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Route("cmd:6-20", 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Route("stock.*", 3); err != nil {
+		t.Fatal(err)
+	}
+	g.SetWorker(1, name("one"))
+	g.SetWorker(2, name("two"))
+
+	for _, tc := range []struct {
+		route string
+		cmd   uint8
+		want  Handler
+	}{
+		{"chat.Add", 0, named("exact")},
+		{"chat.AddMore", 0, named("chat")},
+		{"chat.", 0, named("chat")},
+		{"chat", 0, named("one")},
+		{"other.X", 0, named("one")},
+		{"stock.X", 0, nil}, // its worker is not there: nobody else may answer
+		{"", 6, named("two")},
+		{"", 20, named("two")},
+		{"", 5, named("one")},
+		{"", 21, named("one")},
+		{"cmd:6-20", 0, named("one")}, // a route that looks like a pattern
+	} {
+		if got := g.router.find(&Request{Route: []byte(tc.route), Cmd: tc.cmd}); got != tc.want {
+			t.Errorf("route %q, cmd %d: %v, want %v", tc.route, tc.cmd, got, tc.want)
+		}
+	}
+
+	g.Attach(1, name("attached"))
+	if got := g.router.find(&Request{Route: []byte("other.X")}); got != named("attached") {
+		t.Errorf("with a worker attached: %v", got)
+	}
+	if g.WorkerHere(1) != nil {
+		t.Error("the in-process worker still serves messages")
+	}
+	g.Attach(1, nil)
+	if got := g.router.find(&Request{Route: []byte("other.X")}); got != named("one") {
+		t.Errorf("after it left: %v", got)
+	}
+}
+
+type named string
+
+func (named) ServeRequest(*Request) {}
+
+func TestPatterns(t *testing.T) {
+	g := &Gateway{}
+	for _, bad := range []string{"", "a*b", "**", "cmd:", "cmd:x", "cmd:7-6", "cmd:1-256", "cmd:-1"} {
+		if err := g.Route(bad, 1); err == nil {
+			t.Errorf("pattern %q was accepted", bad)
+		}
+	}
+	for _, id := range []int{0, -1, 1000} {
+		if err := g.Route("a.*", id); err == nil {
+			t.Errorf("worker id %d was accepted", id)
+		}
+	}
+}
