@@ -70,6 +70,7 @@ type Peer struct {
 	Token   string // of the login; empty is none
 	Session string // secret to resume with, as EventSession gave it
 	Resume  bool   // ask for one
+	State   int    // free for a Driver; 0 on a new connection
 
 	upgraded bool
 	pinged   bool // by a WebSocket frame, not by a packet inside one
@@ -156,6 +157,11 @@ func ParseTarget(target string) (t Transport, address, path string, err error) {
 	return t, u.Host, u.RequestURI(), nil
 }
 
+var registered = map[string]func(Options) Driver{}
+
+// Register gives New a protocol of another server, over TCP, to compare with. For init functions only.
+func Register(protocol string, newDriver func(Options) Driver) { registered[protocol] = newDriver }
+
 // New makes a Driver.
 func New(o Options) (Driver, error) {
 	transport, host, path, err := ParseTarget(o.Target)
@@ -183,6 +189,9 @@ func New(o Options) (Driver, error) {
 			return overWebSocket(newNetsvr(o), host, defaultPath(path, "/netsvr")), nil
 		}
 	}
+	if newDriver := registered[o.Protocol]; newDriver != nil && transport == TCP {
+		return newDriver(o), nil
+	}
 	return nil, fmt.Errorf("%w: %q over %s", ErrUnknown, o.Protocol, [...]string{"tcp", "ws"}[transport])
 }
 
@@ -198,4 +207,4 @@ func defaultPath(path, def string) string {
 func (p *Peer) Between() bool { return p.frame == 0 }
 
 // Reconnect makes p ready for another connection. Token, Session and Resume stay.
-func (p *Peer) Reconnect() { p.upgraded, p.frame = false, 0 }
+func (p *Peer) Reconnect() { p.upgraded, p.frame, p.State = false, 0, 0 }
