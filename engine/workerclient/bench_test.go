@@ -71,7 +71,7 @@ func tcpGateway(b *testing.B) (addr string, accepted chan *net.TCPConn) {
 		if err != nil {
 			return
 		}
-		l := &fakeLink{gateway: newFake(b), nc: nc}
+		l := &fakeLink{gateway: newFake(b), nc: nc, turn: make(chan struct{}, 1)}
 		var head [4]byte
 		for registered := false; !registered; {
 			if _, err := io.ReadFull(nc, head[:]); err != nil {

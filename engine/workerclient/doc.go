@@ -27,7 +27,8 @@
 // Commands of one goroutine on one link are carried out in order, and a query sees the effect of
 // every command before it on its link. What a client sends is handled in order, one at a time;
 // clients are spread over Config.Concurrency lanes by a hash of their uniqId, and lanes run at the
-// same time. A client that is given a new uniqId may change lanes with it.
+// same time. A client that is given a new uniqId may change lanes with it. Gateways deal out what
+// arrives among the workers of one id, so no order holds between them.
 //
 // # Back-pressure
 //

@@ -37,7 +37,7 @@ type received struct {
 type fakeLink struct {
 	gateway *fakeGateway
 	nc      net.Conn
-	mu      sync.Mutex
+	turn    chan struct{}                 // capacity 1: who writes. A mutex would stop a bubble's clock
 	inbox   chan received                 // what the fake does not answer itself
 	gate    atomic.Pointer[chan struct{}] // closed: the fake reads
 }
@@ -68,7 +68,7 @@ func dialAll(gateways map[string]*fakeGateway) func(context.Context, string, str
 }
 
 func (g *fakeGateway) accept(nc net.Conn) {
-	l := &fakeLink{gateway: g, nc: nc, inbox: make(chan received, 1<<16)}
+	l := &fakeLink{gateway: g, nc: nc, inbox: make(chan received, 1<<16), turn: make(chan struct{}, 1)}
 	l.pause()
 	l.resume()
 	go l.read()
@@ -156,9 +156,9 @@ func (l *fakeLink) send(cmd netsvr.Command, m proto.Message) {
 
 // write ignores errors: the worker may be gone, and tests look at what arrives.
 func (l *fakeLink) write(b []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.turn <- struct{}{}
 	l.nc.Write(b)
+	<-l.turn
 }
 
 func (l *fakeLink) request(uniqID, route string, id uint64, payload string) {

@@ -190,8 +190,13 @@ func TestQueryBehindFullInbox(t *testing.T) {
 		begin := time.Now()
 		close(start)
 		for range all {
-			if err := <-asked; err != nil {
-				t.Error(err)
+			select {
+			case err := <-asked:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(time.Minute):
+				t.Fatal("handlers have stopped")
 			}
 		}
 		if d := time.Since(begin); d > 0 {
