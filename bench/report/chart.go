@@ -18,6 +18,7 @@ type series struct {
 type chart struct {
 	x       []float64 // of the values
 	series  []series
+	binary  bool // y counts bytes: round numbers are powers of two
 	bars    bool // of the first series; value i reaches from x[i] to x[i+1]
 	log     bool // y
 	logX    bool
@@ -35,16 +36,17 @@ type mark struct {
 
 // Sizes in the units of the drawing.
 const (
-	chartW, chartH           = 720.0, 250.0
-	padL, padR, padT, padB   = 66.0, 14.0, 14.0, 30.0
+	chartW, chartH           = 560.0, 220.0
+	padL, padR, padT, padB   = 62.0, 12.0, 12.0, 28.0
 	plotW, plotH             = chartW - padL - padR, chartH - padT - padB
-	minLabelGap              = 46.0
+	minLabelGap              = 54.0
 	pointRadius, hoverRadius = 2.2, 9.0
 )
 
 type scale struct {
 	lo, hi float64
 	log    bool
+	step   float64 // between ticks, unless log
 }
 
 func (s scale) at(v float64) float64 {
@@ -71,9 +73,8 @@ func (s scale) ticks() []float64 {
 		}
 		return t
 	}
-	step := niceStep((s.hi - s.lo) / 5)
-	for v := math.Ceil(s.lo/step-1e-9) * step; v <= s.hi+step*1e-9; v += step {
-		t = append(t, v)
+	for k := math.Ceil(s.lo/s.step - 1e-9); k*s.step <= s.hi+s.step*1e-9; k++ {
+		t = append(t, k*s.step+0) // + 0: no negative zero
 	}
 	return t
 }
@@ -103,20 +104,24 @@ func (c *chart) scales() (x, y scale, ok bool) {
 	if len(c.x) == 0 || hi < lo {
 		return x, y, false
 	}
-	x = scale{c.x[0], c.x[len(c.x)-1], c.logX}
+	x = scale{lo: c.x[0], hi: c.x[len(c.x)-1], log: c.logX}
 	if x.hi <= x.lo {
 		x.hi = x.lo + 1
 		if c.logX {
 			x.hi = x.lo * 2
 		}
 	}
-	if c.log {
-		y = scale{lo * 0.8, hi * 1.25, true}
-	} else {
-		step := niceStep(max(hi, 1e-12) / 5)
-		y = scale{0, max(math.Ceil(hi/step)*step, step), false}
+	if x.step = niceStep((x.hi - x.lo) / 8); x.step > 1 {
+		x.step = math.Ceil(x.step) // seconds
 	}
-	return x, y, true
+	if c.log {
+		return x, scale{lo: lo * 0.8, hi: hi * 1.25, log: true}, true
+	}
+	step := niceStep(max(hi, 1e-12) / 5)
+	if c.binary {
+		step = math.Pow(2, math.Ceil(math.Log2(max(hi, 4)/5)))
+	}
+	return x, scale{hi: max(math.Ceil(hi/step)*step, step), step: step}, true
 }
 
 func (c *chart) svg() template.HTML {

@@ -91,7 +91,9 @@ func student(freedom float64) float64 {
 		return table[i-1] + part*(table[i]-table[i-1])
 	}
 	const z = 1.959964
-	return z + (z*z*z+z)/(4*freedom) + (5*math.Pow(z, 5)+16*z*z*z+3*z)/(96*freedom*freedom)
+	z3, z5, z7 := math.Pow(z, 3), math.Pow(z, 5), math.Pow(z, 7)
+	return z + (z3+z)/(4*freedom) + (5*z5+16*z3+3*z)/(96*freedom*freedom) +
+		(3*z7+19*z5+17*z3-15*z)/(384*freedom*freedom*freedom)
 }
 
 // Compare writes how the runs of b differ from those of a. A difference whose interval holds 0 is called none.

@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/sluicenet/sluice/bench"
@@ -69,7 +70,7 @@ func newRunView(i, of int, r *bench.Result) runView {
 		v.Name = fmt.Sprintf("Run %d of %d", i+1, of)
 	}
 	v.Tiles = tiles(r)
-	v.Plots = append(v.Plots, throughput(r), percentiles(r), histogram(r))
+	v.Plots = append(v.Plots, throughput(r), percentiles(r), histogram(r), tail(r))
 	if r.Server.Watched {
 		v.Plots = append(v.Plots, cpu(r), memory(r))
 	}
@@ -122,6 +123,18 @@ func seconds(r *bench.Result, get func(bench.Second) float64) (x, y []float64) {
 	return x, y
 }
 
+// onAxis is a latency without needless digits.
+func onAxis(v float64) string { return short(Duration(int64(math.Round(v)))) }
+
+// short takes trailing zeros off a number with a unit.
+func short(s string) string {
+	n, unit, _ := strings.Cut(s, " ")
+	if strings.Contains(n, ".") {
+		n = strings.TrimSuffix(strings.TrimRight(n, "0"), ".")
+	}
+	return n + " " + unit
+}
+
 func atSecond(v float64) string { return fmt.Sprintf("%g s", math.Round(v*100)/100) }
 
 func throughput(r *bench.Result) plot {
@@ -131,7 +144,7 @@ func throughput(r *bench.Result) plot {
 }
 
 func percentiles(r *bench.Result) plot {
-	c := chart{log: true, format: func(v float64) string { return Duration(int64(v)) }, formatX: atSecond, label: "latency percentiles over time"}
+	c := chart{log: true, format: onAxis, formatX: atSecond, label: "latency percentiles over time"}
 	p := plot{Title: "Latency over time", Note: "from when it was due; logarithmic"}
 	for _, q := range []struct {
 		name string
@@ -160,7 +173,7 @@ func percentiles(r *bench.Result) plot {
 const histogramBars = 20
 
 func histogram(r *bench.Result) plot {
-	p := plot{Title: "Latency distribution", Note: "share of all; both axes of time logarithmic"}
+	p := plot{Title: "Latency distribution", Note: "share of all, by latency; time is logarithmic"}
 	h, err := latency.Unpack(r.Latency.Histogram)
 	if err != nil || h == nil {
 		p.SVG = (&chart{}).svg()
@@ -170,7 +183,7 @@ func histogram(r *bench.Result) plot {
 	hi := math.Ceil(math.Log10(max(float64(h.Max()), 200))*histogramBars) + 1
 	c := chart{bars: true, logX: true, label: "latency histogram",
 		format:  func(v float64) string { return fmt.Sprintf("%.3g%%", v) },
-		formatX: func(v float64) string { return Duration(int64(v)) },
+		formatX: onAxis,
 	}
 	shares := make([]float64, int(hi-lo)+1)
 	for i := range shares {
@@ -186,10 +199,37 @@ func histogram(r *bench.Result) plot {
 	for _, q := range []float64{50, 90, 99, 99.9} {
 		c.marks = append(c.marks, mark{float64(h.ValueAtPercentile(q)), fmt.Sprintf("p%g", q)})
 	}
-	p.Note = "share of all, by latency; time is logarithmic"
 	p.SVG = c.svg()
 	return p
 }
+
+// tail shows the slow ones: percentiles as far as there are ten values beyond them.
+func tail(r *bench.Result) plot {
+	p := plot{Title: "Latency by percentile", Note: "from when it was due, and from when it left"}
+	c := chart{log: true, logX: true, format: onAxis, label: "latency by percentile",
+		formatX: func(v float64) string { return fmt.Sprintf("p%.6g", 100*(1-1/v)) }}
+	due, err := latency.Unpack(r.Latency.Histogram)
+	raw, err2 := latency.Unpack(r.Raw.Histogram)
+	if err == nil && err2 == nil && due != nil && raw != nil {
+		var a, b []float64
+		for v := 1.0; v <= float64(due.TotalCount())/10 || v == 1; v *= math.Pow(10, 0.125) {
+			c.x = append(c.x, v)
+			q := 100 * (1 - 1/v)
+			a, b = append(a, float64(due.ValueAtPercentile(q))), append(b, float64(raw.ValueAtPercentile(q)))
+		}
+		c.series = []series{{"due", a}}
+		p.Legend = []string{"from when due"}
+		if paced(r) {
+			c.series = append(c.series, series{"sent", b})
+			p.Legend = append(p.Legend, "from when sent")
+		}
+	}
+	p.SVG = c.svg()
+	return p
+}
+
+// paced reports whether the run had a schedule, without which there is nothing to be late for.
+func paced(r *bench.Result) bool { return r.Config.Rate > 0 || r.Config.Stages != "" }
 
 func cpu(r *bench.Result) plot {
 	x, total := seconds(r, func(s bench.Second) float64 { return s.Server.Cores() })
@@ -203,8 +243,8 @@ func cpu(r *bench.Result) plot {
 
 func memory(r *bench.Result) plot {
 	x, y := seconds(r, func(s bench.Second) float64 { return float64(s.Server.RSS) })
-	c := chart{x: x, series: []series{{"resident", y}}, area: true, formatX: atSecond, label: "memory of the gateway",
-		format: func(v float64) string { return Bytes(int64(v)) }}
+	c := chart{x: x, series: []series{{"resident", y}}, area: true, binary: true, formatX: atSecond, label: "memory of the gateway",
+		format: func(v float64) string { return short(Bytes(int64(v))) }}
 	return plot{Title: "Gateway memory", Note: "resident", SVG: c.svg()}
 }
 

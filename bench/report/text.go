@@ -20,20 +20,12 @@ func Text(w io.Writer, r *bench.Result) error {
 	if r.SetUp > 0 {
 		fmt.Fprintf(t, ", up in %s", Duration(int64(r.SetUp)))
 	}
-	fmt.Fprintf(t, "\nrate\t%s %s/s during %s", Number(r.Rate), r.Unit, Duration(int64(r.Window)))
-	if r.PublishRate > 0 {
-		fmt.Fprintf(t, ", %s publishes/s", Number(r.PublishRate))
-	}
-	fmt.Fprintln(t)
-	if r.Latency.Count > 0 {
-		fmt.Fprintf(t, "latency\t%s\n", line(r.Latency))
-		fmt.Fprintf(t, "  uncorrected\t%s\n", line(r.Raw))
+	if r.Scenario == "idle" {
+		fmt.Fprintf(t, "\nheld\t%s connections for %s", Number(float64(r.Live)), Duration(int64(r.Window)))
+	} else {
+		loadText(t, r)
 	}
 	a := r.Accounting
-	fmt.Fprintf(t, "sent\t%s = %s delivered + %s lost + %s in flight", count(a.Sent), count(a.Delivered), count(a.Lost), count(a.InFlight))
-	if !a.Balanced {
-		fmt.Fprint(t, "  DOES NOT ADD UP")
-	}
 	fmt.Fprintf(t, "\nerrors\tlate %s, refused %s, mismatch %s, connections closed %s, failed %s\n",
 		count(a.Late), count(a.Refused), count(a.Mismatch), count(a.Closed), count(a.Failed))
 	if n := r.Total; n.Heard+n.Missed > 0 {
@@ -46,8 +38,11 @@ func Text(w io.Writer, r *bench.Result) error {
 		} else {
 			fmt.Fprintf(t, "gateway CPU\t%.4f cores\n", s.Window.Cores())
 		}
-		fmt.Fprintf(t, "gateway memory\t%s before, %s connected, %s after, peak %s; %s per connection\n",
-			Bytes(s.Before.RSS), Bytes(s.Connected.RSS), Bytes(s.After.RSS), Bytes(s.PeakRSS), Bytes(int64(s.PerConnection)))
+		fmt.Fprintf(t, "gateway memory\t%s before", Bytes(s.Before.RSS))
+		if s.Connected.RSS > 0 {
+			fmt.Fprintf(t, ", %s connected", Bytes(s.Connected.RSS))
+		}
+		fmt.Fprintf(t, ", %s after, peak %s; %s per connection\n", Bytes(s.After.RSS), Bytes(s.PeakRSS), Bytes(int64(s.PerConnection)))
 	}
 	fmt.Fprintf(t, "generator\t%s of CPU, busiest loop %.0f%%\n", Duration(int64(r.Generator.CPU)), 100*r.Generator.BusiestLoop)
 	for _, c := range r.Checks {
@@ -61,6 +56,25 @@ func Text(w io.Writer, r *bench.Result) error {
 		fmt.Fprintf(t, "  !\t%s\n", e)
 	}
 	return t.Flush()
+}
+
+func loadText(t io.Writer, r *bench.Result) {
+	fmt.Fprintf(t, "\nrate\t%s %s/s during %s", Number(r.Rate), r.Unit, Duration(int64(r.Window)))
+	if r.PublishRate > 0 {
+		fmt.Fprintf(t, ", %s publishes/s", Number(r.PublishRate))
+	}
+	fmt.Fprintln(t)
+	if r.Latency.Count > 0 {
+		fmt.Fprintf(t, "latency\t%s\n", line(r.Latency))
+		if paced(r) {
+			fmt.Fprintf(t, "  uncorrected\t%s\n", line(r.Raw))
+		}
+	}
+	a := r.Accounting
+	fmt.Fprintf(t, "sent\t%s = %s delivered + %s lost + %s in flight", count(a.Sent), count(a.Delivered), count(a.Lost), count(a.InFlight))
+	if !a.Balanced {
+		fmt.Fprint(t, "  DOES NOT ADD UP")
+	}
 }
 
 func line(d latency.Distribution) string {
