@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/codec/gzip"
+	"github.com/sluicenet/sluice/codec/longbridge"
 )
 
 func TestMain(m *testing.M) {
@@ -32,6 +33,7 @@ type gateway struct {
 	logins    atomic.Int64
 	delivered atomic.Int64
 	resumed   atomic.Int64
+	pings     atomic.Int64
 
 	drop   func(n int64) bool   // delivery n is not made
 	twice  func(n int64) bool   // it is made twice
@@ -48,6 +50,8 @@ type client struct {
 	gzip bool
 	mu   sync.Mutex
 	w    *bufio.Writer
+
+	longbridge bool
 }
 
 func newGateway(t *testing.T) *gateway {
@@ -109,6 +113,23 @@ func (c *client) serve() {
 		if err != nil {
 			return
 		}
+		if first && b[0] == 'G' {
+			path, ok := c.upgrade(r)
+			if !ok {
+				return
+			}
+			if r = bufio.NewReaderSize(c.nc, 256<<10); path != "/gosoc" {
+				c.serveLongbridge(r, false)
+				return
+			}
+			if b, err = r.Peek(1); err != nil {
+				return
+			}
+		}
+		if first && longbridge.SniffByte(b[0]) {
+			c.serveLongbridge(r, true)
+			return
+		}
 		if first {
 			c.form, _ = gosoc.Sniff(b[0])
 		}
@@ -156,6 +177,10 @@ func (c *client) pack(b []byte) []byte {
 }
 
 func (c *client) push(route string, payload []byte) []byte {
+	if c.longbridge {
+		b, _ := longbridge.AppendPush(nil, longbridge.Version1, longbridge.Header{Cmd: 100}, nil, payload)
+		return b
+	}
 	b, _ := c.form.AppendSendReq(nil, gosoc.SendReq{Route: []byte(route), Payload: c.pack(payload)})
 	return b
 }
@@ -165,6 +190,7 @@ func (c *client) handle(h gosoc.Header, body []byte) bool {
 	case gosoc.TypeConnect:
 		return c.login(h, body)
 	case gosoc.TypePingReq:
+		c.g.pings.Add(1)
 		c.write(c.form.AppendPingResp(nil))
 	case gosoc.TypeSendReq:
 		req, err := c.form.DecodeSendReq(h, body)

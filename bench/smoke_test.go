@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -207,6 +208,51 @@ func TestChurn(t *testing.T) {
 	whole(t, r)
 	if n := g.logins.Load(); n < 20+int64(r.Accounting.Sent) || r.Total.Heard == 0 || r.Total.Missed != 0 {
 		t.Errorf("%d logins, %+v", n, r.Total)
+	}
+}
+
+// Every protocol and transport must do what it can.
+func TestProtocols(t *testing.T) {
+	for name, tt := range map[string]struct {
+		protocol, scheme string
+		gzip             bool
+	}{
+		"longbridge":      {"longbridge", "tcp", false},
+		"longbridge gzip": {"longbridge", "tcp", true},
+		"longbridge ws":   {"longbridge", "ws", false},
+		"gosoc ws":        {"gosoc", "ws", false},
+		"gosoc ws gzip":   {"gosoc", "ws", true},
+		"fixed6 ws":       {"gosoc-fixed6", "ws", false},
+	} {
+		for scenario, change := range map[string]func(*Config){
+			"fanout":  func(c *Config) { c.Rate, c.Topics = 300, 3 },
+			"echo":    func(c *Config) { c.Depth = 5 },
+			"connect": func(c *Config) { c.Warmup, c.Resume = 0, true },
+		} {
+			t.Run(name+" "+scenario, func(t *testing.T) {
+				t.Parallel()
+				g := newGateway(t)
+				g.url = tt.scheme + strings.TrimPrefix(g.url, "tcp")
+				c := quick(g, scenario)
+				c.Protocol, c.Gzip = tt.protocol, tt.gzip
+				change(&c)
+				whole(t, mustRun(t, c))
+			})
+		}
+	}
+}
+
+func TestPings(t *testing.T) {
+	for _, protocol := range []string{"gosoc", "longbridge"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t)
+			c := quick(g, "idle")
+			c.Protocol, c.Duration, c.Ping = protocol, 700*time.Millisecond, 300*time.Millisecond
+			if r := mustRun(t, c); g.pings.Load() < 20 || r.Live != 20 {
+				t.Errorf("%d pings, %d live", g.pings.Load(), r.Live)
+			}
+		})
 	}
 }
 
