@@ -56,6 +56,7 @@ func (l *Loop) over(c *Conn, why Reason) (polite bool) {
 	c.state = stateClosing // before OnClose, which may close c again or have the loop look at it
 	c.flags |= flagParting // and the slot stays until we are done with it
 	l.wheel.clear(c.slot)
+	l.unpause(c) // what still comes is discarded, up to the peer's end
 	l.lastCall(c, why)
 	if c.flags&flagHeld != 0 {
 		l.unheld(c)

@@ -44,7 +44,7 @@ const (
 	stateDraining           // everything is sent, FIN too; what comes is discarded
 )
 
-type connFlags uint16
+type connFlags uint32
 
 const (
 	flagDirty    connFlags = 1 << iota // in loop.dirty
@@ -55,6 +55,8 @@ const (
 	flagForfeit                        // held them long enough; not again until it has caught up
 	flagHoldIn                         // the handler holds its input back
 	flagFullIn                         // its unsent replies hold its input back
+	flagParked                         // a publish of its own waits, and holds its input back
+	flagPaused                         // gnet does not read it
 	flagResuming                       // in loop.resumed
 	flagDoomed                         // in loop.doomed
 	flagPolite                         // doomed, but to be closed with last words
@@ -119,7 +121,24 @@ func (c *Conn) SetDeadline(d time.Duration) {
 func (c *Conn) Hold() { c.flags |= flagHoldIn }
 
 // Holding reports whether input is held back.
-func (c *Conn) Holding() bool { return c.flags&(flagHoldIn|flagFullIn) != 0 }
+func (c *Conn) Holding() bool { return c.flags&(flagHoldIn|flagFullIn|flagParked) != 0 }
+
+// Patient reports since when, in ms on the engine's clock, the connection has shown no sign of
+// life that the engine knows of, although its input is held back: now, when it is the gateway that
+// makes it wait; when it last took bytes, when it is its own unread replies. ok is false when its
+// input is not held back.
+func (c *Conn) Patient() (since int64, ok bool) {
+	switch now := c.loop.now; {
+	case c.flags&(flagHoldIn|flagParked) != 0:
+		return now, true
+	case c.flags&flagFullIn != 0:
+		if c.backlog == nil {
+			return now, true
+		}
+		return now - int64(uint32(now)-c.backlog.lastProgress), true
+	}
+	return 0, false
+}
 
 // Resume ends a Hold. Input that waited is handled before the loop waits for events again, not
 // within the call.
@@ -215,9 +234,10 @@ func (c *Conn) Topics(dst []string) []string { return c.loop.shard.Names(dst, &c
 func (c *Conn) TopicCount() int { return c.member.Len() }
 
 // Publish sends p to a topic's subscribers, in order with the other publishes made on this loop.
-// It may help other connections while it waits for room, so c may be closed when it returns; p
-// is copied first. The error is ErrBusy when a loop took nothing for 1 s.
-func (c *Conn) Publish(topic []byte, p Push) error { return c.loop.publisher.Publish(topic, p) }
+// When a subscriber asks for time, the message waits and c's input is held back meanwhile. When
+// another loop is behind, Publish itself waits, and helps other connections, so c may be closed
+// when it returns; p is copied first. The error is ErrBusy when a loop took nothing for 1 s.
+func (c *Conn) Publish(topic []byte, p Push) error { return c.loop.publisher.publish(topic, p, c) }
 
 // Deliver queues a push for the connection in its own dialect.
 func (c *Conn) Deliver(p Push) { c.loop.push(c, p) }

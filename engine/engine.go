@@ -230,6 +230,13 @@ func (l *Loop) leave() {
 			}
 		}
 	}
+	if l.parkTimer != nil {
+		l.parkTimer.Stop()
+	}
+	for _, p := range l.parked {
+		l.publisher.recycle(p.run)
+	}
+	l.parked = nil
 	l.engine.abandonMail(l.messages[l.handled:])
 	l.messages, l.handled = nil, 0
 	l.engine.backlog.Add(l.backlogDelta)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -96,13 +97,87 @@ func TestHoldKeepsOrder(t *testing.T) {
 	}
 }
 
+// A client whose input is held back is held back by TCP: neither closed, nor taken into memory.
 func TestHoldIsBounded(t *testing.T) {
-	e, addr := startLine(t, Config{InputBacklog: 64 << 10}, ListenConfig{})
+	opened := make(chan Ref, 1)
+	e, addr := startLine(t, Config{InputBacklog: 64 << 10}, ListenConfig{Protocols: []Protocol{lineProtocol{opened}}})
 	c := dialLine(t, addr)
-	c.send("HOLD")
-	big := strings.Repeat("x", 1<<20)
-	_, _ = io.WriteString(c, big)
-	waitFor(t, "the close", func() bool { return e.Stats().Closed[ReasonInputBacklog] == 1 })
+	c.send("STOP")
+	ref := <-opened
+	line := "ECHO " + strings.Repeat("x", 1000) + "\n"
+	const lines = 64 << 10 // 64 MiB: more than any socket buffer
+	written := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(c, strings.Repeat(line, lines))
+		written <- err
+	}()
+	time.Sleep(300 * time.Millisecond)
+	held := make(chan int, 1)
+	e.Tell(ref, func(c *Conn) { held <- c.sock.InboundBuffered() })
+	if n := <-held; n > pauseAbove+64<<10 {
+		t.Errorf("%d bytes are held in memory", n)
+	}
+	select {
+	case err := <-written:
+		t.Fatalf("all was written to a connection that is not read: %v", err)
+	default:
+	}
+	e.Tell(ref, func(c *Conn) { c.Resume() })
+	for i := range lines {
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if got, err := c.r.ReadString('\n'); err != nil || got != line[5:] {
+			t.Fatalf("line %d: %.20q, %v", i, got, err)
+		}
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
+// A publisher that has to wait for a slow subscriber costs the other clients of its loop nothing.
+func TestParkedPublisherHoldsUpNobodyElse(t *testing.T) {
+	e, addr := startLine(t, Config{Loops: 1, Backlog: 256 << 10, SendBuffer: 16 << 10}, ListenConfig{SlowConsumer: SlowDropNewest})
+	slow, pub, other := dialLine(t, addr), dialLine(t, addr), dialLine(t, addr)
+	slow.send("SUB t")
+	slow.expect("SUBSCRIBED true")
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Add(2)
+	go func() { // reads, but far too slowly
+		defer wg.Done()
+		buf := make([]byte, 32<<10)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Millisecond):
+				_ = slow.SetReadDeadline(time.Now().Add(time.Second))
+				_, _ = slow.Read(buf)
+			}
+		}
+	}()
+	go func() {
+		defer wg.Done()
+		text := strings.Repeat("PUB t "+strings.Repeat("p", 1000)+"\n", 100)
+		for {
+			if _, err := io.WriteString(pub, text); err != nil {
+				return
+			}
+		}
+	}()
+	waitFor(t, "a publish that waits", func() bool { return e.Stats().Waits > 0 })
+	start := time.Now()
+	for i := range 50 {
+		other.send("ECHO %d", i)
+		other.expect(fmt.Sprint(i))
+		time.Sleep(10 * time.Millisecond)
+	}
+	if took := time.Since(start); took > 5*time.Second { // 16 s when the loop waits with the publisher
+		t.Errorf("50 echoes took %v", took)
+	}
+	close(stop)
+	pub.Close()
+	wg.Wait()
 }
 
 func TestLastWords(t *testing.T) {

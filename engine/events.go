@@ -20,6 +20,11 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 	switch from := sock.Context().(type) {
 	case *Loop:
 		from.gnet = sock.EventLoop()
+		fd := sock.Fd()
+		var err error
+		if from.epoll, err = findPoller(fd); err != nil {
+			e.log.Warn("clients that are held back are closed when they send too much", "err", err)
+		}
 		return nil, gnet.None
 	case *listener:
 		l := e.loopOf[sock.EventLoop()]
@@ -165,6 +170,8 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		limit = l.engine.config.LoginBytes
 	}
 	switch {
+	case c.Holding() && left > pauseAbove && l.pause(c):
+		// TCP holds the peer back; what is here by now is all there will be.
 	case c.Holding() && left > limit:
 		c.Close(ReasonInputBacklog)
 	case left > inputWindow && l.engine.inputTotal.Load()+l.inputDelta > l.engine.config.BacklogTotal:

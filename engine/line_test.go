@@ -72,6 +72,8 @@ func (h *lineHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 					}
 				})
 			})
+		case "STOP":
+			c.Hold()
 		case "TIMER":
 			c.SetDeadline(100 * time.Millisecond)
 		case "PANIC":

@@ -6,6 +6,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/panjf2000/gnet/v2"
 
@@ -19,6 +20,7 @@ type Loop struct {
 	index  int
 	gnet   gnet.EventLoop
 	pair   *net.UnixConn // our end of the pair whose other end the loop reads
+	epoll  int           // gnet's epoll set; -1 if it was not found
 
 	chunks [][]Conn // the slot table; a chunk never moves
 	free   []uint32
@@ -34,6 +36,7 @@ type Loop struct {
 	doomed  []uint32 // slots to close when no walk is under way
 	resumed []Ref    // connections whose held-back input may be handled
 	held    []uint32 // slots that make publishers wait
+	parked  []parked // publishes that wait, oldest first
 	due     []uint32
 	walking bool
 	turning bool                          // mailbox messages are being handled
@@ -51,6 +54,7 @@ type Loop struct {
 	inputDelta     int64
 
 	publisher     Publisher
+	parkTimer     *time.Timer
 	scratch       []byte
 	encoded       []byte
 	holds         *hold // free list
@@ -72,6 +76,7 @@ func newLoop(e *Engine, index int) *Loop {
 	l := &Loop{
 		engine:  e,
 		index:   index,
+		epoll:   -1,
 		limit:   uint32(min(e.config.Backlog, math.MaxInt32)),
 		scratch: make([]byte, 0, scratchSize),
 		stats:   new(loopStats),
@@ -118,6 +123,7 @@ func (l *Loop) turn() {
 	l.tick()
 	l.inTurn = true
 	l.work()
+	l.unpark()
 	l.handleResumed()
 	l.inTurn = false
 	l.wrapUp()
@@ -267,7 +273,7 @@ func (l *Loop) help() bool {
 
 // resume puts c among those whose input is handled at the end of the turn.
 func (l *Loop) resume(c *Conn) {
-	if c.flags&(flagResuming|flagHoldIn|flagFullIn) != 0 || c.state != stateOpen {
+	if c.flags&flagResuming != 0 || c.Holding() || c.state != stateOpen {
 		return
 	}
 	c.flags |= flagResuming
@@ -289,6 +295,9 @@ func (l *Loop) handleResumed() {
 		if c := l.conn(ref); c != nil {
 			c.flags &^= flagResuming
 			if c.state == stateOpen && c.sock != nil {
+				if !c.Holding() {
+					l.unpause(c)
+				}
 				l.guardedPump(c, true)
 				l.wrapUp()
 			}

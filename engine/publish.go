@@ -42,7 +42,10 @@ func (e *Engine) NewPublisher() *Publisher { return &Publisher{engine: e, patien
 
 // Publish adds p to the run under way or begins a new one. p's slices may be used again when it
 // returns. Nothing is delivered before Flush; a loop flushes its own Publisher.
-func (pb *Publisher) Publish(name []byte, p Push) error {
+func (pb *Publisher) Publish(name []byte, p Push) error { return pb.publish(name, p, nil) }
+
+// publish is Publish on behalf of from, a connection of pb's loop, or nil.
+func (pb *Publisher) publish(name []byte, p Push, from *Conn) error {
 	e := pb.engine
 	pb.stats().publishes.Add(1)
 	estimate := len(p.Payload) + len(p.Route) + overhead
@@ -63,6 +66,13 @@ func (pb *Publisher) Publish(name []byte, p Push) error {
 	// Copied before waiting: helping may close the connection p was read from.
 	r.name = append(r.name[:0], name...)
 	pb.append(r, p, estimate)
+	if from != nil && pb.loop.epoll >= 0 {
+		if _, slow := pb.look(key, e.Now()); slow || from.flags&flagParked != 0 {
+			pb.stats().waits.Add(1)
+			pb.loop.park(r, from)
+			return nil
+		}
+	}
 	var err error
 	if r.alone, err = pb.await(key); err != nil {
 		pb.stats().dropped[DropMailboxFull].Add(1)
@@ -135,18 +145,22 @@ func (pb *Publisher) account(n int64) {
 // await waits until the loops that have subscribers of key can take a run. hurried means that
 // a subscriber would have liked more time.
 func (pb *Publisher) await(key topic.Key) (hurried bool, err error) {
+	return pb.awaitRoom(func(now int64) (full, slow bool) { return pb.look(key, now) })
+}
+
+// look says whether a mailbox that a run for key goes through is full, and whether a subscriber
+// asks for time or the gateway as a whole holds too much.
+func (pb *Publisher) look(key topic.Key, now int64) (full, slow bool) {
 	e := pb.engine
-	return pb.awaitRoom(func(now int64) (full, slow bool) {
-		slow = e.backlog.Load() > e.config.BacklogSoft
-		for i, l := range e.loops {
-			if e.topics.Subscribers(key, i) == 0 {
-				continue
-			}
-			full = full || l != pb.loop && l.mailbox.full()
-			slow = slow || e.topics.Held(key, i) > 0 && now < l.heldUntil.Load()
+	slow = e.backlog.Load() > e.config.BacklogSoft
+	for i, l := range e.loops {
+		if e.topics.Subscribers(key, i) == 0 {
+			continue
 		}
-		return full, slow
-	})
+		full = full || l != pb.loop && l.mailbox.full()
+		slow = slow || e.topics.Held(key, i) > 0 && now < l.heldUntil.Load()
+	}
+	return full, slow
 }
 
 // awaitRoom waits while look says that a mailbox is full or a subscriber asks for time: at most
