@@ -22,6 +22,9 @@ type Speaker interface {
 	LoginDone(c *engine.Conn, o Outcome)
 	// Answer sends the reply to a request. payload is borrowed.
 	Answer(c *engine.Conn, id uint32, cmd uint8, status int, payload []byte)
+	// Failure puts a failure that the gateway states, one of the Status constants and a message for
+	// people, in the protocol's words: the status and payload to Answer with.
+	Failure(status int, message string) (code int, payload []byte)
 	// Ordered reports whether replies must be sent in the order of their requests.
 	Ordered() bool
 }

@@ -36,6 +36,10 @@ type Config struct {
 	// other gateways. All zero means a random key.
 	SessionKey [session.KeySize]byte
 
+	// UserLimit is how many connections one user may have of the protocols that count them, which
+	// Longbridge does. Zero means 10, negative no limit.
+	UserLimit int
+
 	// MaxPacket is the longest packet a client may announce, in bytes. Zero means 16 MiB.
 	MaxPacket int
 	// MaxInflated is the longest payload or attachment after gzip, in bytes. Zero means 4 MiB.
@@ -73,6 +77,7 @@ func (c Config) withDefaults() Config {
 	def(&c.LoginFailures, 100)
 	def(&c.LoginBytes, 64<<10)
 	dur(&c.SessionTTL, 30*time.Minute)
+	def(&c.UserLimit, 10)
 	def(&c.MaxPacket, 16<<20)
 	def(&c.MaxInflated, 4<<20)
 	def(&c.MaxTopics, 1<<16)
@@ -240,6 +245,9 @@ func (g *Gateway) Admit(peer netip.Addr) (engine.Reason, bool) {
 func (g *Gateway) Lookup(uniqID []byte) engine.Ref {
 	return engine.Ref(g.clients.GetBytes(uniqID))
 }
+
+// Online returns how many connections that count (Config.UserLimit) a user has.
+func (g *Gateway) Online(user string) int { return g.counts.Online(user) }
 
 // NewID makes a uniqId that no connection has.
 func (g *Gateway) NewID() string {

@@ -29,8 +29,9 @@ type Credentials struct {
 	// UniqID is the id the client is to have, 1 to session.MaxIDLen bytes. A connection that has it
 	// is closed. Empty: the gateway makes one.
 	UniqID string
-	// UserLimit is how many connections of this kind the user may have; 0: any number.
-	UserLimit int
+	// Counted has the connection count among its user's (see Gateway.Online), who may have
+	// Config.UserLimit of them. Anonymous connections are not counted.
+	Counted bool
 }
 
 // An admission is a login on its way from verdict to online.
@@ -200,9 +201,9 @@ func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
 	cl := s.Base()
 	ref := uint64(c.Ref())
 	now := time.Now()
-	if a.creds.UserLimit > 0 && cl.user != "" {
+	if a.creds.Counted && cl.user != "" {
 		// A connection that is taken over has left by now, and does not count.
-		if _, ok := g.counts.Acquire(cl.user, a.creds.UserLimit); !ok {
+		if _, ok := g.counts.Acquire(cl.user, g.config.UserLimit); !ok {
 			g.giveBack(c, cl, a)
 			g.refuse(c, s, LoginOverLimit)
 			return

@@ -1,15 +1,16 @@
 package gateway
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
 )
 
-// Statuses of a reply, as GOSOC clients know them. Zero is success.
+// What the gateway and handlers in this process say of a request. A protocol has its own numbers
+// for failures (Speaker.Failure); what a worker replies with is passed on as it is.
 const (
 	StatusOK       = 0
+	StatusTimeout  = 1 // nobody answered in time
 	StatusError    = 4 // the request's fault
 	StatusInternal = 5 // ours, or a worker's
 )
@@ -77,20 +78,11 @@ func (r *Request) Reply(payload []byte) { r.answer(StatusOK, payload) }
 // ReplyStatus answers with a status and a payload as the protocol's clients expect it.
 func (r *Request) ReplyStatus(status int, payload []byte) { r.answer(status, payload) }
 
-// Fail answers with a status other than 0 and a message for people.
-func (r *Request) Fail(status int, message string) { r.answer(status, ErrorBody(status, message)) }
-
-// ErrorBody is the body of a reply that says no.
-func ErrorBody(status int, message string) []byte {
-	b, err := json.Marshal(struct {
-		Status  int    `json:"status"`
-		Message string `json:"message"`
-		Data    any    `json:"data"`
-	}{status, message, nil})
-	if err != nil {
-		return []byte(`{"status":5,"message":"Internal BackEnd error","data":null}`)
-	}
-	return b
+// Fail answers with a Status constant other than StatusOK and a message for people, in the words of
+// the client's protocol.
+func (r *Request) Fail(status int, message string) {
+	code, payload := r.speaker.Failure(status, message)
+	r.answer(code, payload)
 }
 
 func (r *Request) answer(status int, payload []byte) {
@@ -155,6 +147,23 @@ func (g *Gateway) Answer(t Ticket, status int, payload []byte) {
 	g.engine.Tell(t.Ref, func(c *engine.Conn) { g.AnswerOn(c, t.Seq, status, payload) })
 }
 
+// Fail is Answer with a Status constant other than StatusOK and a message for people, in the words
+// of the client's protocol.
+func (g *Gateway) Fail(t Ticket, status int, message string) {
+	if t.Ref == 0 {
+		return
+	}
+	g.engine.Tell(t.Ref, func(c *engine.Conn) {
+		code, payload := status, []byte(nil)
+		if c != nil {
+			if s, ok := c.Handler().(Speaker); ok {
+				code, payload = s.Failure(status, message)
+			}
+		}
+		g.AnswerOn(c, t.Seq, code, payload)
+	})
+}
+
 // OnMail implements engine.Mail: an answer that a Publisher has sent, as the sequence number and
 // status of AnswerOn.
 func (g *Gateway) OnMail(c *engine.Conn, seq uint32, status int32, payload []byte) {
@@ -217,7 +226,8 @@ func (g *Gateway) Expire(c *engine.Conn, s Speaker) (next int64) {
 	for i := 0; i < len(q.list); {
 		if p := &q.list[i]; !p.answered && p.deadline <= now {
 			g.stats.timeouts.Add(1)
-			g.settle(c, s, p, StatusTimeout, ErrorBody(StatusInternal, "no answer in time"))
+			code, payload := s.Failure(StatusTimeout, "no answer in time")
+			g.settle(c, s, p, code, payload)
 			if !c.Open() {
 				return 0
 			}
@@ -231,10 +241,6 @@ func (g *Gateway) Expire(c *engine.Conn, s Speaker) (next int64) {
 	}
 	return 0
 }
-
-// StatusTimeout says that nobody answered in time; protocols that have no such status say
-// StatusInternal.
-const StatusTimeout = 1
 
 // Push is payload as publishes and casts are pushed.
 func (g *Gateway) Push(payload []byte) engine.Push {

@@ -2,6 +2,7 @@ package gosoc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"time"
@@ -213,12 +214,33 @@ func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
 // Answer sends a SendResp.
 func (h *conn) Answer(c *engine.Conn, id uint32, _ uint8, status int, payload []byte) {
 	if status != gateway.StatusOK && len(payload) == 0 {
-		payload = gateway.ErrorBody(status, "request failed")
+		payload = errorBody(status, "request failed")
 	}
 	if h.sendResp(c, uint16(id), payload) != nil {
 		// Fixed6 has no words for a reply above 65,535 bytes.
-		_ = h.sendResp(c, uint16(id), gateway.ErrorBody(gateway.StatusInternal, "the reply is too long for this wire form"))
+		_ = h.sendResp(c, uint16(id), errorBody(gateway.StatusInternal, "the reply is too long for this wire form"))
 	}
+}
+
+// Failure implements gateway.Speaker. GOSOC's clients know no status for a time-out.
+func (h *conn) Failure(status int, message string) (int, []byte) {
+	if status == gateway.StatusTimeout {
+		status = gateway.StatusInternal
+	}
+	return status, errorBody(status, message)
+}
+
+// errorBody is the body of a reply that says no.
+func errorBody(status int, message string) []byte {
+	b, err := json.Marshal(struct {
+		Status  int    `json:"status"`
+		Message string `json:"message"`
+		Data    any    `json:"data"`
+	}{status, message, nil})
+	if err != nil {
+		return []byte(`{"status":5,"message":"Internal BackEnd error","data":null}`)
+	}
+	return b
 }
 
 func (h *conn) sendResp(c *engine.Conn, id uint16, payload []byte) error {

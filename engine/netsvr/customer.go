@@ -155,6 +155,9 @@ func (s *customer) OnTooLarge(c *engine.Conn, op websocket.Opcode) {
 // Answer implements gateway.Speaker: netsvr knows no requests.
 func (s *customer) Answer(*engine.Conn, uint32, uint8, int, []byte) {}
 
+// Failure implements gateway.Speaker.
+func (s *customer) Failure(status int, _ string) (int, []byte) { return status, nil }
+
 // OnDeadline closes a customer that has been silent for too long.
 func (s *customer) OnDeadline(c *engine.Conn) {
 	switch {

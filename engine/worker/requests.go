@@ -106,7 +106,7 @@ func (f *inflight) add(t gateway.Ticket, timeout time.Duration) uint64 {
 	defer f.mu.Unlock()
 	f.next++
 	if f.closed { // the link has ended since it was picked
-		f.hub.gateway.Answer(t, gateway.StatusInternal, gateway.ErrorBody(gateway.StatusInternal, "the worker was lost"))
+		f.hub.gateway.Fail(t, gateway.StatusInternal, "the worker was lost")
 	} else if t.Ref != 0 {
 		// A second more than the client waits: the gateway answers it when its time is up.
 		f.open[f.next] = owed{t, time.Now().Add(timeout + time.Second).UnixMilli()}
@@ -126,7 +126,7 @@ func (f *inflight) take(id uint64) (t gateway.Ticket, ok bool) {
 // refuse answers a request with an error, from its client's loop.
 func (f *inflight) refuse(id uint64, message string) {
 	if t, ok := f.take(id); ok {
-		f.hub.gateway.Answer(t, gateway.StatusInternal, gateway.ErrorBody(gateway.StatusInternal, message))
+		f.hub.gateway.Fail(t, gateway.StatusInternal, message)
 	}
 }
 
@@ -137,9 +137,8 @@ func (f *inflight) fail() int {
 	f.open = nil
 	f.closed = true
 	f.mu.Unlock()
-	body := gateway.ErrorBody(gateway.StatusInternal, "the worker was lost")
 	for _, o := range open {
-		f.hub.gateway.Answer(o.ticket, gateway.StatusInternal, body)
+		f.hub.gateway.Fail(o.ticket, gateway.StatusInternal, "the worker was lost")
 	}
 	return len(open)
 }
