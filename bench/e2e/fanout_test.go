@@ -20,6 +20,7 @@ const (
 	fanPublishers = 2
 	fanPadding    = 2500 // bytes of each message: enough to fill up who does not read
 	fanStalled    = 20
+	fanLeast      = 45 // messages of each publisher
 )
 
 // A fanSubscriber checks that it gets each publisher's messages once and in order, from some
@@ -125,6 +126,11 @@ func TestFanOut(t *testing.T) {
 		subscribers = 1500
 	}
 	p := startDev(t, "--backlog", "64KiB", "--send-buffer", "16KiB")
+	last := time.Now()
+	phase := func(name string) {
+		t.Logf("%s took %v", name, time.Since(last).Round(time.Millisecond))
+		last = time.Now()
+	}
 	dialer := &net.Dialer{Timeout: patience}
 	failed := make(chan error, subscribers)
 	var stay atomic.Bool // never set: the steady ones do not leave
@@ -142,6 +148,8 @@ func TestFanOut(t *testing.T) {
 	stalled := make([]*fanSubscriber, fanStalled)
 	joinAll(t, p, stalled, func(i int) (mode, *net.Dialer) { return modes[i%2*2], stalledDialer }) // plain: gzip would shrink it
 
+	phase("joining")
+
 	// Publishers go on until the time is up, at their pace, each waiting for its replies.
 	var counts [fanPublishers]int
 	var publishing sync.WaitGroup
@@ -150,7 +158,8 @@ func TestFanOut(t *testing.T) {
 	for from := range counts {
 		c := p.login(t, modes[from%4], "")
 		publishing.Go(func() {
-			for tick := time.Now(); tick.Before(end); tick = tick.Add(pause) {
+			// On a slow machine, too, so many that they fill up who does not read.
+			for tick := time.Now(); time.Now().Before(end) || counts[from] < fanLeast; tick = tick.Add(pause) {
 				time.Sleep(time.Until(tick))
 				counts[from]++
 				n := counts[from]
@@ -190,6 +199,7 @@ func TestFanOut(t *testing.T) {
 	}
 	publishing.Wait()
 	visitors.Wait()
+	phase("publishing")
 	// A ping's answer comes behind all that was published before it.
 	for _, s := range steady {
 		if err := s.client.send(s.client.mode.ping()); err != nil {
@@ -197,6 +207,7 @@ func TestFanOut(t *testing.T) {
 		}
 	}
 	wg.Wait()
+	phase("catching up")
 	close(failed)
 	shown := 0
 	for err := range failed {
@@ -219,6 +230,7 @@ func TestFanOut(t *testing.T) {
 			t.Errorf("stalled subscriber %d: %v", i, err)
 		}
 	}
+	phase("reading what the stalled were left")
 	t.Logf("%d messages to %d subscribers, %d visitors heard %d", counts[0]+counts[1], subscribers, visits, heard.Load())
 	if heard.Load() == 0 {
 		t.Error("the visitors heard nothing")
