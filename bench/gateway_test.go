@@ -54,12 +54,15 @@ type client struct {
 	longbridge bool
 }
 
-func newGateway(t *testing.T) *gateway {
+func newGateway(t *testing.T, faults ...func(*gateway)) *gateway {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := &gateway{T: t, url: "tcp://" + l.Addr().String(), topics: map[string]map[*client]bool{}, sessions: map[string]bool{}}
+	for _, f := range faults {
+		f(g)
+	}
 	var running sync.WaitGroup
 	var mu sync.Mutex
 	open := map[net.Conn]bool{}

@@ -12,7 +12,7 @@ import (
 func quick(g *gateway, scenario string) Config {
 	return Config{
 		Scenario: scenario, Target: g.url, Connections: 20, Warmup: 50 * time.Millisecond,
-		Duration: 200 * time.Millisecond, Drain: time.Second, StepTimeout: 2 * time.Second,
+		Duration: 200 * time.Millisecond, Drain: 5 * time.Second, StepTimeout: 5 * time.Second,
 	}
 }
 
@@ -42,7 +42,7 @@ func TestFanout(t *testing.T) {
 		"one topic":               func(c *Config) { c.Rate = 200 },
 		"topics shared":           func(c *Config) { c.Rate, c.Topics = 500, 7 },
 		"more topics than ears":   func(c *Config) { c.Rate, c.Topics = 500, 45 },
-		"as fast as possible":     func(c *Config) {},
+		"as fast as possible":     func(c *Config) { c.Drain = 200 * time.Millisecond },
 		"several publishers":      func(c *Config) { c.Rate, c.Publishers, c.Topics = 500, 3, 2 },
 		"fixed6":                  func(c *Config) { c.Rate, c.Protocol = 200, "gosoc-fixed6" },
 		"gzip":                    func(c *Config) { c.Rate, c.Gzip = 200, true },
@@ -87,8 +87,7 @@ func TestFanoutFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t)
-			tt.fault(g)
+			g := newGateway(t, tt.fault)
 			c := quick(g, "fanout")
 			c.Rate, c.Drain = 300, 100*time.Millisecond
 			if r := mustRun(t, c); !tt.check(r.Accounting) {
@@ -124,8 +123,7 @@ func TestEcho(t *testing.T) {
 
 func TestEchoFaults(t *testing.T) {
 	t.Run("no answer", func(t *testing.T) {
-		g := newGateway(t)
-		g.silent = func(id uint16) bool { return id == 3 }
+		g := newGateway(t, func(g *gateway) { g.silent = func(id uint16) bool { return id == 3 } })
 		c := quick(g, "echo")
 		c.Drain = 50 * time.Millisecond
 		if a := mustRun(t, c).Accounting; a.InFlight != 20 {
@@ -133,8 +131,7 @@ func TestEchoFaults(t *testing.T) {
 		}
 	})
 	t.Run("wrong answer", func(t *testing.T) {
-		g := newGateway(t)
-		g.answer = func([]byte) []byte { return []byte("[]") }
+		g := newGateway(t, func(g *gateway) { g.answer = func([]byte) []byte { return []byte("[]") } })
 		if a := mustRun(t, quick(g, "echo")).Accounting; a.Mismatch == 0 || a.Mismatch != a.Delivered {
 			t.Errorf("%+v", a)
 		}
@@ -170,8 +167,7 @@ func TestConnect(t *testing.T) {
 }
 
 func TestConnectRefused(t *testing.T) {
-	g := newGateway(t)
-	g.refuse = true
+	g := newGateway(t, func(g *gateway) { g.refuse = true })
 	c := quick(g, "connect")
 	if a := mustRun(t, c).Accounting; a.Lost != 20 || a.Delivered != 0 || a.Failed != 20 {
 		t.Errorf("%+v", a)

@@ -155,7 +155,7 @@ func (d *longbridgeDriver) Next(_ *Peer, src []byte, ev *Event) (int, error) {
 	case h.Type == longbridge.Push:
 		ev.Kind = Push
 	case h.Type == longbridge.Request && h.Cmd == longbridge.CmdHeartbeat:
-		ev.Kind, ev.Body = Ping, packet
+		ev.Kind, ev.Body, ev.BodyAt = Ping, packet, 0
 	case h.Type == longbridge.Request:
 		return 0, errFromServer
 	case h.Cmd == longbridge.CmdHeartbeat:

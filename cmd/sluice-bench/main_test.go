@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicenet/sluice/bench"
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/gateway"
+	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/engine/server"
+)
+
+func TestMain(m *testing.M) {
+	bench.ServeIfWorker()
+	os.Exit(m.Run())
+}
+
+func startGateway(t *testing.T) string {
+	s, err := server.New(server.Config{
+		Listen: []string{"tcp://127.0.0.1:0"}, Dev: true, Engine: engine.Config{Loops: 1}, Gateway: gateway.Config{Login: login.Open{}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		s.Stop(ctx)
+	})
+	return s.Addrs()[0]
+}
+
+// command runs the tool and returns its exit code and what it wrote.
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	read := func(f *os.File) string {
+		f.Seek(0, io.SeekStart)
+		b, _ := io.ReadAll(f)
+		f.Close()
+		return string(b)
+	}
+	out, err := os.CreateTemp(t.TempDir(), "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs, err := os.CreateTemp(t.TempDir(), "err")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code = run(t.Context(), args, out, errs)
+	return code, read(out), read(errs)
+}
+
+func TestExitCodes(t *testing.T) {
+	target := startGateway(t)
+	short := func(args ...string) []string {
+		return append(args, "--target", target, "-c", "5", "-d", "100ms", "--warmup", "10ms", "--drain", "1s")
+	}
+	for name, tt := range map[string]struct {
+		args []string
+		code int
+		says string // on standard error
+	}{
+		"good":             {short("echo", "--expect", "lost=0,p99<10s"), exitOK, ""},
+		"help":             {[]string{"--help"}, exitOK, ""},
+		"breach":           {short("fanout", "-r", "100", "--expect", "p50<1ns"), exitBreach, "expectations not met"},
+		"nobody there":     {[]string{"idle", "--target", "tcp://127.0.0.1:1", "-c", "1"}, exitFailed, "did not come up"},
+		"no such command":  {[]string{"dance"}, exitUsage, "dance"},
+		"no such flag":     {[]string{"echo", "--colour"}, exitUsage, "colour"},
+		"no such metric":   {short("echo", "--expect", "speed>5"), exitUsage, "speed"},
+		"bad stages":       {short("echo", "--stages", "5"), exitUsage, "stage"},
+		"too many":         {[]string{"idle", "-c", "100000"}, exitUsage, "processes"},
+		"worker, no route": {short("worker"), exitUsage, "route"},
+		"bad pid":          {short("echo", "--pid", "x"), exitUsage, "pid"},
+		"no such file":     {[]string{"compare", "/nowhere/a", "/nowhere/b"}, exitUsage, "nowhere"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := command(t, tt.args...)
+			if code != tt.code || !strings.Contains(stderr, tt.says) {
+				t.Errorf("exit code %d, want %d\n%s", code, tt.code, stderr)
+			}
+			if tt.code == exitUsage && strings.Count(strings.TrimSpace(stderr), "\n") > 0 {
+				t.Errorf("more than a line:\n%s", stderr)
+			}
+		})
+	}
+}
+
+func TestOutputsAndCompare(t *testing.T) {
+	target, dir := startGateway(t), t.TempDir()
+	file := func(name string) string { return filepath.Join(dir, name) }
+	args := []string{"fanout", "--target", target, "-c", "10", "-r", "200", "-d", "150ms", "--warmup", "20ms", "--repeat", "2"}
+	code, stdout, stderr := command(t, append(args, "--json", file("a.json"), "--csv", file("a.csv"), "--hlog", file("a.hlog"), "--html", file("a.html"))...)
+	if code != exitOK || !strings.Contains(stdout, "deliveries/s") || !strings.Contains(stdout, "run 2 of 2") {
+		t.Fatalf("exit code %d\n%s\n%s", code, stdout, stderr)
+	}
+	if strings.ContainsAny(stderr, "\r\x1b") {
+		t.Errorf("a terminal's codes in a file: %q", stderr)
+	}
+	for name, want := range map[string]string{"a.json": `"accounting"`, "a.csv": "run,second", "a.hlog": "HISTFAAA", "a.html": "<svg"} {
+		if b, err := os.ReadFile(file(name)); err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s: %v, %d bytes without %q", name, err, len(b), want)
+		}
+	}
+	code, stdout, stderr = command(t, append(args, "-q", "--json", "-")...)
+	if code != exitOK || !strings.HasPrefix(stdout, "{") || !strings.Contains(stderr, "deliveries/s") {
+		t.Errorf("JSON to standard output: exit code %d, %.100q", code, stdout)
+	}
+	if err := os.WriteFile(file("b.json"), []byte(stdout), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr = command(t, "compare", file("a.json"), file("b.json"))
+	if code != exitOK || !strings.Contains(stdout, "verdict") || !strings.Contains(stdout, "p99") {
+		t.Errorf("compare: exit code %d\n%s\n%s", code, stdout, stderr)
+	}
+	os.WriteFile(file("c.json"), []byte("{}"), 0o600)
+	if code, _, _ := command(t, "compare", file("a.json"), file("c.json")); code != exitUsage {
+		t.Errorf("compare with something else: exit code %d", code)
+	}
+}
