@@ -36,6 +36,7 @@ type Client struct {
 	key   session.Key // the uniqId, unless more.customID is set
 	more  *more
 	phase phase
+	asked uint32 // requests that were ever pending, while more does not say
 }
 
 // more is what only some clients have.
@@ -91,6 +92,7 @@ func (cl *Client) Issued() (issued session.Issued, ok bool) {
 func (cl *Client) ensure() *more {
 	if cl.more == nil {
 		cl.more = new(more)
+		cl.more.pending.next = cl.asked
 	}
 	return cl.more
 }
@@ -128,15 +130,25 @@ func (g *Gateway) Closed(c *engine.Conn, s Speaker, why engine.Reason) {
 	if cl.user != "" {
 		g.users.Release(cl.user, ref)
 	}
-	if g.events != nil {
-		var room [session.MaxIDLen]byte
-		defer g.events.Closed(s, g.AppendID(room[:0], cl))
-	}
+	var held bool
 	if m != nil && m.customID != "" {
-		g.clients.Delete(m.customID, ref)
+		held = g.clients.Delete(m.customID, ref)
 	} else {
-		g.clients.DeleteKey(cl.key, ref)
+		held = g.clients.DeleteKey(cl.key, ref)
 	}
+	if g.events == nil {
+		return
+	}
+	if !held {
+		// The id was given to another connection a moment ago, and this is not that one's end.
+		cl.key = g.ids.Next(time.Now())
+		if m != nil {
+			m.customID = ""
+		}
+	}
+	c.UnsubscribeAll() // who is told of the end finds nothing left
+	var room [session.MaxIDLen]byte
+	g.events.Closed(s, g.AppendID(room[:0], cl))
 }
 
 // detach leaves the client's session behind for it to resume, or ends it when it was sent away.

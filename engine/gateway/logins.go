@@ -262,9 +262,10 @@ func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
 	}
 }
 
-// shrink lets go of what only the login needed.
+// shrink lets go of what is not needed any more.
 func (cl *Client) shrink() {
 	if m := cl.more; m != nil && !m.resumable && !m.counted && m.sessionText == "" && m.customID == "" && m.pending.empty() {
+		cl.asked = m.pending.next // a reply that is late must not find the next request under its number
 		cl.more = nil
 	}
 }
