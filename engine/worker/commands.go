@@ -96,6 +96,14 @@ func (l *link) command(cmd netsvr.Command, payload []byte) error {
 func (l *link) reply(m *netsvr.Reply) error {
 	t, ok := l.requests.take(m.ID)
 	if !ok {
+		// Workers with a pool of links may answer on any of them.
+		l.hub.each(func(other *link) {
+			if !ok {
+				t, ok = other.requests.take(m.ID)
+			}
+		})
+	}
+	if !ok {
 		return nil // its time was up, or it never was
 	}
 	l.hub.stats.replies.Add(1)
@@ -164,6 +172,10 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 		m := new(netsvrpb.ConnInfoUpdate)
 		if err := netsvr.Unmarshal(payload, m); err != nil {
 			return err
+		}
+		if m.NewUniqId != "" && l.hub.gateway.Lookup([]byte(m.NewUniqId)) != 0 {
+			// Its holder is sent away by a way that overtakes what this link sent it before.
+			l.barrier()
 		}
 		return l.client(m.UniqId, m.NewUniqId != "", func(c *engine.Conn, s gateway.Speaker) { l.update(c, s, m) })
 	case netsvr.CmdConnInfoDelete:
@@ -382,11 +394,21 @@ func (l *link) settleIDs() {
 	}
 }
 
-// settle waits until the loops have done what this link has asked for.
+// settle waits until the loops have made the changes that this link has asked for.
 func (l *link) settle() {
-	if !l.unsettled {
-		return
+	if l.unsettled {
+		l.barrier()
 	}
+}
+
+// barrier waits until the loops have done all that this link has asked for.
+func (l *link) barrier() {
+	renamed := l.renamed
 	l.unsettled, l.renamed = false, false
 	l.onLoops(func(*engine.Loop) {})
+	if renamed {
+		// A client whose id was taken is on another loop, perhaps, which was told of it a step
+		// later.
+		l.onLoops(func(*engine.Loop) {})
+	}
 }

@@ -33,6 +33,8 @@ type Hub struct {
 	nextID uint32
 	closed bool
 
+	lastRequest atomic.Uint64 // the id of the request handed out last
+
 	groups   [gateway.MaxWorker + 1]group
 	limiters map[int]*limiter // by worker id
 	limits   []*limiter       // in the order they were given
@@ -92,6 +94,14 @@ func (g *group) pick(want func(*link) bool) *link {
 		}
 	}
 	return nil
+}
+
+// pickOpen returns a link of the group in turn, one that has room if there is one.
+func (g *group) pickOpen() *link {
+	if l := g.pick((*link).hasRoom); l != nil {
+		return l
+	}
+	return g.pick(nil)
 }
 
 // NewHub makes a Hub for a gateway. tokens are the one-time tokens of custom uniqIds.
@@ -284,7 +294,7 @@ func (h *Hub) Transfer(id int, s gateway.Speaker, data []byte) Delivery {
 		h.stats.limited.Add(1)
 		return Limited
 	}
-	l := h.groups[id].pick(nil)
+	l := h.groups[id].pickOpen()
 	if l == nil {
 		h.stats.noWorker.Add(1)
 		return NoWorker
@@ -328,7 +338,7 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Speaker) bool {
 	if h.config.OpenWorker == 0 {
 		return true
 	}
-	l := h.groups[h.config.OpenWorker].pick(nil)
+	l := h.groups[h.config.OpenWorker].pickOpen()
 	if l == nil {
 		h.stats.noWorker.Add(1)
 		return false
@@ -354,7 +364,7 @@ func (h *Hub) Closed(s gateway.Speaker, id []byte) {
 	if h.config.CloseWorker == 0 {
 		return
 	}
-	l := h.groups[h.config.CloseWorker].pick(nil)
+	l := h.groups[h.config.CloseWorker].pickOpen()
 	if l == nil {
 		h.stats.noWorker.Add(1)
 		h.log.Debug("nobody to tell of a client that left", "uniqId", string(id))

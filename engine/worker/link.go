@@ -33,8 +33,8 @@ type link struct {
 
 	// unsettled is set while commands that change clients may not have reached their loops.
 	unsettled bool
-	renamed   bool // and one of them may have changed ids
-	draining  atomic.Bool
+	renamed   bool         // and one of them may have changed ids
+	said      atomic.Bool  // everything is written, and the worker was told that nothing follows
 	lastSay   atomic.Int64 // when complain last logged, in unix seconds
 	decoded   decoded
 }
@@ -59,48 +59,73 @@ func (l *link) run() {
 	writer.Add(1)
 	go func() {
 		defer writer.Done()
-		err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(bytes int) {
-			l.hub.stats.writeDrops.Add(uint64(bytes))
-			l.hub.log.Warn("a worker takes nothing: messages dropped", "peer", l.peer, "bytes", bytes)
-		})
-		if err != nil {
-			l.hub.log.Info("writing to a worker", "peer", l.peer, "err", err)
-			l.outbox.close(true)
-			l.conn.Close() // the reader ends too
-			return
-		}
-		// Closed and empty. The worker hears of it, and what it has sent by then is worked off.
-		if tcp, ok := l.conn.(*net.TCPConn); ok {
-			_ = tcp.CloseWrite()
-		}
-		time.AfterFunc(farewell, func() { l.conn.Close() })
+		l.write()
 	}()
 	err := l.read()
 	l.hub.forget(l)
 	l.publisher.Flush()
-	l.outbox.close(!l.draining.Load())
+	l.outbox.close()
 	lost := l.requests.fail()
 	l.hub.stats.lostReplies.Add(uint64(lost))
+	// The answers to what the worker asked before are still written, if it takes them soon.
+	cut := time.AfterFunc(lastWords, func() { l.conn.Close() })
 	writer.Wait()
+	l.discard()
+	cut.Stop()
 	l.conn.Close()
 	l.hub.mu.Lock()
 	delete(l.hub.links, l)
 	l.hub.mu.Unlock()
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || l.said.Load() {
 		err = nil
 	}
 	l.hub.log.Info("worker link ended", "peer", l.peer, "workerId", l.workerID, "lost requests", lost, "err", err)
 }
 
-// drain ends the link when what waits for the worker is written.
-func (l *link) drain() {
-	l.draining.Store(true)
-	l.hub.forget(l)
-	l.outbox.close(false)
+// write is the writer goroutine: it ends when the outbox is closed and empty, or the worker takes
+// nothing.
+func (l *link) write() {
+	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(bytes int) {
+		l.hub.stats.writeDrops.Add(uint64(bytes))
+		l.hub.log.Warn("a worker takes nothing: messages dropped", "peer", l.peer, "bytes", bytes)
+	})
+	if err != nil {
+		l.hub.log.Info("writing to a worker", "peer", l.peer, "err", err)
+		l.outbox.close()
+		l.conn.Close() // the reader ends too
+		return
+	}
+	if tcp, ok := l.conn.(*net.TCPConn); ok {
+		_ = tcp.CloseWrite()
+	}
+	// The worker hears of the end. What it has sent by then is worked off, and it has a while to
+	// close its side: a socket closed with input unread would take what the worker has not read
+	// yet with it.
+	l.said.Store(true)
+	_ = l.conn.SetReadDeadline(time.Now().Add(farewell))
 }
 
-// farewell is how long a worker has to close its side when the gateway ends the link.
-const farewell = 200 * time.Millisecond
+// discard reads what a worker still says to a link that is over.
+func (l *link) discard() {
+	if l.conn.SetReadDeadline(time.Now().Add(farewell)) == nil {
+		_, _ = io.Copy(io.Discard, l.conn)
+	}
+}
+
+// drain ends the link when what waits for the worker is written.
+func (l *link) drain() {
+	l.hub.forget(l)
+	l.outbox.close()
+}
+
+const (
+	// farewell is how long a worker may be silent, and leave its side open, when the gateway has
+	// ended the link.
+	farewell = 200 * time.Millisecond
+	// lastWords is how long a worker that has ended the link, or broken the protocol, may take to
+	// read what waits for it.
+	lastWords = time.Second
+)
 
 const (
 	readBuffer = 64 << 10
@@ -148,6 +173,11 @@ func (l *link) read() error {
 		}
 		if err := l.conn.SetReadDeadline(time.Now().Add(l.hub.config.Idle)); err != nil {
 			return err
+		}
+		if l.said.Load() { // after the deadline above, which may have replaced the writer's
+			if err := l.conn.SetReadDeadline(time.Now().Add(farewell)); err != nil {
+				return err
+			}
 		}
 		n, err := l.conn.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -211,16 +241,21 @@ func (l *link) send(cmd netsvr.Command, encode func(dst []byte) []byte) (size in
 // answer queues the answer to a query. It must not be lost, so the reader waits for room, which
 // also keeps a worker that asks without reading from asking more.
 func (l *link) answer(cmd netsvr.Command, encode func(dst []byte) []byte) error {
+	// Encoded before the outbox is locked: lists can be long, and loops use the outbox too.
+	b := encode(nil)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		if _, ok := l.send(cmd, encode); ok {
+		if _, ok := l.send(cmd, func(dst []byte) []byte { return append(dst, b...) }); ok {
 			return nil
 		}
 		if l.outbox.isClosed() {
-			return net.ErrClosed
+			return nil // the gateway is ending the link: nobody waits for answers any more
 		}
 		time.Sleep(pause)
 	}
 }
+
+// hasRoom reports whether a frame sent now would be queued.
+func (l *link) hasRoom() bool { return l.outbox.room() }
 
 // complain logs that the worker does not keep up, once a second at most.
 func (l *link) complain(cmd netsvr.Command) {

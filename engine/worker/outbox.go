@@ -79,19 +79,20 @@ func (o *outbox) done(batch []byte) {
 	o.mu.Unlock()
 }
 
-// close ends the outbox: what is in it is still taken, unless drop is set.
-func (o *outbox) close(drop bool) {
+// close ends the outbox: what is in it is still taken.
+func (o *outbox) close() {
 	o.mu.Lock()
 	o.closed = true
-	if drop {
-		o.buf = nil
-	}
 	o.mu.Unlock()
 	o.filled.Broadcast()
 }
 
+// writeChunk is how much a worker must take within the time-out of a write: with whole batches, one
+// that reads steadily but slower than 1.6 MB/s would be cut off.
+const writeChunk = 64 << 10
+
 // write sends batches until the outbox is closed and empty, or the worker does not take them.
-// A write of which nothing went out in time is dropped and the link goes on; after a part of one
+// A batch of which nothing went out in time is dropped and the link goes on; after a part of one
 // the stream is broken.
 func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(bytes int)) error {
 	for {
@@ -99,16 +100,20 @@ func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(bytes 
 		if !ok {
 			return nil
 		}
-		if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
-			return err
-		}
-		n, err := conn.Write(batch)
-		switch {
-		case err == nil:
-		case n == 0 && errors.Is(err, os.ErrDeadlineExceeded):
+		for sent := 0; sent < len(batch); {
+			if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
+				return err
+			}
+			n, err := conn.Write(batch[sent:min(len(batch), sent+writeChunk)])
+			sent += n
+			if err == nil {
+				continue
+			}
+			if sent > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+				return err
+			}
 			dropped(len(batch))
-		default:
-			return err
+			break
 		}
 		o.done(batch)
 	}

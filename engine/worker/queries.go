@@ -2,6 +2,7 @@ package worker
 
 import (
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -135,6 +136,8 @@ func (l *link) onLoops(f func(*engine.Loop)) {
 // subscribers answers TopicUniqIdList. Topics without subscribers are left out.
 func (l *link) subscribers(cmd netsvr.Command, server int32, topics []string) error {
 	var mu sync.Mutex
+	slices.Sort(topics)
+	topics = slices.Compact(topics)
 	ids := make(map[string][]string, len(topics))
 	g := l.hub.gateway
 	l.onLoops(func(loop *engine.Loop) {

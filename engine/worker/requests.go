@@ -85,7 +85,6 @@ type inflight struct {
 
 	mu     sync.Mutex
 	open   map[uint64]owed
-	next   uint64
 	closed bool
 }
 
@@ -99,19 +98,20 @@ func (f *inflight) init(h *Hub) {
 	f.open = make(map[uint64]owed)
 }
 
-// add notes a request and returns the id its reply is to carry. One that wants no reply needs no
-// note.
+// add notes a request and returns the id its reply is to carry, which is the only one of its kind
+// in the gateway: a reply on the wrong link must not reach another client. A request that wants no
+// reply needs no note.
 func (f *inflight) add(t gateway.Ticket, timeout time.Duration) uint64 {
+	id := f.hub.lastRequest.Add(1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.next++
 	if f.closed { // the link has ended since it was picked
 		f.hub.gateway.Fail(t, gateway.StatusInternal, "the worker was lost")
 	} else if t.Ref != 0 {
 		// A second more than the client waits: the gateway answers it when its time is up.
-		f.open[f.next] = owed{t, time.Now().Add(timeout + time.Second).UnixMilli()}
+		f.open[id] = owed{t, time.Now().Add(timeout + time.Second).UnixMilli()}
 	}
-	return f.next
+	return id
 }
 
 // take ends a request; ok is false when it is over already.
