@@ -48,7 +48,7 @@ type Config struct {
 
 	Duration time.Duration `json:"duration_ns"` // of the measured window; 10 s
 	Warmup   time.Duration `json:"warmup_ns"`
-	Drain    time.Duration `json:"drain_ns"` // longest wait for what is in flight at the end; 5 s
+	Drain    time.Duration `json:"drain_ns"` // longest wait at the end while nothing arrives of what is in flight; 5 s
 
 	Loops       int           `json:"loops"`                  // per process; 1
 	Procs       int           `json:"procs"`                  // processes; 1, which is this one
@@ -101,10 +101,10 @@ func (c Config) withDefaults() Config {
 	if c.Scenario == "churn" && c.Rate == 0 && c.Stages == "" {
 		c.Rate = 100
 	}
-	def(&c.Depth, 1)
-	if c.Depth == 1 && (c.Rate > 0 || c.Stages != "") {
-		c.Depth = 1024
+	if c.Rate > 0 || c.Stages != "" {
+		def(&c.Depth, 1024)
 	}
+	def(&c.Depth, 1)
 	span(&c.Duration, 10*time.Second)
 	span(&c.Drain, 5*time.Second)
 	span(&c.StepTimeout, 10*time.Second)

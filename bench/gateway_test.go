@@ -40,6 +40,8 @@ type gateway struct {
 	cut    func(n int64) bool   // the subscriber is cut off instead
 	silent func(id uint16) bool // this request is not answered
 	answer func([]byte) []byte  // what an echo says
+	stall  func(n int64)        // called before echo n
+	echoes atomic.Int64
 	refuse bool
 }
 
@@ -72,6 +74,7 @@ func newGateway(t *testing.T, faults ...func(*gateway)) *gateway {
 			if err != nil {
 				return
 			}
+			nc.(*net.TCPConn).SetReadBuffer(16 << 10) // so that a flood does not last
 			mu.Lock()
 			open[nc] = true
 			mu.Unlock()
@@ -253,6 +256,9 @@ func (c *client) login(h gosoc.Header, body []byte) bool {
 func (c *client) request(route string, payload []byte) []byte {
 	switch route {
 	case "sluice.Echo":
+		if n := c.g.echoes.Add(1); c.g.stall != nil {
+			c.g.stall(n)
+		}
 		if c.g.answer != nil {
 			return c.g.answer(payload)
 		}

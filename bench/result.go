@@ -138,7 +138,7 @@ func (u *ServerUse) memory(r *run) {
 
 // GeneratorUse tells whether the generator itself was the limit.
 type GeneratorUse struct {
-	CPU         time.Duration `json:"cpu_ns"`       // all its processes
+	CPU         time.Duration `json:"cpu_ns"`       // of all processes with loops
 	BusiestLoop float64       `json:"busiest_loop"` // share of the window that it did not sleep; near 1 it was
 }
 

@@ -199,7 +199,7 @@ func (r *run) measure(ctx context.Context) error {
 	if !r.cold() {
 		r.mark(reactor.Now())
 	}
-	begin, first, waited, before, own := r.lastAt, r.sent, r.total.Waited, r.use, observe.Self()
+	begin, first, before, own := r.lastAt, r.sent, r.use, r.total
 	ended := false
 	for next := r.from + int64(time.Second); !ended; next += int64(time.Second) {
 		stop := min(next, r.to)
@@ -216,7 +216,9 @@ func (r *run) measure(ctx context.Context) error {
 	r.result.Rate = float64(r.result.InWindow.Delivered) / span.Seconds()
 	r.result.PublishRate = float64(r.result.InWindow.Published) / span.Seconds()
 	r.result.Server.use(before, r.use, r.result.InWindow.Delivered, r.server)
-	r.result.Generator = GeneratorUse{CPU: observe.Self() - own, BusiestLoop: 1 - float64(r.total.Waited-waited)/float64(span)}
+	r.result.Generator = GeneratorUse{
+		CPU: time.Duration(r.total.CPU - own.CPU), BusiestLoop: 1 - float64(r.total.Waited-own.Waited)/float64(span),
+	}
 	return nil
 }
 
@@ -287,16 +289,19 @@ func (r *run) second(now int64, c Counters, h *hdrhistogram.Histogram) Second {
 	}
 }
 
-// drain waits for what is under way.
+// drain waits for what is under way, as long as some of it arrives.
 func (r *run) drain(ctx context.Context) error {
 	r.phase("drain")
 	r.result.Server.After = r.use
-	deadline := reactor.Now() + int64(r.Drain)
+	deadline, last := reactor.Now()+int64(r.Drain), r.total.Counters.Delivered
 	for {
 		if err := r.look(); err != nil {
 			return err
 		}
 		c := r.total.Counters
+		if c.Delivered != last {
+			deadline, last = reactor.Now()+int64(r.Drain), c.Delivered
+		}
 		owed := int64(c.Sent - c.Delivered - c.Lost)
 		if r.total.Done || r.Scenario == "idle" || owed <= 0 || reactor.Now() >= deadline {
 			return nil

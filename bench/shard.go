@@ -8,6 +8,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/sluicenet/sluice/bench/latency"
+	"github.com/sluicenet/sluice/bench/observe"
 	"github.com/sluicenet/sluice/bench/reactor"
 )
 
@@ -39,6 +40,7 @@ type snapshot struct {
 	Errors   []string `json:"errors,omitempty"`
 	Waited   int64    `json:"waited"` // of the loop that slept least, in all
 	Loops    int      `json:"loops"`
+	CPU      int64    `json:"cpu"` // of the process, in all
 
 	latency, raw *hdrhistogram.Histogram
 	Latency      string `json:"latency,omitempty"` // between processes
@@ -65,6 +67,7 @@ func (s *snapshot) merge(o snapshot) {
 	s.Done = s.Done && o.Done
 	s.Waited = min(s.Waited, o.Waited)
 	s.Loops += o.Loops
+	s.CPU += o.CPU
 	if s.Err == "" {
 		s.Err = o.Err
 	}
@@ -134,6 +137,7 @@ func (l *local) begin(t0, from, to int64) error {
 
 func (l *local) snapshot() (s snapshot, err error) {
 	err = l.each(func(w *worker) { s.merge(w.snapshot()) })
+	s.CPU = int64(observe.Self())
 	return s, err
 }
 

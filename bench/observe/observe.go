@@ -106,16 +106,13 @@ func monotonic() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// Self is the CPU time of this process and of its children that have ended.
+// Self is the CPU time of this process.
 func Self() time.Duration {
-	var total time.Duration
-	for _, who := range []int{unix.RUSAGE_SELF, unix.RUSAGE_CHILDREN} {
-		var u unix.Rusage
-		if unix.Getrusage(who, &u) == nil {
-			total += time.Duration(u.Utime.Nano() + u.Stime.Nano())
-		}
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
 	}
-	return total
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // tick is the unit of stat: USER_HZ is 100 on all of Linux.

@@ -37,7 +37,7 @@ type common struct {
 	Connections int           `group:"Load" short:"c" default:"100" help:"Connections, publishers not counted."`
 	Duration    time.Duration `group:"Load" short:"d" default:"10s" help:"Measured time."`
 	Warmup      time.Duration `group:"Load" default:"1s" help:"Time before it that is not measured."`
-	Drain       time.Duration `group:"Load" default:"5s" help:"Longest wait for what is in flight at the end."`
+	Drain       time.Duration `group:"Load" default:"5s" help:"Longest wait at the end while nothing arrives of what is in flight."`
 	Dialing     int           `group:"Load" default:"256" help:"Connections being brought up at once."`
 	Timeout     time.Duration `group:"Load" default:"10s" help:"For a connection to come up."`
 	Ping        time.Duration `group:"Load" default:"50s" help:"Between keep-alives of a connection."`
