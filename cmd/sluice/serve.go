@@ -21,6 +21,7 @@ import (
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/engine/longbridge"
 	"github.com/sluicenet/sluice/engine/netsvr"
 	"github.com/sluicenet/sluice/engine/server"
 	"github.com/sluicenet/sluice/engine/worker"
@@ -31,7 +32,7 @@ type settings struct {
 	Config kong.ConfigFlag `help:"Read flags from a TOML file." placeholder:"FILE"`
 	Dev    bool            `help:"Open login unless --login says otherwise, and an in-process worker with the sluice.* routes."`
 
-	Listen    []string `help:"Serve clients here; repeatable. Options: ?protocol=auto|gosoc|netsvr." default:"tcp://127.0.0.1:7000" placeholder:"URL" sep:"none"`
+	Listen    []string `help:"Serve clients here; repeatable. Options: ?protocol=auto|gosoc|longbridge|netsvr." default:"tcp://127.0.0.1:7000" placeholder:"URL" sep:"none"`
 	Worker    string   `help:"Serve workers here; none: nowhere." default:"tcp://127.0.0.1:6061" placeholder:"URL"`
 	Admin     string   `help:"Serve operators here." placeholder:"HOST:PORT"`
 	PortsFile string   `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
@@ -69,6 +70,10 @@ type settings struct {
 	PushOpcode       string        `help:"WebSocket messages that netsvr customers are pushed." enum:"text,binary" default:"text"`
 	CustomIDKey      string        `help:"Query parameter by which netsvr customers choose their uniqId, with a token." placeholder:"NAME"`
 	CustomIDTTL      time.Duration `help:"How long such a token is good." default:"30s"`
+
+	HeartbeatTimeout      time.Duration `help:"How long a Longbridge client may be silent." default:"150s"`
+	UserLimit             int           `help:"Longbridge connections one user may have. 0: any number." default:"10" placeholder:"N"`
+	LongbridgeCloseNotice bool          `help:"Tell Longbridge clients why their connection ends. The vendor's Go client recovers best without." default:"true" negatable:""`
 
 	MaxConnections int           `help:"Most clients at a time. 0: the open-file limit less 256." default:"0" placeholder:"N"`
 	RequestTimeout time.Duration `help:"How long a request waits for its reply." default:"10s"`
@@ -260,6 +265,10 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		}
 		workers.Limits = append(workers.Limits, l)
 	}
+	userLimit := cmd.UserLimit
+	if userLimit <= 0 {
+		userLimit = -1
+	}
 	listen := cmd.Worker
 	if listen == "none" {
 		listen = ""
@@ -275,6 +284,10 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			Binary:        cmd.PushOpcode == "binary",
 			CustomIDKey:   cmd.CustomIDKey,
 			LoginRequired: cmd.NetsvrLogin == "required",
+		},
+		Longbridge: longbridge.Config{
+			HeartbeatTimeout: cmd.HeartbeatTimeout,
+			NoCloseNotice:    !cmd.LongbridgeCloseNotice,
 		},
 		CustomIDTTL:  cmd.CustomIDTTL,
 		Dev:          cmd.Dev,
@@ -295,6 +308,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			LoginFailures:    cmd.LoginFailures.Count,
 			LoginFailuresPer: cmd.LoginFailures.Per,
 			SessionTTL:       cmd.SessionTTL,
+			UserLimit:        userLimit,
 			MaxPacket:        int(cmd.MaxPacket),
 			MaxInflated:      int(cmd.MaxInflated),
 			RequestTimeout:   cmd.RequestTimeout,

@@ -14,6 +14,7 @@ import (
 	"github.com/sluicenet/sluice/engine/dev"
 	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/gosoc"
+	"github.com/sluicenet/sluice/engine/longbridge"
 	"github.com/sluicenet/sluice/engine/netsvr"
 	"github.com/sluicenet/sluice/engine/worker"
 	"github.com/sluicenet/sluice/engine/ws"
@@ -23,7 +24,7 @@ import (
 // Config sets up a Server. Gateway.Login must be set; everything else has defaults.
 type Config struct {
 	// Listen are the addresses to serve clients on, as URLs: tcp://host:port, with
-	// ?protocol=auto|gosoc|netsvr, or ws://host:port. None means tcp://127.0.0.1:7000. Port 0 picks a port; see Addrs.
+	// ?protocol=auto|gosoc|longbridge|netsvr, or ws://host:port. None means tcp://127.0.0.1:7000. Port 0 picks a port; see Addrs.
 	Listen []string
 	// Dev adds the development worker, which serves worker id 1 in this process.
 	Dev bool
@@ -37,6 +38,8 @@ type Config struct {
 	Gateway gateway.Config
 	Worker  worker.Config
 	Netsvr  netsvr.Config
+	// Longbridge is about Longbridge's clients; how many each user may have is in Gateway.
+	Longbridge longbridge.Config
 	// CustomIDTTL is how long a token for a custom uniqId is good. Zero means 30 s.
 	CustomIDTTL time.Duration
 }
@@ -104,12 +107,16 @@ func New(config Config) (*Server, error) {
 	framed := gosoc.NewEndpoint(plain)
 	customers := netsvr.New(g, s.hub, tokens, len(ec.Dialects), config.Netsvr)
 	ec.Dialects = append(ec.Dialects, netsvr.Dialects()...)
-	all := ws.New(map[string]ws.Endpoint{gosoc.Path: framed, netsvr.Path: customers}, nil)
+	brokers := longbridge.New(g, len(ec.Dialects), config.Longbridge)
+	ec.Dialects = append(ec.Dialects, longbridge.Dialects()...)
+	queried := longbridge.NewEndpoint(brokers)
+	all := ws.New(map[string]ws.Endpoint{gosoc.Path: framed, netsvr.Path: customers}, queried)
 	s.protocols = map[string][]engine.Protocol{
-		"auto":      {plain, all},
-		gosoc.Name:  {plain, ws.New(map[string]ws.Endpoint{gosoc.Path: framed}, nil)},
-		netsvr.Name: {ws.New(map[string]ws.Endpoint{netsvr.Path: customers}, nil)},
-		"ws":        {all},
+		"auto":          {plain, brokers, all},
+		gosoc.Name:      {plain, ws.New(map[string]ws.Endpoint{gosoc.Path: framed}, nil)},
+		longbridge.Name: {ws.New(nil, queried), brokers.Pinned()},
+		netsvr.Name:     {ws.New(map[string]ws.Endpoint{netsvr.Path: customers}, nil)},
+		"ws":            {all},
 	}
 	if s.engine, err = engine.New(ec); err != nil {
 		return nil, err
@@ -156,11 +163,9 @@ func ParseListen(text string) (Listen, error) {
 		l.Protocol = values[len(values)-1]
 	}
 	switch l.Protocol {
-	case "auto", gosoc.Name, netsvr.Name:
-	case "longbridge":
-		return Listen{}, fmt.Errorf("listen %q: protocol %s is not built yet", text, l.Protocol)
+	case "auto", gosoc.Name, longbridge.Name, netsvr.Name:
 	default:
-		return Listen{}, fmt.Errorf("listen %q: protocol %q, want auto, gosoc or netsvr", text, l.Protocol)
+		return Listen{}, fmt.Errorf("listen %q: protocol %q, want auto, gosoc, longbridge or netsvr", text, l.Protocol)
 	}
 	return l, nil
 }

@@ -17,6 +17,12 @@ type Messages interface {
 	OnTooLarge(c *engine.Conn, op websocket.Opcode)
 }
 
+// A Breacher is Messages of a protocol that has words of its own for a breach of the frame layer,
+// in place of a close frame: OnBreach says them and closes the connection.
+type Breacher interface {
+	OnBreach(c *engine.Conn, err error)
+}
+
 // Framing is the frame layer of one connection. Sessions embed it.
 type Framing struct {
 	reader websocket.Reader
@@ -29,6 +35,9 @@ func (f *Framing) Begin(config *websocket.ReaderConfig, deflate bool) {
 	f.reader = websocket.NewReader(config, deflate)
 }
 
+// SetLimits changes what the layer accepts, from the next frame on.
+func (f *Framing) SetLimits(config *websocket.ReaderConfig) { f.reader.SetConfig(config) }
+
 // Feed reads frames from b until b ends within one or the connection should not be read for now.
 // Its results are those of engine.Handler.OnBytes.
 func (f *Framing) Feed(c *engine.Conn, b []byte, scratch *websocket.Scratch, m Messages) (n, need int) {
@@ -37,7 +46,11 @@ func (f *Framing) Feed(c *engine.Conn, b []byte, scratch *websocket.Scratch, m M
 		ev, used, err := f.reader.Next(b[n:], scratch)
 		n += used
 		if err != nil {
-			f.Fail(c, err)
+			if b, ok := m.(Breacher); ok {
+				b.OnBreach(c, err)
+			} else {
+				f.Fail(c, err)
+			}
 			return n, 0
 		}
 		switch ev.Kind {

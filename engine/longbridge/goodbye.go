@@ -1,0 +1,61 @@
+package longbridge
+
+import (
+	"github.com/sluicenet/sluice/codec/longbridge"
+	"github.com/sluicenet/sluice/codec/websocket"
+	"github.com/sluicenet/sluice/engine"
+)
+
+// Goodbye writes the Close push.
+func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
+	if h.protocol.config.NoCloseNotice {
+		return
+	}
+	m, ok := h.notice(why)
+	if !ok {
+		return
+	}
+	body, err := h.handshake.Codec.Append(nil, &m)
+	if err != nil {
+		return
+	}
+	dst := c.Buffer(headerSize(longbridge.Push, h.handshake.Version) + len(body) + websocket.MaxHeaderSize)
+	b := dst
+	if h.framed {
+		b = websocket.AppendFrameHeader(b, websocket.OpBinary, headerSize(longbridge.Push, h.handshake.Version)+len(body))
+	}
+	if b, err = longbridge.AppendPush(b, h.handshake.Version, longbridge.Header{Cmd: longbridge.CmdClose}, nil, body); err != nil {
+		b = dst
+	}
+	c.Commit(b, 1)
+}
+
+// notice puts a reason in the protocol's words. The text is for what the code does not say; ok is
+// false when the client left of its own accord.
+func (h *conn) notice(why engine.Reason) (m longbridge.Close, ok bool) {
+	m.Reason = why.String()
+	switch why {
+	case engine.ReasonPeerClosed, engine.ReasonClientClose, engine.ReasonWriteError:
+		return m, false
+	case engine.ReasonHeartbeatTimeout:
+		return longbridge.Close{Code: longbridge.CloseHeartbeatTimeout}, true
+	case engine.ReasonShutdown:
+		return longbridge.Close{Code: longbridge.CloseServerShutdown}, true
+	case engine.ReasonMalformed:
+		return longbridge.Close{Code: longbridge.CloseUnpackError}, true
+	case engine.ReasonTooLarge, engine.ReasonInflatedTooLarge:
+		m.Code = longbridge.CloseUnpackError
+	case engine.ReasonLoginRefused:
+		if h.loginCmd == longbridge.CmdReconnect {
+			return longbridge.Close{Code: longbridge.CloseSessExpired}, true
+		}
+		return longbridge.Close{Code: longbridge.CloseAuthError}, true
+	case engine.ReasonOutOfOrder, engine.ReasonLoginTimeout, engine.ReasonUserLimit, engine.ReasonForcedOffline:
+		m.Code = longbridge.CloseAuthError
+	case engine.ReasonSessionTakenOver, engine.ReasonKickedOut:
+		return longbridge.Close{Code: longbridge.CloseConnectDuplicate}, true
+	default:
+		m.Code = longbridge.CloseServerError
+	}
+	return m, true
+}
