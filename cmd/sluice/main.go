@@ -3,6 +3,8 @@
 //	sluice serve --dev        serve GOSOC clients on 127.0.0.1:7000, with development routes
 //	sluice serve --help       all flags
 //	sluice check [flags]      say whether the flags and the config file would do
+//	sluice token --user ID    ask a running gateway for a one-time login token
+//	sluice health             ask a running gateway whether it is ready
 //	sluice version
 //
 // Flags come from the command line, then from the TOML file named by --config, where each key is
@@ -33,6 +35,8 @@ func (e usageError) Unwrap() error { return e.error }
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
 	Check   checkCmd   `cmd:"" help:"Check flags and config file without listening."`
+	Token   tokenCmd   `cmd:"" help:"Ask a running gateway for a one-time login token (serve --login otp)."`
+	Health  healthCmd  `cmd:"" help:"Ask a running gateway whether it is ready: exit 0, or 1 and why."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

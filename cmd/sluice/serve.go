@@ -19,6 +19,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/admin"
 	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/longbridge"
@@ -32,10 +33,11 @@ type settings struct {
 	Config kong.ConfigFlag `help:"Read flags from a TOML file." placeholder:"FILE"`
 	Dev    bool            `help:"Open login unless --login says otherwise, and an in-process worker with the sluice.* routes."`
 
-	Listen    []string `help:"Serve clients here; repeatable. Options: ?protocol=auto|gosoc|longbridge|netsvr." default:"tcp://127.0.0.1:7000" placeholder:"URL" sep:"none"`
-	Worker    string   `help:"Serve workers here; none: nowhere." default:"tcp://127.0.0.1:6061" placeholder:"URL"`
-	Admin     string   `help:"Serve operators here." placeholder:"HOST:PORT"`
-	PortsFile string   `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
+	Listen []string `help:"Serve clients here; repeatable. Options: ?protocol=auto|gosoc|longbridge|netsvr." default:"tcp://127.0.0.1:7000" placeholder:"URL" sep:"none"`
+	Worker string   `help:"Serve workers here; none: nowhere." default:"tcp://127.0.0.1:6061" placeholder:"URL"`
+	Admin  string   `help:"Serve operators here; none: nowhere." default:"127.0.0.1:6070" placeholder:"HOST:PORT"`
+	keyFlags
+	PortsFile string `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
 
 	Login         string        `help:"Who may connect: open, tokens:FILE, ... Required unless --dev." placeholder:"KIND"`
 	LoginTimeout  time.Duration `help:"How long a client may take to log in." default:"10s"`
@@ -69,7 +71,7 @@ type settings struct {
 	ClientMaxMessage byteSize      `help:"Longest netsvr message, behind its prefix." default:"2MiB"`
 	PushOpcode       string        `help:"WebSocket messages that netsvr customers are pushed." enum:"text,binary" default:"text"`
 	CustomIDKey      string        `help:"Query parameter by which netsvr customers choose their uniqId, with a token." placeholder:"NAME"`
-	CustomIDTTL      time.Duration `help:"How long such a token is good." default:"30s"`
+	CustomIDTTL      time.Duration `name:"custom-id-ttl" help:"How long such a token is good." default:"30s"`
 
 	HeartbeatTimeout      time.Duration `help:"How long a Longbridge client may be silent." default:"150s"`
 	UserLimit             int           `help:"Longbridge connections one user may have. 0: any number." default:"10" placeholder:"N"`
@@ -144,17 +146,14 @@ func (cmd *serveCmd) Run(s *streams) error {
 	if err := srv.Start(); err != nil {
 		return err
 	}
-	if cmd.Admin != "" {
-		log.Warn("--admin is not built yet: nothing listens there")
-	}
 	addrs := srv.Addrs()
 	if cmd.PortsFile != "" {
-		if err := writePorts(cmd.PortsFile, ports{Listen: addrs, Worker: srv.WorkerAddr()}); err != nil {
+		if err := writePorts(cmd.PortsFile, ports{Listen: addrs, Worker: srv.WorkerAddr(), Admin: srv.AdminURL()}); err != nil {
 			_ = srv.Stop(context.Background())
 			return err
 		}
 	}
-	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr())
+	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr(), "admin", srv.AdminURL())
 	return cmd.wait(srv, provider, signals, log)
 }
 
@@ -273,6 +272,13 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	if listen == "none" {
 		listen = ""
 	}
+	operators := admin.Config{Address: cmd.Admin, Version: version()}
+	if operators.Address == "none" {
+		operators.Address = ""
+	}
+	if operators.APIKey, err = cmd.key(); err != nil {
+		return c, err
+	}
 	return server.Config{
 		Listen:       cmd.Listen,
 		WorkerListen: listen,
@@ -285,6 +291,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			CustomIDKey:   cmd.CustomIDKey,
 			LoginRequired: cmd.NetsvrLogin == "required",
 		},
+		Admin: operators,
 		Longbridge: longbridge.Config{
 			HeartbeatTimeout: cmd.HeartbeatTimeout,
 			NoCloseNotice:    !cmd.LongbridgeCloseNotice,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/admin"
 	"github.com/sluicenet/sluice/engine/dev"
 	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/gosoc"
@@ -40,6 +41,8 @@ type Config struct {
 	Netsvr  netsvr.Config
 	// Longbridge is about Longbridge's clients; how many each user may have is in Gateway.
 	Longbridge longbridge.Config
+	// Admin serves operators; without an address nobody is. Its Dev and Logger are the Server's own.
+	Admin admin.Config
 	// CustomIDTTL is how long a token for a custom uniqId is good. Zero means 30 s.
 	CustomIDTTL time.Duration
 }
@@ -53,6 +56,7 @@ type Server struct {
 	engine    *engine.Engine
 	gateway   *gateway.Gateway
 	hub       *worker.Hub
+	admin     *admin.Server                // nil: operators are not served
 	protocols map[string][]engine.Protocol // by what a listener's URL asks for
 
 	mu      sync.Mutex
@@ -120,6 +124,17 @@ func New(config Config) (*Server, error) {
 	}
 	if s.engine, err = engine.New(ec); err != nil {
 		return nil, err
+	}
+	if config.Admin.Address != "" {
+		config.Admin.Dev = config.Dev
+		config.Admin.Logger = g.Log()
+		hub := s.hub
+		if config.WorkerListen == "" {
+			hub = nil
+		}
+		if s.admin, err = admin.New(s.engine, g, hub, config.Admin); err != nil {
+			return nil, err
+		}
 	}
 	if config.Dev {
 		g.SetWorker(gateway.DefaultWorker, dev.Worker{})
@@ -192,7 +207,15 @@ func (s *Server) Start() error {
 	s.publishing.Lock()
 	s.publish = s.engine.NewPublisher()
 	s.publishing.Unlock()
-	// Workers first: clients that come at once find them.
+	// Operators first, so that they can watch, and workers second: clients that come at once find them.
+	if s.admin != nil {
+		if err := s.admin.Start(); err != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_ = s.stopLocked(ctx)
+			return err
+		}
+	}
 	if s.config.WorkerListen != "" {
 		if err := s.listenForWorkers(); err != nil {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -216,6 +239,9 @@ func (s *Server) Start() error {
 		defer cancel()
 		_ = s.stopLocked(ctx)
 		return err
+	}
+	if s.admin != nil {
+		s.admin.Ready()
 	}
 	return nil
 }
@@ -259,6 +285,14 @@ func (s *Server) WorkerAddr() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.workers
+}
+
+// AdminURL returns the real address of the admin listener as a URL, empty if there is none.
+func (s *Server) AdminURL() string {
+	if s.admin == nil {
+		return ""
+	}
+	return s.admin.URL()
 }
 
 // Hub returns the links to workers, for their counters.
@@ -317,5 +351,8 @@ func (s *Server) stopLocked(ctx context.Context) error {
 		err = serr
 	}
 	s.gateway.Close()
+	if s.admin != nil {
+		s.admin.Shutdown(ctx) // last: until then operators can watch the rest go
+	}
 	return err
 }

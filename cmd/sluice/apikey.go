@@ -1,0 +1,43 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// keyFlags name the API key of the admin listener, for the gateway and for who calls it.
+type keyFlags struct {
+	APIKey     string `name:"api-key" help:"Key of the admin listener's token call. Others on this machine can see it: prefer --api-key-file." placeholder:"KEY"`
+	APIKeyFile string `name:"api-key-file" help:"File that holds the key." placeholder:"FILE"`
+}
+
+// key returns the API key, empty when there is none.
+func (f *keyFlags) key() (string, error) {
+	switch {
+	case f.APIKeyFile == "":
+		return f.APIKey, checkKey("--api-key", f.APIKey)
+	case f.APIKey != "":
+		return "", errors.New("--api-key and --api-key-file: choose one")
+	}
+	b, err := os.ReadFile(f.APIKeyFile)
+	if err != nil {
+		return "", fmt.Errorf("--api-key-file: %w", err)
+	}
+	key := strings.TrimSpace(string(b))
+	if key == "" {
+		return "", fmt.Errorf("--api-key-file: %s is empty", f.APIKeyFile)
+	}
+	return key, checkKey("--api-key-file", key)
+}
+
+// checkKey refuses what no header can carry as it is.
+func checkKey(flag, key string) error {
+	for _, c := range []byte(key) {
+		if c <= ' ' || c > '~' {
+			return fmt.Errorf("%s: the key holds blanks or characters beyond ASCII", flag)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+)
+
+type tokenCmd struct {
+	adminFlag
+	keyFlags
+	User  string `help:"Whose token. May be left out with serve --dev." placeholder:"ID"`
+	Quiet bool   `short:"q" help:"Print the token alone."`
+}
+
+// Run asks the gateway for a one-time token and prints it.
+func (cmd *tokenCmd) Run(stdout io.Writer) error {
+	key, err := cmd.key()
+	if err != nil {
+		return usageError{err}
+	}
+	query := url.Values{}
+	if cmd.User != "" {
+		query.Set("user", cmd.User)
+	}
+	status, body, err := cmd.ask("/v2/socket/token", query, key)
+	if err != nil {
+		return fmt.Errorf("token: %w", err)
+	}
+	var answer struct {
+		Code    *int   `json:"code"`
+		Message string `json:"message"`
+		Data    struct {
+			OTP    string `json:"otp"`
+			Limit  int    `json:"limit"`
+			Online int    `json:"online"`
+		} `json:"data"`
+	}
+	switch err := json.Unmarshal(body, &answer); {
+	case err != nil || answer.Code == nil:
+		return fmt.Errorf("token: %s answers with HTTP status %d: is that a gateway's admin listener?", cmd.Admin, status)
+	case *answer.Code != 0 || answer.Data.OTP == "":
+		return fmt.Errorf("token: the gateway says %d: %s", *answer.Code, answer.Message)
+	}
+	if cmd.Quiet {
+		_, err = fmt.Fprintln(stdout, answer.Data.OTP)
+		return err
+	}
+	_, err = fmt.Fprintf(stdout, "token   %s\nonline  %d of %d\n", answer.Data.OTP, answer.Data.Online, answer.Data.Limit)
+	return err
+}

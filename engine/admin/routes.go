@@ -1,0 +1,131 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Handler returns what the Server answers with, for tests and for other listeners.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/livez", get(s.livez))
+	mux.Handle("/readyz", get(s.readyz))
+	mux.Handle("/metrics", get(s.metrics))
+	mux.Handle("/{$}", get(s.index))
+	for _, version := range []string{"v1", "v2"} {
+		mux.Handle("/"+version+"/socket/token", s.guarded(always, onlyGet(s.token)))
+		mux.HandleFunc("/"+version+"/", notFound)
+	}
+	mux.Handle("/api/v1/stats", s.guarded(fromElsewhere, get(s.stats)))
+	mux.HandleFunc("/api/", notFound)
+
+	// Not /debug/pprof/cmdline: the arguments may hold the API key.
+	mux.Handle("/debug/pprof/", s.guarded(fromElsewhere, get(profile(pprof.Index))))
+	mux.Handle("/debug/pprof/profile", s.guarded(fromElsewhere, get(profile(pprof.Profile))))
+	mux.Handle("/debug/pprof/symbol", s.guarded(fromElsewhere, get(profile(pprof.Symbol))))
+	mux.Handle("/debug/pprof/trace", s.guarded(fromElsewhere, get(profile(pprof.Trace))))
+	return bounded(mux)
+}
+
+// answerWithin is how long a client may take to read an answer.
+const answerWithin = 30 * time.Second
+
+// bounded sets the deadlines and headers that every answer has. A deadline of the whole request
+// would end profiles, whose time is their point, so it is set here.
+func bounded(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		_ = c.SetWriteDeadline(time.Now().Add(answerWithin))
+		if r.ContentLength != 0 {
+			_ = c.SetReadDeadline(time.Now().Add(2 * time.Second)) // net/http reads what nobody wants
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		h.ServeHTTP(w, r)
+	})
+}
+
+// profile gives a profile the time it asks for.
+func profile(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		seconds, err := strconv.ParseFloat(r.FormValue("seconds"), 64)
+		if err != nil || seconds <= 0 {
+			seconds = 30
+		}
+		lasts := time.Duration(min(seconds, 3600) * float64(time.Second))
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(lasts + answerWithin))
+		h(w, r)
+	}
+}
+
+// get serves GET and HEAD.
+func get(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			notAllowed(w, "GET, HEAD")
+			return
+		}
+		h(w, r)
+	})
+}
+
+// onlyGet serves GET: for answers that cost something.
+func onlyGet(h http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			notAllowed(w, "GET")
+			return
+		}
+		h(w, r)
+	})
+}
+
+func notAllowed(w http.ResponseWriter, allow string) {
+	w.Header().Set("Allow", allow)
+	fail(w, http.StatusMethodNotAllowed, "want "+allow)
+}
+
+func notFound(w http.ResponseWriter, r *http.Request) {
+	fail(w, http.StatusNotFound, "there is no "+clip(r.URL.Path))
+}
+
+// clip keeps what a caller sent from making an answer long.
+func clip(text string) string {
+	const most = 100
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
+}
+
+// An envelope is around every JSON answer of the token call and every JSON error. Code 0 is success.
+type envelope struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Data    any    `json:"data"`
+}
+
+func fail(w http.ResponseWriter, status int, message string) {
+	writeJSON(w, status, envelope{Code: status, Message: message})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n'))
+}
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text))
+}
