@@ -59,7 +59,7 @@ func (h *events) OnTraffic(sock gnet.Conn) gnet.Action {
 		c.loop.traffic(c)
 	case *Loop:
 		_, _ = sock.Discard(-1)
-		c.turn()
+		c.guardedTurn()
 	default:
 		_, _ = sock.Discard(-1)
 	}
@@ -86,6 +86,8 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
 // traffic handles what has arrived for c and flushes.
 func (l *Loop) traffic(c *Conn) {
+	l.patience = briefWait
+	defer l.caught("traffic")
 	l.guardedPump(c, false)
 	l.wrapUp()
 }

@@ -32,16 +32,21 @@ type Loop struct {
 	handled  int
 	control  control
 
-	dirty   []uint32 // slots to flush at the end of the turn
-	doomed  []uint32 // slots to close when no walk is under way
-	resumed []Ref    // connections whose held-back input may be handled
-	held    []uint32 // slots that make publishers wait
-	parked  []parked // publishes that wait, oldest first
-	due     []uint32
-	walking bool
-	turning bool                          // mailbox messages are being handled
-	inTurn  bool                          // a whole turn is under way: it ends with resumed input
-	done    struct{ messages, bytes int } // handled, room not yet given back
+	dirty    []uint32 // slots to flush at the end of the turn
+	behind   bool     // the last flush did not get through dirty
+	flushing bool
+	doomed   []uint32 // slots to close when no walk is under way
+	resumed  []Ref    // connections whose held-back input may be handled
+	held     []uint32 // slots that make publishers wait
+	parked   []parked // publishes that wait, oldest first
+	// parkedCount is len(parked), for other loops.
+	parkedCount atomic.Int32
+	patience    int64 // ms left of briefWait in this turn
+	due         []uint32
+	walking     bool
+	turning     bool                          // mailbox messages are being handled
+	inTurn      bool                          // a whole turn is under way: it ends with resumed input
+	done        struct{ messages, bytes int } // handled, room not yet given back
 
 	now        int64 // ms on the engine's clock, read once a turn
 	nextReview int64
@@ -111,8 +116,21 @@ func (l *Loop) wake() {
 // Run is gnet's way into a turn; it implements gnet.Runnable.
 func (l *Loop) Run(context.Context) error {
 	l.stats.wakeups.Add(1)
-	l.turn()
+	l.guardedTurn()
 	return nil
+}
+
+// guardedTurn keeps the loop going when a turn panics outside the calls of handlers, which are
+// caught one by one.
+func (l *Loop) guardedTurn() {
+	defer func() {
+		if r := recover(); r != nil {
+			l.panicked("turn", r)
+			l.turning, l.inTurn, l.flushing = false, false, false
+			l.again()
+		}
+	}()
+	l.turn()
 }
 
 // tick reads the clock.
@@ -121,13 +139,14 @@ func (l *Loop) tick() { l.now = l.engine.Now() }
 // turn handles a bounded part of the mailbox, flushes, and arranges for the next turn.
 func (l *Loop) turn() {
 	l.tick()
+	l.patience = briefWait
 	l.inTurn = true
 	l.work()
 	l.unpark()
 	l.handleResumed()
 	l.inTurn = false
 	l.wrapUp()
-	if l.handled < len(l.messages) || len(l.resumed) > 0 || !l.mailbox.sleep() {
+	if l.behind || l.handled < len(l.messages) || len(l.resumed) > 0 || !l.mailbox.sleep() {
 		// More to do: let sockets have their turn first. The flag stays set, so nobody else
 		// wakes us; the byte does.
 		l.again()
@@ -150,14 +169,17 @@ func (l *Loop) work() (any bool) {
 	l.turning = true
 	defer l.endWork()
 
-	if l.handled == len(l.messages) {
+	if l.behind {
+		l.flushDirty() // before there is more
+	}
+	if l.handled == len(l.messages) && !l.behind {
 		l.messages, l.control = l.mailbox.take(l.messages, l.control)
 		l.handled = 0
 	} else {
 		l.control = l.mailbox.takeControl(l.control)
 	}
 	c := &l.control
-	any = len(l.messages) > 0 || len(c.writable) > 0 || len(c.tells) > 0 || c.tick
+	any = l.behind || l.handled < len(l.messages) || len(c.writable) > 0 || len(c.tells) > 0 || c.tick
 	if c.tick {
 		l.expire()
 	}
@@ -173,7 +195,7 @@ func (l *Loop) work() (any bool) {
 		}
 	}
 	deadline := l.now + turnTime
-	for l.handled < len(l.messages) {
+	for l.handled < len(l.messages) && !l.behind {
 		if n := l.done.messages; n >= turnMessages || n%64 == 63 && l.engine.Now() >= deadline {
 			break
 		}
@@ -191,7 +213,10 @@ func (l *Loop) work() (any bool) {
 // and logged, and the next turn goes on behind it.
 func (l *Loop) endWork() {
 	l.turning = false
-	l.mailbox.handled(l.done.messages, int64(l.done.bytes))
+	if l.done.messages > 0 {
+		l.mailbox.handled(l.done.messages, int64(l.done.bytes))
+		l.engine.nudge(l)
+	}
 	l.done.messages, l.done.bytes = 0, 0
 	if r := recover(); r != nil {
 		l.panicked("turn", r)
@@ -253,9 +278,11 @@ func (l *Loop) settle() {
 // handlers may publish that.
 func (l *Loop) wrapUp() {
 	for {
-		l.publisher.Flush()
+		if !l.behind { // while it is, the run under way collects what comes
+			l.publisher.Flush()
+		}
 		l.settle()
-		if l.publisher.open == nil {
+		if l.publisher.open == nil || l.behind {
 			return
 		}
 	}

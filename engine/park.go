@@ -2,8 +2,9 @@ package engine
 
 import "time"
 
-// A publish that a slow subscriber asks to wait is parked, and the connection it came from is not
-// read meanwhile: its client is slowed down, and nobody else on the loop is.
+// A publish that has to wait, because a subscriber asks for time or a loop is behind, is parked, and
+// the connection it came from is not read meanwhile: its client is slowed down, and nobody else on
+// the loop is.
 
 type parked struct {
 	run   *run
@@ -17,6 +18,7 @@ const parkEvery = 2 * time.Millisecond
 // park keeps r until its time has come. Nothing else that c sends is handled before.
 func (l *Loop) park(r *run, c *Conn) {
 	l.parked = append(l.parked, parked{r, c.Ref(), l.engine.Now()})
+	l.parkedCount.Store(int32(len(l.parked)))
 	c.flags |= flagParked
 	l.lookLater()
 }
@@ -29,22 +31,39 @@ func (l *Loop) lookLater() {
 	}
 }
 
-// unpark lets go what may: its subscribers have caught up, or had their time. It is called when a
-// turn is over, so nothing is parked meanwhile.
+// nudge has the other loops look at what they have parked: l has room again, or nobody on it asks
+// for time.
+func (e *Engine) nudge(l *Loop) {
+	for _, other := range e.loops {
+		if other != l && other.parkedCount.Load() > 0 {
+			other.mailbox.postTick()
+		}
+	}
+}
+
+// unpark lets go what may: what was in the way has gone, or had its time. It is called within a
+// turn, before input that was held back is handled.
 func (l *Loop) unpark() {
-	if len(l.parked) == 0 {
+	if len(l.parked) == 0 || l.behind { // behind: there is another turn soon
 		return
 	}
 	kept := l.parked[:0]
-	behind := make(map[Ref]bool) // connections of which something is kept: what follows stays behind it
+	kin := make(map[Ref]bool) // connections of which something is kept: what follows stays behind it
 	var freed []Ref
-	for _, p := range l.parked {
+	for i, p := range l.parked {
+		if l.behind {
+			kept = append(kept, l.parked[i:]...)
+			for _, p := range l.parked[i:] {
+				kin[p.from] = true
+			}
+			break
+		}
 		now := l.engine.Now()
 		full, slow := l.publisher.look(p.run.key, now)
 		waited := now - p.since
-		if behind[p.from] || slow && waited < publishWait || full && waited < mailboxWait {
+		if kin[p.from] || slow && waited < publishWait || full && waited < mailboxWait {
 			kept = append(kept, p)
-			behind[p.from] = true
+			kin[p.from] = true
 			continue
 		}
 		if full {
@@ -53,15 +72,18 @@ func (l *Loop) unpark() {
 			l.publisher.recycle(p.run)
 		} else {
 			l.publisher.Flush()
+			// Left open for what its connection sends next, unless a subscriber had wanted more
+			// time: then each message waits for itself.
+			p.run.alone = slow
 			l.publisher.open = p.run
-			l.publisher.Flush()
 		}
 		freed = append(freed, p.from)
 	}
 	clear(l.parked[len(kept):])
 	l.parked = kept
+	l.parkedCount.Store(int32(len(kept)))
 	for _, ref := range freed {
-		if c := l.conn(ref); c != nil && !behind[ref] {
+		if c := l.conn(ref); c != nil && !kin[ref] {
 			c.flags &^= flagParked
 			l.resume(c)
 		}

@@ -16,6 +16,9 @@ const (
 	holdAtMost   = 5000 // ms over a quarter without once falling below it
 	reviewEvery  = 50   // ms between looks at those that are held
 	publishWait  = 100  // ms a publish waits for slow subscribers, at most
+	// briefWait is how many of these a loop waits with the publisher in one turn, doing its mail
+	// meanwhile, before it parks the message and goes on: parking has its price.
+	briefWait = 4
 	// mailboxWait is how many ms a publish waits for a loop that takes nothing. A loop that is
 	// well is never that long about it, but the system may leave its thread waiting for a core;
 	// the message is lost when the time is up.
@@ -69,6 +72,9 @@ func (l *Loop) unheld(c *Conn) {
 	l.held = l.held[:last]
 	c.flags &^= flagHeld
 	l.shard.Hold(&c.member, false)
+	if len(l.held) == 0 {
+		l.engine.nudge(l)
+	}
 }
 
 // ageHeld ends the holds of subscribers that have stalled or asked for too much.

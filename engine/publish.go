@@ -49,26 +49,24 @@ func (pb *Publisher) publish(name []byte, p Push, from *Conn) error {
 	e := pb.engine
 	pb.stats().publishes.Add(1)
 	estimate := len(p.Payload) + len(p.Route) + overhead
-	if r := pb.open; r != nil {
-		if string(r.name) == string(name) && !r.alone && r.bytes+estimate <= e.maxRun &&
-			e.topics.Live(r.key) && e.topics.Dialects(r.key) == r.mask {
-			pb.append(r, p, estimate)
-			return nil
-		}
-		pb.Flush()
+	if r := pb.open; r != nil && (from == nil || from.flags&flagParked == 0) &&
+		string(r.name) == string(name) && !r.alone && r.bytes+estimate <= e.maxRun &&
+		e.topics.Live(r.key) && e.topics.Dialects(r.key) == r.mask {
+		pb.append(r, p, estimate)
+		return nil
 	}
 	key, ok := e.topics.Lookup(name)
 	if !ok {
 		return nil // nobody listens
 	}
 	r := runs.Get().(*run)
-	r.key, r.mask, r.bytes, r.payload = key, e.topics.Dialects(key), 0, 0
+	r.key, r.mask, r.bytes, r.payload, r.alone = key, e.topics.Dialects(key), 0, 0, false
 	// Copied before waiting: helping may close the connection p was read from.
 	r.name = append(r.name[:0], name...)
 	pb.append(r, p, estimate)
 	if from != nil && pb.loop.epoll >= 0 {
-		if _, slow := pb.look(key, e.Now()); slow || from.flags&flagParked != 0 {
-			pb.stats().waits.Add(1)
+		gen := from.gen
+		if !pb.brief(key, from) && from.gen == gen && from.state == stateOpen {
 			pb.loop.park(r, from)
 			return nil
 		}
@@ -79,10 +77,7 @@ func (pb *Publisher) publish(name []byte, p Push, from *Conn) error {
 		pb.recycle(r)
 		return err
 	}
-	if pb.open != nil {
-		// Waiting helped a connection that published: its run goes first.
-		pb.Flush()
-	}
+	pb.Flush() // what was open goes first
 	pb.open = r
 	return nil
 }
@@ -146,6 +141,30 @@ func (pb *Publisher) account(n int64) {
 // a subscriber would have liked more time.
 func (pb *Publisher) await(key topic.Key) (hurried bool, err error) {
 	return pb.awaitRoom(func(now int64) (full, slow bool) { return pb.look(key, now) })
+}
+
+// brief waits a moment for whatever is in the way of a run for key: nearly always that is all it
+// takes. It reports false when it takes longer, or when from has something parked already.
+func (pb *Publisher) brief(key topic.Key, from *Conn) bool {
+	if from.flags&flagParked != 0 {
+		return false
+	}
+	l, now := pb.loop, pb.engine.Now()
+	full, slow := pb.look(key, now)
+	if !full && !slow && !l.behind {
+		return true
+	}
+	pb.stats().waits.Add(1)
+	begun := now
+	for deadline := now + l.patience; (full || slow || l.behind) && now < deadline; {
+		if !l.help() {
+			time.Sleep(50 * time.Microsecond)
+		}
+		now = pb.engine.Now()
+		full, slow = pb.look(key, now)
+	}
+	l.patience -= now - begun
+	return !full && !slow && !l.behind
 }
 
 // look says whether a mailbox that a run for key goes through is full, and whether a subscriber

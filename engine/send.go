@@ -148,14 +148,31 @@ func (l *Loop) touchAgain(c *Conn) {
 	c.ensureBacklog()
 }
 
-// flushDirty flushes what the turn has queued.
+// flushTime is how many ms a turn sends at a stretch. A long run for thousands of subscribers is
+// hundreds of megabytes: other sockets have their turn in between.
+const flushTime = 4
+
+// flushDirty flushes what is queued, as far as its time goes: what is left makes the loop behind.
 func (l *Loop) flushDirty() {
-	for i := 0; i < len(l.dirty); i++ { // flushing may close, closing may touch
+	if len(l.dirty) == 0 || l.flushing {
+		return // closing a connection settles the loop, and we may be the one who closes it
+	}
+	l.flushing = true
+	i, deadline := 0, l.engine.Now()+flushTime
+	for ; i < len(l.dirty); i++ { // flushing may close, closing may touch
+		if i%64 == 63 && l.engine.Now() >= deadline {
+			break
+		}
 		c := l.at(l.dirty[i])
 		if c.flags&flagDirty != 0 {
 			c.flags &^= flagDirty
 			l.flush(c)
 		}
 	}
-	l.dirty = l.dirty[:0]
+	l.flushing = false
+	l.dirty = l.dirty[:copy(l.dirty, l.dirty[i:])]
+	l.behind = len(l.dirty) > 0
+	if l.behind && !l.inTurn {
+		l.mailbox.postTick() // a turn ends with another if there is more to send
+	}
 }
