@@ -237,6 +237,10 @@ func (l *Loop) leave() {
 		l.publisher.recycle(p.run)
 	}
 	l.parked = nil
+	if r := l.publisher.open; r != nil {
+		l.publisher.open = nil
+		l.publisher.recycle(r)
+	}
 	l.engine.abandonMail(l.messages[l.handled:])
 	l.messages, l.handled = nil, 0
 	l.engine.backlog.Add(l.backlogDelta)
