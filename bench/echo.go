@@ -70,11 +70,11 @@ func (e *echo) tick(now int64) int64 {
 	if !e.sending {
 		return never
 	}
-	if now >= e.to {
-		e.sending = false
-		return never
-	}
 	if e.schedule.Span() == 0 {
+		if now >= e.to {
+			e.sending = false
+			return never
+		}
 		if e.k == int64(e.unit) { // the first time: afterwards answers keep it going
 			e.k++
 			for i := range e.conns {
@@ -95,7 +95,7 @@ func (e *echo) tick(now int64) int64 {
 			return due
 		}
 		if !e.sendNext(due, now) {
-			return e.to // an answer brings us back
+			return never // an answer brings us back, be it after the end: what was due is owed
 		}
 		e.k += int64(e.units)
 	}

@@ -46,6 +46,10 @@ func TestAgainstTheGateway(t *testing.T) {
 		"gosoc over WebSocket":       {"gosoc", "ws", func(c *Config, _ string) { c.Scenario, c.Depth = "echo", 4 }},
 		"gosoc sessions":             {"gosoc", "tcp", func(c *Config, _ string) { c.Scenario, c.Resume, c.Warmup = "connect", true, 0 }},
 		"gosoc churn":                {"gosoc", "tcp", func(c *Config, _ string) { c.Scenario, c.Rate, c.Background = "churn", 200, 100 }},
+		"longbridge fanout":          {"longbridge", "tcp", func(c *Config, _ string) { c.Scenario, c.Rate, c.Topics = "fanout", 200, 3 }},
+		"longbridge gzip":            {"longbridge", "tcp", func(c *Config, _ string) { c.Scenario, c.Depth, c.Gzip = "echo", 4, true }},
+		"longbridge over WebSocket":  {"longbridge", "ws", func(c *Config, _ string) { c.Scenario, c.Rate = "fanout", 200 }},
+		"longbridge sessions":        {"longbridge", "ws", func(c *Config, _ string) { c.Scenario, c.Resume, c.Warmup = "connect", true, 0 }},
 		"netsvr echo":                {"netsvr", "ws", func(c *Config, _ string) { c.Scenario, c.Depth = "echo", 4 }},
 		"netsvr fanout":              {"netsvr", "ws", func(c *Config, w string) { c.Scenario, c.Rate, c.Topics, c.Worker = "fanout", 200, 7, w }},
 	} {

@@ -14,7 +14,7 @@ import (
 var Metrics = map[string]expect.Kind{
 	"min": expect.Duration, "mean": expect.Duration, "max": expect.Duration,
 	"rate": expect.Count, "publishes": expect.Count,
-	"sent": expect.Count, "delivered": expect.Count, "lost": expect.Count, "inflight": expect.Count, "late": expect.Count,
+	"sent": expect.Count, "delivered": expect.Count, "lost": expect.Count, "inflight": expect.Count, "unsent": expect.Count, "late": expect.Count,
 	"refused": expect.Count, "mismatch": expect.Count, "closed": expect.Count, "failed": expect.Count,
 	"cpu": expect.Duration, "cores": expect.Count, "rss": expect.Bytes, "conn": expect.Bytes,
 }
@@ -64,6 +64,8 @@ func (r *Result) Metric(name string) float64 {
 		return float64(a.Lost)
 	case "inflight":
 		return float64(a.InFlight)
+	case "unsent":
+		return float64(a.Unsent)
 	case "late":
 		return float64(a.Late)
 	case "refused":

@@ -43,6 +43,8 @@ type Result struct {
 	// Gateway is what the gateway's own counters grew by, from before the first connection to the end.
 	Gateway map[string]float64 `json:"gateway,omitempty"`
 
+	Agreements []Agreement `json:"agreements,omitempty"` // between its counters and ours
+
 	Checks []Check `json:"checks,omitempty"` // of expectations
 
 	hist, rawHist *hdrhistogram.Histogram
@@ -76,6 +78,7 @@ type Accounting struct {
 	Delivered uint64 `json:"delivered"`
 	Lost      uint64 `json:"lost"`
 	InFlight  uint64 `json:"in_flight"` // when the drain ended
+	Unsent    uint64 `json:"unsent"`    // due, but the gateway let nothing more in
 	Late      uint64 `json:"late"`      // repeated or out of order, beside the others
 	Refused   uint64 `json:"refused"`
 	Mismatch  uint64 `json:"mismatch"`

@@ -73,7 +73,7 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 	}
 	var counters map[string]float64
 	if r.Admin != "" {
-		if counters, err = observe.Scrape(ctx, r.metricsURL()); err != nil {
+		if counters, err = observe.Scrape(ctx, strings.TrimSuffix(r.Admin, "/")+"/metrics"); err != nil {
 			return nil, err
 		}
 	}
@@ -93,16 +93,12 @@ func (r *run) do(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	if r.Admin != "" {
-		now, err := observe.Scrape(ctx, r.metricsURL())
-		if err != nil {
+		if err := r.compareCounters(ctx, counters); err != nil {
 			return nil, err
 		}
-		r.result.Gateway = observe.Grown(counters, now)
 	}
 	return r.result, nil
 }
-
-func (r *run) metricsURL() string { return strings.TrimSuffix(r.Admin, "/") + "/metrics" }
 
 func (r *run) phase(name string) {
 	if r.observer.Phase != nil {
@@ -303,13 +299,25 @@ func (r *run) drain(ctx context.Context) error {
 			deadline, last = reactor.Now()+int64(r.Drain), c.Delivered
 		}
 		owed := int64(c.Sent - c.Delivered - c.Lost)
-		if r.total.Done || r.Scenario == "idle" || owed <= 0 || reactor.Now() >= deadline {
+		if r.total.Done || r.Scenario == "idle" || owed <= 0 && r.unsent(c) == 0 || reactor.Now() >= deadline {
 			return nil
 		}
 		if err := sleep(ctx, poll); err != nil {
 			return err
 		}
 	}
+}
+
+// unsent is how much of the schedule was due and never left.
+func (r *run) unsent(c Counters) uint64 {
+	total := uint64(r.schedule.Total())
+	switch r.Scenario {
+	case "fanout":
+		return total - min(c.Published, total)
+	case "echo", "worker":
+		return total - min(c.Sent, total)
+	}
+	return 0
 }
 
 func (r *run) settle() error {
@@ -350,7 +358,7 @@ func (r *run) settle() error {
 	r.result.Errors = r.total.Errors
 	r.result.Accounting = Accounting{
 		Sent: c.Sent, Delivered: c.Delivered, Lost: c.Lost + t.Lost, InFlight: t.InFlight, Late: c.Late,
-		Closed: c.Closed, Failed: c.Failed, Refused: c.Refused, Mismatch: c.Mismatch,
+		Unsent: r.unsent(c), Closed: c.Closed, Failed: c.Failed, Refused: c.Refused, Mismatch: c.Mismatch,
 	}
 	r.result.Accounting.Balanced = r.result.Accounting.Sent ==
 		r.result.Accounting.Delivered+r.result.Accounting.Lost+r.result.Accounting.InFlight

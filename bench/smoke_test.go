@@ -32,7 +32,7 @@ func mustRun(t *testing.T, c Config) *Result {
 func whole(t *testing.T, r *Result) {
 	t.Helper()
 	a := r.Accounting
-	if a.Sent == 0 || a.Delivered != a.Sent || a.Lost+a.InFlight+a.Late+a.Refused+a.Mismatch+a.Closed+a.Failed != 0 {
+	if a.Sent == 0 || a.Delivered != a.Sent || a.Lost+a.InFlight+a.Unsent+a.Late+a.Refused+a.Mismatch+a.Closed+a.Failed != 0 {
 		t.Errorf("accounting: %+v\nerrors: %q", a, r.Errors)
 	}
 }
@@ -148,6 +148,14 @@ func TestEchoFaults(t *testing.T) {
 		c := quick(g, "echo")
 		c.Drain = 50 * time.Millisecond
 		if a := mustRun(t, c).Accounting; a.InFlight != 20 {
+			t.Errorf("%+v", a)
+		}
+	})
+	t.Run("no answer to an open loop", func(t *testing.T) {
+		g := newGateway(t, func(g *gateway) { g.silent = func(uint16) bool { return true } })
+		c := quick(g, "echo")
+		c.Rate, c.Depth, c.Drain = 1000, 2, 50*time.Millisecond
+		if a := mustRun(t, c).Accounting; a.Sent != 40 || a.InFlight != 40 || a.Unsent != 210 {
 			t.Errorf("%+v", a)
 		}
 	})

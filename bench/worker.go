@@ -207,7 +207,9 @@ func (w *worker) login(c *conn) {
 }
 
 func (w *worker) loggedIn(c *conn) {
-	w.count.Logins++
+	if c.role == roleMember || !w.link.IsValid() {
+		w.count.Logins++ // workers do not log in
+	}
 	if c.peer.Resume && c.peer.Session == "" {
 		c.phase = phaseSession
 		return

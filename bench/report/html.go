@@ -51,6 +51,7 @@ type runView struct {
 	Accounts    []row
 	Errors      []string
 	Gateway     []row
+	Agreements  []bench.Agreement
 }
 
 type tile struct{ Name, Value, Note, Class string }
@@ -65,7 +66,7 @@ type plot struct {
 }
 
 func newRunView(i, of int, r *bench.Result) runView {
-	v := runView{Open: i == 0, Checks: r.Checks, Errors: r.Errors}
+	v := runView{Open: i == 0, Checks: r.Checks, Errors: r.Errors, Agreements: r.Agreements}
 	if of > 1 {
 		v.Name = fmt.Sprintf("Run %d of %d", i+1, of)
 	}
@@ -81,7 +82,7 @@ func newRunView(i, of int, r *bench.Result) runView {
 		n    uint64
 	}{
 		{"sent", a.Sent}, {"= delivered", a.Delivered}, {"+ lost", a.Lost}, {"+ in flight", a.InFlight},
-		{"late or repeated", a.Late}, {"refused", a.Refused}, {"mismatched", a.Mismatch},
+		{"due, never sent", a.Unsent}, {"late or repeated", a.Late}, {"refused", a.Refused}, {"mismatched", a.Mismatch},
 		{"connections closed", a.Closed}, {"connections failed", a.Failed},
 	} {
 		v.Accounts = append(v.Accounts, row{Name: x.name, A: count(x.n)})

@@ -45,6 +45,13 @@ func Text(w io.Writer, r *bench.Result) error {
 		fmt.Fprintf(t, ", %s after, peak %s; %s per connection\n", Bytes(s.After.RSS), Bytes(s.PeakRSS), Bytes(int64(s.PerConnection)))
 	}
 	fmt.Fprintf(t, "generator\t%s of CPU, busiest loop %.0f%%\n", Duration(int64(r.Generator.CPU)), 100*r.Generator.BusiestLoop)
+	for _, a := range r.Agreements {
+		if a.Holds() {
+			fmt.Fprintf(t, "gateway agrees\t%s %s\n", a.Counter, Number(a.Ours))
+		} else {
+			fmt.Fprintf(t, "gateway DISAGREES\t%s: it counts %s, we %s\n", a.Counter, Number(a.Gateway), Number(a.Ours))
+		}
+	}
 	for _, c := range r.Checks {
 		verdict := "met"
 		if !c.Met {
@@ -72,6 +79,9 @@ func loadText(t io.Writer, r *bench.Result) {
 	}
 	a := r.Accounting
 	fmt.Fprintf(t, "sent\t%s = %s delivered + %s lost + %s in flight", count(a.Sent), count(a.Delivered), count(a.Lost), count(a.InFlight))
+	if a.Unsent > 0 {
+		fmt.Fprintf(t, "; %s due and never sent", count(a.Unsent))
+	}
 	if !a.Balanced {
 		fmt.Fprint(t, "  DOES NOT ADD UP")
 	}

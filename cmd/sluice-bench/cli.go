@@ -50,7 +50,7 @@ type common struct {
 }
 
 type outputs struct {
-	Expect string `group:"Output" placeholder:"LIST" help:"Conditions such as 'p99<20ms,lost=0'; exit code 3 if one is not met. Metrics: p50, p99.9 and so on, min, mean, max, raw.p99 (uncorrected), rate, publishes, sent, delivered, lost, inflight, late, refused, mismatch, closed, failed, cpu (time per unit), cores, rss, conn."`
+	Expect string `group:"Output" placeholder:"LIST" help:"Conditions such as 'p99<20ms,lost=0'; exit code 3 if one is not met. Metrics: p50, p99.9 and so on, min, mean, max, raw.p99 (uncorrected), rate, publishes, sent, delivered, lost, inflight, unsent, late, refused, mismatch, closed, failed, cpu (time per unit), cores, rss, conn."`
 	JSON   string `group:"Output" name:"json" placeholder:"FILE" help:"Everything, for compare and other programs; - is standard output."`
 	CSV    string `group:"Output" name:"csv" placeholder:"FILE" help:"A line per second."`
 	HLog   string `group:"Output" name:"hlog" placeholder:"FILE" help:"HdrHistogram log, an interval per second; of the last run."`
