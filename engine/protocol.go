@@ -41,6 +41,7 @@ type Handler interface {
 // A Dialect is one wire form of a push. A publish is encoded once for each dialect that its
 // topic's subscribers speak.
 type Dialect struct {
+	// Name is the protocol's name, by which clients are counted, then a hyphen and the form.
 	Name string
 	// Append encodes p after dst. An error means that the form cannot express p. It is called
 	// on any goroutine, must not keep p's slices, and is nil for a form that has no pushes.

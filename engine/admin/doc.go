@@ -17,10 +17,13 @@
 //
 // # Who may ask
 //
-// The token call always needs the API key, except in development mode without one. /livez, /readyz,
-// /metrics and / are for everybody who reaches the listener; so are the others, unless the listener
-// is not on loopback and there is an API key: then they need it too. On loopback a browser must have
-// come by a name that cannot have been rebound: see hostAllowed.
+// The token call always needs the API key, except in development mode without one. Tokens are to be
+// had only where the login provider is login.OTP: a development gateway that was not told otherwise
+// lets everybody in by the name they give, and answers 409.
+//
+// /livez, /readyz, /metrics and / are for everybody who reaches the listener; so are the others,
+// unless the listener is not on loopback and there is an API key: then they need it too. On loopback
+// a browser must have come by a name that cannot have been rebound: see hostAllowed.
 //
 // # Ownership
 //
