@@ -130,6 +130,12 @@ func (g *Gateway) Closed(c *engine.Conn, s Speaker, why engine.Reason) {
 	if cl.user != "" {
 		g.users.Release(cl.user, ref)
 	}
+	c.UnsubscribeAll() // who is told of the end finds nothing left
+	if g.named.Load() {
+		// With a name that can be given again, the end comes before another's beginning.
+		g.naming.Lock()
+		defer g.naming.Unlock()
+	}
 	var held bool
 	if m != nil && m.customID != "" {
 		held = g.clients.Delete(m.customID, ref)
@@ -146,7 +152,6 @@ func (g *Gateway) Closed(c *engine.Conn, s Speaker, why engine.Reason) {
 			m.customID = ""
 		}
 	}
-	c.UnsubscribeAll() // who is told of the end finds nothing left
 	var room [session.MaxIDLen]byte
 	g.events.Closed(s, g.AppendID(room[:0], cl))
 }
@@ -188,7 +193,7 @@ func (g *Gateway) Rename(c *engine.Conn, cl *Client, id string) (displaced engin
 		return 0, nil
 	}
 	ref := uint64(c.Ref())
-	prev, err := g.clients.Put(id, ref)
+	prev, err := g.name(id, ref)
 	if err != nil {
 		return 0, err
 	}
@@ -198,6 +203,14 @@ func (g *Gateway) Rename(c *engine.Conn, cl *Client, id string) (displaced engin
 		prev = 0
 	}
 	return engine.Ref(prev), nil
+}
+
+// name binds an id that somebody has chosen to a connection, and returns the one that held it.
+func (g *Gateway) name(id string, ref uint64) (prev uint64, err error) {
+	g.named.Store(true)
+	g.naming.Lock()
+	defer g.naming.Unlock()
+	return g.clients.Put(id, ref)
 }
 
 func (cl *Client) setID(id string, serverID uint8) {

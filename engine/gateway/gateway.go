@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -112,6 +113,11 @@ type Gateway struct {
 	router   router
 	scratch  []Scratch // by loop
 	events   Events    // nil: nobody wants to know
+
+	// named is set once a uniqId was chosen by somebody, so that it may be chosen again; from then
+	// on naming keeps a holder's end, with the event of it, apart from the next holder's beginning.
+	named  atomic.Bool
+	naming sync.Mutex
 
 	draining atomic.Bool
 	stats    gatewayStats

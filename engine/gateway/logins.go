@@ -220,7 +220,7 @@ func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
 		}
 	}
 	if id := a.creds.UniqID; id != "" {
-		prev, err := g.clients.Put(id, ref)
+		prev, err := g.name(id, ref)
 		if err != nil {
 			g.refuse(c, s, LoginMalformed)
 			return
