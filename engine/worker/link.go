@@ -242,9 +242,18 @@ func (l *link) send(cmd netsvr.Command, encode func(dst []byte) []byte) (size in
 // also keeps a worker that asks without reading from asking more.
 func (l *link) answer(cmd netsvr.Command, encode func(dst []byte) []byte) error {
 	// Encoded before the outbox is locked: lists can be long, and loops use the outbox too.
-	b := encode(nil)
+	return l.answerThen(cmd, encode(nil), func() {})
+}
+
+// answerThen is answer with a message that is encoded. It calls then when the answer is queued and
+// before the worker can have it, or anything be queued behind it.
+func (l *link) answerThen(cmd netsvr.Command, message []byte, then func()) error {
+	encode := func(dst []byte) []byte {
+		then()
+		return append(dst, message...)
+	}
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		if _, ok := l.send(cmd, func(dst []byte) []byte { return append(dst, b...) }); ok {
+		if _, ok := l.send(cmd, encode); ok {
 			return nil
 		}
 		if l.outbox.isClosed() {

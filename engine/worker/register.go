@@ -10,8 +10,9 @@ import (
 // nothing here: a link's commands are always carried out in order.
 const maxGoroutines = 64
 
-// register answers Register. The answer is queued before the link joins its group, so it is the
-// first frame the worker gets. A refusal leaves the link as it was.
+// register answers Register. The answer and the link's place in its group are one step: the answer
+// is the first frame the worker gets, and once it has it, the next client finds the worker there.
+// A refusal leaves the link as it was.
 func (l *link) register(payload []byte) error {
 	req := new(netsvrpb.RegisterReq)
 	code := netsvrpb.RegisterResp_Success
@@ -27,24 +28,22 @@ func (l *link) register(payload []byte) error {
 		code = netsvrpb.RegisterResp_DuplicateRegister
 	}
 	resp := &netsvrpb.RegisterResp{Code: code, Message: code.String()}
-	if code == netsvrpb.RegisterResp_Success {
-		resp.RegisterId = l.registerID
-	}
-	if err := l.respond(netsvr.CmdRegister, resp); err != nil {
-		return err
-	}
 	if code != netsvrpb.RegisterResp_Success {
 		l.hub.log.Warn("worker not registered", "peer", l.peer, "workerId", req.WorkerId, "serverId", req.ServerId, "code", code.String())
-		return nil
+		return l.respond(netsvr.CmdRegister, resp)
+	}
+	resp.RegisterId = l.registerID
+	message, err := netsvr.AppendMessage(nil, resp)
+	if err != nil {
+		return err
 	}
 	l.registered, l.workerID, l.takesRequests = true, int(req.WorkerId), req.AcceptsRequests
 	if n := req.ProcessCmdGoroutineNum; n > 1 {
 		l.hub.log.Info("processCmdGoroutineNum changes nothing: commands of a link stay in order",
 			"peer", l.peer, "asked", n, "taken", min(n, maxGoroutines))
 	}
-	l.hub.join(l, l.workerID)
 	l.hub.log.Info("worker registered", "peer", l.peer, "workerId", l.workerID, "requests", l.takesRequests)
-	return nil
+	return l.answerThen(netsvr.CmdRegister, message, func() { l.hub.join(l, l.workerID) })
 }
 
 // unregister answers Unregister, which may come from any link and removes exactly the pair it
