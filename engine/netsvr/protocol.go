@@ -122,6 +122,9 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 		return &websocket.Refusal{Status: 403, Reason: "Origin not allowed"}
 	}
 	if no := req.Check(); no != nil {
+		if no == websocket.ErrVersion {
+			no = &websocket.Refusal{Status: 400, Reason: no.Reason} // as the protocol has it
+		}
 		return no
 	}
 	if e.config.LoginRequired {
