@@ -47,7 +47,7 @@ func TestFanout(t *testing.T) {
 		"fixed6":                  func(c *Config) { c.Rate, c.Protocol = 200, "gosoc-fixed6" },
 		"gzip":                    func(c *Config) { c.Rate, c.Gzip = 200, true },
 		"smallest":                func(c *Config) { c.Rate, c.Size = 200, 10 },
-		"big":                     func(c *Config) { c.Rate, c.Size = 100, 64<<10 },
+		"big":                     func(c *Config) { c.Rate, c.Size, c.Connections = 40, 64<<10, 4 },
 		"two loops":               func(c *Config) { c.Rate, c.Loops, c.Publishers = 500, 2, 2 },
 		"stages":                  func(c *Config) { c.Stages = "100ms:100,150ms:100-400" },
 		"several addresses, ipv4": func(c *Config) { c.Rate, c.Sources = 200, 3 },
