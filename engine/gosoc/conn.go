@@ -305,8 +305,8 @@ func (h *conn) OnDeadline(c *engine.Conn) {
 		return
 	}
 	if limit := h.idleLimit(); limit > 0 {
-		if c.Holding() {
-			h.lastHeard = uint32(c.Loop().Now()) // it is we who do not listen
+		if since, ok := c.Patient(); ok && int32(uint32(since)-h.lastHeard) > 0 {
+			h.lastHeard = uint32(since) // it is we who do not listen
 		}
 		left := limit - int64(uint32(c.Loop().Now())-h.lastHeard)
 		if left <= 0 {

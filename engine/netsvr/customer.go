@@ -168,6 +168,9 @@ func (s *customer) OnDeadline(c *engine.Conn) {
 		c.Close(engine.ReasonLoginTimeout)
 		return
 	}
+	if since, ok := c.Patient(); ok && int32(uint32(since)-s.lastHeard) > 0 {
+		s.lastHeard = uint32(since) // it is we who do not listen
+	}
 	left := s.endpoint.config.Idle - time.Duration(uint32(c.Loop().Now())-s.lastHeard)*time.Millisecond
 	if left <= 0 {
 		c.Close(engine.ReasonHeartbeatTimeout)
