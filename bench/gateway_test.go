@@ -74,7 +74,7 @@ func newGateway(t *testing.T, faults ...func(*gateway)) *gateway {
 			if err != nil {
 				return
 			}
-			nc.(*net.TCPConn).SetReadBuffer(16 << 10) // so that a flood does not last
+			nc.(*net.TCPConn).SetReadBuffer(256 << 10) // so that a flood does not last
 			mu.Lock()
 			open[nc] = true
 			mu.Unlock()

@@ -42,7 +42,7 @@ func TestFanout(t *testing.T) {
 		"one topic":               func(c *Config) { c.Rate = 200 },
 		"topics shared":           func(c *Config) { c.Rate, c.Topics = 500, 7 },
 		"more topics than ears":   func(c *Config) { c.Rate, c.Topics = 500, 45 },
-		"as fast as possible":     func(c *Config) { c.Connections = 3 },
+		"as fast as possible":     func(c *Config) { c.Connections, c.Warmup = 3, 0 },
 		"several publishers":      func(c *Config) { c.Rate, c.Publishers, c.Topics = 500, 3, 2 },
 		"fixed6":                  func(c *Config) { c.Rate, c.Protocol = 200, "gosoc-fixed6" },
 		"gzip":                    func(c *Config) { c.Rate, c.Gzip = 200, true },
