@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"net/http/httptest"
 	"testing"
 	"time"
 )
@@ -84,9 +85,10 @@ func TestLagBounds(t *testing.T) {
 func BenchmarkScrape(b *testing.B) {
 	s := newServer(b, newOTP(b), nil)
 	b.ReportAllocs()
+	h := s.newMetrics()
 	for b.Loop() {
-		var p page
-		s.collect(&p)
-		b.SetBytes(int64(len(p.b)))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		b.SetBytes(int64(w.Body.Len()))
 	}
 }

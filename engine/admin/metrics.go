@@ -8,27 +8,30 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/worker"
 )
 
-// metrics answers a scrape.
-func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
-	var p page
-	s.collect(&p)
-	collectGo(&p)
-	collectProcess(&p)
-	w.Header().Set("Content-Type", contentType)
-	_, _ = w.Write(p.b)
+// newMetrics returns the handler of /metrics: the gateway's own counters, read when asked for, and
+// what client_golang knows of the runtime and the process.
+func (s *Server) newMetrics() http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collector(s.collect), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }
 
 // collect writes the gateway's own metrics.
 func (s *Server) collect(p *page) {
 	e, g := s.engine.Stats(), s.gateway.Stats()
 	p.family("sluice_build_info", gauge, "The version that runs; always 1.")
-	p.sample("sluice_build_info", 1, "version", s.config.Version, "goversion", runtime.Version())
+	p.sample(1, "version", s.config.Version, "goversion", runtime.Version())
 	p.gauge("sluice_ready", "Whether /readyz says yes.", truth(len(s.reasons()) == 0))
 	s.collectConnections(p, &e)
 	s.collectMessages(p, &e)
@@ -47,19 +50,19 @@ func (s *Server) collectConnections(p *page, e *engine.Stats) {
 	p.family("sluice_clients", gauge, "Clients that are logged in, by protocol.")
 	clients := s.clients(e)
 	for _, name := range slices.Sorted(maps.Keys(clients)) {
-		p.sample("sluice_clients", float64(clients[name]), "protocol", name)
+		p.sample(float64(clients[name]), "protocol", name)
 	}
 	p.counter("sluice_connections_accepted_total", "Connections accepted.", e.Accepted)
 	p.counter("sluice_accept_retries_total", "Errors of accept that passed, such as too many open files.", e.AcceptRetry)
 	p.family("sluice_connections_refused_total", counter, "Connections closed before they were served.")
 	for _, r := range engine.Reasons() {
 		if n := e.Refused[r]; n > 0 || r == engine.ReasonTooManyClients || r == engine.ReasonLoginBanned {
-			p.sample("sluice_connections_refused_total", float64(n), "reason", r.String())
+			p.sample(float64(n), "reason", r.String())
 		}
 	}
 	p.family("sluice_connections_closed_total", counter, "Connections closed.")
 	for _, r := range engine.Reasons() {
-		p.sample("sluice_connections_closed_total", float64(e.Closed[r]), "reason", r.String())
+		p.sample(float64(e.Closed[r]), "reason", r.String())
 	}
 }
 
@@ -85,12 +88,12 @@ func (s *Server) collectMessages(p *page, e *engine.Stats) {
 	p.counter("sluice_delivered_payload_bytes_total", "Bytes of their payloads.", e.PayloadOut)
 	p.family("sluice_drops_total", counter, "Messages that did not reach a client or a topic.")
 	for _, d := range engine.Drops() {
-		p.sample("sluice_drops_total", float64(e.Dropped[d]), "reason", d.String())
+		p.sample(float64(e.Dropped[d]), "reason", d.String())
 	}
 	p.gauge("sluice_backlog_bytes", "Bytes that wait to be sent to clients.", float64(e.Backlog))
 	p.family("sluice_backlog_limit_bytes", gauge, "Bytes of backlog from which publishers wait (soft) and the slowest are closed (total).")
-	p.sample("sluice_backlog_limit_bytes", float64(s.engine.Config().BacklogSoft), "limit", "soft")
-	p.sample("sluice_backlog_limit_bytes", float64(s.engine.Config().BacklogTotal), "limit", "total")
+	p.sample(float64(s.engine.Config().BacklogSoft), "limit", "soft")
+	p.sample(float64(s.engine.Config().BacklogTotal), "limit", "total")
 	p.gauge("sluice_topics", "Topics that have subscribers.", float64(e.Topics))
 }
 
@@ -100,7 +103,7 @@ func (s *Server) collectLoops(p *page, e *engine.Stats) {
 		lagBounds[:], counts, sum.Seconds())
 	p.family("sluice_loop_last_lag_seconds", gauge, "How late a loop ran what it was last told, or how long it has not run it.")
 	for i := range s.engine.Loops() {
-		p.sample("sluice_loop_last_lag_seconds", s.lag.of(i).Seconds(), "loop", strconv.Itoa(i))
+		p.sample(s.lag.of(i).Seconds(), "loop", strconv.Itoa(i))
 	}
 	p.counter("sluice_loop_wakeups_total", "Times that loops were woken for messages.", e.Wakeups)
 	p.counter("sluice_panics_total", "Panics of handlers, each of which cost a message or a connection.", e.Panics)
@@ -108,14 +111,14 @@ func (s *Server) collectLoops(p *page, e *engine.Stats) {
 
 func (s *Server) collectLogins(p *page, g *gateway.Stats) {
 	p.family("sluice_logins_total", counter, "Logins and resumptions decided on, by outcome.")
-	p.sample("sluice_logins_total", float64(g.Logins), "outcome", "ok")
+	p.sample(float64(g.Logins), "outcome", "ok")
 	for _, outcome := range slices.Sorted(maps.Keys(g.Refused)) {
-		p.sample("sluice_logins_total", float64(g.Refused[outcome]), "outcome", outcome)
+		p.sample(float64(g.Refused[outcome]), "outcome", outcome)
 	}
 	p.family("sluice_token_calls_total", counter, "Calls for one-time tokens, by outcome.")
-	p.sample("sluice_token_calls_total", float64(s.tokens.issued.Load()), "outcome", "issued")
-	p.sample("sluice_token_calls_total", float64(s.tokens.unauthorized.Load()), "outcome", "unauthorized")
-	p.sample("sluice_token_calls_total", float64(s.tokens.failed.Load()), "outcome", "failed")
+	p.sample(float64(s.tokens.issued.Load()), "outcome", "issued")
+	p.sample(float64(s.tokens.unauthorized.Load()), "outcome", "unauthorized")
+	p.sample(float64(s.tokens.failed.Load()), "outcome", "failed")
 	if otp, ok := s.gateway.Config().Login.(*login.OTP); ok {
 		outstanding, evicted := otp.Len()
 		p.gauge("sluice_tokens", "One-time tokens that were issued and not used yet.", float64(outstanding))
@@ -127,9 +130,9 @@ func collectSessions(p *page, g *gateway.Stats) {
 	p.gauge("sluice_users", "Users of protocols that kick out a user's older connection.", float64(g.Users))
 	p.counter("sluice_sessions_resumed_total", "Sessions resumed.", g.Resumed)
 	p.family("sluice_sessions", gauge, "Sessions that can be resumed, held by a connection (attached) or waiting for their client (detached), and ended ones remembered (spent).")
-	p.sample("sluice_sessions", float64(g.Sessions.Attached), "state", "attached")
-	p.sample("sluice_sessions", float64(g.Sessions.Detached), "state", "detached")
-	p.sample("sluice_sessions", float64(g.Sessions.Spent), "state", "spent")
+	p.sample(float64(g.Sessions.Attached), "state", "attached")
+	p.sample(float64(g.Sessions.Detached), "state", "detached")
+	p.sample(float64(g.Sessions.Spent), "state", "spent")
 	p.counter("sluice_sessions_evicted_total", "Sessions forgotten for want of room.", g.Sessions.Evicted)
 }
 
@@ -145,13 +148,13 @@ func collectWorkers(p *page, h worker.Stats) {
 	p.gauge("sluice_workers", "Workers that are registered, on those connections.", float64(h.Registered))
 	p.counter("sluice_worker_commands_total", "Commands of workers.", h.Commands)
 	p.family("sluice_worker_bad_commands_total", counter, "Commands of workers that could not be decoded (malformed) or that ended their link (unknown).")
-	p.sample("sluice_worker_bad_commands_total", float64(h.Malformed), "reason", "malformed")
-	p.sample("sluice_worker_bad_commands_total", float64(h.Unknown), "reason", "unknown")
+	p.sample(float64(h.Malformed), "reason", "malformed")
+	p.sample(float64(h.Unknown), "reason", "unknown")
 	p.counter("sluice_worker_transfers_total", "Messages, requests and events queued for workers.", h.Transfers)
 	p.family("sluice_worker_drops_total", counter, "Messages, requests and events that were not queued for a worker.")
-	p.sample("sluice_worker_drops_total", float64(h.NoWorker), "reason", "no-worker")
-	p.sample("sluice_worker_drops_total", float64(h.QueueFull), "reason", "queue-full")
-	p.sample("sluice_worker_drops_total", float64(h.Limited), "reason", "limited")
+	p.sample(float64(h.NoWorker), "reason", "no-worker")
+	p.sample(float64(h.QueueFull), "reason", "queue-full")
+	p.sample(float64(h.Limited), "reason", "limited")
 	p.counter("sluice_worker_replies_total", "Replies of workers to requests.", h.Replies)
 	p.counter("sluice_worker_lost_requests_total", "Requests answered with an error because their worker was lost.", h.LostRequests)
 	p.counter("sluice_worker_dropped_bytes_total", "Bytes dropped because a worker took nothing in time.", h.WriteDropped)

@@ -14,7 +14,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/livez", get(s.livez))
 	mux.Handle("/readyz", get(s.readyz))
-	mux.Handle("/metrics", get(s.metrics))
+	mux.Handle("/metrics", get(s.newMetrics().ServeHTTP))
 	mux.Handle("/{$}", get(s.index))
 	for _, version := range []string{"v1", "v2"} {
 		mux.Handle("/"+version+"/socket/token", s.guarded(always, onlyGet(s.token)))
