@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 
 	"github.com/BurntSushi/toml"
 	"github.com/alecthomas/kong"
@@ -24,8 +25,12 @@ type tomlResolver map[string]any
 func (v tomlResolver) Validate(app *kong.Application) error {
 	known := make(map[string]bool)
 	for _, cmd := range app.Children {
+		names := make(map[string]bool)
 		for _, flag := range cmd.Flags {
-			known[flag.Name] = true
+			names[flag.Name] = true
+		}
+		if names["config"] { // the others read no file
+			maps.Copy(known, names)
 		}
 	}
 	for key := range v {

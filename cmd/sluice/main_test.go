@@ -83,6 +83,7 @@ func TestUsage(t *testing.T) {
 		{"config missing", []string{"check", "--config", filepath.Join(dir, "none.toml")}, "none.toml"},
 		{"config syntax", []string{"check", "--config", file("syntax.toml", "dev = \n")}, "toml"},
 		{"config unknown key", []string{"check", "--config", file("key.toml", "dev = true\nlissten = \"x\"\n")}, "lissten"},
+		{"config key of another command", []string{"check", "--config", file("other.toml", "dev = true\nquiet = true\n")}, "quiet"},
 		{"config table", []string{"check", "--config", file("table.toml", "[listen]\na = 1\n")}, "listen"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -305,6 +305,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			BacklogSoft:    int64(cmd.BacklogSoft),
 			BacklogTotal:   int64(cmd.BacklogTotal),
 			SendBuffer:     int(cmd.SendBuffer),
+			LastWords:      min(2*time.Second, cmd.Drain/2), // clients that do not close are cut within the drain
 			MaxConnections: cmd.MaxConnections,
 			Logger:         log,
 		},
