@@ -53,6 +53,7 @@ type Loop struct {
 	nextShed   int64
 	nextDue    atomic.Int64 // ms, when the ticker should come by
 	heldUntil  atomic.Int64 // ms, see pressure.go
+	askers     askers
 
 	limit, quarter uint32 // Config.Backlog and a fourth of it
 	backlogDelta   int64  // bytes not yet added to Engine.backlog

@@ -1,11 +1,16 @@
 package engine
 
-import "golang.org/x/sys/unix"
+import (
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
 
 // How publishers are made to wait, and for whom.
 //
 // A subscriber whose socket is full and whose queue is over a quarter of its limit is held: it
-// asks publishers to its topics to wait. It may ask only while it makes progress, and only for so
+// asks publishers to its topics, and those who push to it alone, to wait. It may ask only while it makes progress, and only for so
 // long: a reader that has stalled, or is simply slower than what it subscribed to, runs into its
 // limit and meets the listener's policy, and holds up nobody.
 
@@ -25,6 +30,44 @@ const (
 	mailboxWait = 1000
 )
 
+// askers are a loop's held connections, for publishers outside it to look at.
+type askers struct {
+	count atomic.Int32
+	mu    sync.Mutex
+	refs  map[Ref]struct{}
+}
+
+func (a *askers) add(ref Ref) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refs == nil {
+		a.refs = make(map[Ref]struct{})
+	}
+	a.refs[ref] = struct{}{}
+	a.count.Store(int32(len(a.refs)))
+}
+
+func (a *askers) remove(ref Ref) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.refs, ref)
+	a.count.Store(int32(len(a.refs)))
+}
+
+// has reports whether ref is held; with 0, whether anybody is.
+func (a *askers) has(ref Ref) bool {
+	if a.count.Load() == 0 {
+		return false
+	}
+	if ref == 0 {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.refs[ref]
+	return ok
+}
+
 // review begins or ends c's hold after its queue or its socket changed.
 func (l *Loop) review(c *Conn) {
 	over := c.flags&flagBlocked != 0 && c.queued > l.quarter && c.state == stateOpen
@@ -35,6 +78,7 @@ func (l *Loop) review(c *Conn) {
 		b.heldIndex = len(l.held)
 		b.unacknowledged = 0
 		l.held = append(l.held, c.slot)
+		l.askers.add(c.Ref())
 		c.flags |= flagHeld
 		l.shard.Hold(&c.member, true)
 		l.heldUntil.Store(l.now + stalledAfter)
@@ -70,6 +114,7 @@ func (l *Loop) unheld(c *Conn) {
 	l.held[i] = l.held[last]
 	l.at(l.held[i]).backlog.heldIndex = i
 	l.held = l.held[:last]
+	l.askers.remove(c.Ref())
 	c.flags &^= flagHeld
 	l.shard.Hold(&c.member, false)
 	if len(l.held) == 0 {

@@ -89,10 +89,13 @@ func (pb *Publisher) copy(p Push) *block {
 	return b
 }
 
-// post waits for room in l's mailbox as Publish does, then posts m.
+// post waits for room in l's mailbox as Publish does, and for a receiver that asks for time, then
+// posts m: one that is sent much in a row is slowed down for, not closed.
 func (pb *Publisher) post(l *Loop, m message) error {
-	_, err := pb.awaitRoom(func(int64) (full, slow bool) {
-		return l.mailbox.full(), pb.engine.backlog.Load() > pb.engine.config.BacklogSoft
+	_, err := pb.awaitRoom(func(now int64) (full, slow bool) {
+		slow = pb.engine.backlog.Load() > pb.engine.config.BacklogSoft ||
+			m.block != nil && m.mail == nil && now < l.heldUntil.Load() && l.askers.has(m.ref)
+		return l.mailbox.full(), slow
 	})
 	if err == nil && !l.mailbox.post(m) {
 		err = ErrStopped
