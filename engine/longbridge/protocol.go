@@ -66,22 +66,19 @@ func (p *Protocol) Open(*engine.Conn) engine.Handler {
 	return &conn{protocol: p, handshake: longbridge.DefaultHandshake()}
 }
 
-// Pinned is the protocol on a listener that speaks no other: it takes every connection that is not
-// HTTP, so that a wrong handshake is answered with a Close. HTTP must come before it.
-func (p *Protocol) Pinned() engine.Protocol { return pinned{p} }
+// Pinned is the protocol on a listener that speaks no other over TCP: it takes every connection that
+// http does not want, so that a wrong handshake is answered with a Close. No handshake begins like
+// HTTP.
+func (p *Protocol) Pinned(http engine.Protocol) engine.Protocol { return pinned{p, http} }
 
-type pinned struct{ *Protocol }
+type pinned struct {
+	*Protocol
+	http engine.Protocol
+}
 
-// Sniff leaves the beginning of an HTTP method to whoever serves HTTP. No handshake begins with a
-// letter.
 func (p pinned) Sniff(first []byte) engine.Match {
-	const longestMethod = len("OPTIONS ")
-	letters := 0
-	for letters < len(first) && 'A' <= first[letters] && first[letters] <= 'Z' {
-		letters++
-	}
-	if letters == len(first) && letters < longestMethod {
-		return engine.NeedMore
+	if m := p.http.Sniff(first); m == engine.NeedMore {
+		return m
 	}
 	return engine.Matched
 }

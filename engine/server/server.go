@@ -114,11 +114,12 @@ func New(config Config) (*Server, error) {
 	brokers := longbridge.New(g, len(ec.Dialects), config.Longbridge)
 	ec.Dialects = append(ec.Dialects, longbridge.Dialects()...)
 	queried := longbridge.NewEndpoint(brokers)
+	upgraded := ws.New(nil, queried)
 	all := ws.New(map[string]ws.Endpoint{gosoc.Path: framed, netsvr.Path: customers}, queried)
 	s.protocols = map[string][]engine.Protocol{
 		"auto":          {plain, brokers, all},
 		gosoc.Name:      {plain, ws.New(map[string]ws.Endpoint{gosoc.Path: framed}, nil)},
-		longbridge.Name: {ws.New(nil, queried), brokers.Pinned()},
+		longbridge.Name: {upgraded, brokers.Pinned(upgraded)},
 		netsvr.Name:     {ws.New(map[string]ws.Endpoint{netsvr.Path: customers}, nil)},
 		"ws":            {all},
 	}

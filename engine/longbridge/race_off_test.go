@@ -1,0 +1,5 @@
+//go:build !race
+
+package longbridge_test
+
+const raceEnabled = false
