@@ -1,15 +1,21 @@
 package gateway
 
+import (
+	"slices"
+	"sort"
+)
+
 // A pendingQueue holds a client's requests that wait for a reply, oldest first. On a protocol that
 // answers in order it also holds the replies that came before their turn.
 type pendingQueue struct {
-	list []pending
-	next uint32 // sequence number of the next request; the list's are consecutive
-	open int    // requests in list that are not answered
+	list []pending // by sequence number, modulo 2^32
+	next uint32    // sequence number of the next request
+	open int       // requests in list that are not answered
 }
 
 type pending struct {
 	id       uint32
+	seq      uint32
 	cmd      uint8
 	answered bool
 	sent     bool // answered, and the reply is out: only on protocols without order
@@ -22,7 +28,7 @@ func (q *pendingQueue) empty() bool { return len(q.list) == 0 }
 
 // add appends a request and returns its sequence number.
 func (q *pendingQueue) add(id uint32, cmd uint8, deadline int64) uint32 {
-	q.list = append(q.list, pending{id: id, cmd: cmd, deadline: deadline})
+	q.list = append(q.list, pending{id: id, seq: q.next, cmd: cmd, deadline: deadline})
 	q.open++
 	q.next++
 	return q.next - 1
@@ -30,14 +36,22 @@ func (q *pendingQueue) add(id uint32, cmd uint8, deadline int64) uint32 {
 
 // find returns the request with a sequence number, nil when it is over.
 func (q *pendingQueue) find(seq uint32) *pending {
-	first := q.next - uint32(len(q.list))
-	if i := seq - first; i < uint32(len(q.list)) && !q.list[i].answered {
-		return &q.list[i]
+	if len(q.list) == 0 {
+		return nil
 	}
-	return nil
+	first := q.list[0].seq
+	i := int(seq - first) // its place, unless some have been taken out before it
+	if i >= len(q.list) || q.list[i].seq != seq {
+		i = sort.Search(len(q.list), func(i int) bool { return q.list[i].seq-first >= seq-first })
+	}
+	if i == len(q.list) || q.list[i].seq != seq || q.list[i].answered {
+		return nil
+	}
+	return &q.list[i]
 }
 
-// trim removes the requests at the front whose replies are out.
+// trim removes the requests at the front whose replies are out, and others when they have become
+// many: where replies come in any order, one slow request must not keep all that came after it.
 func (q *pendingQueue) trim() {
 	n := 0
 	for n < len(q.list) && q.list[n].sent {
@@ -50,7 +64,13 @@ func (q *pendingQueue) trim() {
 	if n > 0 {
 		q.list = q.list[n:]
 	}
+	if len(q.list) >= sparse && q.open < len(q.list)/2 {
+		q.list = slices.DeleteFunc(q.list, func(p pending) bool { return p.sent })
+	}
 }
+
+// sparse is the length of a list from which it is worth the while to take out what is over.
+const sparse = 64
 
 // earliest returns the next deadline among the unanswered, 0 when there is none.
 func (q *pendingQueue) earliest() int64 {

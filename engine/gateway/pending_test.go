@@ -1,6 +1,9 @@
 package gateway
 
-import "testing"
+import (
+	"math/rand/v2"
+	"testing"
+)
 
 func TestPendingQueue(t *testing.T) {
 	var q pendingQueue
@@ -54,5 +57,48 @@ func TestPendingQueueWraps(t *testing.T) {
 		}
 		p.answered, p.sent = true, true
 		q.trim()
+	}
+}
+
+// A request is found until it is answered, whatever happens to those around it, and the list stays
+// within twice the number of those that wait.
+func TestPendingQueueSparse(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, first := range []uint32{0, 1<<32 - 500} { // the numbers start over
+		q := pendingQueue{next: first}
+		open := make(map[uint32]uint32) // id by sequence number
+		var order []uint32
+		slow := q.add(9999, 0, 0)
+		for id := range uint32(20_000) {
+			if len(order) < 100 && (len(order) == 0 || random.IntN(2) == 0) {
+				seq := q.add(id, 0, 0)
+				open[seq] = id
+				order = append(order, seq)
+				continue
+			}
+			i := random.IntN(len(order))
+			seq := order[i]
+			order = append(order[:i], order[i+1:]...)
+			p := q.find(seq)
+			if p == nil || p.id != open[seq] {
+				t.Fatalf("request %d is %+v", open[seq], p)
+			}
+			p.answered, p.sent = true, true
+			q.open--
+			delete(open, seq)
+			q.trim()
+			if q.find(seq) != nil {
+				t.Fatal("found again")
+			}
+			if limit := max(2*q.open+1, sparse); len(q.list) > limit {
+				t.Fatalf("%d entries for %d requests", len(q.list), q.open)
+			}
+		}
+		if p := q.find(slow); p == nil || p.id != 9999 || q.open != len(open)+1 {
+			t.Errorf("the first request is %+v; %d open, want %d", p, q.open, len(open)+1)
+		}
+		if q.find(q.next) != nil || q.find(slow-1) != nil {
+			t.Error("found what never was")
+		}
 	}
 }
