@@ -4,7 +4,7 @@ GO ?= go
 # Modules of their own, so that test clients and peers are no dependencies of the gateway.
 NESTED := $(patsubst %/go.mod,%,$(wildcard bench/*/go.mod))
 
-.PHONY: run build test lint unit race nested generate fuzz bench clean
+.PHONY: run build test lint unit race nested generate fuzz bench bench-peers clean
 
 run: ## serve GOSOC clients on 127.0.0.1:7000, with development routes
 	$(GO) run ./cmd/sluice serve --dev
@@ -41,6 +41,11 @@ fuzz: ## every fuzz target for FUZZTIME
 
 bench: ## microbenchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+PEERS_OUT ?= bench/peers/results
+bench-peers: ## side by side with mosquitto, nats-server and others: tables and plots in PEERS_OUT
+	sh bench/peers/install.sh
+	cd bench/peers && $(GO) run . -out $(abspath $(PEERS_OUT)) $(PEERS_FLAGS)
 
 clean:
 	rm -rf bin

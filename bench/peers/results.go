@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sluicenet/sluice/bench"
+)
+
+// results are what results.json holds.
+type results struct {
+	Command string        `json:"command"`
+	Started time.Time     `json:"started"`
+	Ended   time.Time     `json:"ended"`
+	Machine bench.Machine `json:"machine"` // as the last run saw it
+	Memory  string        `json:"memory"`  // of the machine
+	Repeats int           `json:"repeats"`
+	Peers   []peerInfo    `json:"peers"`
+	Rows    []row         `json:"rows"`
+	Records []record      `json:"records"`
+}
+
+type peerInfo struct {
+	Name    string `json:"name"`
+	About   string `json:"about"`
+	Version string `json:"version"`
+	Command string `json:"command"` // with PORT for the port
+	Config  string `json:"config,omitempty"`
+}
+
+// A record is one run of one peer.
+type record struct {
+	Row     string    `json:"row"`
+	X       float64   `json:"x"`
+	Repeat  int       `json:"repeat"`
+	Peer    string    `json:"peer"`
+	Started time.Time `json:"started"`
+	Command string    `json:"command"`
+	Failure string    `json:"failure,omitempty"` // why it means nothing, or little
+
+	// Metrics are those of bench.Result.Metric: times in nanoseconds, sizes in bytes. Beside them user and system of cpu, idle
+	// CPU as a share of a core (cores), and generator, the share of the window that its busiest loop worked.
+	Metrics map[string]float64 `json:"metrics,omitempty"`
+
+	Accounting bench.Accounting `json:"accounting,omitzero"`
+	Errors     []string         `json:"errors,omitempty"`
+}
+
+var recorded = []string{
+	"cpu", "cores", "rate", "publishes", "p50", "p99", "p99.9", "max", "rss", "conn", "lost", "late", "inflight", "refused", "mismatch", "closed", "failed",
+}
+
+// take keeps what r says.
+func (rec *record) take(r *bench.Result) {
+	rec.Metrics = map[string]float64{}
+	keep := func(name string, v float64) {
+		if !math.IsNaN(v) && !math.IsInf(v, 0) {
+			rec.Metrics[name] = v
+		}
+	}
+	for _, name := range recorded {
+		keep(name, r.Metric(name))
+	}
+	keep("user", r.Server.PerUnitUser*1000)
+	keep("system", r.Server.PerUnitSystem*1000)
+	keep("generator", r.Generator.BusiestLoop)
+	if r.Rate == 0 { // idle, or a window too short for one publication: no unit to give CPU time per
+		for _, name := range []string{"cpu", "user", "system", "rate"} {
+			delete(rec.Metrics, name)
+		}
+	}
+	rec.Accounting, rec.Errors = r.Accounting, r.Errors
+}
+
+func newResults(args []string, s settings, peers map[string]*peer) *results {
+	r := &results{
+		Command: strings.TrimSpace("peers " + strings.Join(args, " ")), Started: time.Now(),
+		Memory: memoryTotal(), Repeats: s.repeat,
+	}
+	const port = 65535 // stands for the one each run gets
+	for _, p := range allPeers() {
+		p = peers[p.name]
+		if p == nil {
+			continue
+		}
+		args, config := p.command(p, port, s.loops)
+		for i := range args {
+			args[i] = strings.TrimPrefix(args[i], p.work+"/")
+		}
+		plain := func(text string) string { return strings.ReplaceAll(text, fmt.Sprint(port), "PORT") }
+		r.Peers = append(r.Peers, peerInfo{p.name, p.about, p.version, plain(strings.Join(args, " ")), plain(config)})
+	}
+	return r
+}
+
+func memoryTotal() string {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return ""
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	return strings.Join(strings.Fields(strings.TrimPrefix(line, "MemTotal:")), " ")
+}
+
+// save writes r to dir, whole or not at all.
+func (r *results) save(dir string) error {
+	r.Ended = time.Now()
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	name := resultsFile(dir)
+	if err := os.WriteFile(name+".new", append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(name+".new", name)
+}
+
+func load(name string) (*results, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	r := new(results)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return r, nil
+}
+
+// render writes tables and plots.
+func (r *results) render(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, row := range r.Rows {
+		if svg := r.plot(row); svg != "" {
+			if err := os.WriteFile(filepath.Join(dir, plotName(row)), []byte(svg), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "RESULTS.md"), []byte(r.markdown()), 0o644)
+}
+
+func plotName(r row) string { return r.Name + ".svg" }
