@@ -1,0 +1,413 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestWorkerRequest(t *testing.T) {
+	t.Parallel()
+	p := startNetsvr(t, "--route", "math.*=2", "--route", "exact.Route=3", "--open-worker", "1", "--close-worker", "1")
+	main := p.workerServer(t, 1)
+	math, exact := p.workerServer(t, 2), p.workerServer(t, 3)
+	eachMode(t, modes, func(t *testing.T, m mode) {
+		c := p.login(t, m, token("ann"))
+		opened := main.event(workerConnOpen)
+		id := opened.text(1)
+		if opened.text(2) != "" || len(opened[3]) > 0 || opened.text(4) != "127.0.0.1" {
+			t.Errorf("ConnOpen: query %q, protocols %q, from %q", opened.text(2), opened.texts(3), opened.text(4))
+		}
+		for _, to := range []struct {
+			route string
+			l     *workerLink
+		}{{"some.Route", main}, {"math.Add", math}, {"math.", math}, {"exact.Route", exact}, {"exact.Route2", main}, {"mathx", main}, {"", main}} {
+			c.write(m.sendReq(1, 7, to.route, m.text(`{"a":1}`), []byte("attached")))
+			got := to.l.event(workerRequest)
+			if got.text(1) != id || got.text(2) != "" || got.text(3) != "gosoc" || got.text(4) != to.route || got.num(5) != 0 ||
+				got.num(7) != 1 || got.text(8) != `{"a":1}` || got.text(9) != "attached" || got.num(10) != 10_000 {
+				t.Fatalf("request to %q: %v", to.route, got)
+			}
+			to.l.reply(got, 0, "any bytes, "+to.route)
+			c.wantReply(7, "any bytes, "+to.route)
+		}
+		// The session is told, and a new name.
+		main.send(workerConnInfoUpdate, workerMsg(nil).text(1, id).text(2, "ann").text(4, "her session"))
+		main.sync()
+		c.write(m.ask(1, "x", "1"))
+		got := main.event(workerRequest)
+		if got.text(1) != "ann" || got.text(2) != "her session" {
+			t.Errorf("asked by %q, %q", got.text(1), got.text(2))
+		}
+		// The client may be given another name before the reply, which names the old one.
+		main.send(workerConnInfoUpdate, workerMsg(nil).text(1, "ann").text(2, "bob"))
+		main.reply(got, 0, "")
+		c.wantReply(1, "")
+		// Other replies than success.
+		for i, reply := range []struct {
+			status        int
+			payload, want string
+		}{
+			{0, "", ""}, {3, `{"status":3,"message":"as the worker says"}`, `{"status":3,"message":"as the worker says"}`},
+			{7, "", "7"}, {-1, "", "-1"},
+		} {
+			c.write(m.ask(uint16(i+10), "x", "1"))
+			main.reply(main.event(workerRequest), reply.status, reply.payload)
+			body := c.wantMessage(sendResp)
+			if body.id != uint16(i+10) {
+				t.Fatalf("reply %d", body.id)
+			}
+			if n, err := strconv.Atoi(reply.want); err == nil {
+				checkError(t, body.payload, n)
+			} else if body.payload != reply.want {
+				t.Errorf("reply %q, want %q", body.payload, reply.want)
+			}
+		}
+		// One that wants no reply gets none.
+		c.write(m.sendReq(0, 3, "x", m.text("2")))
+		got = main.event(workerRequest)
+		if got.num(7) != 0 || got.text(8) != "2" {
+			t.Errorf("no-reply request: %v", got)
+		}
+		main.reply(got, 0, "nobody asked")
+		main.sync()
+		c.write(m.ping())
+		c.wantPong()
+		c.hangUp()
+		main.wantClosed("bob", "her session")
+	})
+}
+
+// Replies that nobody waits for, or that come on another link, reach exactly who asked, or nobody.
+func TestWorkerStrayReplies(t *testing.T) {
+	t.Parallel()
+	p := startNetsvr(t)
+	l, second := p.workerServer(t, 1), p.workerServer(t, 1)
+	pool := p.workerLink(t)
+	m := modes[0]
+	a, b := p.login(t, m, ""), p.login(t, m, "")
+	a.write(m.ask(1, "x", "from a"))
+	b.write(m.ask(2, "x", "from b"))
+	got := make(map[string]workerFields)
+	for _, l := range []*workerLink{l, second} { // one each, for they take turns
+		r := l.event(workerRequest)
+		got[r.text(8)] = r
+	}
+	if got["from a"].num(6) == got["from b"].num(6) {
+		t.Fatalf("two requests called %d", got["from a"].num(6))
+	}
+	for _, stray := range []workerMsg{
+		nil, workerMsg(nil).text(1, "nobody"), workerMsg(nil).num(2, 0), workerMsg(nil).num(2, 999).text(4, "stray"), workerMsg(nil).num(2, -1).text(4, "stray"),
+	} {
+		pool.send(workerReply, stray)
+	}
+	pool.reply(got["from a"], 0, "to a")
+	a.wantReply(1, "to a")
+	pool.reply(got["from a"], 0, "to a, again")
+	pool.sync()
+	l.reply(got["from b"], 0, "to b")
+	l.sync()
+	second.reply(got["from b"], 0, "to b, again")
+	b.wantReply(2, "to b")
+	for _, l := range []*workerLink{l, second, pool} {
+		l.wantAlive()
+		l.sync()
+	}
+	for _, c := range []*client{a, b} {
+		c.write(m.ping())
+		c.wantPong()
+	}
+}
+
+func TestWorkerRequestErrors(t *testing.T) {
+	t.Parallel()
+	p := startNetsvr(t, "--request-timeout", "500ms", "--limit", "slow=9@1", "--route", "slow.*=9")
+	m := modes[0]
+	c := p.login(t, m, "")
+	wantError := func(id uint16, says string) {
+		t.Helper()
+		got := c.wantMessage(sendResp)
+		if got.id != id || !strings.Contains(got.payload, says) {
+			t.Fatalf("reply %d %q, want %d that says %q", got.id, got.payload, id, says)
+		}
+		checkError(t, got.payload, 5)
+	}
+	start := time.Now()
+	c.write(m.ask(1, "x", "1"))
+	wantError(1, "no worker")
+
+	// A worker that takes messages only gets the payload, and the client an error at once.
+	plain := p.workerFor(t, 1)
+	c.write(m.sendReq(1, 2, "x", m.text("payload"), []byte("data")))
+	plain.wantTransfer("payload")
+	wantError(2, "request")
+	c.write(m.sendReq(0, 3, "x", m.text("no reply wanted")))
+	plain.wantTransfer("no reply wanted")
+	if took := time.Since(start); took > 400*time.Millisecond {
+		t.Errorf("the errors took %v: as long as a time-out", took)
+	}
+	plain.close()
+
+	// Too late.
+	l := p.workerServer(t, 1)
+	start = time.Now()
+	c.write(m.ask(4, "x", "1"))
+	asked := l.event(workerRequest)
+	if got := asked.num(10); got != 500 {
+		t.Errorf("the time-out is said to be %d ms", got)
+	}
+	wantError(4, "time")
+	if took := time.Since(start); took < 500*time.Millisecond || took > 2*time.Second {
+		t.Errorf("timed out after %v, want 500 ms", took)
+	}
+	// Its reply is not the next one's.
+	c.write(m.ask(5, "x", "2"))
+	next := l.event(workerRequest)
+	l.reply(asked, 0, "too late")
+	l.sync()
+	l.reply(next, 0, "in time")
+	c.wantReply(5, "in time")
+	// Replies are in the order of the requests also when one of them times out.
+	for id := range uint16(4) {
+		c.write(m.ask(id, "x", fmt.Sprint(id)))
+	}
+	for id := range 4 {
+		if r := l.event(workerRequest); id != 1 {
+			l.reply(r, 0, r.text(8))
+		}
+	}
+	c.wantReply(0, "0")
+	wantError(1, "time")
+	c.wantReply(2, "2")
+	c.wantReply(3, "3")
+
+	slow := p.workerServer(t, 9)
+	c.write(append(m.ask(20, "slow.x", "1"), m.ask(21, "slow.x", "2")...))
+	slow.reply(slow.event(workerRequest), 0, "first")
+	c.wantReply(20, "first")
+	wantError(21, "limit")
+
+	// The worker goes: at once, not after the time-out; and with it those who may be asked.
+	c.write(append(m.ask(30, "x", "1"), m.ask(31, "x", "2")...))
+	l.event(workerRequest)
+	l.event(workerRequest)
+	start = time.Now()
+	l.kill()
+	wantError(30, "lost")
+	wantError(31, "lost")
+	if took := time.Since(start); took > 400*time.Millisecond {
+		t.Errorf("answered after %v: as long as a time-out", took)
+	}
+	c.write(m.ask(32, "x", "1"))
+	wantError(32, "no worker")
+	c.write(m.ping())
+	c.wantPong()
+}
+
+// A queue that is full: "busy" at once, for as long as it is.
+func TestWorkerBusy(t *testing.T) {
+	t.Parallel()
+	p := startNetsvr(t, "--worker-queue", "64KiB", "--request-timeout", "8s")
+	conn := p.workerConn(t) // does not read for now
+	_ = conn.SetReadBuffer(64 << 10)
+	if _, err := conn.Write(workerCommand(workerRegister, workerMsg(nil).num(1, 1).num(100, 1))); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := workerReadFrame(conn); err != nil || a.fields.num(1) != 0 {
+		t.Fatalf("not registered: %v, %v", a, err)
+	}
+	m := modes[0]
+	payload := strings.Repeat("x", 32<<10)
+	flood := p.login(t, m, "")
+	for range 500 { // 16 MB, far more than the sockets take
+		flood.write(m.sendReq(0, 0, "x", []byte(payload)))
+	}
+	// ask returns the reply to a request of a new client, ok is false if there is none at once.
+	ask := func() (says string, ok bool) {
+		c := p.login(t, m, "")
+		defer c.hangUp()
+		c.write(m.ask(1, "x", payload))
+		_ = c.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+		got, err := m.read(c.r)
+		if err != nil {
+			return "", false
+		}
+		msg, err := m.message(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return msg.payload, true
+	}
+	for busy, tries := 0, 0; busy < 10; tries++ { // the sockets may take a little more, for a while
+		says, ok := ask()
+		switch {
+		case ok && strings.Contains(says, "busy"):
+			checkError(t, says, 5)
+			busy++
+		case ok:
+			t.Fatalf("reply %q", says)
+		case tries > 10:
+			t.Fatal("16 MB for a worker that does not read, and requests still wait")
+		}
+	}
+	flood.write(m.ping())
+	flood.wantPong()
+	// It reads again, and is asked again.
+	go func() {
+		for r := bufio.NewReader(conn); ; {
+			got, err := workerReadFrame(r)
+			if err != nil {
+				return
+			}
+			if _, err := conn.Write(workerCommand(workerReply, workerReplyTo(got.fields, 0, "here"))); err != nil {
+				return
+			}
+		}
+	}()
+	p.await(func() bool { says, ok := ask(); return ok && says == "here" }, "requests to be served again")
+	p.wantPeakBelow(200 << 20)
+}
+
+// Two workers serve clients that keep several requests under way; one is killed in the middle. No
+// client is disconnected, every request is answered, and in order.
+func TestWorkerFailover(t *testing.T) {
+	p := startNetsvr(t)
+	m := modes[0]
+	var served [2]int
+	serve := func(l *workerLink, count *int, echoes int) {
+		for {
+			a, ok := l.take(&l.events, patience)
+			if !ok {
+				return
+			}
+			if *count++; *count > echoes {
+				continue // killed soon, with requests unanswered
+			}
+			if _, err := l.conn.Write(workerCommand(workerReply, workerReplyTo(a.fields, 0, a.fields.text(8)))); err != nil {
+				return
+			}
+		}
+	}
+	links := []*workerLink{p.workerServer(t, 1), p.workerServer(t, 1)}
+	var servers sync.WaitGroup
+	servers.Go(func() { serve(links[0], &served[0], 1<<30) })
+	servers.Go(func() { serve(links[1], &served[1], 2000) })
+
+	const clients, each, window = 40, 400, 16
+	var asking sync.WaitGroup
+	var mu sync.Mutex
+	lost := 0
+	for i := range clients {
+		c := p.login(t, m, "")
+		asking.Go(func() {
+			pace := make(chan struct{}, window)
+			go func() {
+				for n := range each {
+					pace <- struct{}{}
+					if err := c.send(m.ask(uint16(n), "x", fmt.Sprint(i, " ", n))); err != nil {
+						t.Errorf("client %d, request %d: %v", i, n, err)
+						return
+					}
+				}
+			}()
+			for n := range each {
+				got, err := c.next()
+				if err != nil {
+					t.Errorf("client %d, reply %d: %v", i, n, err)
+					return
+				}
+				msg, err := m.message(got)
+				switch {
+				case err != nil || msg.id != uint16(n):
+					t.Errorf("client %d: reply %d, want %d", i, msg.id, n)
+					return
+				case msg.payload == fmt.Sprint(i, " ", n):
+				case strings.Contains(msg.payload, "lost"):
+					mu.Lock()
+					lost++
+					mu.Unlock()
+				default:
+					t.Errorf("client %d, request %d: %q", i, n, msg.payload)
+				}
+				<-pace
+			}
+		})
+	}
+	time.Sleep(200 * time.Millisecond)
+	links[1].kill()
+	asking.Wait()
+	links[0].close()
+	servers.Wait()
+	t.Logf("served %v, lost %d", served, lost)
+	if served[1] < 500 || served[0] < served[1] || lost > clients*window {
+		t.Errorf("served %v, lost %d", served, lost)
+	}
+}
+
+// Our Push names the route; what it leaves out is as configured.
+func TestWorkerPush(t *testing.T) {
+	t.Parallel()
+	s := startScene(t, "--push-route", "news.Push")
+	l := s.l
+	g, idG := s.gosoc()
+	c, id := s.open()
+	s.subscribe(idG, "t", "u")
+	s.subscribe(id, "t")
+	push := func(ids, topics []string, route, payload string) {
+		l.send(workerPush, workerMsg(nil).text(1, ids...).text(2, topics...).text(3, route).num(4, 6).text(5, payload))
+	}
+	push([]string{idG, "nobody", "", id}, nil, "chat.Said", "1")
+	g.wantPush("chat.Said", "1")
+	c.wantText("1")
+	push(nil, []string{"t", "unknown", "", "u"}, "topic.Said", "2")
+	g.wantPush("topic.Said", "2")
+	g.wantPush("topic.Said", "2")
+	c.wantText("2")
+	push([]string{idG}, []string{"u"}, "", "3")
+	g.wantPush("news.Push", "3")
+	g.wantPush("news.Push", "3")
+	push(nil, nil, "", "")
+	l.send(workerPush, nil)
+	l.send(workerBroadcast, workerMsg(nil).text(1, "4"))
+	g.wantPush("news.Push", "4")
+	c.wantText("4")
+}
+
+// The worker of --dev serves worker id 1 until one attaches, and after that has gone.
+func TestWorkerDev(t *testing.T) {
+	t.Parallel()
+	p := startDev(t)
+	c, g := p.netsvrOpen(t, "/netsvr"), p.login(t, modes[0], "")
+	check := func() {
+		t.Helper()
+		c.say("001the anything comes back")
+		c.wantText("the anything comes back")
+		c.sayBinary("001binary") // a push, so it is text
+		c.wantText("binary")
+		c.say("001")
+		c.say("002for nobody")
+		c.wantAlive()
+		g.wantEcho("1")
+	}
+	check()
+	for range 3 {
+		l := p.workerServer(t, 1)
+		l.sync() // it is attached once the answer is there; this leaves no doubt
+		c.say("001for you")
+		l.wantTransfer("for you")
+		g.write(g.mode.ask(5, "sluice.Echo", "1"))
+		l.reply(l.event(workerRequest), 0, "from the worker")
+		g.wantReply(5, "from the worker")
+		l.close()
+		p.await(func() bool {
+			c.say("001gone?")
+			_, got, err := c.next(50 * time.Millisecond)
+			return err == nil && string(got) == "gone?"
+		}, "the development worker to take over again")
+		check()
+	}
+}
