@@ -1,0 +1,53 @@
+package interop
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 15 * time.Second
+
+// gatewayBinary is the program under test, built by TestMain.
+var gatewayBinary string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests wait for timers of the gateway and of the clients; their number costs no time.
+	if err := flag.Set("test.parallel", "32"); err != nil {
+		panic(err)
+	}
+	os.Exit(runTests(m))
+}
+
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "sluice-interop-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "interop:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	gatewayBinary = filepath.Join(dir, "sluice")
+	build := exec.Command("go", "build", "-o", gatewayBinary, "./cmd/sluice")
+	build.Dir = filepath.Join("..", "..") // the gateway's own module
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "interop: building the gateway: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// await polls until ok, for what no event tells.
+func await(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			tb.Fatalf("waited %v in vain for %s", patience, what)
+		}
+	}
+}
