@@ -283,8 +283,10 @@ func TestNetsvrLimits(t *testing.T) {
 		for i := range n {
 			c.say(ids[i%len(ids)] + "x")
 		}
-		c.wantAlive()
-		time.Sleep(50 * time.Millisecond)
+		c.wantAlive() // all are in the queues of their links, and answers come behind them
+		for _, l := range append(others, l) {
+			l.sync()
+		}
 	}
 	start := time.Now()
 	burst(40, "001")
@@ -303,6 +305,7 @@ func TestNetsvrLimits(t *testing.T) {
 	g := p.login(t, modes[0], "")
 	g.write(slices.Repeat(g.mode.sendReq(0, 0, "x", nil), 5))
 	g.wantStatus("x", "{}", 5)
+	l.sync()
 	count(l)
 	// The names are known, the values above 0; everything else is as if it were not there.
 	change := workerMsg(nil).bytes(1, item("a", 50)).bytes(1, item("unknown", 7)).bytes(1, item("b", 0)).bytes(1, item("b", -3)).bytes(1, item("", 9))

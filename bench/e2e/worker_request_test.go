@@ -1,11 +1,9 @@
 package e2e
 
 import (
-	"bufio"
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -136,9 +134,8 @@ func TestWorkerRequestErrors(t *testing.T) {
 		}
 		checkError(t, got.payload, 5)
 	}
-	start := time.Now()
 	c.write(m.ask(1, "x", "1"))
-	wantError(1, "no worker")
+	wantError(1, "no worker") // what it says tells it from a time-out
 
 	// A worker that takes messages only gets the payload, and the client an error at once.
 	plain := p.workerFor(t, 1)
@@ -147,14 +144,11 @@ func TestWorkerRequestErrors(t *testing.T) {
 	wantError(2, "request")
 	c.write(m.sendReq(0, 3, "x", m.text("no reply wanted")))
 	plain.wantTransfer("no reply wanted")
-	if took := time.Since(start); took > 400*time.Millisecond {
-		t.Errorf("the errors took %v: as long as a time-out", took)
-	}
 	plain.close()
 
 	// Too late.
 	l := p.workerServer(t, 1)
-	start = time.Now()
+	start := time.Now()
 	c.write(m.ask(4, "x", "1"))
 	asked := l.event(workerRequest)
 	if got := asked.num(10); got != 500 {
@@ -195,157 +189,13 @@ func TestWorkerRequestErrors(t *testing.T) {
 	c.write(append(m.ask(30, "x", "1"), m.ask(31, "x", "2")...))
 	l.event(workerRequest)
 	l.event(workerRequest)
-	start = time.Now()
 	l.kill()
 	wantError(30, "lost")
 	wantError(31, "lost")
-	if took := time.Since(start); took > 400*time.Millisecond {
-		t.Errorf("answered after %v: as long as a time-out", took)
-	}
 	c.write(m.ask(32, "x", "1"))
 	wantError(32, "no worker")
 	c.write(m.ping())
 	c.wantPong()
-}
-
-// A queue that is full: "busy" at once, for as long as it is.
-func TestWorkerBusy(t *testing.T) {
-	t.Parallel()
-	p := startNetsvr(t, "--worker-queue", "64KiB", "--request-timeout", "8s")
-	conn := p.workerConn(t) // does not read for now
-	_ = conn.SetReadBuffer(64 << 10)
-	if _, err := conn.Write(workerCommand(workerRegister, workerMsg(nil).num(1, 1).num(100, 1))); err != nil {
-		t.Fatal(err)
-	}
-	if a, err := workerReadFrame(conn); err != nil || a.fields.num(1) != 0 {
-		t.Fatalf("not registered: %v, %v", a, err)
-	}
-	m := modes[0]
-	payload := strings.Repeat("x", 32<<10)
-	flood := p.login(t, m, "")
-	for range 500 { // 16 MB, far more than the sockets take
-		flood.write(m.sendReq(0, 0, "x", []byte(payload)))
-	}
-	// ask returns the reply to a request of a new client, ok is false if there is none at once.
-	ask := func() (says string, ok bool) {
-		c := p.login(t, m, "")
-		defer c.hangUp()
-		c.write(m.ask(1, "x", payload))
-		_ = c.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-		got, err := m.read(c.r)
-		if err != nil {
-			return "", false
-		}
-		msg, err := m.message(got)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return msg.payload, true
-	}
-	for busy, tries := 0, 0; busy < 10; tries++ { // the sockets may take a little more, for a while
-		says, ok := ask()
-		switch {
-		case ok && strings.Contains(says, "busy"):
-			checkError(t, says, 5)
-			busy++
-		case ok:
-			t.Fatalf("reply %q", says)
-		case tries > 10:
-			t.Fatal("16 MB for a worker that does not read, and requests still wait")
-		}
-	}
-	flood.write(m.ping())
-	flood.wantPong()
-	// It reads again, and is asked again.
-	go func() {
-		for r := bufio.NewReader(conn); ; {
-			got, err := workerReadFrame(r)
-			if err != nil {
-				return
-			}
-			if _, err := conn.Write(workerCommand(workerReply, workerReplyTo(got.fields, 0, "here"))); err != nil {
-				return
-			}
-		}
-	}()
-	p.await(func() bool { says, ok := ask(); return ok && says == "here" }, "requests to be served again")
-	p.wantPeakBelow(200 << 20)
-}
-
-// Two workers serve clients that keep several requests under way; one is killed in the middle. No
-// client is disconnected, every request is answered, and in order.
-func TestWorkerFailover(t *testing.T) {
-	p := startNetsvr(t)
-	m := modes[0]
-	var served [2]int
-	serve := func(l *workerLink, count *int, echoes int) {
-		for {
-			a, ok := l.take(&l.events, patience)
-			if !ok {
-				return
-			}
-			if *count++; *count > echoes {
-				continue // killed soon, with requests unanswered
-			}
-			if _, err := l.conn.Write(workerCommand(workerReply, workerReplyTo(a.fields, 0, a.fields.text(8)))); err != nil {
-				return
-			}
-		}
-	}
-	links := []*workerLink{p.workerServer(t, 1), p.workerServer(t, 1)}
-	var servers sync.WaitGroup
-	servers.Go(func() { serve(links[0], &served[0], 1<<30) })
-	servers.Go(func() { serve(links[1], &served[1], 2000) })
-
-	const clients, each, window = 40, 400, 16
-	var asking sync.WaitGroup
-	var mu sync.Mutex
-	lost := 0
-	for i := range clients {
-		c := p.login(t, m, "")
-		asking.Go(func() {
-			pace := make(chan struct{}, window)
-			go func() {
-				for n := range each {
-					pace <- struct{}{}
-					if err := c.send(m.ask(uint16(n), "x", fmt.Sprint(i, " ", n))); err != nil {
-						t.Errorf("client %d, request %d: %v", i, n, err)
-						return
-					}
-				}
-			}()
-			for n := range each {
-				got, err := c.next()
-				if err != nil {
-					t.Errorf("client %d, reply %d: %v", i, n, err)
-					return
-				}
-				msg, err := m.message(got)
-				switch {
-				case err != nil || msg.id != uint16(n):
-					t.Errorf("client %d: reply %d, want %d", i, msg.id, n)
-					return
-				case msg.payload == fmt.Sprint(i, " ", n):
-				case strings.Contains(msg.payload, "lost"):
-					mu.Lock()
-					lost++
-					mu.Unlock()
-				default:
-					t.Errorf("client %d, request %d: %q", i, n, msg.payload)
-				}
-				<-pace
-			}
-		})
-	}
-	time.Sleep(200 * time.Millisecond)
-	links[1].kill()
-	asking.Wait()
-	links[0].close()
-	servers.Wait()
-	t.Logf("served %v, lost %d", served, lost)
-	if served[1] < 500 || served[0] < served[1] || lost > clients*window {
-		t.Errorf("served %v, lost %d", served, lost)
-	}
 }
 
 // Our Push names the route; what it leaves out is as configured.
@@ -408,6 +258,7 @@ func TestWorkerDev(t *testing.T) {
 			_, got, err := c.next(50 * time.Millisecond)
 			return err == nil && string(got) == "gone?"
 		}, "the development worker to take over again")
+		netsvrNoise(t, c) // an answer may have come after its time
 		check()
 	}
 }
