@@ -152,7 +152,7 @@ func (l *Loop) disconnect(c *Conn) {
 // closed is called when gnet closes the connection's descriptor, whoever asked for it.
 func (l *Loop) closed(c *Conn, readErr error) {
 	defer func() {
-		if c.state == stateOpen { // its handler panicked in pump
+		if c.state == stateOpen && c.flags&flagOrphan == 0 { // its handler panicked in pump
 			l.over(c, ReasonServerError)
 		}
 		c.sock = nil
@@ -170,6 +170,9 @@ func (l *Loop) closed(c *Conn, readErr error) {
 		l.over(c, c.doom)
 		return
 	}
+	if c.flags&(flagHoldIn|flagParked) != 0 && isEOF(readErr) && l.keepHalf(c) {
+		return
+	}
 	// The peer closed its side. Its last requests may have been held back, and the answers may
 	// be more than its socket took: it may have closed no more than its writing side.
 	if c.flags&flagHoldIn == 0 && isEOF(readErr) {
@@ -185,22 +188,73 @@ func (l *Loop) closed(c *Conn, readErr error) {
 	l.orphan(c)
 }
 
+// keepHalf keeps a connection whose peer has closed its writing side while its input was held back,
+// for a login's verdict perhaps: what it had sent is still to be handled and answered.
+func (l *Loop) keepHalf(c *Conn) bool {
+	var rest []byte
+	if n := c.sock.InboundBuffered(); n > 0 {
+		b, err := c.sock.Peek(n)
+		if err != nil {
+			return false
+		}
+		rest = append(rest, b...)
+	}
+	if !l.adoptFile(c) {
+		return false
+	}
+	l.halves[c.slot] = rest
+	return true
+}
+
+// pumpHalf is pump for a connection that keepHalf kept. When everything is handled, it is over.
+func (l *Loop) pumpHalf(c *Conn) {
+	gen, rest := c.gen, l.halves[c.slot]
+	for {
+		n, need := c.handler.OnBytes(c, rest)
+		if c.gen != gen || c.state != stateOpen {
+			return
+		}
+		rest = rest[n:]
+		l.halves[c.slot] = rest
+		if c.Crowded() {
+			l.flush(c)
+			if c.state == stateOpen && c.Crowded() {
+				c.flags |= flagFullIn
+			}
+		}
+		switch {
+		case c.state != stateOpen || c.Holding():
+			return
+		case len(rest) == 0 || need > len(rest) || n == 0:
+			c.Close(ReasonPeerClosed)
+			return
+		}
+	}
+}
+
 // orphan keeps a connection that still has bytes to send alive on a descriptor of our own.
 func (l *Loop) orphan(c *Conn) {
+	if l.adoptFile(c) {
+		l.schedule(c.slot, l.engine.config.LastWords)
+		l.touch(c)
+		l.mailbox.postTick()
+	}
+}
+
+// adoptFile makes the connection independent of the descriptor that gnet is about to close.
+func (l *Loop) adoptFile(c *Conn) bool {
 	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		return
+		return false
 	}
 	if c.flags&flagPolled != 0 {
 		// The file outlives the old number, and so would its place in the poller's set.
 		l.engine.poller.remove(int(c.fd))
 	}
 	c.fd = int32(fd)
-	c.flags &^= flagPolled | flagBlocked
+	c.flags &^= flagPolled | flagBlocked | flagPaused
 	c.flags |= flagOrphan
-	l.schedule(c.slot, l.engine.config.LastWords)
-	l.touch(c)
-	l.mailbox.postTick()
+	return true
 }
 
 // release frees the slot.
@@ -215,6 +269,7 @@ func (l *Loop) release(c *Conn) {
 	l.wheel.clear(c.slot)
 	l.stats.open.Add(-1)
 	l.engine.connections.Add(-1)
+	delete(l.halves, c.slot)
 	gen := c.gen
 	*c = Conn{loop: l, slot: c.slot, gen: gen, fd: -1}
 	l.free = append(l.free, c.slot)

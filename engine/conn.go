@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/sluicenet/sluice/topic"
 )
@@ -79,12 +80,21 @@ func (c *Conn) Handler() Handler { return c.handler }
 // called from the present handler's OnBytes, which must return next.
 func (c *Conn) SetHandler(h Handler) { c.handler = h }
 
-// Peer returns the remote address. It allocates nothing but is not meant for hot paths.
+// Peer returns the remote address. It is not meant for hot paths.
 func (c *Conn) Peer() netip.AddrPort {
 	if c.sock != nil {
 		if a, ok := c.sock.RemoteAddr().(*net.TCPAddr); ok {
 			ap := a.AddrPort()
 			return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+		}
+	}
+	if c.fd >= 0 { // gnet is done with it, we are not
+		sa, _ := unix.Getpeername(int(c.fd))
+		switch sa := sa.(type) {
+		case *unix.SockaddrInet4:
+			return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+		case *unix.SockaddrInet6:
+			return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
 		}
 	}
 	return netip.AddrPort{}

@@ -88,11 +88,11 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 func (l *Loop) traffic(c *Conn) {
 	l.patience = briefWait
 	defer l.caught("traffic")
-	l.guardedPump(c, false)
+	l.guardedPump(c, l.pumpArrived)
 	l.wrapUp()
 }
 
-func (l *Loop) guardedPump(c *Conn, resumed bool) {
+func (l *Loop) guardedPump(c *Conn, pump func(*Conn)) {
 	ref := c.Ref()
 	defer func() {
 		if r := recover(); r != nil {
@@ -102,8 +102,11 @@ func (l *Loop) guardedPump(c *Conn, resumed bool) {
 			}
 		}
 	}()
-	l.pump(c, resumed)
+	pump(c)
 }
+
+func (l *Loop) pumpArrived(c *Conn) { l.pump(c, false) }
+func (l *Loop) pumpResumed(c *Conn) { l.pump(c, true) }
 
 // inputWindow is how much input a handler sees at a time when it sits in gnet's ring, which may
 // have to copy it.

@@ -35,10 +35,11 @@ type Loop struct {
 	dirty    []uint32 // slots to flush at the end of the turn
 	behind   bool     // the last flush did not get through dirty
 	flushing bool
-	doomed   []uint32 // slots to close when no walk is under way
-	resumed  []Ref    // connections whose held-back input may be handled
-	held     []uint32 // slots that make publishers wait
-	parked   []parked // publishes that wait, oldest first
+	doomed   []uint32          // slots to close when no walk is under way
+	resumed  []Ref             // connections whose held-back input may be handled
+	held     []uint32          // slots that make publishers wait
+	parked   []parked          // publishes that wait, oldest first
+	halves   map[uint32][]byte // input of connections whose peer has closed its side, by slot
 	// parkedCount is len(parked), for other loops.
 	parkedCount atomic.Int32
 	patience    int64 // ms left of briefWait in this turn
@@ -83,6 +84,7 @@ func newLoop(e *Engine, index int) *Loop {
 		engine:  e,
 		index:   index,
 		epoll:   -1,
+		halves:  make(map[uint32][]byte),
 		limit:   uint32(min(e.config.Backlog, math.MaxInt32)),
 		scratch: make([]byte, 0, scratchSize),
 		stats:   new(loopStats),
@@ -322,11 +324,16 @@ func (l *Loop) handleResumed() {
 	for _, ref := range refs {
 		if c := l.conn(ref); c != nil {
 			c.flags &^= flagResuming
-			if c.state == stateOpen && c.sock != nil {
+			switch {
+			case c.state != stateOpen:
+			case c.sock == nil:
+				l.guardedPump(c, l.pumpHalf)
+				l.wrapUp()
+			default:
 				if !c.Holding() {
 					l.unpause(c)
 				}
-				l.guardedPump(c, true)
+				l.guardedPump(c, l.pumpResumed)
 				l.wrapUp()
 			}
 		}

@@ -14,7 +14,10 @@ import (
 func loadTOML(r io.Reader) (kong.Resolver, error) {
 	values := make(map[string]any)
 	if _, err := toml.NewDecoder(r).Decode(&values); err != nil {
-		return nil, err
+		if f, ok := r.(interface{ Name() string }); ok {
+			err = fmt.Errorf("%s: %w", f.Name(), err)
+		}
+		return nil, fmt.Errorf("config: %w", err)
 	}
 	return tomlResolver(values), nil
 }

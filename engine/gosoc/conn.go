@@ -99,9 +99,15 @@ func (h *conn) packet(c *engine.Conn, b []byte) (used, more int) {
 		c.Close(engine.ReasonTooLarge)
 		return 0, 0
 	}
-	if h.Fresh() && header.Type != gosoc.TypeConnect {
-		c.Close(engine.ReasonOutOfOrder)
-		return 0, 0
+	if h.Fresh() {
+		if header.Type != gosoc.TypeConnect {
+			c.Close(engine.ReasonOutOfOrder)
+			return 0, 0
+		}
+		if _, _, err := gosoc.Recognize(b); err != nil { // no need to wait for the rest
+			c.Close(engine.ReasonUnknownProtocol)
+			return 0, 0
+		}
 	}
 	total := header.Size + header.Remaining
 	if len(b) < total {

@@ -71,16 +71,13 @@ func New(g *gateway.Gateway, firstDialect int) *Protocol {
 // Name implements engine.Protocol.
 func (p *Protocol) Name() string { return Name }
 
-// Sniff implements engine.Protocol: 0x10 begins a compact, 0x01 a fixed6 Connect.
+// Sniff implements engine.Protocol: 0x10 begins a compact, 0x01 a fixed6 Connect. The rest of the
+// first bytes is looked at by the connection, which also knows how long a Connect may be.
 func (p *Protocol) Sniff(first []byte) engine.Match {
-	_, ok, err := gosoc.Recognize(first)
-	switch {
-	case err != nil:
-		return engine.NoMatch
-	case ok:
+	if _, ok := gosoc.Sniff(first[0]); ok {
 		return engine.Matched
 	}
-	return engine.NeedMore
+	return engine.NoMatch
 }
 
 // Open implements engine.Protocol.

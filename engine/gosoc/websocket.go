@@ -1,7 +1,6 @@
 package gosoc
 
 import (
-	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/ws"
@@ -67,12 +66,6 @@ func (h *framedConn) OnMessage(c *engine.Conn, op websocket.Opcode, payload []by
 	if op != websocket.OpBinary {
 		h.Fail(c, &websocket.Error{Code: websocket.CloseUnsupportedData, Reason: "GOSOC packets are binary"})
 		return
-	}
-	if len(payload) > 0 && !h.known {
-		if _, ok, _ := gosoc.Recognize(payload); !ok {
-			c.Close(engine.ReasonMalformed)
-			return
-		}
 	}
 	h.packets(c, payload)
 }
