@@ -19,6 +19,7 @@ const (
 	// updates, so this tells readers of 128 KB/s and more from those that have stopped.
 	stalledAfter = 500
 	holdAtMost   = 5000 // ms over a quarter without once falling below it
+	stalledLooks = 5    // without progress, besides
 	reviewEvery  = 50   // ms between looks at those that are held
 	publishWait  = 100  // ms a publish waits for slow subscribers, at most
 	// briefWait is how many of these a loop waits with the publisher in one turn, doing its mail
@@ -76,7 +77,9 @@ func (l *Loop) review(c *Conn) {
 		b := c.ensureBacklog()
 		b.overSince, b.lastProgress = uint32(l.now), uint32(l.now)
 		b.heldIndex = len(l.held)
-		b.unacknowledged = 0
+		b.looks = 0
+		c.measure() // to tell progress from
+		b.lastProgress = uint32(l.now)
 		l.held = append(l.held, c.slot)
 		l.askers.add(c.Ref())
 		c.flags |= flagHeld
@@ -132,10 +135,14 @@ func (l *Loop) ageHeld() {
 		c := l.at(l.held[i])
 		now := uint32(l.now)
 		c.measure()
-		if c.backlog.lastProgress == now {
+		b := c.backlog
+		b.looks++
+		if b.lastProgress == now {
+			b.looks = 0
 			l.heldUntil.Store(l.now + stalledAfter)
 		}
-		if now-c.backlog.lastProgress >= stalledAfter || now-c.backlog.overSince >= holdAtMost {
+		// Looks are counted too: a loop that had no core for a while knows nothing of its readers.
+		if now-b.lastProgress >= stalledAfter && b.looks >= stalledLooks || now-b.overSince >= holdAtMost {
 			c.flags |= flagForfeit
 			l.unheld(c)
 		}

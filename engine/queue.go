@@ -20,6 +20,7 @@ type backlog struct {
 	overSince    uint32 // ms, when the queue passed a quarter of the limit
 	// unacknowledged is how many sent bytes the peer had not acknowledged when last looked at.
 	unacknowledged int
+	looks          int // since progress was seen
 }
 
 // push appends e to the queue.

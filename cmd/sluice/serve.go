@@ -141,7 +141,7 @@ func (cmd *serveCmd) Run(s *streams) error {
 	}
 
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	if err := srv.Start(); err != nil {
 		return err
@@ -168,8 +168,11 @@ func (cmd *serveCmd) wait(srv *server.Server, provider login.Provider, signals <
 		ctx, cancel := context.WithTimeout(context.Background(), cmd.Drain)
 		defer cancel()
 		go func() {
-			if sig := <-signals; sig != syscall.SIGHUP {
-				cancel() // asked twice: at once
+			for sig := range signals {
+				if sig != syscall.SIGHUP {
+					cancel() // asked twice: at once
+					return
+				}
 			}
 		}()
 		if err := srv.Stop(ctx); err != nil {

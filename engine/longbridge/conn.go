@@ -27,6 +27,7 @@ type conn struct {
 	loginID  uint32 // request id of the Auth or Reconnect
 	loginCmd uint8  // which of them it is
 	shaken   bool   // handshake is the client's
+	pinned   bool   // the listener speaks no other protocol
 	framed   bool   // packets travel in WebSocket messages
 }
 
@@ -58,6 +59,11 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 			return 0, 0
 		case size == 0:
 			return 0, longbridge.HandshakeSize
+		case !h.pinned && len(b) > size && b[size] == 5:
+			// No packet of ours begins like this, but a GOSOC Connect does that has a bit set which
+			// it must not have: 05 'GOSOC' behind its header. No words of ours, then.
+			c.Close(engine.ReasonUnknownProtocol)
+			return 0, 0
 		}
 		h.handshake, h.shaken = hs, true
 		n = size

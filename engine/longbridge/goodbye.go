@@ -35,7 +35,7 @@ func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
 func (h *conn) notice(why engine.Reason) (m longbridge.Close, ok bool) {
 	m.Reason = why.String()
 	switch why {
-	case engine.ReasonPeerClosed, engine.ReasonClientClose, engine.ReasonWriteError:
+	case engine.ReasonPeerClosed, engine.ReasonClientClose, engine.ReasonWriteError, engine.ReasonUnknownProtocol:
 		return m, false
 	case engine.ReasonHeartbeatTimeout:
 		return longbridge.Close{Code: longbridge.CloseHeartbeatTimeout}, true

@@ -76,6 +76,10 @@ type pinned struct {
 	http engine.Protocol
 }
 
+func (p pinned) Open(*engine.Conn) engine.Handler {
+	return &conn{protocol: p.Protocol, handshake: longbridge.DefaultHandshake(), pinned: true}
+}
+
 func (p pinned) Sniff(first []byte) engine.Match {
 	if m := p.http.Sniff(first); m == engine.NeedMore {
 		return m
