@@ -96,15 +96,15 @@ func TestKeepAlive(t *testing.T) {
 		})
 		t.Run("pushes do not", func(t *testing.T) {
 			t.Parallel()
-			c, publisher := p.accept(t, modes[0], 1), p.login(t, modes[0], "")
+			c, publisher := p.accept(t, modes[0], 2), p.login(t, modes[0], "")
 			c.subscribe("t")
 			since := time.Now()
 			for i := range 6 {
-				time.Sleep(130 * time.Millisecond)
+				time.Sleep(200 * time.Millisecond)
 				publisher.wantOK("sluice.Publish", publish("t", fmt.Sprint(i)))
 				c.wantPush("push", fmt.Sprint(i))
 			}
-			c.wantEOFAfter(since, time.Second)
+			c.wantEOFAfter(since, 3*time.Second)
 		})
 		t.Run("0 is no limit", func(t *testing.T) {
 			t.Parallel()
