@@ -40,7 +40,7 @@ func (Worker) ServeRequest(r *gateway.Request) {
 	if len(payload) == 0 {
 		payload = null
 	}
-	if !json.Valid(payload) {
+	if !valid(payload) {
 		r.Fail(gateway.StatusError, "the payload is not JSON")
 		return
 	}
@@ -176,7 +176,7 @@ func serveCommand(r *gateway.Request) {
 	if len(payload) == 0 {
 		payload = null
 	}
-	if !json.Valid(payload) {
+	if !valid(payload) {
 		r.Fail(gateway.StatusError, "the payload is not JSON")
 		return
 	}
