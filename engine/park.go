@@ -12,8 +12,13 @@ type parked struct {
 	since int64 // ms
 }
 
-// parkEvery is how often a loop looks whether what is parked may go on.
-const parkEvery = 2 * time.Millisecond
+const (
+	// parkEvery is how often a loop looks whether what is parked may go on.
+	parkEvery = 2 * time.Millisecond
+	// parkAtMost is how many ms a publish is parked because a loop takes nothing. Nobody waits
+	// for it meanwhile but its client, so it may be long: a message is lost when it is over.
+	parkAtMost = 10_000
+)
 
 // park keeps r until its time has come. Nothing else that c sends is handled before.
 func (l *Loop) park(r *run, c *Conn) {
@@ -61,7 +66,7 @@ func (l *Loop) unpark() {
 		now := l.engine.Now()
 		full, slow := l.publisher.look(p.run.key, now)
 		waited := now - p.since
-		if kin[p.from] || slow && waited < publishWait || full && waited < mailboxWait {
+		if kin[p.from] || slow && waited < publishWait || full && waited < parkAtMost {
 			kept = append(kept, p)
 			kin[p.from] = true
 			continue
