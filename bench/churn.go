@@ -57,7 +57,7 @@ func (c *churn) tick(now int64) int64 {
 		return c.t0
 	}
 	next := c.to
-	if now >= c.to {
+	if now >= c.to || c.halted {
 		c.wanted = false
 		next = never
 	}

@@ -44,7 +44,7 @@ func (s *connect) tick(now int64) int64 {
 	if now < s.t0 {
 		return s.t0
 	}
-	if now >= s.to {
+	if now >= s.to || s.halted {
 		return never
 	}
 	for len(s.todo) > 0 && s.dialing < s.window {
@@ -86,7 +86,7 @@ func (s *connect) failed(*conn) {
 }
 
 func (s *connect) done() bool {
-	return s.started && s.under == 0 && (len(s.todo) == 0 || s.loop.Now() >= s.to)
+	return s.started && s.under == 0 && (len(s.todo) == 0 || s.halted || s.loop.Now() >= s.to)
 }
 
 func (s *connect) inFlight() uint64 { return uint64(s.under) }

@@ -67,6 +67,9 @@ func (e *echo) tick(now int64) int64 {
 	if now < e.t0 {
 		return e.t0
 	}
+	if e.halted {
+		e.sending = false
+	}
 	if !e.sending {
 		return never
 	}
@@ -152,7 +155,7 @@ func (e *echo) reply(c *conn, ev *replyEvent, now int64) {
 			e.raw.Record(now - p.due)
 		}
 	}
-	if e.sending && e.schedule.Span() == 0 && now < e.to {
+	if e.sending && !e.halted && e.schedule.Span() == 0 && now < e.to {
 		e.send(c, now, now)
 	}
 }

@@ -70,7 +70,7 @@ func (f *fanout) tick(now int64) int64 {
 // publish sends what is due and says when the next is.
 func (f *fanout) publish(p *publisher, now int64) int64 {
 	s := p.c.sock
-	if s == nil || !s.Open() {
+	if s == nil || !s.Open() || f.halted {
 		return never
 	}
 	if s.Queued() > 0 {

@@ -43,6 +43,7 @@ type gateway struct {
 	stall  func(n int64)        // called before echo n
 	echoes atomic.Int64
 	refuse bool
+	kill   func() // ends all connections; there will be no others
 }
 
 type client struct {
@@ -89,13 +90,16 @@ func newGateway(t *testing.T, faults ...func(*gateway)) *gateway {
 			})
 		}
 	})
-	t.Cleanup(func() {
+	g.kill = func() {
 		l.Close()
 		mu.Lock()
+		defer mu.Unlock()
 		for nc := range open {
 			nc.Close()
 		}
-		mu.Unlock()
+	}
+	t.Cleanup(func() {
+		g.kill()
 		running.Wait()
 	})
 	return g

@@ -56,6 +56,25 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// What has not come is in no percentile.
+func TestCheckUnfinished(t *testing.T) {
+	for text, met := range map[string]bool{"p99<1s": false, "inflight<5": false, "inflight<5,unsent<5": true, "": false} {
+		var conditions []expect.Condition
+		if text != "" {
+			var err error
+			if conditions, err = expect.Parse(text, MetricKind); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			met = true // nothing is expected
+		}
+		r := &Result{Accounting: Accounting{InFlight: 3, Unsent: 1}}
+		if got := r.Check(conditions); got != met {
+			t.Errorf("%q: %v, %+v", text, got, r.Checks)
+		}
+	}
+}
+
 func TestCountersAddAndSub(t *testing.T) {
 	// every field must take part, so set them all to something
 	var one Counters

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -96,6 +97,8 @@ func (l *local) obey(o order) (r report, err error) {
 		err = l.enlist()
 	case "begin":
 		err = l.begin(o.Times[0], o.Times[1], o.Times[2])
+	case "halt":
+		err = l.halt()
 	case "snapshot":
 		var s snapshot
 		s, err = l.snapshot()
@@ -118,7 +121,15 @@ type remote struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *json.Decoder
+
+	deadline func(time.Time) error // of reading what it says
 }
+
+// A process that says nothing for so long is stuck, or was stopped.
+const (
+	answerTimeout = 30 * time.Second
+	exitTimeout   = 2 * time.Second
+)
 
 func startProcs(p *plan) (shards []shard, err error) {
 	defer func() {
@@ -147,6 +158,9 @@ func startProcs(p *plan) (shards []shard, err error) {
 			return shards, err
 		}
 		r.out = json.NewDecoder(bufio.NewReader(out))
+		if pipe, ok := out.(*os.File); ok {
+			r.deadline = pipe.SetReadDeadline
+		}
 		if err := r.cmd.Start(); err != nil {
 			return shards, fmt.Errorf("bench: process %d: %w", i, err)
 		}
@@ -162,6 +176,9 @@ func (r *remote) ask(o order) (report, error) {
 	b, err := json.Marshal(o)
 	if err != nil {
 		return report{}, err
+	}
+	if r.deadline != nil {
+		_ = r.deadline(time.Now().Add(answerTimeout))
 	}
 	var answer report
 	if _, err = r.in.Write(append(b, '\n')); err == nil {
@@ -183,6 +200,11 @@ func (r *remote) connect() error {
 
 func (r *remote) begin(t0, from, to int64) error {
 	_, err := r.ask(order{Do: "begin", Times: [3]int64{t0, from, to}})
+	return err
+}
+
+func (r *remote) halt() error {
+	_, err := r.ask(order{Do: "halt"})
 	return err
 }
 
@@ -214,5 +236,6 @@ func (r *remote) settle(published map[int][]uint32) (tally, error) {
 
 func (r *remote) close() {
 	r.in.Close()
+	defer time.AfterFunc(exitTimeout, func() { _ = r.cmd.Process.Kill() }).Stop()
 	_ = r.cmd.Wait()
 }

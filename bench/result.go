@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ type Result struct {
 	Config   Config    `json:"config"`
 	Started  time.Time `json:"started"`
 	Machine  Machine   `json:"machine"`
+
+	// Incomplete is why the run ended before its time, empty if it did not.
+	Incomplete string `json:"incomplete,omitempty"`
 
 	SetUp  time.Duration `json:"set_up_ns"` // until all connections were up
 	Window time.Duration `json:"window_ns"`
@@ -57,9 +61,17 @@ type Check struct {
 	Met    bool    `json:"met"`
 }
 
-// Check judges the result and keeps the verdicts. It reports whether all conditions are met.
+// Check judges the result and keeps the verdicts. It reports whether all conditions are met. A percentile knows nothing of what
+// has not come, so where there are conditions, nothing may be left in flight or unsent, unless one of them says how much may.
 func (r *Result) Check(conditions []expect.Condition) bool {
 	all := true
+	for _, name := range []string{"inflight", "unsent"} {
+		spoken := func(c expect.Condition) bool { return c.Metric == name }
+		if v := r.Metric(name); v > 0 && len(conditions) > 0 && !slices.ContainsFunc(conditions, spoken) {
+			r.Checks = append(r.Checks, Check{Expect: name + "=0", Got: v})
+			all = false
+		}
+	}
 	for _, c := range conditions {
 		v := r.Metric(c.Metric)
 		met := c.Met(v)

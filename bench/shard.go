@@ -20,6 +20,8 @@ type shard interface {
 	enlist() error
 	// begin starts the run, at t0 and measuring from from to to, nanoseconds of CLOCK_MONOTONIC.
 	begin(t0, from, to int64) error
+	// halt ends all sending.
+	halt() error
 	// snapshot is what has happened so far, and the latencies since the last one.
 	snapshot() (snapshot, error)
 	// published is how many messages each publisher sent to each group.
@@ -133,6 +135,10 @@ func (l *local) begin(t0, from, to int64) error {
 		w.behaviour.start()
 		w.started = true
 	})
+}
+
+func (l *local) halt() error {
+	return l.each(func(w *worker) { w.halted = true })
 }
 
 func (l *local) snapshot() (s snapshot, err error) {

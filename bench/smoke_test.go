@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -307,15 +306,5 @@ func TestBadConfig(t *testing.T) {
 		if _, err := Run(t.Context(), c, Observer{}); !errors.Is(err, ErrConfig) {
 			t.Errorf("%s: %v", name, err)
 		}
-	}
-}
-
-func TestCancel(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	c := quick(newGateway(t), "idle")
-	c.Duration = time.Hour
-	if _, err := Run(ctx, c, Observer{}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
 	}
 }

@@ -92,6 +92,7 @@ type worker struct {
 	raw      *latency.Recorder // from when they left
 	aside    bool              // deliveries are not what the scenario counts
 	started  bool
+	halted   bool  // nothing more is to be sent
 	t0       int64 // start of the run
 	from, to int64 // the measured window; its end is the end of sending too
 }
@@ -282,7 +283,7 @@ func (w *worker) fail(c *conn, err error) {
 		return
 	}
 	if c.tries++; c.tries > maxTries {
-		w.err = fmt.Errorf("connection %d did not come up: %w", c.index, err)
+		w.err = fmt.Errorf("number %d: %w", c.index, err)
 		return
 	}
 	w.retry = append(w.retry, c.local)

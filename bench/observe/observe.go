@@ -25,6 +25,8 @@ import (
 // A Watcher watches processes, taken together. No processes is fine: all samples are zero.
 type Watcher struct {
 	pids []int
+	last []Sample // of each process
+	gone int      // processes that have ended
 	peak int64
 }
 
@@ -57,12 +59,13 @@ func (u Use) Cores() float64 {
 
 // Watch begins to watch. The error is a process that does not exist.
 func Watch(pids []int) (*Watcher, error) {
+	w := &Watcher{pids: pids, last: make([]Sample, len(pids))}
 	for _, pid := range pids {
-		if _, _, _, err := cpu(pid); err != nil {
+		if _, err := w.one(pid); err != nil {
 			return nil, fmt.Errorf("observe: process %d: %w", pid, err)
 		}
 	}
-	return &Watcher{pids: pids}, nil
+	return w, nil
 }
 
 // Empty reports whether there is nothing to watch.
@@ -71,23 +74,36 @@ func (w *Watcher) Empty() bool { return len(w.pids) == 0 }
 // Peak is the most resident memory any sample has seen.
 func (w *Watcher) Peak() int64 { return w.peak }
 
-// Sample looks at the processes now. One that is gone counts no more.
+// Gone reports whether there were processes and the last Sample found none of them.
+func (w *Watcher) Gone() bool { return w.gone > 0 && w.gone == len(w.pids) }
+
+// Sample looks at the processes now. One that has ended holds no memory any more, and its CPU time stays what it was.
 func (w *Watcher) Sample() Sample {
 	s := Sample{At: monotonic()}
-	for _, pid := range w.pids {
-		total, user, system, err := cpu(pid)
-		if err != nil {
-			continue
+	w.gone = 0
+	for i, pid := range w.pids {
+		if now, err := w.one(pid); err == nil {
+			w.last[i] = now
+		} else {
+			w.gone++
+			w.last[i].RSS, w.last[i].Threads = 0, 0
 		}
-		s.CPU += total
-		s.User += user
-		s.System += system
-		rss, threads := memory(pid)
-		s.RSS += rss
-		s.Threads += threads
+		last := w.last[i]
+		s.CPU += last.CPU
+		s.User += last.User
+		s.System += last.System
+		s.RSS += last.RSS
+		s.Threads += last.Threads
 	}
 	w.peak = max(w.peak, s.RSS)
 	return s
+}
+
+func (w *Watcher) one(pid int) (s Sample, err error) {
+	if s.CPU, s.User, s.System, err = cpu(pid); err == nil {
+		s.RSS, s.Threads = memory(pid)
+	}
+	return s, err
 }
 
 // Between is what was used from one sample to the next. The CPU time is split as the ticks say.
@@ -128,6 +144,9 @@ func cpu(pid int) (total, user, system time.Duration, err error) {
 	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 	if len(f) < 13 {
 		return 0, 0, 0, fmt.Errorf("observe: %s/stat is cut short", dir)
+	}
+	if state := f[0][0]; state == 'Z' || state == 'X' { // ended, and its parent has not looked yet
+		return 0, 0, 0, os.ErrProcessDone
 	}
 	user = time.Duration(number(f[11])) * tick
 	system = time.Duration(number(f[12])) * tick

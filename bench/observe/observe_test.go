@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 )
@@ -42,6 +43,34 @@ func TestNobody(t *testing.T) {
 	w, err := Watch(nil)
 	if err != nil || !w.Empty() || w.Sample().CPU != 0 {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestProcessThatEnds(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; read x")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skip(err)
+	}
+	w, err := Watch([]int{cmd.Process.Pid})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := w.Sample()
+	if a.RSS == 0 || w.Gone() {
+		t.Errorf("alive: %+v", a)
+	}
+	in.Close()
+	for begun := time.Now(); !w.Gone() && time.Since(begun) < 10*time.Second; time.Sleep(5 * time.Millisecond) {
+		w.Sample() // nobody has waited for it: it is a zombie
+	}
+	_ = cmd.Wait()
+	b := w.Sample()
+	if !w.Gone() || b.RSS != 0 || b.CPU < a.CPU {
+		t.Errorf("ended: %+v after %+v, gone %v", b, a, w.Gone())
 	}
 }
 

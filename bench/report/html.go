@@ -44,6 +44,7 @@ type pageData struct {
 type runView struct {
 	Name        string
 	Open        bool
+	Incomplete  string
 	Tiles       []tile
 	Checks      []bench.Check
 	Plots       []plot
@@ -66,7 +67,7 @@ type plot struct {
 }
 
 func newRunView(i, of int, r *bench.Result) runView {
-	v := runView{Open: i == 0, Checks: r.Checks, Errors: r.Errors, Agreements: r.Agreements}
+	v := runView{Open: i == 0, Incomplete: r.Incomplete, Checks: r.Checks, Errors: r.Errors, Agreements: r.Agreements}
 	if of > 1 {
 		v.Name = fmt.Sprintf("Run %d of %d", i+1, of)
 	}
@@ -110,7 +111,11 @@ func tiles(r *bench.Result) []tile {
 			t = append(t, tile{Name: "gateway CPU per " + singular(r.Unit), Value: Duration(int64(s.PerUnit * 1000)),
 				Note: fmt.Sprintf("user %.3f, system %.3f us", s.PerUnitUser, s.PerUnitSystem)})
 		}
-		t = append(t, tile{Name: "gateway memory", Value: Bytes(s.PeakRSS), Note: Bytes(int64(s.PerConnection)) + " per connection"})
+		memory := tile{Name: "gateway memory", Value: Bytes(s.PeakRSS), Note: "at its peak"}
+		if s.PerConnection > 0 {
+			memory.Note = Bytes(int64(s.PerConnection)) + " per connection"
+		}
+		t = append(t, memory)
 	}
 	return t
 }

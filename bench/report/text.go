@@ -15,6 +15,9 @@ import (
 // Text writes r for a terminal or a log.
 func Text(w io.Writer, r *bench.Result) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if r.Incomplete != "" {
+		fmt.Fprintf(t, "INCOMPLETE\t%s: what follows is about the time until then\n", r.Incomplete)
+	}
 	c := r.Config
 	fmt.Fprintf(t, "%s\t%s over %s, %s connections", r.Scenario, c.Protocol, c.Target, Number(float64(c.Connections)))
 	if r.SetUp > 0 {
@@ -42,7 +45,11 @@ func Text(w io.Writer, r *bench.Result) error {
 		if s.Connected.RSS > 0 {
 			fmt.Fprintf(t, ", %s connected", Bytes(s.Connected.RSS))
 		}
-		fmt.Fprintf(t, ", %s after, peak %s; %s per connection\n", Bytes(s.After.RSS), Bytes(s.PeakRSS), Bytes(int64(s.PerConnection)))
+		fmt.Fprintf(t, ", %s after, peak %s", Bytes(s.After.RSS), Bytes(s.PeakRSS))
+		if s.PerConnection > 0 { // one that has held more before gives back some
+			fmt.Fprintf(t, "; %s per connection", Bytes(int64(s.PerConnection)))
+		}
+		fmt.Fprintln(t)
 	}
 	fmt.Fprintf(t, "generator\t%s of CPU, busiest loop %.0f%%\n", Duration(int64(r.Generator.CPU)), 100*r.Generator.BusiestLoop)
 	for _, a := range r.Agreements {

@@ -166,7 +166,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 	var c cli
 	done := -1
 	parser, err := kong.New(&c, kong.Name("sluice-bench"), kong.Writers(stdout, stderr),
-		kong.Description("Loads a gateway and reports what it does. Exit codes: 0, 1 the run failed, 2 bad usage, 3 an expectation was not met."),
+		kong.Description("Loads a gateway and reports what it does. Exit codes: 0, 1 the run failed or is incomplete, 2 bad usage, 3 an expectation was not met, 130 interrupted; what was measured until then is reported."),
 		kong.Exit(func(code int) { done = code }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
 		complain(stderr, err)

@@ -46,23 +46,31 @@ func (e *env) do(c common, cfg bench.Config) error {
 		if c.Repeat > 1 {
 			fmt.Fprintf(text, "run %d of %d\n", i+1, c.Repeat)
 		}
-		r, err := e.once(c, cfg)
-		if err != nil {
-			return err
+		var r *bench.Result
+		if r, err = e.once(c, cfg); err != nil {
+			break
 		}
 		met = r.Check(conditions) && met
 		if err := report.Text(text, r); err != nil {
 			return err
 		}
 		runs = append(runs, r)
+		if err = e.ctx.Err(); err == nil && r.Incomplete != "" {
+			err = fmt.Errorf("%w: %s", errIncomplete, r.Incomplete)
+		}
+		if err != nil {
+			break
+		}
 	}
-	if err := e.write(c.outputs, runs); err != nil {
-		return err
+	if len(runs) > 0 { // some, even if not all that was asked for
+		if err := e.write(c.outputs, runs); err != nil {
+			return err
+		}
 	}
-	if !met {
-		return errBreach
+	if err == nil && !met {
+		err = errBreach
 	}
-	return nil
+	return err
 }
 
 func (e *env) once(c common, cfg bench.Config) (*bench.Result, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/sluicenet/sluice/bench"
@@ -18,14 +19,20 @@ const (
 	exitFailed = 1 // the run could not be done
 	exitUsage  = 2
 	exitBreach = 3 // it was done, and an expectation was not met
+
+	exitInterrupted = 130 // as a shell would say it
 )
 
 // errBreach says that a run did not meet what was expected of it.
 var errBreach = errors.New("expectations not met")
 
+// errIncomplete says that a run ended before its time, for another reason than an interrupt.
+var errIncomplete = errors.New("incomplete")
+
 func main() {
 	bench.ServeIfWorker()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second interrupt ends us at once
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -38,6 +45,8 @@ func codeOf(err error) int {
 		return exitOK
 	case errors.Is(err, errBreach):
 		return exitBreach
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
 	case errors.Is(err, bench.ErrConfig), errors.Is(err, errUsage):
 		return exitUsage
 	default:
@@ -47,4 +56,9 @@ func codeOf(err error) int {
 
 var errUsage = errors.New("usage")
 
-func complain(w *os.File, err error) { fmt.Fprintln(w, "sluice-bench:", err) }
+func complain(w *os.File, err error) {
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
+	fmt.Fprintln(w, "sluice-bench:", strings.TrimPrefix(err.Error(), "bench: "))
+}
