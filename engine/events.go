@@ -88,8 +88,10 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 func (l *Loop) traffic(c *Conn) {
 	l.patience = briefWait
 	defer l.caught("traffic")
+	ref := c.Ref()
 	l.guardedPump(c, l.pumpArrived)
 	l.wrapUp()
+	l.replyNow(ref)
 }
 
 func (l *Loop) guardedPump(c *Conn, pump func(*Conn)) {

@@ -34,6 +34,7 @@ type Loop struct {
 
 	dirty    []uint32 // slots to flush at the end of the turn
 	behind   bool     // the last flush did not get through dirty
+	spent    bool     // and used up the time there is for it until the next turn
 	flushing bool
 	doomed   []uint32          // slots to close when no walk is under way
 	resumed  []Ref             // connections whose held-back input may be handled
@@ -143,6 +144,7 @@ func (l *Loop) tick() { l.now = l.engine.Now() }
 func (l *Loop) turn() {
 	l.tick()
 	l.patience = briefWait
+	l.spent = false
 	l.inTurn = true
 	l.work()
 	l.unpark()
@@ -291,6 +293,19 @@ func (l *Loop) wrapUp() {
 	}
 }
 
+// replyNow sends what is queued for the connection that was just served when the turn's time for
+// sending is spent: a client that asks is not to wait for all that others are sent.
+func (l *Loop) replyNow(ref Ref) {
+	if !l.spent {
+		return
+	}
+	if c := l.conn(ref); c != nil && c.flags&flagDirty != 0 {
+		c.flags &^= flagDirty
+		l.flush(c)
+		l.reap()
+	}
+}
+
 // backlogGrain is how far off a loop's share of the total may be while it is busy, in bytes.
 const backlogGrain = 64 << 10
 
@@ -298,6 +313,7 @@ const backlogGrain = 64 << 10
 // whether there was any.
 func (l *Loop) help() bool {
 	l.tick()
+	l.spent = false
 	return l.work()
 }
 
@@ -322,20 +338,22 @@ func (l *Loop) handleResumed() {
 	refs := l.resumed
 	l.resumed = nil
 	for _, ref := range refs {
-		if c := l.conn(ref); c != nil {
-			c.flags &^= flagResuming
-			switch {
-			case c.state != stateOpen:
-			case c.sock == nil:
-				l.guardedPump(c, l.pumpHalf)
-				l.wrapUp()
-			default:
-				if !c.Holding() {
-					l.unpause(c)
-				}
-				l.guardedPump(c, l.pumpResumed)
-				l.wrapUp()
-			}
+		c := l.conn(ref)
+		if c == nil {
+			continue
 		}
+		c.flags &^= flagResuming
+		pump := l.pumpResumed
+		switch {
+		case c.state != stateOpen:
+			continue
+		case c.sock == nil:
+			pump = l.pumpHalf
+		case !c.Holding():
+			l.unpause(c)
+		}
+		l.guardedPump(c, pump)
+		l.wrapUp()
+		l.replyNow(ref)
 	}
 }

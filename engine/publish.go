@@ -146,17 +146,17 @@ func (pb *Publisher) await(key topic.Key) (hurried bool, err error) {
 // brief waits a moment for whatever is in the way of a run for key: nearly always that is all it
 // takes. It reports false when it takes longer, or when from has something parked already.
 func (pb *Publisher) brief(key topic.Key, from *Conn) bool {
-	if from.flags&flagParked != 0 {
+	l, now := pb.loop, pb.engine.Now()
+	if from.flags&flagParked != 0 || l.spent {
 		return false
 	}
-	l, now := pb.loop, pb.engine.Now()
 	full, slow := pb.look(key, now)
 	if !full && !slow && !l.behind {
 		return true
 	}
 	pb.stats().waits.Add(1)
 	begun := now
-	for deadline := now + l.patience; (full || slow || l.behind) && now < deadline; {
+	for deadline := now + l.patience; (full || slow || l.behind) && now < deadline && !l.spent; {
 		if !l.help() {
 			time.Sleep(50 * time.Microsecond)
 		}

@@ -152,15 +152,17 @@ func (l *Loop) touchAgain(c *Conn) {
 // hundreds of megabytes: other sockets have their turn in between.
 const flushTime = 4
 
-// flushDirty flushes what is queued, as far as its time goes: what is left makes the loop behind.
+// flushDirty flushes what is queued, as far as its time goes: what is left makes the loop behind,
+// and is for the next turn.
 func (l *Loop) flushDirty() {
-	if len(l.dirty) == 0 || l.flushing {
+	if len(l.dirty) == 0 || l.flushing || l.spent {
 		return // closing a connection settles the loop, and we may be the one who closes it
 	}
 	l.flushing = true
 	i, deadline := 0, l.engine.Now()+flushTime
 	for ; i < len(l.dirty); i++ { // flushing may close, closing may touch
 		if i%64 == 63 && l.engine.Now() >= deadline {
+			l.spent = true
 			break
 		}
 		c := l.at(l.dirty[i])

@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// pairedConn is bareConn with a socket that takes what is sent; the other end is returned.
+func pairedConn(t testing.TB, l *Loop) (c *Conn, peer int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fds[0]); unix.Close(fds[1]) })
+	c = bareConn(t, l, 0)
+	c.fd = int32(fds[0])
+	return c, fds[1]
+}
+
+func received(t testing.TB, fd int) string {
+	t.Helper()
+	b := make([]byte, 1024)
+	n, err := unix.Read(fd, b)
+	if err == unix.EAGAIN {
+		return ""
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+// A loop whose time for sending is spent answers the client it serves, and leaves the rest to its
+// next turn: a client is not to wait once per step for all that others are sent.
+func TestReplyGoesBeforeTheRest(t *testing.T) {
+	l := bareLoop(t, Config{})
+	l.mailbox.awake = true
+	slow, slowPeer := pairedConn(t, l)
+	asks, asksPeer := pairedConn(t, l)
+	slow.Write([]byte("much\n"))
+	l.spent, l.behind = true, true
+
+	asks.Write([]byte("answer\n"))
+	l.wrapUp()
+	l.replyNow(asks.Ref())
+	if got := received(t, asksPeer); got != "answer\n" {
+		t.Errorf("who asks received %q", got)
+	}
+	if got := received(t, slowPeer); got != "" {
+		t.Errorf("%q was sent although the time was spent", got)
+	}
+
+	l.spent = false // the next turn
+	l.wrapUp()
+	if got := received(t, slowPeer); got != "much\n" {
+		t.Errorf("the next turn sent %q", got)
+	}
+	if l.behind || len(l.dirty) != 0 {
+		t.Errorf("behind is %v with %d to flush", l.behind, len(l.dirty))
+	}
+}
