@@ -57,6 +57,9 @@ type Loop struct {
 	heldUntil  atomic.Int64 // ms, see pressure.go
 	askers     askers
 
+	crowdUntil    atomic.Int64 // ms, until when slow subscribers are taken for a crowd
+	crowdPatience int64        // ms, until then
+
 	limit, quarter uint32 // Config.Backlog and a fourth of it
 	backlogDelta   int64  // bytes not yet added to Engine.backlog
 	inputDelta     int64

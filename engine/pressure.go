@@ -21,7 +21,17 @@ const (
 	holdAtMost   = 5000 // ms over a quarter without once falling below it
 	stalledLooks = 5    // without progress, besides
 	reviewEvery  = 50   // ms between looks at those that are held
-	publishWait  = 100  // ms a publish waits for slow subscribers, at most
+	publishWait  = 100  // ms a publish waits for slow subscribers, at most; for a crowd see longestWait
+
+	// Many full sockets in one topic are a crowd, which is slow and not stalled: what reads it is
+	// one busy program, perhaps, that turns from one connection to the next, and each shows
+	// progress once a turn. The patience with a crowd is in ms; when it is half of the topic's
+	// subscribers or more, there is hardly anybody beside it who could be held up.
+	crowdAtLeast  = 16
+	crowdPart     = 8 // at least one subscriber in so many
+	crowdPatience = 5_000
+	massPatience  = 30_000
+
 	// briefWait is how many of these a loop waits with the publisher in one turn, doing its mail
 	// meanwhile, before it parks the message and goes on: parking has its price.
 	briefWait = 4
@@ -125,12 +135,52 @@ func (l *Loop) unheld(c *Conn) {
 	}
 }
 
+// noteCrowd looks for a crowd in a walk over a topic's subscribers, of which full have full sockets.
+func (l *Loop) noteCrowd(full, subscribers int) {
+	if full < crowdAtLeast || full*crowdPart < subscribers {
+		return
+	}
+	patience := int64(crowdPatience)
+	if 2*full >= subscribers {
+		patience = massPatience
+	}
+	if l.now >= l.crowdUntil.Load() || patience > l.crowdPatience {
+		l.crowdPatience = patience
+	}
+	l.crowdUntil.Store(l.now + l.crowdPatience)
+}
+
+// patienceFor is how many ms a held subscriber may go without progress, and stay over a quarter.
+func (l *Loop) patienceFor() (stalled, hold uint32) {
+	if l.now < l.crowdUntil.Load() {
+		return uint32(l.crowdPatience), uint32(2 * l.crowdPatience)
+	}
+	return stalledAfter, holdAtMost
+}
+
+// longestWait is how many ms a publish of some bytes waits for slow subscribers. For a crowd it
+// grows with the size: what trickles through during all that patience must find room between a
+// quarter of a queue's limit and the limit.
+func (e *Engine) longestWait(now int64, bytes int) int64 {
+	for _, l := range e.loops {
+		if now < l.crowdUntil.Load() {
+			room := int64(max(l.limit-l.quarter, 1))
+			return max(publishWait, min(int64(bytes)*massPatience/room, crowdPatience))
+		}
+	}
+	return publishWait
+}
+
 // ageHeld ends the holds of subscribers that have stalled or asked for too much.
 func (l *Loop) ageHeld() {
 	if len(l.held) == 0 || l.now < l.nextReview {
 		return
 	}
 	l.nextReview = l.now + reviewEvery
+	stalled, hold := l.patienceFor()
+	if stalled > stalledAfter {
+		l.heldUntil.Store(l.now + stalledAfter)
+	}
 	for i := len(l.held) - 1; i >= 0; i-- {
 		c := l.at(l.held[i])
 		now := uint32(l.now)
@@ -142,7 +192,7 @@ func (l *Loop) ageHeld() {
 			l.heldUntil.Store(l.now + stalledAfter)
 		}
 		// Looks are counted too: a loop that had no core for a while knows nothing of its readers.
-		if now-b.lastProgress >= stalledAfter && b.looks >= stalledLooks || now-b.overSince >= holdAtMost {
+		if now-b.lastProgress >= stalled && b.looks >= stalledLooks || now-b.overSince >= hold {
 			c.flags |= flagForfeit
 			l.unheld(c)
 		}

@@ -72,7 +72,7 @@ func (pb *Publisher) publish(name []byte, p Push, from *Conn) error {
 		}
 	}
 	var err error
-	if r.alone, err = pb.await(key); err != nil {
+	if r.alone, err = pb.await(key, estimate); err != nil {
 		pb.stats().dropped[DropMailboxFull].Add(1)
 		pb.recycle(r)
 		return err
@@ -139,8 +139,8 @@ func (pb *Publisher) account(n int64) {
 
 // await waits until the loops that have subscribers of key can take a run. hurried means that
 // a subscriber would have liked more time.
-func (pb *Publisher) await(key topic.Key) (hurried bool, err error) {
-	return pb.awaitRoom(func(now int64) (full, slow bool) { return pb.look(key, now) })
+func (pb *Publisher) await(key topic.Key, bytes int) (hurried bool, err error) {
+	return pb.awaitRoom(bytes, func(now int64) (full, slow bool) { return pb.look(key, now) })
 }
 
 // brief waits a moment for whatever is in the way of a run for key: nearly always that is all it
@@ -183,8 +183,8 @@ func (pb *Publisher) look(key topic.Key, now int64) (full, slow bool) {
 }
 
 // awaitRoom waits while look says that a mailbox is full or a subscriber asks for time: at most
-// publishWait, but for a full mailbox as long as it takes when pb is patient.
-func (pb *Publisher) awaitRoom(look func(now int64) (full, slow bool)) (hurried bool, err error) {
+// longestWait, but for a full mailbox as long as it takes when pb is patient.
+func (pb *Publisher) awaitRoom(bytes int, look func(now int64) (full, slow bool)) (hurried bool, err error) {
 	e := pb.engine
 	now := e.Now()
 	full, slow := look(now)
@@ -197,7 +197,7 @@ func (pb *Publisher) awaitRoom(look func(now int64) (full, slow bool)) (hurried 
 		switch {
 		case e.stopping.Load():
 			return false, ErrStopped
-		case now < begun+publishWait:
+		case now < begun+publishWait || now < begun+e.longestWait(now, bytes):
 		case !full:
 			return true, nil
 		case !pb.patient && now >= begun+mailboxWait:
