@@ -1,129 +1,137 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
-	"net"
-	"runtime"
-	"strconv"
-	"strings"
-	"sync"
+	"runtime/debug"
 	"testing"
 	"time"
 )
 
-// A netsvrStream is a subscriber for a test that is about speed: it knows how every push begins, and
-// checks the numbers in them, which must follow one another.
-type netsvrStream struct {
-	conn   net.Conn
-	rest   []byte // read together with the handshake
-	prefix []byte // of each push, before its payload of 100 bytes
-}
-
-// read counts pushes until the number last has come.
-func (s *netsvrStream) read(last int) error {
-	const payload = 100
-	size := len(s.prefix) + payload
-	buf := make([]byte, 0, 64<<10)
-	buf = append(buf, s.rest...)
-	for next := 0; ; {
-		for len(buf) >= size {
-			if !bytes.HasPrefix(buf, s.prefix) {
-				return fmt.Errorf("push %d begins with %x, want %x", next, buf[:len(s.prefix)], s.prefix)
-			}
-			n, err := strconv.Atoi(string(buf[len(s.prefix):][:10]))
-			if err != nil {
-				return err
-			}
-			if n == last {
-				if len(buf) > size {
-					return fmt.Errorf("%d bytes behind the last push", len(buf)-size)
-				}
-				return nil
-			}
-			if n != next {
-				return fmt.Errorf("push %d, want %d", n, next)
-			}
-			next++
-			buf = buf[size:]
-		}
-		if cap(buf)-len(buf) < size {
-			buf = append(make([]byte, 0, 64<<10), buf...)
-		}
-		runtime.Gosched() // or who has much to read lets the others starve
-		_ = s.conn.SetReadDeadline(time.Now().Add(2 * patience))
-		n, err := s.conn.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if n == 0 && err != nil {
-			return fmt.Errorf("waiting for push %d: %w", next, err)
-		}
+// One link publishes as fast as it can to 1,000 GOSOC and 1,000 WebSocket subscribers: it is slowed
+// down by TCP, nobody is closed, and everybody gets everything once and in order.
+func TestNetsvrFlood(t *testing.T) {
+	for _, f := range []netsvrFlood{
+		{name: "100 B", size: 100, topics: 1, last: 3 * time.Second},
+		{name: "16 B", size: 16, topics: 1, count: 150_000},
+		{name: "64 KiB", size: 64 << 10, topics: 1, count: 80},
+		{name: "bulk", size: 100, topics: 1, bulk: 64, count: 60_000},
+		{name: "four topics, customers with heartbeats", size: 100, topics: 4, pings: 500 * time.Millisecond, count: 2_500},
+		{name: "bulk of four topics", size: 300, topics: 4, bulk: 64, pings: time.Second, count: 2_500},
+		// A program that needs a second for a turn over its connections is slow, not stalled.
+		{name: "slow program", size: 100, topics: 1, each: 100, pause: 8 * time.Millisecond, count: 20_000, args: []string{"--backlog", "256KiB"}},
+		{name: "slow program, 64 KiB", size: 64 << 10, topics: 1, each: 100, pause: 8 * time.Millisecond, count: 40},
+	} {
+		t.Run(f.name, f.run)
 	}
 }
 
-// One link publishes as fast as it can to 200 GOSOC and 200 WebSocket subscribers: it is slowed down
-// by TCP, and everybody gets everything once and in order.
-func TestNetsvrFlood(t *testing.T) {
-	const each, last = 200, 9_999_999_999
-	s := startScene(t)
-	var streams []*netsvrStream
-	var ids []string
-	payload := func(n int) string { return fmt.Sprintf("%010d%s", n, strings.Repeat(".", 90)) }
+type netsvrFlood struct {
+	name   string
+	size   int           // of a payload, in bytes
+	topics int           // everybody hears all
+	bulk   int           // messages in a TopicPublishBulk, 0: TopicPublish
+	pings  time.Duration // between signs of life of each subscriber, 0: none
+	last   time.Duration // of publishing
+	count  uint32        // of publishes to each topic, instead
+	each   int           // subscribers of each kind, 0: 1,000
+	pause  time.Duration // of the readers behind each read
+	args   []string      // for the gateway
+}
+
+func (f netsvrFlood) run(t *testing.T) {
+	each := f.each
+	if each == 0 {
+		each = 1000
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
+	s := startScene(t, f.args...)
+	set := newStreamSet(t, f.size)
+	set.pause = f.pause
+	var topics []string
+	for i := range f.topics {
+		topics = append(topics, fmt.Sprint("flood", i))
+	}
+	subscribe := func(id string) {
+		s.l.send(workerTopicSubscribe, workerMsg(nil).text(1, id).text(2, topics...))
+	}
 	for i := range each {
 		c, id := s.open()
-		ids = append(ids, id)
-		streams = append(streams, &netsvrStream{conn: c.conn, prefix: []byte{0x81, 100}})
+		subscribe(id)
+		set.addCustomer(t, c, f.topics)
 		m := plainModes[i%2]
+		if f.size > 60_000 {
+			m = plainModes[0] // the other's fields are shorter
+		}
 		g := s.p.login(t, m, "")
-		ids = append(ids, s.l.event(workerConnOpen).text(1))
-		push := m.sendReq(0, 0, "push", []byte(payload(0)))
-		streams = append(streams, &netsvrStream{conn: g.conn, prefix: push[:len(push)-100]})
-		for _, r := range []interface{ Buffered() int }{c.r, g.r} {
-			if r.Buffered() > 0 {
-				t.Fatal("something came before the first publish")
-			}
-		}
-	}
-	for _, id := range ids {
-		s.l.send(workerTopicSubscribe, workerMsg(nil).text(1, id).text(2, "flood"))
+		subscribe(s.l.event(workerConnOpen).text(1))
+		set.addClient(t, g, f.topics)
 	}
 	s.l.sync()
-	var readers sync.WaitGroup
-	for i, stream := range streams {
-		readers.Go(func() {
-			if err := stream.read(last); err != nil {
-				t.Errorf("subscriber %d: %v", i, err)
-			}
-		})
+	set.start(f.pings)
+	sent := make([]uint32, f.topics)
+	next := 0
+	var batch, payload []byte
+	publish := func() {
+		if f.bulk == 0 {
+			payload = streamPayload(payload[:0], next, sent[next], f.size)
+			batch = append(batch, workerCommand(workerTopicPublish, workerMsg(nil).text(1, topics[next]).bytes(2, payload))...)
+			sent[next]++
+			next = (next + 1) % f.topics
+			return
+		}
+		// Pairwise when there are several topics, all to the one otherwise.
+		var m workerMsg
+		names := f.bulk
+		if f.topics == 1 {
+			names = 1
+		}
+		for i := range names {
+			m = m.text(1, topics[(next+i)%f.topics])
+		}
+		for range f.bulk {
+			payload = streamPayload(payload[:0], next, sent[next], f.size)
+			m = m.bytes(2, payload)
+			sent[next]++
+			next = (next + 1) % f.topics
+		}
+		batch = append(batch, workerCommand(workerTopicPublishBulk, m)...)
 	}
-	start, n := time.Now(), 0
-	var batch []byte
-	for time.Since(start) < 3*time.Second {
+	start := time.Now()
+	longest := time.Duration(0)
+	for time.Since(start) < f.last || sent[0] < f.count {
 		batch = batch[:0]
-		for range 50 {
-			batch = append(batch, workerCommand(workerTopicPublish, workerCast("flood", payload(n)))...)
-			n++
+		for len(batch) < 16<<10 && (f.count == 0 || sent[0] < f.count) {
+			publish()
 		}
-		_ = s.l.conn.SetWriteDeadline(time.Now().Add(patience))
+		before := time.Now()
+		_ = s.l.conn.SetWriteDeadline(before.Add(2 * patience))
 		if _, err := s.l.conn.Write(batch); err != nil {
-			t.Fatalf("publish %d: %v", n, err)
+			t.Fatalf("publish %v: %v", sent, err)
 		}
+		longest = max(longest, time.Since(before))
 	}
-	s.l.send(workerTopicPublish, workerCast("flood", payload(last)))
-	s.l.sync()
+	// The sockets hold some megabytes more, which take as long as they take.
+	s.l.send(workerUniqIDCount, nil)
+	if a, ok := s.l.take(&s.l.answers, time.Minute); !ok || a.cmd != workerUniqIDCount || a.fields.num(2) != int64(2*each) {
+		t.Errorf("behind the publishes: %d, %d clients, %v, want %d", a.cmd, a.fields.num(2), ok, 2*each)
+	}
 	published := time.Since(start)
-	readers.Wait()
-	t.Logf("%d publishes in %v, %.1f million deliveries, all there after %v", n, published, float64(n)*2*each/1e6, time.Since(start))
-	if got := s.l.ask(workerUniqIDCount, nil).num(2); got != 2*each {
-		t.Errorf("%d clients are left of %d", got, 2*each)
+	set.finish(t, sent)
+	n := uint32(0)
+	for _, k := range sent {
+		n += k
 	}
-	s.p.wantPeakBelow(400 << 20)
+	turn := max(set.loops[0].turn, set.loops[1].turn)
+	t.Logf("%d publishes in %v, %.1f million deliveries/s; the longest wait for TCP took %v, the longest turn of readers %v",
+		n, published.Round(time.Millisecond), float64(n)*float64(2*each)/1e6/published.Seconds(), longest.Round(time.Millisecond), turn.Round(time.Millisecond))
 	if a, ok := s.l.take(&s.l.events, 0); ok {
 		t.Errorf("got %d %q", a.cmd, a.body)
 	}
+	s.p.wantPeakBelow(400 << 20)
+	if n < 20 {
+		t.Errorf("only %d publishes", n)
+	}
 	if t.Failed() {
 		t.Logf("the gateway says:\n%s", tail(s.p.stderr.String()))
-	}
-	if n < 1000 {
-		t.Errorf("only %d publishes", n)
 	}
 }
