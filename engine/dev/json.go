@@ -36,6 +36,47 @@ func publishBody(payload []byte) (topic, data []byte, ok bool) {
 	return topic, data, topic != nil && data != nil
 }
 
+// topicNames appends the names in {"topics":["...",...]}. payload must be valid JSON; a name points into
+// it unless it has escapes.
+func topicNames(dst [][]byte, payload []byte) (names [][]byte, ok bool) {
+	b := skipSpace(payload)
+	if b[0] != '{' {
+		return nil, false
+	}
+	for b = skipSpace(b[1:]); b[0] == '"'; {
+		key, rest := value(b)
+		list, rest := value(skipSpace(skipSpace(rest)[1:])) // behind the colon
+		if name, _ := text(key); string(name) == "topics" {
+			if dst, ok = texts(dst[:0], list); !ok {
+				return nil, false
+			}
+		}
+		if b = skipSpace(rest); b[0] == ',' {
+			b = skipSpace(b[1:])
+		}
+	}
+	return dst, ok
+}
+
+// texts appends the strings of a JSON array of nothing else.
+func texts(dst [][]byte, list []byte) ([][]byte, bool) {
+	if list[0] != '[' {
+		return nil, false
+	}
+	for b := skipSpace(list[1:]); b[0] != ']'; {
+		v, rest := value(b)
+		t, ok := text(v)
+		if !ok {
+			return nil, false
+		}
+		dst = append(dst, t)
+		if b = skipSpace(rest); b[0] == ',' {
+			b = skipSpace(b[1:])
+		}
+	}
+	return dst, true
+}
+
 func skipSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
 
 // value splits off the JSON value at the front of b, which is valid.

@@ -3,6 +3,7 @@ package dev
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"testing"
 	"unicode/utf8"
 )
@@ -69,6 +70,68 @@ func FuzzPublishBody(f *testing.F) {
 		}
 		if ok && string(topic) != *wantTopic {
 			t.Fatalf("%q: topic %q, want %q", payload, topic, *wantTopic)
+		}
+	})
+}
+
+var topicBodies = []struct {
+	payload string
+	topics  []string
+	ok      bool
+}{
+	{`{"topics":["a"]}`, []string{"a"}, true},
+	{` { "x" : {"topics":["no"]} , "topics" : [ "a" , "b c" ] , "y":[1,"z"] } `, []string{"a", "b c"}, true},
+	{`{"topics":["\u0061\"","]"]}`, []string{`a"`, "]"}, true},
+	{`{"topics":["a"],"topics":["b"]}`, []string{"b"}, true},
+	{`{"topics":[]}`, []string{}, true},
+	{`{"topics":[""]}`, []string{""}, true},
+	{`{"topics":null}`, nil, false},
+	{`{"topics":"a"}`, nil, false},
+	{`{"topics":["a",1]}`, nil, false},
+	{`{"topics":[["a"]]}`, nil, false},
+	{`{"topics":{"a":"b"}}`, nil, false},
+	{`{"Topics":["a"]}`, nil, false},
+	{`{}`, nil, false},
+	{`[]`, nil, false},
+	{`"topics"`, nil, false},
+	{` null`, nil, false},
+}
+
+func TestTopicNames(t *testing.T) {
+	for _, tc := range topicBodies {
+		names, ok := topicNames(nil, []byte(tc.payload))
+		got := make([]string, len(names))
+		for i, n := range names {
+			got[i] = string(n)
+		}
+		if ok != tc.ok || !slices.Equal(got, tc.topics) {
+			t.Errorf("%s: %q, %v", tc.payload, got, ok)
+		}
+	}
+}
+
+func FuzzTopicNames(f *testing.F) {
+	for _, tc := range topicBodies {
+		f.Add([]byte(tc.payload))
+	}
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		if !json.Valid(payload) || !utf8.Valid(payload) {
+			return
+		}
+		var body map[string]json.RawMessage
+		var want []*string
+		wanted := json.Unmarshal(payload, &body) == nil && json.Unmarshal(body["topics"], &want) == nil && want != nil && !slices.Contains(want, nil)
+		names, ok := topicNames(nil, payload)
+		if ok != wanted {
+			if bytes.Count(payload, []byte("topics")) > 1 {
+				return // of two, encoding/json looks at the last, and here both must be right
+			}
+			t.Fatalf("%q: %v", payload, ok)
+		}
+		for i := range names {
+			if ok && string(names[i]) != *want[i] {
+				t.Fatalf("%q: %q, want %q", payload, names[i], *want[i])
+			}
 		}
 	})
 }

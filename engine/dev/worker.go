@@ -82,30 +82,28 @@ func replyData(r *gateway.Request, data []byte) {
 	r.Reply(b)
 }
 
-func topics(r *gateway.Request, payload []byte) (list []string, ok bool) {
-	var body struct {
-		Topics []string `json:"topics"`
-	}
-	if err := json.Unmarshal(payload, &body); err != nil || body.Topics == nil {
+func topics(r *gateway.Request, room [][]byte, payload []byte) (names [][]byte, ok bool) {
+	if names, ok = topicNames(room, payload); !ok {
 		r.Fail(gateway.StatusError, `want {"topics":["..."]}`)
 		return nil, false
 	}
-	for _, t := range body.Topics {
-		if t == "" {
+	for _, t := range names {
+		if len(t) == 0 {
 			r.Fail(gateway.StatusError, "a topic's name is empty")
 			return nil, false
 		}
 	}
-	return body.Topics, true
+	return names, true
 }
 
 func subscribe(r *gateway.Request, payload []byte) {
-	list, ok := topics(r, payload)
+	var room [8][]byte
+	names, ok := topics(r, room[:0], payload)
 	if !ok {
 		return
 	}
-	for _, t := range list {
-		if !r.Subscribe([]byte(t)) {
+	for _, t := range names {
+		if !r.Subscribe(t) {
 			r.Fail(gateway.StatusError, "too many topics")
 			return
 		}
@@ -114,12 +112,13 @@ func subscribe(r *gateway.Request, payload []byte) {
 }
 
 func unsubscribe(r *gateway.Request, payload []byte) {
-	list, ok := topics(r, payload)
+	var room [8][]byte
+	names, ok := topics(r, room[:0], payload)
 	if !ok {
 		return
 	}
-	for _, t := range list {
-		r.Unsubscribe([]byte(t))
+	for _, t := range names {
+		r.Unsubscribe(t)
 	}
 	replyData(r, empty)
 }
