@@ -47,7 +47,7 @@ type admission struct {
 func (g *Gateway) Login(c *engine.Conn, s Speaker, creds Credentials) {
 	cl := s.Base()
 	cl.phase = phaseLogin
-	a := &admission{creds: creds}
+	a := admission{creds: creds}
 	if creds.SessionID != "" {
 		r, err := g.sessions.Resume(time.Now(), []byte(creds.SessionID), uint64(c.Ref()))
 		switch {
@@ -56,7 +56,7 @@ func (g *Gateway) Login(c *engine.Conn, s Speaker, creds Credentials) {
 			a.identity = login.Identity{User: r.User}
 			m := cl.ensure()
 			m.session, m.resumable, m.issued = r.ID, true, r.Issued
-			g.admit(c, s, a)
+			g.admit(c, s, &a)
 			return
 		case creds.ResumeOnly || creds.Token == "":
 			g.log.Debug("session refused", "peer", c.Peer(), "err", err)
@@ -65,17 +65,17 @@ func (g *Gateway) Login(c *engine.Conn, s Speaker, creds Credentials) {
 		}
 	}
 	if creds.Guest {
-		g.admit(c, s, a)
+		g.admit(c, s, &a)
 		return
 	}
 	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata}
 	if p, ok := g.config.Login.(login.Immediate); ok {
 		identity, err := p.LoginNow(time.Now(), r)
-		g.verdict(c, s, a, identity, err)
+		g.verdict(c, s, &a, identity, err)
 		return
 	}
 	c.Hold()
-	ref := c.Ref()
+	ref, later := c.Ref(), a
 	ok := g.logins.submit(loginJob{
 		request: r,
 		timeout: g.config.LoginTimeout,
@@ -85,13 +85,13 @@ func (g *Gateway) Login(c *engine.Conn, s Speaker, creds Credentials) {
 					return
 				}
 				if s, ok := c.Handler().(Speaker); ok {
-					g.verdict(c, s, a, identity, err)
+					g.verdict(c, s, &later, identity, err)
 				}
 			})
 		},
 	})
 	if !ok {
-		g.verdict(c, s, a, login.Identity{}, errors.Join(login.ErrUnavailable, errLoginQueue))
+		g.verdict(c, s, &a, login.Identity{}, errors.Join(login.ErrUnavailable, errLoginQueue))
 	}
 }
 
@@ -153,7 +153,8 @@ func (g *Gateway) admit(c *engine.Conn, s Speaker, a *admission) {
 		g.enter(c, s, a)
 		return
 	}
-	g.evict(c, old, why, func(c *engine.Conn, s Speaker) { g.enter(c, s, a) })
+	later := *a // the usual login leaves no garbage
+	g.evict(c, old, why, func(c *engine.Conn, s Speaker) { g.enter(c, s, &later) })
 }
 
 // giveBack leaves the resumed session as it was, for a login that fails after all.
