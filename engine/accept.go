@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -128,6 +129,7 @@ func (l *listener) enroll(conn net.Conn) {
 	}
 	// gnet hands the bytes of a zone to a pool when the connection closes, but net shares them.
 	remote.Zone = ""
+	remote.IP = bytes.Clone(remote.IP) // it lies within the whole socket address
 	conn.LocalAddr().(*net.TCPAddr).Zone = ""
 	e.accepted.Add(1)
 	if _, err := e.client.EnrollContext(conn, l); err != nil {
