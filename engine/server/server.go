@@ -121,7 +121,6 @@ func New(config Config) (*Server, error) {
 		gosoc.Name:      {plain, ws.New(map[string]ws.Endpoint{gosoc.Path: framed}, nil)},
 		longbridge.Name: {upgraded, brokers.Pinned(upgraded)},
 		netsvr.Name:     {ws.New(map[string]ws.Endpoint{netsvr.Path: customers}, nil)},
-		"ws":            {all},
 	}
 	if s.engine, err = engine.New(ec); err != nil {
 		return nil, err
@@ -247,12 +246,19 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// speaking returns the protocols of a listener.
+// speaking returns the protocols of a listener: on ws:// what travels over HTTP alone.
 func (s *Server) speaking(l Listen) []engine.Protocol {
-	if l.Scheme == "ws" && l.Protocol == "auto" {
-		return s.protocols["ws"]
+	spoken := s.protocols[l.Protocol]
+	if l.Scheme != "ws" {
+		return spoken
 	}
-	return s.protocols[l.Protocol]
+	var framed []engine.Protocol
+	for _, p := range spoken {
+		if _, ok := p.(*ws.Protocol); ok {
+			framed = append(framed, p)
+		}
+	}
+	return framed
 }
 
 func (s *Server) listenForWorkers() error {
@@ -344,7 +350,9 @@ func (s *Server) stopLocked(ctx context.Context) error {
 	// Clients first, then the workers: they still hear of each client that goes.
 	s.engine.StopListening()
 	s.engine.CloseAll(engine.ReasonShutdown)
-	err := s.engine.WaitClosed(ctx)
+	leaving, cancel := reserve(ctx)
+	err := s.engine.WaitClosed(leaving)
+	cancel()
 	if herr := s.hub.Close(ctx); err == nil {
 		err = herr
 	}
@@ -356,4 +364,14 @@ func (s *Server) stopLocked(ctx context.Context) error {
 		s.admin.Shutdown(ctx) // last: until then operators can watch the rest go
 	}
 	return err
+}
+
+// reserve returns ctx with a fifth less time: clients that do not leave must not use up what the
+// workers' links need to end.
+func reserve(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)*4/5)
 }

@@ -1,0 +1,93 @@
+package server
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicenet/sluice/engine/login"
+)
+
+// What a client sends first, and the beginning of the answer it gets where it is served.
+var greetings = map[string]struct{ first, answer string }{
+	"gosoc":      {"\x10\x0d\x05GOSOC\x01\x00\x00\x00\x02{}", "\x20\x02\x00\x00"},
+	"longbridge": {"\x11\x09", ""}, // its handshake has no answer: it is not closed
+	"ws gosoc":   {upgradeTo("/gosoc"), "HTTP/1.1 101"},
+	"ws netsvr":  {upgradeTo("/netsvr"), "HTTP/1.1 101"},
+	"ws brokers": {upgradeTo("/?version=1&codec=1&platform=9"), "HTTP/1.1 101"},
+}
+
+func upgradeTo(target string) string {
+	return "GET " + target + " HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+}
+
+func TestListenersSpeak(t *testing.T) {
+	for _, tc := range []struct {
+		listen string
+		serves []string
+	}{
+		{"tcp://127.0.0.1:0", []string{"gosoc", "longbridge", "ws gosoc", "ws netsvr", "ws brokers"}},
+		{"tcp://127.0.0.1:0?protocol=gosoc", []string{"gosoc", "ws gosoc"}},
+		{"tcp://127.0.0.1:0?protocol=longbridge", []string{"longbridge", "ws brokers"}},
+		{"tcp://127.0.0.1:0?protocol=netsvr", []string{"ws netsvr"}},
+		{"ws://127.0.0.1:0", []string{"ws gosoc", "ws netsvr", "ws brokers"}},
+		{"ws://127.0.0.1:0?protocol=gosoc", []string{"ws gosoc"}},
+		{"ws://127.0.0.1:0?protocol=longbridge", []string{"ws brokers"}},
+		{"ws://127.0.0.1:0?protocol=netsvr", []string{"ws netsvr"}},
+	} {
+		t.Run(tc.listen, func(t *testing.T) {
+			config := Config{Listen: []string{tc.listen}, WorkerListen: "tcp://127.0.0.1:0", Dev: true}
+			config.Gateway.Login = login.Open{}
+			s, err := New(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				defer cancel()
+				_ = s.Stop(ctx)
+			})
+			_, address, _ := strings.Cut(s.Addrs()[0], "://")
+			for name, g := range greetings {
+				want := false
+				for _, n := range tc.serves {
+					want = want || n == name
+				}
+				if got := served(t, address, g.first, g.answer); got != want {
+					t.Errorf("%s: served is %v", name, got)
+				}
+			}
+		})
+	}
+}
+
+// served reports whether first is answered with answer, or, where there is none, not with a close.
+func served(t *testing.T, address, first, answer string) bool {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte(first)); err != nil {
+		t.Fatal(err)
+	}
+	patience := 5 * time.Second
+	if answer == "" {
+		patience = 300 * time.Millisecond
+	}
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	b := make([]byte, 64)
+	n, err := c.Read(b)
+	if answer == "" {
+		e, ok := err.(net.Error)
+		return n == 0 && ok && e.Timeout()
+	}
+	return n > 0 && strings.HasPrefix(string(b[:n]), answer)
+}
