@@ -78,16 +78,24 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 	return ln.Addr(), nil
 }
 
+// An acceptor is one of a listener's goroutines, and what gnet's context of a new connection
+// points to.
+type acceptor struct {
+	*listener
+	opened bool // set on the loop by the connection that is being handed over
+}
+
 // accept takes connections until the listener is closed.
 func (l *listener) accept() {
 	defer l.engine.accepting.Done()
+	a := &acceptor{listener: l}
 	var pause time.Duration
 	for {
 		conn, err := l.net.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			l.enroll(conn)
+			a.enroll(conn)
 		case l.closed.Load():
 			return
 		case transient(err):
@@ -113,8 +121,8 @@ func transient(err error) bool {
 }
 
 // enroll hands an accepted connection to a loop, or refuses it.
-func (l *listener) enroll(conn net.Conn) {
-	e := l.engine
+func (a *acceptor) enroll(conn net.Conn) {
+	e := a.engine
 	if e.connections.Add(1) > int64(e.config.MaxConnections) {
 		e.refuse(conn, ReasonTooManyClients)
 		return
@@ -132,7 +140,12 @@ func (l *listener) enroll(conn net.Conn) {
 	remote.IP = bytes.Clone(remote.IP) // it lies within the whole socket address
 	conn.LocalAddr().(*net.TCPAddr).Zone = ""
 	e.accepted.Add(1)
-	if _, err := e.client.EnrollContext(conn, l); err != nil {
+	a.opened = false
+	_, err := e.client.EnrollContext(conn, a)
+	if err == nil && !a.opened {
+		err = errNotPolled // gnet does not say when its epoll set has no room
+	}
+	if err != nil {
 		e.connections.Add(-1)
 		e.acceptRetry.Add(1)
 		if !e.stopping.Load() {
@@ -140,6 +153,8 @@ func (l *listener) enroll(conn net.Conn) {
 		}
 	}
 }
+
+var errNotPolled = errors.New("engine: no room in the epoll set (see fs.epoll.max_user_watches)")
 
 func (e *Engine) refuse(conn net.Conn, why Reason) {
 	e.connections.Add(-1)

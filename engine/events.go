@@ -26,7 +26,8 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 			e.log.Warn("clients that are held back are closed when they send too much", "err", err)
 		}
 		return nil, gnet.None
-	case *listener:
+	case *acceptor:
+		from.opened = true
 		l := e.loopOf[sock.EventLoop()]
 		l.tick()
 		c, ok := l.allocate()
