@@ -66,7 +66,7 @@ func registerError(r *netsvrpb.RegisterResp) error {
 	return &RegisterError{Code: int(r.GetCode()), Message: r.GetMessage()}
 }
 
-// Statuses of replies, as clients know them.
+// Statuses of replies. The numbers are GOSOC's; see StatusError for what others get.
 const (
 	StatusOK       = 0
 	StatusRefused  = 4 // the request's fault
@@ -75,6 +75,12 @@ const (
 
 // A StatusError is an error that the client is to see. A handler that returns one, wrapped or
 // not, answers with it; with any other error it answers StatusInternal and no details.
+//
+// A Longbridge client knows other statuses, and its errors are packed as it asked for at its
+// handshake, which only the gateway knows. Unless there is a Payload it gets 3 (bad request) for
+// StatusRefused, 7 (server internal error) for StatusInternal, any other Status as it is, and the
+// gateway's words in place of the Message. With a Payload both go out as they are: it is for those
+// who know whom they answer (Request.Protocol).
 type StatusError struct {
 	Status  int32
 	Message string // for people; sent as {"status":...,"message":...,"data":null}
@@ -83,10 +89,34 @@ type StatusError struct {
 
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Message) }
 
-// body is the payload of the reply. Without one the gateway writes its own words.
-func (e *StatusError) body() []byte {
-	if len(e.Payload) > 0 || e.Message == "" {
-		return e.Payload
+const protocolLongbridge = "longbridge"
+
+// Longbridge's statuses for what this package says itself.
+const (
+	longbridgeTimeout    = 1
+	longbridgeBadRequest = 3
+	longbridgeInternal   = 7
+)
+
+// reply is what a client of a protocol is answered. Without a payload the gateway writes its own
+// words.
+func (e *StatusError) reply(protocol string) (status int32, payload []byte) {
+	if len(e.Payload) > 0 {
+		return e.Status, e.Payload
+	}
+	if protocol == protocolLongbridge {
+		switch {
+		case e == errTooLate:
+			return longbridgeTimeout, nil
+		case e.Status == StatusRefused:
+			return longbridgeBadRequest, nil
+		case e.Status == StatusInternal:
+			return longbridgeInternal, nil
+		}
+		return e.Status, nil
+	}
+	if e.Message == "" {
+		return e.Status, nil
 	}
 	b, err := json.Marshal(struct {
 		Status  int32     `json:"status"`
@@ -94,7 +124,7 @@ func (e *StatusError) body() []byte {
 		Data    *struct{} `json:"data"`
 	}{Status: e.Status, Message: e.Message})
 	if err != nil {
-		return nil
+		return e.Status, nil
 	}
-	return b
+	return e.Status, b
 }

@@ -122,6 +122,7 @@ var (
 	errNoRoute  = &StatusError{Status: StatusRefused, Message: "no such route"}
 	errTooLate  = &StatusError{Status: StatusInternal, Message: "no answer in time"}
 	errStopping = &StatusError{Status: StatusInternal, Message: "worker is stopping"}
+	errInternal = &StatusError{Status: StatusInternal}
 )
 
 func (r *Request) serve(ctx context.Context, w *Worker) {
@@ -174,14 +175,13 @@ func (r *Request) reply(ctx context.Context, payload []byte, err error) {
 	status := int32(StatusOK)
 	if err != nil {
 		var se *StatusError
-		if errors.As(err, &se) {
-			status, payload = se.Status, se.body()
-		} else {
-			status, payload = StatusInternal, nil
+		if !errors.As(err, &se) {
+			se = errInternal
 			w.stats.failed.Add(1)
 			w.log.LogAttrs(ctx, slog.LevelWarn, "request failed", slog.String("route", r.Route),
 				slog.Uint64("cmd", uint64(r.Cmd)), slog.String("uniqId", r.UniqID), slog.Any("error", err))
 		}
+		status, payload = se.reply(r.Protocol)
 	}
 	if !r.WantsReply {
 		return
@@ -189,7 +189,8 @@ func (r *Request) reply(ctx context.Context, payload []byte, err error) {
 	err = r.conn.reply(ctx, r, status, payload)
 	if errors.Is(err, netsvr.ErrFrameTooLarge) {
 		w.log.Error("reply too large", "route", r.Route, "cmd", r.Cmd, "bytes", len(payload))
-		err = r.conn.reply(ctx, r, StatusInternal, nil)
+		status, payload = errInternal.reply(r.Protocol)
+		err = r.conn.reply(ctx, r, status, payload)
 	}
 	if err != nil {
 		w.stats.unsent.Add(1)

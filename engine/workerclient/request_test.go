@@ -74,6 +74,47 @@ func TestReplies(t *testing.T) {
 	})
 }
 
+// Clients of each protocol get a status that says there what is meant.
+func TestReplyStatus(t *testing.T) {
+	tests := []struct {
+		err          *StatusError
+		gosoc, other int32  // to GOSOC and to Longbridge clients
+		body         string // to GOSOC clients, if any
+		raw          string // to both
+	}{
+		{err: errNoRoute, gosoc: 4, other: 3, body: `{"status":4,"message":"no such route","data":null}`},
+		{err: errTooLate, gosoc: 5, other: 1, body: `{"status":5,"message":"no answer in time","data":null}`},
+		{err: errStopping, gosoc: 5, other: 7, body: `{"status":5,"message":"worker is stopping","data":null}`},
+		{err: errInternal, gosoc: 5, other: 7},
+		{err: &StatusError{Status: StatusRefused}, gosoc: 4, other: 3},
+		{err: &StatusError{Status: StatusInternal, Message: "x"}, gosoc: 5, other: 7, body: `{"status":5,"message":"x","data":null}`},
+		{err: &StatusError{Status: 6, Message: "x"}, gosoc: 6, other: 6, body: `{"status":6,"message":"x","data":null}`},
+		{err: &StatusError{Status: 5, Message: "x", Payload: []byte("raw")}, gosoc: 5, other: 5, raw: "raw"},
+		{err: &StatusError{Status: 4, Payload: []byte("raw")}, gosoc: 4, other: 4, raw: "raw"},
+	}
+	for _, tt := range tests {
+		if status, payload := tt.err.reply("gosoc"); status != tt.gosoc || string(payload) != tt.body+tt.raw {
+			t.Errorf("%v: GOSOC gets %d %q, want %d %q", tt.err, status, payload, tt.gosoc, tt.body+tt.raw)
+		}
+		if status, payload := tt.err.reply("longbridge"); status != tt.other || string(payload) != tt.raw {
+			t.Errorf("%v: Longbridge gets %d %q, want %d %q", tt.err, status, payload, tt.other, tt.raw)
+		}
+	}
+	// And so does a client whose handler fails.
+	setup := func(w *Worker) {
+		w.HandleCmd(6, 6, func(context.Context, *Request) ([]byte, error) { return nil, errors.New("broken") })
+		w.HandleCmd(7, 7, func(context.Context, *Request) ([]byte, error) { return make([]byte, 2048), nil })
+	}
+	bubble(t, Config{MaxFrame: 1024}, setup, func(t *testing.T, _ *running, l *fakeLink) {
+		for cmd, want := range map[uint32]int32{6: 7, 7: 7, 8: 3} {
+			l.send(netsvr.CmdRequest, &netsvrpb.Request{UniqId: "u", Protocol: "longbridge", Cmd: cmd, Id: 1, WantsReply: true})
+			if r := l.reply(); r.GetStatus() != want || len(r.GetPayload()) > 0 {
+				t.Errorf("cmd %d: got %v, want status %d", cmd, r, want)
+			}
+		}
+	})
+}
+
 func TestRequestFields(t *testing.T) {
 	var first *Request
 	setup := func(w *Worker) {
