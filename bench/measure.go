@@ -36,6 +36,9 @@ func (r *run) measure(ctx context.Context) error {
 	}
 	r.phase("measure")
 	if !r.cold() {
+		if err := r.look(); err != nil { // the observer may have taken its time
+			return err
+		}
 		r.mark(reactor.Now())
 	}
 	begin, first, before, own := r.lastAt, r.sent, r.use, r.total

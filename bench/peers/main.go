@@ -18,17 +18,22 @@ import (
 
 // settings are the flags.
 type settings struct {
-	out      string
-	rows     string
-	peers    string
-	repeat   int
-	duration time.Duration
-	loops    int
-	genLoops int
-	rssLimit int64
-	quick    bool
-	list     bool
-	render   string
+	out    string
+	rows   string
+	peers  string
+	repeat int
+	resume bool
+	into   string
+	plots  string
+
+	growthRepeat int
+	duration     time.Duration
+	loops        int
+	genLoops     int
+	rssLimit     int64
+	quick        bool
+	list         bool
+	render       string
 }
 
 func main() {
@@ -37,6 +42,9 @@ func main() {
 	err := run(ctx, os.Args[1:])
 	stop()
 	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(os.Stderr, "peers: interrupted; the same command with -resume goes on from here")
+		os.Exit(130)
 	case err == nil, errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, errUsage):
 		fmt.Fprintln(os.Stderr, "peers:", err)
@@ -52,23 +60,27 @@ var errUsage = errors.New("usage")
 func parse(args []string) (s settings, err error) {
 	f := flag.NewFlagSet("peers", flag.ContinueOnError)
 	f.StringVar(&s.out, "out", "results", "`directory` for results.json, RESULTS.md and plots")
-	f.StringVar(&s.rows, "rows", "all", "rows to measure, separated by commas; main, growth and all are groups")
+	f.StringVar(&s.rows, "rows", "all", "rows to measure, separated by commas; main, growth and all are groups. Others in -out stay as they are")
+	f.BoolVar(&s.resume, "resume", false, "go on with what is in -out: measure only runs that are missing")
 	f.StringVar(&s.peers, "peers", "all", "servers to measure, separated by commas; sluice is always among them")
 	f.IntVar(&s.repeat, "repeat", 5, "repeats of every comparison")
-	f.DurationVar(&s.duration, "duration", 10*time.Second, "measured time of a run; some rows take a part of it")
+	f.IntVar(&s.growthRepeat, "growth-repeat", 3, "repeats of growth rows, and of those about sluice alone")
+	f.DurationVar(&s.duration, "duration", 4*time.Second, "measured time of a run; some rows take a part of it")
 	f.IntVar(&s.loops, "loops", 0, "event loops of sluice, gnetecho and sender; 0: one per core")
 	f.IntVar(&s.genLoops, "generator-loops", 1, "event loops of the load generator")
 	f.Int64Var(&s.rssLimit, "rss-limit", 6, "GiB at which a server is ended, so that it does not take the machine along")
 	f.BoolVar(&s.quick, "quick", false, "half a second per run, one repeat, a tenth of the connections: shows that it works, measures nothing")
 	f.BoolVar(&s.list, "list", false, "list rows and peers")
 	f.StringVar(&s.render, "render", "", "measure nothing: write tables and plots of this results.json again, to -out")
+	f.StringVar(&s.into, "into", "", "Markdown `file` to put the tables into as well, between its markers")
+	f.StringVar(&s.plots, "plots", "plots", "`directory` for the plots of that file, from there")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return s, err
 		}
 		return s, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	if f.NArg() > 0 || s.repeat < 1 || s.duration <= 0 || s.loops < 0 || s.genLoops < 1 || s.rssLimit < 1 {
+	if f.NArg() > 0 || s.repeat < 1 || s.growthRepeat < 1 || s.duration <= 0 || s.loops < 0 || s.genLoops < 1 || s.rssLimit < 1 {
 		return s, fmt.Errorf("%w: numbers must be above 0, and there are no arguments", errUsage)
 	}
 	if s.quick {
@@ -90,7 +102,10 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		return r.render(s.out)
+		if err := r.render(s.out); err != nil {
+			return err
+		}
+		return r.publish(s)
 	}
 	chosen, err := chooseRows(s)
 	if err != nil {
@@ -111,12 +126,18 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	r := newResults(args, s, peers)
-	m := &matrix{settings: s, peers: peers, results: r, log: os.Stderr}
-	if err := m.measure(ctx, chosen); err != nil {
+	r, err := openResults(args, s, peers)
+	if err != nil {
 		return err
 	}
-	return r.render(s.out)
+	m := &matrix{settings: s, peers: peers, results: r, work: work, log: os.Stderr}
+	if err := m.measure(ctx, chosen); err != nil {
+		if ctx.Err() != nil && len(r.Records) > 0 {
+			return errors.Join(ctx.Err(), r.render(s.out))
+		}
+		return err
+	}
+	return r.publish(s)
 }
 
 // raiseFileLimit lets us and the servers we start have as many files open as we may. Go does so for its own process only.
@@ -150,7 +171,7 @@ func chooseRows(s settings) ([]row, error) {
 }
 
 func list(w *os.File) error {
-	for _, r := range rows(settings{duration: 10 * time.Second}) {
+	for _, r := range rows(settings{duration: 4 * time.Second}) {
 		fmt.Fprintf(w, "%-14s %s (%s)\n", r.Name, r.Title, strings.Join(r.Peers, ", "))
 	}
 	fmt.Fprintln(w)

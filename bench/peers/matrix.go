@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -18,16 +20,37 @@ type matrix struct {
 	settings
 	peers   map[string]*peer
 	results *results
+	work    string // directory for programs
 	log     io.Writer
+	clock   countdown
 }
 
-// measure runs all rows. What was measured is in the results file even if it ends early.
+// measure runs all rows. Whatever was measured is in the results file, and after each row in tables and plots, even if it
+// ends early.
 func (m *matrix) measure(ctx context.Context, chosen []row) error {
-	for _, r := range chosen {
-		fmt.Fprintf(m.log, "%s: %s\n", r.Name, r.Title)
-		m.results.Rows = append(m.results.Rows, r)
-		for _, pt := range r.Points {
-			if err := m.point(ctx, r, pt); err != nil {
+	todo := m.results.plan(chosen, m.settings, m.present, m.sluiceVersion())
+	m.clock.begin(todo)
+	fmt.Fprintf(m.log, "%d runs, some %s\n", len(todo), minutes(m.clock.left()))
+	last := ""
+	for i, t := range todo {
+		if t.row.Name != last {
+			last = t.row.Name
+			fmt.Fprintf(m.log, "%s: %s\n", t.row.Name, t.row.Title)
+		}
+		begun := time.Now()
+		rec := m.once(ctx, m.peers[t.peer], *t.row, t.point)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		rec.Repeat = t.repeat
+		m.clock.done(t, time.Since(begun))
+		fmt.Fprintf(m.log, "  %s  [%d/%d, %s left]\n", rec.line(*t.row), i+1, len(todo), minutes(m.clock.left()))
+		m.results.add(rec)
+		if err := m.results.save(m.out); err != nil {
+			return err
+		}
+		if i+1 == len(todo) || todo[i+1].row.Name != t.row.Name {
+			if err := m.results.render(m.out); err != nil {
 				return err
 			}
 		}
@@ -35,30 +58,21 @@ func (m *matrix) measure(ctx context.Context, chosen []row) error {
 	return nil
 }
 
-// point runs all repeats of a point.
-func (m *matrix) point(ctx context.Context, r row, pt point) error {
-	var there []*peer
+// present are the peers of a row that are here.
+func (m *matrix) present(r row) (there []string) {
 	for _, name := range r.Peers {
-		if p := m.peers[name]; p != nil {
-			there = append(there, p)
+		if m.peers[name] != nil {
+			there = append(there, name)
 		}
 	}
-	for repeat := range m.repeat {
-		for i := range there {
-			p := there[(i+repeat)%len(there)]
-			rec := m.once(ctx, p, r, pt)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			rec.Repeat = repeat
-			fmt.Fprintf(m.log, "  %s\n", rec.line(r))
-			m.results.Records = append(m.results.Records, rec)
-			if err := m.results.save(m.out); err != nil {
-				return err
-			}
-		}
+	return there
+}
+
+func (m *matrix) sluiceVersion() string {
+	if p := m.peers[sluice]; p != nil {
+		return p.version
 	}
-	return nil
+	return ""
 }
 
 // patience is how much longer than its window a run may take.
@@ -67,43 +81,121 @@ const patience = 2 * time.Minute
 // once runs one peer at one point, in a process of its own.
 func (m *matrix) once(ctx context.Context, p *peer, r row, pt point) record {
 	rec := record{Row: r.Name, X: pt.X, Peer: p.name, Started: time.Now()}
+	var err error
+	if r.How == inProcess {
+		err = m.fillMaps(ctx, &rec, pt)
+	} else {
+		err = m.load(ctx, &rec, p, r, pt)
+	}
+	if err != nil && rec.Failure == "" {
+		rec.Failure = err.Error()
+	}
+	return rec
+}
+
+// load puts a load on a server.
+func (m *matrix) load(ctx context.Context, rec *record, p *peer, r row, pt point) (err error) {
 	// The server ends with the thread that started it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	debug.FreeOSMemory() // of the generator, so that every run begins alike
-	loops := m.loops
+	at, env := place{loops: m.loops}, []string(nil)
 	if pt.Loops > 0 {
-		loops = pt.Loops
+		at.loops = pt.Loops
 	}
-	server, err := p.run(ctx, loops)
+	ports := []*int{&at.port}
+	switch r.How {
+	case attached:
+		ports = append(ports, &at.worker)
+	case objects:
+		ports = append(ports, &at.admin)
+		env = []string{"GODEBUG=memprofilerate=1"}
+	}
+	if err := freePorts(ports...); err != nil {
+		return err
+	}
+	server, err := p.run(ctx, at, env...)
 	if err != nil {
-		rec.Failure = err.Error()
-		return rec
+		return err
 	}
 	defer server.stop()
-	rec.Command = strings.Join(server.cmd.Args, " ")
+	rec.Command = strings.Join(append(env, server.cmd.Args...), " ")
+	if r.How == attached {
+		worker, err := m.attach(ctx, at.worker)
+		if err != nil {
+			return err
+		}
+		defer worker.stop()
+	}
 	c := pt.Config
 	c.Target, c.Protocol, c.PIDs = "tcp://"+server.addr, p.protocol, []int{server.cmd.Process.Pid}
 	if p.hoards && c.Rate == 0 {
 		c.Drain = time.Nanosecond
+	}
+	if p.adjust != nil {
+		p.adjust(&c)
+	}
+	var count *allocations
+	var o bench.Observer
+	if r.How == objects {
+		count = &allocations{admin: fmt.Sprintf("http://127.0.0.1:%d", at.admin)}
+		o.Phase = count.phase
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Warmup+c.Duration+patience)
 	defer cancel()
 	done := make(chan struct{})
 	defer close(done)
 	go server.guard(m.rssLimit<<30, done)
-	result, err := bench.Run(ctx, c, bench.Observer{})
-	if err != nil {
-		rec.Failure = err.Error()
-	}
+	result, err := bench.Run(ctx, c, o)
 	if fate := server.fate(); fate != "" {
 		rec.Failure = fate
+	} else if result != nil {
+		rec.Failure = result.Incomplete
 	}
-	if result != nil {
-		rec.take(result)
-		m.results.Machine = result.Machine
+	if result == nil {
+		return err
 	}
-	return rec
+	rec.take(result)
+	m.results.machine(r.Name, result.Machine)
+	if count != nil {
+		return count.fill(rec, result.InWindow.Delivered)
+	}
+	return nil
+}
+
+// attach starts a worker of the gateway that takes workers on a port.
+func (m *matrix) attach(ctx context.Context, port int) (*process, error) {
+	program, err := m.program(ctx, "echoworker")
+	if err != nil {
+		return nil, err
+	}
+	return startSaying(ctx, []string{
+		program, "-gateway", fmt.Sprintf("127.0.0.1:%d", port), "-id", fmt.Sprint(workerID), "-route", workerRoute,
+	}, "ready")
+}
+
+// fillMaps runs the program that has entries and no sockets.
+func (m *matrix) fillMaps(ctx context.Context, rec *record, pt point) error {
+	program, err := m.program(ctx, "entries")
+	if err != nil {
+		return err
+	}
+	c := pt.Config
+	args := []string{
+		"-n", fmt.Sprint(c.Connections), "-topics", fmt.Sprint(c.Topics), "-limit", c.Duration.String(), fmt.Sprintf("-sessions=%v", c.Resume),
+	}
+	rec.Command = "entries " + strings.Join(args, " ")
+	text, err := output(ctx, "", program, args...)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(text), &rec.Metrics)
+}
+
+// program builds one of the programs beside this one.
+func (m *matrix) program(ctx context.Context, name string) (string, error) {
+	path := filepath.Join(m.work, name)
+	return path, buildGo(ctx, "", "./"+name, path)
 }
 
 // line is a run in a few words.
@@ -112,7 +204,14 @@ func (rec record) line(r row) string {
 	if r.Axis != "" {
 		s += fmt.Sprintf("  %s %s", report.Number(rec.X), r.Axis)
 	}
-	for _, name := range []string{"cpu", "rate", "p50", "p99", "rss", "conn", "lost", "closed"} {
+	if pt, ok := r.at(rec.X); ok && pt.Label != "" {
+		s += "  " + pt.Label
+	}
+	names := []string{"cpu", "rate", "p50", "p99", "rss", "conn", "lost", "closed"}
+	if r.Columns != nil {
+		names = r.Columns
+	}
+	for _, name := range names {
 		v, ok := rec.Metrics[name]
 		if !ok || v == 0 && (name == "lost" || name == "closed") || name == "conn" && r.Main != "conn" {
 			continue
@@ -123,4 +222,14 @@ func (rec record) line(r row) string {
 		s += "  FAILED: " + rec.Failure
 	}
 	return s
+}
+
+// at is the row's point at x.
+func (r row) at(x float64) (point, bool) {
+	for _, pt := range r.Points {
+		if pt.X == x {
+			return pt, true
+		}
+	}
+	return point{}, false
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sluicenet/sluice/bench"
 	"github.com/sluicenet/sluice/bench/peers/mqtt"
 	"github.com/sluicenet/sluice/bench/peers/nats"
 )
@@ -25,12 +26,20 @@ type peer struct {
 
 	// prepare finds or builds the program and says its version; errMissing that it is not to be had here.
 	prepare func(ctx context.Context, p *peer, work string) error
-	// command is how to run it on a port of 127.0.0.1, with the text of its config file, if it takes one.
-	command func(p *peer, port, loops int) (args []string, config string)
+	// command is how to run it, with the text of its config file, if it takes one.
+	command func(p *peer, at place) (args []string, config string)
+	// adjust is how its load differs from that of the row; nil: it does not.
+	adjust func(c *bench.Config)
 
 	work    string
 	program string
 	version string
+}
+
+// A place is where a server runs: ports of 127.0.0.1, and event loops, 0 for as many as there are cores.
+type place struct {
+	port, loops   int
+	worker, admin int // 0: no worker listener, any port
 }
 
 // errMissing says that a peer is not installed.
@@ -41,13 +50,13 @@ func allPeers() []*peer {
 		{
 			name: sluice, about: "the gateway of this checkout", protocol: "gosoc",
 			prepare: prepareSluice,
-			command: func(p *peer, port, loops int) ([]string, string) {
-				args := []string{p.program, "serve", "--dev", "--listen", fmt.Sprintf("tcp://127.0.0.1:%d", port), "--worker", "none", "--admin", "127.0.0.1:0", "--log-level", "warn"}
-				if loops > 0 {
-					args = append(args, "--loops", strconv.Itoa(loops))
-				}
-				return args, ""
-			},
+			command: sluiceCommand,
+		},
+		{
+			name: dev, about: "the same, with its development worker answering in the process", protocol: "gosoc",
+			prepare: prepareSluice,
+			command: sluiceCommand,
+			adjust:  func(c *bench.Config) { c.Scenario, c.Route = "echo", "" },
 		},
 		{
 			name: sender, about: "a bare epoll sender in C, one send() per connection and message: the kernel's price of fan-out", protocol: "gosoc", hoards: true,
@@ -67,8 +76,8 @@ func allPeers() []*peer {
 				p.version, _, _ = strings.Cut(p.version, "\n")
 				return err
 			},
-			command: func(p *peer, port, loops int) ([]string, string) {
-				return []string{p.program, strconv.Itoa(port), strconv.Itoa(orCores(loops))}, ""
+			command: func(p *peer, at place) ([]string, string) {
+				return []string{p.program, strconv.Itoa(at.port), strconv.Itoa(orCores(at.loops))}, ""
 			},
 		},
 		{
@@ -80,8 +89,8 @@ func allPeers() []*peer {
 				}
 				return err
 			},
-			command: func(p *peer, port, loops int) ([]string, string) {
-				return []string{p.program, "-listen", fmt.Sprintf("127.0.0.1:%d", port), "-loops", strconv.Itoa(orCores(loops))}, ""
+			command: func(p *peer, at place) ([]string, string) {
+				return []string{p.program, "-listen", fmt.Sprintf("127.0.0.1:%d", at.port), "-loops", strconv.Itoa(orCores(at.loops))}, ""
 			},
 		},
 		{
@@ -123,16 +132,32 @@ func orCores(loops int) int {
 	return runtime.NumCPU()
 }
 
-func natsCommand(p *peer, port, _ int) ([]string, string) {
+func sluiceCommand(p *peer, at place) ([]string, string) {
+	args := []string{
+		p.program, "serve", "--dev", "--listen", fmt.Sprintf("tcp://127.0.0.1:%d", at.port),
+		"--admin", fmt.Sprintf("127.0.0.1:%d", at.admin), "--log-level", "warn",
+	}
+	if at.worker > 0 {
+		args = append(args, "--worker", fmt.Sprintf("tcp://127.0.0.1:%d", at.worker), "--route", fmt.Sprintf("%s=%d", workerRoute, workerID))
+	} else {
+		args = append(args, "--worker", "none")
+	}
+	if at.loops > 0 {
+		args = append(args, "--loops", strconv.Itoa(at.loops))
+	}
+	return args, ""
+}
+
+func natsCommand(p *peer, at place) ([]string, string) {
 	return []string{p.program, "-c", p.configFile()}, fmt.Sprintf(`listen: "127.0.0.1:%d"
 max_connections: 100000
 max_pending: 268435456
 write_deadline: "60s"
 ping_interval: "10m"
-`, port)
+`, at.port)
 }
 
-func mosquittoCommand(p *peer, port, _ int) ([]string, string) {
+func mosquittoCommand(p *peer, at place) ([]string, string) {
 	return []string{p.program, "-c", p.configFile()}, fmt.Sprintf(`listener %d 127.0.0.1
 allow_anonymous true
 max_queued_messages 0
@@ -140,24 +165,20 @@ set_tcp_nodelay true
 persistence false
 sys_interval 0
 log_dest none
-`, port)
+`, at.port)
 }
 
 func (p *peer) configFile() string { return filepath.Join(p.work, p.name+".conf") }
 
-// run starts the peer.
-func (p *peer) run(ctx context.Context, loops int) (*process, error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
-	args, config := p.command(p, port, loops)
+// run starts the peer, in the environment and what env adds to it.
+func (p *peer) run(ctx context.Context, at place, env ...string) (*process, error) {
+	args, config := p.command(p, at)
 	if config != "" {
 		if err := os.WriteFile(p.configFile(), []byte(config), 0o644); err != nil {
 			return nil, err
 		}
 	}
-	return start(ctx, args, fmt.Sprintf("127.0.0.1:%d", port))
+	return start(ctx, args, fmt.Sprintf("127.0.0.1:%d", at.port), env...)
 }
 
 func prepareSluice(ctx context.Context, p *peer, work string) error {

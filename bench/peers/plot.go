@@ -31,11 +31,14 @@ const style = `<style>
 `
 
 var colours = map[string]string{
-	sluice: "#1f77d0", sender: "#7f8896", gnetecho: "#7f8896", natsOld: "#e39a2d", natsNew: "#c2571a", mosquitto: "#9257c2",
+	sluice: "#1f77d0", sender: "#7f8896", gnetecho: "#7f8896", dev: "#7f8896", natsOld: "#e39a2d", natsNew: "#c2571a", mosquitto: "#9257c2",
 }
 
 // plot draws a row's main metric: bars for a comparison, lines for growth; empty if nothing was measured.
 func (r *results) plot(row row) string {
+	if row.How == inProcess || row.How == objects {
+		return "" // nothing to compare with
+	}
 	if row.Axis == "" {
 		return r.bars(row)
 	}

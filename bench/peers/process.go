@@ -35,20 +35,46 @@ const (
 
 var errStart = errors.New("did not start")
 
-// freePort is a port that nobody listens on now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+// freePorts fills in ports that nobody listens on now, all different.
+func freePorts(ports ...*int) error {
+	for _, port := range ports {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		*port = l.Addr().(*net.TCPAddr).Port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return nil
 }
 
 // start runs a command that will listen on addr, and waits until it does. The caller is locked to its thread until
 // the process has ended.
-func start(ctx context.Context, command []string, addr string) (*process, error) {
-	p := &process{cmd: exec.Command(command[0], command[1:]...), addr: addr, exited: make(chan struct{})}
+func start(ctx context.Context, command []string, addr string, env ...string) (*process, error) {
+	p, err := launch(ctx, command, env, func(*process) bool {
+		c, err := net.DialTimeout("tcp4", addr, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.addr = addr
+	// The connection above and what start-up left behind are none of the run's business.
+	time.Sleep(200 * time.Millisecond)
+	return p, nil
+}
+
+// startSaying runs a command that will write a word, and waits until it has. The rest is as in start.
+func startSaying(ctx context.Context, command []string, word string) (*process, error) {
+	return launch(ctx, command, nil, func(p *process) bool { return strings.Contains(p.output.String(), word) })
+}
+
+func launch(ctx context.Context, command, env []string, ready func(*process) bool) (*process, error) {
+	p := &process{cmd: exec.Command(command[0], command[1:]...), exited: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	// An interrupt at the terminal is for us; we end the server then. If we are killed, so is it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -60,9 +86,8 @@ func start(ctx context.Context, command []string, addr string) (*process, error)
 		close(p.exited)
 	}()
 	for deadline := time.Now().Add(startTimeout); ; {
-		if c, err := net.DialTimeout("tcp4", addr, time.Second); err == nil {
-			c.Close()
-			break
+		if ready(p) {
+			return p, nil
 		}
 		select {
 		case <-p.exited:
@@ -77,9 +102,6 @@ func start(ctx context.Context, command []string, addr string) (*process, error)
 			return nil, fmt.Errorf("%s %w in %v: %s", command[0], errStart, startTimeout, p.output.String())
 		}
 	}
-	// The connection above and what start-up left behind are none of the run's business.
-	time.Sleep(200 * time.Millisecond)
-	return p, nil
 }
 
 // stop ends the process and waits until it is gone.

@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,15 +16,13 @@ import (
 
 // results are what results.json holds.
 type results struct {
-	Command string        `json:"command"`
-	Started time.Time     `json:"started"`
-	Ended   time.Time     `json:"ended"`
-	Machine bench.Machine `json:"machine"` // as the last run saw it
-	Memory  string        `json:"memory"`  // of the machine
-	Repeats int           `json:"repeats"`
-	Peers   []peerInfo    `json:"peers"`
-	Rows    []row         `json:"rows"`
-	Records []record      `json:"records"`
+	Commands []string   `json:"commands"` // that made it, the last one last
+	Started  time.Time  `json:"started"`
+	Ended    time.Time  `json:"ended"`
+	Memory   string     `json:"memory"` // of the machine
+	Peers    []peerInfo `json:"peers"`
+	Rows     []row      `json:"rows"`
+	Records  []record   `json:"records"`
 }
 
 type peerInfo struct {
@@ -49,6 +49,7 @@ type record struct {
 
 	Accounting bench.Accounting `json:"accounting,omitzero"`
 	Errors     []string         `json:"errors,omitempty"`
+	Notes      []string         `json:"notes,omitempty"` // on the metrics
 }
 
 var recorded = []string{
@@ -77,25 +78,57 @@ func (rec *record) take(r *bench.Result) {
 	rec.Accounting, rec.Errors = r.Accounting, r.Errors
 }
 
-func newResults(args []string, s settings, peers map[string]*peer) *results {
-	r := &results{
-		Command: strings.TrimSpace("peers " + strings.Join(args, " ")), Started: time.Now(),
-		Memory: memoryTotal(), Repeats: s.repeat,
+// openResults takes up what is in -out, if anything is.
+func openResults(args []string, s settings, peers map[string]*peer) (*results, error) {
+	r, err := load(resultsFile(s.out))
+	if errors.Is(err, os.ErrNotExist) {
+		r, err = &results{Started: time.Now()}, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	r.Memory = memoryTotal()
+	if command := strings.TrimSpace("peers " + strings.Join(args, " ")); !slices.Contains(r.Commands, command) {
+		r.Commands = append(r.Commands, command)
+	}
+	var infos []peerInfo
 	const port = 65535 // stands for the one each run gets
 	for _, p := range allPeers() {
-		p = peers[p.name]
-		if p == nil {
+		if peers[p.name] == nil { // it takes no part, but may have taken part before
+			if i := slices.IndexFunc(r.Peers, func(o peerInfo) bool { return o.Name == p.name }); i >= 0 {
+				infos = append(infos, r.Peers[i])
+			}
 			continue
 		}
-		args, config := p.command(p, port, s.loops)
+		p = peers[p.name]
+		args, config := p.command(p, place{port: port, loops: s.loops})
 		for i := range args {
 			args[i] = strings.TrimPrefix(args[i], p.work+"/")
 		}
 		plain := func(text string) string { return strings.ReplaceAll(text, fmt.Sprint(port), "PORT") }
-		r.Peers = append(r.Peers, peerInfo{p.name, p.about, p.version, plain(strings.Join(args, " ")), plain(config)})
+		infos = append(infos, peerInfo{p.name, p.about, p.version, plain(strings.Join(args, " ")), plain(config)})
 	}
-	return r
+	r.Peers = infos
+	return r, nil
+}
+
+// add keeps a run.
+func (r *results) add(rec record) {
+	r.Records = append(r.Records, rec)
+	for _, o := range r.Rows {
+		if o.Name == rec.Row && o.Measured != nil {
+			o.Measured.Ended = time.Now()
+		}
+	}
+}
+
+// machine says where a row was measured.
+func (r *results) machine(name string, m bench.Machine) {
+	for _, o := range r.Rows {
+		if o.Name == name && o.Measured != nil {
+			o.Measured.Machine = m
+		}
+	}
 }
 
 func memoryTotal() string {
@@ -135,6 +168,14 @@ func load(name string) (*results, error) {
 
 // render writes tables and plots.
 func (r *results) render(dir string) error {
+	if err := r.drawAll(dir); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "RESULTS.md"), []byte(r.markdown()), 0o644)
+}
+
+// drawAll writes the plots.
+func (r *results) drawAll(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -145,7 +186,7 @@ func (r *results) render(dir string) error {
 			}
 		}
 	}
-	return os.WriteFile(filepath.Join(dir, "RESULTS.md"), []byte(r.markdown()), 0o644)
+	return nil
 }
 
 func plotName(r row) string { return r.Name + ".svg" }

@@ -84,18 +84,28 @@ type verdict struct {
 	met bool
 }
 
-// judge looks at a target at the row's first point; false if it was not measured.
-func (r *results) judge(row row, t target) (verdict, bool) {
-	v := verdict{target: t}
-	x := row.Points[0].X
-	if t.Against != "" {
-		v.got = r.ratio(row.Name, x, t.Against, t.Metric)
-	} else {
-		v.got = r.of(row.Name, x, sluice, t.Metric)
+// judge looks at a target where the row has to meet it, and takes the worst; false if it was not measured.
+func (r *results) judge(row row, t target) (v verdict, ok bool) {
+	for _, pt := range row.Points[:max(min(row.Judged, len(row.Points)), 1)] {
+		s := r.of(row.Name, pt.X, sluice, t.Metric)
+		if t.Against != "" {
+			s = r.ratio(row.Name, pt.X, t.Against, t.Metric)
+		}
+		if s.n == 0 {
+			return verdict{target: t}, false
+		}
+		worse := s.median > v.got.median
+		if t.AtLeast {
+			worse = !worse
+		}
+		if v.got.n == 0 || worse {
+			v.got = s
+		}
 	}
+	v.target = t
 	v.met = v.got.median <= t.Bound
 	if t.AtLeast {
 		v.met = v.got.median >= t.Bound
 	}
-	return v, v.got.n > 0
+	return v, true
 }

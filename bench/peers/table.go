@@ -4,14 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/sluicenet/sluice/bench/report"
 )
 
 // metricNames say what columns and plots show.
 var metricNames = map[string]string{
-	"cpu": "CPU", "rate": "rate", "conn": "memory per connection", "p99": "p99", "rss": "peak memory", "lost": "lost", "closed": "closed",
+	"cpu": "CPU", "rate": "rate", "conn": "memory per connection", "p50": "p50", "p99": "p99", "p99.9": "p99.9", "rss": "peak memory",
+	"lost": "lost", "closed": "connections closed", "allocs": "objects allocated", "entry": "heap per entry", "pause99": "GC pauses, p99",
 }
 
 // show writes a metric in its unit.
@@ -19,12 +19,16 @@ func show(metric string, v float64) string {
 	switch metric {
 	case "cpu", "user", "system":
 		return fmt.Sprintf("%.3g us", v/1000)
-	case "p50", "p99", "p99.9", "max":
+	case "p50", "p99", "p99.9", "max", "pause50", "pause99", "pausemax", "gccpu":
 		return report.Duration(int64(v))
-	case "rss", "conn":
+	case "rss", "conn", "entry":
 		return report.Bytes(int64(v))
 	case "rate":
 		return report.Short(v) + "/s"
+	case "units", "objects":
+		return report.Short(v)
+	case "allocs":
+		return fmt.Sprintf("%.2g", v)
 	case "cores":
 		return fmt.Sprintf("%.3f", v)
 	case "generator":
@@ -53,40 +57,14 @@ func (r *results) cell(row row, x float64, peer, metric string) string {
 	if s.n == 0 {
 		return "-"
 	}
+	return withSpread(metric, s)
+}
+
+func withSpread(metric string, s spread) string {
 	if s.n == 1 || s.low == s.high {
 		return show(metric, s.median)
 	}
 	return fmt.Sprintf("%s (%s - %s)", show(metric, s.median), show(metric, s.low), show(metric, s.high))
-}
-
-func (r *results) markdown() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "# Side by side\n\n")
-	fmt.Fprintf(&b, "%s, %s to %s, `%s`.\n", r.Started.Format(time.DateOnly), r.Started.Format(time.TimeOnly), r.Ended.Format(time.TimeOnly), r.Command)
-	fmt.Fprintf(&b, "Machine: %s, %d cores, %s of memory, Linux %s; generator: %s.\n", r.Machine.CPU, r.Machine.Cores, r.Memory, r.Machine.Kernel, r.Machine.Go)
-	fmt.Fprintf(&b, "Servers and generator share the cores. Numbers are medians of %d repeats, in brackets least and greatest. CPU is that of the server's process.\n", r.Repeats)
-	fmt.Fprintf(&b, "Ratios are sluice over the other, of the two runs of each repeat: below 1 sluice has less of it. A dash is what was not\nmeasured: percentiles where nothing that was due in the window arrived before its end.\n\n")
-	fmt.Fprintf(&b, "| server | version | what | command |\n|---|---|---|---|\n")
-	for _, p := range r.Peers {
-		fmt.Fprintf(&b, "| %s | %s | %s | `%s` |\n", p.Name, p.Version, p.About, p.Command)
-	}
-	for _, p := range r.Peers {
-		if p.Config != "" {
-			fmt.Fprintf(&b, "\nConfiguration of %s:\n\n```\n%s```\n", p.Name, p.Config)
-		}
-	}
-	for _, row := range r.Rows {
-		fmt.Fprintf(&b, "\n## %s\n\n", row.Title)
-		if row.Axis == "" {
-			r.comparison(&b, row)
-		} else {
-			r.growth(&b, row)
-		}
-		if r.plot(row) != "" {
-			fmt.Fprintf(&b, "\n![%s](%s)\n", row.Title, plotName(row))
-		}
-	}
-	return b.String()
 }
 
 // peersOf are the peers of a row that took part in it.
@@ -99,9 +77,9 @@ func (r *results) peersOf(row row) []string {
 // comparison is a table with a line for each peer.
 func (r *results) comparison(b *strings.Builder, row row) {
 	x := row.Points[0].X
-	columns := []string{"cpu", "user", "system", "rate", "p50", "p99", "p99.9", "rss", "lost", "closed", "generator"}
-	if row.Main == "conn" {
-		columns = []string{"conn", "rss", "cores"}
+	columns := row.Columns
+	if columns == nil {
+		columns = []string{"cpu", "user", "system", "rate", "p50", "p99", "p99.9", "rss", "lost", "closed", "generator"}
 	}
 	fmt.Fprintf(b, "| server | sluice / it: %s |", metricNames[row.Main])
 	if row.Main == "rate" {
@@ -127,12 +105,64 @@ func (r *results) comparison(b *strings.Builder, row row) {
 		}
 		fmt.Fprintln(b)
 	}
-	for _, name := range r.peersOf(row) {
-		if why := r.failures(row.Name, x, name); len(why) > 0 {
-			fmt.Fprintf(b, "\n%s: %d of %d runs do not count: %s.\n", name, len(why), r.Repeats, oneLine(why[0]))
+	r.remarks(b, row)
+}
+
+// loads is a table with a line for each point, about sluice alone.
+func (r *results) loads(b *strings.Builder, row row) {
+	fmt.Fprintf(b, "| |")
+	for _, c := range row.Columns {
+		fmt.Fprintf(b, " %s |", columnName(c, row))
+	}
+	fmt.Fprintf(b, "\n|---|%s\n", strings.Repeat("---|", len(row.Columns)))
+	for _, pt := range row.Points {
+		fmt.Fprintf(b, "| %s |", pt.Label)
+		for _, c := range row.Columns {
+			fmt.Fprintf(b, " %s |", r.cell(row, pt.X, sluice, c))
+		}
+		fmt.Fprintln(b)
+	}
+	for _, pt := range row.Points {
+		for _, rec := range slices.Backward(r.Records) { // the last run speaks for all
+			if rec.Row == row.Name && rec.X == pt.X && rec.Failure == "" {
+				if len(rec.Notes) > 0 {
+					fmt.Fprintf(b, "\n%s, most of them: %s.\n", strings.ToUpper(pt.Label[:1])+pt.Label[1:], strings.Join(rec.Notes, "; "))
+				}
+				break
+			}
 		}
 	}
-	r.verdicts(b, row)
+	r.remarks(b, row)
+}
+
+// remarks say which runs do not count and which left something undelivered.
+func (r *results) remarks(b *strings.Builder, row row) {
+	for _, pt := range row.Points {
+		for _, name := range r.peersOf(row) {
+			who := name
+			if row.Axis != "" {
+				who = fmt.Sprintf("%s at %s %s", name, report.Number(pt.X), row.Axis)
+			}
+			if why := r.failures(row.Name, pt.X, name); len(why) > 0 {
+				fmt.Fprintf(b, "\n%s: %d of %d runs do not count: %s.\n", who, len(why), row.repeats(), oneLine(why[0]))
+			}
+			if left, sent, n := r.undelivered(row.Name, pt.X, name); n > 0 {
+				fmt.Fprintf(b, "\n%s: in %d of %d runs %.2g%% of all was not delivered when the run ended.\n", who, n, row.repeats(), 100*left/sent)
+			}
+		}
+	}
+}
+
+// undelivered is how much of what was sent, in the runs that count, was still under way at the end, and in how many of them.
+func (r *results) undelivered(row string, x float64, peer string) (left, sent float64, n int) {
+	for _, rec := range r.Records {
+		if rec.Row == row && rec.X == x && rec.Peer == peer && rec.Failure == "" && rec.Accounting.InFlight > 0 {
+			left += float64(rec.Accounting.InFlight)
+			sent += float64(rec.Accounting.Sent)
+			n++
+		}
+	}
+	return left, sent, n
 }
 
 func btoi(b bool) int {
@@ -146,6 +176,22 @@ func columnName(metric string, row row) string {
 	switch metric {
 	case "cpu":
 		return "CPU per " + row.Unit
+	case "allocs":
+		return "objects per " + row.Unit
+	case "objects":
+		return "objects"
+	case "units":
+		return "in so many"
+	case "entry":
+		return "heap per entry"
+	case "pause50", "pause99":
+		return "GC pauses, p" + metric[len("pause"):]
+	case "pausemax":
+		return "longest"
+	case "cycles":
+		return "collections"
+	case "gccpu":
+		return "CPU per collection"
 	case "rss":
 		return "peak memory"
 	case "conn":
@@ -160,33 +206,6 @@ func columnName(metric string, row row) string {
 
 func oneLine(s string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", "/")
-}
-
-func (r *results) verdicts(b *strings.Builder, row row) {
-	if len(row.Targets) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "\n| target | found | |\n|---|---|---|\n")
-	for _, t := range row.Targets {
-		v, ok := r.judge(row, t)
-		bound := "at most"
-		if t.AtLeast {
-			bound = "at least"
-		}
-		what, found, limit := "sluice's "+metricNames[t.Metric], "", show(t.Metric, t.Bound)
-		if t.Against != "" {
-			what, limit, found = fmt.Sprintf("%s, sluice / %s", metricNames[t.Metric], t.Against), factor(t.Bound), ratioText(v.got)
-		} else if ok {
-			found = fmt.Sprintf("%s (%s - %s)", show(t.Metric, v.got.median), show(t.Metric, v.got.low), show(t.Metric, v.got.high))
-		}
-		mark := "met"
-		if !ok {
-			found, mark = "not measured", ""
-		} else if !v.met {
-			mark = "**not met**"
-		}
-		fmt.Fprintf(b, "| %s: %s %s | %s | %s |\n", what, bound, limit, found, mark)
-	}
 }
 
 // growth is a table with a line for each point.
@@ -211,11 +230,5 @@ func (r *results) growth(b *strings.Builder, row row) {
 		}
 		fmt.Fprintln(b)
 	}
-	for _, name := range peers {
-		for _, pt := range row.Points {
-			if why := r.failures(row.Name, pt.X, name); len(why) > 0 {
-				fmt.Fprintf(b, "%s at %s %s: %d of %d runs do not count: %s.\n\n", name, report.Number(pt.X), row.Axis, len(why), r.Repeats, oneLine(why[0]))
-			}
-		}
-	}
+	r.remarks(b, row)
 }
