@@ -64,7 +64,7 @@ func (l *Loop) unpark() {
 			break
 		}
 		now := l.engine.Now()
-		full, slow := l.publisher.look(p.run.key, now)
+		full, slow := l.publisher.look(p.run.key)
 		waited := now - p.since
 		if kin[p.from] || slow && waited < l.engine.longestWait(now, p.run.bytes) || full && waited < parkAtMost {
 			kept = append(kept, p)

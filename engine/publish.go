@@ -140,36 +140,37 @@ func (pb *Publisher) account(n int64) {
 // await waits until the loops that have subscribers of key can take a run. hurried means that
 // a subscriber would have liked more time.
 func (pb *Publisher) await(key topic.Key, bytes int) (hurried bool, err error) {
-	return pb.awaitRoom(bytes, func(now int64) (full, slow bool) { return pb.look(key, now) })
+	return pb.awaitRoom(bytes, func() (full, slow bool) { return pb.look(key) })
 }
 
 // brief waits a moment for whatever is in the way of a run for key: nearly always that is all it
 // takes. It reports false when it takes longer, or when from has something parked already.
 func (pb *Publisher) brief(key topic.Key, from *Conn) bool {
-	l, now := pb.loop, pb.engine.Now()
+	l := pb.loop
 	if from.flags&flagParked != 0 || l.spent {
 		return false
 	}
-	full, slow := pb.look(key, now)
+	full, slow := pb.look(key)
 	if !full && !slow && !l.behind {
 		return true
 	}
 	pb.stats().waits.Add(1)
+	now := pb.engine.Now()
 	begun := now
 	for deadline := now + l.patience; (full || slow || l.behind) && now < deadline && !l.spent; {
 		if !l.help() {
 			time.Sleep(50 * time.Microsecond)
 		}
 		now = pb.engine.Now()
-		full, slow = pb.look(key, now)
+		full, slow = pb.look(key)
 	}
 	l.patience -= now - begun
 	return !full && !slow && !l.behind
 }
 
 // look says whether a mailbox that a run for key goes through is full, and whether a subscriber
-// asks for time or the gateway as a whole holds too much.
-func (pb *Publisher) look(key topic.Key, now int64) (full, slow bool) {
+// asks for time or the gateway as a whole holds too much. The clock is read only if it matters.
+func (pb *Publisher) look(key topic.Key) (full, slow bool) {
 	e := pb.engine
 	slow = e.backlog.Load() > e.config.BacklogSoft
 	for i, l := range e.loops {
@@ -177,21 +178,21 @@ func (pb *Publisher) look(key topic.Key, now int64) (full, slow bool) {
 			continue
 		}
 		full = full || l != pb.loop && l.mailbox.full()
-		slow = slow || e.topics.Held(key, i) > 0 && now < l.heldUntil.Load()
+		slow = slow || e.topics.Held(key, i) > 0 && e.Now() < l.heldUntil.Load()
 	}
 	return full, slow
 }
 
 // awaitRoom waits while look says that a mailbox is full or a subscriber asks for time: at most
 // longestWait, but for a full mailbox as long as it takes when pb is patient.
-func (pb *Publisher) awaitRoom(bytes int, look func(now int64) (full, slow bool)) (hurried bool, err error) {
+func (pb *Publisher) awaitRoom(bytes int, look func() (full, slow bool)) (hurried bool, err error) {
 	e := pb.engine
-	now := e.Now()
-	full, slow := look(now)
+	full, slow := look()
 	if !full && !slow {
 		return false, nil
 	}
 	pb.stats().waits.Add(1)
+	now := e.Now()
 	begun, pause := now, 50*time.Microsecond
 	for full || slow {
 		switch {
@@ -210,7 +211,7 @@ func (pb *Publisher) awaitRoom(bytes int, look func(now int64) (full, slow bool)
 			time.Sleep(50 * time.Microsecond)
 		}
 		now = e.Now()
-		full, slow = look(now)
+		full, slow = look()
 	}
 	return false, nil
 }

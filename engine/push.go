@@ -92,9 +92,9 @@ func (pb *Publisher) copy(p Push) *block {
 // post waits for room in l's mailbox as Publish does, and for a receiver that asks for time, then
 // posts m: one that is sent much in a row is slowed down for, not closed.
 func (pb *Publisher) post(l *Loop, m message) error {
-	_, err := pb.awaitRoom(int(m.bytes), func(now int64) (full, slow bool) {
+	_, err := pb.awaitRoom(int(m.bytes), func() (full, slow bool) {
 		slow = pb.engine.backlog.Load() > pb.engine.config.BacklogSoft ||
-			m.block != nil && m.mail == nil && now < l.heldUntil.Load() && l.askers.has(m.ref)
+			m.block != nil && m.mail == nil && l.askers.has(m.ref) && pb.engine.Now() < l.heldUntil.Load()
 		return l.mailbox.full(), slow
 	})
 	if err == nil && !l.mailbox.post(m) {
