@@ -19,10 +19,12 @@ func ExampleStore() {
 	issued, _ := store.Begin(now, 1, "ann")
 	store.Detach(now, issued.ID, 1, session.Snapshot{SessionText: "level 3", Topics: []string{"news"}})
 
-	resumed, err := store.Resume(now.Add(time.Second), []byte(issued.Ticket), 2)
+	ticket, _ := store.Open(now.Add(time.Second), []byte(issued.Ticket))
+	resumed, err := store.Resume(now.Add(time.Second), ticket, 2)
 	fmt.Println(resumed.User, resumed.Snapshot.SessionText, resumed.Snapshot.Topics, err)
 
-	_, err = store.Resume(now.Add(time.Minute), []byte(issued.Ticket), 3)
+	ticket, _ = store.Open(now.Add(time.Minute), []byte(issued.Ticket))
+	_, err = store.Resume(now.Add(time.Minute), ticket, 3)
 	fmt.Println(errors.Is(err, session.ErrReplayed))
 	// Output:
 	// ann level 3 [news] <nil>

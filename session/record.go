@@ -122,20 +122,38 @@ func (s *recordShard) expire(ms int64, max int) (n int) {
 	return n
 }
 
+// A rotation is what rotate changes, as it was before. The zero rotation changed nothing.
+type rotation struct {
+	stepped bool
+	serial  uint32
+	grace   int64
+}
+
 // rotate checks serial, the one a client presents, against the newest of r, and steps on. The newest is good, and any
 // later one (another gateway with our key made it). The one before is good while its grace lasts: the answer with the
 // newest may have been lost. It is then given out once more rather than rotated, so that using an old ticket again and
 // again does not keep it alive.
-func (r *record) rotate(serial uint32, ms, grace int64) error {
+func (r *record) rotate(serial uint32, ms, grace int64) (before rotation, err error) {
 	switch {
 	case serial >= r.serial:
+		before = rotation{stepped: true, serial: serial}
+		if serial == r.serial {
+			before.grace = r.grace
+		}
 		r.serial = serial + 1
 		r.grace = ms + grace
-		return nil
+		return before, nil
 	case serial+1 == r.serial && ms < r.grace:
-		return nil
+		return rotation{}, nil
 	}
-	return ErrReplayed
+	return rotation{}, ErrReplayed
+}
+
+// unrotate undoes the latest rotate, which returned before.
+func (r *record) unrotate(before rotation) {
+	if before.stepped {
+		r.serial, r.grace = before.serial, before.grace
+	}
 }
 
 // supersede settles what the next holder, ref, gets now and whose state it has yet to wait for.

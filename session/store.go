@@ -152,18 +152,26 @@ type Resumed struct {
 	// Holder is the connection that held the session until now, to be closed as a duplicate, or 0. Its state is not
 	// here yet: its own Detach hands it over to the new holder, see Inherit.
 	Holder Ref
+
+	before rotation // for TakeBack
 }
 
-// Resume verifies the text of a ticket, makes connection ref, which must not be 0, the holder of its session, and
-// issues the next ticket. Of two that resume one session the later wins. It fails with ErrMalformed, ErrForged,
-// ErrExpired, ErrReplayed, ErrEnded or ErrForgotten; then nothing has changed. text may be reused afterwards.
-func (s *Store) Resume(now time.Time, text []byte, ref Ref) (Resumed, error) {
+// Open verifies the text of a ticket and says whose it is and of which session, which changes nothing: there may be
+// reasons not to Resume. It fails with ErrMalformed, ErrForged or ErrExpired. text may be reused afterwards.
+func (s *Store) Open(now time.Time, text []byte) (Ticket, error) {
 	t, err := s.sealer.Open(text, now)
 	if err != nil {
-		return Resumed{}, err
+		return Ticket{}, err
 	}
+	return t, nil
+}
+
+// Resume makes connection ref, which must not be 0, the holder of the session of t, which Open returned, and issues
+// the next ticket. Of two that resume one session the later wins. It fails with ErrReplayed, ErrEnded or ErrForgotten;
+// then nothing has changed. If the client cannot be told of the next ticket after all, call TakeBack.
+func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error) {
 	ms := now.UnixMilli()
-	out := Resumed{User: t.User}
+	out.User = t.User
 	next := Ticket{ID: t.ID, User: t.User, Expires: ms + s.ttl}
 
 	sh := s.shard(t.ID)
@@ -174,7 +182,7 @@ func (s *Store) Resume(now time.Time, text []byte, ref Ref) (Resumed, error) {
 		r, err = sh.readmit(t, ref, ms)
 	}
 	if err == nil {
-		err = r.rotate(t.Serial, ms, s.grace)
+		out.before, err = r.rotate(t.Serial, ms, s.grace)
 	}
 	if err == nil {
 		out.Snapshot, out.Holder = r.supersede(ref)
@@ -218,7 +226,26 @@ func (s *Store) Detach(now time.Time, id SessionID, ref Ref, snap Snapshot) (hei
 	sh := s.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	r := sh.byID[id]
+	return sh.detach(now, sh.byID[id], ref, kept)
+}
+
+// TakeBack is Detach for a connection that goes before the client was told of the ticket that Resume issued: the
+// ticket the client has, which Resume was given, is the newest again, and the state that it was given is kept. If
+// another connection has resumed the session since, that one has what there is.
+func (s *Store) TakeBack(now time.Time, r Resumed, ref Ref) (heir Ref) {
+	kept := r.Snapshot.within(s.maxSnapshot)
+	sh := s.shard(r.ID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	rec := sh.byID[r.ID]
+	if rec != nil && rec.holder == ref {
+		rec.unrotate(r.before)
+	}
+	return sh.detach(now, rec, ref, kept)
+}
+
+// detach is Detach for a record, nil if there is none.
+func (sh *recordShard) detach(now time.Time, r *record, ref Ref, kept *Snapshot) (heir Ref) {
 	switch {
 	case r == nil || ref == 0:
 	case r.expires <= now.UnixMilli():

@@ -115,7 +115,11 @@ func BenchmarkStoreResume(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(text)))
 	for i := 0; b.Loop(); i++ {
-		r, err := s.Resume(t0, text, Ref(i%2+1))
+		t, err := s.Open(t0, text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r, err := s.Resume(t0, t, Ref(i%2+1))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -34,7 +34,11 @@ func mustBegin(t testing.TB, s *Store, now time.Time, ref Ref, user string) Issu
 }
 
 func (s *Store) resume(now time.Time, ticket string, ref Ref) (Resumed, error) {
-	return s.Resume(now, []byte(ticket), ref)
+	t, err := s.Open(now, []byte(ticket))
+	if err != nil {
+		return Resumed{}, err
+	}
+	return s.Resume(now, t, ref)
 }
 
 func serialOf(t *testing.T, s *Store, ticket string) uint32 {
@@ -404,4 +408,92 @@ func TestStoreLongerTTLElsewhere(t *testing.T) {
 			t.Errorf("%s: left over %+v", v.name, st)
 		}
 	}
+}
+
+// A login that failed behind Resume: the client knows the ticket it had, and no other.
+func TestStoreTakeBack(t *testing.T) {
+	state := Snapshot{SessionText: "level 3", Topics: []string{"news"}}
+	begin := func(t *testing.T) (*Store, Issued) {
+		s := newStore(t, StoreConfig{})
+		is := mustBegin(t, s, t0, 1, "ann")
+		return s, is
+	}
+	must := func(t *testing.T, s *Store, at time.Duration, ticket string, ref Ref) Resumed {
+		t.Helper()
+		r, err := s.resume(after(at), ticket, ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	t.Run("nobody held it", func(t *testing.T) {
+		s, is := begin(t)
+		s.Detach(t0, is.ID, 1, state)
+		for i := range 3 { // long behind every grace, the same ticket
+			at := time.Duration(i) * time.Minute
+			r := must(t, s, at, is.Ticket, 2)
+			if !reflect.DeepEqual(r.Snapshot, state) {
+				t.Errorf("round %d: %+v", i, r.Snapshot)
+			}
+			if heir := s.TakeBack(after(at), r, 2); heir != 0 || s.Stats() != (StoreStats{Detached: 1}) {
+				t.Errorf("round %d: heir %d, %+v", i, heir, s.Stats())
+			}
+		}
+	})
+	t.Run("the grace of the ticket before goes on", func(t *testing.T) {
+		s, is := begin(t)
+		first := must(t, s, 0, is.Ticket, 2)
+		s.TakeBack(after(time.Second), must(t, s, time.Second, first.Ticket, 3), 3)
+		must(t, s, 4*time.Second, is.Ticket, 4)
+		if _, err := s.resume(after(testGrace), is.Ticket, 5); !errors.Is(err, ErrReplayed) {
+			t.Errorf("behind its grace: %v", err)
+		}
+		must(t, s, time.Minute, first.Ticket, 6)
+	})
+	t.Run("within grace: somebody may have been told", func(t *testing.T) {
+		s, is := begin(t)
+		told := must(t, s, 0, is.Ticket, 2)
+		s.TakeBack(after(time.Second), must(t, s, time.Second, is.Ticket, 3), 3)
+		must(t, s, time.Minute, told.Ticket, 4)
+	})
+	t.Run("another has resumed since", func(t *testing.T) {
+		s, is := begin(t)
+		s.Detach(t0, is.ID, 1, state)
+		r := must(t, s, 0, is.Ticket, 2)
+		told := must(t, s, time.Second, is.Ticket, 3)
+		if heir := s.TakeBack(after(time.Second), r, 2); heir != 3 {
+			t.Errorf("heir %d, want 3", heir)
+		}
+		if got, ok := s.Inherit(is.ID, 3); !ok || !reflect.DeepEqual(got, state) {
+			t.Errorf("inherited %+v, %v", got, ok)
+		}
+		must(t, s, time.Minute, told.Ticket, 4)
+	})
+	t.Run("the older holder's state comes later", func(t *testing.T) {
+		s, is := begin(t)
+		r := must(t, s, 0, is.Ticket, 2)
+		s.TakeBack(t0, r, 2)
+		if heir := s.Detach(t0, is.ID, 1, state); heir != 0 {
+			t.Errorf("heir %d", heir)
+		}
+		if r := must(t, s, time.Minute, is.Ticket, 3); !reflect.DeepEqual(r.Snapshot, state) || r.Holder != 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+	t.Run("not known here", func(t *testing.T) {
+		_, is := begin(t)
+		s := newStore(t, StoreConfig{})
+		r := must(t, s, 0, is.Ticket, 2)
+		s.TakeBack(t0, r, 2)
+		must(t, s, time.Minute, is.Ticket, 3)
+	})
+	t.Run("ended meanwhile", func(t *testing.T) {
+		s, is := begin(t)
+		r := must(t, s, 0, is.Ticket, 2)
+		s.End(t0, is.ID)
+		s.TakeBack(t0, r, 2)
+		if _, err := s.resume(t0, is.Ticket, 3); !errors.Is(err, ErrEnded) {
+			t.Errorf("%v", err)
+		}
+	})
 }

@@ -43,11 +43,12 @@ type Client struct {
 type more struct {
 	customID    string
 	sessionText string
-	session     session.SessionID
 	resumable   bool
 	claimed     bool // a login of user is under way and holds the claim
-	counted     bool // counts against the user's limit
+	counted     bool // counts against the user's limit, in slot
+	slot        session.Slot
 	issued      session.Issued
+	untold      *session.Resumed // issued comes from it, and the client has yet to be told
 	pending     pendingQueue
 }
 
@@ -115,12 +116,7 @@ func (g *Gateway) Closed(c *engine.Conn, s Speaker, why engine.Reason) {
 	cl.phase = phaseGone
 	m := cl.more
 	ref := uint64(c.Ref())
-	if m != nil && m.claimed {
-		g.users.Abort(cl.user, ref)
-	}
-	if m != nil && m.counted {
-		g.counts.Drop(cl.user)
-	}
+	g.unreserve(c, cl)
 	if m != nil && m.resumable {
 		g.detach(c, m, why)
 	}
@@ -158,13 +154,18 @@ func (g *Gateway) Closed(c *engine.Conn, s Speaker, why engine.Reason) {
 
 // detach leaves the client's session behind for it to resume, or ends it when it was sent away.
 func (g *Gateway) detach(c *engine.Conn, m *more, why engine.Reason) {
-	now := time.Now()
-	if why == engine.ReasonKickedOut || why == engine.ReasonForcedOffline {
-		g.sessions.End(now, m.session)
-		return
+	now, ref := time.Now(), uint64(c.Ref())
+	var heir uint64
+	switch {
+	case m.untold != nil:
+		heir = g.sessions.TakeBack(now, *m.untold, ref)
+	case why == engine.ReasonKickedOut || why == engine.ReasonForcedOffline:
+		g.sessions.End(now, m.issued.ID)
+	default:
+		snapshot := session.Snapshot{SessionText: m.sessionText, Topics: c.Topics(nil)}
+		heir = g.sessions.Detach(now, m.issued.ID, ref, snapshot)
 	}
-	snapshot := session.Snapshot{SessionText: m.sessionText, Topics: c.Topics(nil)}
-	if heir := g.sessions.Detach(now, m.session, uint64(c.Ref()), snapshot); heir != 0 {
+	if heir != 0 {
 		g.engine.Tell(engine.Ref(heir), func(c *engine.Conn) {
 			if c == nil {
 				return
@@ -263,7 +264,7 @@ func (g *Gateway) freshKey(ref uint64) session.Key {
 
 // inherit gives a client what the connection had whose session it took over.
 func (g *Gateway) inherit(c *engine.Conn, cl *Client) {
-	snapshot, ok := g.sessions.Inherit(cl.more.session, uint64(c.Ref()))
+	snapshot, ok := g.sessions.Inherit(cl.more.issued.ID, uint64(c.Ref()))
 	if ok {
 		g.restore(c, cl, snapshot)
 	}

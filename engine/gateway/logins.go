@@ -38,6 +38,7 @@ type Credentials struct {
 type admission struct {
 	creds    Credentials
 	identity login.Identity
+	kicked   engine.Ref // the user's older connection, which goes
 	resumed  session.Resumed
 	resuming bool
 }
@@ -49,18 +50,13 @@ func (g *Gateway) Login(c *engine.Conn, s Speaker, creds Credentials) {
 	cl.phase = phaseLogin
 	a := admission{creds: creds}
 	if creds.SessionID != "" {
-		r, err := g.sessions.Resume(time.Now(), []byte(creds.SessionID), uint64(c.Ref()))
-		switch {
-		case err == nil:
-			a.resumed, a.resuming = r, true
-			a.identity = login.Identity{User: r.User}
-			m := cl.ensure()
-			m.session, m.resumable, m.issued = r.ID, true, r.Issued
+		switch o, err := g.resume(c, cl, &a); {
+		case o == LoginOK:
 			g.admit(c, s, &a)
 			return
-		case creds.ResumeOnly || creds.Token == "":
-			g.log.Debug("session refused", "peer", c.Peer(), "err", err)
-			g.refuse(c, s, SessionRefused)
+		case o != SessionRefused || creds.ResumeOnly || creds.Token == "":
+			g.log.Debug("session refused", "peer", c.Peer(), "outcome", o.String(), "err", err)
+			g.refuse(c, s, o)
 			return
 		}
 	}
@@ -77,8 +73,8 @@ func (g *Gateway) Login(c *engine.Conn, s Speaker, creds Credentials) {
 	c.Hold()
 	ref, later := c.Ref(), a
 	ok := g.logins.submit(loginJob{
-		request: r,
-		timeout: g.config.LoginTimeout,
+		request:  r,
+		deadline: time.Now().Add(g.config.LoginTimeout),
 		done: func(identity login.Identity, err error) {
 			g.engine.Tell(ref, func(c *engine.Conn) {
 				if c == nil {
@@ -92,6 +88,71 @@ func (g *Gateway) Login(c *engine.Conn, s Speaker, creds Credentials) {
 	})
 	if !ok {
 		g.verdict(c, s, &a, login.Identity{}, errors.Join(login.ErrUnavailable, errLoginQueue))
+	}
+}
+
+// resume takes up the session in the client's credentials, unless its user has no room for one more
+// connection: then nothing has changed, and the client's ticket is as good as before.
+func (g *Gateway) resume(c *engine.Conn, cl *Client, a *admission) (Outcome, error) {
+	now, ref := time.Now(), uint64(c.Ref())
+	ticket, err := g.sessions.Open(now, []byte(a.creds.SessionID))
+	if err != nil {
+		return SessionRefused, err
+	}
+	if o := g.reserve(c, cl, a, ticket.User, ticket.ID.Slot()); o != LoginOK {
+		return o, nil
+	}
+	a.resumed, err = g.sessions.Resume(now, ticket, ref)
+	if err != nil {
+		g.unreserve(c, cl)
+		cl.user, a.kicked = "", 0
+		return SessionRefused, err
+	}
+	a.resuming = true
+	a.identity = login.Identity{User: a.resumed.User}
+	m := cl.ensure()
+	m.resumable, m.issued = true, a.resumed.Issued
+	return LoginOK, nil
+}
+
+// reserve makes the client one of user's, as far as there can be only so many of them. It is undone
+// by unreserve, which Closed calls.
+func (g *Gateway) reserve(c *engine.Conn, cl *Client, a *admission, user string, slot session.Slot) Outcome {
+	cl.user = user
+	if user == "" {
+		return LoginOK
+	}
+	if a.creds.Exclusive {
+		bound, ok := g.users.Claim(user, uint64(c.Ref()))
+		if !ok {
+			return LoginConcurrent
+		}
+		cl.ensure().claimed = true
+		a.kicked = engine.Ref(bound)
+	}
+	if a.creds.Counted {
+		// Whoever takes over a connection has that one's slot at once, before it has gone.
+		if _, ok := g.counts.Acquire(user, slot, g.config.UserLimit); !ok {
+			return LoginOverLimit
+		}
+		m := cl.ensure()
+		m.counted, m.slot = true, slot
+	}
+	return LoginOK
+}
+
+func (g *Gateway) unreserve(c *engine.Conn, cl *Client) {
+	m := cl.more
+	if m == nil {
+		return
+	}
+	if m.claimed {
+		m.claimed = false
+		g.users.Abort(cl.user, uint64(c.Ref()))
+	}
+	if m.counted {
+		m.counted = false
+		g.counts.Drop(cl.user, m.slot)
 	}
 }
 
@@ -127,21 +188,13 @@ func (g *Gateway) Refuse(c *engine.Conn, s Speaker, o Outcome) {
 
 // admit closes the connections that the new one replaces, then lets it in.
 func (g *Gateway) admit(c *engine.Conn, s Speaker, a *admission) {
-	cl := s.Base()
-	cl.user = a.identity.User
-	ref := uint64(c.Ref())
-	var old engine.Ref
-	why := engine.ReasonKickedOut
-	if a.creds.Exclusive && cl.user != "" {
-		bound, ok := g.users.Claim(cl.user, ref)
-		if !ok {
-			g.giveBack(c, cl, a)
-			g.refuse(c, s, LoginConcurrent)
+	if !a.resuming {
+		if o := g.reserve(c, s.Base(), a, a.identity.User, session.Slot(c.Ref())); o != LoginOK {
+			g.refuse(c, s, o)
 			return
 		}
-		cl.ensure().claimed = true
-		old = engine.Ref(bound)
 	}
+	old, why := a.kicked, engine.ReasonKickedOut
 	if holder := engine.Ref(a.resumed.Holder); holder != 0 && holder != c.Ref() {
 		if old == 0 || old == holder {
 			old, why = holder, engine.ReasonSessionTakenOver
@@ -154,15 +207,10 @@ func (g *Gateway) admit(c *engine.Conn, s Speaker, a *admission) {
 		return
 	}
 	later := *a // the usual login leaves no garbage
-	g.evict(c, old, why, func(c *engine.Conn, s Speaker) { g.enter(c, s, &later) })
-}
-
-// giveBack leaves the resumed session as it was, for a login that fails after all.
-func (g *Gateway) giveBack(c *engine.Conn, cl *Client, a *admission) {
 	if a.resuming {
-		g.sessions.Detach(time.Now(), a.resumed.ID, uint64(c.Ref()), a.resumed.Snapshot)
-		cl.more.resumable = false
+		s.Base().more.untold = &later.resumed
 	}
+	g.evict(c, old, why, func(c *engine.Conn, s Speaker) { g.enter(c, s, &later) })
 }
 
 // evict closes old, then calls then on c's loop, with c if it is still there. Both steps are rare,
@@ -170,8 +218,8 @@ func (g *Gateway) giveBack(c *engine.Conn, cl *Client, a *admission) {
 func (g *Gateway) evict(c *engine.Conn, old engine.Ref, why engine.Reason, then func(*engine.Conn, Speaker)) {
 	if oc := c.Loop().Conn(old); oc != nil {
 		oc.Close(why)
-		if then != nil {
-			then(c, c.Handler().(Speaker))
+		if s, ok := c.Handler().(Speaker); ok && then != nil {
+			then(c, s)
 		}
 		return
 	}
@@ -202,14 +250,8 @@ func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
 	cl := s.Base()
 	ref := uint64(c.Ref())
 	now := time.Now()
-	if a.creds.Counted && cl.user != "" {
-		// A connection that is taken over has left by now, and does not count.
-		if _, ok := g.counts.Acquire(cl.user, g.config.UserLimit); !ok {
-			g.giveBack(c, cl, a)
-			g.refuse(c, s, LoginOverLimit)
-			return
-		}
-		cl.ensure().counted = true
+	if m := cl.more; m != nil {
+		m.untold = nil
 	}
 	if a.creds.Resumable && !a.resuming {
 		issued, err := g.sessions.Begin(now, ref, cl.user)
@@ -217,7 +259,12 @@ func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
 			g.log.Warn("no session for a client", "user", cl.user, "err", err)
 		} else {
 			m := cl.ensure()
-			m.session, m.resumable, m.issued = issued.ID, true, issued
+			m.resumable, m.issued = true, issued
+			if m.counted {
+				slot := issued.ID.Slot()
+				g.counts.Move(cl.user, m.slot, slot)
+				m.slot = slot
+			}
 		}
 	}
 	if id := a.creds.UniqID; id != "" {
@@ -284,9 +331,9 @@ type loginPool struct {
 }
 
 type loginJob struct {
-	request login.Request
-	timeout time.Duration
-	done    func(login.Identity, error)
+	request  login.Request
+	deadline time.Time // the client waits no longer
+	done     func(login.Identity, error)
 }
 
 const (
@@ -327,7 +374,7 @@ func (lp *loginPool) work() {
 		select {
 		case j := <-lp.jobs:
 			lp.count(-1)
-			ctx, cancel := context.WithTimeout(lp.ctx, j.timeout)
+			ctx, cancel := context.WithDeadline(lp.ctx, j.deadline)
 			j.done(lp.decide(ctx, j.request))
 			cancel()
 		case <-lp.ctx.Done():

@@ -274,6 +274,45 @@ func TestUserLimit(t *testing.T) {
 	online(t, s, forms[0], "ann")
 }
 
+// A Reconnect for which there is no room changes nothing: the client has not been told of a new
+// session, and the one it knows stays good, for longer than a used one would.
+func TestUserLimitKeepsTheSession(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *server.Config) { c.Gateway.UserLimit = 1 })
+	for _, f := range forms {
+		t.Run(f.name, func(t *testing.T) {
+			t.Parallel()
+			user := "ann-" + f.name
+			free := func() {
+				await(t, "the slot", func() bool { return s.Gateway().Online(user) == 0 })
+			}
+			p := dial(t, s, f)
+			ticket := p.auth(user).id
+			p.call(201, `{"topics":["news-`+f.name+`"]}`)
+			_ = p.conn.Close()
+			free()
+			other := online(t, s, forms[0], user)
+			for range 12 {
+				p = dial(t, s, f)
+				p.wantError(3, p.send(3, p.message("session_id", ticket)), 6, 403)
+				p.wantClose(4)
+				time.Sleep(500 * time.Millisecond)
+			}
+			other.call(200, "not disturbed")
+			_ = other.conn.Close()
+			free()
+			p = dial(t, s, f)
+			p.reconnect(ticket)
+			if err := s.Publish("news-"+f.name, []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+			if g := p.want(); g.typ != 3 || string(g.body) != "hello" {
+				t.Errorf("got %+v, want a push", g)
+			}
+		})
+	}
+}
+
 func TestNoUserLimit(t *testing.T) {
 	s := start(t, func(c *server.Config) { c.Gateway.UserLimit = -1 })
 	for i := range 12 {

@@ -58,9 +58,15 @@ func TestReconnectStorm(t *testing.T) {
 }
 
 // Many connections fight for one session: whoever is last has it, all others are told so, and
-// nobody is left over.
+// nobody is left over. None of them counts beside the one it takes over from.
 func TestOneSessionManyConnections(t *testing.T) {
-	s := start(t, func(c *server.Config) { c.Gateway.UserLimit = -1 })
+	for range 3 {
+		oneSessionManyConnections(t)
+	}
+}
+
+func oneSessionManyConnections(t *testing.T) {
+	s := start(t, func(c *server.Config) { c.Gateway.UserLimit = 1 })
 	p := dial(t, s, forms[0])
 	var ticket atomic.Pointer[string]
 	first := p.auth("ann").id
@@ -84,8 +90,11 @@ func TestOneSessionManyConnections(t *testing.T) {
 			t.Errorf("no response: %v", err)
 		case g.status == 0 && g.id == id:
 			resumed.Add(1)
-			next := p.session(g).id
-			ticket.Store(&next)
+			next := p.session(g)
+			if next.online != 1 || next.limit != 1 {
+				t.Errorf("online %d of %d, want 1 of 1", next.online, next.limit)
+			}
+			ticket.Store(&next.id)
 		case g.typ == 2 && g.status == 5: // rotated out meanwhile
 			ended.Add(1)
 		case g.typ == 3 && p.decode(g.body).number("code") == 6: // taken over before it was in
