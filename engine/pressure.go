@@ -18,6 +18,9 @@ const (
 	// stalledAfter is in ms. On loopback a reader's progress shows in steps of 64 KiB, its window
 	// updates, so this tells readers of 128 KB/s and more from those that have stopped.
 	stalledAfter = 500
+	// A peer that has taken so many bytes has read some of them, and may be busy: it gets longer.
+	readerProven = 1 << 20
+	provenAfter  = 2000
 	holdAtMost   = 5000 // ms over a quarter without once falling below it
 	stalledLooks = 5    // without progress, besides
 	reviewEvery  = 50   // ms between looks at those that are held
@@ -192,7 +195,13 @@ func (l *Loop) ageHeld() {
 			l.heldUntil.Store(l.now + stalledAfter)
 		}
 		// Looks are counted too: a loop that had no core for a while knows nothing of its readers.
-		if now-b.lastProgress >= stalled && b.looks >= stalledLooks || now-b.overSince >= hold {
+		quiet := now - b.lastProgress
+		gone := quiet >= stalled && b.looks >= stalledLooks
+		if gone && quiet < provenAfter && c.proven() {
+			l.heldUntil.Store(l.now + stalledAfter)
+			gone = false
+		}
+		if gone || now-b.overSince >= hold {
 			c.flags |= flagForfeit
 			l.unheld(c)
 		}
@@ -212,6 +221,13 @@ func (c *Conn) measure() {
 	} else {
 		b.unacknowledged = unsent
 	}
+}
+
+// proven reports whether c's peer has acknowledged more than the system keeps for a program that does
+// not read.
+func (c *Conn) proven() bool {
+	info, err := unix.GetsockoptTCPInfo(int(c.fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	return err == nil && info.Bytes_acked > readerProven
 }
 
 // admit reports whether c may queue size more bytes of a push, and applies the slow-consumer
