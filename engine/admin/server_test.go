@@ -202,7 +202,7 @@ func TestLoginByToken(t *testing.T) {
 		"\nsluice_connections 1\n", "\nsluice_clients{protocol=\"gosoc\"} 1\n", "\nsluice_connections_accepted_total 3\n",
 		"\nsluice_logins_total{outcome=\"ok\"} 1\n", "\nsluice_logins_total{outcome=\"refused\"} 2\n",
 		"\nsluice_connections_closed_total{reason=\"login-refused\"} 2\n", "\nsluice_topics 1\n", "\nsluice_requests_total 3\n",
-		"\nsluice_publishes_total 1\n", "\nsluice_deliveries_total 1\n", "\nsluice_received_packets_total 4\n", // what ends a connection does not count
+		"\nsluice_publishes_total 1\n", "\nsluice_deliveries_total 1\n", "\nsluice_received_packets_total 6\n", // 3 Connect, 3 SendReq
 		"\nsluice_sent_packets_total 7\n", // 3 ConnAck, 3 SendResp, 1 push
 		"\nsluice_token_calls_total{outcome=\"issued\"} 1\n", "\nsluice_tokens 0\n", "\nsluice_worker_links 0\n",
 	} {

@@ -51,18 +51,20 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	packets := 0
 	for n < len(b) && !c.Holding() && !c.Crowded() {
 		used, more := h.packet(c, b[n:])
-		if !c.Open() {
-			break
-		}
 		if used == 0 {
 			need = more
 			break
 		}
 		n += used
 		packets++
+		if !c.Open() {
+			break
+		}
 	}
 	if packets > 0 {
-		c.CountPackets(packets)
+		if !h.framed { // there, messages are counted
+			c.CountPackets(packets)
+		}
 		h.lastHeard = uint32(c.Loop().Now())
 	}
 	return n, need

@@ -24,6 +24,8 @@ const SessionRoute = "sluice.Session"
 // connect begins the login.
 func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 	g := h.protocol.gateway
+	// Whoever is in charge of the connection says the verdict: over WebSocket that is not h alone.
+	speaker := c.Handler().(gateway.Speaker)
 	h.gzip = connect.Gzip
 	h.keepAlive = connect.KeepAlive
 	payload := connect.Payload
@@ -39,11 +41,11 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 	var info loginInfo
 	if len(payload) > 0 {
 		if trimmed := bytes.TrimLeft(payload, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' || json.Unmarshal(payload, &info) != nil {
-			g.Refuse(c, h, gateway.LoginMalformed)
+			g.Refuse(c, speaker, gateway.LoginMalformed)
 			return
 		}
 	}
-	g.Login(c, h, gateway.Credentials{
+	g.Login(c, speaker, gateway.Credentials{
 		Token:     info.Token,
 		SessionID: info.SessionID,
 		Resumable: info.Session,

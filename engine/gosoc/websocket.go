@@ -3,6 +3,7 @@ package gosoc
 import (
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/ws"
 )
 
@@ -12,12 +13,21 @@ const Path = "/gosoc"
 // An Endpoint upgrades GOSOC clients.
 type Endpoint struct {
 	protocol *Protocol
+	early    websocket.ReaderConfig // before the login
 	reader   websocket.ReaderConfig
 }
 
+// maxHeader is the longest fixed header of a packet, in bytes.
+const maxHeader = 6
+
 // NewEndpoint makes the WebSocket side of p.
 func NewEndpoint(p *Protocol) *Endpoint {
-	return &Endpoint{protocol: p, reader: websocket.ReaderConfig{MaxMessage: p.gateway.Config().MaxPacket + 8}}
+	config := p.gateway.Config()
+	return &Endpoint{
+		protocol: p,
+		early:    websocket.ReaderConfig{MaxMessage: maxHeader + min(config.LoginBytes, config.MaxPacket)},
+		reader:   websocket.ReaderConfig{MaxMessage: maxHeader + config.MaxPacket},
+	}
 }
 
 // Upgrade implements ws.Endpoint.
@@ -28,8 +38,8 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	if no := req.Check(); no != nil {
 		return no
 	}
-	h := &framedConn{conn: conn{protocol: e.protocol, framed: true}}
-	h.Begin(&e.reader, false)
+	h := &framedConn{conn: conn{protocol: e.protocol, framed: true}, endpoint: e}
+	h.Begin(&e.early, false)
 	c.Commit(websocket.AppendResponse(c.Buffer(256), req, websocket.ResponseOptions{}), 1)
 	c.SetHandler(h)
 	return nil
@@ -39,8 +49,10 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 type framedConn struct {
 	conn
 	ws.Framing
+	endpoint *Endpoint
 	// rest is what a message held behind a packet that has the connection wait.
-	rest []byte
+	rest  []byte
+	early int // bytes of frames before the login
 }
 
 var (
@@ -58,7 +70,22 @@ func (h *framedConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 			return 0, 0
 		}
 	}
-	return h.Feed(c, b, nil, h)
+	fresh := !h.Online()
+	n, need = h.Feed(c, b, nil, h)
+	if fresh {
+		if h.early += n; h.early > h.endpoint.early.MaxMessage+websocket.MaxHeaderSize && !h.Online() {
+			c.Close(engine.ReasonOutOfOrder) // pings, for instance: a Connect was due
+		}
+	}
+	return n, need
+}
+
+// LoginDone has bigger messages accepted from now on.
+func (h *framedConn) LoginDone(c *engine.Conn, o gateway.Outcome) {
+	if o == gateway.LoginOK {
+		h.SetLimits(&h.endpoint.reader)
+	}
+	h.conn.LoginDone(c, o)
 }
 
 // OnMessage handles the packets in a message.

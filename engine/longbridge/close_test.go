@@ -53,6 +53,8 @@ func TestOneSegment(t *testing.T) {
 	}{
 		{"Auth refused", unhex("01 02 00000001 0000 000005 0a 03 626164"), refused, "03 00 000002 0804"},
 		{"garbage", unhex("00"), nil, "03 00 000002 0803"},
+		{"packet type 5", unhex("05"), nil, "03 00 000002 0803"},
+		{"not quite a stranger's name", unhex("05 47 4f 53 4f 44"), nil, "03 00 000002 0803"},
 		{"gzip bit, not gzip, vector 18", unhex(auth123 + "210b0000000100000000020102"), nil, "03 00 000002 0803"},
 	} {
 		for range 20 {
@@ -317,6 +319,57 @@ func TestUpgradeRefused(t *testing.T) {
 			t.Errorf("%q: %q, %v, want %s", tt.request, b, err, tt.status)
 		}
 		_ = conn.Close()
+	}
+}
+
+// A GOSOC Connect with a bit that it must not have looks like a handshake: that client hears nothing.
+func TestStrangersName(t *testing.T) {
+	s := start(t, nil)
+	for _, wire := range []string{"11 0b 05474f534f43 01 00 003c 00", "12 0b 05474f", "11 0b 05 47"} {
+		conn := dialRaw(t, address(s))
+		_, _ = conn.Write(unhex(wire))
+		if got, err := io.ReadAll(conn); err != nil || len(got) > 0 {
+			t.Errorf("%s: %x, %v, want nothing", wire, got, err)
+		}
+	}
+}
+
+// The counters say what came and went, up to the packet that ended the connection.
+func TestPacketsCounted(t *testing.T) {
+	for _, f := range forms {
+		t.Run(f.name, func(t *testing.T) {
+			s := start(t, nil)
+			in, out := uint64(0), uint64(0)
+			if f.framed {
+				out++ // the answer to the upgrade
+			}
+			p := online(t, s, f, "ann")
+			p.packet(p.req(200, 1, 0, nil, []byte("a")), p.req(1, 2, 0, nil, nil), p.req(204, 3, 0, nil, []byte("b")))
+			for range 4 {
+				p.want()
+			}
+			in, out = in+4, out+5 // 204 is answered with a push and a response
+			p.end(s, engine.ReasonShutdown)
+			p.wantClose(2)
+			out++
+			p = dial(t, s, f)
+			p.wantAuthRefused("bad", 5, 401, 4)
+			in, out = in+1, out+2
+			if f.framed {
+				out++
+			}
+			var st engine.Stats
+			defer func() {
+				if t.Failed() {
+					t.Logf("%d packets in, %d out, want %d and %d; closes %v", st.PacketsIn, st.PacketsOut, in, out, st.Closed)
+				}
+			}()
+			await(t, "the counters", func() bool { // some count when the client knows already
+				st = s.Engine().Stats()
+				return st.PacketsIn == in && st.PacketsOut == out &&
+					st.Closed[engine.ReasonShutdown] == 1 && st.Closed[engine.ReasonLoginRefused] == 1
+			})
+		})
 	}
 }
 

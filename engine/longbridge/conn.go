@@ -59,9 +59,7 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 			return 0, 0
 		case size == 0:
 			return 0, longbridge.HandshakeSize
-		case !h.pinned && len(b) > size && b[size] == 5:
-			// No packet of ours begins like this, but a GOSOC Connect does that has a bit set which
-			// it must not have: 05 'GOSOC' behind its header. No words of ours, then.
+		case !h.pinned && strangersName(b[size:]):
 			c.Close(engine.ReasonUnknownProtocol)
 			return 0, 0
 		}
@@ -71,19 +69,27 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	packets := 0
 	for n < len(b) && !c.Holding() && !c.Crowded() {
 		used, more := h.packet(c, b[n:])
-		if !c.Open() {
-			return n, 0
-		}
 		if used == 0 {
 			need = more
 			break
 		}
 		n += used
 		packets++
+		if !c.Open() {
+			break
+		}
 	}
 	c.CountPackets(packets)
 	h.unhandled = uint32(len(b) - n)
 	return n, need
+}
+
+// strangersName recognises a GOSOC Connect that has a bit set in its first byte which it must not
+// have: 05 'GOSOC' stands behind its header, and no packet of ours begins like this. That client is
+// to hear no words of ours.
+func strangersName(b []byte) bool {
+	const name = "\x05GOSOC"
+	return len(b) > 1 && string(b[:min(len(b), len(name))]) == name[:min(len(b), len(name))]
 }
 
 // packet handles the packet at the front of b. used is 0 when it is not whole, and more its length

@@ -1,6 +1,7 @@
 package longbridge_test
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"strings"
@@ -186,6 +187,11 @@ func TestBytesBeforeAuth(t *testing.T) {
 		}
 		p.packet(beat) // 65 times 1011 bytes
 		p.wantError(1, 1, 5, 401)
+		p.wantClose(4)
+	})
+	t.Run("many pongs", func(t *testing.T) {
+		p := dial(t, s, forms[4])
+		p.write(bytes.Repeat(frame(0xa, make([]byte, 100)), 700)) // 73 KB
 		p.wantClose(4)
 	})
 	for _, f := range forms {

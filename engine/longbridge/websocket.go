@@ -59,6 +59,7 @@ type framedConn struct {
 	conn
 	ws.Framing
 	endpoint *Endpoint
+	frames   int // bytes of frames before the login
 }
 
 var (
@@ -70,8 +71,14 @@ var (
 // OnBytes reads frames.
 func (h *framedConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	h.heard(c)
+	fresh := !h.Online()
 	n, need = h.Feed(c, b, nil, h)
 	h.unhandled = uint32(len(b) - n)
+	if fresh {
+		if h.frames += n; h.frames > h.endpoint.early.MaxMessage+websocket.MaxHeaderSize && !h.Online() {
+			c.Close(engine.ReasonOutOfOrder) // pings, for instance: an Auth was due
+		}
+	}
 	return n, need
 }
 
