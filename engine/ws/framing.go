@@ -42,6 +42,7 @@ func (f *Framing) SetLimits(config *websocket.ReaderConfig) { f.reader.SetConfig
 // Its results are those of engine.Handler.OnBytes.
 func (f *Framing) Feed(c *engine.Conn, b []byte, scratch *websocket.Scratch, m Messages) (n, need int) {
 	packets := 0
+	defer func() { c.CountPackets(packets) }()
 	for !c.Holding() && !c.Crowded() {
 		ev, used, err := f.reader.Next(b[n:], scratch)
 		n += used
@@ -55,7 +56,6 @@ func (f *Framing) Feed(c *engine.Conn, b []byte, scratch *websocket.Scratch, m M
 		}
 		switch ev.Kind {
 		case websocket.EventNeedMore:
-			c.CountPackets(packets)
 			return n, ev.Need
 		case websocket.EventMessage:
 			m.OnMessage(c, ev.Opcode, ev.Payload)
@@ -76,7 +76,6 @@ func (f *Framing) Feed(c *engine.Conn, b []byte, scratch *websocket.Scratch, m M
 			return n, 0
 		}
 	}
-	c.CountPackets(packets)
 	return n, 0
 }
 
