@@ -35,8 +35,8 @@ func (r *run) measure(ctx context.Context) error {
 		return err
 	}
 	r.phase("measure")
-	if !r.cold() {
-		if err := r.look(); err != nil { // the observer may have taken its time
+	if !r.cold() { // the observer may have taken its time
+		if err := r.look(); err != nil {
 			return err
 		}
 		r.mark(reactor.Now())

@@ -60,7 +60,8 @@ func TestFanout(t *testing.T) {
 			if c.Size != 10 && (r.Latency.Count == 0 || r.Latency.P50 > r.Latency.Max) {
 				t.Errorf("latency %+v", r.Latency)
 			}
-			if r.Rate == 0 || r.PublishRate == 0 || len(r.Seconds) == 0 {
+			// as fast as possible, a slow gateway may have been sent all it takes before we begin to count
+			if r.Rate == 0 || r.PublishRate == 0 && c.Rate > 0 || len(r.Seconds) == 0 {
 				t.Errorf("rate %v, publishes %v, %d seconds", r.Rate, r.PublishRate, len(r.Seconds))
 			}
 		})

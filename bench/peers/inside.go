@@ -24,7 +24,7 @@ func insideRows(s settings) []row {
 		}
 	}
 	load := func(x float64, label string, c bench.Config) point {
-		c.Duration = s.duration / 2
+		c.Duration = max(2*s.duration, 6*time.Second) // of which the first reading of the profile takes some
 		return point{X: x, Label: label, Config: c}
 	}
 	entries := func(x float64, label string, topics int, sessions bool) point {

@@ -14,29 +14,37 @@ import (
 // <!-- /bench-peers:NAME -->.
 type section struct {
 	name  string
+	title string
 	write func(r *results, b *strings.Builder, plots string)
 }
 
 var sections = []section{
-	{"targets", (*results).targets},
-	{"behind", (*results).behind},
-	{"rows", func(r *results, b *strings.Builder, plots string) { r.chapters(b, plots, false) }},
-	{"growth", func(r *results, b *strings.Builder, plots string) { r.chapters(b, plots, true) }},
-	{"setup", (*results).setup},
+	{"targets", "Targets", (*results).targets},
+	{"behind", "Where sluice is behind", (*results).behind},
+	{"rows", "Comparisons", func(r *results, b *strings.Builder, plots string) { r.chapters(b, plots, false) }},
+	{"growth", "How cost grows", func(r *results, b *strings.Builder, plots string) { r.chapters(b, plots, true) }},
+	{"setup", "Machine, versions, commands", (*results).setup},
 }
 
 // markdown is the page that holds everything.
 func (r *results) markdown() string {
 	var b strings.Builder
 	b.WriteString("# Side by side\n")
-	titles := map[string]string{
-		"targets": "Targets", "behind": "Where sluice is behind", "rows": "Comparisons", "growth": "Growth", "setup": "Machine, versions, commands",
-	}
 	for _, s := range sections {
-		fmt.Fprintf(&b, "\n## %s\n\n", titles[s.name])
-		s.write(r, &b, "")
+		if text := r.text(s, ""); text != "" {
+			b.WriteString("\n" + text)
+		}
 	}
 	return b.String()
+}
+
+// text is a section with its title, empty if there is nothing to say.
+func (r *results) text(s section, plots string) string {
+	var b strings.Builder
+	if s.write(r, &b, plots); b.Len() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("## %s\n\n%s\n", s.title, strings.TrimRight(b.String(), "\n"))
 }
 
 var errMarkers = errors.New("has no markers <!-- bench-peers:NAME --> and <!-- /bench-peers:NAME -->")
@@ -58,9 +66,10 @@ func (r *results) publish(s settings) error {
 		if !ok || !closed {
 			continue
 		}
-		var now strings.Builder
-		part.write(r, &now, s.plots+"/")
-		text, found = head+begin+"\n"+now.String()+"\n"+end+tail, true
+		if now := r.text(part, s.plots+"/"); now != "" {
+			begin += "\n" + now + "\n"
+		}
+		text, found = head+begin+end+tail, true
 	}
 	if !found {
 		return fmt.Errorf("%s %w", s.into, errMarkers)
@@ -91,6 +100,14 @@ func (r *results) chapters(b *strings.Builder, plots string, growth bool) {
 		}
 		fmt.Fprintln(b)
 	}
+}
+
+// load is the row's title without what grows, which the axis says.
+func (r row) load() string {
+	if _, load, ok := strings.Cut(r.short(), ": "); ok {
+		return load
+	}
+	return r.short()
 }
 
 // targets is the table that says at once where sluice stands.

@@ -71,7 +71,7 @@ func (r *results) bars(row row) string {
 		return ""
 	}
 	var b strings.Builder
-	title := fmt.Sprintf("%s: %s", metricTitle(row), row.Title)
+	title := fmt.Sprintf("%s: %s", metricTitle(row), row.short())
 	open(&b, padTop+float64(len(all))*(barHeight+barGap)+10, title)
 	px := func(v float64) float64 { return padLeft + (plotWidth-padLeft-padRight-barValueRoom)*v/top }
 	for i, x := range all {
@@ -114,14 +114,14 @@ func (r *results) lines(row row) string {
 	low, high = low*0.8, high*1.25
 	height := padTop + linesHeight + padBottom
 	var b strings.Builder
-	open(&b, height, fmt.Sprintf("%s: %s", metricTitle(row), row.Title))
+	open(&b, height, fmt.Sprintf("%s: %s", metricTitle(row), row.load()))
 	at := func(v, from, to float64) float64 { return math.Log(v/from) / math.Log(to/from) }
 	right := plotWidth - padRight - legendWidth
 	px := func(v float64) float64 { return padLeft + (right-padLeft)*at(v, lowX, highX) }
 	py := func(v float64) float64 { return padTop + linesHeight*(1-at(v, low, high)) }
 	for _, v := range ticks(low, high) {
 		fmt.Fprintf(&b, `<path class="grid" d="M%.1f %.1fH%.1f"/><text class="tick" x="%.1f" y="%.1f" text-anchor="end">%s</text>`,
-			padLeft, py(v), right, padLeft-8, py(v)+4, html.EscapeString(show(row.Main, v)))
+			padLeft, py(v), right, padLeft-8, py(v)+4, html.EscapeString(tick(row.Main, v)))
 	}
 	for _, pt := range row.Points {
 		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, px(pt.X), height-padBottom+18, report.Number(pt.X))
@@ -148,6 +148,14 @@ func (r *results) lines(row row) string {
 	}
 	b.WriteString("</svg>\n")
 	return b.String()
+}
+
+// tick writes a round number in the metric's unit.
+func tick(metric string, v float64) string {
+	if metric == "rate" {
+		return report.Round(v) + "/s"
+	}
+	return show(metric, v)
 }
 
 // ticks are 1, 2 and 5 times powers of ten, or those powers only where there are many.

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sluicenet/sluice/bench"
+	"github.com/sluicenet/sluice/bench/report"
 )
 
 // results are what results.json holds.
@@ -117,6 +119,9 @@ func (r *results) add(rec record) {
 	r.Records = append(r.Records, rec)
 	for _, o := range r.Rows {
 		if o.Name == rec.Row && o.Measured != nil {
+			if o.Measured.Ended.IsZero() {
+				o.Measured.Started = rec.Started
+			}
 			o.Measured.Ended = time.Now()
 		}
 	}
@@ -132,12 +137,11 @@ func (r *results) machine(name string, m bench.Machine) {
 }
 
 func memoryTotal() string {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return ""
+	var info syscall.Sysinfo_t
+	if syscall.Sysinfo(&info) != nil {
+		return "?"
 	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	return strings.Join(strings.Fields(strings.TrimPrefix(line, "MemTotal:")), " ")
+	return report.Bytes(int64(info.Totalram) * int64(info.Unit))
 }
 
 // save writes r to dir, whole or not at all.

@@ -61,7 +61,7 @@ func TestRatioIsPairByPair(t *testing.T) {
 func TestMarkdown(t *testing.T) {
 	page := sample().markdown()
 	for _, want := range []string{
-		"| sender | 0.38 (0.25 - 0.50) | 5 us (2 us - 8 us) |",
+		"| sender | 0.38 (0.25 - 0.50) | 5 us (2 - 8) |",
 		"sender: 1 of 3 runs do not count: ended by us at 6.0 GiB / resident.",
 		"| A < row | CPU: at most 0.60 x sender | 1.5 us | 5 us | 0.38 (0.25 - 0.50) | met |",
 		"| A < row | CPU: at most 0.20 x sender | 1.5 us | 5 us | 0.38 (0.25 - 0.50) | **not met** |",

@@ -136,7 +136,7 @@ func mainRows(s settings) []row {
 			Name: "flood", Title: "Fan-out as fast as possible: 1,000 subscribers of one topic, 100 B",
 			About: "The publisher sends as much as the server takes. sluice sends what has gathered for a subscriber in one system call; a server that makes one call per message ends at the kernel's price. What was not delivered when the window ended is waited for, but with sender and mosquitto, which have read more than they deliver in minutes.",
 			Unit:  "delivery", Main: "rate", Peers: append([]string{sluice, sender}, brokers...),
-			Points: []point{{Config: bench.Config{Scenario: "fanout", Connections: 1000, Duration: s.duration / 2}}},
+			Points: []point{{Config: bench.Config{Scenario: "fanout", Connections: 1000}}},
 			Targets: []target{
 				{"rate", true, 5, natsOld}, {"cpu", false, 0.2, natsOld},
 				{"lost", false, 0, ""}, {"closed", false, 0, ""}, {"rss", false, 300 << 20, ""},

@@ -51,21 +51,35 @@ func ratioText(s spread) string {
 	return fmt.Sprintf("%s (%s - %s)", factor(s.median), factor(s.low), factor(s.high))
 }
 
-// cell is a median with its spread.
+// spreads are metrics whose spread is worth its room in a table; of others the median will do.
+var spreads = []string{"cpu", "rate", "p99", "conn", "entry", "allocs", "pause99"}
+
+// cell is a median, perhaps with its spread.
 func (r *results) cell(row row, x float64, peer, metric string) string {
 	s := r.of(row.Name, x, peer, metric)
-	if s.n == 0 {
+	switch {
+	case s.n == 0:
 		return "-"
+	case !slices.Contains(spreads, metric):
+		return show(metric, s.median)
 	}
 	return withSpread(metric, s)
 }
 
+// withSpread writes a median, the least and the greatest; their unit once if it is the same.
 func withSpread(metric string, s spread) string {
-	if s.n == 1 || s.low == s.high {
-		return show(metric, s.median)
+	median, low, high := show(metric, s.median), show(metric, s.low), show(metric, s.high)
+	if low == high {
+		return median
 	}
-	return fmt.Sprintf("%s (%s - %s)", show(metric, s.median), show(metric, s.low), show(metric, s.high))
+	if unit := unitOf(median); unit == unitOf(low) && unit == unitOf(high) {
+		low, high = strings.TrimSuffix(low, unit), strings.TrimSuffix(high, unit)
+	}
+	return fmt.Sprintf("%s (%s - %s)", median, low, high)
 }
+
+// unitOf is what stands behind the number.
+func unitOf(s string) string { return strings.TrimLeft(s, "0123456789.,e+-") }
 
 // peersOf are the peers of a row that took part in it.
 func (r *results) peersOf(row row) []string {
@@ -147,7 +161,7 @@ func (r *results) remarks(b *strings.Builder, row row) {
 				fmt.Fprintf(b, "\n%s: %d of %d runs do not count: %s.\n", who, len(why), row.repeats(), oneLine(why[0]))
 			}
 			if left, sent, n := r.undelivered(row.Name, pt.X, name); n > 0 {
-				fmt.Fprintf(b, "\n%s: in %d of %d runs %.2g%% of all was not delivered when the run ended.\n", who, n, row.repeats(), 100*left/sent)
+				fmt.Fprintf(b, "\n%s: in %d of %d runs %.1f%% of all was not delivered when the run ended.\n", who, n, row.repeats(), 100*left/sent)
 			}
 		}
 	}

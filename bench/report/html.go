@@ -16,7 +16,7 @@ import (
 //go:embed page.html
 var pageText string
 
-var page = template.Must(template.New("page").Parse(pageText))
+var page = template.Must(template.New("page").Funcs(template.FuncMap{"number": Number}).Parse(pageText))
 
 // HTML writes runs as one page that needs nothing else: plots are SVG, there is no script. It is light or dark as
 // the reader's system is.
@@ -145,7 +145,7 @@ func atSecond(v float64) string { return fmt.Sprintf("%g s", math.Round(v*100)/1
 
 func throughput(r *bench.Result) plot {
 	x, y := seconds(r, func(s bench.Second) float64 { return s.Rate })
-	c := chart{x: x, series: []series{{r.Unit + "/s", y}}, area: true, format: Short, formatX: atSecond, label: "throughput over time"}
+	c := chart{x: x, series: []series{{r.Unit + "/s", y}}, area: true, format: Round, formatX: atSecond, label: "throughput over time"}
 	return plot{Title: "Throughput", Note: r.Unit + " per second, each second of the run", SVG: c.svg()}
 }
 

@@ -114,3 +114,14 @@ func Short(f float64) string {
 		return digits(f/1e9) + "G"
 	}
 }
+
+// Round is Short without the zeros that say how exact a number is: for axes, whose numbers are round.
+func Round(f float64) string {
+	s := Short(f)
+	at := len(strings.TrimRight(s, "kMG"))
+	n, unit := s[:at], s[at:]
+	if strings.Contains(n, ".") {
+		n = strings.TrimRight(strings.TrimRight(n, "0"), ".")
+	}
+	return n + unit
+}

@@ -255,3 +255,11 @@ func TestNumbers(t *testing.T) {
 		}
 	}
 }
+
+func TestRound(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 5: "5", 0.25: "0.25", 50: "50", 250: "250", 5000: "5k", 20_000: "20k", 12_500: "12.5k", 2e6: "2M", 1e9: "1G"} {
+		if got := Round(v); got != want {
+			t.Errorf("%v: %q, want %q", v, got, want)
+		}
+	}
+}
