@@ -41,6 +41,9 @@ func (s *customer) Describe() (rawQuery string, subProtocols []string, xForwarde
 	return s.rawQuery, s.subProtocols, s.forwarded
 }
 
+// Forget implements worker.Describer: idle customers are many.
+func (s *customer) Forget() { s.rawQuery, s.forwarded, s.subProtocols = "", "", nil }
+
 // OnBytes implements engine.Handler.
 func (s *customer) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	return s.Feed(c, b, nil, s)
@@ -76,7 +79,6 @@ const prefixLen = 3
 
 // OnMessage works off a message, in the order of the protocol's section "Message handling".
 func (s *customer) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte) {
-	s.forget()
 	s.heard(c)
 	switch {
 	case string(payload) == netsvr.V2.Ping():
@@ -129,11 +131,6 @@ func workerID(payload []byte) (id int, ok bool) {
 func (s *customer) say(c *engine.Conn, op websocket.Opcode, text string) {
 	s.endpoint.hub.Wrote(len(text))
 	c.Commit(websocket.AppendFrame(c.Buffer(len(text)+websocket.MaxHeaderSize), op, []byte(text)), 1)
-}
-
-// forget lets go of what the upgrade request said: ConnOpen is out.
-func (s *customer) forget() {
-	s.rawQuery, s.forwarded, s.subProtocols = "", "", nil
 }
 
 // OnPing implements ws.Messages.

@@ -107,7 +107,7 @@ func (l *link) reply(m *netsvr.Reply) error {
 		return nil // its time was up, or it never was
 	}
 	l.hub.stats.replies.Add(1)
-	return l.publisher.Mail(t.Ref, l.hub.gateway, t.Seq, m.Status, m.Payload)
+	return l.gather(t, m.Status, m.Payload)
 }
 
 // cast pushes data to one client.

@@ -36,8 +36,8 @@ type Hub struct {
 	lastRequest atomic.Uint64 // the id of the request handed out last
 
 	groups   [gateway.MaxWorker + 1]group
-	limiters map[int]*limiter // by worker id
-	limits   []*limiter       // in the order they were given
+	limiters [gateway.MaxWorker + 1]*limiter // by worker id
+	limits   []*limiter                      // in the order they were given
 	metrics  metrics
 	delayed  delayed
 	stop     chan struct{}
@@ -111,14 +111,13 @@ func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, e
 		return nil, err
 	}
 	h := &Hub{
-		config:   config,
-		log:      config.Logger,
-		gateway:  g,
-		tokens:   tokens,
-		links:    make(map[*link]struct{}),
-		limiters: make(map[int]*limiter),
-		stop:     make(chan struct{}),
-		done:     make(chan struct{}),
+		config:  config,
+		log:     config.Logger,
+		gateway: g,
+		tokens:  tokens,
+		links:   make(map[*link]struct{}),
+		stop:    make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 	for _, l := range config.Limits {
 		lim := newLimiter(l)
@@ -195,7 +194,7 @@ func (h *Hub) tick() {
 				next = next.Add(sampleEvery)
 			}
 			h.tokens.Expire(now, 1024)
-			h.each(func(l *link) { l.requests.expire(now) })
+			h.each(func(l *link) { l.requests.expire(h.gateway.Engine().Now()) })
 		}
 	}
 }
@@ -290,7 +289,7 @@ const (
 
 // Transfer queues a client's message for a worker id, on the client's loop.
 func (h *Hub) Transfer(id int, s gateway.Speaker, data []byte) Delivery {
-	if !h.limiters[id].allow(time.Now()) {
+	if !h.allow(id) {
 		h.stats.limited.Add(1)
 		return Limited
 	}
@@ -307,7 +306,13 @@ func (h *Hub) Transfer(id int, s gateway.Speaker, data []byte) Delivery {
 
 // AllowOpen takes a token for a new connection from the limit of the worker that is told of it.
 func (h *Hub) AllowOpen() bool {
-	return h.config.OpenWorker == 0 || h.limiters[h.config.OpenWorker].allow(time.Now())
+	return h.config.OpenWorker == 0 || h.allow(h.config.OpenWorker)
+}
+
+// allow takes a token from the limit of a worker id, if it has one.
+func (h *Hub) allow(id int) bool {
+	l := h.limiters[id]
+	return l == nil || l.allow(time.Now())
 }
 
 // queue appends one event to a link's outbox.
@@ -330,11 +335,17 @@ type Describer interface {
 	// Describe returns the raw query, the offered sub-protocols and the X-Forwarded-For header,
 	// each empty if there was none.
 	Describe() (rawQuery string, subProtocols []string, xForwardedFor string)
+	// Forget is called when ConnOpen is out, or nobody wants one: Describe will not be called.
+	Forget()
 }
 
 // Opened implements gateway.Events.
 func (h *Hub) Opened(c *engine.Conn, s gateway.Speaker) bool {
 	h.metrics.add(metricOpens, 1)
+	d, described := s.(Describer)
+	if described {
+		defer d.Forget()
+	}
 	if h.config.OpenWorker == 0 {
 		return true
 	}
@@ -345,7 +356,7 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Speaker) bool {
 	}
 	var room [session.MaxIDLen]byte
 	m := netsvr.ConnOpen{UniqID: h.gateway.AppendID(room[:0], s.Base())}
-	if d, ok := s.(Describer); ok {
+	if described {
 		query, protocols, forwarded := d.Describe()
 		m.RawQuery, m.XForwardedFor = []byte(query), []byte(forwarded)
 		for _, p := range protocols {

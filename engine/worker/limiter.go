@@ -26,9 +26,6 @@ func newLimiter(l Limit) *limiter {
 
 // allow takes one token, if there is one.
 func (l *limiter) allow(now time.Time) bool {
-	if l == nil {
-		return true
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.last.IsZero() {

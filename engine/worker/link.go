@@ -23,6 +23,7 @@ type link struct {
 	outbox    *outbox
 	publisher *engine.Publisher // the reader's
 	requests  inflight
+	replies   replies // gathered by the reader
 
 	// Set by the reader when the link registers; registerID and takesRequests are read by others
 	// only once the link is in its group.
@@ -63,6 +64,7 @@ func (l *link) run() {
 	}()
 	err := l.read()
 	l.hub.forget(l)
+	_ = l.flushReplies() // an error means that the gateway is stopping
 	l.publisher.Flush()
 	l.outbox.close()
 	lost := l.requests.fail()
@@ -152,6 +154,9 @@ func (l *link) read() error {
 			}
 			start += n
 		}
+		if err := l.flushReplies(); err != nil {
+			return err
+		}
 		l.publisher.Flush()
 
 		switch rest := buf[start:]; {
@@ -200,6 +205,11 @@ func (l *link) handle(body []byte) (err error) {
 		}
 	}()
 	cmd, payload := netsvr.V2.Split(body)
+	if cmd != netsvr.CmdReply {
+		if err := l.flushReplies(); err != nil {
+			return err
+		}
+	}
 	switch cmd.Class() {
 	case netsvr.ClassHeartbeat:
 		if cmd == netsvr.CmdPing {

@@ -18,7 +18,7 @@ type requests struct {
 // ServeRequest implements gateway.Handler, on the client's loop.
 func (q requests) ServeRequest(r *gateway.Request) {
 	h := q.hub
-	if !h.limiters[q.id].allow(time.Now()) {
+	if !h.allow(q.id) {
 		h.stats.limited.Add(1)
 		r.Fail(gateway.StatusInternal, "rate limited")
 		return
@@ -49,7 +49,8 @@ func (q requests) ServeRequest(r *gateway.Request) {
 	for k, v := range r.Metadata {
 		m.Metadata = append(m.Metadata, netsvr.Metadata{Key: []byte(k), Value: []byte(v)})
 	}
-	m.ID = l.requests.add(r.Defer(), timeout)
+	// A second more than the client waits: the gateway answers it when its time is up.
+	m.ID = l.requests.add(r.Defer(), r.Conn().Loop().Now()+(timeout+time.Second).Milliseconds())
 	if h.queue(l, netsvr.CmdRequest, m.Append) != Delivered {
 		// The link ended, or filled up, since it was picked.
 		l.requests.refuse(m.ID, "busy")
@@ -90,7 +91,7 @@ type inflight struct {
 
 type owed struct {
 	ticket  gateway.Ticket
-	expires int64 // unix ms
+	expires int64 // ms on the engine's clock
 }
 
 func (f *inflight) init(h *Hub) {
@@ -101,15 +102,14 @@ func (f *inflight) init(h *Hub) {
 // add notes a request and returns the id its reply is to carry, which is the only one of its kind
 // in the gateway: a reply on the wrong link must not reach another client. A request that wants no
 // reply needs no note.
-func (f *inflight) add(t gateway.Ticket, timeout time.Duration) uint64 {
+func (f *inflight) add(t gateway.Ticket, expires int64) uint64 {
 	id := f.hub.lastRequest.Add(1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed { // the link has ended since it was picked
 		f.hub.gateway.Fail(t, gateway.StatusInternal, "the worker was lost")
 	} else if t.Ref != 0 {
-		// A second more than the client waits: the gateway answers it when its time is up.
-		f.open[id] = owed{t, time.Now().Add(timeout + time.Second).UnixMilli()}
+		f.open[id] = owed{t, expires}
 	}
 	return id
 }
@@ -144,12 +144,11 @@ func (f *inflight) fail() int {
 }
 
 // expire forgets requests whose clients have been answered by the clock.
-func (f *inflight) expire(now time.Time) {
-	ms := now.UnixMilli()
+func (f *inflight) expire(now int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, o := range f.open {
-		if o.expires < ms {
+		if o.expires < now {
 			delete(f.open, id)
 		}
 	}
