@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -63,4 +64,66 @@ func TestWorkerOrder(t *testing.T) {
 	b.wantAlive()
 	l.send(workerTopicDelete, workerMsg(nil).text(1, l.topics()...))
 	l.wantTopics()
+}
+
+// Replies and pushes of one link reach a client in the order in which they were sent.
+func TestWorkerReplyOrder(t *testing.T) {
+	t.Parallel()
+	p := startNetsvr(t)
+	l := p.workerServer(t, 1)
+	var clients []*client
+	const rounds, window = 50, 8
+	for range 10 {
+		clients = append(clients, p.login(t, modes[0], ""))
+	}
+	for range rounds {
+		for i, c := range clients {
+			for id := range window {
+				c.write(c.mode.ask(uint16(id), "x", fmt.Sprint(i)))
+			}
+		}
+		var wire []byte
+		for range len(clients) * window {
+			r := l.event(workerRequest)
+			id := r.text(1)
+			wire = append(wire, workerCommand(workerReply, workerReplyTo(r, 0, r.text(8)))...)
+			if r.num(6)%3 == 0 { // so that some replies follow one another
+				wire = append(wire, workerCommand(workerSingleCast, workerCast(id, fmt.Sprint("behind ", r.num(6))))...)
+			}
+			wire = append(wire, workerCommand(workerPush, workerMsg(nil).text(1, id).text(3, "mark").text(5, "behind"))...)
+		}
+		l.sendRaw(wire)
+		for i, c := range clients {
+			for id := range window {
+				c.wantReply(uint16(id), fmt.Sprint(i))
+				got := c.wantMessage(sendReq)
+				if got.route == "push" {
+					got = c.wantMessage(sendReq)
+				}
+				if got.route != "mark" {
+					t.Fatalf("got a push of route %q", got.route)
+				}
+			}
+		}
+	}
+	// A reply of any length between short ones.
+	c := clients[0]
+	for _, n := range []int{0, 4 << 10, 4<<10 + 1, 32 << 10, 1 << 20} {
+		for id := range 3 {
+			c.write(c.mode.ask(uint16(id), "x", "1"))
+		}
+		var wire []byte
+		big := strings.Repeat("x", n)
+		for id := range 3 {
+			payload := "short"
+			if id == 1 {
+				payload = big
+			}
+			wire = append(wire, workerCommand(workerReply, workerReplyTo(l.event(workerRequest), 0, payload))...)
+		}
+		l.sendRaw(wire)
+		c.wantReply(0, "short")
+		c.wantReply(1, big)
+		c.wantReply(2, "short")
+	}
 }
