@@ -302,7 +302,7 @@ func (h *conn) idleLimit() int64 { return int64(h.keepAlive) * 3 / 2 * 1000 }
 func (h *conn) OnDeadline(c *engine.Conn) {
 	switch {
 	case h.Waiting(): // the client did its part
-		h.LoginDone(c, gateway.LoginUnavailable)
+		h.protocol.gateway.Refuse(c, h, gateway.LoginUnavailable)
 		return
 	case !h.Online():
 		c.Close(engine.ReasonLoginTimeout)

@@ -16,7 +16,7 @@ func (h *conn) heard(c *engine.Conn) { h.lastHeard = uint32(c.Loop().Now()) }
 func (h *conn) OnDeadline(c *engine.Conn) {
 	switch {
 	case h.Waiting(): // the client did its part
-		h.LoginDone(c, gateway.LoginUnavailable)
+		h.protocol.gateway.Refuse(c, h, gateway.LoginUnavailable)
 		return
 	case !h.Online():
 		c.Close(engine.ReasonLoginTimeout)
