@@ -22,6 +22,9 @@ var gatewayBinary string
 var slowBuild bool
 
 func TestMain(m *testing.M) {
+	if addr := os.Getenv(workerProcessEnv); addr != "" {
+		os.Exit(workerProcessMain(addr))
+	}
 	flag.Parse()
 	// Most parallel tests wait for a timer of the gateway; their number costs no time.
 	if err := flag.Set("test.parallel", "32"); err != nil {
