@@ -18,7 +18,7 @@ func TestNetsvrFlood(t *testing.T) {
 		{name: "four topics, customers with heartbeats", size: 100, topics: 4, pings: 500 * time.Millisecond, count: 2_500},
 		{name: "bulk of four topics", size: 300, topics: 4, bulk: 64, pings: time.Second, count: 2_500},
 		// A program that needs a second for a turn over its connections is slow, not stalled.
-		{name: "slow program", size: 100, topics: 1, each: 100, pause: 8 * time.Millisecond, count: 20_000, args: []string{"--backlog", "256KiB"}},
+		{name: "slow program", size: 100, topics: 1, each: 100, pause: 8 * time.Millisecond, count: 35_000},
 		{name: "slow program, 64 KiB", size: 64 << 10, topics: 1, each: 100, pause: 8 * time.Millisecond, count: 40},
 	} {
 		t.Run(f.name, f.run)
@@ -35,7 +35,6 @@ type netsvrFlood struct {
 	count  uint32        // of publishes to each topic, instead
 	each   int           // subscribers of each kind, 0: 1,000
 	pause  time.Duration // of the readers behind each read
-	args   []string      // for the gateway
 }
 
 func (f netsvrFlood) run(t *testing.T) {
@@ -44,7 +43,7 @@ func (f netsvrFlood) run(t *testing.T) {
 		each = 1000
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
-	s := startScene(t, f.args...)
+	s := startScene(t)
 	set := newStreamSet(t, f.size)
 	set.pause = f.pause
 	var topics []string

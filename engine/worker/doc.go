@@ -6,6 +6,8 @@
 //	client -> loop -> Hub -> link's outbox -> writer goroutine -> worker
 //	worker -> reader goroutine -> commands -> mailboxes of the loops -> clients
 //
+// Replies that came in one read go to a loop together, any other command by itself, behind them.
+//
 // # Ownership
 //
 // A link owns its socket, its read buffer and its outbox; loops append frames to the outbox under
