@@ -60,8 +60,8 @@ func TestInterrupt(t *testing.T) {
 			if r.Incomplete != "interrupted" {
 				t.Errorf("incomplete: %q", r.Incomplete)
 			}
-			// what was due at that very moment may not have left
-			if a := r.Accounting; c.Scenario != "idle" && (a.Delivered == 0 || a.Lost > 0 || a.Unsent > 3) {
+			// what was due just then, a second of it on a busy machine, may not have left
+			if a := r.Accounting; c.Scenario != "idle" && (a.Delivered == 0 || a.Lost > 0 || a.Unsent > uint64(c.Rate)) {
 				t.Errorf("%+v", a)
 			}
 		})

@@ -144,7 +144,11 @@ func (c *chart) svg() template.HTML {
 			continue
 		}
 		last = at
-		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, at, chartH-padB+18, html.EscapeString(c.formatX(v)))
+		anchor := "middle"
+		if at > chartW-padR-minLabelGap/4 { // it would reach beyond the edge
+			at, anchor = chartW, "end"
+		}
+		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`, at, chartH-padB+18, anchor, html.EscapeString(c.formatX(v)))
 	}
 	fmt.Fprintf(&b, `<path class="axis" d="M%.1f %.1fH%.1f"/>`, padL, padT+plotH, chartW-padR)
 	if c.bars {

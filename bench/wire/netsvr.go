@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/sluicenet/sluice/bench/stamp"
 	"github.com/sluicenet/sluice/codec/netsvr"
@@ -38,9 +39,11 @@ func (d *netsvrDriver) AppendRequest(dst []byte, _ *Peer, id uint32, route strin
 	if route == "" {
 		route = netsvrWorker
 	}
-	if len(route) != 3 {
-		return dst, fmt.Errorf("wire: a netsvr route is a worker id of three digits, not %q", route)
+	const digits = 3
+	if n, err := strconv.ParseUint(route, 10, 16); err != nil || n < 1 || n > 999 || len(route) > digits {
+		return dst, fmt.Errorf("wire: a netsvr route is a worker id from 1 to 999, not %q", route)
 	}
+	dst = append(dst, "000"[:digits-len(route)]...)
 	return append(append(dst, route...), body...), nil
 }
 

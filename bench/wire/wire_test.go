@@ -318,3 +318,23 @@ func BenchmarkSkim(b *testing.B) {
 		}
 	}
 }
+
+func TestNetsvrRoute(t *testing.T) {
+	d, err := New(Options{Protocol: "netsvr", Target: "ws://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for route, want := range map[string]string{"": "001", "1": "001", "42": "042", "999": "999", "0": "", "1000": "", "+1": "", "x": "", "0001": ""} {
+		_, err := RequestTemplate(d, route, 100)
+		if (err == nil) != (want != "") {
+			t.Errorf("%q: %v", route, err)
+		}
+		if err != nil {
+			continue
+		}
+		b, err := d.(*webSocket).Driver.AppendRequest(nil, nil, 1, route, []byte("body"))
+		if err != nil || string(b) != want+"body" {
+			t.Errorf("%q: %q %v", route, b, err)
+		}
+	}
+}

@@ -105,7 +105,7 @@ func (c echoCmd) Run(e *env) error { return e.do(c.common, c.config("echo")) }
 
 type workerCmd struct {
 	requests
-	Route string `group:"Target" required:"" help:"What to ask for: a GOSOC route, a Longbridge command number, a netsvr worker id."`
+	Route string `group:"Target" required:"" help:"What to ask for: a GOSOC route, a Longbridge command number, a netsvr worker id (1 to 999)."`
 }
 
 func (c workerCmd) Run(e *env) error {

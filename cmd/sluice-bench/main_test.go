@@ -126,3 +126,23 @@ func TestOutputsAndCompare(t *testing.T) {
 		t.Errorf("compare with something else: exit code %d", code)
 	}
 }
+
+// An interrupt ends the run, not the report.
+func TestInterrupt(t *testing.T) {
+	target, file := startGateway(t), filepath.Join(t.TempDir(), "a.json")
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(time.Second, cancel)
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	code := run(ctx, []string{"fanout", "--target", target, "-c", "10", "-r", "100", "-d", "1h", "--warmup", "0s", "--repeat", "3", "--json", file}, out, out)
+	text, _ := os.ReadFile(out.Name())
+	if code != exitInterrupted || !strings.Contains(string(text), "INCOMPLETE") || !strings.Contains(string(text), "deliveries/s") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+	if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), `"incomplete": "interrupted"`) {
+		t.Errorf("%v, %d bytes", err, len(b))
+	}
+}
