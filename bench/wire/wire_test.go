@@ -103,9 +103,6 @@ func TestUnknown(t *testing.T) {
 			t.Errorf("Longbridge route %q: accepted", route)
 		}
 	}
-	if _, err := RequestTemplate(driver(t, drivers["netsvr ws"]), "7", 100); err == nil {
-		t.Error("netsvr route of one digit: accepted")
-	}
 }
 
 // what a gateway sends, protocol by protocol, with the events it is to become.
