@@ -77,6 +77,50 @@ func TestOneSegment(t *testing.T) {
 	}
 }
 
+// So it is for every code, on every transport, and behind a response.
+func TestOneSegmentOfEveryCode(t *testing.T) {
+	s := start(t, nil)
+	ended := func(why engine.Reason) func(*peer, string) { return func(p *peer, _ string) { p.end(s, why) } }
+	for _, tt := range []struct {
+		code  byte
+		cause func(p *peer, ticket string)
+	}{ // causes other than 3 and 5 act on clients that are online
+		{0, ended(engine.ReasonHeartbeatTimeout)},
+		{1, ended(engine.ReasonServerError)},
+		{2, ended(engine.ReasonShutdown)},
+		{3, func(p *peer, _ string) { p.packet(unhex("00")) }},
+		{4, ended(engine.ReasonLoginTimeout)},
+		{5, func(p *peer, _ string) { p.send(3, p.message("session_id", "gone")) }},
+		{6, func(p *peer, ticket string) {
+			taker := dial(p.tb, s, form{})
+			taker.reconnect(ticket)
+		}},
+	} {
+		for _, f := range forms {
+			t.Run(fmt.Sprintf("code %d, %s", tt.code, f.name), func(t *testing.T) {
+				for range 5 {
+					p := dial(t, s, f)
+					ticket := ""
+					if tt.code != 5 {
+						ticket = p.auth("").id
+					}
+					tt.cause(p, ticket)
+					got, ended := readToEnd(t, p.conn)
+					p.r = newReader(bytes.NewReader(got))
+					if tt.code == 5 {
+						p.wantError(3, p.nextID, 5, 401)
+					}
+					p.wantClose(uint64(tt.code))
+					if !ended {
+						t.Error("the FIN was not there with it")
+					}
+					_ = p.conn.Close()
+				}
+			})
+		}
+	}
+}
+
 func TestCloseCodes(t *testing.T) {
 	s := start(t, func(c *server.Config) { c.Gateway.MaxPacket = 1 << 20; c.Gateway.MaxInflated = 1 << 20 })
 	zipped := func(p *peer, body []byte) []byte {
@@ -125,7 +169,7 @@ func TestCloseCodes(t *testing.T) {
 	}
 }
 
-// end has the gateway close the client.
+// end has the gateway close the client, which must be online.
 func (p *peer) end(s *server.Server, why engine.Reason) {
 	local := p.conn.LocalAddr().String()
 	done := make(chan struct{})
@@ -141,7 +185,11 @@ func (p *peer) end(s *server.Server, why engine.Reason) {
 			close(done)
 		}
 	})
-	<-done
+	select {
+	case <-done:
+	case <-time.After(patience):
+		p.tb.Error("the client is not online")
+	}
 }
 
 // The packet that ends the connection may be followed by others, which are discarded.
