@@ -18,6 +18,9 @@ import (
 //go:embed page.html
 var page string
 
+// installing is how long it may take to install the browser: 10 s where the mirror is near.
+const installing = 3 * time.Minute
+
 // findChromium returns the browser's program, or skips the test.
 func findChromium(t *testing.T) string {
 	t.Helper()
@@ -29,11 +32,18 @@ func findChromium(t *testing.T) string {
 	if os.Getenv("INTEROP_INSTALL") != "1" || os.Geteuid() != 0 {
 		t.Skip("no Chromium here: install the package chromium, or, as root on Debian, set INTEROP_INSTALL=1")
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), installing)
+	defer cancel()
+	begun := time.Now()
 	for _, args := range [][]string{{"update", "-q"}, {"install", "-q", "-y", "--no-install-recommends", "chromium"}} {
-		if out, err := exec.Command("apt-get", args...).CombinedOutput(); err != nil {
-			t.Skipf("Chromium cannot be installed: apt-get %v: %v\n%s", args, err, out)
+		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=60", "-o", "Acquire::http::Timeout=20"}, args...)...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		cmd.WaitDelay = time.Second
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Skipf("Chromium cannot be installed: apt-get %v: %v\n%s", args, err, out[max(0, len(out)-2048):])
 		}
 	}
+	t.Logf("installed Chromium in %v", time.Since(begun).Round(time.Second))
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("the package chromium has no program chromium")

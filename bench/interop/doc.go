@@ -5,7 +5,7 @@
 //	cd bench/interop && go test ./...       under a minute on two cores
 //
 // The test with Chromium is skipped where there is none; with INTEROP_INSTALL=1, and as root on
-// Debian, it installs the package chromium first.
+// Debian, it installs the package chromium first, which takes from 10 s to 3 minutes.
 //
 // # Data flow
 //
