@@ -28,6 +28,11 @@
 // Senders count what they owe, receivers what they got, and each end counts for itself what is lost and what is still
 // under way; that sent = delivered + lost + in flight is then checked, not assumed.
 //
+// # Ending early
+//
+// A run whose context ends while it measures, or whose gateway goes away, stops sending, accounts for what is under way, and is
+// reported as incomplete: its numbers are about the time until then.
+//
 // # Goroutines
 //
 // One per loop, and the caller of Run. With Config.Procs above 1 the loops are in processes of their own, started
