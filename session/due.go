@@ -25,6 +25,9 @@ func (h *dueHeap[T]) remove(i int) {
 	if i < last {
 		h.fix(i)
 	}
+	if c := cap(*h); c > slimAbove && last < c/8 {
+		*h = append(make(dueHeap[T], 0, 2*last), *h...)
+	}
 }
 
 // fix restores the order after the item at position i changed its time.

@@ -56,6 +56,7 @@ func (r *record) setPos(i int) { r.pos = int32(i) }
 type recordShard struct {
 	mu       sync.Mutex
 	byID     map[SessionID]*record
+	peak     int // of len(byID), see slim
 	attached dueHeap[*record]
 	detached dueHeap[*record]
 	spent    spentSet
@@ -75,6 +76,7 @@ func (s *recordShard) home(r *record) *dueHeap[*record] {
 // add stores r, a new session, in room that makeRoom has made.
 func (s *recordShard) add(r *record) {
 	s.byID[r.id] = r
+	s.peak = max(s.peak, len(s.byID))
 	s.home(r).push(r)
 }
 
@@ -119,6 +121,7 @@ func (s *recordShard) expire(ms int64, max int) (n int) {
 			n++
 		}
 	}
+	s.byID, s.peak = slim(s.byID, s.peak)
 	return n
 }
 

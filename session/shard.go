@@ -30,6 +30,22 @@ func shardsFor(max int) int {
 	return n
 }
 
+// slimAbove is the size from which memory is given back.
+const slimAbove = 512
+
+// slim returns m, or a copy when m has an eighth of the entries it once had, peak: Go's maps do not shrink by
+// themselves. It returns the new peak, too.
+func slim[K comparable, V any](m map[K]V, peak int) (map[K]V, int) {
+	if peak <= slimAbove || len(m) >= peak/8 {
+		return m, peak
+	}
+	small := make(map[K]V, 2*len(m))
+	for k, v := range m {
+		small[k] = v
+	}
+	return small, len(small)
+}
+
 // refShard is one lock's part of a map to connections.
 type refShard[K comparable] struct {
 	mu sync.Mutex

@@ -21,6 +21,7 @@ func (t *spentTicket) setPos(i int) { t.pos = int32(i) }
 // all unknown tickets up to floor errs on the safe side.
 type spentSet struct {
 	byID  map[SessionID]*spentTicket
+	peak  int // of len(byID), see slim
 	due   dueHeap[*spentTicket]
 	limit int
 	floor int64 // unix milliseconds
@@ -36,6 +37,7 @@ func (s *spentSet) put(id SessionID, min uint32, expires int64) {
 	}
 	t := &spentTicket{id: id, expires: expires, min: min}
 	s.byID[id] = t
+	s.peak = max(s.peak, len(s.byID))
 	s.due.push(t)
 	if len(s.due) > s.limit {
 		first := s.due[0]
@@ -71,6 +73,7 @@ func (s *spentSet) expire(ms int64, max int) (n int) {
 		}
 		delete(s.byID, t.id)
 	}
+	s.byID, s.peak = slim(s.byID, s.peak)
 	return n
 }
 
