@@ -87,7 +87,7 @@ func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
 // traffic handles what has arrived for c and flushes.
 func (l *Loop) traffic(c *Conn) {
-	l.patience = briefWait
+	l.waitLeft = briefWait
 	defer l.caught("traffic")
 	ref := c.Ref()
 	l.guardedPump(c, l.pumpArrived)

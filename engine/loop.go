@@ -43,7 +43,7 @@ type Loop struct {
 	halves   map[uint32][]byte // input of connections whose peer has closed its side, by slot
 	// parkedCount is len(parked), for other loops.
 	parkedCount atomic.Int32
-	patience    int64 // ms left of briefWait in this turn
+	waitLeft    int64 // ms left of briefWait in this turn
 	due         []uint32
 	walking     bool
 	turning     bool                          // mailbox messages are being handled
@@ -57,8 +57,9 @@ type Loop struct {
 	heldUntil  atomic.Int64 // ms, see pressure.go
 	askers     askers
 
-	crowdUntil    atomic.Int64 // ms, until when slow subscribers are taken for a crowd
-	crowdPatience int64        // ms, until then
+	silence     int64 // ms, the longest lately after which a held subscriber came back
+	silenceAt   int64 // ms, when that was
+	patienceNow atomic.Int64
 
 	limit, quarter uint32 // Config.Backlog and a fourth of it
 	backlogDelta   int64  // bytes not yet added to Engine.backlog
@@ -147,7 +148,7 @@ func (l *Loop) tick() { l.now = l.engine.Now() }
 // turn handles a bounded part of the mailbox, flushes, and arranges for the next turn.
 func (l *Loop) turn() {
 	l.tick()
-	l.patience = briefWait
+	l.waitLeft = briefWait
 	l.spent = false
 	l.inTurn = true
 	l.work()

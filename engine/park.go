@@ -66,7 +66,7 @@ func (l *Loop) unpark() {
 		now := l.engine.Now()
 		full, slow := l.publisher.look(p.run.key)
 		waited := now - p.since
-		if kin[p.from] || slow && waited < l.engine.longestWait(now, p.run.bytes) || full && waited < parkAtMost {
+		if kin[p.from] || slow && waited < l.engine.longestWait(p.run.bytes) || full && waited < parkAtMost {
 			kept = append(kept, p)
 			kin[p.from] = true
 			continue

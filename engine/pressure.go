@@ -10,30 +10,42 @@ import (
 // How publishers are made to wait, and for whom.
 //
 // A subscriber whose socket is full and whose queue is over a quarter of its limit is held: it
-// asks publishers to its topics, and those who push to it alone, to wait. It may ask only while it makes progress, and only for so
-// long: a reader that has stalled, or is simply slower than what it subscribed to, runs into its
-// limit and meets the listener's policy, and holds up nobody.
+// asks publishers to its topics, and those who push to it alone, to wait. It may ask only while
+// it makes progress, and only for so long: a reader that has stalled, or is simply slower than
+// what it subscribed to, runs into its limit and meets the listener's policy, and holds up nobody.
+//
+// How long a silence means that a reader has stalled is learned from its neighbours. One program
+// that reads thousands of connections in turn comes back to each once a round, which may take
+// seconds; then each of them has been silent for about as long as those that were just served.
 
 const (
 	// stalledAfter is in ms. On loopback a reader's progress shows in steps of 64 KiB, its window
 	// updates, so this tells readers of 128 KB/s and more from those that have stopped.
 	stalledAfter = 500
-	// A peer that has taken so many bytes has read some of them, and may be busy: it gets longer.
-	readerProven = 1 << 20
+	// stalledLooks are so many without progress, besides.
+	stalledLooks = 5
+	// A peer that has taken readerProven bytes has read some of them (for one that never reads,
+	// Linux takes 208 KiB unless it is told otherwise), and may be busy: it gets provenAfter ms.
+	readerProven = 384 << 10
 	provenAfter  = 2000
-	holdAtMost   = 5000 // ms over a quarter without once falling below it
-	stalledLooks = 5    // without progress, besides
-	reviewEvery  = 50   // ms between looks at those that are held
-	publishWait  = 100  // ms a publish waits for slow subscribers, at most; for a crowd see longestWait
+	// holdAtMost is in ms over a quarter without once falling below it.
+	holdAtMost = 5000
+	// Where one in crowdPart of a topic's subscribers is held, and learnFrom at least, it is not
+	// they who are slow but the publishers who are fast, and there may be nothing to learn from
+	// yet: TCP tells of a reader's first steps late.
+	crowdPart         = 4
+	crowdStalledAfter = 5000
+	crowdHoldAtMost   = 60_000
 
-	// Many full sockets in one topic are a crowd, which is slow and not stalled: what reads it is
-	// one busy program, perhaps, that turns from one connection to the next, and each shows
-	// progress once a turn. The patience with a crowd is in ms; when it is half of the topic's
-	// subscribers or more, there is hardly anybody beside it who could be held up.
-	crowdAtLeast  = 16
-	crowdPart     = 8 // at least one subscriber in so many
-	crowdPatience = 5_000
-	massPatience  = 30_000
+	// Silences are learned from while at least learnFrom subscribers are held: a few odd readers
+	// are no measure. What was learned fades by half every fadeEvery ms, and patience ends at
+	// patienceAtMost ms.
+	learnFrom      = 16
+	fadeEvery      = 5000
+	patienceAtMost = 20_000
+
+	reviewEvery = 50  // ms between looks at those that are held
+	publishWait = 100 // ms a publish waits for slow subscribers, at the least; see longestWait
 
 	// briefWait is how many of these a loop waits with the publisher in one turn, doing its mail
 	// meanwhile, before it parks the message and goes on: parking has its price.
@@ -98,10 +110,6 @@ func (l *Loop) review(c *Conn) {
 		c.flags |= flagHeld
 		l.shard.Hold(&c.member, true)
 		l.heldUntil.Store(l.now + stalledAfter)
-	case over && c.flags&flagHeld != 0:
-		if c.backlog.lastProgress == uint32(l.now) {
-			l.heldUntil.Store(l.now + stalledAfter)
-		}
 	case !over:
 		l.relieve(c)
 	}
@@ -134,44 +142,40 @@ func (l *Loop) unheld(c *Conn) {
 	c.flags &^= flagHeld
 	l.shard.Hold(&c.member, false)
 	if len(l.held) == 0 {
+		l.patienceNow.Store(0)
 		l.engine.nudge(l)
 	}
 }
 
-// noteCrowd looks for a crowd in a walk over a topic's subscribers, of which full have full sockets.
-func (l *Loop) noteCrowd(full, subscribers int) {
-	if full < crowdAtLeast || full*crowdPart < subscribers {
-		return
-	}
-	patience := int64(crowdPatience)
-	if 2*full >= subscribers {
-		patience = massPatience
-	}
-	if l.now >= l.crowdUntil.Load() || patience > l.crowdPatience {
-		l.crowdPatience = patience
-	}
-	l.crowdUntil.Store(l.now + l.crowdPatience)
-}
-
-// patienceFor is how many ms a held subscriber may go without progress, and stay over a quarter.
-func (l *Loop) patienceFor() (stalled, hold uint32) {
-	if l.now < l.crowdUntil.Load() {
-		return uint32(l.crowdPatience), uint32(2 * l.crowdPatience)
-	}
-	return stalledAfter, holdAtMost
-}
-
-// longestWait is how many ms a publish of some bytes waits for slow subscribers. For a crowd it
-// grows with the size: what trickles through during all that patience must find room between a
-// quarter of a queue's limit and the limit.
-func (e *Engine) longestWait(now int64, bytes int) int64 {
-	for _, l := range e.loops {
-		if now < l.crowdUntil.Load() {
-			room := int64(max(l.limit-l.quarter, 1))
-			return max(publishWait, min(int64(bytes)*massPatience/room, crowdPatience))
+// progress notes that c's peer has taken something.
+func (l *Loop) progress(c *Conn) {
+	b := c.backlog
+	now := uint32(l.now)
+	if c.flags&flagHeld != 0 && len(l.held) >= learnFrom {
+		if silence := int64(now - b.lastProgress); silence >= l.learned() {
+			l.silence, l.silenceAt = silence, l.now
 		}
 	}
-	return publishWait
+	b.lastProgress = now
+}
+
+// learned is after what silence, in ms, held subscribers have lately come back.
+func (l *Loop) learned() int64 { return l.silence >> min((l.now-l.silenceAt)/fadeEvery, 62) }
+
+// patience is how many ms a held subscriber may be silent.
+func (l *Loop) patience() int64 { return min(stalledAfter+2*l.learned(), patienceAtMost) }
+
+// longestWait is how many ms a publish of some bytes waits for slow subscribers. What trickles
+// through while their loop is patient must find room between a quarter of a queue's limit and the
+// limit, with publishers to spare.
+func (e *Engine) longestWait(bytes int) int64 {
+	wait := int64(publishWait)
+	for _, l := range e.loops {
+		patience := l.patienceNow.Load()
+		room := max(int64(l.limit-l.quarter)/4, 1)
+		wait = max(wait, min(int64(bytes)*patience/room, patience))
+	}
+	return wait
 }
 
 // ageHeld ends the holds of subscribers that have stalled or asked for too much.
@@ -180,31 +184,33 @@ func (l *Loop) ageHeld() {
 		return
 	}
 	l.nextReview = l.now + reviewEvery
-	stalled, hold := l.patienceFor()
-	if stalled > stalledAfter {
-		l.heldUntil.Store(l.now + stalledAfter)
+	for _, slot := range l.held {
+		l.at(slot).measure()
 	}
+	patience := uint32(l.patience())
 	for i := len(l.held) - 1; i >= 0; i-- {
 		c := l.at(l.held[i])
-		now := uint32(l.now)
-		c.measure()
 		b := c.backlog
-		b.looks++
-		if b.lastProgress == now {
-			b.looks = 0
-			l.heldUntil.Store(l.now + stalledAfter)
-		}
+		now := uint32(l.now)
+		silence := now - b.lastProgress
 		// Looks are counted too: a loop that had no core for a while knows nothing of its readers.
-		quiet := now - b.lastProgress
-		gone := quiet >= stalled && b.looks >= stalledLooks
-		if gone && quiet < provenAfter && c.proven() {
-			l.heldUntil.Store(l.now + stalledAfter)
-			gone = false
+		if b.looks++; silence == 0 {
+			b.looks = 0
 		}
-		if gone || now-b.overSince >= hold {
+		stalled := silence >= patience && b.looks >= stalledLooks && (silence >= provenAfter || !c.proven())
+		age, most := now-b.overSince, max(holdAtMost, 2*patience)
+		if (stalled || age >= most) && l.shard.Crowded(&c.member, learnFrom, crowdPart) {
+			stalled = stalled && silence >= crowdStalledAfter
+			most = crowdHoldAtMost
+		}
+		if stalled || age >= most {
 			c.flags |= flagForfeit
 			l.unheld(c)
 		}
+	}
+	if len(l.held) > 0 {
+		l.heldUntil.Store(l.now + stalledAfter)
+		l.patienceNow.Store(int64(patience))
 	}
 }
 
@@ -215,12 +221,10 @@ func (c *Conn) measure() {
 	if err != nil {
 		return
 	}
-	if b := c.backlog; unsent < b.unacknowledged {
-		b.unacknowledged = unsent
-		b.lastProgress = uint32(c.loop.now)
-	} else {
-		b.unacknowledged = unsent
+	if unsent < c.backlog.unacknowledged {
+		c.loop.progress(c)
 	}
+	c.backlog.unacknowledged = unsent
 }
 
 // proven reports whether c's peer has acknowledged more than the system keeps for a program that does

@@ -2,40 +2,183 @@ package engine
 
 import "testing"
 
-// Whom a loop takes for stalled depends on how many beside it have full sockets.
+// heldConns makes n held connections without sockets, last seen to take something at l.now.
+func heldConns(t *testing.T, l *Loop, n int) []*Conn {
+	t.Helper()
+	conns := make([]*Conn, n)
+	for i := range conns {
+		c := bareConn(t, l, 0)
+		c.flags |= flagBlocked
+		c.queued = l.quarter + 1
+		l.review(c)
+		conns[i] = c
+	}
+	return conns
+}
+
+func held(conns []*Conn) (n int) {
+	for _, c := range conns {
+		if c.flags&flagHeld != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// pass lets ms go by, with the looks that a loop takes.
+func pass(l *Loop, ms int64) {
+	for end := l.now + ms; l.now < end; {
+		l.now += reviewEvery
+		l.ageHeld()
+	}
+}
+
+// Readers that have stopped hold up publishers for half a second, however many they are.
+func TestStalledReadersLoseTheirHold(t *testing.T) {
+	for _, n := range []int{1, learnFrom - 1, learnFrom, 500} {
+		l := bareLoop(t, Config{})
+		conns := heldConns(t, l, n)
+		pass(l, stalledAfter-reviewEvery)
+		if got := held(conns); got != n {
+			t.Errorf("%d of %d held before the time", got, n)
+		}
+		pass(l, 2*reviewEvery)
+		if got := held(conns); got != 0 {
+			t.Errorf("%d of %d still held after %d ms", got, n, stalledAfter)
+		}
+	}
+}
+
+// A program that reads its connections in turn keeps them all, although each is silent for a whole
+// round, and those that it does not read lose their hold.
+func TestSilenceIsLearned(t *testing.T) {
+	for _, round := range []int64{1000, 5000, 9000} {
+		l := bareLoop(t, Config{})
+		l.now = 1000
+		conns := heldConns(t, l, 400)
+		stopped := heldConns(t, l, 40)
+		lost := 0
+		for range 3 {
+			for i, c := range conns {
+				if i%8 == 7 {
+					pass(l, round/50)
+				}
+				if c.flags&flagHeld == 0 {
+					lost++
+				}
+				l.progress(c)
+				c.backlog.overSince = uint32(l.now) // it was below for a moment
+			}
+		}
+		if lost > 0 {
+			t.Errorf("rounds of %d ms: %d holds lost", round, lost)
+		}
+		if got := held(stopped); got != 0 {
+			t.Errorf("rounds of %d ms: %d that were never read are held", round, got)
+		}
+		if p := l.patience(); p < round || p > patienceAtMost {
+			t.Errorf("rounds of %d ms: patience of %d ms", round, p)
+		}
+		l.now += 10 * fadeEvery
+		if p := l.patience(); p > stalledAfter+round/100 {
+			t.Errorf("rounds of %d ms: still a patience of %d ms much later", round, p)
+		}
+	}
+}
+
+// When a good part of a topic's subscribers are held, publishers are patient with them.
 func TestCrowd(t *testing.T) {
 	for _, tt := range []struct {
-		full, subscribers int
-		stalled, hold     uint32
-		wait              int64 // of a publish of 64 KiB
+		subscribers, held int
+		patience          int64
 	}{
-		{0, 0, stalledAfter, holdAtMost, publishWait},
-		{1, 1, stalledAfter, holdAtMost, publishWait},
-		{15, 15, stalledAfter, holdAtMost, publishWait},
-		{50, 1000, stalledAfter, holdAtMost, publishWait}, // single ones that do not read
-		{124, 1000, stalledAfter, holdAtMost, publishWait},
-		{125, 1000, crowdPatience, 2 * crowdPatience, 2500},
-		{499, 1000, crowdPatience, 2 * crowdPatience, 2500},
-		{500, 1000, massPatience, 2 * massPatience, 2500},
-		{16, 16, massPatience, 2 * massPatience, 2500},
+		{learnFrom - 1, learnFrom - 1, stalledAfter},
+		{learnFrom, learnFrom, crowdStalledAfter},
+		{400, 100, crowdStalledAfter},
+		{400, 99, stalledAfter},
 	} {
-		l := &Loop{now: 1000, limit: 1 << 20, quarter: 1 << 18}
+		l := bareLoop(t, Config{})
+		for range tt.subscribers - tt.held {
+			bareConn(t, l, 0).Subscribe([]byte("t"))
+		}
+		conns := heldConns(t, l, tt.held)
+		for _, c := range conns {
+			c.Subscribe([]byte("t"))
+		}
+		pass(l, tt.patience-reviewEvery)
+		if got := held(conns); got != tt.held {
+			t.Errorf("%d of %d: %d held before the time", tt.held, tt.subscribers, got)
+		}
+		pass(l, 2*reviewEvery)
+		if got := held(conns); got != 0 {
+			t.Errorf("%d of %d: %d still held after %d ms", tt.held, tt.subscribers, got, tt.patience)
+		}
+	}
+}
+
+// A crowd that goes on reading, but never catches up, is waited for much longer than a few.
+func TestCrowdThatNeverCatchesUp(t *testing.T) {
+	for n, most := range map[int]int64{learnFrom - 1: holdAtMost, learnFrom: crowdHoldAtMost} {
+		l := bareLoop(t, Config{})
+		conns := heldConns(t, l, n)
+		for _, c := range conns {
+			c.Subscribe([]byte("t"))
+		}
+		readOn := func(ms int64) {
+			for end := l.now + ms; l.now < end; {
+				for _, c := range conns {
+					if c.flags&flagHeld != 0 {
+						l.progress(c)
+					}
+				}
+				pass(l, reviewEvery)
+			}
+		}
+		readOn(most - reviewEvery)
+		if got := held(conns); got != n {
+			t.Errorf("%d of %d held before the time", got, n)
+		}
+		readOn(2 * reviewEvery)
+		if got := held(conns); got != 0 {
+			t.Errorf("%d of %d still held after %d ms", got, n, most)
+		}
+	}
+}
+
+// A few odd readers are no measure for the others.
+func TestFewTeachNothing(t *testing.T) {
+	l := bareLoop(t, Config{})
+	l.now = 1000
+	conns := heldConns(t, l, learnFrom-1)
+	pass(l, stalledAfter-2*reviewEvery)
+	for _, c := range conns {
+		l.progress(c)
+	}
+	if p := l.patience(); p != stalledAfter {
+		t.Errorf("patience of %d ms", p)
+	}
+}
+
+// The bigger a publish and the more patient a loop, the longer it waits: all that trickles through
+// must find room.
+func TestLongestWait(t *testing.T) {
+	for _, tt := range []struct {
+		patience int64
+		bytes    int
+		want     int64
+	}{
+		{0, 64 << 10, publishWait},
+		{500, 100, publishWait},
+		{500, 64 << 10, 166},
+		{10_000, 100, publishWait},
+		{10_000, 64 << 10, 3333},
+		{10_000, 1 << 20, 10_000},
+	} {
+		l := &Loop{limit: 1 << 20, quarter: 1 << 18}
+		l.patienceNow.Store(tt.patience)
 		e := &Engine{loops: []*Loop{{}, l}}
-		l.noteCrowd(tt.full, tt.subscribers)
-		if stalled, hold := l.patienceFor(); stalled != tt.stalled || hold != tt.hold {
-			t.Errorf("%d of %d: patience %d and %d ms, want %d and %d", tt.full, tt.subscribers, stalled, hold, tt.stalled, tt.hold)
-		}
-		if got := e.longestWait(l.now, 64<<10); got != tt.wait {
-			t.Errorf("%d of %d: a publish waits %d ms, want %d", tt.full, tt.subscribers, got, tt.wait)
-		}
-		if got := e.longestWait(l.now, 1000); got != publishWait {
-			t.Errorf("%d of %d: a small publish waits %d ms, want %d", tt.full, tt.subscribers, got, publishWait)
-		}
-		// A single full socket does not end it, but the time does.
-		l.now += massPatience
-		l.noteCrowd(1, 1000)
-		if stalled, _ := l.patienceFor(); stalled != stalledAfter {
-			t.Errorf("%d of %d: patience %d ms afterwards", tt.full, tt.subscribers, stalled)
+		if got := e.longestWait(tt.bytes); got != tt.want {
+			t.Errorf("patience %d ms, %d bytes: waits %d ms, want %d", tt.patience, tt.bytes, got, tt.want)
 		}
 	}
 }

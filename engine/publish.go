@@ -157,14 +157,14 @@ func (pb *Publisher) brief(key topic.Key, from *Conn) bool {
 	pb.stats().waits.Add(1)
 	now := pb.engine.Now()
 	begun := now
-	for deadline := now + l.patience; (full || slow || l.behind) && now < deadline && !l.spent; {
+	for deadline := now + l.waitLeft; (full || slow || l.behind) && now < deadline && !l.spent; {
 		if !l.help() {
 			time.Sleep(50 * time.Microsecond)
 		}
 		now = pb.engine.Now()
 		full, slow = pb.look(key)
 	}
-	l.patience -= now - begun
+	l.waitLeft -= now - begun
 	return !full && !slow && !l.behind
 }
 
@@ -198,7 +198,7 @@ func (pb *Publisher) awaitRoom(bytes int, look func() (full, slow bool)) (hurrie
 		switch {
 		case e.stopping.Load():
 			return false, ErrStopped
-		case now < begun+publishWait || now < begun+e.longestWait(now, bytes):
+		case now < begun+publishWait || now < begun+e.longestWait(bytes):
 		case !full:
 			return true, nil
 		case !pb.patient && now >= begun+mailboxWait:

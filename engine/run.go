@@ -61,8 +61,7 @@ func (l *Loop) deliverRun(r *run) {
 	outer := l.walking
 	l.walking = true
 	delivered, reached := uint64(0), uint64(0)
-	subscribers, full := l.shard.Subscribers(r.key), 0
-	for _, s := range subscribers {
+	for _, s := range l.shard.Subscribers(r.key) {
 		c := l.at(s.Slot)
 		b := r.blocks[c.dialect]
 		if b == nil || len(b.data) == 0 || c.flags&flagDoomed != 0 {
@@ -84,14 +83,10 @@ func (l *Loop) deliverRun(r *run) {
 		if c.flags&(flagDirty|flagBlocked) == 0 {
 			c.flags |= flagDirty
 			l.dirty = append(l.dirty, c.slot)
-		} else if c.flags&flagBlocked != 0 {
-			full++
-			if c.queued > l.quarter && c.flags&(flagHeld|flagForfeit) == 0 {
-				l.review(c)
-			}
+		} else if c.flags&flagBlocked != 0 && c.queued > l.quarter && c.flags&(flagHeld|flagForfeit) == 0 {
+			l.review(c)
 		}
 	}
-	l.noteCrowd(full, len(subscribers))
 	l.walking = outer
 	l.stats.deliveries.Add(delivered)
 	l.stats.payloadOut.Add(reached * uint64(r.payload))

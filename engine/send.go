@@ -68,7 +68,7 @@ func (l *Loop) flush(c *Conn) {
 		l.stats.bytesOut.Add(uint64(n))
 		l.stats.packetsOut.Add(c.advance(n))
 		if c.backlog != nil {
-			c.backlog.lastProgress = uint32(l.now)
+			l.progress(c)
 		}
 		if n < len(p) {
 			l.block(c)
@@ -128,7 +128,7 @@ func (l *Loop) writable(ref Ref) {
 	}
 	c.flags &^= flagBlocked
 	if c.backlog != nil {
-		c.backlog.lastProgress = uint32(l.now)
+		l.progress(c)
 	}
 	l.flush(c)
 }

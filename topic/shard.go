@@ -110,6 +110,19 @@ func (s *Shard) Hold(m *Member, on bool) {
 	}
 }
 
+// Crowded reports whether m has a topic of which at least least subscribers on this loop, and at
+// least one in part, ask publishers to wait.
+func (s *Shard) Crowded(m *Member, least, part int) bool {
+	for i := range m.Len() {
+		k := Key{ID: m.at(uint32(i)).topic}
+		held := s.dir.Held(k, s.loop)
+		if held >= least && held*part >= s.dir.Subscribers(k, s.loop) {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Shard) remove(m *Member, index uint32, held bool) {
 	sub := *m.at(index)
 	if held {
