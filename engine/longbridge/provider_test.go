@@ -211,6 +211,39 @@ func TestJWT(t *testing.T) {
 	}
 }
 
+// A one-time token is good once, for its life, and for whom it was made.
+func TestOneTimeTokens(t *testing.T) {
+	t.Parallel()
+	otp, err := login.NewOTP(login.OTPConfig{TTL: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := startWithProvider(t, otp, nil)
+	issue := func(user string) string {
+		token, err := otp.Issue(time.Now(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	stale := issue("ann")
+	for _, f := range forms {
+		token := issue("ann-" + f.name)
+		p := dial(t, s, f)
+		ticket := p.auth(token).id
+		if n := s.Gateway().Online("ann-" + f.name); n != 1 {
+			t.Errorf("%d connections of its user", n)
+		}
+		dial(t, s, f).wantAuthRefused(token, 5, 401, 4)
+		dial(t, s, f).wantAuthRefused(strings.ToUpper(issue("ann")), 5, 401, 4)
+		dial(t, s, f).wantAuthRefused(issue("ann")+" ", 5, 401, 4)
+		dial(t, s, f).wantAuthRefused(ticket, 5, 401, 4)
+		dial(t, s, f).wantReconnectRefused(issue("ann"))
+	}
+	time.Sleep(1100 * time.Millisecond)
+	dial(t, s, forms[0]).wantAuthRefused(stale, 5, 401, 4)
+}
+
 // While keys cannot be had nobody gets in, and each is told so in time; new keys are found by
 // themselves.
 func TestJWKSByURL(t *testing.T) {
