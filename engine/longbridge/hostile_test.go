@@ -30,7 +30,7 @@ func TestEveryState(t *testing.T) {
 	t.Parallel()
 	const (
 		think   = 200 * time.Millisecond
-		verdict = 900 * time.Millisecond // at the latest
+		verdict = 2 * time.Second // at the latest
 		silence = 700 * time.Millisecond
 		slack   = 4 * time.Second // of a busy machine, and of the wheel's 100 ms
 	)
