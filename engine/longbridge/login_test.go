@@ -58,6 +58,47 @@ func TestAuthRefused(t *testing.T) {
 	}
 }
 
+// The vendor's Go client compresses what has 1024 bytes or more: an Auth with a long token, too.
+func TestAuthCompressed(t *testing.T) {
+	s := start(t, nil)
+	user := strings.Repeat("a", 200)
+	for _, f := range forms {
+		t.Run(f.name, func(t *testing.T) {
+			p := dial(t, s, f)
+			packet := func(cmd byte, body string) []byte {
+				b := p.req(cmd, 1, 0, nil, gzipped(body))
+				b[0] |= 0x20
+				return b
+			}
+			p.packet(packet(2, p.message("token", user)))
+			ticket := p.session(p.wantResponse(2, 1, 0)).id
+			_ = p.conn.Close()
+			p = dial(t, s, f)
+			p.packet(packet(3, p.message("session_id", ticket)))
+			p.session(p.wantResponse(3, 1, 0))
+			_ = p.conn.Close()
+
+			p = dial(t, s, f)
+			p.packet(packet(2, strings.Repeat(" ", 64<<10+1))) // some 90 bytes that are more than may come
+			p.wantClose(3)
+		})
+	}
+}
+
+// A login that is no message of the codec cannot be read, and is not the token's fault.
+func TestLoginGarbage(t *testing.T) {
+	s := start(t, nil)
+	for _, f := range forms {
+		for _, cmd := range []byte{2, 3} {
+			for _, body := range []string{"\xff", "\x0a\x05abc", "\x0a\x01\xff", `{"token":`, `{"token":7,"session_id":7}`, "[]"} {
+				p := dial(t, s, f)
+				p.send(cmd, body)
+				p.wantClose(3)
+			}
+		}
+	}
+}
+
 // wantAuthRefused sends Auth and wants the refusal, the Close and the end.
 func (p *peer) wantAuthRefused(token string, status byte, code, closeCode uint64) {
 	p.tb.Helper()
