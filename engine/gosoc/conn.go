@@ -22,8 +22,9 @@ type conn struct {
 	keepAlive uint16 // seconds, 0: no limit
 	form      gosoc.Form
 	gzip      bool
-	known     bool // form is known
-	framed    bool // packets travel in WebSocket messages
+	known     bool   // form is known
+	framed    bool   // packets travel in WebSocket messages
+	early     uint32 // bytes of such messages before the login
 }
 
 var _ gateway.Speaker = (*conn)(nil)

@@ -15,7 +15,8 @@ const Name = "gosoc"
 type Protocol struct {
 	gateway *gateway.Gateway
 	// first is the index of the first of the protocol's dialects in the engine's table.
-	first uint8
+	first   uint8
+	readers readers
 }
 
 // The wire forms pushes are encoded in, in the order of Dialects: each form plain and gzipped, then
@@ -65,7 +66,7 @@ func push(form gosoc.Form, gzipped, framed bool) func([]byte, engine.Push) ([]by
 
 // New makes the protocol. firstDialect is where Dialects begin in the engine's table.
 func New(g *gateway.Gateway, firstDialect int) *Protocol {
-	return &Protocol{gateway: g, first: uint8(firstDialect)}
+	return &Protocol{gateway: g, first: uint8(firstDialect), readers: newReaders(g.Config())}
 }
 
 // Name implements engine.Protocol.

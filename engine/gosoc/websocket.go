@@ -11,10 +11,12 @@ import (
 const Path = "/gosoc"
 
 // An Endpoint upgrades GOSOC clients.
-type Endpoint struct {
-	protocol *Protocol
-	early    websocket.ReaderConfig // before the login
-	reader   websocket.ReaderConfig
+type Endpoint struct{ protocol *Protocol }
+
+// readers are what is accepted of WebSocket clients.
+type readers struct {
+	early  websocket.ReaderConfig // before the login
+	online websocket.ReaderConfig
 }
 
 // maxHeader is the longest fixed header of a packet, in bytes.
@@ -22,11 +24,13 @@ const maxHeader = 6
 
 // NewEndpoint makes the WebSocket side of p.
 func NewEndpoint(p *Protocol) *Endpoint {
-	config := p.gateway.Config()
-	return &Endpoint{
-		protocol: p,
-		early:    websocket.ReaderConfig{MaxMessage: maxHeader + min(config.LoginBytes, config.MaxPacket)},
-		reader:   websocket.ReaderConfig{MaxMessage: maxHeader + config.MaxPacket},
+	return &Endpoint{p}
+}
+
+func newReaders(config *gateway.Config) readers {
+	return readers{
+		early:  websocket.ReaderConfig{MaxMessage: maxHeader + min(config.LoginBytes, config.MaxPacket)},
+		online: websocket.ReaderConfig{MaxMessage: maxHeader + config.MaxPacket},
 	}
 }
 
@@ -38,8 +42,8 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	if no := req.Check(); no != nil {
 		return no
 	}
-	h := &framedConn{conn: conn{protocol: e.protocol, framed: true}, endpoint: e}
-	h.Begin(&e.early, false)
+	h := &framedConn{conn: conn{protocol: e.protocol, framed: true}}
+	h.Begin(&e.protocol.readers.early, false)
 	c.Commit(websocket.AppendResponse(c.Buffer(256), req, websocket.ResponseOptions{}), 1)
 	c.SetHandler(h)
 	return nil
@@ -49,10 +53,8 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 type framedConn struct {
 	conn
 	ws.Framing
-	endpoint *Endpoint
 	// rest is what a message held behind a packet that has the connection wait.
-	rest  []byte
-	early int // bytes of frames before the login
+	rest []byte
 }
 
 var (
@@ -73,7 +75,8 @@ func (h *framedConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	fresh := !h.Online()
 	n, need = h.Feed(c, b, nil, h)
 	if fresh {
-		if h.early += n; h.early > h.endpoint.early.MaxMessage+websocket.MaxHeaderSize && !h.Online() {
+		h.early += uint32(n)
+		if limit := h.protocol.readers.early.MaxMessage + websocket.MaxHeaderSize; int(h.early) > limit && !h.Online() {
 			c.Close(engine.ReasonOutOfOrder) // pings, for instance: a Connect was due
 		}
 	}
@@ -83,7 +86,7 @@ func (h *framedConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 // LoginDone has bigger messages accepted from now on.
 func (h *framedConn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	if o == gateway.LoginOK {
-		h.SetLimits(&h.endpoint.reader)
+		h.SetLimits(&h.protocol.readers.online)
 	}
 	h.conn.LoginDone(c, o)
 }

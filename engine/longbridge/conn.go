@@ -23,7 +23,7 @@ type conn struct {
 	beats     uint32 // request id of that heartbeat
 	unhandled uint32 // received bytes of an unfinished packet, when last looked at
 
-	early    uint32 // bytes of packets handled before the login
+	early    uint32 // bytes of packets, or of frames, handled before the login
 	loginID  uint32 // request id of the Auth or Reconnect
 	loginCmd uint8  // which of them it is
 	shaken   bool   // handshake is the client's
@@ -155,7 +155,9 @@ func (h *conn) handle(c *engine.Conn, header *longbridge.Header, packet []byte) 
 	g := h.protocol.gateway
 	limit := g.Config().MaxInflated
 	if !h.Online() {
-		h.early += uint32(len(packet))
+		if !h.framed {
+			h.early += uint32(len(packet))
+		}
 		limit = g.Config().LoginBytes
 	}
 	if header.Type != longbridge.Request {

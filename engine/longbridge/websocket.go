@@ -59,7 +59,6 @@ type framedConn struct {
 	conn
 	ws.Framing
 	endpoint *Endpoint
-	frames   int // bytes of frames before the login
 }
 
 var (
@@ -75,7 +74,8 @@ func (h *framedConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	n, need = h.Feed(c, b, nil, h)
 	h.unhandled = uint32(len(b) - n)
 	if fresh {
-		if h.frames += n; h.frames > h.endpoint.early.MaxMessage+websocket.MaxHeaderSize && !h.Online() {
+		h.early += uint32(n)
+		if limit := h.endpoint.early.MaxMessage + websocket.MaxHeaderSize; int(h.early) > limit && !h.Online() {
 			c.Close(engine.ReasonOutOfOrder) // pings, for instance: an Auth was due
 		}
 	}
