@@ -6,8 +6,10 @@
 //	accept  -> Generator.Next -> Directory.PutKey          uniqId -> connection
 //	login   -> OneTime.Take, Users.Claim/Commit, Counts    user -> connection, and how many of them
 //	        -> Store.Begin                                 only for clients that want to resume later
-//	resume  -> Store.Resume                                ticket -> user, session text, topics; the older holder goes
+//	resume  -> Store.Open, Counts.Acquire                  ticket -> whose it is, and whether there is room
+//	        -> Store.Resume                                ticket -> session text, topics; the older holder goes
 //	close   -> Store.Detach, Users.Release, Counts.Drop, Directory.DeleteKey
+//	        -> Store.TakeBack                              instead, when the client was not told of its new ticket
 //
 // A connection is named by a [Ref] throughout. This package never looks inside one and never calls a connection: it
 // answers with the reference of the connection that has to go, and the caller sends the word.

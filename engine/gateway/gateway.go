@@ -38,7 +38,8 @@ type Config struct {
 	SessionKey [session.KeySize]byte
 
 	// UserLimit is how many connections one user may have of the protocols that count them, which
-	// Longbridge does. Zero means 10, negative no limit.
+	// Longbridge does. A connection does not count beside the one whose session it takes over. Zero
+	// means 10, negative no limit.
 	UserLimit int
 
 	// MaxPacket is the longest packet a client may announce, in bytes. Zero means 16 MiB.
