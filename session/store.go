@@ -28,8 +28,8 @@ type StoreConfig struct {
 	// TTL is how long a ticket is good, counted from its issue. Zero or less means 30 minutes. Gateways that share a
 	// key should share the TTL.
 	TTL time.Duration
-	// Grace is how long a ticket stays good after its first use, in case the answer was lost. Zero means 5 s,
-	// negative none.
+	// Grace is how long a ticket stays good after its first use, in case the answer was lost: three times as long
+	// until Confirm. Zero means 5 s, negative none.
 	Grace time.Duration
 	// MaxRecords bounds the sessions remembered. Zero or less means 1,048,576, at about 150 bytes each.
 	MaxRecords int
@@ -39,6 +39,9 @@ type StoreConfig struct {
 	// Zero or less means 64 KiB.
 	MaxSnapshotBytes int
 }
+
+// unconfirmed is how many times Grace a ticket stays good while nobody knows whether its successor has arrived.
+const unconfirmed = 3
 
 func orDefault[T int | time.Duration](v, def T) T {
 	if v <= 0 {
@@ -52,8 +55,8 @@ func orDefault[T int | time.Duration](v, def T) T {
 //
 // # What holds, and what the bounds cost
 //
-// Each Resume rotates: the ticket presented is good once more within Grace (its answer may be lost), its successor is
-// good until it expires. What Resume gives back depends on what is known of the session:
+// Each Resume rotates: the ticket presented is good once more within Grace (its answer may be lost, and a client may
+// wait 10 s for it before it tries again), its successor is good until it expires. What Resume gives back depends on what is known of the session:
 //
 //   - A record: user, session text and topics, and the older holder to be closed.
 //   - No record, because the gateway restarted or another one with our key issued the ticket: the user only. From
@@ -182,7 +185,7 @@ func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error
 		r, err = sh.readmit(t, ref, ms)
 	}
 	if err == nil {
-		out.before, err = r.rotate(t.Serial, ms, s.grace)
+		out.before, err = r.rotate(t.Serial, ms, unconfirmed*s.grace)
 	}
 	if err == nil {
 		out.Snapshot, out.Holder = r.supersede(ref)
@@ -242,6 +245,17 @@ func (s *Store) TakeBack(now time.Time, r Resumed, ref Ref) (heir Ref) {
 		rec.unrotate(r.before)
 	}
 	return sh.detach(now, rec, ref, kept)
+}
+
+// Confirm notes that the client which connection ref resumed session id for has the next ticket: the one before is good
+// for Grace from now at most.
+func (s *Store) Confirm(now time.Time, id SessionID, ref Ref) {
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r := sh.byID[id]; r != nil && r.holder == ref {
+		r.grace = min(r.grace, now.UnixMilli()+s.grace)
+	}
 }
 
 // detach is Detach for a record, nil if there is none.

@@ -98,7 +98,7 @@ func TestStoreRotation(t *testing.T) {
 	type step struct {
 		at     time.Duration
 		use    string
-		gives  string // name for the new ticket
+		gives  string // name for the new ticket; "told": the last who resumed has theirs
 		serial uint32 // of the new ticket
 		want   error
 	}
@@ -110,17 +110,24 @@ func TestStoreRotation(t *testing.T) {
 			{time.Minute, "0", "1", 1, nil}, {2 * time.Minute, "1", "2", 2, nil}, {3 * time.Minute, "2", "3", 3, nil},
 		}},
 		{"old one after its grace", []step{
-			{0, "0", "1", 1, nil}, {testGrace, "0", "", 0, ErrReplayed}, {testGrace, "1", "2", 2, nil},
+			{0, "0", "1", 1, nil}, {3 * testGrace, "0", "", 0, ErrReplayed}, {3 * testGrace, "1", "2", 2, nil},
 		}},
 		{"old one within its grace: the same rotation again", []step{
-			{0, "0", "1", 1, nil}, {testGrace - 1e6, "0", "1b", 1, nil}, {time.Minute, "1b", "2", 2, nil},
+			{0, "0", "1", 1, nil}, {3*testGrace - 1e6, "0", "1b", 1, nil}, {time.Minute, "1b", "2", 2, nil},
+		}},
+		{"old one, when its answer has arrived", []step{
+			{0, "0", "1", 1, nil}, {time.Second, "", "told", 0, nil}, {time.Second + testGrace - 1e6, "0", "1b", 1, nil},
+			{time.Second + testGrace, "0", "", 0, ErrReplayed}, {time.Minute, "1", "2", 2, nil},
+		}},
+		{"an answer that arrives late prolongs nothing", []step{
+			{0, "0", "1", 1, nil}, {3*testGrace - 1e6, "", "told", 0, nil}, {3 * testGrace, "0", "", 0, ErrReplayed},
 		}},
 		{"the lost answer was not lost: both are the newest", []step{
 			{0, "0", "1", 1, nil}, {time.Second, "0", "1b", 1, nil}, {time.Minute, "1", "2", 2, nil},
 			{time.Minute, "1b", "2b", 2, nil}, {2 * time.Minute, "1b", "", 0, ErrReplayed},
 		}},
 		{"use in grace does not prolong it", []step{
-			{0, "0", "1", 1, nil}, {4 * time.Second, "0", "1b", 1, nil}, {6 * time.Second, "0", "", 0, ErrReplayed},
+			{0, "0", "1", 1, nil}, {14 * time.Second, "0", "1b", 1, nil}, {16 * time.Second, "0", "", 0, ErrReplayed},
 		}},
 		{"grace ends when the successor is used", []step{
 			{0, "0", "1", 1, nil}, {time.Second, "1", "2", 2, nil}, {time.Second, "0", "", 0, ErrReplayed},
@@ -137,6 +144,11 @@ func TestStoreRotation(t *testing.T) {
 			is := mustBegin(t, s, t0, 1, "ann")
 			tickets := map[string]string{"0": is.Ticket}
 			for i, st := range c.steps {
+				if st.gives == "told" {
+					s.Confirm(after(st.at), is.ID, Ref(i+1))
+					s.Confirm(after(st.at), is.ID, 1) // somebody who has gone changes nothing
+					continue
+				}
 				r, err := s.resume(after(st.at), tickets[st.use], Ref(i+2))
 				if !errors.Is(err, st.want) {
 					t.Fatalf("step %d: %v, want %v", i, err, st.want)
@@ -360,8 +372,8 @@ func TestStoreUnknownTicket(t *testing.T) {
 		want         error
 	}{
 		{"older serial, at once", is.Ticket, time.Minute, ErrReplayed},
-		{"the one used, within grace", r1.Ticket, time.Minute + testGrace - 1e6, nil},
-		{"the one used, after grace", r1.Ticket, time.Minute + testGrace, ErrReplayed},
+		{"the one used, within grace", r1.Ticket, time.Minute + 3*testGrace - 1e6, nil},
+		{"the one used, after grace", r1.Ticket, time.Minute + 3*testGrace, ErrReplayed},
 	} {
 		if _, err := second.resume(after(v.at), v.ticket, 8); !errors.Is(err, v.want) {
 			t.Errorf("%s: %v, want %v", v.name, err, v.want)
@@ -445,7 +457,7 @@ func TestStoreTakeBack(t *testing.T) {
 		first := must(t, s, 0, is.Ticket, 2)
 		s.TakeBack(after(time.Second), must(t, s, time.Second, first.Ticket, 3), 3)
 		must(t, s, 4*time.Second, is.Ticket, 4)
-		if _, err := s.resume(after(testGrace), is.Ticket, 5); !errors.Is(err, ErrReplayed) {
+		if _, err := s.resume(after(3*testGrace), is.Ticket, 5); !errors.Is(err, ErrReplayed) {
 			t.Errorf("behind its grace: %v", err)
 		}
 		must(t, s, time.Minute, first.Ticket, 6)

@@ -21,6 +21,7 @@ type line struct {
 
 	mu     sync.Mutex
 	target string // empty: nobody gets through
+	lost   int    // so many calls to come never hear a word from the gateway
 	calls  map[*call]bool
 }
 
@@ -91,6 +92,10 @@ func (l *line) connect(client net.Conn) {
 	c.up.cond, c.down.cond = sync.NewCond(&c.up.mu), sync.NewCond(&c.down.mu)
 	l.mu.Lock()
 	l.calls[c] = true
+	if l.lost > 0 {
+		l.lost--
+		c.down.shut = true
+	}
 	l.mu.Unlock()
 	var both sync.WaitGroup
 	both.Go(func() { carry(server, client, &c.up, 0) })
@@ -178,6 +183,13 @@ func (l *line) cut() {
 		_ = c.server.(*net.TCPConn).SetLinger(0)
 		c.hangUp()
 	})
+}
+
+// lose keeps from the next n calls all that the gateway says.
+func (l *line) lose(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lost = n
 }
 
 // inject says something to the gateway in the clients' name.

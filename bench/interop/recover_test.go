@@ -44,6 +44,24 @@ func TestConnectionLost(t *testing.T) {
 	})
 }
 
+// The answer to a Reconnect gets lost, and the client waits 10 s for it, as it does by itself: the
+// ticket it has is good still.
+func TestAnswerLost(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "--no-longbridge-close-notice")
+	l := newLine(t, g.addr)
+	v := connect(t, g, 0, l.addr(), client.AuthTimeout(10*time.Second))
+	v.subscribe("kept")
+	l.lose(1)
+	l.cut()
+	if !v.isBack(20 * time.Second) {
+		t.Fatalf("the client did not come back\n%s", v.printed())
+	}
+	if n := v.tokens.Load(); n != 1 {
+		t.Errorf("%d tokens, want 1: the session is enough", n)
+	}
+}
+
 // A line that is dead is a line that is lost: the gateway ends it at its time-out, the client when
 // it misses pongs, and it comes back while the old connection is still there for the gateway.
 func TestHalfOpen(t *testing.T) {

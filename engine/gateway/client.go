@@ -46,6 +46,7 @@ type more struct {
 	resumable   bool
 	claimed     bool // a login of user is under way and holds the claim
 	counted     bool // counts against the user's limit, in slot
+	unheard     bool // the client was told of issued, and has sent nothing since
 	slot        session.Slot
 	issued      session.Issued
 	untold      *session.Resumed // issued comes from it, and the client has yet to be told
@@ -96,6 +97,15 @@ func (cl *Client) ensure() *more {
 		cl.more.pending.next = cl.asked
 	}
 	return cl.more
+}
+
+// Heard notes a sign of life of a client. The first after its login shows that it was told of its
+// next resumption ticket. Protocols call it when bytes have arrived.
+func (g *Gateway) Heard(c *engine.Conn, cl *Client) {
+	if m := cl.more; m != nil && m.unheard {
+		m.unheard = false
+		g.sessions.Confirm(time.Now(), m.issued.ID, uint64(c.Ref()))
+	}
 }
 
 // AppendID appends the client's uniqId.

@@ -293,6 +293,7 @@ func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
 	}
 	if a.resuming {
 		g.stats.resumed.Add(1)
+		cl.more.unheard = true
 		g.restore(c, cl, a.resumed.Snapshot)
 		g.inherit(c, cl)
 	}

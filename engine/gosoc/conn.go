@@ -49,6 +49,9 @@ func (h *conn) Dialect() uint8 {
 
 // OnBytes handles whole packets.
 func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
+	if len(b) > 0 {
+		h.protocol.gateway.Heard(c, &h.Client)
+	}
 	packets := 0
 	for n < len(b) && !c.Holding() && !c.Crowded() {
 		used, more := h.packet(c, b[n:])

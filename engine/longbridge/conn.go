@@ -50,7 +50,7 @@ func (h *conn) Dialect() uint8 {
 
 // OnBytes handles the handshake, then whole packets.
 func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
-	h.heard(c)
+	h.heard(c, b)
 	if !h.shaken {
 		hs, size, err := longbridge.ParseHandshake(b)
 		switch {

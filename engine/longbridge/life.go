@@ -9,7 +9,13 @@ import (
 	"github.com/sluicenet/sluice/engine/gateway"
 )
 
-func (h *conn) heard(c *engine.Conn) { h.lastHeard = uint32(c.Loop().Now()) }
+// heard notes that b has arrived; it is empty when input was held back and there is none.
+func (h *conn) heard(c *engine.Conn, b []byte) {
+	h.lastHeard = uint32(c.Loop().Now())
+	if len(b) > 0 {
+		h.protocol.gateway.Heard(c, &h.Client)
+	}
+}
 
 // OnDeadline closes a client that has been silent for too long, sends heartbeats, and answers
 // requests whose time is up.

@@ -58,7 +58,7 @@ func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	if !c.Open() {
 		return
 	}
-	h.heard(c)
+	h.heard(c, nil)
 	h.lastBeat = h.lastHeard
 	h.OnDeadline(c) // the login's deadline gives way to the heartbeat's
 }

@@ -47,7 +47,7 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 		return no
 	}
 	h := &framedConn{conn: conn{protocol: e.protocol, handshake: hs, shaken: true, framed: true}, endpoint: e}
-	h.heard(c)
+	h.heard(c, nil)
 	h.Begin(&e.early, false)
 	c.Commit(websocket.AppendResponse(c.Buffer(256), req, websocket.ResponseOptions{}), 1)
 	c.SetHandler(h)
@@ -69,7 +69,7 @@ var (
 
 // OnBytes reads frames.
 func (h *framedConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
-	h.heard(c)
+	h.heard(c, b)
 	fresh := !h.Online()
 	n, need = h.Feed(c, b, nil, h)
 	h.unhandled = uint32(len(b) - n)

@@ -159,7 +159,7 @@ func (s *customer) Failure(status int, _ string) (int, []byte) { return status, 
 func (s *customer) OnDeadline(c *engine.Conn) {
 	switch {
 	case s.Waiting():
-		s.LoginDone(c, gateway.LoginUnavailable)
+		s.endpoint.gateway.Refuse(c, s, gateway.LoginUnavailable)
 		return
 	case !s.Online() && s.response != nil:
 		c.Close(engine.ReasonLoginTimeout)
