@@ -59,7 +59,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "entries: numbers must be above 0")
 		os.Exit(2)
 	}
-	runtime.GOMAXPROCS(loops + 1)
 	debug.SetGCPercent(gcPercent)
 	w := newWorld(*n, *topics, *sessions)
 	before := live()
