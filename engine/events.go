@@ -31,13 +31,9 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		l := e.loopOf[sock.EventLoop()]
 		l.tick()
 		c, ok := l.allocate()
-		if !ok || from.closed.Load() {
+		if !ok {
 			e.connections.Add(-1)
 			e.refused[ReasonTooManyClients].Add(1)
-			if ok {
-				l.free = append(l.free, c.slot)
-				c.state = stateFree
-			}
 			return nil, gnet.Close
 		}
 		c.state = stateOpen
@@ -48,6 +44,13 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		from.shareLocal(sock)
 		l.stats.open.Add(1)
 		l.schedule(c.slot, e.config.FirstBytes)
+		if from.closed.Load() { // too late for CloseAll, perhaps
+			e.Tell(c.Ref(), func(c *Conn) {
+				if c != nil {
+					c.Close(ReasonShutdown)
+				}
+			})
+		}
 	}
 	return nil, gnet.None
 }

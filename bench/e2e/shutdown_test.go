@@ -14,13 +14,14 @@ func TestShutdown(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			p := startDev(t)
+			files := p.openDescriptors()
 			var in []*client
 			for i := range 40 {
 				in = append(in, p.login(t, modes[i%4], ""))
 			}
 			fresh, half := p.dial(t, modes[0]), p.dial(t, modes[0])
 			half.write(half.mode.connect(0, "")[:9])
-			in[0].wantEcho("1") // behind which the others are known to be accepted
+			p.await(func() bool { return p.openDescriptors() >= files+42 }, "all to be accepted")
 			start := time.Now()
 			p.signal(sig)
 			for _, c := range in {
