@@ -16,12 +16,12 @@ func during(t *testing.T, c Config, f func(cancel func())) *Result {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var ended time.Time
+	ended := make(chan time.Time, 1)
 	c.Duration = time.Hour
 	r, err := Run(ctx, c, Observer{Phase: func(name string) {
 		if name == "measure" {
 			time.AfterFunc(100*time.Millisecond, func() {
-				ended = time.Now()
+				ended <- time.Now()
 				f(cancel)
 			})
 		}
@@ -29,7 +29,7 @@ func during(t *testing.T, c Config, f func(cancel func())) *Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(ended); took > short {
+	if took := time.Since(<-ended); took > short {
 		t.Errorf("the report took %v", took)
 	}
 	if !r.Accounting.Balanced || r.Accounting.Late+r.Accounting.Mismatch > 0 {
