@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -153,6 +151,9 @@ func (cmd *serveCmd) Run(s *streams) error {
 			return err
 		}
 	}
+	done := make(chan struct{})
+	defer close(done)
+	go giveBack(srv.Engine(), done)
 	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr(), "admin", srv.AdminURL())
 	return cmd.wait(srv, provider, signals, log)
 }
@@ -328,20 +329,6 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			Logger:           log,
 		},
 	}, nil
-}
-
-// tune sets what a library must leave alone: one P more than loops, so that a worker's goroutine
-// does not wait behind two busy loops, and a tighter heap, unless the environment says otherwise.
-func (cmd *settings) tune() {
-	if cmd.Loops <= 0 {
-		cmd.Loops = runtime.GOMAXPROCS(0)
-	}
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(cmd.Loops + 1)
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
 }
 
 func (cmd *settings) logger(w io.Writer) *slog.Logger {
