@@ -90,6 +90,12 @@ func openResults(args []string, s settings, peers map[string]*peer) (*results, e
 		return nil, err
 	}
 	r.Memory = memoryTotal()
+	args = slices.Clone(args)
+	for i := 1; i < len(args); i++ {
+		if args[i-1] == "-out" {
+			args[i] = filepath.Base(args[i]) // where it lies here is nobody's business
+		}
+	}
 	if command := strings.TrimSpace("peers " + strings.Join(args, " ")); !slices.Contains(r.Commands, command) {
 		r.Commands = append(r.Commands, command)
 	}
