@@ -244,9 +244,10 @@ func (c *Conn) Topics(dst []string) []string { return c.loop.shard.Names(dst, &c
 func (c *Conn) TopicCount() int { return c.member.Len() }
 
 // Publish sends p to a topic's subscribers, in order with the other publishes made on this loop.
-// When a subscriber asks for time, the message waits and c's input is held back meanwhile. When
-// another loop is behind, Publish itself waits, and helps other connections, so c may be closed
-// when it returns; p is copied first. The error is ErrBusy when a loop took nothing for 1 s.
+// When a subscriber asks for time or a loop is behind, Publish waits a moment and helps other
+// connections, so c may be closed when it returns; p is copied first. If that is not enough, the
+// message waits and c's input is held back meanwhile; it is dropped, counted and logged, when a loop
+// takes nothing for 10 s. The error is ErrBusy, after 1 s, only where input cannot be held back.
 func (c *Conn) Publish(topic []byte, p Push) error { return c.loop.publisher.publish(topic, p, c) }
 
 // Deliver queues a push for the connection in its own dialect.

@@ -198,7 +198,7 @@ func (pb *Publisher) awaitRoom(bytes int, look func() (full, slow bool)) (hurrie
 		switch {
 		case e.stopping.Load():
 			return false, ErrStopped
-		case now < begun+publishWait || now < begun+e.longestWait(bytes):
+		case now < begun+e.longestWait(bytes):
 		case !full:
 			return true, nil
 		case !pb.patient && now >= begun+mailboxWait:
