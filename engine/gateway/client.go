@@ -91,12 +91,22 @@ func (cl *Client) Issued() (issued session.Issued, ok bool) {
 	return cl.more.issued, true
 }
 
-func (cl *Client) ensure() *more {
+// ensure makes what only some clients have, out of the loop's spares if they are given.
+func (cl *Client) ensure(s *spares) *more {
 	if cl.more == nil {
-		cl.more = new(more)
+		cl.more = s.takeMore()
 		cl.more.pending.next = cl.asked
 	}
 	return cl.more
+}
+
+// shrink lets go of it when it is not needed any more.
+func (cl *Client) shrink(s *spares) {
+	if m := cl.more; m != nil && !m.resumable && !m.counted && m.sessionText == "" && m.customID == "" && m.pending.empty() {
+		cl.asked = m.pending.next // a reply that is late must not find the next request under its number
+		cl.more = nil
+		s.keepMore(m)
+	}
 }
 
 // Heard notes a sign of life of a client. The first after its login shows that it was told of its
@@ -190,7 +200,7 @@ func (g *Gateway) detach(c *engine.Conn, m *more, why engine.Reason) {
 // SetSession sets the session text; workers do.
 func (cl *Client) SetSession(text string) {
 	if text != "" || cl.more != nil {
-		cl.ensure().sessionText = text
+		cl.ensure(nil).sessionText = text
 	}
 }
 
@@ -232,7 +242,7 @@ func (cl *Client) setID(id string, serverID uint8) {
 		}
 		return
 	}
-	cl.ensure().customID = id
+	cl.ensure(nil).customID = id
 }
 
 // Renew gives an online client a fresh uniqId made by the gateway, because it is to have none of
@@ -282,7 +292,7 @@ func (g *Gateway) inherit(c *engine.Conn, cl *Client) {
 
 func (g *Gateway) restore(c *engine.Conn, cl *Client, snapshot session.Snapshot) {
 	if snapshot.SessionText != "" && cl.Session() == "" {
-		cl.ensure().sessionText = snapshot.SessionText
+		cl.ensure(nil).sessionText = snapshot.SessionText
 	}
 	for _, t := range snapshot.Topics {
 		g.Subscribe(c, []byte(t))

@@ -290,6 +290,7 @@ type Scratch struct {
 	Reply         []byte // a reply, as a handler writes it
 	Out           []byte // a reply, deflated
 	request       Request
+	spares        spares
 	_             [64]byte
 }
 
@@ -299,6 +300,8 @@ const maxScratch = 256 << 10
 // Scratch returns the loop's buffers. A protocol may use each until it returns to the engine, but
 // must not hold more than one packet in it.
 func (g *Gateway) Scratch(l *engine.Loop) *Scratch { return &g.scratch[l.Index()] }
+
+func (g *Gateway) spares(c *engine.Conn) *spares { return &g.scratch[c.Loop().Index()].spares }
 
 // Trim lets go of a buffer that one big packet has blown up.
 func (s *Scratch) Trim() {

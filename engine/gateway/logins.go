@@ -110,7 +110,7 @@ func (g *Gateway) resume(c *engine.Conn, cl *Client, a *admission) (Outcome, err
 	}
 	a.resuming = true
 	a.identity = login.Identity{User: a.resumed.User}
-	m := cl.ensure()
+	m := cl.ensure(nil)
 	m.resumable, m.issued = true, a.resumed.Issued
 	return LoginOK, nil
 }
@@ -127,7 +127,7 @@ func (g *Gateway) reserve(c *engine.Conn, cl *Client, a *admission, user string,
 		if !ok {
 			return LoginConcurrent
 		}
-		cl.ensure().claimed = true
+		cl.ensure(g.spares(c)).claimed = true
 		a.kicked = engine.Ref(bound)
 	}
 	if a.creds.Counted {
@@ -135,7 +135,7 @@ func (g *Gateway) reserve(c *engine.Conn, cl *Client, a *admission, user string,
 		if _, ok := g.counts.Acquire(user, slot, g.config.UserLimit); !ok {
 			return LoginOverLimit
 		}
-		m := cl.ensure()
+		m := cl.ensure(nil)
 		m.counted, m.slot = true, slot
 	}
 	return LoginOK
@@ -258,7 +258,7 @@ func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
 		if err != nil {
 			g.log.Warn("no session for a client", "user", cl.user, "err", err)
 		} else {
-			m := cl.ensure()
+			m := cl.ensure(nil)
 			m.resumable, m.issued = true, issued
 			if m.counted {
 				slot := issued.ID.Slot()
@@ -286,7 +286,7 @@ func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
 	}
 	c.SetDialect(s.Dialect())
 	if a.identity.Session != "" {
-		cl.ensure().sessionText = a.identity.Session
+		cl.ensure(nil).sessionText = a.identity.Session
 	}
 	for _, t := range a.identity.Topics {
 		g.Subscribe(c, []byte(t))
@@ -297,7 +297,7 @@ func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
 		g.restore(c, cl, a.resumed.Snapshot)
 		g.inherit(c, cl)
 	}
-	cl.shrink()
+	cl.shrink(g.spares(c))
 	cl.phase = phaseOnline
 	g.stats.logins.Add(1)
 	s.LoginDone(c, LoginOK)
@@ -308,14 +308,6 @@ func (g *Gateway) enter(c *engine.Conn, s Speaker, a *admission) {
 	}
 	if c.Open() && c.Holding() {
 		c.Resume()
-	}
-}
-
-// shrink lets go of what is not needed any more.
-func (cl *Client) shrink() {
-	if m := cl.more; m != nil && !m.resumable && !m.counted && m.sessionText == "" && m.customID == "" && m.pending.empty() {
-		cl.asked = m.pending.next // a reply that is late must not find the next request under its number
-		cl.more = nil
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 // answers in order it also holds the replies that came before their turn.
 type pendingQueue struct {
 	list []pending // by sequence number, modulo 2^32
+	room []pending // the array that list lies in, from its beginning
 	next uint32    // sequence number of the next request
 	open int       // requests in list that are not answered
 }
@@ -27,11 +28,29 @@ type pending struct {
 func (q *pendingQueue) empty() bool { return len(q.list) == 0 }
 
 // add appends a request and returns its sequence number.
-func (q *pendingQueue) add(id uint32, cmd uint8, deadline int64) uint32 {
+func (q *pendingQueue) add(s *spares, id uint32, cmd uint8, deadline int64) uint32 {
+	if len(q.list) == cap(q.list) {
+		q.makeRoom(s)
+	}
 	q.list = append(q.list, pending{id: id, seq: q.next, cmd: cmd, deadline: deadline})
 	q.open++
 	q.next++
 	return q.next - 1
+}
+
+// makeRoom lets list grow: to where those at the front were, or into a bigger array.
+func (q *pendingQueue) makeRoom(s *spares) {
+	n := len(q.list)
+	if n > 0 && n <= len(q.room)/2 {
+		copy(q.room, q.list)
+		clear(q.room[n:])
+	} else {
+		room := s.takeRoom(2 * n)
+		copy(room, q.list)
+		s.keepRoom(q.room)
+		q.room = room
+	}
+	q.list = q.room[:n]
 }
 
 // find returns the request with a sequence number, nil when it is over.
@@ -52,13 +71,14 @@ func (q *pendingQueue) find(seq uint32) *pending {
 
 // trim removes the requests at the front whose replies are out, and others when they have become
 // many: where replies come in any order, one slow request must not keep all that came after it.
-func (q *pendingQueue) trim() {
+func (q *pendingQueue) trim(s *spares) {
 	n := 0
 	for n < len(q.list) && q.list[n].sent {
 		n++
 	}
 	if n == len(q.list) {
-		q.list = nil
+		s.keepRoom(q.room)
+		q.list, q.room = nil, nil
 		return
 	}
 	if n > 0 {
@@ -81,4 +101,59 @@ func (q *pendingQueue) earliest() int64 {
 		}
 	}
 	return first
+}
+
+// spares is a loop's memory for clients that wait for replies: clients come to wait and cease to
+// with every request that a worker answers.
+type spares struct {
+	mores []*more
+	rooms [][]pending
+}
+
+const (
+	maxSpares = 256 // of each kind
+	leastRoom = 4   // requests
+	maxSpare  = 64  // requests in an array that is kept
+)
+
+// takeRoom returns a zeroed array for n requests or more.
+func (s *spares) takeRoom(n int) []pending {
+	last := len(s.rooms) - 1
+	for i := last; i >= max(0, last-3); i-- { // a look at those used last
+		if room := s.rooms[i]; len(room) >= n {
+			s.rooms[i], s.rooms[last] = s.rooms[last], nil
+			s.rooms = s.rooms[:last]
+			return room
+		}
+	}
+	return make([]pending, max(n, leastRoom))
+}
+
+// keepRoom takes an array that is not used any more.
+func (s *spares) keepRoom(room []pending) {
+	if len(room) == 0 || len(room) > maxSpare || len(s.rooms) == maxSpares {
+		return
+	}
+	clear(room)
+	s.rooms = append(s.rooms, room)
+}
+
+// takeMore returns a zero more. s may be nil.
+func (s *spares) takeMore() *more {
+	if s == nil || len(s.mores) == 0 {
+		return new(more)
+	}
+	last := len(s.mores) - 1
+	m := s.mores[last]
+	s.mores[last] = nil
+	s.mores = s.mores[:last]
+	return m
+}
+
+// keepMore takes one that is not used any more.
+func (s *spares) keepMore(m *more) {
+	if len(s.mores) < maxSpares {
+		*m = more{}
+		s.mores = append(s.mores, m)
+	}
 }

@@ -97,7 +97,7 @@ func (r *Request) answer(status int, payload []byte) {
 	if r.speaker.Ordered() && cl.more != nil && !cl.more.pending.empty() {
 		// Earlier requests have yet to be answered: this reply waits for its turn.
 		q := &cl.more.pending
-		seq := q.add(r.ID, r.Cmd, 0)
+		seq := q.add(r.gateway.spares(r.conn), r.ID, r.Cmd, 0)
 		r.gateway.settle(r.conn, r.speaker, q.find(seq), status, payload)
 		return
 	}
@@ -124,10 +124,11 @@ func (r *Request) Defer() Ticket {
 	if r.Timeout > 0 {
 		timeout = r.Timeout
 	}
-	q := &cl.ensure().pending
+	spares := g.spares(c)
+	q := &cl.ensure(spares).pending
 	deadline := c.Loop().Now() + timeout.Milliseconds()
 	first := q.earliest()
-	seq := q.add(r.ID, r.Cmd, deadline)
+	seq := q.add(spares, r.ID, r.Cmd, deadline)
 	if first == 0 || deadline < first {
 		r.speaker.OnDeadline(c) // has it look at its deadlines anew
 	}
@@ -196,9 +197,9 @@ func (g *Gateway) settle(c *engine.Conn, s Speaker, p *pending, status int, payl
 		s.Answer(c, p.id, p.cmd, status, payload)
 		for i := 1; i < len(q.list) && q.list[i].answered && c.Open(); i++ {
 			p := &q.list[i]
-			p.sent = true
-			s.Answer(c, p.id, p.cmd, int(p.status), p.payload)
-			p.payload = nil
+			payload := p.payload
+			p.sent, p.payload = true, nil
+			s.Answer(c, p.id, p.cmd, int(p.status), payload)
 		}
 	} else {
 		p.status, p.payload = int32(status), append([]byte(nil), payload...)
@@ -206,10 +207,12 @@ func (g *Gateway) settle(c *engine.Conn, s Speaker, p *pending, status int, payl
 	if !c.Open() {
 		return
 	}
-	q.trim()
-	s.Base().shrink()
+	spares := g.spares(c)
+	q.trim(spares)
+	open := q.open
+	s.Base().shrink(spares) // q may be another client's from here on
 	// Resumed at half, not at one less: each resumption looks at all the input that waits.
-	if q.open == g.config.MaxPending/2 && c.Holding() {
+	if open == g.config.MaxPending/2 && c.Holding() {
 		c.Resume()
 	}
 }
@@ -217,27 +220,29 @@ func (g *Gateway) settle(c *engine.Conn, s Speaker, p *pending, status int, payl
 // Expire answers the requests whose time is up, and returns how many ms from now the next one's
 // is, 0 when none waits. Protocols call it from OnDeadline.
 func (g *Gateway) Expire(c *engine.Conn, s Speaker) (next int64) {
-	m := s.Base().more
-	if m == nil || m.pending.empty() {
-		return 0
-	}
 	now := c.Loop().Now()
-	q := &m.pending
-	for i := 0; i < len(q.list); {
-		if p := &q.list[i]; !p.answered && p.deadline <= now {
-			g.stats.timeouts.Add(1)
-			code, payload := s.Failure(StatusTimeout, "no answer in time")
-			g.settle(c, s, p, code, payload)
-			if !c.Open() {
-				return 0
-			}
-			i = 0 // settling may have removed requests at the front
+	for i := 0; ; {
+		m := s.Base().more // settling may let go of it
+		if m == nil || i == len(m.pending.list) {
+			break
+		}
+		p := &m.pending.list[i]
+		if p.answered || p.deadline > now {
+			i++
 			continue
 		}
-		i++
+		g.stats.timeouts.Add(1)
+		code, payload := s.Failure(StatusTimeout, "no answer in time")
+		g.settle(c, s, p, code, payload)
+		if !c.Open() {
+			return 0
+		}
+		i = 0 // settling may have removed requests at the front
 	}
-	if first := q.earliest(); first > 0 {
-		return max(first-now, 1)
+	if m := s.Base().more; m != nil {
+		if first := m.pending.earliest(); first > 0 {
+			return max(first-now, 1)
+		}
 	}
 	return 0
 }
