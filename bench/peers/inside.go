@@ -51,8 +51,9 @@ func insideRows(s settings) []row {
 		{
 			Name: "entries", Title: "One million entries in the maps of sessions and topics, without sockets", How: inProcess,
 			About: "Live heap per entry, and the pauses of the garbage collector while 50,000 entries a second are replaced, each leaving 4 KiB of garbage. An entry is a uniqId in the directory, a user with " +
-				"its name in the index of users, and a subscription. Percentiles are upper ends of the buckets of runtime/metrics.",
-			Unit: "entry", Main: "entry", Columns: []string{"entry", "pause50", "pause99", "pausemax", "cycles", "gccpu", "rss"}, Peers: []string{sluice},
+				"its name in the index of users, and a subscription. Percentiles are upper ends of the buckets of runtime/metrics. A pause lasts from when the collector asks all threads to stop " +
+				"to when the one that has set them going again runs on; the column after the longest is how long they took to stop.",
+			Unit: "entry", Main: "entry", Columns: []string{"entry", "pause50", "pause99", "pausemax", "stop99", "cycles", "gccpu", "rss"}, Peers: []string{sluice},
 			Points: []point{
 				entries(1, "1,000 topics", 1000, false),
 				entries(2, "250,000 topics", 250_000, false),

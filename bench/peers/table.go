@@ -19,7 +19,7 @@ func show(metric string, v float64) string {
 	switch metric {
 	case "cpu", "user", "system":
 		return fmt.Sprintf("%.3g us", v/1000)
-	case "p50", "p99", "p99.9", "max", "pause50", "pause99", "pausemax", "gccpu":
+	case "p50", "p99", "p99.9", "max", "pause50", "pause99", "pausemax", "stop99", "gccpu":
 		return report.Duration(int64(v))
 	case "rss", "conn", "entry":
 		return report.Bytes(int64(v))
@@ -202,6 +202,8 @@ func columnName(metric string, row row) string {
 		return "GC pauses, p" + metric[len("pause"):]
 	case "pausemax":
 		return "longest"
+	case "stop99":
+		return "until all have stopped, p99"
 	case "cycles":
 		return "collections"
 	case "gccpu":

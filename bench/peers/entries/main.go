@@ -39,7 +39,8 @@ type report struct {
 	PauseP50 float64 `json:"pause50"`
 	PauseP99 float64 `json:"pause99"`
 	PauseMax float64 `json:"pausemax"`
-	GCCPU    float64 `json:"gccpu"` // CPU time of a cycle
+	Stop99   float64 `json:"stop99"` // until all threads had stopped, which is the first part of a pause
+	GCCPU    float64 `json:"gccpu"`  // CPU time of a cycle
 }
 
 const loops = 2
@@ -213,17 +214,20 @@ func (w *world) churn(r *report, rate int, cycles uint64, limit time.Duration) {
 	r.Churned = float64(w.done.Load()) / time.Since(begun).Seconds()
 	r.Cycles = float64(after.cycles - before.cycles)
 	r.GCCPU = (after.cpu - before.cpu) * 1e9 / max(r.Cycles, 1)
-	counts := make([]uint64, len(after.pauses.Counts))
-	for i := range counts {
-		counts[i] = after.pauses.Counts[i] - before.pauses.Counts[i]
-	}
-	r.PauseP50 = quantile(counts, after.pauses.Buckets, 0.5)
-	r.PauseP99 = quantile(counts, after.pauses.Buckets, 0.99)
-	r.PauseMax = quantile(counts, after.pauses.Buckets, 1)
+	r.PauseP50 = quantile(before.pauses, after.pauses, 0.5)
+	r.PauseP99 = quantile(before.pauses, after.pauses, 0.99)
+	r.PauseMax = quantile(before.pauses, after.pauses, 1)
+	r.Stop99 = quantile(before.stops, after.stops, 0.99)
 }
 
-// quantile is the upper end, in nanoseconds, of the bucket that a share of all counts lies below.
-func quantile(counts []uint64, buckets []float64, share float64) float64 {
+// quantile is the upper end, in nanoseconds, of the bucket that a share of all counts lies below
+// which have come between two samples.
+func quantile(before, after *metrics.Float64Histogram, share float64) float64 {
+	buckets := after.Buckets
+	counts := make([]uint64, len(after.Counts))
+	for i := range counts {
+		counts[i] = after.Counts[i] - before.Counts[i]
+	}
 	total := uint64(0)
 	for _, n := range counts {
 		total += n
@@ -245,16 +249,18 @@ func quantile(counts []uint64, buckets []float64, share float64) float64 {
 
 type sample struct {
 	cycles uint64
-	cpu    float64 // seconds
-	pauses *metrics.Float64Histogram
+	cpu    float64                   // seconds
+	pauses *metrics.Float64Histogram // stop, work, start
+	stops  *metrics.Float64Histogram // the first of these
 }
 
 func read() sample {
 	m := []metrics.Sample{
 		{Name: "/gc/cycles/total:gc-cycles"}, {Name: "/cpu/classes/gc/total:cpu-seconds"}, {Name: "/sched/pauses/total/gc:seconds"},
+		{Name: "/sched/pauses/stopping/gc:seconds"},
 	}
 	metrics.Read(m)
-	return sample{m[0].Value.Uint64(), m[1].Value.Float64(), m[2].Value.Float64Histogram()}
+	return sample{m[0].Value.Uint64(), m[1].Value.Float64(), m[2].Value.Float64Histogram(), m[3].Value.Float64Histogram()}
 }
 
 // live is what is left of the heap after a collection.
