@@ -66,6 +66,13 @@ func TestText(t *testing.T) {
 	if !strings.Contains(b.String(), "DOES NOT ADD UP") {
 		t.Error("unbalanced accounts pass in silence")
 	}
+	r = specimen(1)
+	r.Latency, r.Raw = latency.Distribution{}, latency.Distribution{}
+	b.Reset()
+	Text(&b, r)
+	if !strings.Contains(b.String(), "unknown: nothing came") || strings.Contains(b.String(), "p50 ") {
+		t.Errorf("nothing says why there is no latency in\n%s", b.String())
+	}
 }
 
 // The page must be well-formed, quote what others wrote, and need nothing from elsewhere.
