@@ -202,7 +202,7 @@ func (r *results) setup(b *strings.Builder, _ string) {
 	fmt.Fprintf(b, "%s, %s of memory. Servers and generator share the cores, over loopback.\n\n", strings.Join(cpu, "; "), r.Memory)
 	fmt.Fprintf(b, "Numbers are medians of the repeats, in brackets the least and the greatest. CPU is that of the server's process. Ratios are sluice over the\n")
 	fmt.Fprintf(b, "other, of the two runs of each repeat: below 1 sluice has less of it. A dash is what was not measured: percentiles where nothing\n")
-	fmt.Fprintf(b, "that was due in the window arrived before its end.\n\n")
+	fmt.Fprintf(b, "that was due in the window arrived before its end, or where a body of 16 bytes has no room for the time it was due.\n\n")
 	fmt.Fprintf(b, "| row | measured | repeats | sluice |\n|---|---|---|---|\n")
 	for _, row := range r.Rows {
 		if m := row.Measured; m != nil && len(r.peersOf(row)) > 0 {
