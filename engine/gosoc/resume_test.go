@@ -23,13 +23,7 @@ type phone struct {
 
 func call(t *testing.T, s *server.Server) *phone {
 	t.Helper()
-	_, addr, _ := strings.Cut(s.Addrs()[0], "://")
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	conn := dial(t, s)
 	return &phone{conn, bufio.NewReader(conn)}
 }
 

@@ -57,7 +57,8 @@ type browser struct {
 	r    *bufio.Reader
 }
 
-func upgrade(t *testing.T, s *server.Server) *browser {
+// dial connects to the first listener, for as long as the test and its patience last.
+func dial(t *testing.T, s *server.Server) net.Conn {
 	t.Helper()
 	_, addr, _ := strings.Cut(s.Addrs()[0], "://")
 	conn, err := net.Dial("tcp", addr)
@@ -66,6 +67,12 @@ func upgrade(t *testing.T, s *server.Server) *browser {
 	}
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(patience))
+	return conn
+}
+
+func upgrade(t *testing.T, s *server.Server) *browser {
+	t.Helper()
+	conn := dial(t, s)
 	b := &browser{t, conn, bufio.NewReader(conn)}
 	b.write([]byte("GET /gosoc HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
