@@ -66,6 +66,7 @@ func giveBack(e *engine.Engine, done <-chan struct{}) {
 			return
 		case <-look.C:
 			if st := e.Stats(); s.over(st.Connections, st.Accepted) {
+				runtime.GC() // what pools hold survives one collection
 				debug.FreeOSMemory()
 			}
 		}
