@@ -41,6 +41,10 @@ func (r *run) measure(ctx context.Context) error {
 		}
 		r.mark(reactor.Now())
 	}
+	if r.to-r.lastAt < int64(shortest) {
+		r.result.Incomplete = "this process stood still until the time was over"
+		return nil
+	}
 	begin, first, before, own := r.lastAt, r.sent, r.use, r.total
 	for ended := false; !ended; {
 		stop := min(r.nextSecond(), r.to)
@@ -60,6 +64,9 @@ func (r *run) measure(ctx context.Context) error {
 		r.closeSecond(ended)
 	}
 	span := time.Duration(r.lastAt - begin)
+	if span <= 0 {
+		return nil // interrupted at once: nothing can be said per second
+	}
 	r.result.Window = span
 	r.result.InWindow = r.total.Counters.sub(first)
 	r.result.Rate = float64(r.result.InWindow.Delivered) / span.Seconds()
@@ -71,6 +78,9 @@ func (r *run) measure(ctx context.Context) error {
 	}
 	return nil
 }
+
+// shortest is the shortest time over which a rate says something.
+const shortest = time.Millisecond
 
 // nextSecond is the end of the first second that is not over.
 func (r *run) nextSecond() int64 {
@@ -111,16 +121,16 @@ func (r *run) mark(at int64) {
 	r.lastAt, r.sent, r.use = at, r.total.Counters, r.server.Sample()
 }
 
-// standstill is how late we may notice a time before the report says so.
-const standstill = time.Second
+// standstill is how late we may notice a time before the report says so: a second, or a quarter of a short run.
+func (r *run) standstill() time.Duration { return min(time.Second, r.Duration/4) }
 
 // until waits for a time, showing progress. Measuring ends when the scenario has nothing left to do, too.
 func (r *run) until(ctx context.Context, at int64) error {
 	for {
 		now := reactor.Now()
 		if now >= at {
-			if late := time.Duration(now - at); late > standstill {
-				r.note(fmt.Sprintf("this process stood still for %v", late.Round(100*time.Millisecond)))
+			if late := time.Duration(now - at); late > r.standstill() {
+				r.note(fmt.Sprintf("this process stood still for %v", late.Round(time.Millisecond)))
 			}
 			return r.look()
 		}
@@ -153,7 +163,7 @@ func (r *run) note(text string) { r.notes = append(r.notes, text) }
 // closeSecond ends a second of the series, the last of which may be short.
 func (r *run) closeSecond(last bool) {
 	now := reactor.Now()
-	if last && now-r.lastAt < int64(time.Millisecond) {
+	if last && now-r.lastAt < int64(shortest) {
 		return
 	}
 	use := r.server.Sample()

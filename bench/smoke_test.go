@@ -2,6 +2,8 @@ package bench
 
 import (
 	"errors"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +13,7 @@ import (
 func quick(g *gateway, scenario string) Config {
 	return Config{
 		Scenario: scenario, Target: g.url, Connections: 20, Warmup: 50 * time.Millisecond,
-		Duration: 200 * time.Millisecond, Drain: 5 * time.Second, StepTimeout: 5 * time.Second,
+		Duration: 200 * time.Millisecond, Drain: 30 * time.Second, StepTimeout: 30 * time.Second,
 	}
 }
 
@@ -25,6 +27,17 @@ func mustRun(t *testing.T, c Config) *Result {
 		t.Errorf("does not add up: %+v", r.Accounting)
 	}
 	return r
+}
+
+// undisturbed runs c until the machine lets it: in a fraction of a second that this process has slept through, nothing is sent.
+func undisturbed(t *testing.T, c Config) *Result {
+	t.Helper()
+	for try := 1; ; try++ {
+		r := mustRun(t, c)
+		if !slices.ContainsFunc(r.Errors, func(e string) bool { return strings.Contains(e, "stood still") }) || try == 20 {
+			return r
+		}
+	}
 }
 
 // whole checks that everything sent has arrived, once, and without complaints.
@@ -55,16 +68,39 @@ func TestFanout(t *testing.T) {
 			t.Parallel()
 			c := quick(newGateway(t), "fanout")
 			change(&c)
-			r := mustRun(t, c)
+			r := undisturbed(t, c)
 			whole(t, r)
 			if c.Size != 10 && (r.Latency.Count == 0 || r.Latency.P50 > r.Latency.Max) {
 				t.Errorf("latency %+v", r.Latency)
 			}
-			// as fast as possible, a slow gateway may have been sent all it takes before we begin to count
-			if r.Rate == 0 || r.PublishRate == 0 && c.Rate > 0 || len(r.Seconds) == 0 {
-				t.Errorf("rate %v, publishes %v, %d seconds", r.Rate, r.PublishRate, len(r.Seconds))
+			if len(r.Seconds) == 0 {
+				t.Error("no seconds")
 			}
 		})
+	}
+}
+
+// What is said per second is what was counted in the window, over its real length.
+func TestRates(t *testing.T) {
+	t.Parallel()
+	c := quick(newGateway(t), "fanout")
+	c.Rate, c.Duration = 100, 3500*time.Millisecond
+	r := mustRun(t, c)
+	whole(t, r)
+	w, span := r.InWindow, r.Window.Seconds()
+	if w.Published == 0 || w.Delivered == 0 || math.Abs(r.PublishRate*span-float64(w.Published)) > .01 || math.Abs(r.Rate*span-float64(w.Delivered)) > .01 {
+		t.Errorf("%v and %v per second, %d and %d in %v", r.PublishRate, r.Rate, w.Published, w.Delivered, r.Window)
+	}
+	var published, delivered uint64
+	var spans time.Duration
+	for _, s := range r.Seconds {
+		published, delivered, spans = published+s.Counters.Published, delivered+s.Counters.Delivered, spans+s.Span
+		if math.Abs(s.Rate*s.Span.Seconds()-float64(s.Counters.Delivered)) > .01 {
+			t.Errorf("%v per second, %d in %v", s.Rate, s.Counters.Delivered, s.Span)
+		}
+	}
+	if published != w.Published || delivered != w.Delivered || (spans-r.Window).Abs() > time.Millisecond {
+		t.Errorf("the seconds hold %d, %d in %v, the window %d, %d in %v", published, delivered, spans, w.Published, w.Delivered, r.Window)
 	}
 }
 
@@ -106,7 +142,7 @@ func TestEcho(t *testing.T) {
 			t.Parallel()
 			c := quick(newGateway(t), "echo")
 			change(&c)
-			r := mustRun(t, c)
+			r := undisturbed(t, c)
 			whole(t, r)
 			if r.Latency.Count == 0 {
 				t.Error("no latency")
@@ -147,7 +183,7 @@ func TestEchoFaults(t *testing.T) {
 		g := newGateway(t, func(g *gateway) { g.silent = func(id uint16) bool { return id == 3 } })
 		c := quick(g, "echo")
 		c.Drain = 50 * time.Millisecond
-		if a := mustRun(t, c).Accounting; a.InFlight != 20 {
+		if a := undisturbed(t, c).Accounting; a.InFlight != 20 {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -155,13 +191,13 @@ func TestEchoFaults(t *testing.T) {
 		g := newGateway(t, func(g *gateway) { g.silent = func(uint16) bool { return true } })
 		c := quick(g, "echo")
 		c.Rate, c.Depth, c.Drain = 1000, 2, 50*time.Millisecond
-		if a := mustRun(t, c).Accounting; a.Sent != 40 || a.InFlight != 40 || a.Unsent != 210 {
+		if a := undisturbed(t, c).Accounting; a.Sent != 40 || a.InFlight != 40 || a.Unsent != 210 {
 			t.Errorf("%+v", a)
 		}
 	})
 	t.Run("wrong answer", func(t *testing.T) {
 		g := newGateway(t, func(g *gateway) { g.answer = func([]byte) []byte { return []byte("[]") } })
-		if a := mustRun(t, quick(g, "echo")).Accounting; a.Mismatch == 0 || a.Mismatch != a.Delivered {
+		if a := undisturbed(t, quick(g, "echo")).Accounting; a.Mismatch == 0 || a.Mismatch != a.Delivered {
 			t.Errorf("%+v", a)
 		}
 	})
@@ -178,7 +214,7 @@ func TestConnect(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t)
 			c := quick(g, "connect")
-			c.Warmup, c.Duration = 0, 2*time.Second
+			c.Warmup, c.Duration = 0, time.Minute
 			change(&c)
 			r := mustRun(t, c)
 			whole(t, r)
@@ -188,7 +224,7 @@ func TestConnect(t *testing.T) {
 			if c.Resume && g.resumed.Load() != 20 {
 				t.Errorf("%d resumed", g.resumed.Load())
 			}
-			if r.Window > time.Second {
+			if r.Window > 30*time.Second {
 				t.Errorf("did not end when all were up: %v", r.Window)
 			}
 		})
@@ -218,7 +254,7 @@ func TestIdle(t *testing.T) {
 func TestWorker(t *testing.T) {
 	c := quick(newGateway(t), "worker")
 	c.Route, c.Depth = "some.Where", 4
-	whole(t, mustRun(t, c))
+	whole(t, undisturbed(t, c))
 	c.Route = ""
 	if _, err := Run(t.Context(), c, Observer{}); !errors.Is(err, ErrConfig) {
 		t.Errorf("without a route: %v", err)
@@ -229,7 +265,7 @@ func TestChurn(t *testing.T) {
 	g := newGateway(t)
 	c := quick(g, "churn")
 	c.Rate, c.Background, c.Topics = 200, 300, 3
-	r := mustRun(t, c)
+	r := undisturbed(t, c)
 	whole(t, r)
 	if n := g.logins.Load(); n < 20+int64(r.Accounting.Sent) || r.Total.Heard == 0 || r.Total.Missed != 0 {
 		t.Errorf("%d logins, %+v", n, r.Total)
@@ -261,7 +297,7 @@ func TestProtocols(t *testing.T) {
 				c := quick(g, scenario)
 				c.Protocol, c.Gzip = tt.protocol, tt.gzip
 				change(&c)
-				whole(t, mustRun(t, c))
+				whole(t, undisturbed(t, c))
 			})
 		}
 	}
@@ -273,7 +309,7 @@ func TestPings(t *testing.T) {
 			t.Parallel()
 			g := newGateway(t)
 			c := quick(g, "idle")
-			c.Protocol, c.Duration, c.Ping = protocol, 700*time.Millisecond, 300*time.Millisecond
+			c.Protocol, c.Duration, c.Ping = protocol, 3500*time.Millisecond, 300*time.Millisecond
 			if r := mustRun(t, c); g.pings.Load() < 20 || r.Live != 20 {
 				t.Errorf("%d pings, %d live", g.pings.Load(), r.Live)
 			}

@@ -18,7 +18,7 @@ func TestSelf(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := w.Sample()
-	for begin := time.Now(); time.Since(begin) < 60*time.Millisecond; {
+	for begin := Self(); Self() < begin+60*time.Millisecond; { // of CPU, however long a busy machine takes for it
 	}
 	b := w.Sample()
 	u := Between(a, b)
