@@ -39,6 +39,20 @@ func readToEnd(t *testing.T, conn net.Conn) (b []byte, ended bool) {
 	return buf[:n], ended
 }
 
+// wantOneSegment reports an end of the stream that was not there with the last words, unless the
+// gateway may have stood still between the two: after corkTime the kernel sends what it was given.
+func wantOneSegment(t *testing.T, ended bool, begun time.Time) {
+	t.Helper()
+	const corkTime = 200 * time.Millisecond
+	switch d := time.Since(begun); {
+	case ended:
+	case d < corkTime:
+		t.Error("the FIN was not there with it")
+	default:
+		t.Logf("the FIN was not there with it; after %v this proves nothing", d)
+	}
+}
+
 // What the gateway has to say, and the FIN, come in one piece: the vendor's Go client locks itself
 // up when it sees a Close and not the end of the stream.
 func TestOneSegment(t *testing.T) {
@@ -60,16 +74,15 @@ func TestOneSegment(t *testing.T) {
 		for range 20 {
 			t.Run(tt.name, func(t *testing.T) {
 				conn := dialRaw(t, address(s))
+				begun := time.Now()
 				_, _ = conn.Write(append(unhex("1109"), tt.wire...))
 				got, ended := readToEnd(t, conn)
+				wantOneSegment(t, ended, begun)
 				if bytes.HasPrefix(tt.wire, unhex(auth123)) {
 					_, got, _ = bytes.Cut(got, unhex("180a2001")) // limit and online end the response
 				}
 				if want := append(tt.before[:len(tt.before):len(tt.before)], unhex(tt.code)...); !bytes.Equal(got, want) {
 					t.Errorf("got  %x\nwant %x", got, want)
-				}
-				if !ended {
-					t.Error("the FIN was not there with it")
 				}
 				_ = conn.Close()
 			})
@@ -104,16 +117,15 @@ func TestOneSegmentOfEveryCode(t *testing.T) {
 					if tt.code != 5 {
 						ticket = p.auth("").id
 					}
+					begun := time.Now()
 					tt.cause(p, ticket)
 					got, ended := readToEnd(t, p.conn)
+					wantOneSegment(t, ended, begun)
 					p.r = newReader(bytes.NewReader(got))
 					if tt.code == 5 {
 						p.wantError(3, p.nextID, 5, 401)
 					}
 					p.wantClose(uint64(tt.code))
-					if !ended {
-						t.Error("the FIN was not there with it")
-					}
 					_ = p.conn.Close()
 				}
 			})
@@ -307,7 +319,7 @@ func TestNoCloseNotice(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *server.Config) {
 		c.Longbridge = longbridge.Config{NoCloseNotice: true}
-		c.Gateway.LoginTimeout = 500 * time.Millisecond
+		c.Gateway.LoginTimeout = 5 * time.Second // in which a good Auth must have come
 	})
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {

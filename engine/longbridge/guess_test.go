@@ -40,7 +40,7 @@ func TestGuesses(t *testing.T) {
 	// A session that has expired, by a gateway with our key, and one that was rotated out twice.
 	brief := start(t, func(c *server.Config) { key(c); c.Gateway.SessionTTL = 100 * time.Millisecond })
 	_, used, expired := admit(brief, "ann")
-	time.Sleep(110 * time.Millisecond)
+	time.Sleep(110 * time.Millisecond) // since it was issued, or more
 	_, _, replayed := admit(s, "ann")
 	p := dial(t, s, forms[0])
 	next := p.reconnect(replayed)

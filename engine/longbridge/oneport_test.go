@@ -148,8 +148,9 @@ func TestByteByByte(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *server.Config) {
-		c.Gateway.LoginTimeout = time.Second
-		c.Longbridge.HeartbeatTimeout = time.Second
+		c.Gateway.LoginTimeout = 5 * time.Second
+		c.Longbridge.HeartbeatTimeout = 5 * time.Second
+		c.Longbridge.HeartbeatInterval = never
 		c.Gateway.UserLimit = -1
 	})
 	var wg sync.WaitGroup

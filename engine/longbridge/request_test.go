@@ -137,29 +137,44 @@ func TestStatuses(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *server.Config) { c.Gateway.RequestTimeout = 700 * time.Millisecond })
-	late := make(chan gateway.Ticket, 100)
-	if err := s.Handle("cmd:20", func(r *gateway.Request) { late <- r.Defer() }); err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range forms {
-		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			p := online(t, s, f, "ann-"+f.name)
-			begun := time.Now()
-			p.packet(p.req(20, 1, 0, nil, nil), p.req(20, 2, 200, nil, nil), p.req(200, 3, 1, nil, []byte("x")))
-			p.wantResponse(200, 3, 0)
-			p.wantError(20, 2, 1, 504)
-			if d := time.Since(begun); d < 200*time.Millisecond || d > 650*time.Millisecond {
-				t.Errorf("the packet's time-out of 200 ms took %v", d)
-			}
-			p.wantError(20, 1, 1, 504)
-			if d := time.Since(begun); d < 700*time.Millisecond || d > 5*time.Second {
-				t.Errorf("the default time-out of 700 ms took %v", d)
-			}
-			s.Gateway().Answer(<-late, 0, []byte("too late"))
-			p.call(200, "x")
-		})
+	const short, long = 300, 5000 // ms; so far apart that the order of their ends is certain
+	for _, tt := range []struct {
+		name          string
+		config        time.Duration
+		first, second uint16 // time-outs in packets
+	}{
+		{"the packet's first", long * time.Millisecond, short, 0},
+		{"the default first", short * time.Millisecond, 0, long},
+	} {
+		s := start(t, func(c *server.Config) { c.Gateway.RequestTimeout = tt.config })
+		late := make(map[string]chan gateway.Ticket)
+		for _, f := range forms {
+			late["ann-"+f.name] = make(chan gateway.Ticket, 2)
+		}
+		if err := s.Handle("cmd:20", func(r *gateway.Request) { late[r.User()] <- r.Defer() }); err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range forms {
+			t.Run(tt.name+", "+f.name, func(t *testing.T) {
+				t.Parallel()
+				p := online(t, s, f, "ann-"+f.name)
+				begun := time.Now()
+				p.packet(p.req(20, 1, tt.second, nil, nil), p.req(20, 2, tt.first, nil, nil), p.req(200, 3, 1, nil, []byte("x")))
+				p.wantResponse(200, 3, 0)
+				p.wantError(20, 2, 1, 504)
+				if d := time.Since(begun); d < (short-1)*time.Millisecond {
+					t.Errorf("the time-out of %d ms took %v", short, d)
+				}
+				p.wantError(20, 1, 1, 504)
+				if d := time.Since(begun); d < (long-1)*time.Millisecond || d > patience {
+					t.Errorf("the time-out of %d ms took %v", long, d)
+				}
+				for range 2 {
+					s.Gateway().Answer(<-late["ann-"+f.name], 0, []byte("too late"))
+				}
+				p.call(200, "x")
+			})
+		}
 	}
 }
 
@@ -329,7 +344,8 @@ func TestManyPending(t *testing.T) {
 	for id := range uint32(n) {
 		p.packet(p.req(24, id+1, 0, nil, nil))
 	}
-	time.Sleep(50 * time.Millisecond)
+	await(t, "the first requests", func() bool { return len(tickets) >= 16 })
+	time.Sleep(50 * time.Millisecond) // for one too many to come
 	if len(tickets) != 16 {
 		t.Errorf("%d requests were handed on, want 16", len(tickets))
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -105,24 +106,37 @@ func TestGoneBeforeTold(t *testing.T) {
 	old := dial(t, s, forms[0])
 	ticket := old.auth("ann").id
 	old.call(201, `{"topics":["news"]}`)
-	blocked, release := make(chan struct{}), make(chan struct{})
-	s.Engine().TellLoop(old.loop(s), func() { close(blocked); <-release })
-	<-blocked
+	home := old.loop(s)
 	var p *peer
+	release := func() {}
+	defer func() { release() }()
 	for answered := false; !answered; { // by the loop that is not blocked: the verdict has to wait for the other
 		p = dial(t, s, forms[0])
 		p.packet(p.req(1, 1, 0, nil, nil))
+		p.wantResponse(1, 1, 0)
+		blocked, free := make(chan struct{}), make(chan struct{})
+		release = sync.OnceFunc(func() { close(free) })
+		s.Engine().TellLoop(home, func() { close(blocked); <-free })
+		<-blocked
+		p.packet(p.req(1, 2, 0, nil, nil))
 		_ = p.conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-		_, err := p.next()
-		answered = err == nil
+		if _, err := p.next(); err == nil {
+			answered = true
+			continue
+		}
+		release() // home is its loop, too, or the machine stood still
+		_ = p.conn.SetReadDeadline(time.Now().Add(patience))
+		p.wantResponse(1, 2, 0)
 	}
+	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
 	packets := s.Engine().Stats().PacketsIn
 	p.send(3, p.message("session_id", ticket))
 	_ = p.conn.(*net.TCPConn).SetLinger(0)
 	await(t, "the Reconnect to be handled", func() bool { return s.Engine().Stats().PacketsIn > packets })
+	open := s.Engine().Stats().Connections
 	_ = p.conn.Close()
-	time.Sleep(100 * time.Millisecond)
-	close(release)
+	await(t, "its end", func() bool { return s.Engine().Stats().Connections < open })
+	release()
 	old.wantClose(6)
 	time.Sleep(5500 * time.Millisecond) // longer than a used ticket is good
 	p = dial(t, s, forms[0])
@@ -226,9 +240,21 @@ func TestReconnectStormWithLosses(t *testing.T) {
 // After so many refusals an address is not listened to for a while; who is in stays in.
 func TestLoginFailures(t *testing.T) {
 	t.Parallel()
-	const limit, per = 20, 2 * time.Second
+	const attempts = 5
+	for range attempts {
+		if loginFailures(t) {
+			return
+		}
+	}
+	t.Skipf("the machine was too slow %d times", attempts)
+}
+
+// loginFailures reports false when it took so long that nothing is proved.
+func loginFailures(t *testing.T) (inTime bool) {
+	const limit, per = 20, 6 * time.Second
 	s := start(t, func(c *server.Config) { c.Gateway.LoginFailures, c.Gateway.LoginFailuresPer = limit, per })
 	inside := online(t, s, forms[0], "ann")
+	before := time.Now() // the window is not open yet
 	var begun time.Time
 	for i := range limit {
 		p := dial(t, s, forms[0])
@@ -244,24 +270,29 @@ func TestLoginFailures(t *testing.T) {
 			begun = time.Now() // the window is open
 		}
 	}
-	if d := time.Since(begun); d > per-500*time.Millisecond {
-		t.Skipf("%d refusals took %v", limit, d)
-	}
+	var heard []byte
 	for range 10 {
 		conn := dialRaw(t, address(s))
 		_, _ = conn.Write(unhex("1109" + auth123)) // a token that would be good
-		if got, _ := io.ReadAll(conn); len(got) > 0 {
-			t.Errorf("%x, want nothing", got)
-		}
+		_ = conn.(*net.TCPConn).CloseWrite()       // so that it ends at once if it is let in
+		got, _ := io.ReadAll(conn)
+		heard = append(heard, got...)
+	}
+	refused, logins := s.Engine().Stats().Refused[engine.ReasonLoginBanned], s.Gateway().Stats().Logins
+	if time.Since(before) > per-100*time.Millisecond {
+		return false
+	}
+	if len(heard) > 0 {
+		t.Errorf("%x, want nothing", heard)
 	}
 	inside.call(200, "still here")
-	st := s.Engine().Stats()
-	if n := st.Refused[engine.ReasonLoginBanned]; n != 10 {
-		t.Errorf("%d connections refused, want 10", n)
+	if refused != 10 {
+		t.Errorf("%d connections refused, want 10", refused)
 	}
-	if n := s.Gateway().Stats().Logins; n != 1 {
-		t.Errorf("%d logins, want 1", n)
+	if logins != 1 {
+		t.Errorf("%d logins, want 1", logins)
 	}
 	time.Sleep(time.Until(begun.Add(per + 50*time.Millisecond)))
 	online(t, s, forms[0], "ben")
+	return true
 }
