@@ -31,6 +31,13 @@ var (
 	ann = Identity{User: "ann"}
 )
 
+// patience is how long a test waits for what must come, and never is for timers that must not run
+// out meanwhile, however long the machine stands still.
+const (
+	patience = 20 * time.Second
+	never    = 5 * time.Minute
+)
+
 func write(t testing.TB, name, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -81,7 +88,7 @@ func noLeaks(t testing.TB) {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
-		for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(5 * time.Millisecond) {
+		for end := time.Now().Add(patience); runtime.NumGoroutine() > before; time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
 				stacks := make([]byte, 64<<10)
 				t.Errorf("%d goroutines, before %d:\n%s", runtime.NumGoroutine(), before, stacks[:runtime.Stack(stacks, true)])

@@ -16,8 +16,12 @@ import (
 	"time"
 )
 
+// newHTTP makes a provider whose time-out does not run out unless c says so.
 func newHTTP(t testing.TB, c HTTPConfig) *HTTP {
 	t.Helper()
+	if c.Timeout == 0 {
+		c.Timeout = never
+	}
 	h, err := NewHTTP(c)
 	if err != nil {
 		t.Fatal(err)
@@ -171,15 +175,15 @@ func TestHTTPDeadlines(t *testing.T) {
 	for _, path := range []string{"/", "/body"} {
 		for _, own := range []bool{true, false} {
 			c := HTTPConfig{URL: srv.URL + path}
+			start := time.Now()
 			ctx, cancel := context.WithTimeout(bg, 100*time.Millisecond)
 			if own {
 				c.Timeout = 100 * time.Millisecond
 				ctx = bg
 			}
-			start := time.Now()
 			id, err := newHTTP(t, c).Login(ctx, Request{Token: "secret-token"})
 			wantUnavailable(t, id, err, "secret-token")
-			if d := time.Since(start); d < 90*time.Millisecond || d > 3*time.Second {
+			if d := time.Since(start); d < 100*time.Millisecond || d > patience {
 				t.Errorf("%s: after %v", path, d)
 			}
 			cancel()
@@ -211,7 +215,7 @@ func TestHTTPInFlight(t *testing.T) {
 		fmt.Fprintf(w, `{"user":%q}`, q.Token)
 	}))
 	t.Cleanup(srv.Close)
-	h := newHTTP(t, HTTPConfig{URL: srv.URL, InFlight: limit, Timeout: 30 * time.Second})
+	h := newHTTP(t, HTTPConfig{URL: srv.URL, InFlight: limit})
 	var wg sync.WaitGroup
 	for i := range logins {
 		wg.Go(func() {
@@ -247,7 +251,7 @@ func TestHTTPClose(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	t.Cleanup(srv.Close)
-	h := newHTTP(t, HTTPConfig{URL: srv.URL, InFlight: 2, Timeout: time.Minute})
+	h := newHTTP(t, HTTPConfig{URL: srv.URL, InFlight: 2})
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
@@ -266,7 +270,7 @@ func TestHTTPClose(t *testing.T) {
 	if !strings.Contains(fmt.Sprint(err), errClosed.Error()) {
 		t.Errorf("error %v", err)
 	}
-	if d := time.Since(start); d > 5*time.Second {
+	if d := time.Since(start); d > patience {
 		t.Errorf("took %v", d)
 	}
 }
