@@ -128,27 +128,32 @@ func TestOneTicketManyConnections(t *testing.T) {
 						t.Fatalf("%d clients are left, want 1", s.Gateway().Stats().Clients)
 					}
 				}
-				if err := s.Publish(topic, []byte(`{"n":1}`)); err != nil {
-					t.Fatal(err)
+				for _, push := range []string{`{"n":1}`, `{"n":2}`} {
+					if err := s.Publish(topic, []byte(push)); err != nil {
+						t.Fatal(err)
+					}
 				}
-				heard := 0
+				// Each hears what there is to hear: up to the second publish, or to its end.
+				heard, last := 0, 0
 				for i, p := range phones {
 					if codes[i] != 0 {
 						continue
 					}
-					_ = p.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
-					for {
+					for ended := false; !ended; {
 						first, body, err := p.next()
-						if err != nil {
-							break
-						}
-						if first == 0x60 && strings.HasSuffix(string(body), `{"n":1}`) {
+						switch {
+						case err != nil:
+							ended = true
+						case first == 0x60 && strings.HasSuffix(string(body), `{"n":1}`):
 							heard++
+						case first == 0x60 && strings.HasSuffix(string(body), `{"n":2}`):
+							last++
+							ended = true
 						}
 					}
 				}
-				if heard != 1 {
-					t.Errorf("round %d: %d heard the publish, want 1; %d were told that they are in", round, heard, in)
+				if heard != 1 || last != 1 {
+					t.Errorf("round %d: %d and %d heard the publishes, want 1; %d were told that they are in", round, heard, last, in)
 				}
 				if st := s.Gateway().Stats(); st.Sessions.Attached != 1 {
 					t.Errorf("%d sessions attached", st.Sessions.Attached)
