@@ -57,10 +57,12 @@ func TestLagOfLoops(t *testing.T) {
 	if total != 2 || sum < 40*time.Millisecond {
 		t.Errorf("histogram of %d, sum %v", total, sum)
 	}
-	l.sample()
-	h.release()
-	if l.of(0) >= late {
-		t.Errorf("lag %v after a quick probe", l.of(0))
+	for tries := 0; l.of(0) >= late; tries++ { // one of them is quick
+		if tries == 100 {
+			t.Fatalf("lag %v after quick probes", l.of(0))
+		}
+		l.sample()
+		h.release()
 	}
 }
 
