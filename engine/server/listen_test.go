@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -13,11 +14,14 @@ import (
 // What a client sends first, and the beginning of the answer it gets where it is served.
 var greetings = map[string]struct{ first, answer string }{
 	"gosoc":      {"\x10\x0d\x05GOSOC\x01\x00\x00\x00\x02{}", "\x20\x02\x00\x00"},
-	"longbridge": {"\x11\x09", ""}, // its handshake has no answer: it is not closed
+	"longbridge": {"\x11\x09" + "\x01\x01\x00\x00\x00\x07\x00\x00\x00\x00\x00", "\x02\x01\x00\x00\x00\x07"}, // a handshake has no answer, a heartbeat has
 	"ws gosoc":   {upgradeTo("/gosoc"), "HTTP/1.1 101"},
 	"ws netsvr":  {upgradeTo("/netsvr"), "HTTP/1.1 101"},
 	"ws brokers": {upgradeTo("/?version=1&codec=1&platform=9"), "HTTP/1.1 101"},
 }
+
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
 
 func upgradeTo(target string) string {
 	return "GET " + target + " HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
@@ -41,6 +45,7 @@ func TestListenersSpeak(t *testing.T) {
 		t.Run(tc.listen, func(t *testing.T) {
 			config := Config{Listen: []string{tc.listen}, WorkerListen: "tcp://127.0.0.1:0", Dev: true}
 			config.Gateway.Login = login.Open{}
+			config.Gateway.LoginTimeout = 5 * time.Minute
 			s, err := New(config)
 			if err != nil {
 				t.Fatal(err)
@@ -49,7 +54,7 @@ func TestListenersSpeak(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
 				defer cancel()
 				_ = s.Stop(ctx)
 			})
@@ -67,7 +72,7 @@ func TestListenersSpeak(t *testing.T) {
 	}
 }
 
-// served reports whether first is answered with answer, or, where there is none, not with a close.
+// served reports whether first is answered with answer, and not with something else or the end.
 func served(t *testing.T, address, first, answer string) bool {
 	t.Helper()
 	c, err := net.Dial("tcp", address)
@@ -78,16 +83,11 @@ func served(t *testing.T, address, first, answer string) bool {
 	if _, err := c.Write([]byte(first)); err != nil {
 		t.Fatal(err)
 	}
-	patience := 5 * time.Second
-	if answer == "" {
-		patience = 300 * time.Millisecond
-	}
 	_ = c.SetReadDeadline(time.Now().Add(patience))
-	b := make([]byte, 64)
-	n, err := c.Read(b)
-	if answer == "" {
-		e, ok := err.(net.Error)
-		return n == 0 && ok && e.Timeout()
+	b := make([]byte, len(answer))
+	n, err := io.ReadFull(c, b)
+	if e, ok := err.(net.Error); ok && e.Timeout() {
+		t.Errorf("%q was not answered in %v", first, patience)
 	}
-	return n > 0 && strings.HasPrefix(string(b[:n]), answer)
+	return n > 0 && string(b[:n]) == answer
 }
