@@ -19,6 +19,9 @@ import (
 	"github.com/sluicenet/sluice/engine/workerclient"
 )
 
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
+
 // lobby is the README's first example.
 func lobby(ctx context.Context, addr string) error {
 	w, err := workerclient.New(workerclient.Config{Gateways: []string{addr}})
@@ -54,7 +57,7 @@ func TestReadme(t *testing.T) {
 	runWorker(t, func(ctx context.Context) error { return lobby(ctx, workers) })
 	c := dialGOSOC(t, clients)
 	c.ask("test.Subscribe", "lobby")
-	for deadline := time.Now().Add(10 * time.Second); c.ask("chat.Say", `"hello"`) != `{"status":0,"data":{}}`; {
+	for deadline := time.Now().Add(patience); c.ask("chat.Say", `"hello"`) != `{"status":0,"data":{}}`; {
 		if time.Now().After(deadline) {
 			t.Fatal("the worker does not answer")
 		}
@@ -81,7 +84,7 @@ func TestErrorsOfClients(t *testing.T) {
 	w.HandleCmd(50, 50, refuse)
 	w.HandleCmd(51, 51, fail)
 	runWorker(t, w.Run)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := w.Ready(ctx); err != nil {
 		t.Fatal(err)
@@ -114,7 +117,7 @@ func startGateway(t *testing.T) (clients, workers string) {
 	s, err := server.New(server.Config{
 		Listen:       []string{"tcp://127.0.0.1:0"},
 		WorkerListen: "tcp://127.0.0.1:0",
-		Gateway:      gateway.Config{Login: login.Open{}},
+		Gateway:      gateway.Config{Login: login.Open{}, LoginTimeout: 5 * time.Minute, RequestTimeout: 5 * time.Minute},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +132,7 @@ func startGateway(t *testing.T) (clients, workers string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := s.Stop(ctx); err != nil {
 			t.Error(err)
@@ -172,7 +175,7 @@ func dialGOSOC(t *testing.T, addr string) *gosocClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
 	c := &gosocClient{t: t, conn: conn, r: bufio.NewReader(conn)}
 	b, err := gosoc.Compact.AppendConnect(nil, gosoc.Connect{Version: gosoc.Version})
 	c.write(b, err)
@@ -248,7 +251,7 @@ func dialLongbridge(t *testing.T, addr string) *longbridgeClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * patience))
 	hs := longbridge.DefaultHandshake()
 	b, err := longbridge.AppendControl(longbridge.AppendHandshake(nil, hs), hs,
 		longbridge.Header{Type: longbridge.Request, Cmd: longbridge.CmdAuth, RequestID: 1}, &longbridge.AuthRequest{Token: "ann"})
