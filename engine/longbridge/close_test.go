@@ -319,7 +319,7 @@ func TestNoCloseNotice(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *server.Config) {
 		c.Longbridge = longbridge.Config{NoCloseNotice: true}
-		c.Gateway.LoginTimeout = 5 * time.Second // in which a good Auth must have come
+		c.Gateway.LoginTimeout = brief
 	})
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {

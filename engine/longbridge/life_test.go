@@ -59,17 +59,18 @@ func TestTrickle(t *testing.T) {
 			t.Parallel()
 			p := online(t, s, f, "")
 			packet := p.wire(p.req(200, 1, 0, nil, []byte("slowly")))
+			pause := silence * 6 / 5 / time.Duration(len(packet))
 			begun := time.Now()
 			var last time.Time
 			for _, b := range packet {
 				last = time.Now()
 				p.write([]byte{b})
-				time.Sleep(300 * time.Millisecond)
+				time.Sleep(pause)
 			}
 			if got := p.wantResponse(200, 1, 0); string(got.body) != "slowly" {
 				t.Errorf("echo %q", got.body)
 			}
-			if d := last.Sub(begun); d < silence*11/10 {
+			if d := last.Sub(begun); d < silence {
 				t.Errorf("the bytes took only %v", d)
 			}
 			p.wantClose(0)
@@ -94,7 +95,7 @@ func TestServerHeartbeats(t *testing.T) {
 			ids := make(map[uint32]bool)
 			last := p.begun // before the client's last sign of life
 			// The answers keep the connection.
-			for time.Since(p.begun) < silence*5/4 || len(ids) < 5 {
+			for time.Since(p.begun) < silence*6/5 || len(ids) < 5 {
 				g := p.want()
 				m := p.decode(g.body)
 				if g.typ != 1 || g.cmd != 1 || g.id == 0 || ids[g.id] {

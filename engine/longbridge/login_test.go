@@ -138,7 +138,7 @@ func TestLoginThatNeverEnds(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *server.Config) {
 		c.Gateway.Login = queue{time.Hour}
-		c.Gateway.LoginTimeout = 5 * time.Second // in which the Auth must have come
+		c.Gateway.LoginTimeout = brief
 	})
 	p := dial(t, s, forms[0])
 	p.wantAuthRefused("ann", 7, 503, 1)
@@ -175,8 +175,7 @@ func TestFirstPacketMustLogIn(t *testing.T) {
 
 func TestHeartbeatsBeforeAuth(t *testing.T) {
 	t.Parallel()
-	const timeout = 5 * time.Second // in which some heartbeats must have come
-	s := start(t, func(c *server.Config) { c.Gateway.LoginTimeout = timeout })
+	s := start(t, func(c *server.Config) { c.Gateway.LoginTimeout = brief })
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
@@ -210,8 +209,8 @@ func TestHeartbeatsBeforeAuth(t *testing.T) {
 				n++
 			}
 			p.wantEnd()
-			if d := time.Since(p.begun); n < 3 || d < timeout-time.Millisecond || d > patience {
-				t.Errorf("%d heartbeats answered in %v, want the end after %v", n, d, timeout)
+			if d := time.Since(p.begun); n < 3 || d < brief-time.Millisecond || d > patience {
+				t.Errorf("%d heartbeats answered in %v, want the end after %v", n, d, brief)
 			}
 		})
 	}
@@ -257,7 +256,7 @@ func TestBytesBeforeAuth(t *testing.T) {
 
 func TestSilenceBeforeAuth(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *server.Config) { c.Gateway.LoginTimeout = 5 * time.Second }) // in which what is said must have come
+	s := start(t, func(c *server.Config) { c.Gateway.LoginTimeout = brief })
 	for _, tt := range []struct{ name, wire string }{
 		{"handshake alone", "1109"},
 		{"half a handshake", "11"},

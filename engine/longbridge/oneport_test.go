@@ -148,8 +148,8 @@ func TestByteByByte(t *testing.T) {
 func TestGarbage(t *testing.T) {
 	t.Parallel()
 	s := start(t, func(c *server.Config) {
-		c.Gateway.LoginTimeout = 5 * time.Second
-		c.Longbridge.HeartbeatTimeout = 5 * time.Second
+		c.Gateway.LoginTimeout = brief
+		c.Longbridge.HeartbeatTimeout = brief
 		c.Longbridge.HeartbeatInterval = never
 		c.Gateway.UserLimit = -1
 	})
