@@ -2,7 +2,7 @@
 // own for every test and talks to it over sockets. It is a module of its own, so that what only
 // these tests need stays out of the gateway's go.mod.
 //
-//	cd bench/e2e && go test ./...           well under a minute on two cores
+//	cd bench/e2e && go test ./...           two minutes on two cores
 //	E2E_BUILD=-race go test ./...           the gateway under the race detector, too
 //
 // # Data flow

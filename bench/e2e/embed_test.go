@@ -30,6 +30,9 @@ func embed(t *testing.T, config server.Config) *embedded {
 	if config.Gateway.Login == nil {
 		config.Gateway.Login = login.Open{}
 	}
+	if config.Gateway.LoginTimeout == 0 {
+		config.Gateway.LoginTimeout = 3 * time.Minute // see calm
+	}
 	s, err := server.New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -38,12 +41,27 @@ func embed(t *testing.T, config server.Config) *embedded {
 	t.Cleanup(func() {
 		e.closeClients()
 		e.shut(t)
-		goleak.VerifyNone(t, leaks, ants)
-		if now := countDescriptors(t, "self"); now > descriptors {
-			t.Errorf("%d descriptors, %d before the start", now, descriptors)
-		}
+		wantNoTrace(t, leaks, descriptors)
 	})
 	return e
+}
+
+// wantNoTrace wants all goroutines to end but those in leaks, and all descriptors to be closed but so
+// many.
+func wantNoTrace(t *testing.T, leaks goleak.Option, descriptors int) {
+	t.Helper()
+	err, now := error(nil), 0
+	for deadline := time.Now().Add(patience); ; { // goleak waits, too, but a second at most
+		err, now = goleak.Find(leaks, ants), countDescriptors(t, "self")
+		if err == nil && now <= descriptors {
+			return
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	t.Errorf("%d descriptors, %d before; %v", now, descriptors, err)
 }
 
 // ants is a pool that a dependency of gnet starts with the program and never ends.
@@ -159,10 +177,7 @@ func TestEmbeddedStartFails(t *testing.T) {
 	if err := s.Start(); err == nil {
 		t.Error("two gateways listen at one address")
 	}
-	goleak.VerifyNone(t, leaks, ants)
-	if now := countDescriptors(t, "self"); now > descriptors {
-		t.Errorf("%d descriptors, %d before", now, descriptors)
-	}
+	wantNoTrace(t, leaks, descriptors)
 }
 
 // A handler that panics costs its client the connection, and nobody else anything.
@@ -201,7 +216,7 @@ func (s slowLogin) Login(ctx context.Context, r login.Request) (login.Identity, 
 
 // A login that takes its time: what comes behind it waits, and is served or discarded with it.
 func TestEmbeddedSlowLogin(t *testing.T) {
-	e := embed(t, server.Config{Dev: true, Gateway: gateway.Config{Login: slowLogin{50 * time.Millisecond}, LoginTimeout: 5 * time.Second}})
+	e := embed(t, server.Config{Dev: true, Gateway: gateway.Config{Login: slowLogin{50 * time.Millisecond}, LoginTimeout: 2 * patience}})
 	e.start(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		c := e.dial(t, m)
@@ -247,7 +262,7 @@ func TestEmbeddedSlowLogin(t *testing.T) {
 
 // A client that half-closes while its login is decided gets the verdict, and its answers.
 func TestEmbeddedHalfCloseDuringLogin(t *testing.T) {
-	e := embed(t, server.Config{Dev: true, Gateway: gateway.Config{Login: slowLogin{50 * time.Millisecond}}})
+	e := embed(t, server.Config{Dev: true, Gateway: gateway.Config{Login: slowLogin{50 * time.Millisecond}, LoginTimeout: 2 * patience}})
 	e.start(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		c := e.dial(t, m)
@@ -261,7 +276,7 @@ func TestEmbeddedHalfCloseDuringLogin(t *testing.T) {
 
 // A stop in the middle of logins.
 func TestEmbeddedStopDuringLogins(t *testing.T) {
-	e := embed(t, server.Config{Gateway: gateway.Config{Login: slowLogin{time.Minute}}})
+	e := embed(t, server.Config{Gateway: gateway.Config{Login: slowLogin{time.Hour}, LoginTimeout: time.Hour}})
 	e.start(t)
 	for i := range 20 {
 		c := e.dial(t, modes[i%4])

@@ -21,7 +21,29 @@ const (
 	fanPadding    = 2500 // bytes of each message: enough to fill up who does not read
 	fanStalled    = 20
 	fanLeast      = 45 // messages of each publisher
+	// fanAhead is how many messages a publisher may be ahead of the slowest of the steady: a machine
+	// that stands still is not to make one of those a slow consumer.
+	fanAhead = 8
 )
+
+// A fanPace tells publishers how far their messages have come.
+type fanPace struct {
+	everybody int32
+	heard     [fanPublishers][1000]atomic.Int32 // by how many of the steady, by message
+}
+
+// wait waits until message n of a publisher may be sent.
+func (f *fanPace) wait(from, n int) error {
+	if n <= fanAhead {
+		return nil
+	}
+	for deadline := time.Now().Add(patience); f.heard[from][n-fanAhead].Load() < f.everybody; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("message %d was heard by %d of %d", n-fanAhead, f.heard[from][n-fanAhead].Load(), f.everybody)
+		}
+	}
+	return nil
+}
 
 // A fanSubscriber checks that it gets each publisher's messages once and in order, from some
 // message on without a gap.
@@ -30,6 +52,7 @@ type fanSubscriber struct {
 	first  [fanPublishers]int
 	next   [fanPublishers]int // 0: none yet; messages are counted from 1
 	total  int
+	pace   *fanPace // of the steady
 }
 
 // fanMode makes few of the many take gzip: undoing it is most of what the test would do.
@@ -60,6 +83,9 @@ func (s *fanSubscriber) hear(p packet) error {
 	}
 	s.next[from] = n + 1
 	s.total++
+	if s.pace != nil {
+		s.pace.heard[from][n].Add(1)
+	}
 	return nil
 }
 
@@ -93,7 +119,7 @@ func (p *process) join(tb testing.TB, m mode, d *net.Dialer) (*fanSubscriber, er
 
 // listen hears pushes until the answer to a ping, a close that was asked for, or an error.
 func (s *fanSubscriber) listen(left *atomic.Bool) error {
-	_ = s.client.conn.SetReadDeadline(time.Now().Add(time.Minute))
+	_ = s.client.conn.SetReadDeadline(time.Now().Add(10 * patience))
 	for {
 		got, err := s.client.mode.read(s.client.r)
 		switch {
@@ -132,13 +158,15 @@ func TestFanOut(t *testing.T) {
 		last = time.Now()
 	}
 	dialer := &net.Dialer{Timeout: patience}
-	failed := make(chan error, subscribers)
+	failed := make(chan error, 3*subscribers)
 	var stay atomic.Bool // never set: the steady ones do not leave
 	var wg sync.WaitGroup
 
 	steady := make([]*fanSubscriber, subscribers)
 	joinAll(t, p, steady, func(i int) (mode, *net.Dialer) { return fanMode(i), dialer })
+	pace := &fanPace{everybody: int32(subscribers)}
 	for i, s := range steady {
+		s.pace = pace
 		wg.Go(func() {
 			if err := s.listen(&stay); err != nil {
 				failed <- fmt.Errorf("subscriber %d (%v): %w", i, s.client.mode, err)
@@ -159,14 +187,22 @@ func TestFanOut(t *testing.T) {
 		c := p.login(t, modes[from%4], "")
 		publishing.Go(func() {
 			// On a slow machine, too, so many that they fill up who does not read.
-			for tick := time.Now(); time.Now().Before(end) || counts[from] < fanLeast; tick = tick.Add(pause) {
-				time.Sleep(time.Until(tick))
-				counts[from]++
-				n := counts[from]
+			for time.Now().Before(end) || counts[from] < fanLeast {
+				time.Sleep(pause)
+				n := counts[from] + 1
+				if err := pace.wait(from, n); err != nil {
+					failed <- fmt.Errorf("publisher %d: %w", from, err)
+					return
+				}
+				counts[from] = n
 				if err := c.publishOnce(uint16(n), fmt.Sprintf(`[%d,%d,"%s"]`, from, n, padding)); err != nil {
 					failed <- fmt.Errorf("publisher %d: %w", from, err)
 					return
 				}
+			}
+			// The reply may overtake what is on its way to another loop, and so may a ping's.
+			if err := pace.wait(from, counts[from]+fanAhead); err != nil {
+				failed <- fmt.Errorf("publisher %d: %w", from, err)
 			}
 		})
 	}
@@ -200,7 +236,7 @@ func TestFanOut(t *testing.T) {
 	publishing.Wait()
 	visitors.Wait()
 	phase("publishing")
-	// A ping's answer comes behind all that was published before it.
+	// A ping's answer ends the listening, behind what everybody has heard.
 	for _, s := range steady {
 		if err := s.client.send(s.client.mode.ping()); err != nil {
 			failed <- err

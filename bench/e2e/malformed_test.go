@@ -9,15 +9,12 @@ import (
 	"time"
 )
 
-// atOnce is how long the gateway may take to close on what it need not wait for. Much less than
-// any of its deadlines, and much more than it needs.
-const atOnce = 3 * time.Second
-
-// wantClosedAtOnce writes b and wants a plain close without a word.
+// wantClosedAtOnce writes b and wants a plain close without a word. The gateway's deadlines are
+// longer than our patience: it cannot have waited for one of them.
 func (c *client) wantClosedAtOnce(b []byte) {
 	c.tb.Helper()
 	_ = c.send(b) // the gateway may close before all is written
-	_ = c.conn.SetReadDeadline(time.Now().Add(atOnce))
+	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 	if p, err := c.mode.read(c.r); !errors.Is(err, io.EOF) {
 		c.tb.Fatalf("got %v, %v, want a plain end at once", p, err)
 	}
@@ -215,7 +212,7 @@ func TestStrangersOnAnyListener(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := p.dial(t, modes[0])
 			_ = c.send([]byte(b))
-			_ = c.conn.SetReadDeadline(time.Now().Add(atOnce))
+			_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 			answer, err := io.ReadAll(c.r)
 			if err != nil {
 				t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // A netsvrScene is a gateway with one worker that is told of everything, and customers.
@@ -38,9 +37,6 @@ func (s *netsvrScene) subscribe(id string, topics ...string) {
 	s.l.send(workerTopicSubscribe, workerMsg(nil).text(1, id).text(2, topics...))
 	s.l.sync()
 }
-
-// netsvrSoon is the longest that anything may take that happens at once.
-const netsvrSoon = time.Second
 
 // netsvrNobody are ids that nobody has: commands for them are skipped.
 var netsvrNobody = []string{"", "nobody", "000000000000000000", strings.Repeat("x", 200), "0\n"}

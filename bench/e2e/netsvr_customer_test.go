@@ -80,6 +80,7 @@ func (p *process) netsvrUpgrade(tb testing.TB, request []byte) (c *netsvrCustome
 		conn.Close()
 		return c, c.head.StatusCode, string(b)
 	}
+	_ = conn.SetDeadline(time.Time{}) // further ones are for a single frame
 	return c, c.head.StatusCode, ""
 }
 

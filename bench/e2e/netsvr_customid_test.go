@@ -15,7 +15,7 @@ func netsvrCustomID(id, token string) string {
 
 func TestNetsvrCustomID(t *testing.T) {
 	t.Parallel()
-	s := startScene(t, "--custom-id-key", "id", "--custom-id-ttl", "1s", "--allow-origin", "good.example")
+	s := startScene(t, "--custom-id-key", "id", "--custom-id-ttl", "10m", "--allow-origin", "good.example")
 	l := s.l
 	good := "Origin: http://good.example"
 	token := func() string {
@@ -64,9 +64,6 @@ func TestNetsvrCustomID(t *testing.T) {
 	s.p.netsvrRefused(t, 403, "", netsvrHead("GET", netsvrCustomID("x", lost), "Origin: http://evil.test"))
 	wrong(netsvrCustomID("x", lost))
 	wrong("/netsvr", "Sec-WebSocket-Version: 12") // and behind that the handshake
-	late := token()
-	time.Sleep(1100 * time.Millisecond)
-	wrong(netsvrCustomID("x", late))
 	if got := l.uniqIDs(); len(got) != 1 {
 		t.Errorf("online: %q", got)
 	}
@@ -132,6 +129,17 @@ func TestNetsvrCustomID(t *testing.T) {
 	}
 	g.write(g.mode.ping())
 	g.wantPong()
+}
+
+func TestNetsvrCustomIDLate(t *testing.T) {
+	t.Parallel()
+	s := startScene(t, "--custom-id-key", "id", "--custom-id-ttl", "1s")
+	late := s.l.ask(workerCustomToken, nil).text(2)
+	time.Sleep(1100 * time.Millisecond)
+	s.p.netsvrRefused(t, 400, "Custom uniqId wrong", netsvrHead("GET", netsvrCustomID("x", late)))
+	if got := s.l.uniqIDs(); len(got) != 0 {
+		t.Errorf("online: %q", got)
+	}
 }
 
 // The token of a custom id is there also when nobody can use it.

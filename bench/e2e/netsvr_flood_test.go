@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"testing"
 	"time"
 )
@@ -37,11 +38,31 @@ type netsvrFlood struct {
 	pause  time.Duration // of the readers behind each read
 }
 
+// run floods. Readers that stand still for long are stalled for the gateway, which closes some: when
+// the machine has made them so, a run says nothing, and another one is needed.
 func (f netsvrFlood) run(t *testing.T) {
-	each := f.each
-	if each == 0 {
-		each = 1000
+	if f.each == 0 {
+		f.each = 1000
 	}
+	tolerable := 2*time.Second + time.Duration(f.each)*f.pause
+	for tries := 1; ; tries++ {
+		var problems []string
+		var turn time.Duration
+		t.Run(fmt.Sprint("try ", tries), func(t *testing.T) { problems, turn = f.once(t) })
+		if len(problems) == 0 || t.Failed() {
+			return
+		}
+		if turn <= tolerable || tries == 5 {
+			t.Error(strings.Join(problems, "\n"))
+			return
+		}
+		t.Logf("readers stood still for up to %v: once more, for\n%s", turn, strings.Join(problems, "\n"))
+	}
+}
+
+// once is one run. It returns what was wrong, and the longest turn of the readers over their sockets.
+func (f netsvrFlood) once(t *testing.T) (problems []string, turn time.Duration) {
+	each := f.each
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	s := startScene(t)
 	set := newStreamSet(t, f.size)
@@ -112,25 +133,26 @@ func (f netsvrFlood) run(t *testing.T) {
 	// The sockets hold some megabytes more, which take as long as they take.
 	s.l.send(workerUniqIDCount, nil)
 	if a, ok := s.l.take(&s.l.answers, time.Minute); !ok || a.cmd != workerUniqIDCount || a.fields.num(2) != int64(2*each) {
-		t.Errorf("behind the publishes: %d, %d clients, %v, want %d", a.cmd, a.fields.num(2), ok, 2*each)
+		problems = append(problems, fmt.Sprintf("behind the publishes: %d, %d clients, %v, want %d", a.cmd, a.fields.num(2), ok, 2*each))
 	}
 	published := time.Since(start)
-	set.finish(t, sent)
+	problems = append(problems, set.finish(sent)...)
 	n := uint32(0)
 	for _, k := range sent {
 		n += k
 	}
-	turn := max(set.loops[0].turn, set.loops[1].turn)
+	turn = max(set.loops[0].turn, set.loops[1].turn)
 	t.Logf("%d publishes in %v, %.1f million deliveries/s; the longest wait for TCP took %v, the longest turn of readers %v",
 		n, published.Round(time.Millisecond), float64(n)*float64(2*each)/1e6/published.Seconds(), longest.Round(time.Millisecond), turn.Round(time.Millisecond))
 	if a, ok := s.l.take(&s.l.events, 0); ok {
-		t.Errorf("got %d %q", a.cmd, a.body)
+		problems = append(problems, fmt.Sprintf("got %d %q", a.cmd, a.body))
 	}
 	s.p.wantPeakBelow(400 << 20)
 	if n < 20 {
 		t.Errorf("only %d publishes", n)
 	}
-	if t.Failed() {
+	if len(problems) > 0 {
 		t.Logf("the gateway says:\n%s", tail(s.p.stderr.String()))
 	}
+	return problems, turn
 }

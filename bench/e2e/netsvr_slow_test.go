@@ -35,6 +35,7 @@ func (p *process) netsvrProbe(t *testing.T, l *workerLink, id int) *netsvrProbe 
 			}
 			start := time.Now()
 			text := fmt.Sprint("probe ", probe.n)
+			_ = c.conn.SetWriteDeadline(start.Add(patience))
 			if _, err := c.conn.Write(netsvrFrame(0x80|netsvrText, fmt.Appendf(nil, "%03d%s", id, text))); err != nil {
 				t.Errorf("probe: %v", err)
 				return
@@ -43,7 +44,7 @@ func (p *process) netsvrProbe(t *testing.T, l *workerLink, id int) *netsvrProbe 
 				t.Errorf("probe %d: got %d %q", probe.n, a.cmd, a.body)
 				return
 			}
-			if _, err := l.conn.Write(workerCommand(workerSingleCast, workerCast(uniqID, text))); err != nil {
+			if err := l.try(workerCommand(workerSingleCast, workerCast(uniqID, text))); err != nil {
 				t.Errorf("probe: %v", err)
 				return
 			}
@@ -57,33 +58,27 @@ func (p *process) netsvrProbe(t *testing.T, l *workerLink, id int) *netsvrProbe 
 	return probe
 }
 
-// check ends the probe.
+// check ends the probe. It must have gone round at any time: none of its steps may have taken longer
+// than patience, which is less than what the gateway gives those who stall.
 func (probe *netsvrProbe) check(t *testing.T) {
 	t.Helper()
 	close(probe.stop)
 	<-probe.done
 	t.Logf("%d round trips, the longest took %v", probe.n, probe.took)
-	if probe.took > netsvrSoon || probe.n == 0 {
+	if probe.took > patience || probe.n == 0 {
 		t.Errorf("%d round trips, the longest took %v", probe.n, probe.took)
 	}
 }
 
 // A worker that does not read is nobody's business but its own clients'.
 func TestNetsvrStalledWorker(t *testing.T) {
-	p := startNetsvr(t, "--worker-write-timeout", "2s")
-	stalled := p.workerConn(t)
-	if _, err := stalled.Write(workerCommand(workerRegister, workerRegistration(1, 0, 0))); err != nil {
-		t.Fatal(err)
-	}
-	if a, err := workerReadFrame(stalled); err != nil || a.fields.num(1) != 0 {
-		t.Fatal(a, err)
-	}
+	p := startNetsvr(t, "--worker-write-timeout", "3m")
+	p.workerStalled(t)
 	healthy := p.workerFor(t, 2)
 	probe := p.netsvrProbe(t, healthy, 2)
 	c := p.netsvrOpen(t, "/netsvr")
 	message := netsvrFrame(0x80|netsvrText, []byte("001"+strings.Repeat("x", 32<<10)))
-	const size = 40 << 20 // the queue holds 16 MiB, and the sockets some
-	for range size / len(message) {
+	for range netsvrTooMuch / len(message) {
 		c.write(message)
 	}
 	c.wantAlive()
@@ -106,8 +101,32 @@ func TestNetsvrStalledWorker(t *testing.T) {
 	}
 	probe.check(t)
 	p.wantPeakBelow(200 << 20)
-	// Its link ends for want of progress, and another one takes over.
-	_ = stalled.SetReadDeadline(time.Now().Add(patience))
+}
+
+// workerStalled is a worker that has registered for messages under id 1 and reads nothing.
+func (p *process) workerStalled(t *testing.T) {
+	t.Helper()
+	conn := p.workerConn(t)
+	if _, err := conn.Write(workerCommand(workerRegister, workerRegistration(1, 0, 0))); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := workerReadFrame(conn); err != nil || a.fields.num(1) != 0 {
+		t.Fatal(a, err)
+	}
+}
+
+// netsvrTooMuch is more than a worker's queue, of 16 MiB, and the sockets hold.
+const netsvrTooMuch = 40 << 20
+
+// The link of a worker that does not read ends for want of progress, and another one takes over.
+func TestNetsvrStalledWorkerEnds(t *testing.T) {
+	p := startNetsvr(t, "--worker-write-timeout", "2s")
+	p.workerStalled(t)
+	c := p.netsvrOpen(t, "/netsvr")
+	message := netsvrFrame(0x80|netsvrText, []byte("001"+strings.Repeat("x", 32<<10)))
+	for range netsvrTooMuch / len(message) {
+		c.write(message)
+	}
 	time.Sleep(2500 * time.Millisecond)
 	again := p.workerFor(t, 1)
 	p.await(func() bool {
@@ -129,19 +148,28 @@ func TestNetsvrStalledCustomer(t *testing.T) {
 			s.subscribe(idStalled, "t")
 			s.subscribe(idG, "t")
 			var readers sync.WaitGroup
-			var got [4]int
-			const n, size = 400, 32 << 10 // 12.5 MB
-			for i := range got {
+			// Readers are slow consumers themselves when the machine stands still: never are more
+			// messages on their way to one than its queue, of 1 MiB, can take.
+			const n, size, ahead = 400, 32 << 10, 16 // 12.5 MB
+			var room [4]chan struct{}
+			for i := range room {
 				c, id := s.open()
 				s.subscribe(id, "t")
+				room[i] = make(chan struct{}, n+ahead)
+				for range ahead {
+					room[i] <- struct{}{}
+				}
 				readers.Go(func() {
-					for r := bufio.NewReaderSize(c.conn, 64<<10); got[i] < n; got[i]++ {
+					defer close(room[i])
+					r := bufio.NewReaderSize(c.conn, 64<<10)
+					for got := range n {
 						_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 						_, payload, err := netsvrReadFrame(r)
-						if err != nil || len(payload) != size || !strings.HasPrefix(string(payload[:10]), fmt.Sprintf("%06d", got[i])) {
-							t.Errorf("reader %d, message %d: %d bytes, %v", i, got[i], len(payload), err)
+						if err != nil || len(payload) != size || !strings.HasPrefix(string(payload[:10]), fmt.Sprintf("%06d", got)) {
+							t.Errorf("reader %d, message %d: %d bytes, %v", i, got, len(payload), err)
 							return
 						}
+						room[i] <- struct{}{}
 					}
 				})
 				if how == "cast" {
@@ -155,6 +183,9 @@ func TestNetsvrStalledCustomer(t *testing.T) {
 				l.event(workerConnOpen)
 			}
 			for i := range n {
+				for _, r := range room {
+					<-r
+				}
 				data := fmt.Sprintf("%06d%s", i, strings.Repeat("x", size-6))
 				switch how {
 				case "cast":

@@ -22,7 +22,6 @@ func TestShutdown(t *testing.T) {
 			fresh, half := p.dial(t, modes[0]), p.dial(t, modes[0])
 			half.write(half.mode.connect(0, "")[:9])
 			p.await(func() bool { return p.openDescriptors() >= files+42 }, "all to be accepted")
-			start := time.Now()
 			p.signal(sig)
 			for _, c := range in {
 				c.wantDisconnect(0)
@@ -33,10 +32,7 @@ func TestShutdown(t *testing.T) {
 				c.wantEOF()
 				c.hangUp()
 			}
-			p.wantExit(0)
-			if took := time.Since(start); took > 2*time.Second {
-				t.Errorf("the shutdown took %v, though all clients were gone", took)
-			}
+			p.wantExit(0) // all clients are gone: it does not wait for --drain
 			if c, err := p.open(t, modes[0]); err == nil {
 				t.Error("the port still takes connections")
 				c.hangUp()
@@ -66,10 +62,12 @@ func TestShutdownAfterRequests(t *testing.T) {
 	p.wantExit(0)
 }
 
-// Clients that do not react do not hold the shutdown up for longer than --drain.
+// Clients that do not react do not hold the shutdown up, be --drain long or short. Where it is
+// short, and the machine stands still, it may be over before the gateway has done its part: the
+// end must come, with whatever code.
 func TestShutdownWithStubbornClients(t *testing.T) {
 	t.Parallel()
-	for _, drain := range []time.Duration{time.Second, 5 * time.Second} {
+	for _, drain := range []time.Duration{time.Second, 5 * time.Minute} {
 		t.Run(drain.String(), func(t *testing.T) {
 			t.Parallel()
 			p := startDev(t, "--drain", drain.String(), "--send-buffer", "16KiB")
@@ -84,14 +82,14 @@ func TestShutdownWithStubbornClients(t *testing.T) {
 				stalled.write(modes[0].ask(i, "sluice.Echo", `"`+strings.Repeat("s", 10_000)+`"`))
 			}
 			time.Sleep(50 * time.Millisecond)
-			start := time.Now()
 			p.signal(syscall.SIGTERM)
+			if drain < patience {
+				p.wantExit(0, 1)
+				return
+			}
 			open.wantDisconnect(0)
 			open.wantEOF() // and leaves its own side open
 			p.wantExit(0)
-			if took := time.Since(start); took > drain+time.Second {
-				t.Errorf("the shutdown took %v with --drain %v", took, drain)
-			}
 		})
 	}
 }
@@ -99,14 +97,14 @@ func TestShutdownWithStubbornClients(t *testing.T) {
 // A second SIGTERM ends the drain.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
-	p := startDev(t, "--drain", "30s")
-	p.login(t, modes[0], "")
+	p := startDev(t)
+	c := p.login(t, modes[0], "")
 	p.signal(syscall.SIGTERM)
-	time.Sleep(50 * time.Millisecond)
+	c.wantDisconnect(0) // it has taken the first: the system would make one of two
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.exited:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("the gateway goes on draining")
 	}
 	_ = p.cmd.Process.Kill()

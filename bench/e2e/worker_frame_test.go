@@ -3,6 +3,7 @@ package e2e
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 )
@@ -44,19 +45,19 @@ func TestWorkerFrames(t *testing.T) {
 	t.Run("longer than allowed", func(t *testing.T) {
 		l := p.workerLink(t)
 		l.sendRaw(binary.BigEndian.AppendUint32(nil, limit+1)) // closed on the length alone
-		l.wantEnd(patience)
+		l.wantEnd()
 	})
 	t.Run("absurdly long", func(t *testing.T) {
 		l := p.workerLink(t)
 		l.sendRaw([]byte{0xFF, 0xFF, 0xFF, 0xFF})
-		l.wantEnd(patience)
+		l.wantEnd()
 	})
 	for n := range uint32(4) {
 		t.Run(fmt.Sprintf("length %d", n), func(t *testing.T) {
 			l := p.workerLink(t)
 			l.sendRaw(append(count, binary.BigEndian.AppendUint32(nil, n)...))
 			l.answer(workerUniqIDCount) // what came before is served
-			l.wantEnd(patience)
+			l.wantEnd()
 		})
 	}
 	for _, cmd := range []uint32{
@@ -66,7 +67,7 @@ func TestWorkerFrames(t *testing.T) {
 		t.Run(fmt.Sprintf("command %d", cmd), func(t *testing.T) {
 			l := p.workerLink(t)
 			l.send(cmd, workerList("x"))
-			l.wantEnd(patience)
+			l.wantEnd()
 		})
 	}
 }
@@ -80,7 +81,7 @@ func TestWorkerFrameDefaultLimit(t *testing.T) {
 	l.sendRaw(workerFrame(append(workerCommand(workerUniqIDCount, nil)[4:], make([]byte, limit-4)...)))
 	l.answer(workerUniqIDCount)
 	l.sendRaw(binary.BigEndian.AppendUint32(nil, limit+1))
-	l.wantEnd(patience)
+	l.wantEnd()
 }
 
 // Messages that cannot be decoded cost the link nothing, whatever their command.
@@ -142,39 +143,63 @@ func TestWorkerHeartbeats(t *testing.T) {
 	for range n {
 		wire = append(wire, workerFrame([]byte(workerPing))...)
 	}
-	go func() { _, _ = l.conn.Write(wire) }()
+	go func() { _ = l.try(wire) }()
 	for range n {
 		l.wantPong()
 	}
 	l.sync()
 	// Something that only begins like a heartbeat is an unknown command.
 	l.sendRaw(workerFrame([]byte(workerPing + "x")))
-	l.wantEnd(patience)
+	l.wantEnd()
 }
 
 func TestWorkerIdle(t *testing.T) {
 	t.Parallel()
-	p := startNetsvr(t, "--worker-idle", "2s")
+	const idle = 5 * time.Second
+	p := startNetsvr(t, "--worker-idle", idle.String())
+	var mu sync.Mutex
+	ended := make(map[*workerLink]time.Time)
+	link := func(l *workerLink) *workerLink {
+		go func() {
+			<-l.ends
+			mu.Lock()
+			defer mu.Unlock()
+			ended[l] = time.Now()
+		}()
+		return l
+	}
 	start := time.Now()
-	silent, half, pings, asks := p.workerFor(t, 1), p.workerLink(t), p.workerLink(t), p.workerLink(t)
+	silent, half, pings, asks := link(p.workerFor(t, 1)), link(p.workerLink(t)), link(p.workerLink(t)), link(p.workerLink(t))
 	half.sendRaw([]byte{0, 0})
-	for time.Since(start) < 1800*time.Millisecond { // every frame counts
+	var last time.Time // that silent, pings and asks were heard
+	for time.Since(start) < idle/2 {
+		time.Sleep(100 * time.Millisecond)
+		last = time.Now()
 		pings.wantAlive()
 		asks.send(workerSingleCast, workerCast("nobody", "x"))
-		time.Sleep(100 * time.Millisecond)
+		silent.wantAlive()
 	}
-	silent.wantAlive() // the last moment, nearly
-	half.wantEnd(2 * time.Second)
-	if took := time.Since(start); took < 2*time.Second {
-		t.Errorf("half a length was cut off after %v", took)
+	silentSince := last
+	for begun := time.Now(); time.Since(begun) < idle+time.Second; time.Sleep(100 * time.Millisecond) { // every frame counts
+		last = time.Now()
+		pings.wantAlive()
+		asks.send(workerSingleCast, workerCast("nobody", "x"))
 	}
-	silent.wantEnd(3 * time.Second)
-	if took := time.Since(start); took < 3700*time.Millisecond {
-		t.Errorf("silent was cut off after %v", took)
+	asks.wantAlive()
+	for _, l := range []*workerLink{half, silent, pings, asks} {
+		l.wantEnd()
+	}
+	p.await(func() bool { mu.Lock(); defer mu.Unlock(); return len(ended) == 4 }, "the ends to be noted")
+	for _, end := range []struct {
+		name  string
+		l     *workerLink
+		since time.Time
+	}{{"half a length", half, start}, {"silent", silent, silentSince}, {"pings", pings, last}, {"asks", asks, last}} {
+		if took := ended[end.l].Sub(end.since); took < idle-early {
+			t.Errorf("%s was cut off after %v, want %v", end.name, took, idle)
+		}
 	}
 	// The link that ended serves nobody any more.
-	pings.wantEnd(3 * time.Second)
-	asks.wantEnd(3 * time.Second)
 	other := p.workerFor(t, 1)
 	for range 4 {
 		p.netsvrKnown(t, other, 1)

@@ -146,10 +146,16 @@ func workerReadFrame(r io.Reader) (a workerArrival, err error) {
 
 func (l *workerLink) sendRaw(b []byte) {
 	l.tb.Helper()
-	_ = l.conn.SetWriteDeadline(time.Now().Add(patience))
-	if _, err := l.conn.Write(b); err != nil {
+	if err := l.try(b); err != nil {
 		l.tb.Fatalf("writing to the gateway: %v", err)
 	}
+}
+
+// try is sendRaw for other goroutines than the test's.
+func (l *workerLink) try(b []byte) error {
+	_ = l.conn.SetWriteDeadline(time.Now().Add(patience))
+	_, err := l.conn.Write(b)
+	return err
 }
 
 func (l *workerLink) send(cmd uint32, m workerMsg) {
@@ -235,15 +241,15 @@ func (l *workerLink) wantAlive() {
 }
 
 // wantEnd wants the gateway to end the link.
-func (l *workerLink) wantEnd(within time.Duration) {
+func (l *workerLink) wantEnd() {
 	l.tb.Helper()
 	select {
 	case <-l.ends:
 		if !over(l.err) {
 			l.tb.Fatalf("the link ended with %v", l.err)
 		}
-	case <-time.After(within):
-		l.tb.Fatalf("the link goes on after %v", within)
+	case <-time.After(patience):
+		l.tb.Fatalf("the link goes on after %v", patience)
 	}
 }
 

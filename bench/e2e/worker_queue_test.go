@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -12,7 +13,7 @@ import (
 // A queue that is full: "busy" at once, for as long as it is.
 func TestWorkerBusy(t *testing.T) {
 	t.Parallel()
-	p := startNetsvr(t, "--worker-queue", "64KiB", "--request-timeout", "8s")
+	p := startNetsvr(t, "--worker-queue", "64KiB", "--request-timeout", "3m", "--worker-write-timeout", "3m")
 	conn := p.workerConn(t) // does not read for now
 	_ = conn.SetReadBuffer(64 << 10)
 	if _, err := conn.Write(workerCommand(workerRegister, workerMsg(nil).num(1, 1).num(100, 1))); err != nil {
@@ -27,12 +28,12 @@ func TestWorkerBusy(t *testing.T) {
 	for range 500 { // 16 MB, far more than the sockets take
 		flood.write(m.sendReq(0, 0, "x", []byte(payload)))
 	}
-	// ask returns the reply to a request of a new client, ok is false if there is none at once.
+	// ask returns the reply to a request of a new client, ok is false if there is none soon.
 	ask := func() (says string, ok bool) {
 		c := p.login(t, m, "")
 		defer c.hangUp()
 		c.write(m.ask(1, "x", payload))
-		_ = c.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+		_ = c.conn.SetReadDeadline(time.Now().Add(3 * time.Second))
 		got, err := m.read(c.r)
 		if err != nil {
 			return "", false
@@ -43,7 +44,7 @@ func TestWorkerBusy(t *testing.T) {
 		}
 		return msg.payload, true
 	}
-	for busy, tries := 0, 0; busy < 10; tries++ { // the sockets may take a little more, for a while
+	for busy, waiting := 0, 0; busy < 10; { // the sockets may take a little more, for a while
 		says, ok := ask()
 		switch {
 		case ok && strings.Contains(says, "busy"):
@@ -51,8 +52,10 @@ func TestWorkerBusy(t *testing.T) {
 			busy++
 		case ok:
 			t.Fatalf("reply %q", says)
-		case tries > 10:
-			t.Fatal("16 MB for a worker that does not read, and requests still wait")
+		default:
+			if waiting++; waiting > 10 {
+				t.Fatal("16 MB for a worker that does not read, and requests still wait")
+			}
 		}
 	}
 	flood.write(m.ping())
@@ -76,19 +79,20 @@ func TestWorkerBusy(t *testing.T) {
 // Two workers serve clients that keep several requests under way; one is killed in the middle. No
 // client is disconnected, every request is answered, and in order.
 func TestWorkerFailover(t *testing.T) {
-	p := startNetsvr(t)
+	p := startNetsvr(t, "--request-timeout", "3m")
 	m := modes[0]
-	var served [2]int
-	serve := func(l *workerLink, count *int, echoes int) {
+	var served [2]atomic.Int64
+	const echoes = 2000 // of the one that is killed
+	serve := func(l *workerLink, count *atomic.Int64, echoes int64) {
 		for {
-			a, ok := l.take(&l.events, patience)
+			a, ok := l.take(&l.events, 4*patience)
 			if !ok {
 				return
 			}
-			if *count++; *count > echoes {
+			if count.Add(1) > echoes {
 				continue // killed soon, with requests unanswered
 			}
-			if _, err := l.conn.Write(workerCommand(workerReply, workerReplyTo(a.fields, 0, a.fields.text(8)))); err != nil {
+			if err := l.try(workerCommand(workerReply, workerReplyTo(a.fields, 0, a.fields.text(8)))); err != nil {
 				return
 			}
 		}
@@ -96,7 +100,7 @@ func TestWorkerFailover(t *testing.T) {
 	links := []*workerLink{p.workerServer(t, 1), p.workerServer(t, 1)}
 	var servers sync.WaitGroup
 	servers.Go(func() { serve(links[0], &served[0], 1<<30) })
-	servers.Go(func() { serve(links[1], &served[1], 2000) })
+	servers.Go(func() { serve(links[1], &served[1], echoes) })
 
 	const clients, each, window = 40, 400, 16
 	var asking sync.WaitGroup
@@ -138,13 +142,13 @@ func TestWorkerFailover(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(200 * time.Millisecond)
+	p.await(func() bool { return served[1].Load() > echoes }, "the second worker to be asked enough")
 	links[1].kill()
 	asking.Wait()
 	links[0].close()
 	servers.Wait()
-	t.Logf("served %v, lost %d", served, lost)
-	if served[1] < 500 || served[0] < served[1] || lost > clients*window {
-		t.Errorf("served %v, lost %d", served, lost)
+	t.Logf("served %d and %d, lost %d", served[0].Load(), served[1].Load(), lost)
+	if served[0].Load() < served[1].Load() || lost == 0 || lost > clients*window {
+		t.Errorf("served %d and %d, lost %d", served[0].Load(), served[1].Load(), lost)
 	}
 }

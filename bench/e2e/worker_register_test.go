@@ -138,6 +138,7 @@ func TestWorkerRegisterAnswerFirst(t *testing.T) {
 			case <-stop:
 				return
 			default:
+				_ = c.conn.SetWriteDeadline(time.Now().Add(patience))
 				if _, err := c.conn.Write(netsvrFrame(0x80|netsvrText, []byte("003x"))); err != nil {
 					return
 				}
