@@ -23,7 +23,6 @@ func dialHand(tb testing.TB, g *gateway) *hand {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := conn.Write([]byte{0x11, 0x09}); err != nil {
 		tb.Fatal(err)
 	}
@@ -40,6 +39,7 @@ func request(cmd byte, id uint32, body []byte) []byte {
 // raw sends a request and reads its response.
 func (h *hand) raw(cmd byte, body string) ([]byte, error) {
 	h.id++
+	_ = h.conn.SetDeadline(time.Now().Add(patience))
 	if _, err := h.conn.Write(request(cmd, h.id, []byte(body))); err != nil {
 		return nil, err
 	}

@@ -48,13 +48,14 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// startGateway runs a gateway until the end of the test.
+// startGateway runs a gateway until the end of the test. What a test does not set to its liking takes
+// longer than our patience, so that a machine that stands still does not make it happen.
 func startGateway(tb testing.TB, args ...string) *gateway {
 	tb.Helper()
 	ports := filepath.Join(tb.TempDir(), "ports.json")
 	g := &gateway{tb: tb, exited: make(chan struct{})}
 	g.cmd = exec.Command(gatewayBinary, append([]string{"serve", "--dev", "--login", "otp",
-		"--listen", "tcp://127.0.0.1:0", "--worker", "none", "--admin", "127.0.0.1:0", "--ports-file", ports}, args...)...)
+		"--listen", "tcp://127.0.0.1:0", "--worker", "none", "--admin", "127.0.0.1:0", "--ports-file", ports, "--drain", "3m", "--login-timeout", "3m"}, args...)...)
 	g.cmd.Stderr = &g.stderr
 	if err := g.cmd.Start(); err != nil {
 		tb.Fatal(err)

@@ -12,8 +12,9 @@ import (
 )
 
 // latency is what lies between the vendor's client and the gateway at least: the client sends a
-// request before it prepares for the response, which it throws away when it comes too soon.
-const latency = 3 * time.Millisecond
+// request before it prepares for the response, which it throws away when it comes too soon. So long
+// the system may leave one of its threads waiting for a core.
+const latency = 25 * time.Millisecond
 
 // A line is what lies between a client and the gateway.
 type line struct {
