@@ -133,23 +133,6 @@ func (c *Conn) Hold() { c.flags |= flagHoldIn }
 // Holding reports whether input is held back.
 func (c *Conn) Holding() bool { return c.flags&(flagHoldIn|flagFullIn|flagParked) != 0 }
 
-// Patient reports since when, in ms on the engine's clock, the connection has shown no sign of
-// life that the engine knows of, although its input is held back: now, when it is the gateway that
-// makes it wait; when it last took bytes, when it is its own unread replies. ok is false when its
-// input is not held back.
-func (c *Conn) Patient() (since int64, ok bool) {
-	switch now := c.loop.now; {
-	case c.flags&(flagHoldIn|flagParked) != 0:
-		return now, true
-	case c.flags&flagFullIn != 0:
-		if c.backlog == nil {
-			return now, true
-		}
-		return now - int64(uint32(now)-c.backlog.lastProgress), true
-	}
-	return 0, false
-}
-
 // Resume ends a Hold. Input that waited is handled before the loop waits for events again, not
 // within the call.
 func (c *Conn) Resume() {

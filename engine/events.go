@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"io"
+	"time"
 
 	"github.com/panjf2000/gnet/v2"
 )
@@ -223,6 +224,13 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 	return 0, len(b) + 1
 }
 
-func (sniffer) OnDeadline(c *Conn)    { c.Close(ReasonLoginTimeout) }
+func (sniffer) OnDeadline(c *Conn) {
+	if c.unread() { // its first bytes are there; the loop will come to them
+		c.SetDeadline(tickMillis * time.Millisecond)
+		return
+	}
+	c.Close(ReasonLoginTimeout)
+}
+
 func (sniffer) Goodbye(*Conn, Reason) {}
 func (sniffer) OnClose(*Conn, Reason) {}

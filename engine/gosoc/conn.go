@@ -317,10 +317,7 @@ func (h *conn) OnDeadline(c *engine.Conn) {
 		return
 	}
 	if limit := h.idleLimit(); limit > 0 {
-		if since, ok := c.Patient(); ok && int32(uint32(since)-h.lastHeard) > 0 {
-			h.lastHeard = uint32(since) // it is we who do not listen
-		}
-		left := limit - int64(uint32(c.Loop().Now())-h.lastHeard)
+		left := c.SilenceLeft(&h.lastHeard, limit)
 		if left <= 0 {
 			c.Close(engine.ReasonHeartbeatTimeout)
 			return

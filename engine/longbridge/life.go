@@ -46,17 +46,13 @@ func (h *conn) OnDeadline(c *engine.Conn) {
 
 // lifeLeft returns for how many ms more the client may be silent.
 func (h *conn) lifeLeft(c *engine.Conn) int64 {
-	now := uint32(c.Loop().Now())
-	if since, ok := c.Patient(); ok && int32(uint32(since)-h.lastHeard) > 0 {
-		h.lastHeard = uint32(since) // it is we who do not listen
-	}
 	// Any byte counts, but the engine keeps those of a packet that is not whole to itself.
 	unhandled := uint32(c.Unhandled())
 	if unhandled != h.unhandled {
-		h.unhandled, h.lastHeard = unhandled, now
+		h.unhandled, h.lastHeard = unhandled, uint32(c.Loop().Now())
 	}
 	timeout := h.protocol.config.HeartbeatTimeout.Milliseconds()
-	left := timeout - int64(now-h.lastHeard)
+	left := c.SilenceLeft(&h.lastHeard, timeout)
 	if left > 0 && unhandled > 0 {
 		left = min(left, max(timeout/4, 1)) // look often, to know when such bytes stopped coming
 	}

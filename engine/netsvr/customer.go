@@ -165,15 +165,12 @@ func (s *customer) OnDeadline(c *engine.Conn) {
 		c.Close(engine.ReasonLoginTimeout)
 		return
 	}
-	if since, ok := c.Patient(); ok && int32(uint32(since)-s.lastHeard) > 0 {
-		s.lastHeard = uint32(since) // it is we who do not listen
-	}
-	left := s.endpoint.config.Idle - time.Duration(uint32(c.Loop().Now())-s.lastHeard)*time.Millisecond
+	left := c.SilenceLeft(&s.lastHeard, s.endpoint.config.Idle.Milliseconds())
 	if left <= 0 {
 		c.Close(engine.ReasonHeartbeatTimeout)
 		return
 	}
-	c.SetDeadline(left)
+	c.SetDeadline(time.Duration(left) * time.Millisecond)
 }
 
 // Goodbye sends a close frame where the protocol leaves room for one; customers that are sent away
