@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -124,7 +125,7 @@ func TestHoldIsBounded(t *testing.T) {
 	}
 	e.Tell(ref, func(c *Conn) { c.Resume() })
 	for i := range lines {
-		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(patience))
 		if got, err := c.r.ReadString('\n'); err != nil || got != line[5:] {
 			t.Fatalf("line %d: %.20q, %v", i, got, err)
 		}
@@ -166,14 +167,17 @@ func TestParkedPublisherHoldsUpNobodyElse(t *testing.T) {
 		}
 	}()
 	waitFor(t, "a publish that waits", func() bool { return e.Stats().Waits > 0 })
-	start := time.Now()
-	for i := range 50 {
+	took := make([]time.Duration, 50)
+	for i := range took {
+		start := time.Now()
 		other.send("ECHO %d", i)
 		other.expect(fmt.Sprint(i))
+		took[i] = time.Since(start)
 		time.Sleep(10 * time.Millisecond)
 	}
-	if took := time.Since(start); took > 5*time.Second { // 16 s when the loop waits with the publisher
-		t.Errorf("50 echoes took %v", took)
+	slices.Sort(took)
+	if median := took[len(took)/2]; median > 150*time.Millisecond { // 300 ms when the loop waits with the publisher
+		t.Errorf("half of the echoes took more than %v", median)
 	}
 	close(stop)
 	pub.Close()
@@ -197,7 +201,7 @@ func TestPanicCostsOneConnection(t *testing.T) {
 	good.send("ECHO before")
 	good.expect("before")
 	bad.send("PANIC")
-	_ = bad.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = bad.SetReadDeadline(time.Now().Add(patience))
 	if _, err := bad.r.ReadByte(); err == nil {
 		t.Error("the connection whose handler panicked is still open")
 	}
@@ -226,7 +230,7 @@ func TestHalfCloseGetsAnswers(t *testing.T) {
 	c.send("BIG %s", strings.Repeat("x", 8000)) // 8 MB: more than the sockets take
 	_ = c.Conn.(*net.TCPConn).CloseWrite()
 	time.Sleep(50 * time.Millisecond)
-	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(c)
 	if err != nil || len(got) != 8000*1000+1 {
 		t.Errorf("read %d bytes, %v, want %d", len(got), err, 8000*1000+1)
@@ -257,7 +261,7 @@ func TestSlowConsumerPolicies(t *testing.T) {
 			go func() { // the quick one misses nothing
 				n := 0
 				for ; n < messages; n++ {
-					_ = quick.SetReadDeadline(time.Now().Add(20 * time.Second))
+					_ = quick.SetReadDeadline(time.Now().Add(patience))
 					line, err := quick.r.ReadString('\n')
 					if err != nil || !strings.HasPrefix(line, fmt.Sprintf("%d ", n)) {
 						break
@@ -280,11 +284,17 @@ func TestSlowConsumerPolicies(t *testing.T) {
 			}
 			// What the slow one does get is whole, in order, and from the right end.
 			last, first, count := -1, -1, 0
-			for {
+			line := ""
+			for timeouts := 0; timeouts < 2; { // at the first one we may have slept while more came
 				_ = slow.SetReadDeadline(time.Now().Add(time.Second))
-				line, err := slow.r.ReadString('\n')
+				part, err := slow.r.ReadString('\n')
+				line += part
+				if isTimeout(err) {
+					timeouts++
+					continue
+				}
 				if err != nil {
-					break
+					t.Fatalf("after %d: %v", last, err)
 				}
 				var n int
 				if _, err := fmt.Sscanf(line, "%d ", &n); err != nil || n <= last || len(line) < len(pad) {
@@ -293,7 +303,7 @@ func TestSlowConsumerPolicies(t *testing.T) {
 				if first < 0 {
 					first = n
 				}
-				last = n
+				last, line = n, ""
 				count++
 			}
 			if tc.policy == SlowDropOldest && last != messages-1 {
@@ -319,7 +329,7 @@ func TestOverload(t *testing.T) {
 		go func() {
 			var next [2]int
 			for range 2 * messages {
-				_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+				_ = c.SetReadDeadline(time.Now().Add(patience))
 				line, err := c.r.ReadString('\n')
 				if err != nil {
 					done <- err

@@ -130,7 +130,7 @@ func startLine(t testing.TB, config Config, lc ListenConfig) (*Engine, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := e.Stop(ctx); err != nil {
 			t.Error(err)
@@ -149,6 +149,9 @@ func startLine(t testing.TB, config Config, lc ListenConfig) (*Engine, string) {
 	}
 	return e, addr.String()
 }
+
+// patience is when something hangs that is only late on a machine that stands still for seconds.
+const patience = 30 * time.Second
 
 type lineClient struct {
 	t testing.TB
@@ -175,7 +178,7 @@ func (c *lineClient) send(format string, args ...any) {
 
 func (c *lineClient) expect(want string) {
 	c.t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	got, err := c.r.ReadString('\n')
 	if err != nil || got != want+"\n" {
 		c.t.Fatalf("got %q, %v, want %q", got, err, want)
@@ -184,7 +187,7 @@ func (c *lineClient) expect(want string) {
 
 func (c *lineClient) expectEOF() {
 	c.t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	if got, err := c.r.ReadString('\n'); err == nil || got != "" || err.Error() != "EOF" {
 		c.t.Fatalf("got %q, %v, want EOF", got, err)
 	}
@@ -192,7 +195,7 @@ func (c *lineClient) expectEOF() {
 
 func waitFor(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("timed out waiting for %s", what)
 		}

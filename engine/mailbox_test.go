@@ -90,8 +90,8 @@ func TestMailboxManyPosters(t *testing.T) {
 		}
 		select {
 		case <-wake:
-		case <-time.After(10 * time.Second):
-			t.Fatalf("asleep for 10 s with %d of %d messages", total, posters*each)
+		case <-time.After(patience):
+			t.Fatalf("asleep for %v with %d of %d messages", patience, total, posters*each)
 		}
 	}
 	wg.Wait()
@@ -340,7 +340,7 @@ func TestCloseWithinOnClose(t *testing.T) {
 			e, addr := startLine(t, Config{Loops: 1}, ListenConfig{Protocols: []Protocol{p}})
 			c := dialLine(t, addr)
 			c.send("CLOSE")
-			_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_ = c.SetReadDeadline(time.Now().Add(patience))
 			if _, err := c.r.ReadByte(); err == nil {
 				t.Error("still open")
 			}
@@ -461,7 +461,7 @@ func TestPublishOutsideInput(t *testing.T) {
 			case "close":
 				pub.Close()
 			}
-			_ = sub.SetReadDeadline(time.Now().Add(time.Second))
+			_ = sub.SetReadDeadline(time.Now().Add(patience))
 			if line, err := sub.r.ReadString('\n'); line != "from "+from+"\n" {
 				t.Errorf("got %q, %v", line, err)
 			}

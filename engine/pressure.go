@@ -28,6 +28,9 @@ const (
 	// Linux takes 208 KiB unless it is told otherwise), and may be busy: it gets provenAfter ms.
 	readerProven = 384 << 10
 	provenAfter  = 2000
+	// heldFor is how many ms a hold counts after its loop has last looked at it. One that has not
+	// looked for longer is stuck; it may be only without a core, and all others were, too.
+	heldFor = 5000
 	// holdAtMost is in ms over a quarter without once falling below it.
 	holdAtMost = 5000
 	// Where one in crowdPart of a topic's subscribers is held, and learnFrom at least, it is not
@@ -109,7 +112,7 @@ func (l *Loop) review(c *Conn) {
 		l.askers.add(c.Ref())
 		c.flags |= flagHeld
 		l.shard.Hold(&c.member, true)
-		l.heldUntil.Store(l.now + stalledAfter)
+		l.heldUntil.Store(l.now + heldFor)
 	case !over:
 		l.relieve(c)
 	}
@@ -209,7 +212,7 @@ func (l *Loop) ageHeld() {
 		}
 	}
 	if len(l.held) > 0 {
-		l.heldUntil.Store(l.now + stalledAfter)
+		l.heldUntil.Store(l.now + heldFor)
 		l.patienceNow.Store(int64(patience))
 	}
 }

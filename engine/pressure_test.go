@@ -1,6 +1,9 @@
 package engine
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // heldConns makes n held connections without sockets, last seen to take something at l.now.
 func heldConns(t *testing.T, l *Loop, n int) []*Conn {
@@ -180,5 +183,33 @@ func TestLongestWait(t *testing.T) {
 		if got := e.longestWait(tt.bytes); got != tt.want {
 			t.Errorf("patience %d ms, %d bytes: waits %d ms, want %d", tt.patience, tt.bytes, got, tt.want)
 		}
+	}
+}
+
+// A loop that had no core for a while has not looked at those it holds: what they asked of publishers holds all the same, and
+// nobody is taken to have stalled before there were looks enough. A loop that is stuck makes publishers wait no more.
+func TestHoldOutlastsAStandstill(t *testing.T) {
+	l := bareLoop(t, Config{})
+	c := bareConn(t, l, 0)
+	c.Subscribe([]byte("t"))
+	c.flags |= flagBlocked
+	c.queued = l.quarter + 1
+	l.review(c)
+	key, _ := l.engine.topics.Lookup([]byte("t"))
+	pb := l.engine.NewPublisher()
+	start := l.engine.start
+	for _, tt := range []struct {
+		standstill int64
+		slow       bool
+	}{{0, true}, {stalledAfter, true}, {heldFor - 1000, true}, {heldFor + 1, false}} {
+		l.engine.start = start.Add(-time.Duration(tt.standstill) * time.Millisecond)
+		if _, slow := pb.look(key); slow != tt.slow {
+			t.Errorf("after %d ms: publishers wait: %v, want %v", tt.standstill, slow, tt.slow)
+		}
+	}
+	l.now += 2 * stalledAfter
+	l.ageHeld()
+	if c.flags&flagHeld == 0 {
+		t.Error("lost its hold at the first look after a standstill")
 	}
 }

@@ -41,7 +41,7 @@ func TestTellLoop(t *testing.T) {
 		select {
 		case i := <-ran:
 			sum += i
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("a loop did not run what it was told")
 		}
 	}

@@ -80,7 +80,7 @@ func wantNotice(t *testing.T, notices chan Ref, want Ref) {
 		if ref != want {
 			t.Fatalf("a notice for %x, want %x", ref, want)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatalf("no notice for %x", want)
 	}
 }
@@ -203,7 +203,7 @@ func TestWritePollerManyLoops(t *testing.T) {
 				t.Fatalf("a second notice for %x", ref)
 			}
 			seen[ref] = true
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%d notices, want %d", len(seen), loops*each)
 		}
 	}
@@ -225,7 +225,7 @@ func TestWritePollerClose(t *testing.T) {
 		p.close()
 		select {
 		case <-ended:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Fatal("run goes on after close")
 		}
 	}
