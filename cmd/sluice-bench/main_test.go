@@ -112,7 +112,7 @@ func TestOutputsAndCompare(t *testing.T) {
 	_, target := startGateway(t)
 	dir := t.TempDir()
 	file := func(name string) string { return filepath.Join(dir, name) }
-	args := []string{"fanout", "--target", target, "-c", "10", "-r", "200", "-d", "150ms", "--warmup", "20ms", "--repeat", "2"}
+	args := []string{"fanout", "--target", target, "-c", "10", "-r", "200", "-d", "600ms", "--warmup", "20ms", "--repeat", "2"}
 	code, stdout, stderr := command(t, append(args, "--json", file("a.json"), "--csv", file("a.csv"), "--hlog", file("a.hlog"), "--html", file("a.html"))...)
 	if code != exitOK || !strings.Contains(stdout, "deliveries/s") || !strings.Contains(stdout, "run 2 of 2") {
 		t.Fatalf("exit code %d\n%s\n%s", code, stdout, stderr)
