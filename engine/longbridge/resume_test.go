@@ -138,7 +138,7 @@ func TestGoneBeforeTold(t *testing.T) {
 	await(t, "its end", func() bool { return s.Engine().Stats().Connections < open })
 	release()
 	old.wantClose(6)
-	time.Sleep(5500 * time.Millisecond) // longer than a used ticket is good
+	time.Sleep(15500 * time.Millisecond) // longer than a used ticket is good while nobody knows of its successor
 	p = dial(t, s, forms[0])
 	p.reconnect(ticket)
 	if err := s.Publish("news", []byte("hello")); err != nil {
