@@ -130,8 +130,8 @@ func TestStoodStill(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if tt.phase == "warm up" && !strings.Contains(strings.Join(r.Errors, " "), "stood still") {
-				t.Errorf("errors: %q", r.Errors)
+			if !strings.Contains(strings.Join(r.Errors, " "), "stood still") || r.Standstill < tt.sleep/2 {
+				t.Errorf("errors: %q, standstill of %v", r.Errors, r.Standstill)
 			}
 			if !tt.incomplete {
 				return // unless the machine stood still, too

@@ -42,6 +42,7 @@ func (r *run) measure(ctx context.Context) error {
 		r.mark(reactor.Now())
 	}
 	if r.to-r.lastAt < int64(shortest) {
+		r.late(r.from, r.lastAt)
 		r.result.Incomplete = "this process stood still until the time was over"
 		return nil
 	}
@@ -121,17 +122,20 @@ func (r *run) mark(at int64) {
 	r.lastAt, r.sent, r.use = at, r.total.Counters, r.server.Sample()
 }
 
-// standstill is how late we may notice a time before the report says so: a second, or a quarter of a short run.
-func (r *run) standstill() time.Duration { return min(time.Second, r.Duration/4) }
+// late notes that a time was noticed at now, if that is too late for the run to be worth much.
+func (r *run) late(at, now int64) {
+	if d := time.Duration(now - at); d > min(time.Second, r.Duration/4) {
+		r.result.Standstill = max(r.result.Standstill, d)
+		r.note(fmt.Sprintf("this process stood still for %v", d.Round(time.Millisecond)))
+	}
+}
 
 // until waits for a time, showing progress. Measuring ends when the scenario has nothing left to do, too.
 func (r *run) until(ctx context.Context, at int64) error {
 	for {
 		now := reactor.Now()
 		if now >= at {
-			if late := time.Duration(now - at); late > r.standstill() {
-				r.note(fmt.Sprintf("this process stood still for %v", late.Round(time.Millisecond)))
-			}
+			r.late(at, now)
 			return r.look()
 		}
 		pause := min(time.Duration(at-now), 250*time.Millisecond)

@@ -25,6 +25,9 @@ type Result struct {
 
 	// Incomplete is why the run ended before its time, empty if it did not.
 	Incomplete string `json:"incomplete,omitempty"`
+	// Standstill is by how much this process missed a time at most, if by so much that the run is worth repeating: a second,
+	// or a quarter of a short window.
+	Standstill time.Duration `json:"standstill_ns,omitempty"`
 
 	SetUp  time.Duration `json:"set_up_ns"` // until all connections were up
 	Window time.Duration `json:"window_ns"`

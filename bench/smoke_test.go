@@ -33,7 +33,7 @@ func undisturbed(t *testing.T, c Config) *Result {
 	t.Helper()
 	for try := 1; ; try++ {
 		r := mustRun(t, c)
-		if !strings.Contains(r.Incomplete+strings.Join(r.Errors, " "), "stood still") || try == 20 {
+		if r.Standstill == 0 || try == 20 {
 			return r
 		}
 	}

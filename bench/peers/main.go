@@ -69,7 +69,7 @@ func parse(args []string) (s settings, err error) {
 	f.IntVar(&s.loops, "loops", 0, "event loops of sluice, gnetecho and sender; 0: one per core")
 	f.IntVar(&s.genLoops, "generator-loops", 1, "event loops of the load generator")
 	f.Int64Var(&s.rssLimit, "rss-limit", 6, "GiB at which a server is ended, so that it does not take the machine along")
-	f.BoolVar(&s.quick, "quick", false, "half a second per run, one repeat, a tenth of the connections: shows that it works, measures nothing")
+	f.BoolVar(&s.quick, "quick", false, "two seconds per run, one repeat, a tenth of the connections: shows that it works, measures nothing")
 	f.BoolVar(&s.list, "list", false, "list rows and peers")
 	f.StringVar(&s.render, "render", "", "measure nothing: write tables and plots of this results.json again, to -out")
 	f.StringVar(&s.into, "into", "", "Markdown `file` to put the tables into as well, between its markers")
@@ -84,7 +84,7 @@ func parse(args []string) (s settings, err error) {
 		return s, fmt.Errorf("%w: numbers must be above 0, and there are no arguments", errUsage)
 	}
 	if s.quick {
-		s.repeat, s.duration = 1, 500*time.Millisecond
+		s.repeat, s.duration = 1, 2*time.Second
 	}
 	return s, nil
 }

@@ -38,7 +38,7 @@ func (m *matrix) measure(ctx context.Context, chosen []row) error {
 			fmt.Fprintf(m.log, "%s: %s\n", t.row.Name, t.row.Title)
 		}
 		begun := time.Now()
-		rec := m.once(ctx, m.peers[t.peer], *t.row, t.point)
+		rec := m.steady(ctx, m.peers[t.peer], *t.row, t.point)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -77,6 +77,20 @@ func (m *matrix) sluiceVersion() string {
 
 // patience is how much longer than its window a run may take.
 const patience = 2 * time.Minute
+
+// standstills is how many runs a machine that stands still may spoil in a row.
+const standstills = 5
+
+// steady is once, done again when the machine stood still meanwhile.
+func (m *matrix) steady(ctx context.Context, p *peer, r row, pt point) record {
+	for n := 1; ; n++ {
+		rec := m.once(ctx, p, r, pt)
+		if rec.standstill == 0 || n == standstills || ctx.Err() != nil {
+			return rec
+		}
+		fmt.Fprintf(m.log, "  %-10s stood still for %v: again\n", p.name, rec.standstill.Round(time.Millisecond))
+	}
+}
 
 // once runs one peer at one point, in a process of its own.
 func (m *matrix) once(ctx context.Context, p *peer, r row, pt point) record {

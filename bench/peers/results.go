@@ -52,6 +52,8 @@ type record struct {
 	Accounting bench.Accounting `json:"accounting,omitzero"`
 	Errors     []string         `json:"errors,omitempty"`
 	Notes      []string         `json:"notes,omitempty"` // on the metrics
+
+	standstill time.Duration // bench.Result's
 }
 
 var recorded = []string{
@@ -77,7 +79,7 @@ func (rec *record) take(r *bench.Result) {
 			delete(rec.Metrics, name)
 		}
 	}
-	rec.Accounting, rec.Errors = r.Accounting, r.Errors
+	rec.Accounting, rec.Errors, rec.standstill = r.Accounting, r.Errors, r.Standstill
 }
 
 // openResults takes up what is in -out, if anything is.
