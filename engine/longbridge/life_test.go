@@ -2,10 +2,12 @@ package longbridge_test
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"testing"
 	"time"
 
+	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/longbridge"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -168,6 +170,32 @@ func TestNoServerHeartbeats(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 		})
+	}
+}
+
+// A loop that was busy for longer than its clients may be silent comes to their deadlines before it has read from all of them.
+// Those who have spoken meanwhile are not silent.
+func TestSilenceOfABusyLoop(t *testing.T) {
+	t.Parallel()
+	const silence, busy = 6 * time.Second, 8 * time.Second
+	s := start(t, func(c *server.Config) {
+		heartbeats(silence, time.Hour)(c)
+		c.Engine.Loops = 1
+	})
+	if err := s.Handle("cmd:20", func(*gateway.Request) { time.Sleep(busy) }); err != nil { // on the loop
+		t.Fatal(err)
+	}
+	online(t, s, forms[0], "first") // the loop is woken for the deadline of this one, before the others speak
+	time.Sleep(silence - 2*time.Second)
+	peers := make([]*peer, 300) // more than a loop reads from at a time
+	each(len(peers), func(i int) { peers[i] = online(t, s, forms[0], fmt.Sprint("user-", i)) })
+	peers[0].send(20, "")
+	time.Sleep(3 * time.Second)
+	for _, p := range peers[1:] {
+		p.send(200, "still here")
+	}
+	for _, p := range peers[1:] {
+		p.wantResponse(200, p.nextID, 0)
 	}
 }
 
