@@ -233,6 +233,54 @@ func TestFanOutAllocatesNothing(t *testing.T) {
 	}
 }
 
+// A message to everybody and one to a list, from outside the loops. To wake up a loop costs two
+// allocations, and there are two loops.
+func TestCastAllocatesNothing(t *testing.T) {
+	const clients, rounds = 50, 1000
+	e, dial := startPackets(t, 2)
+	conns := make([]*rawClient, clients)
+	for i := range conns {
+		conns[i] = dial()
+		conns[i].send(packet('E'))
+		conns[i].receive(packetSize)
+	}
+	pb := e.NewPublisher()
+	refs := make(chan Ref, clients)
+	if err := pb.DoEach(func(l *Loop) { l.Each(func(c *Conn) { refs <- c.Ref() }) }); err != nil {
+		t.Fatal(err)
+	}
+	var list []Ref
+	for range clients {
+		list = append(list, <-refs)
+	}
+	p := Push{Payload: packet('x')}
+	for _, tc := range []struct {
+		name string
+		cast func() error
+	}{
+		{"Broadcast", func() error { return pb.Broadcast(p) }},
+		{"Multicast", func() error { return pb.Multicast(list, p) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := mallocs(func() {
+				for range rounds {
+					if err := tc.cast(); err != nil {
+						t.Fatal(err)
+					}
+					pb.Flush()
+					for _, c := range conns {
+						c.receive(packetSize)
+					}
+				}
+			}) / rounds
+			if got >= 4.5 {
+				t.Errorf("%.2f allocations per message, %.3f per delivery", got, got/clients)
+			}
+			t.Logf("%.3f allocations per message", got)
+		})
+	}
+}
+
 func BenchmarkEcho(b *testing.B) {
 	_, dial := startPackets(b, 1)
 	c, p := dial(), packet('E')

@@ -7,11 +7,11 @@ import (
 
 // A message is what another goroutine asks of a loop. Exactly one of run, fn and block is set.
 type message struct {
-	run *run // a publish to a topic
+	run *run // messages to an audience
 
 	fn func(*Loop) // anything rare
 
-	block *block // a push to the connection ref, or to every client when ref is 0
+	block *block // a push to the connection ref
 	mail  Mail   // or bytes for mail, with the two numbers
 	ref   Ref
 	route string

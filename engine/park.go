@@ -64,7 +64,7 @@ func (l *Loop) unpark() {
 			break
 		}
 		now := l.engine.Now()
-		full, slow := l.publisher.look(p.run.key)
+		full, slow := l.publisher.look(&p.run.to)
 		waited := now - p.since
 		if kin[p.from] || slow && waited < l.engine.longestWait(p.run.bytes) || full && waited < parkAtMost {
 			kept = append(kept, p)
@@ -73,7 +73,7 @@ func (l *Loop) unpark() {
 		}
 		if full {
 			l.stats.dropped[DropMailboxFull].Add(1)
-			l.engine.log.Warn("a publish was dropped: a loop takes nothing", "topic", string(p.run.name))
+			l.engine.log.Warn("a publish was dropped: a loop takes nothing", "topic", string(p.run.to.name))
 			l.publisher.recycle(p.run)
 		} else {
 			l.publisher.Flush()

@@ -83,18 +83,19 @@ func (a *askers) remove(ref Ref) {
 	a.count.Store(int32(len(a.refs)))
 }
 
-// has reports whether ref is held; with 0, whether anybody is.
-func (a *askers) has(ref Ref) bool {
+// has reports whether one of refs is held.
+func (a *askers) has(refs ...Ref) bool {
 	if a.count.Load() == 0 {
 		return false
 	}
-	if ref == 0 {
-		return true
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_, ok := a.refs[ref]
-	return ok
+	for _, ref := range refs {
+		if _, ok := a.refs[ref]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // review begins or ends c's hold after its queue or its socket changed.

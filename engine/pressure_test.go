@@ -203,7 +203,7 @@ func TestHoldOutlastsAStandstill(t *testing.T) {
 		slow       bool
 	}{{0, true}, {stalledAfter, true}, {heldFor - 1000, true}, {heldFor + 1, false}} {
 		l.engine.start = start.Add(-time.Duration(tt.standstill) * time.Millisecond)
-		if _, slow := pb.look(key); slow != tt.slow {
+		if _, slow := pb.look(&audience{key: key}); slow != tt.slow {
 			t.Errorf("after %d ms: publishers wait: %v, want %v", tt.standstill, slow, tt.slow)
 		}
 	}

@@ -3,8 +3,6 @@ package engine
 import (
 	"errors"
 	"time"
-
-	"github.com/sluicenet/sluice/topic"
 )
 
 // Errors of a publish or a push.
@@ -24,9 +22,9 @@ const (
 	overhead = 64
 )
 
-// A Publisher sends to topics on behalf of one source: a loop or a goroutine. Messages to one
-// topic are delivered in order, and exactly once to each subscriber that keeps up. A Publisher
-// must not be used by two goroutines at a time.
+// A Publisher sends to topics, clients, and everybody, on behalf of one source: a loop or a
+// goroutine. What it sends to a client is delivered in order, and exactly once to each that keeps
+// up. A Publisher must not be used by two goroutines at a time.
 type Publisher struct {
 	engine *Engine
 	loop   *Loop // nil for a goroutine outside the loops
@@ -46,33 +44,67 @@ func (pb *Publisher) Publish(name []byte, p Push) error { return pb.publish(name
 
 // publish is Publish on behalf of from, a connection of pb's loop, or nil.
 func (pb *Publisher) publish(name []byte, p Push, from *Conn) error {
-	e := pb.engine
 	pb.stats().publishes.Add(1)
-	estimate := len(p.Payload) + len(p.Route) + overhead
-	if r := pb.open; r != nil && (from == nil || from.flags&flagParked == 0) &&
-		string(r.name) == string(name) && !r.alone && r.bytes+estimate <= e.maxRun &&
-		e.topics.Live(r.key) && e.topics.Dialects(r.key) == r.mask {
-		pb.append(r, p, estimate)
+	to := audience{kind: subscribersOf, name: name}
+	if (from == nil || from.flags&flagParked == 0) && pb.extend(&to, p) {
 		return nil
 	}
-	key, ok := e.topics.Lookup(name)
-	if !ok {
+	var ok bool
+	if to.key, ok = pb.engine.topics.Lookup(name); !ok {
 		return nil // nobody listens
 	}
-	r := runs.Get().(*run)
-	r.key, r.mask, r.bytes, r.payload, r.alone = key, e.topics.Dialects(key), 0, 0, false
-	// Copied before waiting: helping may close the connection p was read from.
-	r.name = append(r.name[:0], name...)
-	pb.append(r, p, estimate)
+	r := pb.newRun(&to, p)
 	if from != nil && pb.loop.epoll >= 0 {
 		gen := from.gen
-		if !pb.brief(key, from) && from.gen == gen && from.state == stateOpen {
+		if !pb.brief(&r.to, from) && from.gen == gen && from.state == stateOpen {
 			pb.loop.park(r, from)
 			return nil
 		}
 	}
+	return pb.begin(r)
+}
+
+// Broadcast adds p to the run under way or begins a new one, for every client of every protocol, as
+// Publish does for a topic's subscribers.
+func (pb *Publisher) Broadcast(p Push) error { return pb.address(&audience{kind: everyClient}, p) }
+
+// Multicast begins a run for the connections that refs names: one named twice gets p twice. refs and p's slices may be used again when it returns. A connection that
+// is gone, or is no client yet, is counted, not an error.
+func (pb *Publisher) Multicast(refs []Ref, p Push) error {
+	return pb.address(&audience{kind: theseConns, refs: refs}, p)
+}
+
+func (pb *Publisher) address(to *audience, p Push) error {
+	if pb.extend(to, p) {
+		return nil
+	}
+	return pb.begin(pb.newRun(to, p))
+}
+
+// extend adds p to the run under way, if that is for the same audience and has room.
+func (pb *Publisher) extend(to *audience, p Push) bool {
+	r := pb.open
+	if r == nil || !to.extends(&r.to) || r.alone || r.bytes+estimate(p) > pb.engine.maxRun ||
+		!pb.engine.live(&r.to) || pb.engine.dialects(&r.to) != r.mask {
+		return false
+	}
+	pb.append(r, p)
+	return true
+}
+
+// newRun makes a run that holds p. It keeps nothing of to's.
+func (pb *Publisher) newRun(to *audience, p Push) *run {
+	r := runs.Get().(*run)
+	r.to.set(to)
+	r.mask, r.bytes, r.payload, r.alone = pb.engine.dialects(to), 0, 0, false
+	pb.append(r, p)
+	return r
+}
+
+// begin makes r, which is new, the run under way, once it may go.
+func (pb *Publisher) begin(r *run) error {
 	var err error
-	if r.alone, err = pb.await(key, estimate); err != nil {
+	if r.alone, err = pb.await(&r.to, r.bytes); err != nil {
 		pb.stats().dropped[DropMailboxFull].Add(1)
 		pb.recycle(r)
 		return err
@@ -89,8 +121,12 @@ func (pb *Publisher) stats() *loopStats {
 	return &pb.engine.outside
 }
 
+// estimate is no less than p's size in any dialect, in bytes.
+func estimate(p Push) int { return len(p.Payload) + len(p.Route) + overhead }
+
 // append encodes p into r, once per dialect.
-func (pb *Publisher) append(r *run, p Push, estimate int) {
+func (pb *Publisher) append(r *run, p Push) {
+	estimate := estimate(p)
 	r.payload += len(p.Payload)
 	for d, mask := 0, r.mask; mask != 0; d, mask = d+1, mask>>1 {
 		if mask&1 == 0 {
@@ -137,20 +173,20 @@ func (pb *Publisher) account(n int64) {
 	}
 }
 
-// await waits until the loops that have subscribers of key can take a run. hurried means that
-// a subscriber would have liked more time.
-func (pb *Publisher) await(key topic.Key, bytes int) (hurried bool, err error) {
-	return pb.awaitRoom(bytes, func() (full, slow bool) { return pb.look(key) })
+// await waits until the loops that a run for to goes through can take it. hurried means that a
+// receiver would have liked more time.
+func (pb *Publisher) await(to *audience, bytes int) (hurried bool, err error) {
+	return pb.awaitRoom(bytes, func() (full, slow bool) { return pb.look(to) })
 }
 
-// brief waits a moment for whatever is in the way of a run for key: nearly always that is all it
+// brief waits a moment for whatever is in the way of a run for to: nearly always that is all it
 // takes. It reports false when it takes longer, or when from has something parked already.
-func (pb *Publisher) brief(key topic.Key, from *Conn) bool {
+func (pb *Publisher) brief(to *audience, from *Conn) bool {
 	l := pb.loop
 	if from.flags&flagParked != 0 || l.spent {
 		return false
 	}
-	full, slow := pb.look(key)
+	full, slow := pb.look(to)
 	if !full && !slow && !l.behind {
 		return true
 	}
@@ -162,23 +198,23 @@ func (pb *Publisher) brief(key topic.Key, from *Conn) bool {
 			time.Sleep(50 * time.Microsecond)
 		}
 		now = pb.engine.Now()
-		full, slow = pb.look(key)
+		full, slow = pb.look(to)
 	}
 	l.waitLeft -= now - begun
 	return !full && !slow && !l.behind
 }
 
-// look says whether a mailbox that a run for key goes through is full, and whether a subscriber
-// asks for time or the gateway as a whole holds too much. The clock is read only if it matters.
-func (pb *Publisher) look(key topic.Key) (full, slow bool) {
+// look says whether a mailbox that a run for to goes through is full, and whether a receiver asks
+// for time or the gateway as a whole holds too much. The clock is read only if it matters.
+func (pb *Publisher) look(to *audience) (full, slow bool) {
 	e := pb.engine
 	slow = e.backlog.Load() > e.config.BacklogSoft
-	for i, l := range e.loops {
-		if e.topics.Subscribers(key, i) == 0 {
+	for _, l := range e.loops {
+		if !l.reaches(to) {
 			continue
 		}
 		full = full || l != pb.loop && l.mailbox.full()
-		slow = slow || e.topics.Held(key, i) > 0 && e.Now() < l.heldUntil.Load()
+		slow = slow || l.asked(to)
 	}
 	return full, slow
 }
@@ -216,7 +252,7 @@ func (pb *Publisher) awaitRoom(bytes int, look func() (full, slow bool)) (hurrie
 	return false, nil
 }
 
-// Flush passes the run under way on to the loops that have subscribers.
+// Flush passes the run under way on to the loops that its audience is on.
 func (pb *Publisher) Flush() {
 	r := pb.open
 	if r == nil {
@@ -226,13 +262,13 @@ func (pb *Publisher) Flush() {
 	e := pb.engine
 	var loops [maxLoops / 64]uint64
 	n := int32(0)
-	for i := range e.loops {
-		if e.topics.Subscribers(r.key, i) > 0 {
+	for i, l := range e.loops {
+		if l.reaches(&r.to) {
 			loops[i/64] |= 1 << (i % 64)
 			n++
 		}
 	}
-	if n == 0 || r.bytes == 0 || !e.topics.Live(r.key) {
+	if n == 0 || r.bytes == 0 || !e.live(&r.to) {
 		pb.recycle(r)
 		return
 	}
@@ -251,7 +287,7 @@ func (pb *Publisher) Flush() {
 			own = true
 			continue
 		}
-		if !l.mailbox.post(message{run: r, bytes: uint32(r.bytes)}) {
+		if !l.mailbox.post(message{run: r, bytes: r.cost()}) {
 			e.abandon(r)
 		}
 	}

@@ -21,23 +21,6 @@ func (pb *Publisher) Send(ref Ref, p Push) error {
 	return pb.post(l, message{ref: ref, block: pb.copy(p), route: p.Route, cmd: p.Cmd, bytes: uint32(len(p.Payload))})
 }
 
-// Broadcast queues p for every client of every protocol, behind what this Publisher published.
-func (pb *Publisher) Broadcast(p Push) error {
-	pb.Flush()
-	var failed error
-	for _, l := range pb.engine.loops {
-		if l == pb.loop {
-			l.broadcast(p)
-			continue
-		}
-		m := message{block: pb.copy(p), route: p.Route, cmd: p.Cmd, bytes: uint32(len(p.Payload))}
-		if err := pb.post(l, m); err != nil {
-			failed = err
-		}
-	}
-	return failed
-}
-
 // Mail has m called on the loop of ref with a, b and a copy of payload, behind what this Publisher
 // sent there. It is Do without an allocation.
 func (pb *Publisher) Mail(ref Ref, m Mail, a uint32, b int32, payload []byte) error {
@@ -138,61 +121,17 @@ func (l *Loop) push(c *Conn, p Push) {
 	}
 }
 
-// deliverBlock queues a push posted by another goroutine, for one connection or for all.
+// deliverBlock queues a push posted by another goroutine for one connection.
 func (l *Loop) deliverBlock(m *message) {
-	p := Push{Route: m.route, Cmd: m.cmd, Payload: m.block.data}
-	if m.mail != nil {
-		m.mail.OnMail(l.Conn(m.ref), m.a, m.b, m.block.data)
-	} else if m.ref != 0 {
-		if c := l.Conn(m.ref); c != nil {
-			l.push(c, p)
-		} else {
-			l.stats.dropped[DropNotConnected].Add(1)
-		}
-	} else {
-		l.broadcast(p)
+	c := l.Conn(m.ref)
+	switch {
+	case m.mail != nil:
+		m.mail.OnMail(c, m.a, m.b, m.block.data)
+	case c != nil:
+		l.push(c, Push{Route: m.route, Cmd: m.cmd, Payload: m.block.data})
+	default:
+		l.stats.dropped[DropNotConnected].Add(1)
 	}
 	l.backlogDelta -= m.block.release()
 	m.block = nil
-}
-
-// broadcast queues p for every client of the loop, encoded once per dialect.
-func (l *Loop) broadcast(p Push) {
-	var blocks [MaxDialects]*hold
-	l.Each(func(c *Conn) {
-		enc := l.engine.config.Dialects[c.dialect].Append
-		if enc == nil {
-			return
-		}
-		h := blocks[c.dialect]
-		if h == nil {
-			b := newBlock(len(p.Payload) + len(p.Route) + overhead)
-			l.backlogDelta += int64(cap(b.data))
-			h = l.newHold(b)
-			blocks[c.dialect] = h
-			if out, err := enc(b.data, p); err == nil {
-				l.adopt(b, out)
-			}
-		}
-		size := uint32(len(h.block.data))
-		if size == 0 {
-			l.stats.dropped[DropTooLong].Add(1)
-			return
-		}
-		if c.queued+size > l.quarter && !l.admit(c, size, 1) {
-			return
-		}
-		l.pushEntry(c, entry{hold: h, end: size, messages: 1})
-		l.stats.deliveries.Add(1)
-		l.stats.payloadOut.Add(uint64(len(p.Payload)))
-		l.touch(c)
-		if c.flags&flagBlocked != 0 {
-			l.review(c)
-		}
-	})
-	for _, h := range blocks {
-		if h != nil {
-			l.unhold(h)
-		}
-	}
 }

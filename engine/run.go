@@ -3,15 +3,12 @@ package engine
 import (
 	"sync"
 	"sync/atomic"
-
-	"github.com/sluicenet/sluice/topic"
 )
 
-// A run is what loops pass on: publishes that followed one another to one topic, encoded back to
+// A run is what loops pass on: messages that followed one another to one audience, encoded back to
 // back, once per dialect.
 type run struct {
-	key     topic.Key
-	name    []byte // of the topic
+	to      audience
 	blocks  [MaxDialects]*block
 	counts  [MaxDialects]uint32 // messages in each block
 	mask    uint32              // the dialects in blocks
@@ -55,22 +52,24 @@ func (r *run) finished() {
 	}
 }
 
-// deliverRun queues a run for the loop's subscribers.
+// cost is what r counts against the limit of a mailbox, in bytes.
+func (r *run) cost() uint32 { return uint32(r.bytes + refSize*len(r.to.refs)) }
+
+// deliverRun queues a run for its audience on the loop.
 func (l *Loop) deliverRun(r *run) {
 	var holds [MaxDialects]*hold
 	outer := l.walking
 	l.walking = true
 	delivered, reached := uint64(0), uint64(0)
-	for _, s := range l.shard.Subscribers(r.key) {
-		c := l.at(s.Slot)
+	l.eachOf(&r.to, func(c *Conn) {
 		b := r.blocks[c.dialect]
 		if b == nil || len(b.data) == 0 || c.flags&flagDoomed != 0 {
-			continue
+			return
 		}
 		n := r.counts[c.dialect]
 		size := uint32(len(b.data))
 		if c.queued+size > l.quarter && !l.admit(c, size, n) {
-			continue
+			return
 		}
 		h := holds[c.dialect]
 		if h == nil {
@@ -86,7 +85,7 @@ func (l *Loop) deliverRun(r *run) {
 		} else if c.flags&flagBlocked != 0 && c.queued > l.quarter && c.flags&(flagHeld|flagForfeit) == 0 {
 			l.review(c)
 		}
-	}
+	})
 	l.walking = outer
 	l.stats.deliveries.Add(delivered)
 	l.stats.payloadOut.Add(reached * uint64(r.payload))

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// One link publishes as fast as it can to 1,000 GOSOC and 1,000 WebSocket subscribers: it is slowed
-// down by TCP, nobody is closed, and everybody gets everything once and in order.
+// One link sends as fast as it can to 1,000 GOSOC and 1,000 WebSocket clients: it is slowed down by
+// TCP, nobody is closed, and everybody gets everything once and in order.
 func TestNetsvrFlood(t *testing.T) {
 	for _, f := range []netsvrFlood{
 		{name: "100 B", size: 100, topics: 1, last: 3 * time.Second},
@@ -21,6 +21,10 @@ func TestNetsvrFlood(t *testing.T) {
 		// A program that needs a second for a turn over its connections is slow, not stalled.
 		{name: "slow program", size: 100, topics: 1, each: 100, pause: 8 * time.Millisecond, count: 35_000},
 		{name: "slow program, 64 KiB", size: 64 << 10, topics: 1, each: 100, pause: 8 * time.Millisecond, count: 40},
+		{name: "broadcast", size: 100, topics: 1, to: workerBroadcast, count: 20_000},
+		{name: "broadcast, slow program", size: 64 << 10, topics: 1, to: workerBroadcast, each: 100, pause: 8 * time.Millisecond, count: 20},
+		{name: "multicast", size: 100, topics: 1, to: workerMulticast, count: 1000},
+		{name: "multicast, 64 KiB", size: 64 << 10, topics: 1, to: workerMulticast, count: 40},
 	} {
 		t.Run(f.name, f.run)
 	}
@@ -29,8 +33,9 @@ func TestNetsvrFlood(t *testing.T) {
 type netsvrFlood struct {
 	name   string
 	size   int           // of a payload, in bytes
-	topics int           // everybody hears all
-	bulk   int           // messages in a TopicPublishBulk, 0: TopicPublish
+	topics int           // everybody hears all; 1 unless topics are published to
+	to     uint32        // what is sent, 0: TopicPublish
+	bulk   int           // messages in a TopicPublishBulk, which it is then
 	pings  time.Duration // between signs of life of each subscriber, 0: none
 	last   time.Duration // of publishing
 	count  uint32        // of publishes to each topic, instead
@@ -67,11 +72,15 @@ func (f netsvrFlood) once(t *testing.T) (problems []string, turn time.Duration) 
 	s := startScene(t)
 	set := newStreamSet(t, f.size)
 	set.pause = f.pause
-	var topics []string
+	var topics, everybody []string
 	for i := range f.topics {
 		topics = append(topics, fmt.Sprint("flood", i))
 	}
 	subscribe := func(id string) {
+		everybody = append(everybody, id)
+		if f.to != 0 {
+			return
+		}
 		s.l.send(workerTopicSubscribe, workerMsg(nil).text(1, id).text(2, topics...))
 	}
 	for i := range each {
@@ -94,7 +103,14 @@ func (f netsvrFlood) once(t *testing.T) (problems []string, turn time.Duration) 
 	publish := func() {
 		if f.bulk == 0 {
 			payload = streamPayload(payload[:0], next, sent[next], f.size)
-			batch = append(batch, workerCommand(workerTopicPublish, workerMsg(nil).text(1, topics[next]).bytes(2, payload))...)
+			switch f.to {
+			case workerBroadcast:
+				batch = append(batch, workerCommand(f.to, workerMsg(nil).bytes(1, payload))...)
+			case workerMulticast:
+				batch = append(batch, workerCommand(f.to, workerMsg(nil).text(1, everybody...).bytes(2, payload))...)
+			default:
+				batch = append(batch, workerCommand(workerTopicPublish, workerMsg(nil).text(1, topics[next]).bytes(2, payload))...)
+			}
 			sent[next]++
 			next = (next + 1) % f.topics
 			return

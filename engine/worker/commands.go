@@ -45,10 +45,8 @@ func (l *link) command(cmd netsvr.Command, payload []byte) error {
 		if err := d.multicast.Decode(payload); err != nil {
 			return err
 		}
-		for _, id := range d.multicast.UniqIDs {
-			if err := l.cast(id, d.multicast.Data); err != nil {
-				return err
-			}
+		if len(d.multicast.Data) > 0 {
+			return l.multicast(d.multicast.UniqIDs, l.hub.gateway.Push(d.multicast.Data))
 		}
 	case netsvr.CmdSingleCastBulk:
 		if err := d.bulk.Decode(payload); err != nil {
@@ -122,6 +120,21 @@ func (l *link) cast(id, data []byte) error {
 	return nil
 }
 
+// multicast pushes p to the clients called ids.
+func (l *link) multicast(ids [][]byte, p engine.Push) error {
+	l.settleIDs()
+	l.refs = l.refs[:0]
+	for _, id := range ids {
+		if ref := l.hub.gateway.Lookup(id); ref != 0 {
+			l.refs = append(l.refs, ref)
+		}
+	}
+	if len(l.refs) == 0 {
+		return nil
+	}
+	return l.publisher.Multicast(l.refs, p)
+}
+
 // publish pushes p to a topic's subscribers.
 func (l *link) publish(topic []byte, p engine.Push) error {
 	if len(topic) == 0 || len(p.Payload) == 0 {
@@ -144,13 +157,8 @@ func (l *link) push(payload []byte) error {
 	if m.Cmd > 0 && m.Cmd <= 255 {
 		p.Cmd = uint8(m.Cmd)
 	}
-	l.settleIDs()
-	for _, id := range m.UniqIDs {
-		if ref := l.hub.gateway.Lookup(id); ref != 0 {
-			if err := l.publisher.Send(ref, p); err != nil {
-				return err
-			}
-		}
+	if err := l.multicast(m.UniqIDs, p); err != nil {
+		return err
 	}
 	for _, t := range m.Topics {
 		if len(t) == 0 {

@@ -38,6 +38,7 @@ type link struct {
 	said      atomic.Bool  // everything is written, and the worker was told that nothing follows
 	lastSay   atomic.Int64 // when complain last logged, in unix seconds
 	decoded   decoded
+	refs      []engine.Ref // of the present multicast
 }
 
 func newLink(h *Hub, conn net.Conn, id uint32) *link {

@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/sluicenet/sluice/topic"
+)
+
+// An audience is whom a run is for: a topic's subscribers, every client, or the connections listed.
+type audience struct {
+	kind audienceKind
+	key  topic.Key
+	name []byte // of the topic
+	refs []Ref  // the connections listed, of all loops
+}
+
+type audienceKind uint8
+
+const (
+	subscribersOf audienceKind = iota
+	everyClient
+	theseConns
+)
+
+const (
+	refSize = 8 // bytes
+	// maxKeptRefs bounds the room for a list that a pooled run keeps: 32 KiB.
+	maxKeptRefs = 4096
+)
+
+// set makes a the audience that of is, with memory of its own.
+func (a *audience) set(of *audience) {
+	if cap(a.refs) > maxKeptRefs {
+		a.refs = nil
+	}
+	a.kind, a.key = of.kind, of.key
+	a.name, a.refs = append(a.name[:0], of.name...), append(a.refs[:0], of.refs...)
+}
+
+// extends reports whether a run for b may take a further message for a. A list may name a connection
+// twice, which gets the one message twice before the next.
+func (a *audience) extends(b *audience) bool {
+	return a.kind == b.kind && a.kind != theseConns && string(a.name) == string(b.name)
+}
+
+// live reports whether anybody may still be there.
+func (e *Engine) live(a *audience) bool { return a.kind != subscribersOf || e.topics.Live(a.key) }
+
+// dialects returns the set of wire dialects (bit n: dialect n) that a may speak.
+func (e *Engine) dialects(a *audience) (mask uint32) {
+	if a.kind == subscribersOf {
+		return e.topics.Dialects(a.key)
+	}
+	for _, l := range e.loops {
+		for d := range e.config.Dialects {
+			if l.stats.clients[d].Load() > 0 {
+				mask |= 1 << d
+			}
+		}
+	}
+	return mask
+}
+
+// reaches reports whether somebody of a is on l.
+func (l *Loop) reaches(a *audience) bool {
+	switch a.kind {
+	case subscribersOf:
+		return l.engine.topics.Subscribers(a.key, l.index) > 0
+	case theseConns:
+		return slices.ContainsFunc(a.refs, func(ref Ref) bool { return ref.loop() == l.index })
+	}
+	return true
+}
+
+// asked reports whether somebody of a, on l, asks publishers to wait.
+func (l *Loop) asked(a *audience) bool {
+	if l.askers.count.Load() == 0 {
+		return false
+	}
+	asked := true
+	switch a.kind {
+	case subscribersOf:
+		asked = l.engine.topics.Held(a.key, l.index) > 0
+	case theseConns:
+		asked = l.askers.has(a.refs...)
+	}
+	return asked && l.engine.Now() < l.heldUntil.Load()
+}
+
+// eachOf calls f for each connection of a on l, which is walking meanwhile. f must not close
+// connections but by cut.
+func (l *Loop) eachOf(a *audience, f func(*Conn)) {
+	switch a.kind {
+	case subscribersOf:
+		for _, s := range l.shard.Subscribers(a.key) {
+			f(l.at(s.Slot))
+		}
+	case everyClient:
+		l.Each(f)
+	case theseConns:
+		for _, ref := range a.refs {
+			if ref.loop() != l.index {
+				continue
+			}
+			if c := l.Conn(ref); c != nil && c.flags&flagTagged != 0 {
+				f(c)
+			} else {
+				l.stats.dropped[DropNotConnected].Add(1)
+			}
+		}
+	}
+}
