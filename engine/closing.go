@@ -170,15 +170,18 @@ func (l *Loop) closed(c *Conn, readErr error) {
 		l.over(c, c.doom)
 		return
 	}
-	if c.flags&(flagHoldIn|flagParked) != 0 && isEOF(readErr) && l.keepHalf(c) {
-		return
-	}
 	// The peer closed its side. Its last requests may have been held back, and the answers may
 	// be more than its socket took: it may have closed no more than its writing side.
-	if c.flags&flagHoldIn == 0 && isEOF(readErr) {
-		c.flags &^= flagFullIn
-		l.pump(c, false)
-		if c.state != stateOpen {
+	if isEOF(readErr) {
+		if c.flags&(flagHoldIn|flagParked) == 0 {
+			c.flags &^= flagFullIn
+			l.pump(c, false)
+			if c.state != stateOpen {
+				return
+			}
+		}
+		more := c.flags&(flagHoldIn|flagParked) != 0 || c.flags&flagFullIn != 0 && c.sock.InboundBuffered() > 0
+		if more && l.keepHalf(c) {
 			return
 		}
 	}
@@ -189,7 +192,8 @@ func (l *Loop) closed(c *Conn, readErr error) {
 }
 
 // keepHalf keeps a connection whose peer has closed its writing side while its input was held back,
-// for a login's verdict perhaps: what it had sent is still to be handled and answered.
+// for a login's verdict or until it has read earlier answers: what it had sent is still to be handled
+// and answered.
 func (l *Loop) keepHalf(c *Conn) bool {
 	var rest []byte
 	if n := c.sock.InboundBuffered(); n > 0 {
@@ -203,6 +207,9 @@ func (l *Loop) keepHalf(c *Conn) bool {
 		return false
 	}
 	l.halves[c.slot] = rest
+	if c.first.hold != nil {
+		l.touch(c) // whoever watched the old descriptor for room is gone
+	}
 	return true
 }
 
@@ -210,21 +217,26 @@ func (l *Loop) keepHalf(c *Conn) bool {
 func (l *Loop) pumpHalf(c *Conn) {
 	gen, rest := c.gen, l.halves[c.slot]
 	for {
+		if c.Crowded() { // the handler would take nothing
+			l.flush(c)
+			if c.gen != gen || c.state != stateOpen {
+				return
+			}
+			if c.Crowded() {
+				c.flags |= flagFullIn
+				return
+			}
+		}
 		n, need := c.handler.OnBytes(c, rest)
 		if c.gen != gen || c.state != stateOpen {
 			return
 		}
 		rest = rest[n:]
 		l.halves[c.slot] = rest
-		if c.Crowded() {
-			l.flush(c)
-			if c.state == stateOpen && c.Crowded() {
-				c.flags |= flagFullIn
-			}
-		}
 		switch {
-		case c.state != stateOpen || c.Holding():
+		case c.Holding():
 			return
+		case c.Crowded():
 		case len(rest) == 0 || need > len(rest) || n == 0:
 			c.Close(ReasonPeerClosed)
 			return

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -234,6 +235,35 @@ func TestHalfCloseGetsAnswers(t *testing.T) {
 	got, err := io.ReadAll(c)
 	if err != nil || len(got) != 8000*1000+1 {
 		t.Errorf("read %d bytes, %v, want %d", len(got), err, 8000*1000+1)
+	}
+}
+
+// Requests that were held back, because the answers before them are not read yet, are answered although
+// the peer has closed its writing side meanwhile.
+func TestHalfCloseBehindUnreadAnswers(t *testing.T) {
+	big := "BIG " + strings.Repeat("x", 8000) // 8 MB: more than the sockets take
+	for _, tt := range []struct {
+		name, request string
+		count, bytes  int // of the answers
+	}{
+		{"one", "ECHO 0123456789", 1, 11},
+		{"a few", "ECHO 0123456789", 10, 11},
+		{"so many that reading is paused", "ECHO 0123456789", 1500, 11},
+		{"each of which has to wait", "BIG " + strings.Repeat("x", 1000), 10, 1000_001},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, addr := startLine(t, Config{LastWords: patience}, ListenConfig{})
+			c := dialLine(t, addr)
+			c.send("%s%s", big, strings.Repeat("\n"+tt.request, tt.count))
+			_ = c.Conn.(*net.TCPConn).CloseWrite()
+			time.Sleep(50 * time.Millisecond)
+			_ = c.SetReadDeadline(time.Now().Add(patience))
+			got, err := io.ReadAll(c)
+			got = bytes.TrimSuffix(got, []byte("BYE "+ReasonPeerClosed.String()+"\n"))
+			if want := 8000_001 + tt.count*tt.bytes; err != nil || len(got) != want {
+				t.Errorf("%d bytes of answers, %v, want %d", len(got), err, want)
+			}
+		})
 	}
 }
 
