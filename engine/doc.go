@@ -9,14 +9,15 @@
 // A publish does not know its subscribers: it is encoded once for each wire form they speak, into
 // a pooled buffer, and posted to each loop that has any. The loop walks its own slice of slot
 // numbers and adds one entry to each connection's queue; when the turn ends, each connection is
-// written once. Publishes that follow one another to one topic travel as one run.
+// written once. Publishes that follow one another to one topic travel as one run. Messages to every
+// client and to a list of them travel the same way (audience.go).
 //
 // # Ownership
 //
 // A connection is a slot in its loop's table. Its state, queue, subscriptions and deadline are
 // touched by the loop's goroutine only, without locks. Everybody else names it by a Ref, whose
 // generation tells it from a later connection in the same slot. Bytes given to OnBytes are gnet's,
-// valid until it returns; bytes given to Publish and Send are copied.
+// valid until it returns; bytes given to a Publisher are copied.
 //
 // # Goroutines
 //
