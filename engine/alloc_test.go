@@ -100,6 +100,17 @@ func startPackets(t testing.TB, loops int) (*Engine, func() *rawClient) {
 	}
 }
 
+// dialAll makes n clients, each of which has had one packet of a kind answered.
+func dialAll(dial func() *rawClient, n int, kind byte) []*rawClient {
+	all := make([]*rawClient, n)
+	for i := range all {
+		all[i] = dial()
+		all[i].send(packet(kind))
+		all[i].receive(packetSize)
+	}
+	return all
+}
+
 func (c *rawClient) send(p []byte) {
 	for len(p) > 0 {
 		n, err := unix.Write(c.fd, p)
@@ -205,12 +216,7 @@ func TestFanOutAllocatesNothing(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			const subscribers = 50
 			_, dial := startPackets(t, tc.loops)
-			subs := make([]*rawClient, subscribers)
-			for i := range subs {
-				subs[i] = dial()
-				subs[i].send(packet('S'))
-				subs[i].receive(packetSize)
-			}
+			subs := dialAll(dial, subscribers, 'S')
 			pub := dial()
 			var stream []byte
 			for range tc.batch {
@@ -238,12 +244,7 @@ func TestFanOutAllocatesNothing(t *testing.T) {
 func TestCastAllocatesNothing(t *testing.T) {
 	const clients, rounds = 50, 1000
 	e, dial := startPackets(t, 2)
-	conns := make([]*rawClient, clients)
-	for i := range conns {
-		conns[i] = dial()
-		conns[i].send(packet('E'))
-		conns[i].receive(packetSize)
-	}
+	conns := dialAll(dial, clients, 'E')
 	pb := e.NewPublisher()
 	refs := make(chan Ref, clients)
 	if err := pb.DoEach(func(l *Loop) { l.Each(func(c *Conn) { refs <- c.Ref() }) }); err != nil {
@@ -295,12 +296,7 @@ func BenchmarkEcho(b *testing.B) {
 func BenchmarkFanOut(b *testing.B) {
 	const subscribers, batch = 50, 100
 	_, dial := startPackets(b, 2)
-	subs := make([]*rawClient, subscribers)
-	for i := range subs {
-		subs[i] = dial()
-		subs[i].send(packet('S'))
-		subs[i].receive(packetSize)
-	}
+	subs := dialAll(dial, subscribers, 'S')
 	pub := dial()
 	var stream []byte
 	for range batch {

@@ -74,13 +74,12 @@ func (l *Loop) reaches(a *audience) bool {
 
 // asked reports whether somebody of a, on l, asks publishers to wait.
 func (l *Loop) asked(a *audience) bool {
-	if l.askers.count.Load() == 0 {
-		return false
-	}
-	asked := true
+	asked := false
 	switch a.kind {
 	case subscribersOf:
 		asked = l.engine.topics.Held(a.key, l.index) > 0
+	case everyClient:
+		asked = l.askers.count.Load() > 0
 	case theseConns:
 		asked = l.askers.has(a.refs...)
 	}

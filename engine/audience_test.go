@@ -144,8 +144,8 @@ func TestBroadcastToANewDialect(t *testing.T) {
 func TestMulticastToTheGone(t *testing.T) {
 	l := bareLoop(t, Config{})
 	l.mailbox.awake = true
-	here := bareConn(t, l, 0)
-	gone := bareConn(t, l, 0).Ref() + 1 // another generation
+	here, other := bareConn(t, l, 0), bareConn(t, l, 0)
+	gone := other.Ref() + 1 // another generation
 	early, _ := l.allocate()
 	early.state = stateOpen
 	pb := l.engine.NewPublisher()
@@ -159,6 +159,17 @@ func TestMulticastToTheGone(t *testing.T) {
 	}
 	if n := l.engine.Stats().Dropped[DropNotConnected]; n != 3 {
 		t.Errorf("%d not connected counted, want 3", n)
+	}
+	left := here.Ref()
+	here.Cut(ReasonServerError)
+	other.Cut(ReasonServerError) // there is no client at all now
+	if err := pb.Multicast([]Ref{left}, Push{Payload: []byte("x")}); err != nil {
+		t.Fatal(err)
+	}
+	pb.Flush()
+	l.work()
+	if n := l.engine.Stats().Dropped[DropNotConnected]; n != 4 {
+		t.Errorf("%d not connected counted, want 4", n)
 	}
 	if early.first.hold != nil {
 		t.Error("a connection that is no client yet gets something")

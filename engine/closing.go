@@ -218,12 +218,8 @@ func (l *Loop) pumpHalf(c *Conn) {
 	gen, rest := c.gen, l.halves[c.slot]
 	for {
 		if c.Crowded() { // the handler would take nothing
-			l.flush(c)
-			if c.gen != gen || c.state != stateOpen {
-				return
-			}
-			if c.Crowded() {
-				c.flags |= flagFullIn
+			l.makeRoom(c)
+			if c.state != stateOpen || c.Holding() {
 				return
 			}
 		}

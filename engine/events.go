@@ -160,10 +160,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		}
 		c.need = uint32(need)
 		if c.Crowded() {
-			l.flush(c)
-			if c.state == stateOpen && c.Crowded() {
-				c.flags |= flagFullIn
-			}
+			l.makeRoom(c)
 		} else if n == 0 && need <= len(b) && !c.Holding() {
 			c.need = uint32(len(b) + 1) // a handler with no use for what is there waits for more
 		}
@@ -188,6 +185,14 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		c.Close(ReasonInputBacklog)
 	case left > inputWindow && l.engine.inputTotal.Load()+l.inputDelta > l.engine.config.BacklogTotal:
 		c.Close(ReasonInputTotal)
+	}
+}
+
+// makeRoom sends what c has queued. Where that is not enough, it holds c's input back until it is.
+func (l *Loop) makeRoom(c *Conn) {
+	l.flush(c)
+	if c.state == stateOpen && c.Crowded() {
+		c.flags |= flagFullIn
 	}
 }
 

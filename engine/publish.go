@@ -22,9 +22,10 @@ const (
 	overhead = 64
 )
 
-// A Publisher sends to topics, clients, and everybody, on behalf of one source: a loop or a
-// goroutine. What it sends to a client is delivered in order, and exactly once to each that keeps
-// up. A Publisher must not be used by two goroutines at a time.
+// A Publisher sends to topics, to clients and to everybody, on behalf of one source: a loop or a
+// goroutine. Messages to one topic are delivered in order, and exactly once to each subscriber that
+// keeps up; so is all that one outside the loops sends to a client, whichever way. A Publisher must
+// not be used by two goroutines at a time.
 type Publisher struct {
 	engine *Engine
 	loop   *Loop // nil for a goroutine outside the loops
@@ -68,8 +69,9 @@ func (pb *Publisher) publish(name []byte, p Push, from *Conn) error {
 // Publish does for a topic's subscribers.
 func (pb *Publisher) Broadcast(p Push) error { return pb.address(&audience{kind: everyClient}, p) }
 
-// Multicast begins a run for the connections that refs names: one named twice gets p twice. refs and p's slices may be used again when it returns. A connection that
-// is gone, or is no client yet, is counted, not an error.
+// Multicast begins a run for the connections that refs names: one named twice gets p twice. refs
+// and p's slices may be used again when it returns. Nothing is delivered before Flush. A connection
+// that is gone, or is no client yet, is counted, not an error.
 func (pb *Publisher) Multicast(refs []Ref, p Push) error {
 	return pb.address(&audience{kind: theseConns, refs: refs}, p)
 }
@@ -268,7 +270,7 @@ func (pb *Publisher) Flush() {
 			n++
 		}
 	}
-	if n == 0 || r.bytes == 0 || !e.live(&r.to) {
+	if n == 0 || !e.live(&r.to) {
 		pb.recycle(r)
 		return
 	}

@@ -76,7 +76,7 @@ func (f netsvrFlood) once(t *testing.T) (problems []string, turn time.Duration) 
 	for i := range f.topics {
 		topics = append(topics, fmt.Sprint("flood", i))
 	}
-	subscribe := func(id string) {
+	join := func(id string) {
 		everybody = append(everybody, id)
 		if f.to != 0 {
 			return
@@ -85,14 +85,14 @@ func (f netsvrFlood) once(t *testing.T) (problems []string, turn time.Duration) 
 	}
 	for i := range each {
 		c, id := s.open()
-		subscribe(id)
+		join(id)
 		set.addCustomer(t, c, f.topics)
 		m := plainModes[i%2]
 		if f.size > 60_000 {
 			m = plainModes[0] // the other's fields are shorter
 		}
 		g := s.p.login(t, m, "")
-		subscribe(s.l.event(workerConnOpen).text(1))
+		join(s.l.event(workerConnOpen).text(1))
 		set.addClient(t, g, f.topics)
 	}
 	s.l.sync()

@@ -77,10 +77,7 @@ func TestNetsvrStalledWorker(t *testing.T) {
 	healthy := p.workerFor(t, 2)
 	probe := p.netsvrProbe(t, healthy, 2)
 	c := p.netsvrOpen(t, "/netsvr")
-	message := netsvrFrame(0x80|netsvrText, []byte("001"+strings.Repeat("x", 32<<10)))
-	for range netsvrTooMuch / len(message) {
-		c.write(message)
-	}
+	c.sayTooMuch()
 	c.wantAlive()
 	// It asks without reading the answers: that is its own problem, too.
 	topics := p.workerLink(t)
@@ -115,18 +112,21 @@ func (p *process) workerStalled(t *testing.T) {
 	}
 }
 
-// netsvrTooMuch is more than a worker's queue, of 16 MiB, and the sockets hold.
-const netsvrTooMuch = 40 << 20
+// sayTooMuch sends worker 1 more than its queue, of 16 MiB, and the sockets hold.
+func (c *netsvrCustomer) sayTooMuch() {
+	c.tb.Helper()
+	message := netsvrFrame(0x80|netsvrText, []byte("001"+strings.Repeat("x", 32<<10)))
+	for range (40 << 20) / len(message) {
+		c.write(message)
+	}
+}
 
 // The link of a worker that does not read ends for want of progress, and another one takes over.
 func TestNetsvrStalledWorkerEnds(t *testing.T) {
 	p := startNetsvr(t, "--worker-write-timeout", "2s")
 	p.workerStalled(t)
 	c := p.netsvrOpen(t, "/netsvr")
-	message := netsvrFrame(0x80|netsvrText, []byte("001"+strings.Repeat("x", 32<<10)))
-	for range netsvrTooMuch / len(message) {
-		c.write(message)
-	}
+	c.sayTooMuch()
 	time.Sleep(2500 * time.Millisecond)
 	again := p.workerFor(t, 1)
 	p.await(func() bool {
