@@ -52,17 +52,28 @@ func (q requests) ServeRequest(r *gateway.Request) {
 	// A second more than the client waits: the gateway answers it when its time is up.
 	m.ID = l.requests.add(r.Defer(), r.Conn().Loop().Now()+(timeout+time.Second).Milliseconds())
 	if h.queue(l, netsvr.CmdRequest, m.Append) != Delivered {
-		// The link ended, or filled up, since it was picked.
-		l.requests.refuse(m.ID, "busy")
+		l.requests.refuse(m.ID, l.refusal())
 	}
+}
+
+// lostWorker is what requests are told whose link has ended.
+const lostWorker = "the worker was lost"
+
+// refusal is what a request is told that l did not take: l has ended, or filled up, since it was
+// picked.
+func (l *link) refusal() string {
+	if l.outbox.isClosed() {
+		return lostWorker
+	}
+	return "busy"
 }
 
 // without answers a request that no link takes: all are busy, or there are only links that never
 // asked for requests, which get the payload as a message.
 func (q requests) without(r *gateway.Request, g *group) {
-	if g.pick(func(l *link) bool { return l.takesRequests }) != nil {
+	if l := g.pick(func(l *link) bool { return l.takesRequests }); l != nil {
 		q.hub.stats.queueFull.Add(1)
-		r.Fail(gateway.StatusInternal, "busy")
+		r.Fail(gateway.StatusInternal, l.refusal())
 		return
 	}
 	l := g.pick(nil)
@@ -74,7 +85,7 @@ func (q requests) without(r *gateway.Request, g *group) {
 	var room [session.MaxIDLen]byte
 	m := netsvr.Transfer{UniqID: q.hub.gateway.AppendID(room[:0], r.Client()), Session: []byte(r.Client().Session()), Data: r.Payload}
 	if q.hub.queue(l, netsvr.CmdTransfer, m.Append) != Delivered {
-		r.Fail(gateway.StatusInternal, "busy")
+		r.Fail(gateway.StatusInternal, l.refusal())
 		return
 	}
 	r.Fail(gateway.StatusInternal, "the worker takes messages, not requests")
@@ -107,7 +118,7 @@ func (f *inflight) add(t gateway.Ticket, expires int64) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed { // the link has ended since it was picked
-		f.hub.gateway.Fail(t, gateway.StatusInternal, "the worker was lost")
+		f.hub.gateway.Fail(t, gateway.StatusInternal, lostWorker)
 	} else if t.Ref != 0 {
 		f.open[id] = owed{t, expires}
 	}
@@ -138,7 +149,7 @@ func (f *inflight) fail() int {
 	f.closed = true
 	f.mu.Unlock()
 	for _, o := range open {
-		f.hub.gateway.Fail(o.ticket, gateway.StatusInternal, "the worker was lost")
+		f.hub.gateway.Fail(o.ticket, gateway.StatusInternal, lostWorker)
 	}
 	return len(open)
 }
