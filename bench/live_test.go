@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
-	enginegateway "github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -16,7 +15,7 @@ import (
 func real(t *testing.T) (client, worker string) {
 	s, err := server.New(server.Config{
 		Listen: []string{"tcp://127.0.0.1:0"}, WorkerListen: "tcp://127.0.0.1:0", Dev: true,
-		Engine: engine.Config{Loops: 1}, Gateway: enginegateway.Config{Login: login.Open{}},
+		Engine: engine.Config{Loops: 1}, Gateway: server.GatewayConfig{Login: login.Open{}},
 	})
 	if err != nil {
 		t.Fatal(err)

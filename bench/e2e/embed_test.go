@@ -10,7 +10,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluicenet/sluice/engine"
-	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -90,12 +89,12 @@ func (e *embedded) shut(t *testing.T) {
 
 func TestEmbedded(t *testing.T) {
 	e := embed(t, server.Config{})
-	if err := e.Handle("greet.*", func(r *gateway.Request) {
+	if err := e.Handle("greet.*", func(r *server.Request) {
 		r.Reply(fmt.Appendf(nil, `{"status":0,"data":"hello %s, %s"}`, r.User(), r.Payload))
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.Handle("listen.In", func(r *gateway.Request) {
+	if err := e.Handle("listen.In", func(r *server.Request) {
 		r.Subscribe(r.Payload)
 		r.Reply(nil)
 	}); err != nil {
@@ -169,7 +168,7 @@ func TestEmbeddedStartFails(t *testing.T) {
 	descriptors := countDescriptors(t, "self")
 	s, err := server.New(server.Config{
 		Listen:  []string{"tcp://127.0.0.1:0", "tcp://" + e.addr},
-		Gateway: gateway.Config{Login: login.Open{}},
+		Gateway: server.GatewayConfig{Login: login.Open{}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -183,7 +182,7 @@ func TestEmbeddedStartFails(t *testing.T) {
 // A handler that panics costs its client the connection, and nobody else anything.
 func TestEmbeddedPanic(t *testing.T) {
 	e := embed(t, server.Config{Dev: true})
-	if err := e.Handle("bad.Idea", func(*gateway.Request) { panic("a handler's panic") }); err != nil {
+	if err := e.Handle("bad.Idea", func(*server.Request) { panic("a handler's panic") }); err != nil {
 		t.Fatal(err)
 	}
 	e.start(t)
@@ -216,7 +215,7 @@ func (s slowLogin) Login(ctx context.Context, r login.Request) (login.Identity, 
 
 // A login that takes its time: what comes behind it waits, and is served or discarded with it.
 func TestEmbeddedSlowLogin(t *testing.T) {
-	e := embed(t, server.Config{Dev: true, Gateway: gateway.Config{Login: slowLogin{50 * time.Millisecond}, LoginTimeout: 2 * patience}})
+	e := embed(t, server.Config{Dev: true, Gateway: server.GatewayConfig{Login: slowLogin{50 * time.Millisecond}, LoginTimeout: 2 * patience}})
 	e.start(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		c := e.dial(t, m)
@@ -262,7 +261,7 @@ func TestEmbeddedSlowLogin(t *testing.T) {
 
 // A client that half-closes while its login is decided gets the verdict, and its answers.
 func TestEmbeddedHalfCloseDuringLogin(t *testing.T) {
-	e := embed(t, server.Config{Dev: true, Gateway: gateway.Config{Login: slowLogin{50 * time.Millisecond}, LoginTimeout: 2 * patience}})
+	e := embed(t, server.Config{Dev: true, Gateway: server.GatewayConfig{Login: slowLogin{50 * time.Millisecond}, LoginTimeout: 2 * patience}})
 	e.start(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		c := e.dial(t, m)
@@ -276,7 +275,7 @@ func TestEmbeddedHalfCloseDuringLogin(t *testing.T) {
 
 // A stop in the middle of logins.
 func TestEmbeddedStopDuringLogins(t *testing.T) {
-	e := embed(t, server.Config{Gateway: gateway.Config{Login: slowLogin{time.Hour}, LoginTimeout: time.Hour}})
+	e := embed(t, server.Config{Gateway: server.GatewayConfig{Login: slowLogin{time.Hour}, LoginTimeout: time.Hour}})
 	e.start(t)
 	for i := range 20 {
 		c := e.dial(t, modes[i%4])

@@ -20,7 +20,7 @@ import (
 
 func readmeLine(tb testing.TB, beginning string) string {
 	tb.Helper()
-	readme, err := os.ReadFile("../../engine/workerclient/README.md")
+	readme, err := os.ReadFile("../../engine/worker/README.md")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func readmeLine(tb testing.TB, beginning string) string {
 // chatroomBinary is the example worker, built by the first test that wants it.
 var chatroomBinary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(filepath.Dir(gatewayBinary), "chatroom")
-	build := exec.Command("go", "build", "-o", path, "./engine/workerclient/example/chatroom")
+	build := exec.Command("go", "build", "-o", path, "./engine/worker/example/chatroom")
 	build.Dir = filepath.Join("..", "..")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the chatroom: %w\n%s", err, out)
@@ -58,7 +58,7 @@ func startChatroom(tb testing.TB, gateways ...*process) *chatroom {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	flags := strings.Fields(readmeLine(tb, "go run github.com/sluicenet/sluice/engine/workerclient/example/chatroom "))
+	flags := strings.Fields(readmeLine(tb, "go run github.com/sluicenet/sluice/engine/worker/example/chatroom "))
 	if len(flags) != 2 {
 		tb.Fatalf("the README runs it with %q", flags)
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluicenet/sluice/engine/workerclient"
+	workerlib "github.com/sluicenet/sluice/engine/worker"
 )
 
 // workerProcessEnv makes a worker of the test's binary: it names the gateway's address.
@@ -21,12 +21,12 @@ const workerProcessEnv = "SLUICE_E2E_WORKER"
 
 // workerProcessMain answers requests with its process id and their payload, until it is killed.
 func workerProcessMain(addr string) int {
-	w, err := workerclient.New(workerclient.Config{Gateways: []string{addr}})
+	w, err := workerlib.New(workerlib.Config{Gateways: []string{addr}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	w.Handle("*", func(_ context.Context, r *workerclient.Request) ([]byte, error) {
+	w.Handle("*", func(_ context.Context, r *workerlib.Request) ([]byte, error) {
 		return fmt.Appendf(nil, "%d %s", os.Getpid(), r.Payload), nil
 	})
 	go func() {

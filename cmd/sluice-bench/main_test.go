@@ -11,7 +11,6 @@ import (
 
 	"github.com/sluicenet/sluice/bench"
 	"github.com/sluicenet/sluice/engine"
-	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -26,7 +25,7 @@ func TestMain(m *testing.M) {
 
 func startGateway(t *testing.T) (s *server.Server, target string) {
 	s, err := server.New(server.Config{
-		Listen: []string{"tcp://127.0.0.1:0"}, Dev: true, Engine: engine.Config{Loops: 1}, Gateway: gateway.Config{Login: login.Open{}},
+		Listen: []string{"tcp://127.0.0.1:0"}, Dev: true, Engine: engine.Config{Loops: 1}, Gateway: server.GatewayConfig{Login: login.Open{}},
 	})
 	if err != nil {
 		t.Fatal(err)

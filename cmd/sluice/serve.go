@@ -17,13 +17,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/sluicenet/sluice/engine"
-	"github.com/sluicenet/sluice/engine/admin"
-	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/login"
-	"github.com/sluicenet/sluice/engine/longbridge"
-	"github.com/sluicenet/sluice/engine/netsvr"
 	"github.com/sluicenet/sluice/engine/server"
-	"github.com/sluicenet/sluice/engine/worker"
 )
 
 // settings are the flags of serve and check.
@@ -250,7 +245,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	if cmd.CustomIDKey != "" && cmd.NetsvrLogin == "required" {
 		return c, errors.New("--custom-id-key and --netsvr-login required both want ?token=: choose one")
 	}
-	workers := worker.Config{
+	workers := server.WorkersConfig{
 		OpenWorker:   cmd.OpenWorker,
 		CloseWorker:  cmd.CloseWorker,
 		Idle:         cmd.WorkerIdle,
@@ -258,11 +253,11 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		MaxPacket:    int(cmd.WorkerMaxPacket),
 		Queue:        int(cmd.WorkerQueue),
 	}
-	if workers.Metrics, err = worker.ParseMetrics(cmd.NetsvrMetrics); err != nil {
+	if workers.Metrics, err = server.ParseMetrics(cmd.NetsvrMetrics); err != nil {
 		return c, fmt.Errorf("--netsvr-metrics: %w", err)
 	}
 	for _, text := range cmd.Limit {
-		l, err := worker.ParseLimit(text)
+		l, err := server.ParseLimit(text)
 		if err != nil {
 			return c, fmt.Errorf("--limit: %w", err)
 		}
@@ -276,7 +271,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	if listen == "none" {
 		listen = ""
 	}
-	operators := admin.Config{Address: cmd.Admin, Version: version()}
+	operators := server.AdminConfig{Address: cmd.Admin, Version: version()}
 	if operators.Address == "none" {
 		operators.Address = ""
 	}
@@ -287,7 +282,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		Listen:       cmd.Listen,
 		WorkerListen: listen,
 		Worker:       workers,
-		Netsvr: netsvr.Config{
+		Netsvr: server.NetsvrConfig{
 			Origins:       cmd.AllowOrigin,
 			Idle:          cmd.ClientIdle,
 			MaxMessage:    int(cmd.ClientMaxMessage),
@@ -296,7 +291,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			LoginRequired: cmd.NetsvrLogin == "required",
 		},
 		Admin: operators,
-		Longbridge: longbridge.Config{
+		Longbridge: server.LongbridgeConfig{
 			HeartbeatTimeout: cmd.HeartbeatTimeout,
 			NoCloseNotice:    !cmd.LongbridgeCloseNotice,
 		},
@@ -313,7 +308,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxConnections: cmd.MaxConnections,
 			Logger:         log,
 		},
-		Gateway: gateway.Config{
+		Gateway: server.GatewayConfig{
 			ServerID:         cmd.ServerID,
 			Login:            provider,
 			LoginTimeout:     cmd.LoginTimeout,

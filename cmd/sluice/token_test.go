@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluicenet/sluice/engine/admin"
-	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -28,8 +26,8 @@ func startGateway(t *testing.T, kind string, dev bool, key string) *server.Serve
 	s, err := server.New(server.Config{
 		Listen:  []string{"tcp://127.0.0.1:0"},
 		Dev:     dev,
-		Gateway: gateway.Config{Login: p},
-		Admin:   admin.Config{Address: "127.0.0.1:0", APIKey: key},
+		Gateway: server.GatewayConfig{Login: p},
+		Admin:   server.AdminConfig{Address: "127.0.0.1:0", APIKey: key},
 	})
 	if err == nil {
 		err = s.Start()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/sluicenet/sluice/engine/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -14,12 +13,12 @@ import (
 func Example() {
 	srv, err := server.New(server.Config{
 		Listen:  []string{"tcp://127.0.0.1:0"},
-		Gateway: gateway.Config{Login: login.Open{}},
+		Gateway: server.GatewayConfig{Login: login.Open{}},
 	})
 	if err != nil {
 		panic(err)
 	}
-	srv.Handle("chat.Say", func(r *gateway.Request) {
+	srv.Handle("chat.Say", func(r *server.Request) {
 		r.Subscribe([]byte("room"))
 		r.Publish([]byte("room"), r.Payload)
 		r.Reply([]byte(`{"status":0,"data":{}}`))

@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
-	"github.com/sluicenet/sluice/engine/admin"
-	"github.com/sluicenet/sluice/engine/dev"
-	"github.com/sluicenet/sluice/engine/gateway"
-	"github.com/sluicenet/sluice/engine/gosoc"
-	"github.com/sluicenet/sluice/engine/longbridge"
-	"github.com/sluicenet/sluice/engine/netsvr"
-	"github.com/sluicenet/sluice/engine/worker"
-	"github.com/sluicenet/sluice/engine/ws"
+	"github.com/sluicenet/sluice/engine/internal/admin"
+	"github.com/sluicenet/sluice/engine/internal/client/gosoc"
+	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
+	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
+	"github.com/sluicenet/sluice/engine/internal/dev"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/link"
 	"github.com/sluicenet/sluice/session"
 )
 
@@ -37,7 +37,7 @@ type Config struct {
 
 	Engine  engine.Config
 	Gateway gateway.Config
-	Worker  worker.Config
+	Worker  link.Config
 	Netsvr  netsvr.Config
 	// Longbridge is about Longbridge's clients; how many each user may have is in Gateway.
 	Longbridge longbridge.Config
@@ -55,7 +55,7 @@ type Server struct {
 	config    Config
 	engine    *engine.Engine
 	gateway   *gateway.Gateway
-	hub       *worker.Hub
+	hub       *link.Hub
 	admin     *admin.Server                // nil: operators are not served
 	protocols map[string][]engine.Protocol // by what a listener's URL asks for
 
@@ -101,7 +101,7 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	config.Worker.Logger = g.Log()
-	if s.hub, err = worker.NewHub(g, tokens, config.Worker); err != nil {
+	if s.hub, err = link.NewHub(g, tokens, config.Worker); err != nil {
 		return nil, err
 	}
 	g.SetEvents(s.hub)
@@ -303,7 +303,7 @@ func (s *Server) AdminURL() string {
 }
 
 // Hub returns the links to workers, for their counters.
-func (s *Server) Hub() *worker.Hub { return s.hub }
+func (s *Server) Hub() *link.Hub { return s.hub }
 
 // Addrs returns the real addresses of the listeners, as URLs, in the order of Config.Listen.
 func (s *Server) Addrs() []string {

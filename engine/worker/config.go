@@ -1,139 +1,144 @@
 package worker
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
-	"github.com/sluicenet/sluice/engine/gateway"
 )
 
-// Config sets up a Hub. Zero fields have the defaults they name.
+// Defaults of Config.
+const (
+	DefaultGateway     = "127.0.0.1:6061"
+	DefaultWorkerID    = 1
+	DefaultConcurrency = 64
+	maxWorkerID        = 999
+	maxConcurrency     = 1 << 16
+	maxLinks           = 64
+)
+
+// ErrConfig is what every mistake in a Config matches.
+var ErrConfig = errors.New("worker: bad config")
+
+// Config says whom a Worker serves and how. The zero value serves a gateway on this machine. A
+// number of zero or less means the default.
 type Config struct {
-	// OpenWorker and CloseWorker are the worker ids that are told of clients that come and go.
-	// 0: nobody is.
-	OpenWorker, CloseWorker int
-	// Idle is how long a worker may be silent. Zero means 120 s.
-	Idle time.Duration
-	// WriteTimeout is how long a write to a worker may take. Zero means 10 s.
-	WriteTimeout time.Duration
-	// MaxPacket is the longest frame body a worker may send, in bytes. Zero means 2 MiB.
-	MaxPacket int
-	// Queue is how many bytes may wait for a worker. Zero means 16 MiB.
-	Queue int
-	// Limits are rate limits of messages to workers.
-	Limits []Limit
-	// Metrics are the numbers of the metrics that workers may ask for, 0 to 6.
-	Metrics []int32
-	// Logger receives what an operator should know. Nil discards.
+	// Gateways are the addresses of worker listeners, "host:port" or "tcp://host:port". None
+	// means DefaultGateway.
+	Gateways []string
+
+	// WorkerID is what gateways route by, 1 to 999; default 1, which gets all that no route names.
+	WorkerID int
+
+	// Links is how many connections each gateway gets, default 1. Only the first receives what
+	// clients send, so that their order is kept; the others (Gateway.Links) are there for commands
+	// that should not stand in the way of replies.
+	Links int
+
+	// Concurrency is how many handlers may run at once, default 64. The messages of one client
+	// are handled one at a time whatever it is; 1 handles everything in the order of arrival.
+	Concurrency int
+
+	// Logger gets lost links, handlers that fail and frames that cannot be read. Default: silence.
 	Logger *slog.Logger
+
+	// Dial opens a connection, for example with TLS. Default: TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	DialTimeout time.Duration // default 5s; covers Dial, not the registration
+	RedialMin   time.Duration // pause before a second attempt, default 100ms; doubles, with jitter
+	RedialMax   time.Duration // longest pause, default 10s; a link that lasted as long starts anew
+
+	// Heartbeat is how often a link says that it lives, default 25s. Gateways drop links that are
+	// silent for 120s; a gateway that is silent for three heartbeats is given up.
+	Heartbeat time.Duration
+
+	// WriteTimeout is how long a gateway may take nothing at all before its link is given up,
+	// default 30s.
+	WriteTimeout time.Duration
+
+	// QueryTimeout bounds queries whose context has no deadline, and registrations. Default 5s.
+	QueryTimeout time.Duration
+
+	// DrainTimeout is how long Run waits for handlers when its context is done, default 10s.
+	DrainTimeout time.Duration
+
+	// MaxFrame is the longest command that gateways take, in bytes, default 2 MiB; longer ones fail
+	// here with netsvr.ErrFrameTooLarge instead of costing the link.
+	MaxFrame int
+
+	// MaxAnswer is the longest frame taken from a gateway, in bytes, default 64 MiB.
+	MaxAnswer int
+
+	// Outbox is how many bytes of commands a link may hold before callers wait, default 4 MiB. It
+	// is looked at before a command is added, so one may reach beyond it.
+	Outbox int
+
+	// Inbox is how many bytes of messages may wait for handlers before a link stops reading,
+	// default 8 MiB; four times as many while a query waits for its answer.
+	Inbox int
 }
 
 func (c Config) withDefaults() Config {
-	if c.Idle <= 0 {
-		c.Idle = 120 * time.Second
-	}
-	if c.WriteTimeout <= 0 {
-		c.WriteTimeout = 10 * time.Second
-	}
-	if c.MaxPacket <= 0 {
-		c.MaxPacket = netsvr.DefaultFrameLimit
-	}
-	if c.Queue <= 0 {
-		c.Queue = 16 << 20
+	setDefault(&c.WorkerID, DefaultWorkerID)
+	setDefault(&c.Links, 1)
+	setDefault(&c.Concurrency, DefaultConcurrency)
+	setDefault(&c.DialTimeout, 5*time.Second)
+	setDefault(&c.RedialMin, 100*time.Millisecond)
+	setDefault(&c.RedialMax, 10*time.Second)
+	setDefault(&c.Heartbeat, 25*time.Second)
+	setDefault(&c.WriteTimeout, 30*time.Second)
+	setDefault(&c.QueryTimeout, 5*time.Second)
+	setDefault(&c.DrainTimeout, 10*time.Second)
+	setDefault(&c.MaxFrame, netsvr.DefaultFrameLimit)
+	setDefault(&c.MaxAnswer, 64<<20)
+	setDefault(&c.Outbox, 4<<20)
+	setDefault(&c.Inbox, 8<<20)
+	c.RedialMax = max(c.RedialMax, c.RedialMin)
+	if len(c.Gateways) == 0 {
+		c.Gateways = []string{DefaultGateway}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
 	return c
 }
 
-func (c *Config) check() error {
-	for _, id := range []int{c.OpenWorker, c.CloseWorker} {
-		if id < 0 || id > gateway.MaxWorker {
-			return fmt.Errorf("worker id %d, want 0 to %d", id, gateway.MaxWorker)
-		}
+func setDefault[T int | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
 	}
-	names, owner := make(map[string]bool), make(map[int]string)
-	for _, l := range c.Limits {
-		if names[l.Name] {
-			return fmt.Errorf("limit %s: given twice", l.Name)
+}
+
+// check wants the defaults in place; it puts the addresses into the form that Dial takes.
+func (c *Config) check() error {
+	switch {
+	case c.WorkerID > maxWorkerID:
+		return fmt.Errorf("%w: worker id %d, want 1 to %d", ErrConfig, c.WorkerID, maxWorkerID)
+	case c.Concurrency > maxConcurrency:
+		return fmt.Errorf("%w: concurrency %d, want at most %d", ErrConfig, c.Concurrency, maxConcurrency)
+	case c.Links > maxLinks:
+		return fmt.Errorf("%w: %d links, want at most %d", ErrConfig, c.Links, maxLinks)
+	}
+	c.Gateways = slices.Clone(c.Gateways)
+	for i, addr := range c.Gateways {
+		addr = strings.TrimPrefix(addr, "tcp://")
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return fmt.Errorf("%w: gateway: %w", ErrConfig, err)
 		}
-		names[l.Name] = true
-		for _, id := range l.Workers {
-			if other, ok := owner[id]; ok {
-				return fmt.Errorf("limit %s: worker %d is in limit %s already", l.Name, id, other)
-			}
-			owner[id] = l.Name
+		if slices.Contains(c.Gateways[:i], addr) {
+			return fmt.Errorf("%w: gateway %s is listed twice", ErrConfig, addr)
 		}
+		c.Gateways[i] = addr
 	}
 	return nil
-}
-
-// A Limit bounds the messages per second to some workers, which share it.
-type Limit struct {
-	Name    string
-	Workers []int
-	Rate    int // messages per second, and the burst
-}
-
-// ParseLimit reads NAME=IDS@RATE, where IDS are worker ids and ranges of them: two-five=2-5@100000.
-func ParseLimit(text string) (Limit, error) {
-	bad := func(what string) (Limit, error) {
-		return Limit{}, fmt.Errorf("limit %q: %s, want NAME=IDS@RATE, as two-five=2-5@100000", text, what)
-	}
-	name, rest, ok := strings.Cut(text, "=")
-	if !ok || name == "" {
-		return bad("no name")
-	}
-	ids, rate, ok := strings.Cut(rest, "@")
-	if !ok {
-		return bad("no rate")
-	}
-	l := Limit{Name: name}
-	var err error
-	if l.Rate, err = strconv.Atoi(rate); err != nil || l.Rate <= 0 || l.Rate > 1<<30 {
-		return bad("rate " + strconv.Quote(rate))
-	}
-	for _, part := range strings.Split(ids, ",") {
-		low, high, isRange := strings.Cut(part, "-")
-		if !isRange {
-			high = low
-		}
-		a, err1 := strconv.Atoi(low)
-		b, err2 := strconv.Atoi(high)
-		if err1 != nil || err2 != nil || a < 1 || b > gateway.MaxWorker || a > b {
-			return bad("worker ids " + strconv.Quote(part))
-		}
-		for id := a; id <= b; id++ {
-			l.Workers = append(l.Workers, id)
-		}
-	}
-	return l, nil
-}
-
-// ParseMetrics reads a list of metric numbers: "0-6", "none", or "0,3,5-6".
-func ParseMetrics(text string) ([]int32, error) {
-	if text == "none" {
-		return nil, nil
-	}
-	var list []int32
-	for _, part := range strings.Split(text, ",") {
-		low, high, isRange := strings.Cut(part, "-")
-		if !isRange {
-			high = low
-		}
-		a, err1 := strconv.Atoi(low)
-		b, err2 := strconv.Atoi(high)
-		if err1 != nil || err2 != nil || a < 0 || b >= numMetrics || a > b {
-			return nil, fmt.Errorf("metrics %q: want numbers from 0 to %d, ranges of them, or none", text, numMetrics-1)
-		}
-		for n := a; n <= b; n++ {
-			list = append(list, int32(n))
-		}
-	}
-	return list, nil
 }

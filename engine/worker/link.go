@@ -1,286 +1,217 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
-	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 )
 
-// A link is one worker's connection.
-type link struct {
-	hub       *Hub
-	conn      net.Conn
-	peer      string
-	outbox    *outbox
-	publisher *engine.Publisher // the reader's
-	requests  inflight
-	replies   replies // gathered by the reader
+// A Link is one connection to a gateway, through all its lives: it is dialled again when it is
+// lost. Commands of one goroutine on one link are carried out in order.
+//
+// Commands copy their arguments. They return when the command is queued, or an error: ErrNotConnected,
+// ErrLinkLost, netsvr.ErrFrameTooLarge, the context's, all in a LinkError. What a gateway makes of
+// a command it does not say: unknown ids are skipped, and empty data means to push nothing.
+//
+// Queries wait for the answer as long as their context allows, at most Config.QueryTimeout if it
+// has no deadline.
+type Link struct {
+	worker  *Worker
+	gateway *Gateway
+	index   int // 0 registers
+	inbox   inbox
+	current atomic.Pointer[conn] // nil: down
 
-	// Set by the reader when the link registers; registerID and takesRequests are read by others
-	// only once the link is in its group.
-	registerID    string
-	workerID      int
-	registered    bool // has been, which is for once
-	takesRequests bool
-
-	// unsettled is set while commands that change clients may not have reached their loops.
-	unsettled bool
-	renamed   bool         // and one of them may have changed ids
-	said      atomic.Bool  // everything is written, and the worker was told that nothing follows
-	lastSay   atomic.Int64 // when complain last logged, in unix seconds
-	decoded   decoded
-	refs      []engine.Ref // of the present multicast
+	mu      sync.Mutex
+	ready   bool          // registered, if it is to be
+	changed chan struct{} // closed when ready or err changes
+	err     error         // of the latest attempt
 }
 
-func newLink(h *Hub, conn net.Conn, id uint32) *link {
-	l := &link{
-		hub:       h,
-		conn:      conn,
-		peer:      conn.RemoteAddr().String(),
-		outbox:    newOutbox(h.config.Queue),
-		publisher: h.gateway.Engine().NewPublisher(),
-	}
-	l.registerID = fmt.Sprintf("%08x%s", id, l.peer)
-	l.requests.init(h)
+func newLink(w *Worker, g *Gateway, index int) *Link {
+	l := &Link{worker: w, gateway: g, index: index, changed: make(chan struct{})}
+	l.inbox.init(w.config.Inbox)
 	return l
 }
 
-// run serves the link until it ends.
-func (l *link) run() {
-	defer l.hub.readers.Done()
-	var writer sync.WaitGroup
-	writer.Add(1)
-	go func() {
-		defer writer.Done()
-		l.write()
-	}()
-	err := l.read()
-	l.hub.forget(l)
-	_ = l.flushReplies() // an error means that the gateway is stopping
-	l.publisher.Flush()
-	l.outbox.close()
-	lost := l.requests.fail()
-	l.hub.stats.lostReplies.Add(uint64(lost))
-	// The answers to what the worker asked before are still written, if it takes them soon.
-	cut := time.AfterFunc(lastWords, func() { l.conn.Close() })
-	writer.Wait()
-	l.discard()
-	cut.Stop()
-	l.conn.Close()
-	l.hub.mu.Lock()
-	delete(l.hub.links, l)
-	l.hub.mu.Unlock()
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || l.said.Load() {
-		err = nil
-	}
-	l.hub.log.Info("worker link ended", "peer", l.peer, "workerId", l.workerID, "lost requests", lost, "err", err)
-}
-
-// write is the writer goroutine: it ends when the outbox is closed and empty, or the worker takes
-// nothing.
-func (l *link) write() {
-	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(bytes int) {
-		l.hub.stats.writeDrops.Add(uint64(bytes))
-		l.hub.log.Warn("a worker takes nothing: messages dropped", "peer", l.peer, "bytes", bytes)
-	})
-	if err != nil {
-		l.hub.log.Info("writing to a worker", "peer", l.peer, "err", err)
-		l.outbox.close()
-		l.conn.Close() // the reader ends too
-		return
-	}
-	if tcp, ok := l.conn.(*net.TCPConn); ok {
-		_ = tcp.CloseWrite()
-	}
-	// The worker hears of the end. What it has sent by then is worked off, and it has a while to
-	// close its side: a socket closed with input unread would take what the worker has not read
-	// yet with it.
-	l.said.Store(true)
-	_ = l.conn.SetReadDeadline(time.Now().Add(farewell))
-}
-
-// discard reads what a worker still says to a link that is over.
-func (l *link) discard() {
-	if l.conn.SetReadDeadline(time.Now().Add(farewell)) == nil {
-		_, _ = io.Copy(io.Discard, l.conn)
-	}
-}
-
-// drain ends the link when what waits for the worker is written.
-func (l *link) drain() {
-	l.hub.forget(l)
-	l.outbox.close()
-}
-
-const (
-	// farewell is how long a worker may be silent, and leave its side open, when the gateway has
-	// ended the link.
-	farewell = 200 * time.Millisecond
-	// lastWords is how long a worker that has ended the link, or broken the protocol, may take to
-	// read what waits for it.
-	lastWords = time.Second
-)
-
-const (
-	readBuffer = 64 << 10
-	// keepBuffer is how big a read buffer may stay after a big frame.
-	keepBuffer = 1 << 20
-)
-
-// read works off frames until the link ends.
-func (l *link) read() error {
-	buf := make([]byte, 0, readBuffer)
-	start := 0
+// Ready waits until the link is up and registered. When ctx ends first, the error wraps both the
+// context's and that of the latest attempt.
+func (l *Link) Ready(ctx context.Context) error {
 	for {
-		// Everything whole that is there, then what it amounted to goes out.
-		for {
-			body, n, err := netsvr.ParseFrame(buf[start:], l.hub.config.MaxPacket)
-			if err != nil {
-				return err
-			}
-			if n == 0 {
-				break
-			}
-			if err := l.handle(body); err != nil {
-				return err
-			}
-			start += n
-		}
-		if err := l.flushReplies(); err != nil {
-			return err
-		}
-		l.publisher.Flush()
-
-		switch rest := buf[start:]; {
-		case len(rest) == 0:
-			if buf = buf[:0]; cap(buf) > keepBuffer {
-				buf = make([]byte, 0, readBuffer)
-			}
-			start = 0
-		case start > 0 && cap(buf)-len(buf) < readBuffer/2:
-			buf = buf[:copy(buf[:cap(buf)], rest)]
-			start = 0
-		}
-		if want, _ := netsvr.FrameSize(buf[start:], l.hub.config.MaxPacket); cap(buf)-start < want || len(buf) == cap(buf) {
-			// Grown as the frame arrives, not as it is announced.
-			size := min(max(want, readBuffer), 2*(len(buf)-start)+readBuffer)
-			grown := make([]byte, len(buf)-start, size)
-			copy(grown, buf[start:])
-			buf, start = grown, 0
-		}
-		if err := l.conn.SetReadDeadline(time.Now().Add(l.hub.config.Idle)); err != nil {
-			return err
-		}
-		if l.said.Load() { // after the deadline above, which may have replaced the writer's
-			if err := l.conn.SetReadDeadline(time.Now().Add(farewell)); err != nil {
-				return err
-			}
-		}
-		n, err := l.conn.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if err != nil && n == 0 {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return fmt.Errorf("silent for %v: %w", l.hub.config.Idle, err)
-			}
-			return err
-		}
-	}
-}
-
-// handle carries out one frame. An error ends the link.
-func (l *link) handle(body []byte) (err error) {
-	l.hub.stats.commands.Add(1)
-	defer func() {
-		if r := recover(); r != nil {
-			l.hub.log.Error("panic in a worker's command", "panic", r, "stack", string(debug.Stack()))
-			err = errors.New("internal error")
-		}
-	}()
-	cmd, payload := netsvr.V2.Split(body)
-	if cmd != netsvr.CmdReply {
-		if err := l.flushReplies(); err != nil {
-			return err
-		}
-	}
-	switch cmd.Class() {
-	case netsvr.ClassHeartbeat:
-		if cmd == netsvr.CmdPing {
-			l.outbox.put(netsvr.V2.AppendPong)
-		}
-		return nil
-	case netsvr.ClassOneWay:
-		err = l.command(cmd, payload)
-	case netsvr.ClassQuery:
-		err = l.query(cmd, payload)
-	default:
-		l.hub.stats.unknown.Add(1)
-		return fmt.Errorf("unknown command %v", cmd)
-	}
-	if errors.Is(err, netsvr.ErrMalformed) {
-		// The link stays: one-way commands are ignored, queries are not answered.
-		l.hub.stats.malformed.Add(1)
-		l.hub.log.Warn("undecodable command", "peer", l.peer, "command", cmd.String(), "err", err)
-		return nil
-	}
-	return err
-}
-
-// send queues one frame for the worker and returns its size in bytes; false means that the queue
-// is full.
-func (l *link) send(cmd netsvr.Command, encode func(dst []byte) []byte) (size int, ok bool) {
-	ok = l.outbox.put(func(dst []byte) []byte {
-		start := len(dst)
-		framed, err := netsvr.EndFrame(encode(netsvr.V2.BeginFrame(dst, cmd)), start, 0)
-		if err != nil {
-			return dst[:start]
-		}
-		size = len(framed) - start
-		return framed
-	})
-	return size, ok
-}
-
-// answer queues the answer to a query. It must not be lost, so the reader waits for room, which
-// also keeps a worker that asks without reading from asking more.
-func (l *link) answer(cmd netsvr.Command, encode func(dst []byte) []byte) error {
-	// Encoded before the outbox is locked: lists can be long, and loops use the outbox too.
-	return l.answerThen(cmd, encode(nil), func() {})
-}
-
-// answerThen is answer with a message that is encoded. It calls then when the answer is queued and
-// before the worker can have it, or anything be queued behind it.
-func (l *link) answerThen(cmd netsvr.Command, message []byte, then func()) error {
-	encode := func(dst []byte) []byte {
-		then()
-		return append(dst, message...)
-	}
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		if _, ok := l.send(cmd, encode); ok {
+		l.mu.Lock()
+		ready, changed, err := l.ready, l.changed, l.err
+		l.mu.Unlock()
+		if ready {
 			return nil
 		}
-		if l.outbox.isClosed() {
-			return nil // the gateway is ending the link: nobody waits for answers any more
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			if err == nil {
+				err = ErrNotConnected
+			}
+			return &LinkError{Gateway: l.gateway.addr, Command: "dial", Err: errors.Join(ctx.Err(), err)}
 		}
-		time.Sleep(pause)
 	}
 }
 
-// hasRoom reports whether a frame sent now would be queued.
-func (l *link) hasRoom() bool { return l.outbox.room() }
+// Connected reports whether the link is up and registered at the moment.
+func (l *Link) Connected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ready
+}
 
-// complain logs that the worker does not keep up, once a second at most.
-func (l *link) complain(cmd netsvr.Command) {
-	now := time.Now().Unix()
-	if last := l.lastSay.Load(); last != now && l.lastSay.CompareAndSwap(last, now) {
-		l.hub.log.Warn("a worker does not keep up: messages dropped", "peer", l.peer, "command", cmd.String())
+func (l *Link) set(ready bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ready, l.err = ready, err
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// run keeps the link up until ctx is done, and then until Run says that handlers need it no more.
+func (l *Link) run(ctx context.Context) {
+	quiet := sync.OnceFunc(l.worker.quiet.Done)
+	defer quiet()
+	config := &l.worker.config
+	wait := backoff{min: config.RedialMin, max: config.RedialMax}
+	log := l.worker.log.With("gateway", l.gateway.addr, "link", l.index)
+	for ctx.Err() == nil {
+		lasted, err := l.live(ctx, quiet)
+		l.set(false, err)
+		if ctx.Err() != nil {
+			return
+		}
+		if lasted > 0 {
+			l.worker.stats.links.Add(1)
+		}
+		if lasted >= config.RedialMax {
+			wait.reset()
+		}
+		pause := wait.pause()
+		log.Warn("link down", "error", err, "lasted", lasted, "redial", pause)
+		sleep(ctx, pause)
+	}
+}
+
+// live is one life of the link. It returns how long the link was ready, and why it is no more.
+func (l *Link) live(ctx context.Context, quiet func()) (lasted time.Duration, err error) {
+	w := l.worker
+	dialCtx, cancel := context.WithTimeout(ctx, w.config.DialTimeout)
+	nc, err := w.config.Dial(dialCtx, "tcp", l.gateway.addr)
+	cancel()
+	if err != nil {
+		return 0, err
+	}
+	c := newConn(l, nc)
+	defer func() {
+		l.current.Store(nil)
+		c.close(context.Canceled)
+		c.wg.Wait()
+	}()
+	registered, err := l.greet(ctx, c)
+	if err != nil {
+		if c.lost() {
+			err = fmt.Errorf("%w: %w", err, c.err)
+		}
+		return 0, err
+	}
+	since := time.Now()
+	l.set(true, nil)
+	w.log.Info("link up", "gateway", l.gateway.addr, "link", l.index, "serverId", l.gateway.serverID.Load())
+
+	beat := time.NewTicker(w.config.Heartbeat)
+	defer beat.Stop()
+	stopping := ctx.Done()
+	for {
+		select {
+		case now := <-beat.C:
+			if c.waiting.stale(now.Add(-w.config.Heartbeat)) {
+				c.close(ErrUnanswered)
+				continue
+			}
+			c.ping()
+		case <-stopping:
+			stopping = nil
+			l.set(false, nil)
+			l.unregister(c, registered)
+			quiet()
+		case <-w.finish:
+			l.finish(c)
+			return time.Since(since), nil
+		case <-c.done:
+			return max(time.Since(since), 1), c.err
+		}
+	}
+}
+
+// greet asks for the gateway's server id, which a registration must repeat, and registers. The
+// connection serves commands from before the registration on, for handlers may need it at once.
+func (l *Link) greet(ctx context.Context, c *conn) (registerID string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, l.worker.config.QueryTimeout)
+	defer cancel()
+	var count netsvrpb.UniqIdCountResp
+	if err := c.ask(ctx, netsvr.CmdUniqIDCount, nil, &count); err != nil {
+		return "", fmt.Errorf("ask for the server id: %w", err)
+	}
+	l.gateway.identify(count.GetServerId())
+	l.current.Store(c)
+	if l.index > 0 || !l.worker.handlers.any() {
+		return "", nil
+	}
+	var resp netsvrpb.RegisterResp
+	err = c.ask(ctx, netsvr.CmdRegister, &netsvrpb.RegisterReq{
+		WorkerId:               int32(l.worker.config.WorkerID),
+		ProcessCmdGoroutineNum: 1,
+		ServerId:               uint32(count.GetServerId()),
+		AcceptsRequests:        l.worker.handlers.takesRequests(),
+	}, &resp)
+	if err != nil {
+		return "", fmt.Errorf("register: %w", err)
+	}
+	return resp.GetRegisterId(), registerError(&resp)
+}
+
+// unregister returns when no more events come: the answer stands behind the last.
+func (l *Link) unregister(c *conn, registerID string) {
+	if registerID == "" {
+		return
+	}
+	// The context of Run is done already.
+	ctx, cancel := context.WithTimeout(context.Background(), min(l.worker.config.QueryTimeout, l.worker.config.DrainTimeout))
+	defer cancel()
+	err := c.ask(ctx, netsvr.CmdUnregister, &netsvrpb.UnRegisterReq{
+		WorkerId: int32(l.worker.config.WorkerID), RegisterId: registerID,
+	}, &netsvrpb.UnRegisterResp{})
+	if err != nil {
+		l.worker.log.Warn("not unregistered", "gateway", l.gateway.addr, "error", err)
+	}
+}
+
+// lastWords is how long a gateway may take for what was still queued, and to close its side.
+const lastWords = time.Second
+
+// finish writes what is queued and closes. Our side goes first: closing a socket that holds unread
+// bytes would reset it, and the gateway lose our last replies.
+func (l *Link) finish(c *conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	if c.out.flush(ctx) != nil {
+		return
+	}
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	select {
+	case <-c.ended:
+	case <-ctx.Done():
 	}
 }

@@ -1,126 +1,137 @@
 package worker
 
 import (
-	"errors"
-	"net"
-	"os"
+	"context"
 	"sync"
-	"time"
 )
 
-// An outbox is what waits to be written to a worker: frames back to back, bounded in bytes. Any
-// goroutine may append; the writer goroutine takes all there is at a time, so that many frames
-// share a write.
+// An outbox is the queue between the callers of a connection and its writer: frames one behind the
+// other, so that all that gathered during one write goes out with the next.
 type outbox struct {
-	mu     sync.Mutex
-	filled sync.Cond
-	buf    []byte
-	spare  []byte
-	limit  int
-	writes int // bytes being written
-	closed bool
+	mu      sync.Mutex
+	buf     []byte        // frames the writer has not taken yet
+	writing int           // bytes it has taken and not written yet
+	limit   int           // of both together, looked at before a frame is added
+	moved   chan struct{} // closed at the next progress; nil: nobody waits for it
+	idle    bool          // the writer sleeps
+	wake    chan struct{} // capacity 1; wakes it
+	err     error         // why there will be no more writes
 }
 
-func newOutbox(limit int) *outbox {
-	o := &outbox{limit: limit}
-	o.filled.L = &o.mu
-	return o
+func (o *outbox) init(limit int) {
+	o.limit = limit
+	o.wake = make(chan struct{}, 1)
 }
 
-// keepSpare is how big a buffer may be that is kept for the next batch.
-const keepSpare = 256 << 10
-
-// put appends what f appends, unless the outbox is full or closed. One frame always fits.
-func (o *outbox) put(f func(dst []byte) []byte) bool {
+// lock waits for room and returns the buffer to append frames to. The caller hands it back with
+// unlock, soon: others wait. While it waits it urges in, the inbox of the same link.
+func (o *outbox) lock(ctx context.Context, in *inbox) ([]byte, error) {
 	o.mu.Lock()
-	if o.closed || len(o.buf)+o.writes >= o.limit {
+	if o.err == nil && o.queued() >= o.limit {
+		in.urge()
+		defer in.calm()
+	}
+	for o.err == nil && o.queued() >= o.limit {
+		if err := o.waitLocked(ctx); err != nil {
+			o.mu.Unlock()
+			return nil, err
+		}
+	}
+	if o.err != nil {
 		o.mu.Unlock()
-		return false
+		return nil, o.err
 	}
-	was := len(o.buf)
-	o.buf = f(o.buf)
-	o.mu.Unlock()
-	if was == 0 {
-		o.filled.Signal()
-	}
-	return true
+	return o.buf, nil
 }
 
-// room reports whether put would succeed now.
-func (o *outbox) room() bool {
+// unlock takes back the buffer of lock.
+func (o *outbox) unlock(buf []byte) {
+	o.buf = buf
+	wake := o.idle && len(buf) > 0
+	if wake {
+		o.idle = false
+	}
+	o.mu.Unlock()
+	if wake {
+		o.wake <- struct{}{} // has room: only whoever ends the idleness sends
+	}
+}
+
+// flush waits until everything is written.
+func (o *outbox) flush(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return !o.closed && len(o.buf)+o.writes < o.limit
+	for o.err == nil && o.queued() > 0 {
+		if err := o.waitLocked(ctx); err != nil {
+			return err
+		}
+	}
+	return o.err
 }
 
-// take waits for something to write. ok is false when the outbox is closed and empty.
-func (o *outbox) take() (batch []byte, ok bool) {
+func (o *outbox) queued() int { return len(o.buf) + o.writing }
+
+// waitLocked waits, unlocked, for the writer to get on or ctx to end.
+func (o *outbox) waitLocked(ctx context.Context) error {
+	if o.moved == nil {
+		o.moved = make(chan struct{})
+	}
+	moved := o.moved
+	o.mu.Unlock()
+	defer o.mu.Lock()
+	select {
+	case <-moved:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (o *outbox) progressLocked() {
+	if o.moved != nil {
+		close(o.moved)
+		o.moved = nil
+	}
+}
+
+// take is the writer's: it waits for frames and takes them all. empty is the slice of the time
+// before, to be filled next.
+func (o *outbox) take(empty []byte) (batch []byte, err error) {
+	if cap(empty) > 2*o.limit {
+		empty = nil
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.writes = 0
-	for len(o.buf) == 0 {
-		if o.closed {
-			return nil, false
-		}
-		o.filled.Wait()
+	for len(o.buf) == 0 && o.err == nil {
+		o.idle = true
+		o.mu.Unlock()
+		<-o.wake
+		o.mu.Lock()
 	}
-	batch, o.buf, o.spare = o.buf, o.spare[:0], nil
-	o.writes = len(batch)
-	return batch, true
+	batch, o.buf = o.buf, empty[:0]
+	o.writing = len(batch)
+	return batch, o.err
 }
 
-// done gives a written batch back.
-func (o *outbox) done(batch []byte) {
-	if cap(batch) > keepSpare {
-		return
-	}
+// wrote is the writer's: n bytes of its batch are out.
+func (o *outbox) wrote(n int) {
 	o.mu.Lock()
-	o.spare = batch[:0]
+	o.writing -= n
+	o.progressLocked()
 	o.mu.Unlock()
 }
 
-// close ends the outbox: what is in it is still taken.
-func (o *outbox) close() {
+// close ends all waiting with err. Only the first error counts.
+func (o *outbox) close(err error) {
 	o.mu.Lock()
-	o.closed = true
-	o.mu.Unlock()
-	o.filled.Broadcast()
-}
-
-// writeChunk is how much a worker must take within the time-out of a write: with whole batches, one
-// that reads steadily but slower than 1.6 MB/s would be cut off.
-const writeChunk = 64 << 10
-
-// write sends batches until the outbox is closed and empty, or the worker does not take them.
-// A batch of which nothing went out in time is dropped and the link goes on; after a part of one
-// the stream is broken.
-func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(bytes int)) error {
-	for {
-		batch, ok := o.take()
-		if !ok {
-			return nil
-		}
-		for sent := 0; sent < len(batch); {
-			if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
-				return err
-			}
-			n, err := conn.Write(batch[sent:min(len(batch), sent+writeChunk)])
-			sent += n
-			if err == nil {
-				continue
-			}
-			if sent > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
-				return err
-			}
-			dropped(len(batch))
-			break
-		}
-		o.done(batch)
+	if o.err == nil {
+		o.err = err
 	}
-}
-
-func (o *outbox) isClosed() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.closed
+	wake := o.idle
+	o.idle = false
+	o.progressLocked()
+	o.mu.Unlock()
+	if wake {
+		o.wake <- struct{}{}
+	}
 }

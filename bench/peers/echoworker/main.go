@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sluicenet/sluice/engine/workerclient"
+	"github.com/sluicenet/sluice/engine/worker"
 )
 
 func main() {
@@ -31,12 +31,12 @@ func main() {
 }
 
 func run(gateway string, id int, route string) error {
-	w, err := workerclient.New(workerclient.Config{Gateways: []string{gateway}, WorkerID: id})
+	w, err := worker.New(worker.Config{Gateways: []string{gateway}, WorkerID: id})
 	if err != nil {
 		return err
 	}
 	const head, tail = `{"status":0,"data":`, `}`
-	w.Handle(route, func(_ context.Context, r *workerclient.Request) ([]byte, error) {
+	w.Handle(route, func(_ context.Context, r *worker.Request) ([]byte, error) {
 		reply := make([]byte, 0, len(head)+len(r.Payload)+len(tail))
 		return append(append(append(reply, head...), r.Payload...), tail...), nil
 	})

@@ -1,0 +1,162 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/link"
+)
+
+// DefaultAddress is where cmd/sluice serves operators unless told otherwise.
+const DefaultAddress = "127.0.0.1:6070"
+
+// Config sets up a Server. Address must be set.
+type Config struct {
+	// Address is HOST:PORT. Port 0 picks one; see Server.URL.
+	Address string
+	// APIKey is what callers for tokens must show. Empty: nobody may call, unless Dev.
+	APIKey string
+	// Dev lets everybody call for tokens while there is no APIKey.
+	Dev bool
+	// Version is the gateway's, for the metrics and the page.
+	Version string
+	// Logger receives what an operator should know. Nil discards.
+	Logger *slog.Logger
+}
+
+// A Server answers operators.
+type Server struct {
+	config  Config
+	log     *slog.Logger
+	engine  *engine.Engine
+	gateway *gateway.Gateway
+	hub     *link.Hub // nil: no workers
+	host    string    // of Config.Address
+	key     [sha256.Size]byte
+
+	http     http.Server
+	hurry    context.CancelFunc // ends requests that take their time: profiles
+	begun    time.Time
+	ready    atomic.Bool
+	loopback atomic.Bool // the listener can be reached from this machine only
+	lag      *lag
+	tokens   tokenStats
+
+	mu       sync.Mutex
+	listener net.Listener
+	done     chan struct{}
+}
+
+// New makes a Server of a gateway, its engine and its hub, which may be nil. It serves nobody yet.
+func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, config Config) (*Server, error) {
+	host, port, err := net.SplitHostPort(config.Address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("admin %q: want HOST:PORT", config.Address)
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		config:  config,
+		log:     config.Logger,
+		engine:  e,
+		gateway: g,
+		hub:     hub,
+		host:    host,
+		key:     sha256.Sum256([]byte(config.APIKey)),
+		begun:   time.Now(),
+		lag:     newLag(e.Loops(), e.TellLoop),
+		done:    make(chan struct{}),
+	}
+	s.loopback.Store(true)
+	ctx, hurry := context.WithCancel(context.Background())
+	s.hurry = hurry
+	s.http = http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// Start listens and serves. The engine must have been started.
+func (s *Server) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener != nil {
+		return errors.New("admin: started twice")
+	}
+	ln, err := net.Listen("tcp", s.config.Address)
+	if err != nil {
+		return fmt.Errorf("admin: %w", err)
+	}
+	s.listener = ln
+	addr := ln.Addr().(*net.TCPAddr)
+	s.loopback.Store(addr.IP.IsLoopback())
+	if !addr.IP.IsLoopback() && s.config.APIKey == "" {
+		s.log.Warn("the admin listener is open to the network: anybody may read counters and take profiles; set an API key or listen on loopback", "admin", addr.String())
+	}
+	go s.lag.run(s.done)
+	go func() {
+		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("the admin listener has failed", "err", err)
+		}
+	}()
+	return nil
+}
+
+// URL returns where the Server listens, http://HOST:PORT, empty before Start.
+func (s *Server) URL() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener == nil {
+		return ""
+	}
+	return "http://" + s.listener.Addr().String()
+}
+
+// Ready says that the gateway listens: from now on /readyz may say yes.
+func (s *Server) Ready() { s.ready.Store(true) }
+
+// farewell is how long requests under way may take when the Server shuts down.
+const farewell = time.Second
+
+// Shutdown stops listening, lets requests end until ctx is done or a second has passed, and cuts
+// off what is left. It may be called more than once, and without Start.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready.Store(false)
+	s.hurry()
+	if s.listener == nil {
+		return
+	}
+	select {
+	case <-s.done:
+		return
+	default:
+		close(s.done)
+	}
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		_ = s.http.Close()
+	}
+}

@@ -1,0 +1,168 @@
+package admin
+
+import (
+	"maps"
+	"net/http"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/link"
+	"github.com/sluicenet/sluice/engine/login"
+)
+
+// newMetrics returns the handler of /metrics: the gateway's own counters, read when asked for, and
+// what client_golang knows of the runtime and the process.
+func (s *Server) newMetrics() http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collector(s.collect), collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// collect writes the gateway's own metrics.
+func (s *Server) collect(p *page) {
+	e, g := s.engine.Stats(), s.gateway.Stats()
+	p.family("sluice_build_info", gauge, "The version that runs; always 1.")
+	p.sample(1, "version", s.config.Version, "goversion", runtime.Version())
+	p.gauge("sluice_ready", "Whether /readyz says yes.", truth(len(s.reasons()) == 0))
+	s.collectConnections(p, &e)
+	s.collectMessages(p, &e)
+	s.collectLoops(p, &e)
+	s.collectLogins(p, &g)
+	collectSessions(p, &g)
+	collectRequests(p, &g)
+	if s.hub != nil {
+		collectWorkers(p, s.hub.Stats())
+	}
+}
+
+func (s *Server) collectConnections(p *page, e *engine.Stats) {
+	p.gauge("sluice_connections", "Client sockets that are open.", float64(e.Connections))
+	p.gauge("sluice_connections_limit", "Client sockets that may be open.", float64(s.engine.Config().MaxConnections))
+	p.family("sluice_clients", gauge, "Clients that are logged in, by protocol.")
+	clients := s.clients(e)
+	for _, name := range slices.Sorted(maps.Keys(clients)) {
+		p.sample(float64(clients[name]), "protocol", name)
+	}
+	p.counter("sluice_connections_accepted_total", "Connections accepted.", e.Accepted)
+	p.counter("sluice_accept_retries_total", "Errors of accept that passed, such as too many open files.", e.AcceptRetry)
+	p.family("sluice_connections_refused_total", counter, "Connections closed before they were served.")
+	for _, r := range engine.Reasons() {
+		if n := e.Refused[r]; n > 0 || r == engine.ReasonTooManyClients || r == engine.ReasonLoginBanned {
+			p.sample(float64(n), "reason", r.String())
+		}
+	}
+	p.family("sluice_connections_closed_total", counter, "Connections closed.")
+	for _, r := range engine.Reasons() {
+		p.sample(float64(e.Closed[r]), "reason", r.String())
+	}
+}
+
+// clients counts the clients of each protocol that the gateway has dialects of.
+func (s *Server) clients(e *engine.Stats) map[string]int64 {
+	n := make(map[string]int64)
+	for i, d := range s.engine.Config().Dialects {
+		name, _, _ := strings.Cut(d.Name, "-")
+		n[name] += e.Clients[i]
+	}
+	return n
+}
+
+func (s *Server) collectMessages(p *page, e *engine.Stats) {
+	p.counter("sluice_received_bytes_total", "Bytes received from clients.", e.BytesIn)
+	p.counter("sluice_sent_bytes_total", "Bytes sent to clients.", e.BytesOut)
+	p.counter("sluice_received_packets_total", "Packets received from clients.", e.PacketsIn)
+	p.counter("sluice_sent_packets_total", "Packets sent to clients whole.", e.PacketsOut)
+	p.counter("sluice_sends_total", "System calls that sent something to a client.", e.Sends)
+	p.counter("sluice_publishes_total", "Publishes, to topics with and without subscribers.", e.Publishes)
+	p.counter("sluice_publish_waits_total", "Publishes and pushes that had to wait for room.", e.Waits)
+	p.counter("sluice_deliveries_total", "Messages queued for clients: publishes, once for each subscriber, and pushes.", e.Deliveries)
+	p.counter("sluice_delivered_payload_bytes_total", "Bytes of their payloads.", e.PayloadOut)
+	p.family("sluice_drops_total", counter, "Messages that did not reach a client or a topic.")
+	for _, d := range engine.Drops() {
+		p.sample(float64(e.Dropped[d]), "reason", d.String())
+	}
+	p.gauge("sluice_backlog_bytes", "Bytes that wait to be sent to clients.", float64(e.Backlog))
+	p.family("sluice_backlog_limit_bytes", gauge, "Bytes of backlog from which publishers wait (soft) and the slowest are closed (total).")
+	p.sample(float64(s.engine.Config().BacklogSoft), "limit", "soft")
+	p.sample(float64(s.engine.Config().BacklogTotal), "limit", "total")
+	p.gauge("sluice_topics", "Topics that have subscribers.", float64(e.Topics))
+}
+
+func (s *Server) collectLoops(p *page, e *engine.Stats) {
+	counts, sum := s.lag.histogram()
+	p.histogram("sluice_loop_lag_seconds", "How late loops ran what they were told, once a second each.",
+		lagBounds[:], counts, sum.Seconds())
+	p.family("sluice_loop_last_lag_seconds", gauge, "How late a loop ran what it was last told, or how long it has not run it.")
+	for i := range s.engine.Loops() {
+		p.sample(s.lag.of(i).Seconds(), "loop", strconv.Itoa(i))
+	}
+	p.counter("sluice_loop_wakeups_total", "Times that loops were woken for messages.", e.Wakeups)
+	p.counter("sluice_panics_total", "Panics of handlers, each of which cost a message or a connection.", e.Panics)
+}
+
+func (s *Server) collectLogins(p *page, g *gateway.Stats) {
+	p.family("sluice_logins_total", counter, "Logins and resumptions decided on, by outcome.")
+	p.sample(float64(g.Logins), "outcome", "ok")
+	for _, outcome := range slices.Sorted(maps.Keys(g.Refused)) {
+		p.sample(float64(g.Refused[outcome]), "outcome", outcome)
+	}
+	p.family("sluice_token_calls_total", counter, "Calls for one-time tokens, by outcome.")
+	p.sample(float64(s.tokens.issued.Load()), "outcome", "issued")
+	p.sample(float64(s.tokens.unauthorized.Load()), "outcome", "unauthorized")
+	p.sample(float64(s.tokens.failed.Load()), "outcome", "failed")
+	if otp, ok := s.gateway.Config().Login.(*login.OTP); ok {
+		outstanding, evicted := otp.Len()
+		p.gauge("sluice_tokens", "One-time tokens that were issued and not used yet.", float64(outstanding))
+		p.counter("sluice_tokens_evicted_total", "One-time tokens that newer ones drove out before their time.", evicted)
+	}
+}
+
+func collectSessions(p *page, g *gateway.Stats) {
+	p.gauge("sluice_users", "Users of protocols that kick out a user's older connection.", float64(g.Users))
+	p.counter("sluice_sessions_resumed_total", "Sessions resumed.", g.Resumed)
+	p.family("sluice_sessions", gauge, "Sessions that can be resumed, held by a connection (attached) or waiting for their client (detached), and ended ones remembered (spent).")
+	p.sample(float64(g.Sessions.Attached), "state", "attached")
+	p.sample(float64(g.Sessions.Detached), "state", "detached")
+	p.sample(float64(g.Sessions.Spent), "state", "spent")
+	p.counter("sluice_sessions_evicted_total", "Sessions forgotten for want of room.", g.Sessions.Evicted)
+}
+
+func collectRequests(p *page, g *gateway.Stats) {
+	p.counter("sluice_requests_total", "Requests of clients.", g.Requests)
+	p.counter("sluice_request_timeouts_total", "Requests that nobody answered in time.", g.Timeouts)
+	p.counter("sluice_requests_refused_total", "Requests that nobody could take.", g.Busy)
+	p.counter("sluice_late_replies_total", "Replies to requests that were over.", g.Late)
+}
+
+func collectWorkers(p *page, h link.Stats) {
+	p.gauge("sluice_worker_links", "Connections of workers that are open.", float64(h.Links))
+	p.gauge("sluice_workers", "Workers that are registered, on those connections.", float64(h.Registered))
+	p.counter("sluice_worker_commands_total", "Commands of workers.", h.Commands)
+	p.family("sluice_worker_bad_commands_total", counter, "Commands of workers that could not be decoded (malformed) or that ended their link (unknown).")
+	p.sample(float64(h.Malformed), "reason", "malformed")
+	p.sample(float64(h.Unknown), "reason", "unknown")
+	p.counter("sluice_worker_transfers_total", "Messages, requests and events queued for workers.", h.Transfers)
+	p.family("sluice_worker_drops_total", counter, "Messages, requests and events that were not queued for a worker.")
+	p.sample(float64(h.NoWorker), "reason", "no-worker")
+	p.sample(float64(h.QueueFull), "reason", "queue-full")
+	p.sample(float64(h.Limited), "reason", "limited")
+	p.counter("sluice_worker_replies_total", "Replies of workers to requests.", h.Replies)
+	p.counter("sluice_worker_lost_requests_total", "Requests answered with an error because their worker was lost.", h.LostRequests)
+	p.counter("sluice_worker_dropped_bytes_total", "Bytes dropped because a worker took nothing in time.", h.WriteDropped)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

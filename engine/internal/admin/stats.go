@@ -1,0 +1,167 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/link"
+	"github.com/sluicenet/sluice/session"
+)
+
+// A report is the answer of /api/v1/stats: the gateway's counters since its start, and what is now.
+type report struct {
+	Time          time.Time         `json:"time"`
+	UptimeSeconds float64           `json:"uptimeSeconds"`
+	Version       string            `json:"version"`
+	Ready         bool              `json:"ready"`
+	NotReady      []string          `json:"notReady"` // reasons
+	Connections   connectionsReport `json:"connections"`
+	Messages      messagesReport    `json:"messages"`
+	Loops         []loopReport      `json:"loops"`
+	Panics        uint64            `json:"panics"`
+	Logins        map[string]uint64 `json:"logins"` // by outcome
+	Users         int               `json:"users"`
+	Sessions      sessionsReport    `json:"sessions"`
+	Requests      requestsReport    `json:"requests"`
+	Workers       *workersReport    `json:"workers"` // null: no worker listener
+}
+
+type connectionsReport struct {
+	Now       int64             `json:"now"`
+	Limit     int               `json:"limit"`
+	Clients   map[string]int64  `json:"clients"` // logged in now, by protocol
+	Accepted  uint64            `json:"accepted"`
+	Refused   map[string]uint64 `json:"refused"` // by reason; those that occurred
+	Closed    map[string]uint64 `json:"closed"`  // likewise
+	AcceptErr uint64            `json:"acceptRetries"`
+}
+
+type messagesReport struct {
+	ReceivedBytes   uint64            `json:"receivedBytes"`
+	SentBytes       uint64            `json:"sentBytes"`
+	ReceivedPackets uint64            `json:"receivedPackets"`
+	SentPackets     uint64            `json:"sentPackets"`
+	Sends           uint64            `json:"sends"`
+	Publishes       uint64            `json:"publishes"`
+	PublishWaits    uint64            `json:"publishWaits"`
+	Deliveries      uint64            `json:"deliveries"`
+	DeliveredBytes  uint64            `json:"deliveredPayloadBytes"`
+	Drops           map[string]uint64 `json:"drops"` // by reason; those that occurred
+	BacklogBytes    int64             `json:"backlogBytes"`
+	Topics          int               `json:"topics"`
+}
+
+type loopReport struct {
+	LagSeconds float64 `json:"lagSeconds"`
+}
+
+type sessionsReport struct {
+	Attached int    `json:"attached"`
+	Detached int    `json:"detached"`
+	Spent    int    `json:"spent"`
+	Evicted  uint64 `json:"evicted"`
+	Resumed  uint64 `json:"resumed"`
+}
+
+type requestsReport struct {
+	All      uint64 `json:"all"`
+	TimedOut uint64 `json:"timedOut"`
+	Refused  uint64 `json:"refused"`
+	Late     uint64 `json:"lateReplies"`
+}
+
+type workersReport struct {
+	Links        int               `json:"links"`
+	Registered   int               `json:"registered"`
+	Commands     uint64            `json:"commands"`
+	Malformed    uint64            `json:"malformed"`
+	Unknown      uint64            `json:"unknown"`
+	Transfers    uint64            `json:"transfers"`
+	Drops        map[string]uint64 `json:"drops"` // by reason
+	Replies      uint64            `json:"replies"`
+	LostRequests uint64            `json:"lostRequests"`
+	DroppedBytes uint64            `json:"droppedBytes"`
+}
+
+// stats answers with the counters as JSON.
+func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, s.report(time.Now()))
+}
+
+func (s *Server) report(now time.Time) report {
+	e, g := s.engine.Stats(), s.gateway.Stats()
+	r := report{
+		Time:          now.UTC(),
+		UptimeSeconds: now.Sub(s.begun).Seconds(),
+		Version:       s.config.Version,
+		NotReady:      s.reasons(),
+		Connections:   s.connections(&e),
+		Messages:      messages(&e),
+		Panics:        e.Panics,
+		Logins:        g.Refused,
+		Users:         g.Users,
+		Sessions:      sessions(g.Sessions, g.Resumed),
+		Requests:      requests(&g),
+	}
+	r.Ready = len(r.NotReady) == 0
+	if r.Ready {
+		r.NotReady = []string{}
+	}
+	r.Logins["ok"] = g.Logins
+	for i := range s.engine.Loops() {
+		r.Loops = append(r.Loops, loopReport{LagSeconds: s.lag.of(i).Seconds()})
+	}
+	if s.hub != nil {
+		r.Workers = workers(s.hub.Stats())
+	}
+	return r
+}
+
+func (s *Server) connections(e *engine.Stats) connectionsReport {
+	r := connectionsReport{
+		Now: e.Connections, Limit: s.engine.Config().MaxConnections, Clients: s.clients(e),
+		Accepted: e.Accepted, AcceptErr: e.AcceptRetry,
+		Refused: make(map[string]uint64), Closed: make(map[string]uint64),
+	}
+	for _, why := range engine.Reasons() {
+		if n := e.Refused[why]; n > 0 {
+			r.Refused[why.String()] = n
+		}
+		if n := e.Closed[why]; n > 0 {
+			r.Closed[why.String()] = n
+		}
+	}
+	return r
+}
+
+func messages(e *engine.Stats) messagesReport {
+	r := messagesReport{
+		ReceivedBytes: e.BytesIn, SentBytes: e.BytesOut, ReceivedPackets: e.PacketsIn, SentPackets: e.PacketsOut,
+		Sends: e.Sends, Publishes: e.Publishes, PublishWaits: e.Waits, Deliveries: e.Deliveries,
+		DeliveredBytes: e.PayloadOut, BacklogBytes: e.Backlog, Topics: e.Topics, Drops: make(map[string]uint64),
+	}
+	for _, d := range engine.Drops() {
+		if n := e.Dropped[d]; n > 0 {
+			r.Drops[d.String()] = n
+		}
+	}
+	return r
+}
+
+func sessions(st session.StoreStats, resumed uint64) sessionsReport {
+	return sessionsReport{Attached: st.Attached, Detached: st.Detached, Spent: st.Spent, Evicted: st.Evicted, Resumed: resumed}
+}
+
+func requests(g *gateway.Stats) requestsReport {
+	return requestsReport{All: g.Requests, TimedOut: g.Timeouts, Refused: g.Busy, Late: g.Late}
+}
+
+func workers(h link.Stats) *workersReport {
+	return &workersReport{
+		Links: h.Links, Registered: h.Registered, Commands: h.Commands, Malformed: h.Malformed, Unknown: h.Unknown,
+		Transfers: h.Transfers, Replies: h.Replies, LostRequests: h.LostRequests, DroppedBytes: h.WriteDropped,
+		Drops: map[string]uint64{"no-worker": h.NoWorker, "queue-full": h.QueueFull, "limited": h.Limited},
+	}
+}

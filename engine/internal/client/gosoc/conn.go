@@ -1,0 +1,346 @@
+package gosoc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/sluicenet/sluice/codec/gosoc"
+	"github.com/sluicenet/sluice/codec/gzip"
+	"github.com/sluicenet/sluice/codec/websocket"
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+)
+
+// conn is one connection's state.
+type conn struct {
+	gateway.Client
+	protocol  *Protocol
+	lastHeard uint32 // ms on the engine's clock, when the wait for the next packet began
+	keepAlive uint16 // seconds, 0: no limit
+	form      gosoc.Form
+	gzip      bool
+	known     bool   // form is known
+	framed    bool   // packets travel in WebSocket messages
+	early     uint32 // bytes of such messages before the login
+}
+
+var _ gateway.Session = (*conn)(nil)
+
+func (h *conn) Base() *gateway.Client { return &h.Client }
+func (h *conn) Protocol() string      { return Name }
+func (h *conn) Ordered() bool         { return true }
+
+func (h *conn) Dialect() uint8 {
+	d := h.protocol.first
+	if h.form == gosoc.Fixed6 {
+		d += fixed6Plain
+	}
+	if h.gzip {
+		d++
+	}
+	if h.framed {
+		d += framedDialects
+	}
+	return d
+}
+
+// OnBytes handles whole packets.
+func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
+	if len(b) > 0 {
+		h.protocol.gateway.Heard(c, &h.Client)
+	}
+	packets := 0
+	for n < len(b) && !c.Holding() && !c.Crowded() {
+		used, more := h.packet(c, b[n:])
+		if used == 0 {
+			need = more
+			break
+		}
+		n += used
+		packets++
+		if !c.Open() {
+			break
+		}
+	}
+	if packets > 0 {
+		if !h.framed { // there, messages are counted
+			c.CountPackets(packets)
+		}
+		h.lastHeard = uint32(c.Loop().Now())
+	}
+	return n, need
+}
+
+// packet handles the packet at the front of b. used is 0 when it is not whole, and more its length
+// as far as it is known.
+func (h *conn) packet(c *engine.Conn, b []byte) (used, more int) {
+	if !h.known {
+		h.form, h.known = gosoc.Sniff(b[0])
+		if !h.known {
+			c.Close(engine.ReasonMalformed)
+			return 0, 0
+		}
+	}
+	header, err := h.form.ParseHeader(b)
+	if err != nil {
+		h.malformed(c, err)
+		return 0, 0
+	}
+	if h.Fresh() && b[0] != byte(gosoc.TypeConnect)<<4 && h.form == gosoc.Compact {
+		// Only Connect may come first; its type stands in the first byte.
+		c.Close(engine.ReasonOutOfOrder)
+		return 0, 0
+	}
+	if header.Size == 0 {
+		return 0, len(b) + 1
+	}
+	limit := h.protocol.gateway.Config().MaxPacket
+	if !h.Online() {
+		limit = min(limit, h.protocol.gateway.Config().LoginBytes)
+	}
+	if header.Remaining > limit {
+		c.Close(engine.ReasonTooLarge)
+		return 0, 0
+	}
+	if h.Fresh() {
+		if header.Type != gosoc.TypeConnect {
+			c.Close(engine.ReasonOutOfOrder)
+			return 0, 0
+		}
+		if _, _, err := gosoc.Recognize(b); err != nil { // no need to wait for the rest
+			c.Close(engine.ReasonUnknownProtocol)
+			return 0, 0
+		}
+	}
+	total := header.Size + header.Remaining
+	if len(b) < total {
+		if !expected(header) {
+			// Of a kind or a length that cannot become right: no need to wait for the rest.
+			c.Close(engine.ReasonMalformed)
+			return 0, 0
+		}
+		return 0, total
+	}
+	h.handle(c, header, b[header.Size:total])
+	return total, 0
+}
+
+// expected reports whether a client's packet with this header can be right.
+func expected(h gosoc.Header) bool {
+	switch h.Type {
+	case gosoc.TypePingReq:
+		return h.Remaining == 0
+	case gosoc.TypeDisconnect:
+		return h.Remaining == 1
+	case gosoc.TypeConnect, gosoc.TypeSendReq:
+		return true
+	}
+	return false
+}
+
+func (h *conn) handle(c *engine.Conn, header gosoc.Header, body []byte) {
+	switch header.Type {
+	case gosoc.TypeConnect:
+		connect, err := h.form.DecodeConnect(header, body)
+		switch {
+		case err != nil:
+			h.malformed(c, err)
+		case !h.Fresh():
+			h.connAck(c, gosoc.AlreadyConnected)
+			c.Close(engine.ReasonOutOfOrder)
+		default:
+			h.connect(c, connect)
+		}
+	case gosoc.TypePingReq:
+		if err := h.form.DecodePing(header, body); err != nil {
+			h.malformed(c, err)
+			return
+		}
+		var room [8]byte
+		h.write(c, h.form.AppendPingResp(room[:0]))
+	case gosoc.TypeDisconnect:
+		if _, err := h.form.DecodeDisconnect(header, body); err != nil {
+			h.malformed(c, err)
+			return
+		}
+		c.Close(engine.ReasonClientClose)
+	case gosoc.TypeSendReq:
+		req, err := h.form.DecodeSendReq(header, body)
+		if err != nil {
+			h.malformed(c, err)
+			return
+		}
+		h.request(c, req)
+	default: // packets that only servers send
+		c.Close(engine.ReasonOutOfOrder)
+	}
+}
+
+func (h *conn) malformed(c *engine.Conn, err error) {
+	log := h.protocol.gateway.Log()
+	if log.Enabled(context.Background(), slog.LevelDebug) {
+		log.Debug("malformed packet", "protocol", Name, "peer", c.Peer(), "err", err)
+	}
+	why := engine.ReasonMalformed
+	if errors.Is(err, gzip.ErrTooLarge) {
+		why = engine.ReasonInflatedTooLarge
+	}
+	c.Close(why)
+}
+
+// request serves a SendReq.
+func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
+	if !req.Level.Valid() {
+		return // levels 2 and 3 mean nothing; the deployed server ignores such requests too
+	}
+	g := h.protocol.gateway
+	scratch := g.Scratch(c.Loop())
+	payload, data := req.Payload, req.Data
+	var err error
+	if h.gzip {
+		if payload, scratch.Payload, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().MaxInflated); err != nil {
+			h.malformed(c, err)
+			return
+		}
+	}
+	if req.HasData && len(data) > 0 {
+		if data, scratch.Data, err = gosoc.InflateData(scratch.Data[:0], data, g.Config().MaxInflated); err != nil {
+			h.malformed(c, err)
+			return
+		}
+	}
+	g.Serve(c, h, gateway.Request{
+		Route:      req.Route,
+		ID:         uint32(req.ID),
+		WantsReply: req.Level == gosoc.LevelReply,
+		Payload:    payload,
+		Data:       data,
+		HasData:    req.HasData,
+	})
+	scratch.Trim()
+}
+
+// Answer sends a SendResp.
+func (h *conn) Answer(c *engine.Conn, id uint32, _ uint8, status int, payload []byte) {
+	if status != gateway.StatusOK && len(payload) == 0 {
+		payload = errorBody(status, "request failed")
+	}
+	if h.sendResp(c, uint16(id), payload) != nil {
+		// Fixed6 has no words for a reply above 65,535 bytes.
+		_ = h.sendResp(c, uint16(id), errorBody(gateway.StatusInternal, "the reply is too long for this wire form"))
+	}
+}
+
+// Failure implements gateway.Session. GOSOC's clients know no status for a time-out.
+func (h *conn) Failure(status int, message string) (int, []byte) {
+	if status == gateway.StatusTimeout {
+		status = gateway.StatusInternal
+	}
+	return status, errorBody(status, message)
+}
+
+// errorBody is the body of a reply that says no.
+func errorBody(status int, message string) []byte {
+	b, err := json.Marshal(struct {
+		Status  int    `json:"status"`
+		Message string `json:"message"`
+		Data    any    `json:"data"`
+	}{status, message, nil})
+	if err != nil {
+		return []byte(`{"status":5,"message":"Internal BackEnd error","data":null}`)
+	}
+	return b
+}
+
+func (h *conn) sendResp(c *engine.Conn, id uint16, payload []byte) error {
+	if h.gzip {
+		scratch := h.protocol.gateway.Scratch(c.Loop())
+		scratch.Out = gzip.Deflate(scratch.Out[:0], payload)
+		payload = scratch.Out
+	}
+	resp := gosoc.SendResp{ID: id, Payload: payload}
+	size, err := h.form.SendRespSize(resp)
+	if err != nil {
+		return err
+	}
+	dst := c.Buffer(size + websocket.MaxHeaderSize)
+	b := dst
+	if h.framed {
+		b = websocket.AppendFrameHeader(b, websocket.OpBinary, size)
+	}
+	if b, err = h.form.AppendSendResp(b, resp); err != nil {
+		c.Commit(dst, 0)
+		return err
+	}
+	c.Commit(b, 1)
+	return nil
+}
+
+// write queues one short packet.
+func (h *conn) write(c *engine.Conn, packet []byte) {
+	dst := c.Buffer(len(packet) + websocket.MaxHeaderSize)
+	if h.framed {
+		dst = websocket.AppendFrameHeader(dst, websocket.OpBinary, len(packet))
+	}
+	c.Commit(append(dst, packet...), 1)
+}
+
+func (h *conn) connAck(c *engine.Conn, code gosoc.ReturnCode) {
+	var room [8]byte
+	h.write(c, h.form.AppendConnAck(room[:0], gosoc.ConnAck{Code: code}))
+}
+
+func (h *conn) disconnect(c *engine.Conn, t gosoc.DisconnectType) {
+	var room [8]byte
+	h.write(c, h.form.AppendDisconnect(room[:0], gosoc.Disconnect{Type: t}))
+}
+
+// idleLimit is 1.5 times the keep-alive, rounded down to whole seconds; 0 means none.
+func (h *conn) idleLimit() int64 { return int64(h.keepAlive) * 3 / 2 * 1000 }
+
+// OnDeadline closes a client that has been silent for too long, and answers requests whose time
+// is up.
+func (h *conn) OnDeadline(c *engine.Conn) {
+	switch {
+	case h.Waiting(): // the client did its part
+		h.protocol.gateway.Refuse(c, h, gateway.LoginUnavailable)
+		return
+	case !h.Online():
+		c.Close(engine.ReasonLoginTimeout)
+		return
+	}
+	next := h.protocol.gateway.Expire(c, h)
+	if !c.Open() {
+		return
+	}
+	if limit := h.idleLimit(); limit > 0 {
+		left := c.SilenceLeft(&h.lastHeard, limit)
+		if left <= 0 {
+			c.Close(engine.ReasonHeartbeatTimeout)
+			return
+		}
+		if next == 0 || left < next {
+			next = left
+		}
+	}
+	c.SetDeadline(time.Duration(next) * time.Millisecond)
+}
+
+// Goodbye writes Disconnect where GOSOC has words for the reason.
+func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
+	if !h.Online() {
+		return
+	}
+	switch why {
+	case engine.ReasonKickedOut, engine.ReasonSessionTakenOver:
+		h.disconnect(c, gosoc.DisconnectKickOut)
+	case engine.ReasonShutdown:
+		h.disconnect(c, gosoc.DisconnectNormal)
+	}
+}
+
+// OnClose takes the client off the gateway's lists.
+func (h *conn) OnClose(c *engine.Conn, why engine.Reason) { h.protocol.gateway.Closed(c, h, why) }

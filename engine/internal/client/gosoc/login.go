@@ -1,0 +1,87 @@
+package gosoc
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"github.com/sluicenet/sluice/codec/gosoc"
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+)
+
+// loginInfo is the JSON object in Connect's payload. Other members are the application's.
+type loginInfo struct {
+	Token string `json:"token"`
+	// SessionID resumes a session; Session asks for a ticket to resume this one.
+	SessionID string `json:"session_id"`
+	Session   bool   `json:"session"`
+}
+
+// SessionRoute is the route of the push that tells a client its resumption ticket.
+const SessionRoute = "sluice.Session"
+
+// connect begins the login.
+func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
+	g := h.protocol.gateway
+	// Whoever is in charge of the connection says the verdict: over WebSocket that is not h alone.
+	speaker := c.Handler().(gateway.Session)
+	h.gzip = connect.Gzip
+	h.keepAlive = connect.KeepAlive
+	payload := connect.Payload
+	if h.gzip {
+		scratch := g.Scratch(c.Loop())
+		var err error
+		payload, scratch.Payload, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().LoginBytes)
+		if err != nil {
+			h.malformed(c, err)
+			return
+		}
+	}
+	var info loginInfo
+	if len(payload) > 0 {
+		if trimmed := bytes.TrimLeft(payload, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' || json.Unmarshal(payload, &info) != nil {
+			g.Refuse(c, speaker, gateway.LoginMalformed)
+			return
+		}
+	}
+	g.Login(c, speaker, gateway.Credentials{
+		Token:     info.Token,
+		SessionID: info.SessionID,
+		Resumable: info.Session,
+		Exclusive: true,
+	})
+}
+
+// LoginDone answers Connect.
+func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
+	code := returnCode(o)
+	h.connAck(c, code)
+	if code != gosoc.Accepted {
+		c.Close(o.Reason())
+		return
+	}
+	if issued, ok := h.Issued(); ok {
+		b := append(make([]byte, 0, 64+len(issued.Ticket)), `{"session_id":"`...)
+		b = append(b, issued.Ticket...)
+		b = append(b, `","expires":`...)
+		b = append(strconv.AppendInt(b, issued.Expires, 10), '}')
+		c.Deliver(engine.Push{Route: SessionRoute, Payload: b})
+	}
+	h.lastHeard = uint32(c.Loop().Now())
+	h.OnDeadline(c) // the login's deadline gives way to the keep-alive's
+}
+
+func returnCode(o gateway.Outcome) gosoc.ReturnCode {
+	switch o {
+	case gateway.LoginOK:
+		return gosoc.Accepted
+	case gateway.LoginMalformed:
+		return gosoc.BadLoginInfo
+	case gateway.LoginUnavailable:
+		return gosoc.ServerUnavailable
+	case gateway.LoginConcurrent:
+		return gosoc.ConcurrentLogin
+	}
+	return gosoc.BadToken
+}

@@ -1,0 +1,85 @@
+package gosoc
+
+import (
+	"github.com/sluicenet/sluice/codec/gosoc"
+	"github.com/sluicenet/sluice/codec/gzip"
+	"github.com/sluicenet/sluice/codec/websocket"
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+)
+
+// Name is the protocol's name in flags, counters and messages to workers.
+const Name = "gosoc"
+
+// A Protocol serves GOSOC on connections of a gateway.
+type Protocol struct {
+	gateway *gateway.Gateway
+	// first is the index of the first of the protocol's dialects in the engine's table.
+	first   uint8
+	readers readers
+}
+
+// The wire forms pushes are encoded in, in the order of Dialects: each form plain and gzipped, then
+// the same in WebSocket messages.
+const (
+	compactPlain = iota
+	compactGzip
+	fixed6Plain
+	fixed6Gzip
+	framedDialects
+)
+
+// Dialects returns the wire forms in which GOSOC clients take pushes.
+func Dialects() []engine.Dialect {
+	var list []engine.Dialect
+	for _, transport := range []string{"", "-ws"} {
+		framed := transport != ""
+		list = append(list,
+			engine.Dialect{Name: "gosoc-compact" + transport, Append: push(gosoc.Compact, false, framed)},
+			engine.Dialect{Name: "gosoc-compact-gzip" + transport, Append: push(gosoc.Compact, true, framed)},
+			engine.Dialect{Name: "gosoc-fixed6" + transport, Append: push(gosoc.Fixed6, false, framed)},
+			engine.Dialect{Name: "gosoc-fixed6-gzip" + transport, Append: push(gosoc.Fixed6, true, framed)})
+	}
+	return list
+}
+
+// push returns the encoder of one wire form.
+func push(form gosoc.Form, gzipped, framed bool) func([]byte, engine.Push) ([]byte, error) {
+	return func(dst []byte, p engine.Push) ([]byte, error) {
+		if gzipped {
+			p.Payload = gzip.Deflate(nil, p.Payload)
+		}
+		// The route travels as a string up to here; the few bytes on the stack avoid a copy on
+		// the heap for any route of a sane length.
+		var room [64]byte
+		req := gosoc.SendReq{Route: append(room[:0], p.Route...), Payload: p.Payload}
+		if !framed {
+			return form.AppendSendReq(dst, req)
+		}
+		size, err := form.SendReqSize(req)
+		if err != nil {
+			return dst, err
+		}
+		return form.AppendSendReq(websocket.AppendFrameHeader(dst, websocket.OpBinary, size), req)
+	}
+}
+
+// New makes the protocol. firstDialect is where Dialects begin in the engine's table.
+func New(g *gateway.Gateway, firstDialect int) *Protocol {
+	return &Protocol{gateway: g, first: uint8(firstDialect), readers: newReaders(g.Config())}
+}
+
+// Name implements engine.Protocol.
+func (p *Protocol) Name() string { return Name }
+
+// Sniff implements engine.Protocol: 0x10 begins a compact, 0x01 a fixed6 Connect. The rest of the
+// first bytes is looked at by the connection, which also knows how long a Connect may be.
+func (p *Protocol) Sniff(first []byte) engine.Match {
+	if _, ok := gosoc.Sniff(first[0]); ok {
+		return engine.Matched
+	}
+	return engine.NoMatch
+}
+
+// Open implements engine.Protocol.
+func (p *Protocol) Open(*engine.Conn) engine.Handler { return &conn{protocol: p} }

@@ -1,0 +1,139 @@
+package longbridge
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/sluicenet/sluice/codec/longbridge"
+	"github.com/sluicenet/sluice/codec/websocket"
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+)
+
+// Name is the protocol's name in flags, counters and messages to workers.
+const Name = "longbridge"
+
+// Config sets up a Protocol. Its zero value works.
+type Config struct {
+	// HeartbeatTimeout is how long a client may be silent. Zero means 150 s: the vendor's Go client
+	// says nothing of its own accord but a heartbeat every 60 s.
+	HeartbeatTimeout time.Duration
+	// HeartbeatInterval is how often WebSocket clients are pinged, and after how long a silence TCP
+	// clients are sent a heartbeat. Zero means 30 s, or a third of HeartbeatTimeout if that is less:
+	// the vendor's Rust client drops a connection on which it saw no ping for 120 s.
+	HeartbeatInterval time.Duration
+	// NoCloseNotice leaves the Close push out: connections end with the FIN alone, from which the
+	// vendor's Go client always recovers.
+	NoCloseNotice bool
+}
+
+func (c Config) withDefaults() Config {
+	if c.HeartbeatTimeout <= 0 {
+		c.HeartbeatTimeout = 150 * time.Second
+	}
+	if c.HeartbeatInterval <= 0 {
+		c.HeartbeatInterval = min(30*time.Second, c.HeartbeatTimeout/3)
+	}
+	return c
+}
+
+// A Protocol serves Longbridge on connections of a gateway.
+type Protocol struct {
+	config  Config
+	gateway *gateway.Gateway
+	// first is the index of the first of the protocol's dialects in the engine's table.
+	first uint8
+}
+
+// New makes the protocol. firstDialect is where Dialects begin in the engine's table.
+func New(g *gateway.Gateway, firstDialect int, config Config) *Protocol {
+	return &Protocol{config: config.withDefaults(), gateway: g, first: uint8(firstDialect)}
+}
+
+// Name implements engine.Protocol.
+func (p *Protocol) Name() string { return Name }
+
+// Sniff implements engine.Protocol: the first byte holds a known version and codec.
+func (p *Protocol) Sniff(first []byte) engine.Match {
+	if longbridge.SniffByte(first[0]) {
+		return engine.Matched
+	}
+	return engine.NoMatch
+}
+
+// Open implements engine.Protocol.
+func (p *Protocol) Open(*engine.Conn) engine.Handler {
+	return &conn{protocol: p, handshake: longbridge.DefaultHandshake()}
+}
+
+// Pinned is the protocol on a listener that speaks no other over TCP: it takes every connection that
+// http does not want, so that a wrong handshake is answered with a Close. No handshake begins like
+// HTTP.
+func (p *Protocol) Pinned(http engine.Protocol) engine.Protocol { return pinned{p, http} }
+
+type pinned struct {
+	*Protocol
+	http engine.Protocol
+}
+
+func (p pinned) Open(*engine.Conn) engine.Handler {
+	return &conn{protocol: p.Protocol, handshake: longbridge.DefaultHandshake(), pinned: true}
+}
+
+func (p pinned) Sniff(first []byte) engine.Match {
+	if m := p.http.Sniff(first); m == engine.NeedMore {
+		return m
+	}
+	return engine.Matched
+}
+
+// The wire forms pushes are encoded in, in the order of Dialects.
+const (
+	plainV1 = iota
+	plainV2
+	framedV1
+	framedV2
+)
+
+// Dialects returns the wire forms in which Longbridge clients take pushes.
+func Dialects() []engine.Dialect {
+	return []engine.Dialect{
+		plainV1:  {Name: "longbridge-v1", Append: push(longbridge.Version1, false)},
+		plainV2:  {Name: "longbridge-v2", Append: push(longbridge.Version2, false)},
+		framedV1: {Name: "longbridge-v1-ws", Append: push(longbridge.Version1, true)},
+		framedV2: {Name: "longbridge-v2-ws", Append: push(longbridge.Version2, true)},
+	}
+}
+
+// push returns the encoder of one wire form.
+func push(v longbridge.Version, framed bool) func([]byte, engine.Push) ([]byte, error) {
+	return func(dst []byte, p engine.Push) ([]byte, error) {
+		header := longbridge.Header{Cmd: p.Cmd}
+		if header.Control() {
+			// A worker must not close or confuse clients in the protocol's own name.
+			return dst, fmt.Errorf("longbridge: command %d is the protocol's own", p.Cmd)
+		}
+		b := dst
+		if framed {
+			b = websocket.AppendFrameHeader(b, websocket.OpBinary, headerSize(longbridge.Push, v)+len(p.Payload))
+		}
+		b, err := longbridge.AppendPush(b, v, header, nil, p.Payload)
+		if err != nil {
+			return dst, err
+		}
+		return b, nil
+	}
+}
+
+// headerSize is the length of a response's or push's header, which the frame around it must know
+// beforehand.
+func headerSize(t longbridge.PacketType, v longbridge.Version) int {
+	size := 5 // type, cmd, body length
+	if t == longbridge.Response {
+		size = 10 // and request id, status
+	}
+	if v == longbridge.Version2 {
+		size += 2 // metadata length
+	}
+	return size
+}

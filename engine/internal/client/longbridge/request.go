@@ -1,0 +1,95 @@
+package longbridge
+
+import (
+	"strings"
+
+	"github.com/sluicenet/sluice/codec/longbridge"
+	"github.com/sluicenet/sluice/codec/websocket"
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+)
+
+// request serves a business request.
+func (h *conn) request(c *engine.Conn, header *longbridge.Header, metadata, body []byte) {
+	g := h.protocol.gateway
+	r := gateway.Request{
+		Cmd:        header.Cmd,
+		ID:         header.RequestID,
+		WantsReply: true,
+		Payload:    body,
+		Timeout:    header.TimeoutOr(min(g.Config().RequestTimeout, longbridge.MaxTimeout)),
+	}
+	if len(metadata) > 0 {
+		r.Metadata, _ = longbridge.MetadataMap(metadata) // it has been checked
+	}
+	g.Serve(c, h, r)
+}
+
+// Answer sends a response.
+func (h *conn) Answer(c *engine.Conn, id uint32, cmd uint8, status int, payload []byte) {
+	code := longbridge.StatusServerInternalError // for what the protocol has no number for
+	if 0 <= status && status <= int(longbridge.StatusClientInternalError) {
+		code = longbridge.Status(status)
+	}
+	if code != longbridge.StatusSuccess && len(payload) == 0 {
+		h.fail(c, cmd, id, code, codeInternal, "request failed")
+		return
+	}
+	if h.respond(c, cmd, id, code, payload) != nil {
+		h.fail(c, cmd, id, longbridge.StatusServerInternalError, codeInternal, "the reply is too long")
+	}
+}
+
+// Failure implements gateway.Session.
+func (h *conn) Failure(status int, message string) (int, []byte) {
+	wire, code := longbridge.StatusServerInternalError, uint64(codeInternal)
+	switch status {
+	case gateway.StatusTimeout:
+		wire, code = longbridge.StatusServerTimeout, codeTimeout
+	case gateway.StatusError:
+		wire, code = longbridge.StatusBadRequest, codeBadRequest
+	}
+	return int(wire), h.errorBody(code, message)
+}
+
+func (h *conn) errorBody(code uint64, message string) []byte {
+	body, err := h.handshake.Codec.Append(nil, &longbridge.Error{Code: code, Msg: strings.ToValidUTF8(message, "\ufffd")})
+	if err != nil {
+		return nil
+	}
+	return body
+}
+
+// fail sends a response that says no.
+func (h *conn) fail(c *engine.Conn, cmd uint8, id uint32, status longbridge.Status, code uint64, message string) {
+	_ = h.respond(c, cmd, id, status, h.errorBody(code, message))
+}
+
+// say sends a response with a control message.
+func (h *conn) say(c *engine.Conn, cmd uint8, id uint32, status longbridge.Status, m longbridge.Message) {
+	body, err := h.handshake.Codec.Append(nil, m)
+	if err != nil { // only a string that is not UTF-8 could cause it, and there is none
+		h.protocol.gateway.Log().Error("control message not sent", "protocol", Name, "err", err)
+		c.Close(engine.ReasonServerError)
+		return
+	}
+	_ = h.respond(c, cmd, id, status, body)
+}
+
+// respond queues a response. The error says that no packet has room for body.
+func (h *conn) respond(c *engine.Conn, cmd uint8, id uint32, status longbridge.Status, body []byte) error {
+	size := headerSize(longbridge.Response, h.handshake.Version) + len(body)
+	dst := c.Buffer(size + websocket.MaxHeaderSize)
+	b := dst
+	if h.framed {
+		b = websocket.AppendFrameHeader(b, websocket.OpBinary, size)
+	}
+	b, err := longbridge.AppendResponse(b, h.handshake.Version,
+		longbridge.Header{Cmd: cmd, RequestID: id, Status: status}, nil, body)
+	if err != nil {
+		c.Commit(dst, 0)
+		return err
+	}
+	c.Commit(b, 1)
+	return nil
+}

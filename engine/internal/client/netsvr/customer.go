@@ -1,0 +1,195 @@
+package netsvr
+
+import (
+	"time"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/codec/websocket"
+	"github.com/sluicenet/sluice/engine"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/link"
+)
+
+// customer is one connection's state.
+type customer struct {
+	gateway.Client
+	ws.Framing
+	endpoint  *Endpoint
+	lastHeard uint32 // ms on the engine's clock
+
+	// What the upgrade request said, until ConnOpen is out.
+	rawQuery     string
+	forwarded    string
+	subProtocols []string
+	response     []byte // to the upgrade request
+}
+
+var (
+	_ gateway.Session = (*customer)(nil)
+	_ link.UpgradeInfo  = (*customer)(nil)
+	_ ws.Messages     = (*customer)(nil)
+)
+
+func (s *customer) Base() *gateway.Client { return &s.Client }
+func (s *customer) Protocol() string      { return Name }
+func (s *customer) Dialect() uint8        { return s.endpoint.dialect }
+func (s *customer) Ordered() bool         { return false }
+
+// Describe implements link.UpgradeInfo.
+func (s *customer) Describe() (rawQuery string, subProtocols []string, xForwardedFor string) {
+	return s.rawQuery, s.subProtocols, s.forwarded
+}
+
+// Forget implements link.UpgradeInfo: idle customers are many.
+func (s *customer) Forget() { s.rawQuery, s.forwarded, s.subProtocols = "", "", nil }
+
+// OnBytes implements engine.Handler.
+func (s *customer) OnBytes(c *engine.Conn, b []byte) (n, need int) {
+	return s.Feed(c, b, nil, s)
+}
+
+// LoginDone answers the upgrade request.
+func (s *customer) LoginDone(c *engine.Conn, o gateway.Outcome) {
+	if o != gateway.LoginOK {
+		refusal := &websocket.Refusal{Status: 401, Reason: "Login refused"}
+		switch o {
+		case gateway.LoginUnavailable:
+			refusal = &websocket.Refusal{Status: 503, Reason: "Login unavailable"}
+		case gateway.LoginMalformed:
+			refusal = &websocket.Refusal{Status: 400, Reason: textCustomWrong}
+		}
+		c.Commit(refusal.Append(c.Buffer(512)), 1)
+		c.Close(o.Reason())
+		return
+	}
+	c.Write(s.response)
+	s.response = nil
+	s.heard(c)
+	s.OnDeadline(c)
+}
+
+// NoWorker cuts the customer off: the worker that is to be told of it is not there.
+func (s *customer) NoWorker(c *engine.Conn) { c.Close(engine.ReasonNoWorker) }
+
+func (s *customer) heard(c *engine.Conn) { s.lastHeard = uint32(c.Loop().Now()) }
+
+// prefixLen is the length of the worker id in front of a message.
+const prefixLen = 3
+
+// OnMessage works off a message, in the order of the protocol's section "Message handling".
+func (s *customer) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte) {
+	s.heard(c)
+	switch {
+	case string(payload) == netsvr.V2.Ping():
+		s.endpoint.hub.Heartbeat()
+		s.say(c, op, netsvr.V2.Pong())
+		return
+	case len(payload)-prefixLen > s.endpoint.config.MaxMessage:
+		s.say(c, op, textTooLarge)
+		return
+	}
+	id, ok := workerID(payload)
+	if !ok {
+		s.say(c, op, textWorkerWrong)
+		return
+	}
+	data := payload[prefixLen:]
+	if h, ok := s.endpoint.gateway.WorkerHere(id).(MessageHandler); ok {
+		h.ServeMessage(c, s.endpoint.gateway, data)
+		return
+	}
+	switch s.endpoint.hub.Transfer(id, s, data) {
+	case link.Limited:
+		s.endpoint.gateway.Log().Debug("Message rate limited", "protocol", Name, "workerId", id)
+	case link.NoWorker:
+		s.endpoint.gateway.Log().Debug("message for a worker that is not there", "protocol", Name, "workerId", id)
+	}
+}
+
+// A MessageHandler is a worker in this process that takes customers' messages.
+type MessageHandler interface {
+	// ServeMessage is called on the customer's loop; data is borrowed.
+	ServeMessage(c *engine.Conn, g *gateway.Gateway, data []byte)
+}
+
+// workerID reads the prefix: exactly three digits, 001 to 999.
+func workerID(payload []byte) (id int, ok bool) {
+	if len(payload) < prefixLen {
+		return 0, false
+	}
+	for _, d := range payload[:prefixLen] {
+		if d < '0' || d > '9' {
+			return 0, false
+		}
+		id = id*10 + int(d-'0')
+	}
+	return id, id > 0
+}
+
+// say sends a text of the protocol, with the opcode of the message it is about.
+func (s *customer) say(c *engine.Conn, op websocket.Opcode, text string) {
+	s.endpoint.hub.Wrote(len(text))
+	c.Commit(websocket.AppendFrame(c.Buffer(len(text)+websocket.MaxHeaderSize), op, []byte(text)), 1)
+}
+
+// OnPing implements ws.Messages.
+func (s *customer) OnPing(c *engine.Conn) {
+	s.heard(c)
+	s.endpoint.hub.Heartbeat()
+	s.endpoint.hub.Wrote(0)
+}
+
+// OnPong implements ws.Messages.
+func (s *customer) OnPong(c *engine.Conn) { s.heard(c) }
+
+// OnTooLarge implements ws.Messages.
+func (s *customer) OnTooLarge(c *engine.Conn, op websocket.Opcode) {
+	s.heard(c)
+	s.say(c, op, textTooLarge)
+}
+
+// Answer implements gateway.Session: netsvr knows no requests.
+func (s *customer) Answer(*engine.Conn, uint32, uint8, int, []byte) {}
+
+// Failure implements gateway.Session.
+func (s *customer) Failure(status int, _ string) (int, []byte) { return status, nil }
+
+// OnDeadline closes a customer that has been silent for too long.
+func (s *customer) OnDeadline(c *engine.Conn) {
+	switch {
+	case s.Waiting():
+		s.endpoint.gateway.Refuse(c, s, gateway.LoginUnavailable)
+		return
+	case !s.Online() && s.response != nil:
+		c.Close(engine.ReasonLoginTimeout)
+		return
+	}
+	left := c.SilenceLeft(&s.lastHeard, s.endpoint.config.Idle.Milliseconds())
+	if left <= 0 {
+		c.Close(engine.ReasonHeartbeatTimeout)
+		return
+	}
+	c.SetDeadline(time.Duration(left) * time.Millisecond)
+}
+
+// Goodbye sends a close frame where the protocol leaves room for one; customers that are sent away
+// see the end of the connection and nothing else.
+func (s *customer) Goodbye(c *engine.Conn, why engine.Reason) {
+	if !s.Online() {
+		return
+	}
+	switch why {
+	case engine.ReasonShutdown:
+		s.SendClose(c, websocket.CloseGoingAway, textShutdown)
+	case engine.ReasonHeartbeatTimeout:
+		s.SendClose(c, websocket.CloseGoingAway, "heartbeat timeout")
+	case engine.ReasonServerError, engine.ReasonInputBacklog, engine.ReasonInputTotal:
+		s.SendClose(c, websocket.CloseInternalError, why.String())
+	}
+}
+
+// OnClose takes the customer off the gateway's lists.
+func (s *customer) OnClose(c *engine.Conn, why engine.Reason) {
+	s.endpoint.gateway.Closed(c, s, why)
+}

@@ -1,0 +1,153 @@
+package netsvr
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/codec/websocket"
+	"github.com/sluicenet/sluice/engine"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/link"
+	"github.com/sluicenet/sluice/session"
+)
+
+// Name is the protocol's name in flags, counters and messages to workers.
+const Name = "netsvr"
+
+// Path is where customers connect.
+const Path = "/netsvr"
+
+// Config sets up an Endpoint. Zero fields have the defaults they name.
+type Config struct {
+	// Origins are the hosts whose pages may connect, with their subdomains. None: all.
+	Origins []string
+	// Idle is how long a customer may be silent. Zero means 120 s.
+	Idle time.Duration
+	// MaxMessage is the longest message behind the prefix, in bytes. Zero means 2 MiB.
+	MaxMessage int
+	// Binary has pushes sent as binary messages, not as text.
+	Binary bool
+	// CustomIDKey is the query parameter that names the uniqId a customer wants, with a token.
+	// Empty: customers get the gateway's ids.
+	CustomIDKey string
+	// LoginRequired has customers show a token, ?token=, to the login provider; otherwise they
+	// are guests.
+	LoginRequired bool
+}
+
+// An Endpoint upgrades customers.
+type Endpoint struct {
+	config  Config
+	gateway *gateway.Gateway
+	hub     *link.Hub
+	tokens  *session.OneTime
+	dialect uint8
+	reader  websocket.ReaderConfig
+}
+
+// Exact texts that customers compare.
+const (
+	textRateLimited = "Connect rate limited"
+	textShutdown    = "Service shutdown"
+	textTooLarge    = "Message too large"
+	textWorkerWrong = "WorkerId wrong"
+	textCustomWrong = "Custom uniqId wrong"
+)
+
+// skipLimit is the length in bytes up to which a message that is too large is skipped and
+// answered; a longer one ends the connection.
+const skipLimit = 64 << 20
+
+// New makes an Endpoint. firstDialect is where Dialects begin in the engine's table; tokens are
+// the one-time tokens of custom uniqIds.
+func New(g *gateway.Gateway, hub *link.Hub, tokens *session.OneTime, firstDialect int, config Config) *Endpoint {
+	if config.Idle <= 0 {
+		config.Idle = 120 * time.Second
+	}
+	if config.MaxMessage <= 0 {
+		config.MaxMessage = 2 << 20
+	}
+	e := &Endpoint{config: config, gateway: g, hub: hub, tokens: tokens, dialect: uint8(firstDialect)}
+	if config.Binary {
+		e.dialect++
+	}
+	e.reader = websocket.ReaderConfig{
+		MaxMessage: max(config.MaxMessage+prefixLen, len(netsvr.V2.Ping())),
+		SkipLimit:  skipLimit,
+	}
+	return e
+}
+
+// Dialects returns the wire forms in which customers take pushes: text, then binary messages.
+func Dialects() []engine.Dialect {
+	return []engine.Dialect{
+		{Name: "netsvr-text", Append: func(dst []byte, p engine.Push) ([]byte, error) {
+			op := websocket.OpText
+			if !utf8.Valid(p.Payload) {
+				op = websocket.OpBinary // as text the customer would have to fail the connection
+			}
+			return websocket.AppendFrame(dst, op, p.Payload), nil
+		}},
+		{Name: "netsvr-binary", Append: func(dst []byte, p engine.Push) ([]byte, error) {
+			return websocket.AppendFrame(dst, websocket.OpBinary, p.Payload), nil
+		}},
+	}
+}
+
+// Upgrade implements ws.Endpoint. The checks are in the order in which customers meet them.
+func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Refusal {
+	if e.gateway.Draining() {
+		return &websocket.Refusal{Status: 503, Reason: textShutdown}
+	}
+	if !e.hub.AllowOpen() {
+		return &websocket.Refusal{Status: 503, Reason: textRateLimited}
+	}
+	creds := gateway.Credentials{Guest: !e.config.LoginRequired}
+	if e.config.CustomIDKey != "" {
+		id, _ := websocket.QueryGet(req.RawQuery, e.config.CustomIDKey)
+		token, _ := websocket.QueryGet(req.RawQuery, "token")
+		ok := len(id) >= 1 && len(id) <= session.MaxIDLen && utf8.Valid(id)
+		if ok {
+			_, ok = e.tokens.Take(time.Now(), token)
+		}
+		if !ok {
+			return &websocket.Refusal{Status: 400, Reason: textCustomWrong}
+		}
+		creds.UniqID = string(id)
+	}
+	if !websocket.OriginAllowed(req.Origin, e.config.Origins) {
+		return &websocket.Refusal{Status: 403, Reason: "Origin not allowed"}
+	}
+	if no := req.Check(); no != nil {
+		if no == websocket.ErrVersion {
+			no = &websocket.Refusal{Status: 400, Reason: no.Reason} // as the protocol has it
+		}
+		return no
+	}
+	if e.config.LoginRequired {
+		token, _ := websocket.QueryGet(req.RawQuery, "token")
+		creds.Token = string(token)
+	}
+	s := &customer{
+		endpoint:  e,
+		rawQuery:  string(req.RawQuery),
+		forwarded: string(req.XForwardedFor),
+	}
+	opts := websocket.ResponseOptions{}
+	for p := range req.SubProtocols() {
+		if opts.Protocol == nil {
+			opts.Protocol = p // the first offered
+		}
+		s.subProtocols = append(s.subProtocols, strings.Clone(string(p)))
+	}
+	s.response = websocket.AppendResponse(nil, req, opts)
+	s.Begin(&e.reader, false)
+	c.SetHandler(s)
+	e.gateway.Login(c, s, creds)
+	return nil
+}
+
+var _ ws.Endpoint = (*Endpoint)(nil)

@@ -1,0 +1,309 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/session"
+)
+
+// A Session is a protocol's state of one connection, as the gateway sees it: it says what the
+// gateway has decided. Its methods are called on the connection's loop.
+type Session interface {
+	engine.Handler
+	// Base returns the Client that the state embeds.
+	Base() *Client
+	// Protocol is the protocol's name, as workers see it.
+	Protocol() string
+	// Dialect is the wire form in which the connection takes pushes.
+	Dialect() uint8
+	// LoginDone says the verdict: it answers the client and, unless the outcome is LoginOK, closes
+	// the connection.
+	LoginDone(c *engine.Conn, o Outcome)
+	// Answer sends the reply to a request. payload is borrowed.
+	Answer(c *engine.Conn, id uint32, cmd uint8, status int, payload []byte)
+	// Failure puts a failure that the gateway states, one of the Status constants and a message for
+	// people, in the protocol's words: the status and payload to Answer with.
+	Failure(status int, message string) (code int, payload []byte)
+	// Ordered reports whether replies must be sent in the order of their requests.
+	Ordered() bool
+}
+
+// A Client is what the gateway knows of one connection. Protocols embed it in their state; it
+// belongs to the connection's loop.
+type Client struct {
+	user  string
+	key   session.Key // the uniqId, unless more.customID is set
+	more  *more
+	phase phase
+	asked uint32 // requests that were ever pending, while more does not say
+}
+
+// more is what only some clients have.
+type more struct {
+	customID    string
+	sessionText string
+	resumable   bool
+	claimed     bool // a login of user is under way and holds the claim
+	counted     bool // counts against the user's limit, in slot
+	unheard     bool // the client was told of issued, and has sent nothing since
+	slot        session.Slot
+	issued      session.Issued
+	untold      *session.Resumed // issued comes from it, and the client has yet to be told
+	pending     pendingQueue
+}
+
+type phase uint8
+
+const (
+	phaseNew   phase = iota
+	phaseLogin       // the verdict is awaited
+	phaseOnline
+	phaseGone
+)
+
+// Online reports whether the client has logged in.
+func (cl *Client) Online() bool { return cl.phase == phaseOnline }
+
+// Fresh reports whether the client has not tried to log in.
+func (cl *Client) Fresh() bool { return cl.phase == phaseNew }
+
+// Waiting reports whether the client waits for the verdict on its login.
+func (cl *Client) Waiting() bool { return cl.phase == phaseLogin }
+
+// User returns the user id, empty for an anonymous client.
+func (cl *Client) User() string { return cl.user }
+
+// Session returns the session text that workers have set; empty means guest.
+func (cl *Client) Session() string {
+	if cl.more == nil {
+		return ""
+	}
+	return cl.more.sessionText
+}
+
+// Issued returns the resumption ticket the client is to be told of; ok is false when it asked
+// for none.
+func (cl *Client) Issued() (issued session.Issued, ok bool) {
+	if cl.more == nil || !cl.more.resumable {
+		return issued, false
+	}
+	return cl.more.issued, true
+}
+
+// ensure makes what only some clients have, out of the loop's spares if they are given.
+func (cl *Client) ensure(s *spares) *more {
+	if cl.more == nil {
+		cl.more = s.takeMore()
+		cl.more.pending.next = cl.asked
+	}
+	return cl.more
+}
+
+// shrink lets go of it when it is not needed any more.
+func (cl *Client) shrink(s *spares) {
+	if m := cl.more; m != nil && !m.resumable && !m.counted && m.sessionText == "" && m.customID == "" && m.pending.empty() {
+		cl.asked = m.pending.next // a reply that is late must not find the next request under its number
+		cl.more = nil
+		s.keepMore(m)
+	}
+}
+
+// Heard notes a sign of life of a client. The first after its login shows that it was told of its
+// next resumption ticket. Protocols call it when bytes have arrived.
+func (g *Gateway) Heard(c *engine.Conn, cl *Client) {
+	if m := cl.more; m != nil && m.unheard {
+		m.unheard = false
+		g.sessions.Confirm(time.Now(), m.issued.ID, uint64(c.Ref()))
+	}
+}
+
+// AppendID appends the client's uniqId.
+func (g *Gateway) AppendID(dst []byte, cl *Client) []byte {
+	if cl.more != nil && cl.more.customID != "" {
+		return append(dst, cl.more.customID...)
+	}
+	return session.AppendID(dst, g.config.ServerID, cl.key)
+}
+
+// ID returns the client's uniqId.
+func (g *Gateway) ID(cl *Client) string { return string(g.AppendID(nil, cl)) }
+
+// Closed must be called from a Session's OnClose: it takes the client off all lists.
+func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
+	cl := s.Base()
+	was := cl.phase
+	cl.phase = phaseGone
+	m := cl.more
+	ref := uint64(c.Ref())
+	g.unreserve(c, cl)
+	if m != nil && m.resumable {
+		g.detach(c, m, why)
+	}
+	if was != phaseOnline {
+		return
+	}
+	if cl.user != "" {
+		g.users.Release(cl.user, ref)
+	}
+	c.UnsubscribeAll() // who is told of the end finds nothing left
+	if g.named.Load() {
+		// With a name that can be given again, the end comes before another's beginning.
+		g.naming.Lock()
+		defer g.naming.Unlock()
+	}
+	var held bool
+	if m != nil && m.customID != "" {
+		held = g.clients.Delete(m.customID, ref)
+	} else {
+		held = g.clients.DeleteKey(cl.key, ref)
+	}
+	if g.events == nil {
+		return
+	}
+	if !held {
+		// The id was given to another connection a moment ago, and this is not that one's end.
+		cl.key = g.ids.Next(time.Now())
+		if m != nil {
+			m.customID = ""
+		}
+	}
+	var room [session.MaxIDLen]byte
+	g.events.Closed(s, g.AppendID(room[:0], cl))
+}
+
+// detach leaves the client's session behind for it to resume, or ends it when it was sent away.
+func (g *Gateway) detach(c *engine.Conn, m *more, why engine.Reason) {
+	now, ref := time.Now(), uint64(c.Ref())
+	var heir uint64
+	switch {
+	case m.untold != nil:
+		heir = g.sessions.TakeBack(now, *m.untold, ref)
+	case why == engine.ReasonKickedOut || why == engine.ReasonForcedOffline:
+		g.sessions.End(now, m.issued.ID)
+	default:
+		snapshot := session.Snapshot{SessionText: m.sessionText, Topics: c.Topics(nil)}
+		heir = g.sessions.Detach(now, m.issued.ID, ref, snapshot)
+	}
+	if heir != 0 {
+		g.engine.Tell(engine.Ref(heir), func(c *engine.Conn) {
+			if c == nil {
+				return
+			}
+			if s, ok := c.Handler().(Session); ok && s.Base().phase == phaseOnline {
+				g.inherit(c, s.Base())
+			}
+		})
+	}
+}
+
+// SetSession sets the session text; workers do.
+func (cl *Client) SetSession(text string) {
+	if text != "" || cl.more != nil {
+		cl.ensure(nil).sessionText = text
+	}
+}
+
+// Rename gives an online client another uniqId of 1 to session.MaxIDLen bytes. When another
+// connection holds it, the id is the client's from now on, and displaced is that connection:
+// the caller sees to it, with Renew and a close.
+func (g *Gateway) Rename(c *engine.Conn, cl *Client, id string) (displaced engine.Ref, err error) {
+	var room [session.MaxIDLen]byte
+	old := string(g.AppendID(room[:0], cl))
+	if old == id {
+		return 0, nil
+	}
+	ref := uint64(c.Ref())
+	prev, err := g.name(id, ref)
+	if err != nil {
+		return 0, err
+	}
+	g.clients.Delete(old, ref)
+	cl.setID(id, g.config.ServerID)
+	if prev == ref {
+		prev = 0
+	}
+	return engine.Ref(prev), nil
+}
+
+// name binds an id that somebody has chosen to a connection, and returns the one that held it.
+func (g *Gateway) name(id string, ref uint64) (prev uint64, err error) {
+	g.named.Store(true)
+	g.naming.Lock()
+	defer g.naming.Unlock()
+	return g.clients.Put(id, ref)
+}
+
+func (cl *Client) setID(id string, serverID uint8) {
+	if server, key, ok := session.ParseID(id); ok && server == serverID {
+		cl.key = key
+		if cl.more != nil {
+			cl.more.customID = ""
+		}
+		return
+	}
+	cl.ensure(nil).customID = id
+}
+
+// Renew gives an online client a fresh uniqId made by the gateway, because it is to have none of
+// its own or because its id is another connection's now.
+func (g *Gateway) Renew(c *engine.Conn, cl *Client) {
+	var room [session.MaxIDLen]byte
+	old := string(g.AppendID(room[:0], cl))
+	ref := uint64(c.Ref())
+	key := g.freshKey(ref)
+	g.clients.Delete(old, ref)
+	cl.key = key
+	if cl.more != nil {
+		cl.more.customID = ""
+	}
+}
+
+// displace closes a connection whose uniqId is another's now, under an id of its own, so that
+// nobody is told that the new holder is gone.
+func (g *Gateway) displace(ref engine.Ref) {
+	g.engine.Tell(ref, func(c *engine.Conn) {
+		if c == nil {
+			return
+		}
+		if s, ok := c.Handler().(Session); ok && s.Base().Online() {
+			g.Renew(c, s.Base())
+		}
+		c.Close(engine.ReasonSessionTakenOver)
+	})
+}
+
+func (g *Gateway) freshKey(ref uint64) session.Key {
+	for {
+		key := g.ids.Next(time.Now())
+		if g.clients.PutKeyIfAbsent(key, ref) == 0 {
+			return key // not taken by a client to whom a worker gave this very id
+		}
+	}
+}
+
+// inherit gives a client what the connection had whose session it took over.
+func (g *Gateway) inherit(c *engine.Conn, cl *Client) {
+	snapshot, ok := g.sessions.Inherit(cl.more.issued.ID, uint64(c.Ref()))
+	if ok {
+		g.restore(c, cl, snapshot)
+	}
+}
+
+func (g *Gateway) restore(c *engine.Conn, cl *Client, snapshot session.Snapshot) {
+	if snapshot.SessionText != "" && cl.Session() == "" {
+		cl.ensure(nil).sessionText = snapshot.SessionText
+	}
+	for _, t := range snapshot.Topics {
+		g.Subscribe(c, []byte(t))
+	}
+}
+
+// Subscribe adds the connection to a topic unless it has too many. The empty topic is ignored.
+func (g *Gateway) Subscribe(c *engine.Conn, topic []byte) bool {
+	if len(topic) == 0 || c.TopicCount() >= g.config.MaxTopics {
+		return false
+	}
+	c.Subscribe(topic)
+	return true
+}

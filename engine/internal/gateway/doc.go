@@ -1,0 +1,22 @@
+// Package gateway is what every client protocol shares: logins, sessions, requests.
+//
+// # Data flow
+//
+//	first packet -> protocol -> Gateway.Login -> verdict -> sessions, users, topics -> protocol
+//	request      -> protocol -> Gateway.Serve -> a handler or a worker -> Client.answer -> protocol
+//
+// A protocol is a package of its own that embeds Client in its connection's state and implements
+// Session. The gateway decides who a connection is, which of a user's connections lives, and who
+// serves a request; the protocol only says it in its own words.
+//
+// # Ownership
+//
+// A Client belongs to the loop of its connection. A Request is valid until the handler returns,
+// its slices too; what is to be answered later is named by a Ticket.
+//
+// # Goroutines
+//
+// Handlers run on the loop and must not block. Login providers that can block run on a bounded
+// number of goroutines of this package; their verdict returns to the loop through its mailbox.
+// Gateway's other methods may be called from any goroutine unless they say otherwise.
+package gateway

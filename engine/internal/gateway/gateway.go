@@ -1,0 +1,313 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/session"
+)
+
+// Config sets up a Gateway. Zero fields have the defaults they name.
+type Config struct {
+	// ServerID is the first byte of every uniqId.
+	ServerID uint8
+	// Login decides who may connect. Nil is an error: there is no safe default.
+	Login login.Provider
+	// LoginTimeout is how long a connection may take to log in, from its first byte. Zero means 10 s.
+	LoginTimeout time.Duration
+	// LoginFailures refused logins of one address within LoginFailuresPer have its new connections
+	// closed at once for the rest of that time. Zero means 100 in 10 s, negative no limit.
+	LoginFailures    int
+	LoginFailuresPer time.Duration
+	// LoginBytes is what a connection may send before its login is decided. Zero means 64 KiB.
+	LoginBytes int
+
+	// SessionTTL is how long a session can be resumed. Zero means 30 min.
+	SessionTTL time.Duration
+	// SessionKey signs resumption tickets; with the same key they are good after a restart and on
+	// other gateways. All zero means a random key.
+	SessionKey [session.KeySize]byte
+
+	// UserLimit is how many connections one user may have of the protocols that count them, which
+	// Longbridge does. A connection does not count beside the one whose session it takes over. Zero
+	// means 10, negative no limit.
+	UserLimit int
+
+	// MaxPacket is the longest packet a client may announce, in bytes. Zero means 16 MiB.
+	MaxPacket int
+	// MaxInflated is the longest payload or attachment after gzip, in bytes. Zero means 4 MiB.
+	MaxInflated int
+	// MaxTopics is how many topics one client may subscribe to. Zero means 65536.
+	MaxTopics int
+	// MaxPending is how many requests of one client may wait for a worker's reply before its input
+	// is held back. Zero means 1024.
+	MaxPending int
+	// RequestTimeout is how long a request waits for its reply. Zero means 10 s.
+	RequestTimeout time.Duration
+
+	// PushRoute and PushCmd are what publishes and casts are pushed as: the route on GOSOC, the
+	// command on Longbridge. Zero values mean "push" and 100.
+	PushRoute string
+	PushCmd   uint8
+
+	// Logger receives what an operator should know. Nil discards.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	dur := func(v *time.Duration, d time.Duration) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	dur(&c.LoginTimeout, 10*time.Second)
+	dur(&c.LoginFailuresPer, 10*time.Second)
+	def(&c.LoginFailures, 100)
+	def(&c.LoginBytes, 64<<10)
+	dur(&c.SessionTTL, 30*time.Minute)
+	def(&c.UserLimit, 10)
+	def(&c.MaxPacket, 16<<20)
+	def(&c.MaxInflated, 4<<20)
+	def(&c.MaxTopics, 1<<16)
+	def(&c.MaxPending, 1024)
+	dur(&c.RequestTimeout, 10*time.Second)
+	if c.PushRoute == "" {
+		c.PushRoute = "push"
+	}
+	if c.PushCmd == 0 {
+		c.PushCmd = 100
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// A Gateway decides who connections are and who serves them.
+type Gateway struct {
+	config Config
+	log    *slog.Logger
+	engine *engine.Engine // set by Bind, before any connection
+
+	ids      *session.Generator
+	clients  *session.Directory
+	users    *session.Users
+	counts   *session.Counts
+	sessions *session.Store
+
+	failures *failureGate
+	logins   *loginPool
+	router   router
+	scratch  []Scratch // by loop
+	events   Events    // nil: nobody wants to know
+
+	// named is set once a uniqId was chosen by somebody, so that it may be chosen again; from then
+	// on naming keeps a holder's end, with the event of it, apart from the next holder's beginning.
+	named  atomic.Bool
+	naming sync.Mutex
+
+	draining atomic.Bool
+	stats    gatewayStats
+	stop     chan struct{}
+	done     chan struct{}
+}
+
+// gatewayStats are counters of what happens between protocols and workers.
+type gatewayStats struct {
+	logins   atomic.Uint64
+	refused  [numOutcomes]atomic.Uint64
+	resumed  atomic.Uint64
+	requests atomic.Uint64
+	timeouts atomic.Uint64
+	busy     atomic.Uint64
+	late     atomic.Uint64
+}
+
+// Stats are a Gateway's counters since it started.
+type Stats struct {
+	Logins   uint64            // accepted, resumptions included
+	Resumed  uint64            // by a session ticket
+	Refused  map[string]uint64 // by outcome
+	Requests uint64
+	Timeouts uint64 // requests nobody answered in time
+	Busy     uint64 // requests refused because nobody could take them
+	Late     uint64 // replies to requests that were over
+	Clients  int    // logged in now
+	Users    int    // that can be kicked out, now
+	Sessions session.StoreStats
+}
+
+// New makes a Gateway.
+func New(config Config) (*Gateway, error) {
+	if config.Login == nil {
+		return nil, errors.New("gateway: no login provider")
+	}
+	g := &Gateway{config: config.withDefaults(), stop: make(chan struct{}), done: make(chan struct{})}
+	g.log = g.config.Logger
+	var start [4]byte
+	if _, err := rand.Read(start[:]); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	key := g.config.SessionKey
+	if key == ([session.KeySize]byte{}) {
+		if _, err := rand.Read(key[:]); err != nil {
+			return nil, fmt.Errorf("gateway: %w", err)
+		}
+	}
+	var err error
+	g.sessions, err = session.NewStore(session.StoreConfig{Key: key, Rand: rand.Reader, TTL: g.config.SessionTTL})
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	g.ids = session.NewGenerator(binary.BigEndian.Uint32(start[:]))
+	g.clients = session.NewDirectory(g.config.ServerID)
+	g.users = session.NewUsers()
+	g.counts = session.NewCounts()
+	g.failures = newFailureGate(g.config.LoginFailures, g.config.LoginFailuresPer)
+	g.logins = newLoginPool(g.config.Login)
+	return g, nil
+}
+
+// Bind tells the gateway its engine. It must be called once, before the engine listens.
+func (g *Gateway) Bind(e *engine.Engine) {
+	g.engine = e
+	g.scratch = make([]Scratch, e.Loops())
+	go g.expire()
+}
+
+// Close stops what runs beside the loops. The engine must have stopped.
+func (g *Gateway) Close() {
+	close(g.stop)
+	<-g.done
+	g.logins.close()
+}
+
+// expire forgets sessions whose time is over.
+func (g *Gateway) expire() {
+	defer close(g.done)
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	const step = 1024 // records at a time, so that no lock is held for long
+	for {
+		select {
+		case <-g.stop:
+			return
+		case now := <-t.C:
+			for g.sessions.Expire(now, step) == step {
+			}
+		}
+	}
+}
+
+// Events hears of clients that come and go. Its methods are called on the client's loop.
+type Events interface {
+	// Opened is called when a client has logged in and was told so. false means that somebody
+	// should have been told of it and nobody was there.
+	Opened(c *engine.Conn, s Session) bool
+	// Closed is called when a client that was Opened is gone. id is its uniqId, borrowed.
+	Closed(s Session, id []byte)
+}
+
+// SetEvents has e hear of clients. It must be called before the engine listens.
+func (g *Gateway) SetEvents(e Events) { g.events = e }
+
+// Drain says that the gateway is stopping: new clients are told so where a protocol can.
+func (g *Gateway) Drain() { g.draining.Store(true) }
+
+// Draining reports whether Drain was called.
+func (g *Gateway) Draining() bool { return g.draining.Load() }
+
+// Config returns the configuration with its defaults filled in.
+func (g *Gateway) Config() *Config { return &g.config }
+
+// Engine returns the engine given to Bind.
+func (g *Gateway) Engine() *engine.Engine { return g.engine }
+
+// Log returns the gateway's logger.
+func (g *Gateway) Log() *slog.Logger { return g.log }
+
+// Admit says whether an address may connect; it is what engine.Config.Admit wants.
+func (g *Gateway) Admit(peer netip.Addr) (engine.Reason, bool) {
+	if g.failures.banned(peer, time.Now()) {
+		return engine.ReasonLoginBanned, false
+	}
+	return 0, true
+}
+
+// Lookup returns the connection that holds a uniqId, 0 when there is none.
+func (g *Gateway) Lookup(uniqID []byte) engine.Ref {
+	return engine.Ref(g.clients.GetBytes(uniqID))
+}
+
+// Online returns how many connections that count (Config.UserLimit) a user has.
+func (g *Gateway) Online(user string) int { return g.counts.Online(user) }
+
+// NewID makes a uniqId that no connection has.
+func (g *Gateway) NewID() string {
+	return session.FormatID(g.config.ServerID, g.ids.Next(time.Now()))
+}
+
+// Clients is the directory of logged-in connections.
+func (g *Gateway) Clients() *session.Directory { return g.clients }
+
+// Stats returns the counters.
+func (g *Gateway) Stats() Stats {
+	s := Stats{
+		Logins:   g.stats.logins.Load(),
+		Resumed:  g.stats.resumed.Load(),
+		Refused:  make(map[string]uint64, numOutcomes),
+		Requests: g.stats.requests.Load(),
+		Timeouts: g.stats.timeouts.Load(),
+		Busy:     g.stats.busy.Load(),
+		Late:     g.stats.late.Load(),
+		Clients:  g.clients.Len(),
+		Users:    g.users.Len(),
+		Sessions: g.sessions.Stats(),
+	}
+	for o := Outcome(1); o < numOutcomes; o++ {
+		s.Refused[o.String()] = g.stats.refused[o].Load()
+	}
+	return s
+}
+
+// Scratch is a loop's memory for inflated and deflated bytes.
+type Scratch struct {
+	Payload, Data []byte // a request, inflated
+	Reply         []byte // a reply, as a handler writes it
+	Out           []byte // a reply, deflated
+	request       Request
+	spares        spares
+	_             [64]byte
+}
+
+// maxScratch is how much of each a loop keeps between packets.
+const maxScratch = 256 << 10
+
+// Scratch returns the loop's buffers. A protocol may use each until it returns to the engine, but
+// must not hold more than one packet in it.
+func (g *Gateway) Scratch(l *engine.Loop) *Scratch { return &g.scratch[l.Index()] }
+
+func (g *Gateway) spares(c *engine.Conn) *spares { return &g.scratch[c.Loop().Index()].spares }
+
+// Trim lets go of a buffer that one big packet has blown up.
+func (s *Scratch) Trim() {
+	for _, b := range []*[]byte{&s.Payload, &s.Data, &s.Reply, &s.Out} {
+		if cap(*b) > maxScratch {
+			*b = nil
+		}
+	}
+}

@@ -1,0 +1,444 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/session"
+)
+
+// A Hub holds the links to workers and finds the link for what goes to them. Its methods may be
+// called from any goroutine.
+type Hub struct {
+	config  Config
+	log     *slog.Logger
+	gateway *gateway.Gateway
+	tokens  *session.OneTime
+
+	listener net.Listener
+	accepts  sync.WaitGroup
+	readers  sync.WaitGroup
+
+	mu     sync.Mutex // guards links, groups' changes and closed
+	links  map[*link]struct{}
+	nextID uint32
+	closed bool
+
+	lastRequest atomic.Uint64 // the id of the request handed out last
+
+	groups   [gateway.MaxWorker + 1]group
+	limiters [gateway.MaxWorker + 1]*limiter // by worker id
+	limits   []*limiter                      // in the order they were given
+	metrics  metrics
+	delayed  delayed
+	stop     chan struct{}
+	done     chan struct{}
+
+	stats hubStats
+}
+
+// hubStats are counters of what passes between the gateway and its workers.
+type hubStats struct {
+	commands    atomic.Uint64
+	malformed   atomic.Uint64
+	unknown     atomic.Uint64
+	transfers   atomic.Uint64
+	noWorker    atomic.Uint64
+	queueFull   atomic.Uint64
+	limited     atomic.Uint64
+	replies     atomic.Uint64
+	lostReplies atomic.Uint64
+	writeDrops  atomic.Uint64
+}
+
+// Stats are a Hub's counters since it started.
+type Stats struct {
+	Links, Registered int    // now
+	Commands          uint64 // frames from workers
+	Malformed         uint64 // that could not be decoded
+	Unknown           uint64 // that ended their link
+	Transfers         uint64 // messages, requests and events queued for workers
+	NoWorker          uint64 // not queued: nobody is attached
+	QueueFull         uint64 // not queued: the worker's queue is full
+	Limited           uint64 // not queued: over a rate limit
+	Replies           uint64
+	LostRequests      uint64 // answered with an error because their worker was lost
+	WriteDropped      uint64 // bytes dropped because a worker took nothing in time
+}
+
+// A group is the links that are registered under one worker id.
+type group struct {
+	links atomic.Pointer[[]*link]
+	next  atomic.Uint32
+}
+
+// pick returns a link of the group in turn, one that want accepts; nil if there is none.
+func (g *group) pick(want func(*link) bool) *link {
+	p := g.links.Load()
+	if p == nil || len(*p) == 0 {
+		return nil
+	}
+	list, start := *p, g.next.Add(1)
+	for i := range list {
+		if l := list[(int(start)+i)%len(list)]; want == nil || want(l) {
+			return l
+		}
+	}
+	return nil
+}
+
+// pickOpen returns a link of the group in turn, one that has room if there is one.
+func (g *group) pickOpen() *link {
+	if l := g.pick((*link).hasRoom); l != nil {
+		return l
+	}
+	return g.pick(nil)
+}
+
+// NewHub makes a Hub for a gateway. tokens are the one-time tokens of custom uniqIds.
+func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, error) {
+	config = config.withDefaults()
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	h := &Hub{
+		config:  config,
+		log:     config.Logger,
+		gateway: g,
+		tokens:  tokens,
+		links:   make(map[*link]struct{}),
+		stop:    make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	for _, l := range config.Limits {
+		lim := newLimiter(l)
+		h.limits = append(h.limits, lim)
+		for _, id := range l.Workers {
+			h.limiters[id] = lim
+		}
+	}
+	h.metrics.since = time.Now()
+	h.metrics.outside = func() (writes, bytes int64) {
+		s := g.Engine().Stats()
+		return int64(s.Deliveries), int64(s.PayloadOut)
+	}
+	return h, nil
+}
+
+// Listen serves workers on a TCP address and returns the real one.
+func (h *Hub) Listen(address string) (net.Addr, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	h.listener = ln
+	h.accepts.Add(1)
+	go h.accept()
+	go h.tick()
+	return ln.Addr(), nil
+}
+
+func (h *Hub) accept() {
+	defer h.accepts.Done()
+	for {
+		conn, err := h.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			h.log.Warn("accepting a worker", "err", err)
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		h.mu.Lock()
+		if h.closed || len(h.links) >= maxLinks {
+			h.mu.Unlock()
+			h.log.Warn("worker refused", "peer", conn.RemoteAddr().String(), "links", maxLinks)
+			conn.Close()
+			continue
+		}
+		h.nextID++
+		l := newLink(h, conn, h.nextID)
+		h.links[l] = struct{}{}
+		h.readers.Add(1)
+		h.mu.Unlock()
+		go l.run()
+	}
+}
+
+// maxLinks bounds the goroutines and queues that workers can cost.
+const maxLinks = 4096
+
+// tick samples the metrics and forgets requests that nobody will answer.
+func (h *Hub) tick() {
+	defer close(h.done)
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	next := h.metrics.since.Add(sampleEvery)
+	for {
+		select {
+		case <-h.stop:
+			return
+		case now := <-t.C:
+			if now.After(next) {
+				h.metrics.sample(now)
+				next = next.Add(sampleEvery)
+			}
+			h.tokens.Expire(now, 1024)
+			h.each(func(l *link) { l.requests.expire(h.gateway.Engine().Now()) })
+		}
+	}
+}
+
+func (h *Hub) each(f func(*link)) {
+	h.mu.Lock()
+	list := make([]*link, 0, len(h.links))
+	for l := range h.links {
+		list = append(list, l)
+	}
+	h.mu.Unlock()
+	for _, l := range list {
+		f(l)
+	}
+}
+
+// join puts a link into its group.
+func (h *Hub) join(l *link, id int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := &h.groups[id]
+	var list []*link
+	if p := g.links.Load(); p != nil {
+		list = append(list, *p...)
+	}
+	list = append(list, l)
+	g.links.Store(&list)
+	if len(list) == 1 {
+		h.gateway.Attach(id, requests{h, id})
+	}
+}
+
+// leave takes a link out of its group. It reports whether it was there.
+func (h *Hub) leave(l *link, id int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := &h.groups[id]
+	p := g.links.Load()
+	if p == nil {
+		return false
+	}
+	list := make([]*link, 0, len(*p))
+	for _, other := range *p {
+		if other != l {
+			list = append(list, other)
+		}
+	}
+	if len(list) == len(*p) {
+		return false
+	}
+	g.links.Store(&list)
+	if len(list) == 0 {
+		h.gateway.Attach(id, nil)
+	}
+	return true
+}
+
+// forget takes a link that ends out of every group.
+func (h *Hub) forget(l *link) {
+	for id := 1; id <= gateway.MaxWorker; id++ {
+		if p := h.groups[id].links.Load(); p != nil && len(*p) > 0 {
+			h.leave(l, id)
+		}
+	}
+}
+
+// find returns the registered link with a registerId.
+func (h *Hub) find(id int, registerID string) *link {
+	if id < 1 || id > gateway.MaxWorker {
+		return nil
+	}
+	if p := h.groups[id].links.Load(); p != nil {
+		for _, l := range *p {
+			if l.registerID == registerID {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+// Delivery says what became of a message for a worker.
+type Delivery uint8
+
+// The deliveries.
+const (
+	Delivered Delivery = iota
+	NoWorker           // no worker of that id is attached
+	QueueFull          // it does not keep up
+	Limited            // a rate limit says no
+)
+
+// Transfer queues a client's message for a worker id, on the client's loop.
+func (h *Hub) Transfer(id int, s gateway.Session, data []byte) Delivery {
+	if !h.allow(id) {
+		h.stats.limited.Add(1)
+		return Limited
+	}
+	l := h.groups[id].pickOpen()
+	if l == nil {
+		h.stats.noWorker.Add(1)
+		return NoWorker
+	}
+	var room [session.MaxIDLen]byte
+	cl := s.Base()
+	m := netsvr.Transfer{UniqID: h.gateway.AppendID(room[:0], cl), Session: []byte(cl.Session()), Data: data}
+	return h.queue(l, netsvr.CmdTransfer, m.Append)
+}
+
+// AllowOpen takes a token for a new connection from the limit of the worker that is told of it.
+func (h *Hub) AllowOpen() bool {
+	return h.config.OpenWorker == 0 || h.allow(h.config.OpenWorker)
+}
+
+// allow takes a token from the limit of a worker id, if it has one.
+func (h *Hub) allow(id int) bool {
+	l := h.limiters[id]
+	return l == nil || l.allow(time.Now())
+}
+
+// queue appends one event to a link's outbox.
+func (h *Hub) queue(l *link, cmd netsvr.Command, encode func(dst []byte) []byte) Delivery {
+	size, ok := l.send(cmd, encode)
+	if !ok {
+		h.stats.queueFull.Add(1)
+		l.complain(cmd)
+		return QueueFull
+	}
+	h.stats.transfers.Add(1)
+	h.metrics.add(metricFrames, 1)
+	h.metrics.add(metricFrameBytes, int64(size))
+	return Delivered
+}
+
+// A UpgradeInfo is a Session that knows more of its connection than its address: what an upgrade
+// request said.
+type UpgradeInfo interface {
+	// Describe returns the raw query, the offered sub-protocols and the X-Forwarded-For header,
+	// each empty if there was none.
+	Describe() (rawQuery string, subProtocols []string, xForwardedFor string)
+	// Forget is called when ConnOpen is out, or nobody wants one: Describe will not be called.
+	Forget()
+}
+
+// Opened implements gateway.Events.
+func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
+	h.metrics.add(metricOpens, 1)
+	d, described := s.(UpgradeInfo)
+	if described {
+		defer d.Forget()
+	}
+	if h.config.OpenWorker == 0 {
+		return true
+	}
+	l := h.groups[h.config.OpenWorker].pickOpen()
+	if l == nil {
+		h.stats.noWorker.Add(1)
+		return false
+	}
+	var room [session.MaxIDLen]byte
+	m := netsvr.ConnOpen{UniqID: h.gateway.AppendID(room[:0], s.Base())}
+	if described {
+		query, protocols, forwarded := d.Describe()
+		m.RawQuery, m.XForwardedFor = []byte(query), []byte(forwarded)
+		for _, p := range protocols {
+			m.SubProtocol = append(m.SubProtocol, []byte(p))
+		}
+	}
+	if len(m.XForwardedFor) == 0 {
+		m.XForwardedFor = []byte(c.Peer().Addr().String())
+	}
+	return h.queue(l, netsvr.CmdConnOpen, m.Append) != NoWorker
+}
+
+// Closed implements gateway.Events.
+func (h *Hub) Closed(s gateway.Session, id []byte) {
+	h.metrics.add(metricCloses, 1)
+	if h.config.CloseWorker == 0 {
+		return
+	}
+	l := h.groups[h.config.CloseWorker].pickOpen()
+	if l == nil {
+		h.stats.noWorker.Add(1)
+		h.log.Debug("nobody to tell of a client that left", "uniqId", string(id))
+		return
+	}
+	m := netsvr.ConnClose{UniqID: id, Session: []byte(s.Base().Session())}
+	h.queue(l, netsvr.CmdConnClose, m.Append)
+}
+
+// Heartbeat counts a client's sign of life, for the metrics.
+func (h *Hub) Heartbeat() { h.metrics.add(metricHeartbeats, 1) }
+
+// Wrote counts a message to a client that is no delivery of the engine's: a pong, an error.
+func (h *Hub) Wrote(bytes int) {
+	h.metrics.add(metricWrites, 1)
+	h.metrics.add(metricWriteBytes, int64(bytes))
+}
+
+// Stats returns the counters.
+func (h *Hub) Stats() Stats {
+	s := Stats{
+		Commands: h.stats.commands.Load(), Malformed: h.stats.malformed.Load(), Unknown: h.stats.unknown.Load(),
+		Transfers: h.stats.transfers.Load(), NoWorker: h.stats.noWorker.Load(), QueueFull: h.stats.queueFull.Load(),
+		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
+		WriteDropped: h.stats.writeDrops.Load(),
+	}
+	h.mu.Lock()
+	s.Links = len(h.links)
+	h.mu.Unlock()
+	for i := range h.groups {
+		if p := h.groups[i].links.Load(); p != nil {
+			s.Registered += len(*p)
+		}
+	}
+	return s
+}
+
+// Close stops listening, lets the links write what waits for their workers until ctx is done, and
+// ends them. Clients should be gone by then, so that each ConnClose is among what waits.
+func (h *Hub) Close(ctx context.Context) error {
+	if h.listener == nil {
+		return nil
+	}
+	_ = h.listener.Close()
+	h.accepts.Wait()
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	close(h.stop)
+	<-h.done
+	h.delayed.close()
+	h.each(func(l *link) { l.drain() })
+	ended := make(chan struct{})
+	go func() {
+		h.readers.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		h.each(func(l *link) { l.conn.Close() })
+		<-ended
+		return fmt.Errorf("worker: links cut off: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,112 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Worker serves the clients of one or more gateways.
+type Worker struct {
+	config   Config
+	log      *slog.Logger
+	handlers handlers
+	gateways []*Gateway
+	lanes    *lanes
+	stats    stats
+	started  atomic.Bool
+	quiet    sync.WaitGroup // links from which no more events come
+	finish   chan struct{}  // closed when handlers are done with the links
+}
+
+// New returns a Worker that Run will connect. The error is an ErrConfig.
+func New(config Config) (*Worker, error) {
+	config = config.withDefaults()
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	w := &Worker{config: config, log: config.Logger, finish: make(chan struct{})}
+	w.lanes = newLanes(config.Concurrency)
+	for _, addr := range config.Gateways {
+		w.gateways = append(w.gateways, newGateway(w, addr))
+	}
+	return w, nil
+}
+
+// Gateways returns the gateways in the order of Config.Gateways. They are there before Run.
+func (w *Worker) Gateways() []*Gateway { return w.gateways }
+
+// Ready waits until every gateway is connected.
+func (w *Worker) Ready(ctx context.Context) error {
+	for _, g := range w.gateways {
+		for _, l := range g.links {
+			if err := l.Ready(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Run connects the gateways, registers if there are handlers, and serves until ctx is done. Links
+// that are refused or break are dialled again for ever.
+//
+// Then it unregisters, lets the handlers finish what has arrived, and disconnects: nil. Handlers
+// that are busy after Config.DrainTimeout find their context cancelled; when they go on even so,
+// Run returns ErrDrainTimeout without them. A Worker runs once.
+func (w *Worker) Run(ctx context.Context) error {
+	if w.handlers.err != nil {
+		return w.handlers.err
+	}
+	if !w.started.CompareAndSwap(false, true) {
+		return ErrRunning
+	}
+	handlerCtx, cancelHandlers := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelHandlers()
+
+	handled := make(chan struct{})
+	var lanes sync.WaitGroup
+	for i := range w.lanes.list {
+		lanes.Go(func() { w.lanes.list[i].run(handlerCtx, w) })
+	}
+	var links sync.WaitGroup
+	for _, g := range w.gateways {
+		for _, l := range g.links {
+			w.quiet.Add(1)
+			links.Go(func() { l.run(ctx) })
+		}
+	}
+
+	<-ctx.Done()
+	w.log.Info("stopping")
+	w.quiet.Wait()
+	w.lanes.close()
+	go func() {
+		lanes.Wait()
+		close(handled)
+	}()
+	err := awaitHandlers(handled, w.config.DrainTimeout, cancelHandlers)
+	close(w.finish)
+	links.Wait()
+	return err
+}
+
+// afterCancel is how long handlers may take to notice that their context is cancelled.
+const afterCancel = 500 * time.Millisecond
+
+func awaitHandlers(handled <-chan struct{}, timeout time.Duration, cancel func()) error {
+	select {
+	case <-handled:
+		return nil
+	case <-time.After(timeout):
+	}
+	cancel()
+	select {
+	case <-handled:
+	case <-time.After(afterCancel):
+		return ErrDrainTimeout
+	}
+	return nil
+}

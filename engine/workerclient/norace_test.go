@@ -1,5 +1,0 @@
-//go:build !race
-
-package workerclient
-
-const raceEnabled = false
