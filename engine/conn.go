@@ -22,9 +22,10 @@ type Conn struct {
 	backlog *backlog
 	member  topic.Member
 
-	queued uint32 // unsent bytes
-	need   uint32 // input below this length cannot be used yet
-	input  uint32 // bytes of input left with gnet after the last turn
+	queued  uint32 // unsent bytes
+	need    uint32 // input below this length cannot be used yet
+	input   uint32 // bytes of input left with gnet after the last turn
+	charged int32  // bytes that handlers have charged to its account
 
 	fd       int32
 	slot     uint32

@@ -23,9 +23,10 @@ type Stats struct {
 	Panics            uint64
 	Wakeups           uint64
 
-	Backlog int64              // now: unsent bytes
-	Topics  int                // now
-	Clients [MaxDialects]int64 // now: by the dialect they take pushes in, an index into Config.Dialects
+	Backlog  int64              // now: unsent bytes
+	Accounts [numKinds]int64    // now: bytes kept, by Kind
+	Topics   int                // now
+	Clients  [MaxDialects]int64 // now: by the dialect they take pushes in, an index into Config.Dialects
 }
 
 // loopStats are one loop's counters: written by the loop alone, read by anybody.
@@ -45,6 +46,7 @@ type loopStats struct {
 	panics     atomic.Uint64
 	wakeups    atomic.Uint64
 	open       atomic.Int64
+	accounts   [numKinds]atomic.Int64
 	clients    [MaxDialects]atomic.Int64
 	_          [64]byte
 }
@@ -67,6 +69,9 @@ func (e *Engine) Stats() Stats {
 		}
 		for i := range st.dropped {
 			s.Dropped[i] += st.dropped[i].Load()
+		}
+		for i := range st.accounts {
+			s.Accounts[i] += st.accounts[i].Load()
 		}
 		for i := range st.clients {
 			s.Clients[i] += st.clients[i].Load()
