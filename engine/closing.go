@@ -1,9 +1,5 @@
 package engine
 
-import (
-	"golang.org/x/sys/unix"
-)
-
 // A connection ends in up to three steps. Close ends it for its handler, which leaves its last
 // words in the queue; when they are sent, so is a FIN, in the same segment; then input is read
 // and discarded until the peer closes or its time is up, because closing a socket with unread
@@ -84,7 +80,7 @@ func (l *Loop) lastCall(c *Conn, why Reason) {
 // finish sends the FIN behind the last words.
 func (l *Loop) finish(c *Conn) {
 	c.state = stateDraining
-	if err := unix.Shutdown(int(c.fd), unix.SHUT_WR); err != nil || c.flags&flagOrphan != 0 {
+	if err := l.engine.system.shutdown(c.fd); err != nil || c.flags&flagOrphan != 0 {
 		l.disconnect(c)
 	}
 }
@@ -140,7 +136,7 @@ func (l *Loop) disconnect(c *Conn) {
 		return
 	}
 	if c.flags&flagOrphan != 0 {
-		unix.Close(int(c.fd))
+		l.engine.system.close(c.fd)
 		l.release(c)
 		return
 	}
@@ -251,15 +247,15 @@ func (l *Loop) orphan(c *Conn) {
 
 // adoptFile makes the connection independent of the descriptor that gnet is about to close.
 func (l *Loop) adoptFile(c *Conn) bool {
-	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := l.engine.system.dup(c.fd)
 	if err != nil {
 		return false
 	}
 	if c.flags&flagPolled != 0 {
 		// The file outlives the old number, and so would its place in the poller's set.
-		l.engine.poller.remove(int(c.fd))
+		l.engine.system.disarm(c.fd)
 	}
-	c.fd = int32(fd)
+	c.fd = fd
 	c.flags &^= flagPolled | flagBlocked | flagPaused
 	c.flags |= flagOrphan
 	return true

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	"golang.org/x/sys/unix"
-
 	"github.com/sluicenet/sluice/topic"
 )
 
@@ -90,13 +88,7 @@ func (c *Conn) Peer() netip.AddrPort {
 		}
 	}
 	if c.fd >= 0 { // gnet is done with it, we are not
-		sa, _ := unix.Getpeername(int(c.fd))
-		switch sa := sa.(type) {
-		case *unix.SockaddrInet4:
-			return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-		case *unix.SockaddrInet6:
-			return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-		}
+		return c.loop.engine.system.peer(c.fd)
 	}
 	return netip.AddrPort{}
 }

@@ -21,14 +21,14 @@ import (
 type Engine struct {
 	config Config
 	log    *slog.Logger
-	start  time.Time
+	system system
 	maxRun int
 
 	client *gnet.Client
 	loops  []*Loop
 	loopOf map[gnet.EventLoop]*Loop // written by Start, read by loops
 	topics *topic.Directory
-	poller *writePoller
+	kernel *kernel // system, unless it is simulated
 	ticker *ticker
 
 	mu        sync.Mutex // guards Listen and Stop
@@ -48,12 +48,21 @@ type Engine struct {
 
 // New makes an Engine. It holds nothing until Start.
 func New(config Config) (*Engine, error) {
+	k := newKernel()
+	e, err := newEngine(config, k)
+	if err == nil {
+		e.kernel = k
+	}
+	return e, err
+}
+
+func newEngine(config Config, system system) (*Engine, error) {
 	if len(config.Dialects) > MaxDialects {
 		return nil, fmt.Errorf("engine: %d dialects, at most %d", len(config.Dialects), MaxDialects)
 	}
 	e := &Engine{
 		config:  config.withDefaults(),
-		start:   time.Now(),
+		system:  system,
 		ticker:  newTicker(),
 		stopped: make(chan struct{}),
 	}
@@ -68,7 +77,7 @@ func New(config Config) (*Engine, error) {
 }
 
 // Now returns the time since New in ms, monotonic.
-func (e *Engine) Now() int64 { return int64(time.Since(e.start) / time.Millisecond) }
+func (e *Engine) Now() int64 { return e.system.now() }
 
 // Topics returns the directory of topics that have subscribers.
 func (e *Engine) Topics() *topic.Directory { return e.topics }
@@ -84,7 +93,7 @@ func (e *Engine) Loops() int { return len(e.loops) }
 
 // Start runs the loops. On an error nothing is left running.
 func (e *Engine) Start() (err error) {
-	e.poller, err = newWritePoller()
+	e.kernel.poller, err = newWritePoller()
 	if err != nil {
 		return fmt.Errorf("engine: %w", err)
 	}
@@ -94,15 +103,15 @@ func (e *Engine) Start() (err error) {
 		gnet.WithLogger(gnetLogger{e.log}),
 	)
 	if err != nil {
-		e.poller.abandon()
+		e.kernel.poller.abandon()
 		return fmt.Errorf("engine: %w", err)
 	}
 	if err := client.Start(); err != nil {
-		e.poller.abandon()
+		e.kernel.poller.abandon()
 		return fmt.Errorf("engine: %w", err)
 	}
 	e.client = client // from here on there is something to stop
-	go e.poller.run(func(ref Ref) { e.loops[ref.loop()].mailbox.postWritable(ref) })
+	go e.kernel.poller.run(func(ref Ref) { e.loops[ref.loop()].mailbox.postWritable(ref) })
 	go e.ticker.run(e)
 
 	// One socket pair per loop: gnet enrols each with the loop that has the fewest connections,
@@ -119,13 +128,18 @@ func (e *Engine) Start() (err error) {
 		}
 		e.loopOf[l.gnet] = l
 	}
+	e.begin()
+	return nil
+}
+
+// begin lets the loops wake up, which have their handles now.
+func (e *Engine) begin() {
 	for _, l := range e.loops {
 		l.mailbox.mu.Lock()
 		l.mailbox.awake = false
 		l.mailbox.mu.Unlock()
 		l.mailbox.postTick()
 	}
-	return nil
 }
 
 // pairUp makes the loop's socket pair and enrols one end.
@@ -210,7 +224,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	if serr := e.client.Stop(); serr != nil && err == nil {
 		err = fmt.Errorf("engine: %w", serr)
 	}
-	e.poller.close() // after the loops, which use it
+	e.kernel.poller.close() // after the loops, which use it
 	for _, l := range e.loops {
 		l.leave()
 	}
@@ -230,8 +244,8 @@ func (l *Loop) leave() {
 			}
 		}
 	}
-	if l.parkTimer != nil {
-		l.parkTimer.Stop()
+	if l.tickTimer != nil {
+		l.tickTimer.Stop()
 	}
 	for _, p := range l.parked {
 		l.publisher.recycle(p.run)

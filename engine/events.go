@@ -21,10 +21,8 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 	switch from := sock.Context().(type) {
 	case *Loop:
 		from.gnet = sock.EventLoop()
-		fd := sock.Fd()
-		var err error
-		if from.epoll, err = findPoller(fd); err != nil {
-			e.log.Warn("clients that are held back are closed when they send too much", "err", err)
+		if from.poller = findPoller(int32(sock.Fd())); from.poller < 0 {
+			e.log.Warn("reading cannot be paused here: clients that send too much meanwhile are closed")
 		}
 		return nil, gnet.None
 	case *acceptor:

@@ -1,7 +1,5 @@
 package engine
 
-import "golang.org/x/sys/unix"
-
 // Unhandled returns how many received bytes the handler had not taken at the end of the loop's last
 // turn with the connection: the beginning of a packet, or input that is held back. A number that
 // grows is a sign of life of which OnBytes is not told before the packet is whole.
@@ -42,6 +40,5 @@ func (c *Conn) patient() (since uint32, ok bool) {
 // unread reports whether bytes wait in the socket. A loop that had no core for a while, or has very
 // many to read from, comes to a deadline before it comes to them.
 func (c *Conn) unread() bool {
-	n, err := unix.IoctlGetInt(int(c.fd), unix.TIOCINQ)
-	return err == nil && n > 0
+	return c.loop.engine.system.unread(c.fd)
 }

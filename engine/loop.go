@@ -20,7 +20,7 @@ type Loop struct {
 	index  int
 	gnet   gnet.EventLoop
 	pair   *net.UnixConn // our end of the pair whose other end the loop reads
-	epoll  int           // gnet's epoll set; -1 if it was not found
+	poller int32         // gnet's descriptor of this loop's poller; -1 if it was not found
 
 	chunks [][]Conn // the slot table; a chunk never moves
 	free   []uint32
@@ -66,7 +66,7 @@ type Loop struct {
 	inputDelta     int64
 
 	publisher     Publisher
-	parkTimer     *time.Timer
+	tickTimer     *time.Timer // kernel's
 	scratch       []byte
 	encoded       []byte
 	holds         *hold // free list
@@ -89,7 +89,7 @@ func newLoop(e *Engine, index int) *Loop {
 	l := &Loop{
 		engine:  e,
 		index:   index,
-		epoll:   -1,
+		poller:  -1,
 		halves:  make(map[uint32][]byte),
 		limit:   uint32(min(e.config.Backlog, math.MaxInt32)),
 		scratch: make([]byte, 0, scratchSize),
@@ -165,9 +165,7 @@ func (l *Loop) turn() {
 
 // again has turn called from the loop's own pair, behind the sockets that are ready now.
 func (l *Loop) again() {
-	if _, err := l.pair.Write([]byte{0}); err != nil {
-		l.wake() // the pair is full of such bytes or is closing
-	}
+	l.engine.system.yield(l)
 }
 
 // work handles the control lane and up to turnMessages messages, then flushes. It reports

@@ -302,7 +302,7 @@ func TestPanicKeepsControlLane(t *testing.T) {
 	l.mailbox.postTell(tell{ref: good.Ref(), fn: func(*Conn) { told = true }})
 	l.mailbox.postWritable(good.Ref())
 	l.mailbox.postTick()
-	l.engine.start = l.engine.start.Add(-time.Second)
+	l.engine.kernel.start = l.engine.kernel.start.Add(-time.Second)
 	for range 5 { // a turn goes on behind a panic
 		l.tick()
 		l.work()

@@ -29,11 +29,7 @@ func (l *Loop) park(r *run, c *Conn) {
 }
 
 func (l *Loop) lookLater() {
-	if l.parkTimer == nil {
-		l.parkTimer = time.AfterFunc(parkEvery, l.mailbox.postTick)
-	} else {
-		l.parkTimer.Reset(parkEvery)
-	}
+	l.engine.system.tickAfter(l, parkEvery)
 }
 
 // nudge has the other loops look at what they have parked: l has room again, or nobody on it asks

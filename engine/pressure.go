@@ -221,8 +221,8 @@ func (l *Loop) ageHeld() {
 // measure looks for progress that the loop was not told of: the socket becomes writable only
 // when a third of its buffer is free, but the peer's every acknowledgement counts.
 func (c *Conn) measure() {
-	unsent, err := unix.IoctlGetInt(int(c.fd), unix.SIOCOUTQ)
-	if err != nil {
+	unsent, ok := c.loop.engine.system.unacked(c.fd)
+	if !ok {
 		return
 	}
 	if unsent < c.backlog.unacknowledged {

@@ -197,12 +197,12 @@ func TestHoldOutlastsAStandstill(t *testing.T) {
 	l.review(c)
 	key, _ := l.engine.topics.Lookup([]byte("t"))
 	pb := l.engine.NewPublisher()
-	start := l.engine.start
+	start := l.engine.kernel.start
 	for _, tt := range []struct {
 		standstill int64
 		slow       bool
 	}{{0, true}, {stalledAfter, true}, {heldFor - 1000, true}, {heldFor + 1, false}} {
-		l.engine.start = start.Add(-time.Duration(tt.standstill) * time.Millisecond)
+		l.engine.kernel.start = start.Add(-time.Duration(tt.standstill) * time.Millisecond)
 		if _, slow := pb.look(&audience{key: key}); slow != tt.slow {
 			t.Errorf("after %d ms: publishers wait: %v, want %v", tt.standstill, slow, tt.slow)
 		}

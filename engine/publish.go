@@ -55,7 +55,7 @@ func (pb *Publisher) publish(name []byte, p Push, from *Conn) error {
 		return nil // nobody listens
 	}
 	r := pb.newRun(&to, p)
-	if from != nil && pb.loop.epoll >= 0 {
+	if from != nil && pb.loop.poller >= 0 {
 		gen := from.gen
 		if !pb.brief(&r.to, from) && from.gen == gen && from.state == stateOpen {
 			pb.loop.park(r, from)
@@ -197,7 +197,7 @@ func (pb *Publisher) brief(to *audience, from *Conn) bool {
 	begun := now
 	for deadline := now + l.waitLeft; (full || slow || l.behind) && now < deadline && !l.spent; {
 		if !l.help() {
-			time.Sleep(50 * time.Microsecond)
+			pb.engine.system.sleep(50 * time.Microsecond)
 		}
 		now = pb.engine.Now()
 		full, slow = pb.look(to)
@@ -243,10 +243,10 @@ func (pb *Publisher) awaitRoom(bytes int, look func() (full, slow bool)) (hurrie
 			return false, ErrBusy
 		}
 		if pb.loop == nil {
-			time.Sleep(pause)
+			pb.engine.system.sleep(pause)
 			pause = min(2*pause, time.Millisecond)
 		} else if !pb.loop.help() {
-			time.Sleep(50 * time.Microsecond)
+			pb.engine.system.sleep(50 * time.Microsecond)
 		}
 		now = e.Now()
 		full, slow = look()

@@ -1,45 +1,16 @@
 package engine
 
-import (
-	"syscall"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
-)
+import "syscall"
 
 const (
 	// gatherBelow is the entry size in bytes under which copying into the loop's scratch buffer
 	// is cheaper than a system call of its own.
 	gatherBelow = 4 << 10
 	scratchSize = 64 << 10
-	// rawBelow is the send size in bytes up to which the loop keeps its P during the call: a
-	// short send returns sooner than the scheduler could use the P.
-	rawBelow = 64 << 10
 	// flushBudget is what one connection may send per flush, so that a fast reader with a long
 	// queue does not keep the loop.
 	flushBudget = 4 << 20
 )
-
-// send writes p to a non-blocking socket without an allocation or, when p is short, the scheduler.
-func send(fd int32, p []byte, flags uintptr) (int, syscall.Errno) {
-	flags |= unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
-	for {
-		var n uintptr
-		var errno syscall.Errno
-		if len(p) <= rawBelow {
-			n, _, errno = syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
-		} else {
-			n, _, errno = syscall.Syscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), flags, 0, 0)
-		}
-		if errno == unix.EINTR {
-			continue
-		}
-		if errno != 0 {
-			return 0, errno
-		}
-		return int(n), 0
-	}
-}
 
 // flush sends what c has queued, until it is all sent or the socket is full.
 func (l *Loop) flush(c *Conn) {
@@ -48,16 +19,13 @@ func (l *Loop) flush(c *Conn) {
 	}
 	for budget := flushBudget; c.first.hold != nil; {
 		p := l.gather(c)
-		var flags uintptr
-		if c.state == stateClosing && len(p) == int(c.queued) {
-			flags = unix.MSG_MORE // the FIN that follows travels in the same segment
-		}
-		n, errno := send(c.fd, p, flags)
+		more := c.state == stateClosing && len(p) == int(c.queued) // a FIN follows
+		n, errno := l.engine.system.send(c.fd, p, more)
 		switch {
-		case errno == unix.EAGAIN:
+		case errno == syscall.EAGAIN:
 			l.block(c)
 			return
-		case errno == unix.ENOBUFS || errno == unix.ENOMEM:
+		case errno == syscall.ENOBUFS || errno == syscall.ENOMEM:
 			l.block(c) // the kernel is short of memory: the socket is not at fault
 			return
 		case errno != 0:
@@ -110,7 +78,7 @@ func (l *Loop) gather(c *Conn) []byte {
 
 // block notes that c's socket is full and asks for a notice when it is not.
 func (l *Loop) block(c *Conn) {
-	if err := l.engine.poller.arm(int(c.fd), c.Ref(), c.flags&flagPolled != 0); err != nil {
+	if err := l.engine.system.arm(c.fd, c.Ref(), true, c.flags&flagPolled != 0); err != nil {
 		l.engine.log.Error("cannot wait for a socket", "err", err)
 		l.cut(c, ReasonServerError)
 		return

@@ -38,7 +38,7 @@ func fillSocket(t *testing.T, fd int) (n int) {
 	t.Helper()
 	p := make([]byte, 4096)
 	for {
-		sent, errno := send(int32(fd), p, 0)
+		sent, errno := send(int32(fd), p, false)
 		if errno == unix.EAGAIN {
 			return n
 		}
@@ -93,7 +93,7 @@ func TestWritePollerOncePerArm(t *testing.T) {
 	ref := makeRef(255, maxSlots-1, 1<<32-1) // all bits travel
 	fillSocket(t, a)
 	for i := range 5 {
-		if err := p.arm(a, ref, i > 0); err != nil {
+		if err := p.arm(int32(a), ref, true, i > 0); err != nil {
 			t.Fatal(err)
 		}
 		noNotice(t, notices, "full")
@@ -103,7 +103,7 @@ func TestWritePollerOncePerArm(t *testing.T) {
 		noNotice(t, notices, "writable and not armed again")
 		fillSocket(t, a)
 	}
-	if err := p.arm(a, ref, false); err == nil {
+	if err := p.arm(int32(a), ref, true, false); err == nil {
 		t.Error("adding a descriptor twice succeeds")
 	}
 }
@@ -114,7 +114,7 @@ func TestWritePollerNotFull(t *testing.T) {
 	a, b := socketPair(t)
 	defer unix.Close(a)
 	defer unix.Close(b)
-	if err := p.arm(a, 7, false); err != nil {
+	if err := p.arm(int32(a), 7, true, false); err != nil {
 		t.Fatal(err)
 	}
 	wantNotice(t, notices, 7)
@@ -125,7 +125,7 @@ func TestWritePollerRemove(t *testing.T) {
 	a, b := socketPair(t)
 	defer unix.Close(b)
 	fillSocket(t, a)
-	if err := p.arm(a, 1, false); err != nil {
+	if err := p.arm(int32(a), 1, true, false); err != nil {
 		t.Fatal(err)
 	}
 	dup, err := unix.FcntlInt(uintptr(a), unix.F_DUPFD_CLOEXEC, 0)
@@ -133,13 +133,13 @@ func TestWritePollerRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(dup)
-	p.remove(a)
+	p.remove(int32(a))
 	unix.Close(a)
 	emptySocket(t, b)
 	noNotice(t, notices, "removed")
 
 	fillSocket(t, dup)
-	if err := p.arm(dup, 2, false); err != nil {
+	if err := p.arm(int32(dup), 2, true, false); err != nil {
 		t.Fatal(err)
 	}
 	emptySocket(t, b)
@@ -151,7 +151,7 @@ func TestWritePollerCloses(t *testing.T) {
 	p, notices := startPoller(t)
 	a, b := socketPair(t)
 	fillSocket(t, a)
-	if err := p.arm(a, 1, false); err != nil {
+	if err := p.arm(int32(a), 1, true, false); err != nil {
 		t.Fatal(err)
 	}
 	unix.Close(a)
@@ -161,7 +161,7 @@ func TestWritePollerCloses(t *testing.T) {
 	a, b = socketPair(t)
 	defer unix.Close(a)
 	fillSocket(t, a)
-	if err := p.arm(a, 2, false); err != nil {
+	if err := p.arm(int32(a), 2, true, false); err != nil {
 		t.Fatal(err)
 	}
 	unix.Close(b)
@@ -187,7 +187,7 @@ func TestWritePollerManyLoops(t *testing.T) {
 		})
 		wg.Go(func() {
 			for i, pair := range pairs {
-				if err := p.arm(pair[0], makeRef(loop, uint32(i), 1), false); err != nil {
+				if err := p.arm(int32(pair[0]), makeRef(loop, uint32(i), 1), true, false); err != nil {
 					t.Error(err)
 				}
 				emptySocket(t, pair[1])

@@ -62,8 +62,8 @@ type framedConn struct {
 }
 
 var (
-	_ ws.Endpoint = (*Endpoint)(nil)
-	_ ws.Messages = (*framedConn)(nil)
+	_ ws.Endpoint         = (*Endpoint)(nil)
+	_ ws.Messages         = (*framedConn)(nil)
 	_ ws.ViolationHandler = (*framedConn)(nil)
 )
 

@@ -26,9 +26,9 @@ type customer struct {
 }
 
 var (
-	_ gateway.Session = (*customer)(nil)
-	_ link.UpgradeInfo  = (*customer)(nil)
-	_ ws.Messages     = (*customer)(nil)
+	_ gateway.Session  = (*customer)(nil)
+	_ link.UpgradeInfo = (*customer)(nil)
+	_ ws.Messages      = (*customer)(nil)
 )
 
 func (s *customer) Base() *gateway.Client { return &s.Client }

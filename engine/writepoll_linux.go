@@ -1,3 +1,5 @@
+//go:build !portable
+
 package engine
 
 import (
@@ -27,7 +29,7 @@ func newWritePoller() (*writePoller, error) {
 	}
 	p := &writePoller{fd: fd, stop: stop, done: make(chan struct{})}
 	// Ref 0 names no connection, so it can stand for the eventfd.
-	if err := p.control(unix.EPOLL_CTL_ADD, stop, unix.EPOLLIN, 0); err != nil {
+	if err := p.control(unix.EPOLL_CTL_ADD, int32(stop), unix.EPOLLIN, 0); err != nil {
 		unix.Close(stop)
 		unix.Close(fd)
 		return nil, err
@@ -35,24 +37,29 @@ func newWritePoller() (*writePoller, error) {
 	return p, nil
 }
 
-// arm asks for one notice when fd can be written again. added says whether fd is in the set.
-func (p *writePoller) arm(fd int, ref Ref, added bool) error {
+// arm asks for one notice when fd can be written again, if room is of interest, or has failed. added
+// says whether fd is in the set.
+func (p *writePoller) arm(fd int32, ref Ref, room, added bool) error {
 	op := unix.EPOLL_CTL_ADD
 	if added {
 		op = unix.EPOLL_CTL_MOD
 	}
-	return p.control(op, fd, unix.EPOLLOUT|unix.EPOLLONESHOT, ref)
+	events := uint32(unix.EPOLLONESHOT)
+	if room {
+		events |= unix.EPOLLOUT
+	}
+	return p.control(op, fd, events, ref)
 }
 
 // remove takes fd out of the set, for a descriptor whose file stays open under another number.
-func (p *writePoller) remove(fd int) {
+func (p *writePoller) remove(fd int32) {
 	_ = p.control(unix.EPOLL_CTL_DEL, fd, 0, 0)
 }
 
-func (p *writePoller) control(op, fd int, events uint32, ref Ref) error {
+func (p *writePoller) control(op int, fd int32, events uint32, ref Ref) error {
 	ev := unix.EpollEvent{Events: events}
 	*(*Ref)(unsafe.Pointer(&ev.Fd)) = ref // Fd and Pad are the event's 64 bits of user data
-	if err := unix.EpollCtl(p.fd, op, fd, &ev); err != nil {
+	if err := unix.EpollCtl(p.fd, op, int(fd), &ev); err != nil {
 		return fmt.Errorf("epoll_ctl: %w", err)
 	}
 	return nil
