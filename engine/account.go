@@ -1,5 +1,7 @@
 package engine
 
+import "math/bits"
+
 // A Kind says what bytes are kept for. Every byte that is kept for a connection is charged to that
 // connection's account under one kind; bytes that belong to no connection are charged to the
 // Engine. Each kind is a gauge (Stats.Accounts).
@@ -15,7 +17,7 @@ const (
 	KindReplies               // replies that wait for their turn
 	KindRequests              // requests that wait for an answer
 	KindTopics                // topic names and subscriptions
-	KindDeferred              // publishes that wait, while their client is not read
+	KindDeferred              // publishes that wait, while their client is not read; their bytes are KindShared
 
 	KindSessions    // snapshots of detached sessions
 	KindLinkInput   // half frames of worker links
@@ -24,6 +26,9 @@ const (
 
 	numKinds
 )
+
+// totalKinds are the kinds that make up Config.BacklogTotal.
+const totalKinds = KindDeferred + 1
 
 var kindNames = [numKinds]string{
 	KindUnsent:      "unsent",
@@ -57,13 +62,52 @@ func Kinds() []Kind {
 	return all
 }
 
+// accounts are a loop's sums. The loop writes them without atomics and publishes them once a step.
+type accounts struct {
+	now       [numKinds]int64
+	published [numKinds]int64
+	moved     int64 // of the total, since it was published last
+	changed   bool
+}
+
+func (a *accounts) add(k Kind, n int64) {
+	a.now[k] += n
+	a.changed = true
+	if k < totalKinds {
+		a.moved += n
+	}
+}
+
+// accountGrain is how far off a loop's share of the total may be while it is busy, in bytes.
+const accountGrain = 64 << 10
+
+// publishAccounts makes the loop's sums known.
+func (l *Loop) publishAccounts() {
+	a := &l.accounts
+	if !a.changed {
+		return
+	}
+	a.changed = false
+	for k := range a.now {
+		if d := a.now[k] - a.published[k]; d != 0 {
+			a.published[k] = a.now[k]
+			l.stats.accounts[k].Add(d)
+		}
+	}
+	if d := a.moved; d != 0 {
+		a.moved = 0
+		l.engine.total.Add(d)
+	}
+}
+
 // Charge adds n bytes, or takes them away when n is negative, under a kind to the connection's
 // account. Whoever charges takes away the same number, at the latest in OnClose. Count what is
 // allocated: the capacity of a slice, not its length. A charge may make the connection the one that
-// is closed because the total is used up; that happens at the end of the turn, not within the call.
+// is closed because the total is used up; that never happens within the call.
 func (c *Conn) Charge(k Kind, n int) {
-	c.charged += int32(n)
-	c.loop.stats.accounts[k].Add(int64(n))
+	c.charged += uint32(n)
+	c.loop.accounts.add(k, int64(n))
+	c.loop.weigh(c)
 }
 
 // Charged returns the bytes on the connection's account that others than the engine have charged.
@@ -71,4 +115,26 @@ func (c *Conn) Charged() int { return int(c.charged) }
 
 // Charge adds n bytes that belong to no connection, or takes them away when n is negative. Any
 // goroutine may call it.
-func (e *Engine) Charge(k Kind, n int64) { e.outside.accounts[k].Add(n) }
+func (e *Engine) Charge(k Kind, n int64) {
+	e.outside.accounts[k].Add(n)
+	if k < totalKinds {
+		e.total.Add(n)
+	}
+}
+
+// account returns the bytes that are kept for c and nobody else.
+func (c *Conn) account() int64 {
+	return int64(c.own) + int64(c.entries())*entrySize + int64(c.charged) + inputRoom(c.input)
+}
+
+// weight is what c is judged by when the total is used up: its account, or its lag if that is more.
+func (c *Conn) weight() int64 { return max(c.account(), int64(c.lag)) }
+
+// inputRoom is how many bytes gnet has allocated to keep n unhandled ones: a power of two, at least
+// 1 KiB.
+func inputRoom(n uint32) int64 {
+	if n == 0 {
+		return 0
+	}
+	return 1 << max(bits.Len32(n-1), 10)
+}

@@ -43,9 +43,7 @@ func (*packetHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 		case 'B': // into the connection's own buffer
 			c.Commit(append(c.Buffer(packetSize), p...), 1)
 		case 'P':
-			if err := c.Publish(packetTopic, Push{Payload: p}); err != nil {
-				c.Cut(ReasonServerError)
-			}
+			c.Publish(packetTopic, Push{Payload: p})
 		case 'D':
 			c.Deliver(Push{Payload: p})
 		case 'S':

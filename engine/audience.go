@@ -72,26 +72,31 @@ func (l *Loop) reaches(a *audience) bool {
 	return true
 }
 
-// asked reports whether somebody of a, on l, asks publishers to wait.
-func (l *Loop) asked(a *audience) bool {
-	asked := false
+// receivers returns how many of a are on l.
+func (l *Loop) receivers(a *audience) (n int) {
 	switch a.kind {
 	case subscribersOf:
-		asked = l.engine.topics.Held(a.key, l.index) > 0
+		return l.engine.topics.Subscribers(a.key, l.index)
 	case everyClient:
-		asked = l.askers.count.Load() > 0
-	case theseConns:
-		asked = l.askers.has(a.refs...)
+		return int(l.stats.allClients.Load())
 	}
-	return asked && l.engine.Now() < l.heldUntil.Load()
+	for _, ref := range a.refs {
+		if ref.loop() == l.index {
+			n++
+		}
+	}
+	return n
 }
 
-// eachOf calls f for each connection of a on l, which is walking meanwhile. f must not close
-// connections but by cut.
-func (l *Loop) eachOf(a *audience, f func(*Conn)) {
+// eachOf calls f for each connection of a on l. position is the message's in the mailbox, 0 for the
+// loop's own: those who have subscribed behind it do not get it.
+func (l *Loop) eachOf(a *audience, position uint64, f func(*Conn)) {
 	switch a.kind {
 	case subscribersOf:
 		for _, s := range l.shard.Subscribers(a.key) {
+			if s.Fresh() && l.joins.behind(s.Slot, a.key.ID, position) {
+				continue
+			}
 			f(l.at(s.Slot))
 		}
 	case everyClient:
@@ -101,7 +106,7 @@ func (l *Loop) eachOf(a *audience, f func(*Conn)) {
 			if ref.loop() != l.index {
 				continue
 			}
-			if c := l.Conn(ref); c != nil && c.flags&flagTagged != 0 {
+			if c := l.Conn(ref); c != nil && c.flags&flagClient != 0 {
 				f(c)
 			} else {
 				l.stats.dropped[DropNotConnected].Add(1)

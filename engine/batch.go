@@ -11,9 +11,5 @@ func (pb *Publisher) DoOn(loop, bytes int, fn func(*Loop)) error {
 		return nil
 	}
 	l := pb.engine.loops[loop]
-	if l == pb.loop {
-		fn(l)
-		return nil
-	}
 	return pb.post(l, message{fn: fn, bytes: uint32(64 + bytes)})
 }

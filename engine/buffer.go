@@ -6,12 +6,13 @@ import (
 	"sync/atomic"
 )
 
-// A block is pooled memory that holds encoded bytes on their way to sockets. It is written by
-// one owner, then only read. Loops that hold it share one atomic count; within a loop a hold
-// counts without atomics.
+// A block is pooled memory that holds encoded bytes on their way to sockets. It is written by one
+// owner, then only read. Loops that hold it share one atomic count; within a loop a blockRef counts
+// without atomics, which is why the usual buffer pools do not fit here.
 type block struct {
 	data   []byte // what was encoded; the capacity is the block's size class
 	class  int8   // index into blockPools, or -1: too big to pool
+	born   int64  // of a run: ms on the engine's clock when it was begun
 	shared atomic.Int32
 }
 
@@ -57,58 +58,70 @@ func (b *block) release() int64 {
 	return n
 }
 
-// A hold is one loop's share of a block. refs counts the loop's queue entries that point into it.
-type hold struct {
+// A blockRef is one loop's share of a block.
+type blockRef struct {
 	block *block
-	refs  int32
+	refs  int32 // the loop's queue entries that point into it, and whoever made it
+	// kind is what the block's bytes are charged under.
+	kind Kind
 	// growing is set while one connection may still append to the block: it holds that
-	// connection's own replies and nobody else's.
+	// connection's own bytes and nobody else's.
 	growing bool
-	next    *hold // the loop's free list
+	next    *blockRef // the loop's free list
 }
 
-// newHold wraps a block that this loop holds. It starts with one reference, the caller's.
-func (l *Loop) newHold(b *block) *hold {
-	h := l.holds
-	if h == nil {
-		h = new(hold)
+// memory is what a loop keeps for use again.
+type memory struct {
+	refs        *blockRef // free list
+	numRefs     int
+	queues      []*queue
+	uncommitted *blockRef // between Conn.Buffer and Conn.Commit
+	scratch     []byte    // where short entries are gathered for one send
+}
+
+// newRef wraps a block that this loop holds. It starts with one reference, the caller's.
+func (l *Loop) newRef(b *block, kind Kind) *blockRef {
+	m := &l.memory
+	r := m.refs
+	if r == nil {
+		r = new(blockRef)
 	} else {
-		l.holds = h.next
-		l.numHolds--
+		m.refs = r.next
+		m.numRefs--
 	}
-	*h = hold{block: b, refs: 1}
-	return h
+	*r = blockRef{block: b, refs: 1, kind: kind}
+	return r
 }
 
-// maxHolds bounds the free list: 64 KiB of bookkeeping.
-const maxHolds = 2048
+// maxRefs bounds the free list: 64 KiB of bookkeeping.
+const maxRefs = 2048
 
-// unhold gives up one reference; the last one lets the loop's hold on the block go.
-func (l *Loop) unhold(h *hold) {
-	if h.refs--; h.refs > 0 {
+// releaseRef gives up one reference; the last one lets the loop's hold on the block go.
+func (l *Loop) releaseRef(r *blockRef) {
+	if r.refs--; r.refs > 0 {
 		return
 	}
-	l.backlogDelta -= h.block.release()
-	h.block = nil
-	if l.numHolds < maxHolds {
-		h.next = l.holds
-		l.holds = h
-		l.numHolds++
+	l.accounts.add(r.kind, -r.block.release())
+	r.block = nil
+	if m := &l.memory; m.numRefs < maxRefs {
+		r.next = m.refs
+		m.refs = r
+		m.numRefs++
 	}
 }
 
-// adopt makes b, which was appended to blk.data, blk's contents. When appending had to move the
-// bytes, the block is the size it happens to be and is not pooled.
-func (l *Loop) adopt(blk *block, b []byte) {
-	if cap(b) != cap(blk.data) {
-		l.backlogDelta += int64(cap(b) - cap(blk.data))
-		blk.class = -1
+// adopt makes b, which was appended to the block's data, its contents. When appending had to move
+// the bytes, the block is the size it happens to be and is not pooled.
+func (l *Loop) adopt(r *blockRef, b []byte) {
+	if cap(b) != cap(r.block.data) {
+		l.accounts.add(r.kind, int64(cap(b)-cap(r.block.data)))
+		r.block.class = -1
 	}
-	blk.data = b
+	r.block.data = b
 }
 
-// pushEntry queues e, adding its reference, without looking at limits.
-func (l *Loop) pushEntry(c *Conn, e entry) {
-	e.hold.refs++
+// enqueue queues e, adding its reference, without looking at limits.
+func (l *Loop) enqueue(c *Conn, e entry) {
+	e.ref.refs++
 	c.push(e)
 }

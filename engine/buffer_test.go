@@ -94,44 +94,44 @@ func TestBlockReused(t *testing.T) {
 func TestAdoptGrownBlock(t *testing.T) {
 	l := bareLoop(t, Config{})
 	b := newBlock(10)
-	l.backlogDelta += int64(cap(b.data))
-	h := l.newHold(b)
+	l.accounts.add(KindShared, int64(cap(b.data)))
+	h := l.newRef(b, KindShared)
 	grown := append(b.data, make([]byte, 3000)...)
-	l.adopt(b, grown)
-	if b.class != -1 || l.backlogDelta != int64(cap(grown)) {
-		t.Errorf("class %d, counted %d; want -1, %d", b.class, l.backlogDelta, cap(grown))
+	l.adopt(h, grown)
+	if b.class != -1 || l.accounts.now[KindShared] != int64(cap(grown)) {
+		t.Errorf("class %d, counted %d; want -1, %d", b.class, l.accounts.now[KindShared], cap(grown))
 	}
-	l.unhold(h)
-	if l.backlogDelta != 0 {
-		t.Errorf("%d bytes are still counted", l.backlogDelta)
+	l.releaseRef(h)
+	if l.accounts.now[KindShared] != 0 {
+		t.Errorf("%d bytes are still counted", l.accounts.now[KindShared])
 	}
 }
 
 func TestHoldsReused(t *testing.T) {
 	l := bareLoop(t, Config{})
-	hs := make([]*hold, maxHolds+100)
+	hs := make([]*blockRef, maxRefs+100)
 	for i := range hs {
 		b := newBlock(1)
-		l.backlogDelta += int64(cap(b.data))
-		hs[i] = l.newHold(b)
+		l.accounts.add(KindShared, int64(cap(b.data)))
+		hs[i] = l.newRef(b, KindShared)
 		hs[i].growing = true
 	}
 	for _, h := range hs {
-		l.unhold(h)
+		l.releaseRef(h)
 	}
-	if l.numHolds != maxHolds || l.backlogDelta != 0 {
-		t.Errorf("%d holds are kept, want %d; %d bytes are counted", l.numHolds, maxHolds, l.backlogDelta)
+	if l.memory.numRefs != maxRefs || l.accounts.now[KindShared] != 0 {
+		t.Errorf("%d holds are kept, want %d; %d bytes are counted", l.memory.numRefs, maxRefs, l.accounts.now[KindShared])
 	}
 	n := 0
-	for h := l.holds; h != nil; h = h.next {
+	for h := l.memory.refs; h != nil; h = h.next {
 		n++
 	}
-	if n != maxHolds {
-		t.Errorf("the free list has %d holds, want %d", n, maxHolds)
+	if n != maxRefs {
+		t.Errorf("the free list has %d holds, want %d", n, maxRefs)
 	}
 	b := newBlock(1)
-	if h := l.newHold(b); h.block != b || h.refs != 1 || h.growing || h.next != nil {
-		t.Errorf("reused hold: %+v", h)
+	if h := l.newRef(b, KindShared); h.block != b || h.refs != 1 || h.growing || h.next != nil {
+		t.Errorf("reused ref: %+v", h)
 	}
 }
 

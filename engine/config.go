@@ -13,15 +13,18 @@ type Config struct {
 	// A program that gives the gateway all its cores does best with GOMAXPROCS = Loops + 1.
 	Loops int
 
-	// Backlog is how many unsent bytes a connection may hold, looked at before a message is
-	// added, before its listener's slow-consumer policy applies. Zero means 1 MiB.
+	// Backlog is how many unsent bytes of its own a connection may have, looked at before a message
+	// is added, before its listener's slow-consumer policy applies to pushes to it alone. What it
+	// has to send of published runs costs 24 bytes of it a run. Replies may be more: over twice as
+	// many, a connection is closed when it takes nothing for 500 ms. Zero means 1 MiB.
 	Backlog int
-	// BacklogSoft is how many unsent bytes all connections may hold before publishers wait.
-	// Zero means 64 MiB.
-	BacklogSoft int64
-	// BacklogTotal is how many unsent bytes all connections may hold before the slowest are
-	// closed, and how many bytes of half-received packets before those who send more are.
-	// Zero means 256 MiB.
+	// Lag is how many unsent bytes of published runs a connection may be behind, which it shares
+	// with other subscribers, before the policy applies. Zero means 16 MiB.
+	Lag int
+	// LagAge is how old the oldest of them may be before the policy applies. Zero means any age.
+	LagAge time.Duration
+	// BacklogTotal is how many bytes may be kept for all connections, of all kinds, before those
+	// with the largest accounts are closed. Nobody waits because of it. Zero means 256 MiB.
 	BacklogTotal int64
 	// InputBacklog is how many received bytes a connection may pile up while its input is
 	// held back (see Conn.Hold). Zero means Backlog.
@@ -37,9 +40,9 @@ type Config struct {
 	// FirstBytes is how long a connection may stay silent before its protocol is known.
 	// Zero means 10 s.
 	FirstBytes time.Duration
-	// LastWords is how long a closing connection may take to read its last bytes and to
-	// close its side. Zero means 2 s.
-	LastWords time.Duration
+	// Linger is how long a closing connection may take to read its last bytes and to close its
+	// side. Zero means 2 s.
+	Linger time.Duration
 	// MaxConnections is the most clients at a time. Zero means the open-file limit less 256.
 	MaxConnections int
 
@@ -63,8 +66,8 @@ func (c Config) withDefaults() Config {
 	if c.Backlog <= 0 {
 		c.Backlog = 1 << 20
 	}
-	if c.BacklogSoft <= 0 {
-		c.BacklogSoft = 64 << 20
+	if c.Lag <= 0 {
+		c.Lag = 16 << 20
 	}
 	if c.BacklogTotal <= 0 {
 		c.BacklogTotal = 256 << 20
@@ -81,8 +84,8 @@ func (c Config) withDefaults() Config {
 	if c.FirstBytes <= 0 {
 		c.FirstBytes = 10 * time.Second
 	}
-	if c.LastWords <= 0 {
-		c.LastWords = 2 * time.Second
+	if c.Linger <= 0 {
+		c.Linger = 2 * time.Second
 	}
 	if c.MaxConnections <= 0 {
 		c.MaxConnections = max(fileLimit()-256, 16)

@@ -12,14 +12,14 @@ func (l *Loop) schedule(slot uint32, d time.Duration) {
 		due = (due + 9) / 10 * 10 // whole seconds: fewer wake-ups
 	}
 	l.wheel.set(slot, uint32(due))
-	l.announce()
+	l.rearm()
 }
 
 // tickMillis is the wheel's granularity.
 const tickMillis = 100
 
-// announce tells the ticker when the wheel wants to be looked at next.
-func (l *Loop) announce() {
+// rearm tells the ticker when the wheel wants to be looked at next.
+func (l *Loop) rearm() {
 	next := int64(math.MaxInt64)
 	if t, ok := l.wheel.next(); ok {
 		next = int64(t) * tickMillis
@@ -38,14 +38,14 @@ func (l *Loop) expire() {
 	l.due = due
 	for _, slot := range due {
 		c := l.at(slot)
-		switch c.state {
-		case stateOpen:
+		switch {
+		case c.Open():
 			l.deadline(c)
-		case stateClosing, stateDraining:
-			l.disconnect(c) // the peer had its time
+		case c.state != stateOpen:
+			c.Abort(ReasonPeerClosed) // the peer had its time
 		}
 	}
-	l.announce()
+	l.rearm()
 }
 
 func (l *Loop) deadline(c *Conn) {
@@ -54,7 +54,7 @@ func (l *Loop) deadline(c *Conn) {
 		if r := recover(); r != nil {
 			l.panicked("deadline", r)
 			if c := l.conn(ref); c != nil {
-				c.Cut(ReasonServerError)
+				c.Abort(ReasonServerError)
 			}
 		}
 	}()

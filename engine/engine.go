@@ -37,8 +37,7 @@ type Engine struct {
 	stopping  atomic.Bool
 	stopped   chan struct{}
 
-	backlog     atomic.Int64 // unsent bytes, up to backlogGrain off per loop
-	inputTotal  atomic.Int64 // bytes of half-received packets, likewise
+	total       atomic.Int64 // bytes kept for connections, up to accountGrain off per loop
 	connections atomic.Int64 // sockets accepted and not closed
 	accepted    atomic.Uint64
 	acceptRetry atomic.Uint64
@@ -67,12 +66,12 @@ func newEngine(config Config, system system) (*Engine, error) {
 		stopped: make(chan struct{}),
 	}
 	e.log = e.config.Logger
-	e.maxRun = min(maxRun, e.config.Backlog/4)
 	e.topics = topic.NewDirectory(e.config.Loops)
 	e.listeners.Store(new([]*listener))
 	for i := range e.config.Loops {
 		e.loops = append(e.loops, newLoop(e, i))
 	}
+	e.maxRun = int(min(maxRun, e.loops[0].highWater))
 	return e, nil
 }
 
@@ -237,28 +236,23 @@ func (l *Loop) leave() {
 	if l.pair != nil {
 		l.pair.Close()
 	}
-	for _, chunk := range l.chunks {
-		for i := range chunk {
-			if c := &chunk[i]; c.flags&flagOrphan != 0 { // gnet knows nothing of these
-				l.disconnect(c)
-			}
+	l.each(func(c *Conn) {
+		if c.flags&flagDetached != 0 { // gnet knows nothing of these
+			c.Abort(ReasonShutdown)
 		}
-	}
+	})
+	l.runCloses()
 	if l.tickTimer != nil {
 		l.tickTimer.Stop()
 	}
-	for _, p := range l.parked {
-		l.publisher.recycle(p.run)
-	}
-	l.parked = nil
+	l.deferred.abandon(&l.publisher)
 	if r := l.publisher.open; r != nil {
 		l.publisher.open = nil
 		l.publisher.recycle(r)
 	}
-	l.engine.abandonMail(l.messages[l.handled:])
-	l.messages, l.handled = nil, 0
-	l.engine.backlog.Add(l.backlogDelta)
-	l.backlogDelta = 0
+	l.engine.abandonMail(l.mail.messages[l.mail.next:])
+	l.mail.messages, l.mail.next = nil, 0
+	l.publishAccounts()
 }
 
 // abandonMail gives up messages that no loop will handle.
@@ -268,7 +262,7 @@ func (e *Engine) abandonMail(left []message) {
 		case m.run != nil:
 			e.abandon(m.run)
 		case m.block != nil:
-			e.backlog.Add(-m.block.release())
+			e.Charge(KindUnsent, -m.block.release())
 		}
 	}
 }

@@ -252,7 +252,7 @@ func TestHalfCloseBehindUnreadAnswers(t *testing.T) {
 		{"each of which has to wait", "BIG " + strings.Repeat("x", 1000), 10, 1000_001},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, addr := startLine(t, Config{LastWords: patience}, ListenConfig{})
+			_, addr := startLine(t, Config{Linger: patience}, ListenConfig{})
 			c := dialLine(t, addr)
 			c.send("%s%s", big, strings.Repeat("\n"+tt.request, tt.count))
 			_ = c.Conn.(*net.TCPConn).CloseWrite()
@@ -278,7 +278,7 @@ func TestSlowConsumerPolicies(t *testing.T) {
 		{"drop oldest", SlowDropOldest, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			e, addr := startLine(t, Config{Backlog: 64 << 10, SendBuffer: 16 << 10}, ListenConfig{SlowConsumer: tc.policy})
+			e, addr := startLine(t, Config{Backlog: 64 << 10, Lag: 512 << 10, SendBuffer: 16 << 10}, ListenConfig{SlowConsumer: tc.policy})
 			slow, quick, pub := dialLine(t, addr), dialLine(t, addr), dialLine(t, addr)
 			_ = slow.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
 			for _, c := range []*lineClient{slow, quick} {

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"errors"
-	"io"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -69,32 +67,49 @@ func (h *events) OnTraffic(sock gnet.Conn) gnet.Action {
 	return gnet.None
 }
 
-// OnClose frees the connection's slot.
+// OnClose ends a connection that gnet closes by itself. What the loop closes it frees itself.
 func (h *events) OnClose(sock gnet.Conn, err error) gnet.Action {
 	if c, ok := sock.Context().(*Conn); ok && c.sock == sock {
 		l := c.loop
 		l.tick()
-		l.guardedClose(c, err)
-		l.wrapUp()
+		l.guardedGone(c, err)
+		l.endStep()
+		l.ensureTurn()
 	}
 	return gnet.None
 }
 
-func (l *Loop) guardedClose(c *Conn, err error) {
-	defer l.caught("close")
-	l.closed(c, err)
+func (l *Loop) guardedGone(c *Conn, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.panicked("close", r)
+			if c.sock != nil { // its handler panicked in pump
+				if c.state == stateOpen {
+					l.endHandler(c, ReasonServerError, false)
+				}
+				c.sock = nil
+				l.free(c)
+			}
+		}
+	}()
+	l.gone(c, err)
 }
-
-func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
 // traffic handles what has arrived for c and flushes.
 func (l *Loop) traffic(c *Conn) {
-	l.waitLeft = briefWait
 	defer l.caught("traffic")
 	ref := c.Ref()
 	l.guardedPump(c, l.pumpArrived)
-	l.wrapUp()
+	l.endStep()
 	l.replyNow(ref)
+	l.ensureTurn()
+}
+
+// ensureTurn has a turn follow when a step outside one has left something for it.
+func (l *Loop) ensureTurn() {
+	if l.unfinished() {
+		l.mailbox.postTick()
+	}
 }
 
 func (l *Loop) guardedPump(c *Conn, pump func(*Conn)) {
@@ -103,7 +118,7 @@ func (l *Loop) guardedPump(c *Conn, pump func(*Conn)) {
 		if r := recover(); r != nil {
 			l.panicked("input", r)
 			if c := l.conn(ref); c != nil {
-				c.Cut(ReasonServerError)
+				c.Abort(ReasonServerError)
 			}
 		}
 	}()
@@ -117,17 +132,16 @@ func (l *Loop) pumpResumed(c *Conn) { l.pump(c, true) }
 // have to copy it.
 const inputWindow = 64 << 10
 
-// pump hands input to c's handler until there is no whole packet left, or the handler or c's own
-// unsent replies hold it back. resumed has the handler called once even if nothing has arrived:
-// it may have kept something back itself.
+// pump hands input to c's handler until there is no whole packet left, or the handler, a deferred
+// publish or c's own unsent replies keep it from being handled. resumed has the handler called once
+// even if nothing has arrived: it may have kept something back itself.
 func (l *Loop) pump(c *Conn, resumed bool) {
-	gen := c.gen
 	had := int(c.input)
 	if arrived := c.sock.InboundBuffered() - had; arrived > 0 {
 		l.stats.bytesIn.Add(uint64(arrived))
 	}
 	ring := had > 0
-	for c.state == stateOpen && !c.Holding() {
+	for c.Open() && !c.Holding() {
 		avail := c.sock.InboundBuffered()
 		if !resumed && (avail == 0 || avail < int(c.need)) {
 			break
@@ -145,7 +159,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		}
 		resumed = false
 		n, need := c.handler.OnBytes(c, b)
-		if c.gen != gen || c.state != stateOpen {
+		if !c.Open() {
 			break
 		}
 		if n > 0 {
@@ -163,17 +177,14 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 			c.need = uint32(len(b) + 1) // a handler with no use for what is there waits for more
 		}
 	}
-	if c.gen != gen || c.sock == nil {
-		return
-	}
-	if c.state != stateOpen {
+	if !c.Open() {
 		_, _ = c.sock.Discard(-1)
 		return
 	}
 	left := c.sock.InboundBuffered()
-	l.input(c, left)
+	l.setInput(c, left)
 	limit := l.engine.config.InputBacklog
-	if c.flags&flagTagged == 0 {
+	if c.flags&flagClient == 0 {
 		limit = l.engine.config.LoginBytes
 	}
 	switch {
@@ -181,26 +192,27 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		// TCP holds the peer back; what is here by now is all there will be.
 	case c.Holding() && left > limit:
 		c.Close(ReasonInputBacklog)
-	case left > inputWindow && l.engine.inputTotal.Load()+l.inputDelta > l.engine.config.BacklogTotal:
-		c.Close(ReasonInputTotal)
 	}
 }
 
-// makeRoom sends what c has queued. Where that is not enough, it holds c's input back until it is.
+// makeRoom sends what c has queued. Where that is not enough, it keeps c's input from being handled
+// until it is.
 func (l *Loop) makeRoom(c *Conn) {
 	l.flush(c)
-	if c.state == stateOpen && c.Crowded() {
-		c.flags |= flagFullIn
+	if c.Open() && c.Crowded() {
+		c.flags |= flagOutputPause
 	}
 }
 
-// input notes how much unhandled input gnet holds for c.
-func (l *Loop) input(c *Conn, left int) {
-	l.inputDelta += int64(left) - int64(c.input)
+// setInput notes how much unhandled input gnet has for c.
+func (l *Loop) setInput(c *Conn, left int) {
+	if uint32(left) == c.input {
+		return
+	}
+	l.accounts.add(KindInput, inputRoom(uint32(left))-inputRoom(c.input))
 	c.input = uint32(left)
-	if l.inputDelta > backlogGrain || l.inputDelta < -backlogGrain {
-		l.engine.inputTotal.Add(l.inputDelta)
-		l.inputDelta = 0
+	if left > int(l.highWater) || c.flags&flagHeavy != 0 {
+		l.weigh(c)
 	}
 }
 
@@ -213,7 +225,7 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 		switch p.Sniff(b) {
 		case Matched:
 			c.handler = p.Open(c)
-			if c.state != stateOpen || c.Holding() {
+			if !c.Open() || c.Holding() {
 				return 0, 0
 			}
 			return c.handler.OnBytes(c, b)

@@ -10,7 +10,7 @@ func (c *Conn) Unhandled() int { return int(c.input) }
 // Where the gateway does not listen, that is no silence: heard moves to when it last did.
 func (c *Conn) SilenceLeft(heard *uint32, limit int64) int64 {
 	now := uint32(c.loop.now)
-	if since, ok := c.patient(); ok && int32(since-*heard) > 0 {
+	if since, ok := c.heldSince(); ok && int32(since-*heard) > 0 {
 		*heard = since
 	}
 	left := limit - int64(now-*heard)
@@ -20,19 +20,19 @@ func (c *Conn) SilenceLeft(heard *uint32, limit int64) int64 {
 	return left
 }
 
-// patient reports since when, the low half of Loop.Now, the connection has shown no sign of life
+// heldSince reports since when, the low half of Loop.Now, the connection has shown no sign of life
 // that the engine knows of, although its input is held back: now, when it is the gateway that
 // makes it wait; when it last took bytes, when it is its own unread replies. ok is false when its
 // input is not held back.
-func (c *Conn) patient() (since uint32, ok bool) {
+func (c *Conn) heldSince() (since uint32, ok bool) {
 	switch now := uint32(c.loop.now); {
-	case c.flags&(flagHoldIn|flagParked) != 0:
+	case c.flags&(flagHandlerPause|flagDeferred) != 0:
 		return now, true
-	case c.flags&flagFullIn != 0:
-		if c.backlog == nil {
+	case c.flags&flagOutputPause != 0:
+		if c.queue == nil {
 			return now, true
 		}
-		return c.backlog.lastProgress, true
+		return uint32(c.queue.progressAt), true
 	}
 	return 0, false
 }

@@ -16,68 +16,58 @@ import (
 // A Loop owns its connections: their state, queues, subscriptions and deadlines are touched by
 // the loop's goroutine only. Everybody else comes in through its mailbox.
 type Loop struct {
-	engine *Engine
-	index  int
-	gnet   gnet.EventLoop
-	pair   *net.UnixConn // our end of the pair whose other end the loop reads
-	poller int32         // gnet's descriptor of this loop's poller; -1 if it was not found
+	engine    *Engine
+	index     int
+	gnet      gnet.EventLoop
+	pair      *net.UnixConn // our end of the pair whose other end the loop reads
+	poller    int32         // gnet's descriptor of this loop's poller; -1 if it was not found
+	tickTimer *time.Timer   // kernel's
 
-	chunks [][]Conn // the slot table; a chunk never moves
-	free   []uint32
-	wheel  wheel
-	shard  *topic.Shard
+	chunks    [][]Conn // the slot table; a chunk never moves
+	freeSlots []uint32
+	wheel     wheel
+	due       []uint32
+	shard     *topic.Shard
 
-	mailbox  mailbox
-	messages []message // taken from the mailbox, handled up to handled
-	handled  int
+	mailbox mailbox
+	mail    mail
+
+	closes  []uint32          // slots whose close is pending
+	resumed []Ref             // connections whose unhandled input may be handled
+	halves  map[uint32][]byte // input of connections whose peer has closed its side, by slot
+
+	output    output
+	pressure  pressure
+	heavy     heavy
+	deferred  deferred
+	joins     joins
+	accounts  accounts
+	memory    memory
+	publisher Publisher
+
+	now      int64        // ms on the engine's clock, read once a turn
+	nextDue  atomic.Int64 // ms, when the ticker should come by
+	tickAt   int64        // ms, when tickIn's tick comes; 0: none is under way
+	lookedAt atomic.Int64 // ms, when the loop last looked at who is congested
+
+	limit, lagLimit, highWater uint32 // bytes
+	stats                      *loopStats
+}
+
+// mail is what a loop has taken from its mailbox.
+type mail struct {
+	messages []message
+	next     int    // of messages, the first that is not handled
+	position uint64 // of the message that was handled last, among all that were posted
 	control  control
-
-	dirty    []uint32 // slots to flush at the end of the turn
-	behind   bool     // the last flush did not get through dirty
-	spent    bool     // and used up the time there is for it until the next turn
-	flushing bool
-	doomed   []uint32          // slots to close when no walk is under way
-	resumed  []Ref             // connections whose held-back input may be handled
-	held     []uint32          // slots that make publishers wait
-	parked   []parked          // publishes that wait, oldest first
-	halves   map[uint32][]byte // input of connections whose peer has closed its side, by slot
-	// parkedCount is len(parked), for other loops.
-	parkedCount atomic.Int32
-	waitLeft    int64 // ms left of briefWait in this turn
-	due         []uint32
-	walking     bool
-	turning     bool                          // mailbox messages are being handled
-	inTurn      bool                          // a whole turn is under way: it ends with resumed input
-	done        struct{ messages, bytes int } // handled, room not yet given back
-
-	now        int64 // ms on the engine's clock, read once a turn
-	nextReview int64
-	nextShed   int64
-	nextDue    atomic.Int64 // ms, when the ticker should come by
-	heldUntil  atomic.Int64 // ms, see pressure.go
-	askers     askers
-
-	silence     int64 // ms, the longest lately after which a held subscriber came back
-	silenceAt   int64 // ms, when that was
-	patienceNow atomic.Int64
-
-	limit, quarter uint32 // Config.Backlog and a fourth of it
-	backlogDelta   int64  // bytes not yet added to Engine.backlog
-	inputDelta     int64
-
-	publisher     Publisher
-	tickTimer     *time.Timer // kernel's
-	scratch       []byte
-	encoded       []byte
-	holds         *hold // free list
-	numHolds      int
-	uncommitted   *hold // between Conn.Buffer and Conn.Commit
-	spareBacklogs []*backlog
-	stats         *loopStats
+	done     struct { // handled, room not yet given back
+		messages int
+		bytes    int64
+	}
 }
 
 const (
-	// chunkSize is in slots: 15 pages of 8 KiB, of which the allocator wastes nothing.
+	// chunkSize is in slots: 16 pages of 8 KiB, of which the allocator wastes nothing.
 	chunkSize = 1024
 	// A turn handles at most turnMessages or lasts turnTime, then sockets have theirs: gnet by
 	// itself runs tasks for as long as there are any.
@@ -86,17 +76,20 @@ const (
 )
 
 func newLoop(e *Engine, index int) *Loop {
+	c := &e.config
 	l := &Loop{
-		engine:  e,
-		index:   index,
-		poller:  -1,
-		halves:  make(map[uint32][]byte),
-		limit:   uint32(min(e.config.Backlog, math.MaxInt32)),
-		scratch: make([]byte, 0, scratchSize),
-		stats:   new(loopStats),
+		engine:   e,
+		index:    index,
+		poller:   -1,
+		halves:   make(map[uint32][]byte),
+		limit:    uint32(min(c.Backlog, math.MaxInt32)),
+		lagLimit: uint32(min(c.Lag, math.MaxInt32)),
+		stats:    new(loopStats),
 	}
-	l.quarter = l.limit / 4
-	l.mailbox.maxBytes = int64(l.quarter)
+	// A quarter: a reader that keeps up has room for the mailbox and the run under way beside it.
+	l.highWater = min(maxHighWater, l.limit/4, l.lagLimit/4)
+	l.memory.scratch = make([]byte, 0, scratchSize)
+	l.mailbox.maxBytes = int64(l.highWater)
 	l.mailbox.awake = true // until Start has the loop's handle
 	l.mailbox.wake = l.wake
 	l.shard = topic.NewShard(e.topics, index, func(slot uint32) *topic.Member { return &l.at(slot).member })
@@ -135,8 +128,7 @@ func (l *Loop) guardedTurn() {
 	defer func() {
 		if r := recover(); r != nil {
 			l.panicked("turn", r)
-			l.turning, l.inTurn, l.flushing = false, false, false
-			l.again()
+			l.engine.system.yield(l)
 		}
 	}()
 	l.turn()
@@ -145,87 +137,89 @@ func (l *Loop) guardedTurn() {
 // tick reads the clock.
 func (l *Loop) tick() { l.now = l.engine.Now() }
 
+// tickIn has the loop's turn come within ms.
+func (l *Loop) tickIn(ms int64) {
+	if at := l.now + ms; l.tickAt == 0 || at < l.tickAt {
+		l.tickAt = at
+		l.engine.system.tickAfter(l, time.Duration(ms)*time.Millisecond)
+	}
+}
+
 // turn handles a bounded part of the mailbox, flushes, and arranges for the next turn.
 func (l *Loop) turn() {
 	l.tick()
-	l.waitLeft = briefWait
-	l.spent = false
-	l.inTurn = true
+	l.output.spent = false
 	l.work()
-	l.unpark()
+	l.runDeferred()
 	l.handleResumed()
-	l.inTurn = false
-	l.wrapUp()
-	if l.behind || l.handled < len(l.messages) || len(l.resumed) > 0 || !l.mailbox.sleep() {
+	l.endStep()
+	if l.unfinished() || l.mail.next < len(l.mail.messages) || !l.mailbox.sleep() {
 		// More to do: let sockets have their turn first. The flag stays set, so nobody else
-		// wakes us; the byte does.
-		l.again()
+		// wakes us; the yield does.
+		l.engine.system.yield(l)
 	}
 }
 
-// again has turn called from the loop's own pair, behind the sockets that are ready now.
-func (l *Loop) again() {
-	l.engine.system.yield(l)
-}
+// unfinished reports whether there is something for another turn that no message tells of.
+func (l *Loop) unfinished() bool { return l.output.pending || len(l.resumed) > 0 }
 
-// work handles the control lane and up to turnMessages messages, then flushes. It reports
-// whether there was anything.
-func (l *Loop) work() (any bool) {
-	if l.turning {
-		return false
-	}
-	l.turning = true
+// work handles the control lane and up to turnMessages messages, then flushes.
+func (l *Loop) work() {
 	defer l.endWork()
-
-	if l.behind {
+	if l.output.pending {
 		l.flushDirty() // before there is more
 	}
-	if l.handled == len(l.messages) && !l.behind {
-		l.messages, l.control = l.mailbox.take(l.messages, l.control)
-		l.handled = 0
+	m := &l.mail
+	if m.next == len(m.messages) && !l.output.pending {
+		m.messages, m.control = l.mailbox.take(m.messages, m.control)
+		m.next = 0
 	} else {
-		l.control = l.mailbox.takeControl(l.control)
+		m.control = l.mailbox.takeControl(m.control)
 	}
-	c := &l.control
-	any = l.behind || l.handled < len(l.messages) || len(c.writable) > 0 || len(c.tells) > 0 || c.tick
-	if c.tick {
+	if m.control.tick {
+		if l.now >= l.tickAt {
+			l.tickAt = 0
+		}
 		l.expire()
+		l.look()
 	}
-	l.ageHeld()
-	for _, ref := range c.writable {
+	for _, ref := range m.control.writable {
 		l.writable(ref)
 	}
-	for i := 0; i < len(c.tells); i++ {
-		t := c.tells[i]
-		c.tells[i].fn = nil // run once, even if it panics and the turn is taken up again
+	l.runCloses()
+	for i := range m.control.tells {
+		t := m.control.tells[i]
+		m.control.tells[i].fn = nil // run once, even if it panics and the turn is taken up again
 		if t.fn != nil {
 			l.tell(t)
+			l.runCloses()
 		}
 	}
 	deadline := l.now + turnTime
-	for l.handled < len(l.messages) && !l.behind {
-		if n := l.done.messages; n >= turnMessages || n%64 == 63 && l.engine.Now() >= deadline {
+	for m.next < len(m.messages) && !l.output.pending {
+		if n := m.done.messages; n >= turnMessages || n%64 == 63 && l.engine.Now() >= deadline {
 			break
 		}
-		m := &l.messages[l.handled]
-		l.handled++
-		l.done.messages++
-		l.done.bytes += int(m.bytes)
-		l.handle(m)
+		msg := &m.messages[m.next]
+		m.next++
+		m.position++
+		m.done.messages++
+		m.done.bytes += int64(msg.bytes)
+		l.handle(msg)
+		l.runCloses()
 	}
+	l.settleJoins()
 	l.settle()
-	return any
 }
 
 // endWork gives room back to senders. When a handler has panicked, its message is lost, counted
 // and logged, and the next turn goes on behind it.
 func (l *Loop) endWork() {
-	l.turning = false
-	if l.done.messages > 0 {
-		l.mailbox.handled(l.done.messages, int64(l.done.bytes))
-		l.engine.nudge(l)
+	if done := &l.mail.done; done.messages > 0 {
+		l.mailbox.handled(done.messages, done.bytes)
+		done.messages, done.bytes = 0, 0
+		l.engine.wakeDeferred(l)
 	}
-	l.done.messages, l.done.bytes = 0, 0
 	if r := recover(); r != nil {
 		l.panicked("turn", r)
 		l.mailbox.postTick()
@@ -246,10 +240,9 @@ func (l *Loop) caught(during string) {
 
 // panicked counts and logs a panic of a handler; the loop goes on.
 func (l *Loop) panicked(during string, r any) {
-	l.walking = false
-	if h := l.uncommitted; h != nil {
-		l.uncommitted = nil
-		l.unhold(h)
+	if ref := l.memory.uncommitted; ref != nil {
+		l.memory.uncommitted = nil
+		l.releaseRef(ref)
 	}
 	l.stats.panics.Add(1)
 	l.engine.log.Error("panic on a loop", "loop", l.index, "during", during, "panic", r, "stack", string(debug.Stack()))
@@ -258,7 +251,7 @@ func (l *Loop) panicked(during string, r any) {
 func (l *Loop) handle(m *message) {
 	switch {
 	case m.run != nil:
-		l.deliverRun(m.run)
+		l.deliverRun(m.run, l.mail.position)
 		m.run = nil
 	case m.fn != nil:
 		m.fn(l)
@@ -267,30 +260,27 @@ func (l *Loop) handle(m *message) {
 	}
 }
 
-// settle flushes what is queued, closes what was doomed, and publishes the counters that other
+// settle flushes what is queued, ends what is to be closed, and publishes the counters that other
 // goroutines look at.
 func (l *Loop) settle() {
-	l.reap()
+	l.runCloses()
 	l.flushDirty()
-	l.reap()
-	if d := l.backlogDelta; d != 0 && (d > backlogGrain || d < -backlogGrain || len(l.messages) == l.handled) {
-		l.backlogDelta = 0
-		if l.engine.backlog.Add(d) > l.engine.config.BacklogTotal {
-			l.shed()
-			l.reap()
-		}
+	l.runCloses()
+	if a := &l.accounts; a.moved > accountGrain || a.moved < -accountGrain || l.mail.next == len(l.mail.messages) {
+		l.publishAccounts()
 	}
 }
 
-// wrapUp passes on what handlers have published and settles. Settling may close connections, whose
+// endStep passes on what handlers have published and settles. Settling may close connections, whose
 // handlers may publish that.
-func (l *Loop) wrapUp() {
+func (l *Loop) endStep() {
 	for {
-		if !l.behind { // while it is, the run under way collects what comes
+		l.runCloses()
+		if !l.output.pending { // while it is, the run under way collects what comes
 			l.publisher.Flush()
 		}
 		l.settle()
-		if l.publisher.open == nil || l.behind {
+		if l.publisher.open == nil || l.output.pending {
 			return
 		}
 	}
@@ -299,41 +289,26 @@ func (l *Loop) wrapUp() {
 // replyNow sends what is queued for the connection that was just served when the turn's time for
 // sending is spent: a client that asks is not to wait for all that others are sent.
 func (l *Loop) replyNow(ref Ref) {
-	if !l.spent {
+	if !l.output.spent {
 		return
 	}
 	if c := l.conn(ref); c != nil && c.flags&flagDirty != 0 {
 		c.flags &^= flagDirty
 		l.flush(c)
-		l.reap()
+		l.runCloses()
 	}
-}
-
-// backlogGrain is how far off a loop's share of the total may be while it is busy, in bytes.
-const backlogGrain = 64 << 10
-
-// help is what the loop does instead of waiting while it publishes: its own mail. It reports
-// whether there was any.
-func (l *Loop) help() bool {
-	l.tick()
-	l.spent = false
-	return l.work()
 }
 
 // resume puts c among those whose input is handled at the end of the turn.
 func (l *Loop) resume(c *Conn) {
-	if c.flags&flagResuming != 0 || c.Holding() || c.state != stateOpen {
+	if c.flags&flagResuming != 0 || c.Holding() || !c.Open() {
 		return
 	}
 	c.flags |= flagResuming
 	l.resumed = append(l.resumed, c.Ref())
-	if !l.inTurn {
-		l.mailbox.postTick() // a turn ends with resumed input; outside one, ask for one
-	}
 }
 
-// handleResumed handles input that was held back. It may publish, and so help, which may resume
-// more connections: those wait for the next turn.
+// handleResumed handles input that was left unhandled.
 func (l *Loop) handleResumed() {
 	if len(l.resumed) == 0 {
 		return
@@ -348,7 +323,7 @@ func (l *Loop) handleResumed() {
 		c.flags &^= flagResuming
 		pump := l.pumpResumed
 		switch {
-		case c.state != stateOpen:
+		case !c.Open():
 			continue
 		case c.sock == nil:
 			pump = l.pumpHalf
@@ -356,7 +331,7 @@ func (l *Loop) handleResumed() {
 			l.unpause(c)
 		}
 		l.guardedPump(c, pump)
-		l.wrapUp()
+		l.endStep()
 		l.replyNow(ref)
 	}
 }

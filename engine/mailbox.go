@@ -38,6 +38,7 @@ type Mail interface {
 type mailbox struct {
 	mu       sync.Mutex
 	messages []message
+	posted   uint64 // messages so far
 	writable []Ref
 	tells    []tell
 	tick     bool
@@ -73,10 +74,18 @@ func (m *mailbox) post(msg message) bool {
 		return false
 	}
 	m.messages = append(m.messages, msg)
+	m.posted++
 	m.bytes.Add(int64(msg.bytes))
 	m.length.Add(1)
 	m.unlockAndWake()
 	return true
+}
+
+// postedSoFar returns how many messages were ever posted: the position of the last one.
+func (m *mailbox) postedSoFar() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.posted
 }
 
 func (m *mailbox) postWritable(ref Ref) {

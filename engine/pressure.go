@@ -4,287 +4,339 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
+	"github.com/sluicenet/sluice/topic"
 )
 
-// How publishers are made to wait, and for whom.
+// How receivers take what is published, and what becomes of those that do not.
 //
-// A subscriber whose socket is full and whose queue is over a quarter of its limit is held: it
-// asks publishers to its topics, and those who push to it alone, to wait. It may ask only while
-// it makes progress, and only for so long: a reader that has stalled, or is simply slower than
-// what it subscribed to, runs into its limit and meets the listener's policy, and holds up nobody.
-//
-// How long a silence means that a reader has stalled is learned from its neighbours. One program
-// that reads thousands of connections in turn comes back to each once a round, which may take
-// seconds; then each of them has been silent for about as long as those that were just served.
+// A receiver whose socket is full while more than the high-water mark waits for it is congested:
+// publishers may have to wait for it (wait.go). One that has taken nothing for the stall timeout is
+// excluded: nobody waits for it until it has drained, and it meets its listener's policy at the
+// limit. Both are counted per topic and loop, where publishers look.
 
 const (
-	// stalledAfter is in ms. On loopback a reader's progress shows in steps of 64 KiB, its window
-	// updates, so this tells readers of 128 KB/s and more from those that have stopped.
-	stalledAfter = 500
-	// stalledLooks are so many without progress, besides.
-	stalledLooks = 5
-	// A peer that has taken readerProven bytes has read some of them (for one that never reads,
-	// Linux takes 208 KiB unless it is told otherwise), and may be busy: it gets provenAfter ms.
-	readerProven = 384 << 10
-	provenAfter  = 2000
-	// heldFor is how many ms a hold counts after its loop has last looked at it. One that has not
-	// looked for longer is stuck; it may be only without a core, and all others were, too.
-	heldFor = 5000
-	// holdAtMost is in ms over a quarter without once falling below it.
-	holdAtMost = 5000
-	// Where one in crowdPart of a topic's subscribers is held, and learnFrom at least, it is not
-	// they who are slow but the publishers who are fast, and there may be nothing to learn from
-	// yet: TCP tells of a reader's first steps late.
-	crowdPart         = 4
-	crowdStalledAfter = 5000
-	crowdHoldAtMost   = 60_000
-
-	// Silences are learned from while at least learnFrom subscribers are held: a few odd readers
-	// are no measure. What was learned fades by half every fadeEvery ms, and patience ends at
-	// patienceAtMost ms.
-	learnFrom      = 16
-	fadeEvery      = 5000
-	patienceAtMost = 20_000
-
-	reviewEvery = 50  // ms between looks at those that are held
-	publishWait = 100 // ms a publish waits for slow subscribers, at the least; see longestWait
-
-	// briefWait is how many of these a loop waits with the publisher in one turn, doing its mail
-	// meanwhile, before it parks the message and goes on: parking has its price.
-	briefWait = 4
-	// mailboxWait is how many ms a publish waits for a loop that takes nothing. A loop that is
-	// well is never that long about it, but the system may leave its thread waiting for a core;
-	// the message is lost when the time is up.
-	mailboxWait = 1000
+	// maxHighWater is the high-water mark in bytes of what a connection has unsent: so much keeps a
+	// socket busy, and is still in the processor's cache when it is sent.
+	maxHighWater = 256 << 10
+	// stallTimeout is in ms. One program that reads thousands of connections in turn comes back to
+	// each after seconds; a shorter time would exclude its connections all at once.
+	stallTimeout = 2000
+	// replyStall is how many ms a connection may take nothing of more than twice Config.Backlog of its
+	// own before it is closed.
+	replyStall = 500
+	// minLooks is how many looks must have seen no progress, besides: a process that had no core for
+	// a while knows nothing of its readers.
+	minLooks = 5
+	// lookEvery is how many ms pass between looks at watched and heavy connections.
+	lookEvery = 20
+	// stuckAfter is how many ms after its last look a loop counts as stuck: what it said of its
+	// connections does not count any more.
+	stuckAfter = 5000
 )
 
-// askers are a loop's held connections, for publishers outside it to look at.
-type askers struct {
-	count atomic.Int32
-	mu    sync.Mutex
-	refs  map[Ref]struct{}
+// pressure is what a loop knows of receivers that do not take what comes at once.
+type pressure struct {
+	watched  []uint32 // slots that are looked at: congested, or with too much of their own unsent
+	nextLook int64    // ms
+
+	// Over all connections, for messages to everybody.
+	congested, excluded atomic.Int32
+	progress            atomic.Int64 // when a congested one has last taken bytes
+
+	mu        sync.Mutex
+	receivers map[Ref]*receiver // those congested or excluded, for messages to a list
+	count     atomic.Int32      // len(receivers)
 }
 
-func (a *askers) add(ref Ref) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.refs == nil {
-		a.refs = make(map[Ref]struct{})
-	}
-	a.refs[ref] = struct{}{}
-	a.count.Store(int32(len(a.refs)))
+// A receiver is what publishers see of a connection that is congested or excluded.
+type receiver struct {
+	excluded atomic.Bool
+	progress atomic.Int64
 }
 
-func (a *askers) remove(ref Ref) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.refs, ref)
-	a.count.Store(int32(len(a.refs)))
-}
-
-// has reports whether one of refs is held.
-func (a *askers) has(refs ...Ref) bool {
-	if a.count.Load() == 0 {
-		return false
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, ref := range refs {
-		if _, ok := a.refs[ref]; ok {
-			return true
-		}
-	}
-	return false
-}
-
-// review begins or ends c's hold after its queue or its socket changed.
-func (l *Loop) review(c *Conn) {
-	over := c.flags&flagBlocked != 0 && c.queued > l.quarter && c.state == stateOpen
+// pressed returns c's state as publishers count it.
+func (c *Conn) pressed() topic.Pressure {
 	switch {
-	case over && c.flags&(flagHeld|flagForfeit) == 0:
-		b := c.ensureBacklog()
-		b.overSince, b.lastProgress = uint32(l.now), uint32(l.now)
-		b.heldIndex = len(l.held)
-		b.looks = 0
-		c.measure() // to tell progress from
-		b.lastProgress = uint32(l.now)
-		l.held = append(l.held, c.slot)
-		l.askers.add(c.Ref())
-		c.flags |= flagHeld
-		l.shard.Hold(&c.member, true)
-		l.heldUntil.Store(l.now + heldFor)
-	case !over:
-		l.relieve(c)
+	case c.flags&flagCongested != 0:
+		return topic.Congested
+	case c.flags&flagExcluded != 0:
+		return topic.Excluded
 	}
+	return topic.Flowing
 }
 
-// relieve ends c's hold once it has caught up.
-func (l *Loop) relieve(c *Conn) {
-	if c.queued > l.quarter && c.flags&flagBlocked != 0 {
+// press changes c's state.
+func (l *Loop) press(c *Conn, to topic.Pressure) {
+	from := c.pressed()
+	if from == to {
 		return
 	}
-	if c.queued <= l.quarter {
-		c.flags &^= flagForfeit
+	p := &l.pressure
+	count := func(s topic.Pressure, n int32) {
+		switch s {
+		case topic.Congested:
+			p.congested.Add(n)
+		case topic.Excluded:
+			p.excluded.Add(n)
+		}
 	}
-	if c.flags&flagHeld != 0 {
-		l.unheld(c)
+	count(from, -1)
+	count(to, 1)
+	c.flags &^= flagCongested | flagExcluded
+	switch to {
+	case topic.Congested:
+		c.flags |= flagCongested
+	case topic.Excluded:
+		c.flags |= flagExcluded
 	}
-	if c.flags&flagFullIn != 0 && c.queued <= l.quarter/2 {
-		c.flags &^= flagFullIn
+	q := c.ensureQueue()
+	switch {
+	case from == topic.Flowing:
+		r := new(receiver)
+		r.excluded.Store(to == topic.Excluded)
+		r.progress.Store(l.now)
+		q.receiver = r
+		p.mu.Lock()
+		if p.receivers == nil {
+			p.receivers = make(map[Ref]*receiver)
+		}
+		p.receivers[c.Ref()] = r
+		p.count.Store(int32(len(p.receivers)))
+		p.mu.Unlock()
+	case to == topic.Flowing:
+		q.receiver = nil
+		p.mu.Lock()
+		delete(p.receivers, c.Ref())
+		p.count.Store(int32(len(p.receivers)))
+		p.mu.Unlock()
+	default:
+		q.receiver.excluded.Store(to == topic.Excluded)
+	}
+	l.shard.Press(&c.member, from, to)
+	if to == topic.Congested {
+		l.stampProgress(c)
+		l.lookedAt.Store(l.now)
+	}
+	if p.congested.Load() == 0 {
+		l.engine.wakeDeferred(l)
+	}
+}
+
+// stampProgress tells publishers that c, which is congested, has taken bytes now.
+func (l *Loop) stampProgress(c *Conn) {
+	c.queue.receiver.progress.Store(l.now)
+	l.pressure.progress.Store(l.now)
+	l.shard.Progress(&c.member, l.now)
+}
+
+// pushed returns the unsent bytes of pushes to c, shared or not: what others make it wait for.
+func (c *Conn) pushed() uint32 { return c.lag + c.pushes() }
+
+// review begins c's congestion, and has it watched, after its queue has grown or its socket was found
+// full.
+func (l *Loop) review(c *Conn) {
+	if c.flags&flagBlocked == 0 || c.state != stateOpen || c.flags&flagClosePending != 0 {
+		return
+	}
+	if c.flags&(flagCongested|flagExcluded) == 0 && c.pushed() > l.highWater {
+		l.watch(c)
+		l.press(c, topic.Congested)
+	}
+	if c.flags&flagWatched == 0 && (c.own > 2*l.limit || l.engine.config.LagAge > 0 && c.lag > 0) {
+		l.watch(c)
+	}
+}
+
+// relieve ends what c's smaller queue or its socket's room has made untrue.
+func (l *Loop) relieve(c *Conn) {
+	if c.flags&(flagCongested|flagExcluded) != 0 {
+		low := c.pushed() <= l.highWater
+		if low || c.flags&flagCongested != 0 && c.flags&flagBlocked == 0 {
+			l.press(c, topic.Flowing)
+		}
+	}
+	if c.flags&flagHeavy != 0 {
+		l.weigh(c)
+	}
+	if c.flags&flagOutputPause != 0 && c.own <= l.highWater/2 {
+		c.flags &^= flagOutputPause
 		l.resume(c)
 	}
 }
 
-// unheld takes c off the list of those that make publishers wait.
-func (l *Loop) unheld(c *Conn) {
-	i, last := c.backlog.heldIndex, len(l.held)-1
-	l.held[i] = l.held[last]
-	l.at(l.held[i]).backlog.heldIndex = i
-	l.held = l.held[:last]
-	l.askers.remove(c.Ref())
-	c.flags &^= flagHeld
-	l.shard.Hold(&c.member, false)
-	if len(l.held) == 0 {
-		l.patienceNow.Store(0)
-		l.engine.nudge(l)
-	}
-}
-
-// progress notes that c's peer has taken something.
-func (l *Loop) progress(c *Conn) {
-	b := c.backlog
-	now := uint32(l.now)
-	if c.flags&flagHeld != 0 && len(l.held) >= learnFrom {
-		if silence := int64(now - b.lastProgress); silence >= l.learned() {
-			l.silence, l.silenceAt = silence, l.now
-		}
-	}
-	b.lastProgress = now
-}
-
-// learned is after what silence, in ms, held subscribers have lately come back.
-func (l *Loop) learned() int64 { return l.silence >> min((l.now-l.silenceAt)/fadeEvery, 62) }
-
-// patience is how many ms a held subscriber may be silent.
-func (l *Loop) patience() int64 { return min(stalledAfter+2*l.learned(), patienceAtMost) }
-
-// longestWait is how many ms a publish of some bytes waits for slow subscribers. What trickles
-// through while their loop is patient must find room between a quarter of a queue's limit and the
-// limit, with publishers to spare.
-func (e *Engine) longestWait(bytes int) int64 {
-	wait := int64(publishWait)
-	for _, l := range e.loops {
-		patience := l.patienceNow.Load()
-		room := max(int64(l.limit-l.quarter)/4, 1)
-		wait = max(wait, min(int64(bytes)*patience/room, patience))
-	}
-	return wait
-}
-
-// ageHeld ends the holds of subscribers that have stalled or asked for too much.
-func (l *Loop) ageHeld() {
-	if len(l.held) == 0 || l.now < l.nextReview {
+// watch puts c on the list of those that are looked at.
+func (l *Loop) watch(c *Conn) {
+	if c.flags&flagWatched != 0 {
 		return
 	}
-	l.nextReview = l.now + reviewEvery
-	for _, slot := range l.held {
-		l.at(slot).measure()
+	q := c.ensureQueue()
+	q.watchIndex = len(l.pressure.watched)
+	q.looks = 0
+	l.pressure.watched = append(l.pressure.watched, c.slot)
+	c.flags |= flagWatched
+	l.measure(c) // to tell progress from
+	q.progressAt = l.now
+	l.lookSoon()
+}
+
+func (l *Loop) unwatch(c *Conn) {
+	if c.flags&flagWatched == 0 {
+		return
 	}
-	patience := uint32(l.patience())
-	for i := len(l.held) - 1; i >= 0; i-- {
-		c := l.at(l.held[i])
-		b := c.backlog
-		now := uint32(l.now)
-		silence := now - b.lastProgress
-		// Looks are counted too: a loop that had no core for a while knows nothing of its readers.
-		if b.looks++; silence == 0 {
-			b.looks = 0
-		}
-		stalled := silence >= patience && b.looks >= stalledLooks && (silence >= provenAfter || !c.proven())
-		age, most := now-b.overSince, max(holdAtMost, 2*patience)
-		if (stalled || age >= most) && l.shard.Crowded(&c.member, learnFrom, crowdPart) {
-			stalled = stalled && silence >= crowdStalledAfter
-			most = crowdHoldAtMost
-		}
-		if stalled || age >= most {
-			c.flags |= flagForfeit
-			l.unheld(c)
-		}
+	w := l.pressure.watched
+	i, last := c.queue.watchIndex, len(w)-1
+	w[i] = w[last]
+	l.at(w[i]).queue.watchIndex = i
+	l.pressure.watched = w[:last]
+	c.flags &^= flagWatched
+}
+
+// progressed notes that c's peer has taken bytes.
+func (l *Loop) progressed(c *Conn) {
+	q := c.queue
+	if q == nil {
+		return
 	}
-	if len(l.held) > 0 {
-		l.heldUntil.Store(l.now + heldFor)
-		l.patienceNow.Store(int64(patience))
+	q.looks = 0
+	if q.progressAt == l.now {
+		return
+	}
+	q.progressAt = l.now
+	if c.flags&flagCongested != 0 {
+		l.stampProgress(c)
 	}
 }
 
-// measure looks for progress that the loop was not told of: the socket becomes writable only
-// when a third of its buffer is free, but the peer's every acknowledgement counts.
-func (c *Conn) measure() {
-	unsent, ok := c.loop.engine.system.unacked(c.fd)
+// measure looks for progress that the loop was not told of: the socket becomes writable only when a
+// part of its buffer is free, but the peer's every acknowledgement counts.
+func (l *Loop) measure(c *Conn) {
+	unacked, ok := l.engine.system.unacked(c.fd)
 	if !ok {
 		return
 	}
-	if unsent < c.backlog.unacknowledged {
-		c.loop.progress(c)
+	if unacked < c.queue.unacked {
+		l.progressed(c)
 	}
-	c.backlog.unacknowledged = unsent
+	c.queue.unacked = unacked
 }
 
-// proven reports whether c's peer has acknowledged more than the system keeps for a program that does
-// not read.
-func (c *Conn) proven() bool {
-	info, err := unix.GetsockoptTCPInfo(int(c.fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	return err == nil && info.Bytes_acked > readerProven
+// lookSoon arranges for the next look at watched and heavy connections.
+func (l *Loop) lookSoon() { l.tickIn(lookEvery) }
+
+// look goes through the connections that are watched and heavy, if it is time.
+func (l *Loop) look() {
+	p := &l.pressure
+	if len(p.watched) == 0 && len(l.heavy.slots) == 0 {
+		return
+	}
+	if l.now < p.nextLook {
+		l.lookSoon()
+		return
+	}
+	p.nextLook = l.now + lookEvery
+	for _, slot := range p.watched {
+		l.measure(l.at(slot))
+	}
+	for i := len(p.watched) - 1; i >= 0; i-- {
+		l.judge(l.at(p.watched[i]))
+	}
+	l.lookedAt.Store(l.now)
+	l.shed()
+	if len(p.watched) > 0 || len(l.heavy.slots) > 0 {
+		l.lookSoon()
+	}
 }
 
-// admit reports whether c may queue size more bytes of a push, and applies the slow-consumer
-// policy when it may not.
-func (l *Loop) admit(c *Conn, size, messages uint32) bool {
-	if c.queued+size > l.quarter && c.queued > 0 && c.flags&flagBlocked == 0 {
+// judge says what becomes of a watched connection.
+func (l *Loop) judge(c *Conn) {
+	q := c.queue
+	q.looks++
+	silence := l.now - q.progressAt
+	stalled := q.looks > minLooks
+	if c.flags&flagCongested != 0 && stalled && silence >= stallTimeout {
+		l.press(c, topic.Excluded)
+	}
+	aging := l.engine.config.LagAge > 0 && c.lag > 0
+	switch {
+	case c.own > 2*l.limit:
+		if stalled && silence >= replyStall {
+			l.closeLater(c, ReasonSlowConsumer, false)
+		}
+	case aging:
+		if l.aged(c) {
+			l.overAge(c)
+		}
+	case c.flags&flagCongested == 0:
+		l.unwatch(c)
+		c.returnQueue()
+	}
+}
+
+// admit reports whether c may queue size more bytes of a push, shared or its own, and applies the
+// slow-consumer policy when it may not. Limits are looked at before a message is added, so that a
+// bigger one still reaches a client that keeps up.
+func (l *Loop) admit(c *Conn, kind entryKind, size, messages uint32) bool {
+	if c.unsent()+size > l.highWater && c.first.ref != nil && c.flags&flagBlocked == 0 {
 		// Only what the socket refused counts: the queue of a reader that keeps up goes first.
 		c.flags &^= flagDirty
 		l.flush(c)
-		if c.state != stateOpen || c.flags&flagDoomed != 0 {
-			l.stats.dropped[DropClosing].Add(uint64(messages))
-			return false
-		}
 	}
-	if c.queued < l.limit {
+	if c.flags&flagClosePending != 0 || c.state != stateOpen {
+		l.stats.dropped[DropClosing].Add(uint64(messages))
+		return false
+	}
+	if !l.full(c, kind) {
 		return true
 	}
+	return l.overLimit(c, kind, size, messages)
+}
+
+// full reports whether c is at its limit for a kind of pushes.
+func (l *Loop) full(c *Conn, kind entryKind) bool {
+	switch {
+	case uint32(c.entries())*entrySize >= l.limit:
+		return true
+	case kind == entryShared:
+		return c.lag >= l.lagLimit
+	}
+	return c.pushes() >= l.limit
+}
+
+// overLimit applies the policy of c's listener to a push of size bytes. It reports whether there is
+// room for it now.
+func (l *Loop) overLimit(c *Conn, kind entryKind, size, messages uint32) bool {
 	switch c.Listener().SlowConsumer {
 	case SlowDropNewest:
 		l.stats.dropped[DropSlowConsumer].Add(uint64(messages))
 		return false
 	case SlowDropOldest:
-		var want uint32
-		if size < l.limit {
-			want = l.limit - size
-		}
-		l.stats.dropped[DropSlowConsumer].Add(uint64(c.dropOldest(want)))
+		dropped := c.dropOldest(func() bool {
+			return uint32(c.entries()+1)*entrySize <= l.limit && !l.aged(c) &&
+				(kind != entryShared || c.lag == 0 || c.lag+size <= l.lagLimit) &&
+				(kind != entryPush || c.pushes() == 0 || c.pushes()+size <= l.limit)
+		})
+		l.stats.dropped[DropSlowConsumer].Add(uint64(dropped))
+		l.relieve(c)
 		return true
 	}
 	l.stats.dropped[DropSlowConsumer].Add(uint64(messages))
-	l.cut(c, ReasonSlowConsumer)
+	l.closeLater(c, ReasonSlowConsumer, false)
 	return false
 }
 
-// shed closes the connections with the longest queues when the gateway as a whole holds too much.
-func (l *Loop) shed() {
-	e := l.engine
-	if e.backlog.Load()+l.backlogDelta <= e.config.BacklogTotal || l.now < l.nextShed {
+// overAge applies the policy of c's listener to what is older than Config.LagAge allows.
+func (l *Loop) overAge(c *Conn) {
+	if c.Listener().SlowConsumer == SlowClose {
+		l.closeLater(c, ReasonSlowConsumer, false)
 		return
 	}
-	l.nextShed = l.now + 10
-	var longest uint32
-	l.each(func(c *Conn) { longest = max(longest, c.queued) })
-	if longest == 0 {
-		return
-	}
-	l.each(func(c *Conn) {
-		if c.flags&flagBlocked != 0 && c.queued > longest/2 {
-			l.cut(c, ReasonBacklogTotal)
-		}
-	})
+	// Whatever the policy drops elsewhere, what is too old is the oldest.
+	l.stats.dropped[DropSlowConsumer].Add(uint64(c.dropOldest(func() bool { return !l.aged(c) })))
+	l.relieve(c)
+}
+
+// aged reports whether the first of c's pushes is older than Config.LagAge allows.
+func (l *Loop) aged(c *Conn) bool {
+	limit := l.engine.config.LagAge.Milliseconds()
+	return limit > 0 && c.first.ref != nil && c.first.kind == entryShared && l.now-c.first.ref.block.born > limit
 }

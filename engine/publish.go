@@ -1,8 +1,8 @@
 package engine
 
 import (
+	"context"
 	"errors"
-	"time"
 )
 
 // Errors of a publish or a push.
@@ -22,10 +22,10 @@ const (
 	overhead = 64
 )
 
-// A Publisher sends to topics, to clients and to everybody, on behalf of one source: a loop or a
-// goroutine. Messages to one topic are delivered in order, and exactly once to each subscriber that
-// keeps up; so is all that one outside the loops sends to a client, whichever way. A Publisher must
-// not be used by two goroutines at a time.
+// A Publisher sends to topics, to clients and to everybody, on behalf of one source: a loop's clients
+// or a goroutine. Messages to one topic are delivered in order, and exactly once to each subscriber
+// that keeps up; so is all that one outside the loops sends to a client, whichever way. A message
+// takes effect when it is flushed. A Publisher must not be used by two goroutines at a time.
 type Publisher struct {
 	engine *Engine
 	loop   *Loop // nil for a goroutine outside the loops
@@ -33,6 +33,9 @@ type Publisher struct {
 	patient bool
 
 	open *run
+	debt debt // of a goroutine; a loop's clients have their own
+	ctx  context.Context
+	one  [1]Ref // the list of a Send
 }
 
 // NewPublisher makes a Publisher for a goroutine that may block, such as the reader of a worker's
@@ -40,29 +43,31 @@ type Publisher struct {
 func (e *Engine) NewPublisher() *Publisher { return &Publisher{engine: e, patient: true} }
 
 // Publish adds p to the run under way or begins a new one. p's slices may be used again when it
-// returns. Nothing is delivered before Flush; a loop flushes its own Publisher.
-func (pb *Publisher) Publish(name []byte, p Push) error { return pb.publish(name, p, nil) }
-
-// publish is Publish on behalf of from, a connection of pb's loop, or nil.
-func (pb *Publisher) publish(name []byte, p Push, from *Conn) error {
+// returns. Nothing is delivered before Flush.
+func (pb *Publisher) Publish(name []byte, p Push) error {
 	pb.stats().publishes.Add(1)
 	to := audience{kind: subscribersOf, name: name}
-	if (from == nil || from.flags&flagParked == 0) && pb.extend(&to, p) {
+	if pb.extend(&to, p) {
 		return nil
 	}
 	var ok bool
 	if to.key, ok = pb.engine.topics.Lookup(name); !ok {
 		return nil // nobody listens
 	}
-	r := pb.newRun(&to, p)
-	if from != nil && pb.loop.poller >= 0 {
-		gen := from.gen
-		if !pb.brief(&r.to, from) && from.gen == gen && from.state == stateOpen {
-			pb.loop.park(r, from)
-			return nil
-		}
+	return pb.begin(pb.newRun(&to, p))
+}
+
+// PublishContext is Publish and Flush, but waits for no longer than ctx lasts: then the error is the
+// context's, and nobody gets the message.
+func (pb *Publisher) PublishContext(ctx context.Context, name []byte, p Push) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	return pb.begin(r)
+	pb.ctx = ctx
+	err := pb.Publish(name, p)
+	pb.ctx = nil
+	pb.Flush()
+	return err
 }
 
 // Broadcast adds p to the run under way or begins a new one, for every client of every protocol, as
@@ -86,7 +91,7 @@ func (pb *Publisher) address(to *audience, p Push) error {
 // extend adds p to the run under way, if that is for the same audience and has room.
 func (pb *Publisher) extend(to *audience, p Push) bool {
 	r := pb.open
-	if r == nil || !to.extends(&r.to) || r.alone || r.bytes+estimate(p) > pb.engine.maxRun ||
+	if r == nil || !to.extends(&r.to) || r.bytes+estimate(p) > pb.engine.maxRun ||
 		!pb.engine.live(&r.to) || pb.engine.dialects(&r.to) != r.mask {
 		return false
 	}
@@ -98,15 +103,14 @@ func (pb *Publisher) extend(to *audience, p Push) bool {
 func (pb *Publisher) newRun(to *audience, p Push) *run {
 	r := runs.Get().(*run)
 	r.to.set(to)
-	r.mask, r.bytes, r.payload, r.alone = pb.engine.dialects(to), 0, 0, false
+	r.mask, r.bytes, r.payload = pb.engine.dialects(to), 0, 0
 	pb.append(r, p)
 	return r
 }
 
 // begin makes r, which is new, the run under way, once it may go.
 func (pb *Publisher) begin(r *run) error {
-	var err error
-	if r.alone, err = pb.await(&r.to, r.bytes); err != nil {
+	if err := pb.await(&r.to); err != nil {
 		pb.stats().dropped[DropMailboxFull].Add(1)
 		pb.recycle(r)
 		return err
@@ -114,6 +118,31 @@ func (pb *Publisher) begin(r *run) error {
 	pb.Flush() // what was open goes first
 	pb.open = r
 	return nil
+}
+
+// publish is Publish on behalf of from, a connection of pb's loop. It does not wait: what may not go
+// yet is deferred.
+func (pb *Publisher) publish(name []byte, p Push, from *Conn) {
+	l := pb.loop
+	l.stats.publishes.Add(1)
+	to := audience{kind: subscribersOf, name: name}
+	if from.flags&flagDeferred == 0 && pb.extend(&to, p) {
+		return
+	}
+	var ok bool
+	if to.key, ok = pb.engine.topics.Lookup(name); !ok {
+		return // nobody listens
+	}
+	if from.flags&flagDeferred == 0 && !l.output.pending {
+		s := pb.see(&to)
+		w := wait{begun: pb.engine.Now()}
+		if !s.full && w.mayGo(&s, l.deferred.debt(from.Ref()), w.begun) {
+			pb.Flush()
+			pb.open = pb.newRun(&to, p)
+			return
+		}
+	}
+	l.deferPublish(pb.newRun(&to, p), from)
 }
 
 func (pb *Publisher) stats() *loopStats {
@@ -141,13 +170,15 @@ func (pb *Publisher) append(r *run, p Push) {
 		b := r.blocks[d]
 		if b == nil {
 			b = newBlock(max(estimate, firstBlock))
-			pb.account(int64(cap(b.data)))
+			b.born = pb.engine.Now()
+			pb.account(KindShared, int64(cap(b.data)))
 			r.blocks[d] = b
 		} else if len(b.data)+estimate > cap(b.data) {
 			bigger := newBlock(2 * (len(b.data) + estimate))
 			bigger.data = append(bigger.data, b.data...)
-			pb.account(int64(cap(bigger.data)))
-			pb.account(-b.release())
+			bigger.born = b.born
+			pb.account(KindShared, int64(cap(bigger.data)))
+			pb.account(KindShared, -b.release())
 			b = bigger
 			r.blocks[d] = b
 		}
@@ -158,7 +189,7 @@ func (pb *Publisher) append(r *run, p Push) {
 			continue
 		}
 		if cap(out) != cap(b.data) {
-			pb.account(int64(cap(out) - cap(b.data)))
+			pb.account(KindShared, int64(cap(out)-cap(b.data)))
 			b.class = -1
 		}
 		b.data = out
@@ -167,94 +198,16 @@ func (pb *Publisher) append(r *run, p Push) {
 	}
 }
 
-func (pb *Publisher) account(n int64) {
+func (pb *Publisher) account(k Kind, n int64) {
 	if pb.loop != nil {
-		pb.loop.backlogDelta += n
+		pb.loop.accounts.add(k, n)
 	} else {
-		pb.engine.backlog.Add(n)
+		pb.engine.Charge(k, n)
 	}
 }
 
-// await waits until the loops that a run for to goes through can take it. hurried means that a
-// receiver would have liked more time.
-func (pb *Publisher) await(to *audience, bytes int) (hurried bool, err error) {
-	return pb.awaitRoom(bytes, func() (full, slow bool) { return pb.look(to) })
-}
-
-// brief waits a moment for whatever is in the way of a run for to: nearly always that is all it
-// takes. It reports false when it takes longer, or when from has something parked already.
-func (pb *Publisher) brief(to *audience, from *Conn) bool {
-	l := pb.loop
-	if from.flags&flagParked != 0 || l.spent {
-		return false
-	}
-	full, slow := pb.look(to)
-	if !full && !slow && !l.behind {
-		return true
-	}
-	pb.stats().waits.Add(1)
-	now := pb.engine.Now()
-	begun := now
-	for deadline := now + l.waitLeft; (full || slow || l.behind) && now < deadline && !l.spent; {
-		if !l.help() {
-			pb.engine.system.sleep(50 * time.Microsecond)
-		}
-		now = pb.engine.Now()
-		full, slow = pb.look(to)
-	}
-	l.waitLeft -= now - begun
-	return !full && !slow && !l.behind
-}
-
-// look says whether a mailbox that a run for to goes through is full, and whether a receiver asks
-// for time or the gateway as a whole holds too much. The clock is read only if it matters.
-func (pb *Publisher) look(to *audience) (full, slow bool) {
-	e := pb.engine
-	slow = e.backlog.Load() > e.config.BacklogSoft
-	for _, l := range e.loops {
-		if !l.reaches(to) {
-			continue
-		}
-		full = full || l != pb.loop && l.mailbox.full()
-		slow = slow || l.asked(to)
-	}
-	return full, slow
-}
-
-// awaitRoom waits while look says that a mailbox is full or a subscriber asks for time: at most
-// longestWait, but for a full mailbox as long as it takes when pb is patient.
-func (pb *Publisher) awaitRoom(bytes int, look func() (full, slow bool)) (hurried bool, err error) {
-	e := pb.engine
-	full, slow := look()
-	if !full && !slow {
-		return false, nil
-	}
-	pb.stats().waits.Add(1)
-	now := e.Now()
-	begun, pause := now, 50*time.Microsecond
-	for full || slow {
-		switch {
-		case e.stopping.Load():
-			return false, ErrStopped
-		case now < begun+e.longestWait(bytes):
-		case !full:
-			return true, nil
-		case !pb.patient && now >= begun+mailboxWait:
-			return false, ErrBusy
-		}
-		if pb.loop == nil {
-			pb.engine.system.sleep(pause)
-			pause = min(2*pause, time.Millisecond)
-		} else if !pb.loop.help() {
-			pb.engine.system.sleep(50 * time.Microsecond)
-		}
-		now = e.Now()
-		full, slow = look()
-	}
-	return false, nil
-}
-
-// Flush passes the run under way on to the loops that its audience is on.
+// Flush passes the run under way on to the loops that its audience is on. A loop flushes its own
+// Publisher.
 func (pb *Publisher) Flush() {
 	r := pb.open
 	if r == nil {
@@ -294,7 +247,6 @@ func (pb *Publisher) Flush() {
 		}
 	}
 	if own {
-		pb.loop.deliverRun(r)
-		pb.loop.settle()
+		pb.loop.deliverRun(r, 0)
 	}
 }

@@ -1,5 +1,7 @@
 package engine
 
+import "time"
+
 // Send queues p for one connection, behind what this Publisher published. p's slices may be used
 // again when it returns. A connection that is gone, or is no client yet, is counted, not an error.
 func (pb *Publisher) Send(ref Ref, p Push) error {
@@ -10,13 +12,10 @@ func (pb *Publisher) Send(ref Ref, p Push) error {
 		return nil
 	}
 	l := e.loops[ref.loop()]
-	if l == pb.loop {
-		if c := l.Conn(ref); c != nil {
-			l.push(c, p)
-		} else {
-			l.stats.dropped[DropNotConnected].Add(1)
-		}
-		return nil
+	pb.one[0] = ref
+	if err := pb.await(&audience{kind: theseConns, refs: pb.one[:]}); err != nil {
+		pb.stats().dropped[DropMailboxFull].Add(1)
+		return err
 	}
 	return pb.post(l, message{ref: ref, block: pb.copy(p), route: p.Route, cmd: p.Cmd, bytes: uint32(len(p.Payload))})
 }
@@ -29,10 +28,6 @@ func (pb *Publisher) Mail(ref Ref, m Mail, a uint32, b int32, payload []byte) er
 		return nil
 	}
 	l := pb.engine.loops[ref.loop()]
-	if l == pb.loop {
-		m.OnMail(l.Conn(ref), a, b, payload)
-		return nil
-	}
 	return pb.post(l, message{mail: m, ref: ref, a: a, b: b, block: pb.copy(Push{Payload: payload}), bytes: uint32(len(payload))})
 }
 
@@ -44,10 +39,6 @@ func (pb *Publisher) Do(ref Ref, fn func(*Conn)) error {
 		return nil
 	}
 	l := pb.engine.loops[ref.loop()]
-	if l == pb.loop {
-		fn(l.Conn(ref))
-		return nil
-	}
 	return pb.post(l, message{fn: func(l *Loop) { fn(l.Conn(ref)) }, bytes: 64})
 }
 
@@ -56,45 +47,61 @@ func (pb *Publisher) DoEach(fn func(*Loop)) error {
 	pb.Flush()
 	var failed error
 	for _, l := range pb.engine.loops {
-		if l == pb.loop {
-			fn(l)
-		} else if err := pb.post(l, message{fn: fn, bytes: 64}); err != nil {
+		if err := pb.post(l, message{fn: fn, bytes: 64}); err != nil {
 			failed = err
 		}
 	}
 	return failed
 }
 
+// copy is charged as unsent from here on: what a mailbox holds is on its way to one connection.
 func (pb *Publisher) copy(p Push) *block {
 	b := newBlock(len(p.Payload))
 	b.data = append(b.data, p.Payload...)
-	pb.account(int64(cap(b.data)))
+	pb.account(KindUnsent, int64(cap(b.data)))
 	return b
 }
 
-// post waits for room in l's mailbox as Publish does, and for a receiver that asks for time, then
-// posts m: one that is sent much in a row is slowed down for, not closed.
+// post waits for room in l's mailbox, then posts m. It waits for no connection: what one does not read
+// of its replies is no concern of the others whose replies share the mailbox.
 func (pb *Publisher) post(l *Loop, m message) error {
-	_, err := pb.awaitRoom(int(m.bytes), func() (full, slow bool) {
-		slow = pb.engine.backlog.Load() > pb.engine.config.BacklogSoft ||
-			m.block != nil && m.mail == nil && l.askers.has(m.ref) && pb.engine.Now() < l.heldUntil.Load()
-		return l.mailbox.full(), slow
-	})
+	err := pb.awaitRoom(l)
 	if err == nil && !l.mailbox.post(m) {
 		err = ErrStopped
 	}
 	if err != nil {
 		if m.block != nil {
-			pb.account(-m.block.release())
+			pb.account(KindUnsent, -m.block.release())
 		}
 		pb.stats().dropped[DropMailboxFull].Add(1)
 	}
 	return err
 }
 
+// awaitRoom waits on a goroutine outside the loops until l's mailbox has room.
+func (pb *Publisher) awaitRoom(l *Loop) error {
+	if !l.mailbox.full() {
+		return nil
+	}
+	e := pb.engine
+	pb.stats().waits.Add(1)
+	begun, pause := e.Now(), 50*time.Microsecond
+	for l.mailbox.full() {
+		switch {
+		case e.stopping.Load():
+			return ErrStopped
+		case !pb.patient && e.Now()-begun >= mailboxWait:
+			return ErrBusy
+		}
+		e.system.sleep(pause)
+		pause = min(2*pause, time.Millisecond)
+	}
+	return nil
+}
+
 // push queues p for one connection.
 func (l *Loop) push(c *Conn, p Push) {
-	if c.state != stateOpen || c.flags&flagTagged == 0 {
+	if !c.Open() || c.flags&flagClient == 0 {
 		l.stats.dropped[DropNotConnected].Add(1)
 		return
 	}
@@ -103,21 +110,23 @@ func (l *Loop) push(c *Conn, p Push) {
 		return
 	}
 	size := len(p.Payload) + len(p.Route) + overhead
-	if c.queued+uint32(size) > l.quarter && !l.admit(c, uint32(size), 1) {
+	high := c.unsent()+uint32(size) > l.highWater
+	if high && !l.admit(c, entryPush, uint32(size), 1) {
 		return
 	}
-	dst := c.Buffer(size)
+	dst := c.buffer(size, entryPush)
 	out, err := enc(dst, p)
 	if err != nil {
-		c.Commit(dst, 0)
+		c.commit(dst, 0, entryPush)
 		l.stats.dropped[DropTooLong].Add(1)
 		return
 	}
-	c.Commit(out, 1)
+	c.commit(out, 1, entryPush)
 	l.stats.deliveries.Add(1)
 	l.stats.payloadOut.Add(uint64(len(p.Payload)))
-	if c.flags&flagBlocked != 0 {
+	if high {
 		l.review(c)
+		l.weigh(c)
 	}
 }
 
@@ -132,6 +141,6 @@ func (l *Loop) deliverBlock(m *message) {
 	default:
 		l.stats.dropped[DropNotConnected].Add(1)
 	}
-	l.backlogDelta -= m.block.release()
+	l.accounts.add(KindUnsent, -m.block.release())
 	m.block = nil
 }

@@ -2,71 +2,125 @@ package engine
 
 // An entry is a stretch of a block that one connection has yet to send.
 type entry struct {
-	hold     *hold
+	ref      *blockRef
 	off, end uint32 // in bytes, within the block
 	messages uint32 // how many messages it carries
+	kind     entryKind
 }
 
-const entrySize = 24 // bytes, counted against the total backlog
+// An entryKind says what an entry carries: slow-consumer policies drop pushes only, and what is
+// shared is not the connection's own.
+type entryKind uint8
 
-// A backlog is what a connection has when its queue holds more than one entry or its socket is
-// full. Connections that keep up have none.
-type backlog struct {
+const (
+	entryReply  entryKind = iota // replies, acknowledgements, pongs, final words
+	entryPush                    // pushes to this connection alone
+	entryShared                  // part of a published run
+)
+
+const entrySize = 24 // bytes; a long queue of small messages is mostly this
+
+// A queue is what a connection has when it has more than one entry to send, its socket is full, or
+// its account is large. Connections that keep up have none.
+type queue struct {
 	entries []entry // behind Conn.first
 	head    int
+	pushes  uint32 // of Conn.own, in bytes: pushes to this connection alone
 
-	heldIndex    int    // place in the loop's list of held connections
-	lastProgress uint32 // ms on the engine's clock
-	overSince    uint32 // ms, when the queue passed a quarter of the limit
-	// unacknowledged is how many sent bytes the peer had not acknowledged when last looked at.
-	unacknowledged int
-	looks          int // since progress was seen
+	// What follows is the connection's place among those that are watched; see pressure.go.
+	watchIndex int   // in the loop's list of watched connections
+	progressAt int64 // ms on the engine's clock, when the peer was last seen to take bytes
+	unacked    int   // sent bytes the peer had not acknowledged when last looked at
+	looks      int   // since progress was seen
+	receiver   *receiver
+
+	// And its place among those with large accounts; see shed.go.
+	heavyIndex int
+	heavySince int64 // ms, since when the account has been above the high-water mark
+}
+
+// unsent returns all unsent bytes of c.
+func (c *Conn) unsent() uint32 { return c.own + c.lag }
+
+// entries returns the number of entries in c's queue.
+func (c *Conn) entries() int {
+	if c.first.ref == nil {
+		return 0
+	}
+	if q := c.queue; q != nil {
+		return 1 + len(q.entries) - q.head
+	}
+	return 1
+}
+
+// pushes returns the unsent bytes of pushes to c alone.
+func (c *Conn) pushes() uint32 {
+	if c.queue != nil {
+		return c.queue.pushes
+	}
+	if c.first.ref != nil && c.first.kind == entryPush {
+		return c.first.end - c.first.off
+	}
+	return 0
+}
+
+// counted adds n unsent bytes of a kind, or takes them away.
+func (c *Conn) counted(kind entryKind, n uint32) {
+	if kind == entryShared {
+		c.lag += n
+		return
+	}
+	c.own += n
+	if kind == entryPush && c.queue != nil {
+		c.queue.pushes += n
+	}
 }
 
 // push appends e to the queue.
 func (c *Conn) push(e entry) {
-	c.queued += e.end - e.off
-	c.loop.backlogDelta += entrySize
-	if c.first.hold == nil {
+	c.loop.accounts.add(KindUnsent, entrySize)
+	if c.first.ref == nil {
 		c.first = e
+		c.counted(e.kind, e.end-e.off)
 		return
 	}
-	b := c.ensureBacklog()
-	b.entries = append(b.entries, e)
+	q := c.ensureQueue()
+	q.entries = append(q.entries, e)
+	c.counted(e.kind, e.end-e.off)
 }
 
 // pop removes the first entry, of which what was left is no longer queued.
 func (c *Conn) pop() {
 	e := c.first
-	c.queued -= e.end - e.off
-	c.loop.backlogDelta -= entrySize
-	c.loop.unhold(e.hold)
+	c.counted(e.kind, -(e.end - e.off))
+	c.loop.accounts.add(KindUnsent, -entrySize)
+	c.loop.releaseRef(e.ref)
 	c.flags &^= flagPartial
 	c.first = entry{}
-	b := c.backlog
-	if b == nil {
+	q := c.queue
+	if q == nil {
 		return
 	}
-	if b.head < len(b.entries) {
-		c.first = b.entries[b.head]
-		b.entries[b.head] = entry{}
-		b.head++
-		if b.head == len(b.entries) {
-			b.entries, b.head = b.entries[:0], 0
-		} else if b.head >= 1024 && b.head*2 >= len(b.entries) {
-			n := copy(b.entries, b.entries[b.head:])
-			clear(b.entries[n:])
-			b.entries, b.head = b.entries[:n], 0
+	if q.head < len(q.entries) {
+		c.first = q.entries[q.head]
+		q.entries[q.head] = entry{}
+		q.head++
+		if q.head == len(q.entries) {
+			q.entries, q.head = q.entries[:0], 0
+		} else if q.head >= 1024 && q.head*2 >= len(q.entries) {
+			n := copy(q.entries, q.entries[q.head:])
+			clear(q.entries[n:])
+			q.entries, q.head = q.entries[:n], 0
 		}
 	}
 }
 
 // last returns the entry at the tail of the queue, nil when the queue is empty.
 func (c *Conn) last() *entry {
-	if b := c.backlog; b != nil && b.head < len(b.entries) {
-		return &b.entries[len(b.entries)-1]
+	if q := c.queue; q != nil && q.head < len(q.entries) {
+		return &q.entries[len(q.entries)-1]
 	}
-	if c.first.hold != nil {
+	if c.first.ref != nil {
 		return &c.first
 	}
 	return nil
@@ -84,7 +138,7 @@ func (c *Conn) advance(n int) (messages uint64) {
 			continue
 		}
 		e.off += uint32(n)
-		c.queued -= uint32(n)
+		c.counted(e.kind, -uint32(n))
 		c.flags |= flagPartial
 		break
 	}
@@ -93,79 +147,80 @@ func (c *Conn) advance(n int) (messages uint64) {
 
 // dropQueue forgets everything unsent, and reports how many messages that were.
 func (c *Conn) dropQueue() (messages int) {
-	for c.first.hold != nil {
+	for c.first.ref != nil {
 		messages += int(c.first.messages)
 		c.pop()
 	}
 	return messages
 }
 
-// dropOldest removes messages from the front of the queue until at most want bytes are left.
-// An entry that was sent in part stays: the client would lose the stream's framing.
-func (c *Conn) dropOldest(want uint32) (messages int) {
-	var kept entry
-	if c.flags&flagPartial != 0 {
-		kept = c.first
-		kept.hold.refs++
-		c.pop()
-	}
-	for c.first.hold != nil && c.queued > want {
-		messages += int(c.first.messages)
-		c.pop()
-	}
-	if kept.hold != nil {
-		rest := c.first
-		c.first = kept
-		c.flags |= flagPartial
-		c.queued += kept.end - kept.off
-		c.loop.backlogDelta += entrySize
-		if rest.hold != nil {
-			c.unshift(rest)
+// dropOldest drops pushes, oldest first, until enough says so or none is left, and reports how many
+// messages went. Replies stay, and so does an entry that was sent in part: the client would lose the
+// stream's framing.
+func (c *Conn) dropOldest(enough func() bool) (messages int) {
+	for c.first.ref != nil && c.first.kind != entryReply && c.flags&flagPartial == 0 {
+		if enough() {
+			return messages
 		}
+		messages += int(c.first.messages)
+		c.pop()
+	}
+	q := c.queue
+	if q == nil || enough() {
+		return messages
+	}
+	// Something that must stay is in front: one pass over what is behind it.
+	kept := q.entries[:q.head]
+	for i := q.head; i < len(q.entries); i++ {
+		e := q.entries[i]
+		if e.kind == entryReply || enough() {
+			kept = append(kept, e)
+			continue
+		}
+		messages += int(e.messages)
+		c.counted(e.kind, -(e.end - e.off))
+		c.loop.accounts.add(KindUnsent, -entrySize)
+		c.loop.releaseRef(e.ref)
+	}
+	clear(q.entries[len(kept):])
+	q.entries = kept
+	if q.head == len(q.entries) {
+		q.entries, q.head = q.entries[:0], 0
 	}
 	return messages
 }
 
-// unshift puts e, which is counted already, in front of the backlog's entries.
-func (c *Conn) unshift(e entry) {
-	b := c.ensureBacklog()
-	if b.head > 0 {
-		b.head--
-		b.entries[b.head] = e
-		return
-	}
-	b.entries = append([]entry{e}, b.entries...)
-}
-
-func (c *Conn) ensureBacklog() *backlog {
-	if c.backlog == nil {
-		l := c.loop
-		if n := len(l.spareBacklogs); n > 0 {
-			c.backlog = l.spareBacklogs[n-1]
-			l.spareBacklogs = l.spareBacklogs[:n-1]
+func (c *Conn) ensureQueue() *queue {
+	if c.queue == nil {
+		pushes := c.pushes()
+		m := &c.loop.memory
+		if n := len(m.queues); n > 0 {
+			c.queue = m.queues[n-1]
+			m.queues = m.queues[:n-1]
 		} else {
-			c.backlog = &backlog{entries: make([]entry, 0, 4)}
+			c.queue = &queue{entries: make([]entry, 0, 4)}
 		}
-		c.backlog.lastProgress = uint32(l.now)
+		c.queue.pushes = pushes
+		c.queue.progressAt = c.loop.now
 	}
-	return c.backlog
+	return c.queue
 }
 
-// spareBacklogs is bounded so that a burst does not cost memory for good.
+// What a loop keeps of queues is bounded so that a burst does not cost memory for good.
 const (
-	maxSpareBacklogs    = 1024
-	maxSpareBacklogSize = 64 // entries
+	maxSpareQueues    = 1024
+	maxSpareQueueSize = 64 // entries
 )
 
-// returnBacklog gives an empty backlog back to the loop.
-func (c *Conn) returnBacklog() {
-	b, l := c.backlog, c.loop
-	if b == nil {
+// returnQueue gives an empty queue back to the loop, unless it is still of use.
+func (c *Conn) returnQueue() {
+	q, m := c.queue, &c.loop.memory
+	if q == nil || c.first.ref != nil || c.flags&(flagWatched|flagHeavy|flagBlocked) != 0 {
 		return
 	}
-	c.backlog = nil
-	if cap(b.entries) <= maxSpareBacklogSize && len(l.spareBacklogs) < maxSpareBacklogs {
-		*b = backlog{entries: b.entries[:0]}
-		l.spareBacklogs = append(l.spareBacklogs, b)
+	c.queue = nil
+	if cap(q.entries) <= maxSpareQueueSize && len(m.queues) < maxSpareQueues {
+		*q = queue{entries: q.entries[:0]}
+		m.queues = append(m.queues, q)
 	}
 }

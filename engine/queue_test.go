@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/panjf2000/gnet/v2"
@@ -59,7 +60,7 @@ type queueModel struct {
 type modelEntry struct {
 	bytes    []byte
 	messages int
-	own      bool // may grow while it is the last
+	push     bool // may be dropped
 }
 
 func (m *queueModel) bytes() (all []byte) {
@@ -89,16 +90,14 @@ func (m *queueModel) advance(n int) {
 }
 
 func (m *queueModel) dropOldest(want int) (messages int) {
-	var kept []modelEntry
-	if m.partial {
-		kept = []modelEntry{m.entries[0]}
-		m.drop()
+	for i := 0; i < len(m.entries) && len(m.bytes()) > want; {
+		if e := m.entries[i]; !e.push || i == 0 && m.partial {
+			i++
+		} else {
+			messages += e.messages
+			m.entries = slices.Delete(slices.Clone(m.entries), i, i+1)
+		}
 	}
-	for len(m.entries) > 0 && len(m.bytes()) > want {
-		messages += m.drop()
-	}
-	m.partial = kept != nil
-	m.entries = append(kept, m.entries...)
 	return messages
 }
 
@@ -107,24 +106,24 @@ func (m *queueModel) check(t *testing.T) {
 	t.Helper()
 	var got []modelEntry
 	add := func(e entry) {
-		if e.hold == nil || e.hold.refs <= 0 {
+		if e.ref == nil || e.ref.refs <= 0 {
 			t.Fatalf("queued entry %+v has no hold", e)
 		}
-		got = append(got, modelEntry{bytes: e.hold.block.data[e.off:e.end], messages: int(e.messages)})
+		got = append(got, modelEntry{bytes: e.ref.block.data[e.off:e.end], messages: int(e.messages)})
 	}
 	c := m.c
-	if c.first.hold != nil {
+	if c.first.ref != nil {
 		add(c.first)
 	}
-	if b := c.backlog; b != nil {
-		if c.first.hold == nil && b.head < len(b.entries) {
+	if b := c.queue; b != nil {
+		if c.first.ref == nil && b.head < len(b.entries) {
 			t.Fatal("entries behind an empty front")
 		}
 		for _, e := range b.entries[b.head:] {
 			add(e)
 		}
 		for i, e := range b.entries[:b.head] {
-			if e.hold != nil {
+			if e.ref != nil {
 				t.Fatalf("entry %d, which is gone, keeps its hold", i)
 			}
 		}
@@ -138,8 +137,8 @@ func (m *queueModel) check(t *testing.T) {
 		}
 	}
 	all := m.bytes()
-	if int(c.queued) != len(all) {
-		t.Fatalf("queued = %d, want %d", c.queued, len(all))
+	if int(c.unsent()) != len(all) {
+		t.Fatalf("queued = %d, want %d", c.unsent(), len(all))
 	}
 	if partial := c.flags&flagPartial != 0; partial != m.partial {
 		t.Fatalf("partial = %v, want %v", partial, m.partial)
@@ -179,8 +178,8 @@ func TestQueueAgainstModel(t *testing.T) {
 				case n < 6: // a reply: joins the last entry while that is the connection's own
 					p := random(1 + rnd.IntN(400))
 					room := 0
-					if last := m.c.last(); last != nil && last.hold.growing {
-						room = cap(last.hold.block.data) - len(last.hold.block.data)
+					if last := m.c.last(); last != nil && last.ref.growing {
+						room = cap(last.ref.block.data) - len(last.ref.block.data)
 					}
 					m.c.Write(p)
 					if room >= len(p) {
@@ -193,7 +192,7 @@ func TestQueueAgainstModel(t *testing.T) {
 				case n < 7: // a reply that outgrows the room it asked for
 					p := random(1 + rnd.IntN(9000))
 					before := len(m.entries)
-					joins := m.c.last() != nil && m.c.last().hold.growing && cap(m.c.last().hold.block.data) > len(m.c.last().hold.block.data)
+					joins := m.c.last() != nil && m.c.last().ref.growing && cap(m.c.last().ref.block.data) > len(m.c.last().ref.block.data)
 					m.c.Commit(append(m.c.Buffer(1), p...), 2)
 					if joins {
 						e := &m.entries[before-1]
@@ -207,15 +206,15 @@ func TestQueueAgainstModel(t *testing.T) {
 					b := newBlock(len(p))
 					b.data = append(b.data, p...)
 					blocks = append(blocks, b)
-					l.backlogDelta += int64(cap(b.data))
-					h := l.newHold(b)
+					l.accounts.add(KindShared, int64(cap(b.data)))
+					h := l.newRef(b, KindShared)
 					for _, m := range models {
 						if rnd.IntN(3) > 0 {
-							l.pushEntry(m.c, entry{hold: h, end: uint32(len(p)), messages: 5})
-							m.entries = append(m.entries, modelEntry{bytes: p, messages: 5})
+							l.enqueue(m.c, entry{ref: h, end: uint32(len(p)), messages: 5, kind: entryShared})
+							m.entries = append(m.entries, modelEntry{bytes: p, messages: 5, push: true})
 						}
 					}
-					l.unhold(h)
+					l.releaseRef(h)
 				case n < 16:
 					if len(m.entries) > 0 {
 						sent := 1 + rnd.IntN(len(l.gather(m.c)))
@@ -229,7 +228,7 @@ func TestQueueAgainstModel(t *testing.T) {
 					}
 				case n < 19:
 					want := rnd.IntN(20000)
-					if got, wanted := m.c.dropOldest(uint32(want)), m.dropOldest(want); got != wanted {
+					if got, wanted := m.c.dropOldest(func() bool { return m.c.unsent() <= uint32(want) }), m.dropOldest(want); got != wanted {
 						t.Fatalf("dropOldest(%d) dropped %d messages, want %d", want, got, wanted)
 					}
 				case rnd.IntN(5) == 0:
@@ -241,17 +240,17 @@ func TestQueueAgainstModel(t *testing.T) {
 						t.Fatalf("dropQueue dropped %d messages, want %d", got, messages)
 					}
 					m.entries, m.partial = nil, false
-					m.c.returnBacklog()
+					m.c.returnQueue()
 				}
 				m.check(t)
 			}
 			for _, m := range models {
 				m.check(t)
 				m.c.dropQueue()
-				m.c.returnBacklog()
+				m.c.returnQueue()
 			}
-			if l.backlogDelta != 0 {
-				t.Errorf("%d bytes are still counted", l.backlogDelta)
+			if l.accounts.moved != 0 {
+				t.Errorf("%d bytes are still counted", l.accounts.moved)
 			}
 			for _, b := range blocks {
 				if n := b.shared.Load(); n != 0 {
@@ -272,11 +271,11 @@ func TestQueueCompaction(t *testing.T) {
 		for range n {
 			b := newBlock(8)
 			b.data = fmt.Appendf(b.data, "%08d", next)
-			l.backlogDelta += int64(cap(b.data))
-			h := l.newHold(b)
-			l.pushEntry(m.c, entry{hold: h, end: 8, messages: 1})
-			l.unhold(h)
-			m.entries = append(m.entries, modelEntry{bytes: fmt.Appendf(nil, "%08d", next), messages: 1})
+			l.accounts.add(KindShared, int64(cap(b.data)))
+			h := l.newRef(b, KindShared)
+			l.enqueue(m.c, entry{ref: h, end: 8, messages: 1, kind: entryShared})
+			l.releaseRef(h)
+			m.entries = append(m.entries, modelEntry{bytes: fmt.Appendf(nil, "%08d", next), messages: 1, push: true})
 			next++
 		}
 	}
@@ -298,7 +297,7 @@ func TestQueueCompaction(t *testing.T) {
 		push(500)
 		pop(500)
 		m.check(t)
-		widest = max(widest, len(m.c.backlog.entries))
+		widest = max(widest, len(m.c.queue.entries))
 	}
 	if widest > 8*1024 {
 		t.Errorf("a queue of 10 entries keeps %d", widest)
@@ -306,17 +305,17 @@ func TestQueueCompaction(t *testing.T) {
 	m.advance(12)
 	m.c.advance(12)
 	m.check(t)
-	if got, want := m.c.dropOldest(8), m.dropOldest(8); got != want {
+	if got, want := m.c.dropOldest(func() bool { return m.c.unsent() <= 8 }), m.dropOldest(8); got != want {
 		t.Errorf("dropOldest dropped %d, want %d", got, want)
 	}
 	m.check(t)
 	m.c.dropQueue()
-	m.c.returnBacklog()
-	if l.backlogDelta != 0 {
-		t.Errorf("%d bytes are counted", l.backlogDelta)
+	m.c.returnQueue()
+	if l.accounts.moved != 0 {
+		t.Errorf("%d bytes are counted", l.accounts.moved)
 	}
-	for _, b := range l.spareBacklogs {
-		if cap(b.entries) > maxSpareBacklogSize {
+	for _, b := range l.memory.queues {
+		if cap(b.entries) > maxSpareQueueSize {
 			t.Errorf("a backlog of %d entries is kept", cap(b.entries))
 		}
 	}
@@ -329,16 +328,16 @@ func TestBacklogReused(t *testing.T) {
 	c.Write([]byte("a"))
 	b := newBlock(1)
 	b.data = append(b.data, 'b')
-	l.backlogDelta += int64(cap(b.data))
-	h := l.newHold(b)
-	l.pushEntry(c, entry{hold: h, end: 1, messages: 1})
-	l.unhold(h)
-	c.backlog.overSince = 7
+	l.accounts.add(KindShared, int64(cap(b.data)))
+	h := l.newRef(b, KindShared)
+	l.enqueue(c, entry{ref: h, end: 1, messages: 1})
+	l.releaseRef(h)
+	c.queue.looks = 7
 	c.dropQueue()
-	old := c.backlog
-	c.returnBacklog()
+	old := c.queue
+	c.returnQueue()
 	d := bareConn(t, l, 0)
-	if got := d.ensureBacklog(); got != old || len(got.entries) != 0 || got.head != 0 || got.overSince != 0 {
+	if got := d.ensureQueue(); got != old || len(got.entries) != 0 || got.head != 0 || got.looks != 0 {
 		t.Errorf("reused backlog %+v", got)
 	}
 }
@@ -347,7 +346,7 @@ func TestBacklogReused(t *testing.T) {
 func deliver(t *testing.T, l *Loop, topic string, payloads ...string) {
 	t.Helper()
 	for _, p := range payloads {
-		if err := l.publisher.Publish([]byte(topic), Push{Payload: []byte(p)}); err != nil {
+		if err := l.publisher.Publish([]byte(topic), Push{Payload: []byte(p)}); err != nil { // nobody is congested
 			t.Fatal(err)
 		}
 	}
@@ -365,11 +364,11 @@ func TestInexpressibleRunQueuesNothing(t *testing.T) {
 	able.Subscribe([]byte("t"))
 	unable.Subscribe([]byte("t"))
 	deliver(t, l, "t", "hello")
-	if able.queued != 6 {
-		t.Errorf("%d bytes for the form that can say it, want 6", able.queued)
+	if able.unsent() != 6 {
+		t.Errorf("%d bytes for the form that can say it, want 6", able.unsent())
 	}
-	if unable.first.hold != nil {
-		t.Errorf("an entry of %d bytes is queued for the form that cannot", unable.queued)
+	if unable.first.ref != nil {
+		t.Errorf("an entry of %d bytes is queued for the form that cannot", unable.unsent())
 	}
 	if n := l.engine.Stats().Dropped[DropTooLong]; n != 1 {
 		t.Errorf("%d drops counted, want 1", n)
@@ -377,7 +376,7 @@ func TestInexpressibleRunQueuesNothing(t *testing.T) {
 	able.dropQueue()
 	unable.dropQueue()
 	l.settle()
-	if n := l.engine.backlog.Load(); n != 0 {
+	if n := l.engine.total.Load(); n != 0 {
 		t.Errorf("%d bytes are still counted", n)
 	}
 }
@@ -403,14 +402,14 @@ func TestRunHeldUntilSent(t *testing.T) {
 		}
 	}
 	l.settle()
-	if n := l.engine.backlog.Load(); n != 4*1024+int64(len(conns))*2*entrySize {
+	if n := l.engine.total.Load(); n != 4*1024+int64(len(conns))*2*entrySize {
 		t.Errorf("%d bytes are counted, want 4 blocks and 12 entries", n)
 	}
 	for _, c := range conns {
-		c.advance(int(c.queued))
+		c.advance(int(c.unsent()))
 	}
 	l.settle()
-	if n := l.engine.backlog.Load(); n != 0 {
+	if n := l.engine.total.Load(); n != 0 {
 		t.Errorf("%d bytes are counted for nothing", n)
 	}
 }
@@ -432,8 +431,7 @@ func TestBigReplyToQuickReader(t *testing.T) {
 	}
 }
 
-// A connection that is closed for what it has queued says goodbye once, although its last words
-// are one more thing over the limit.
+// What a connection writes as its final words is no reason to say them again, whatever it has unsent.
 func TestGoodbyeOverTheLimit(t *testing.T) {
 	l := bareLoop(t, Config{Backlog: 64 << 10})
 	c := bareConn(t, l, 0)
@@ -448,15 +446,23 @@ func TestGoodbyeOverTheLimit(t *testing.T) {
 	}
 	c.flags |= flagBlocked // only what the socket refused counts
 	for range 10 {
-		if c.Open() {
-			c.Write(make([]byte, 32<<10))
-		}
+		c.Write(make([]byte, 32<<10))
 	}
+	c.Close(ReasonServerError)
+	if c.Open() || calls != 0 {
+		t.Errorf("open is %v with %d goodbyes before the end of the step", c.Open(), calls)
+	}
+	c.Write([]byte("too late\n"))
+	c.Close(ReasonShutdown)
+	l.runCloses()
 	if calls != 1 || closes != 1 {
 		t.Errorf("%d goodbyes and %d closes, want 1 of each", calls, closes)
 	}
-	if n := l.stats.closed[ReasonSlowConsumer].Load(); n != 1 {
+	if n := l.stats.closed[ReasonServerError].Load(); n != 1 {
 		t.Errorf("%d closes counted, want 1", n)
+	}
+	if want := uint32(10*32<<10 + 4); c.unsent() != want {
+		t.Errorf("%d bytes are to be sent, want %d", c.unsent(), want)
 	}
 }
 
@@ -492,12 +498,12 @@ func BenchmarkQueueRuns(b *testing.B) {
 		for range 4 {
 			blk := newBlock(100)
 			blk.data = blk.data[:100]
-			l.backlogDelta += int64(cap(blk.data))
-			h := l.newHold(blk)
-			l.pushEntry(c, entry{hold: h, end: 100, messages: 1})
-			l.unhold(h)
+			l.accounts.add(KindShared, int64(cap(blk.data)))
+			h := l.newRef(blk, KindShared)
+			l.enqueue(c, entry{ref: h, end: 100, messages: 1})
+			l.releaseRef(h)
 		}
 		c.advance(400)
-		c.returnBacklog()
+		c.returnQueue()
 	}
 }

@@ -13,7 +13,6 @@ type run struct {
 	counts  [MaxDialects]uint32 // messages in each block
 	mask    uint32              // the dialects in blocks
 	refs    atomic.Int32        // loops that have yet to deliver it
-	alone   bool                // it was let through in spite of a slow subscriber: one message only
 	bytes   int                 // of the longest block
 	payload int                 // bytes of the messages' payloads, without what dialects add
 }
@@ -24,7 +23,7 @@ var runs = sync.Pool{New: func() any { return new(run) }}
 func (pb *Publisher) recycle(r *run) {
 	for d, b := range r.blocks {
 		if b != nil {
-			pb.account(-b.release())
+			pb.account(KindShared, -b.release())
 			r.blocks[d] = nil
 		}
 	}
@@ -36,7 +35,7 @@ func (pb *Publisher) recycle(r *run) {
 func (e *Engine) abandon(r *run) {
 	for _, b := range r.blocks {
 		if b != nil {
-			e.backlog.Add(-b.release())
+			e.Charge(KindShared, -b.release())
 		}
 	}
 	r.finished()
@@ -55,52 +54,49 @@ func (r *run) finished() {
 // cost is what r counts against the limit of a mailbox, in bytes.
 func (r *run) cost() uint32 { return uint32(r.bytes + refSize*len(r.to.refs)) }
 
-// deliverRun queues a run for its audience on the loop.
-func (l *Loop) deliverRun(r *run) {
-	var holds [MaxDialects]*hold
-	outer := l.walking
-	l.walking = true
+// deliverRun queues a run for its audience on the loop. position is its place in the mailbox, 0 for
+// the loop's own.
+func (l *Loop) deliverRun(r *run, position uint64) {
+	var refs [MaxDialects]*blockRef
 	delivered, reached := uint64(0), uint64(0)
-	l.eachOf(&r.to, func(c *Conn) {
+	l.eachOf(&r.to, position, func(c *Conn) {
 		b := r.blocks[c.dialect]
-		if b == nil || len(b.data) == 0 || c.flags&flagDoomed != 0 {
+		if b == nil || len(b.data) == 0 {
 			return
 		}
 		n := r.counts[c.dialect]
 		size := uint32(len(b.data))
-		if c.queued+size > l.quarter && !l.admit(c, size, n) {
+		high := c.own+c.lag+size > l.highWater || c.flags&flagClosePending != 0
+		if high && !l.admit(c, entryShared, size, n) {
 			return
 		}
-		h := holds[c.dialect]
-		if h == nil {
-			h = l.newHold(b)
-			holds[c.dialect] = h
+		ref := refs[c.dialect]
+		if ref == nil {
+			ref = l.newRef(b, KindShared)
+			refs[c.dialect] = ref
 		}
-		l.pushEntry(c, entry{hold: h, end: size, messages: n})
+		l.enqueue(c, entry{ref: ref, end: size, messages: n, kind: entryShared})
 		delivered += uint64(n)
 		reached++
 		if c.flags&(flagDirty|flagBlocked) == 0 {
 			c.flags |= flagDirty
-			l.dirty = append(l.dirty, c.slot)
-		} else if c.flags&flagBlocked != 0 && c.queued > l.quarter && c.flags&(flagHeld|flagForfeit) == 0 {
+			l.output.dirty = append(l.output.dirty, c.slot)
+		} else if high {
 			l.review(c)
+			l.weigh(c)
 		}
 	})
-	l.walking = outer
 	l.stats.deliveries.Add(delivered)
 	l.stats.payloadOut.Add(reached * uint64(r.payload))
 	for d, b := range r.blocks {
 		if b == nil {
 			continue
 		}
-		if h := holds[d]; h != nil {
-			l.unhold(h) // the walk's own reference
+		if ref := refs[d]; ref != nil {
+			l.releaseRef(ref) // the walk's own reference
 		} else {
-			l.backlogDelta -= b.release()
+			l.accounts.add(KindShared, -b.release())
 		}
 	}
 	r.finished()
-	if !outer {
-		l.reap()
-	}
 }

@@ -10,46 +10,39 @@ const (
 	// flushBudget is what one connection may send per flush, so that a fast reader with a long
 	// queue does not keep the loop.
 	flushBudget = 4 << 20
+	// flushTime is how many ms a turn sends at a stretch. A long run for thousands of subscribers is
+	// hundreds of megabytes: other sockets have their turn in between.
+	flushTime = 4
 )
 
-// flush sends what c has queued, until it is all sent or the socket is full.
+// output is a loop's sending.
+type output struct {
+	dirty   []uint32 // slots to flush at the end of the step
+	pending bool     // the last flush did not get through dirty
+	spent   bool     // and used up the time there is for it until the next turn
+}
+
+// flush sends what c has queued, until it is all sent or the socket is full. gather, send and sent are
+// separate so that many sends may be handed to the system at once.
 func (l *Loop) flush(c *Conn) {
 	if c.flags&flagBlocked != 0 || c.state == stateFree || c.fd < 0 {
 		return
 	}
-	for budget := flushBudget; c.first.hold != nil; {
+	for budget := flushBudget; c.first.ref != nil; {
 		p := l.gather(c)
-		more := c.state == stateClosing && len(p) == int(c.queued) // a FIN follows
+		more := c.state == stateClosing && len(p) == int(c.unsent()) // a FIN follows
 		n, errno := l.engine.system.send(c.fd, p, more)
-		switch {
-		case errno == syscall.EAGAIN:
-			l.block(c)
-			return
-		case errno == syscall.ENOBUFS || errno == syscall.ENOMEM:
-			l.block(c) // the kernel is short of memory: the socket is not at fault
-			return
-		case errno != 0:
-			l.cut(c, ReasonWriteError)
+		if !l.sent(c, len(p), n, errno) {
 			return
 		}
-		l.stats.sends.Add(1)
-		l.stats.bytesOut.Add(uint64(n))
-		l.stats.packetsOut.Add(c.advance(n))
-		if c.backlog != nil {
-			l.progress(c)
-		}
-		if n < len(p) {
-			l.block(c)
-			return
-		}
-		if budget -= n; budget <= 0 && c.first.hold != nil {
-			l.touchAgain(c)
+		if budget -= n; budget <= 0 && c.first.ref != nil {
+			l.requeue(c)
 			break
 		}
 	}
 	l.relieve(c)
-	if c.first.hold == nil {
-		c.returnBacklog()
+	if c.first.ref == nil {
+		c.returnQueue()
 		if c.state == stateClosing {
 			l.finish(c)
 		}
@@ -59,15 +52,15 @@ func (l *Loop) flush(c *Conn) {
 // gather returns the next bytes of c's queue: a long entry as it is, short ones copied together.
 func (l *Loop) gather(c *Conn) []byte {
 	e := &c.first
-	p := e.hold.block.data[e.off:e.end]
-	b := c.backlog
-	if len(p) >= gatherBelow || b == nil || b.head == len(b.entries) {
+	p := e.ref.block.data[e.off:e.end]
+	q := c.queue
+	if len(p) >= gatherBelow || q == nil || q.head == len(q.entries) {
 		return p
 	}
-	s := append(l.scratch[:0], p...)
-	for i := b.head; i < len(b.entries); i++ {
-		e := &b.entries[i]
-		p := e.hold.block.data[e.off:e.end]
+	s := append(l.memory.scratch[:0], p...)
+	for i := q.head; i < len(q.entries); i++ {
+		e := &q.entries[i]
+		p := e.ref.block.data[e.off:e.end]
 		if len(p) >= gatherBelow || len(s)+len(p) > scratchSize {
 			break
 		}
@@ -76,73 +69,93 @@ func (l *Loop) gather(c *Conn) []byte {
 	return s
 }
 
+// sent notes what became of a send of size bytes. It reports whether the socket may take more.
+func (l *Loop) sent(c *Conn, size, n int, errno syscall.Errno) bool {
+	switch errno {
+	case 0:
+	case syscall.EAGAIN, syscall.ENOBUFS, syscall.ENOMEM: // the kernel is short of memory, or the socket full
+		l.block(c)
+		return false
+	default:
+		l.closeLater(c, ReasonWriteError, false)
+		return false
+	}
+	l.stats.sends.Add(1)
+	l.stats.bytesOut.Add(uint64(n))
+	l.stats.packetsOut.Add(c.advance(n))
+	l.progressed(c)
+	if n < size {
+		l.block(c)
+		l.relieve(c)
+		return false
+	}
+	return true
+}
+
 // block notes that c's socket is full and asks for a notice when it is not.
 func (l *Loop) block(c *Conn) {
 	if err := l.engine.system.arm(c.fd, c.Ref(), true, c.flags&flagPolled != 0); err != nil {
 		l.engine.log.Error("cannot wait for a socket", "err", err)
-		l.cut(c, ReasonServerError)
+		l.closeLater(c, ReasonServerError, false)
 		return
 	}
 	c.flags |= flagPolled | flagBlocked
-	c.ensureBacklog()
+	c.ensureQueue()
 	l.review(c)
 }
 
 // writable answers a notice of the write poller.
 func (l *Loop) writable(ref Ref) {
 	c := l.conn(ref)
-	if c == nil || c.flags&flagBlocked == 0 {
+	if c == nil {
+		return
+	}
+	if c.flags&flagDetached != 0 && l.engine.system.broken(c.fd) {
+		l.closeLater(c, ReasonPeerClosed, false) // gnet, which would have told, is done with it
+		return
+	}
+	if c.flags&flagBlocked == 0 {
 		return
 	}
 	c.flags &^= flagBlocked
-	if c.backlog != nil {
-		l.progress(c)
-	}
+	l.progressed(c)
 	l.flush(c)
 }
 
-// touch puts c among the connections that are flushed at the end of the turn.
-func (l *Loop) touch(c *Conn) {
+// markDirty puts c among the connections that are flushed at the end of the step.
+func (l *Loop) markDirty(c *Conn) {
 	if c.flags&(flagDirty|flagBlocked) == 0 {
 		c.flags |= flagDirty
-		l.dirty = append(l.dirty, c.slot)
+		l.output.dirty = append(l.output.dirty, c.slot)
 	}
 }
 
-// touchAgain has c flushed in the loop's next turn, after other sockets had theirs.
-func (l *Loop) touchAgain(c *Conn) {
+// requeue has c flushed in the loop's next turn, after other sockets had theirs.
+func (l *Loop) requeue(c *Conn) {
 	l.mailbox.postWritable(c.Ref())
 	c.flags |= flagBlocked
-	c.ensureBacklog()
+	c.ensureQueue()
 }
 
-// flushTime is how many ms a turn sends at a stretch. A long run for thousands of subscribers is
-// hundreds of megabytes: other sockets have their turn in between.
-const flushTime = 4
-
-// flushDirty flushes what is queued, as far as its time goes: what is left makes the loop behind,
-// and is for the next turn.
+// flushDirty flushes what is queued, as far as its time goes: what is left is pending until the next
+// turn.
 func (l *Loop) flushDirty() {
-	if len(l.dirty) == 0 || l.flushing || l.spent {
-		return // closing a connection settles the loop, and we may be the one who closes it
+	o := &l.output
+	if len(o.dirty) == 0 || o.spent {
+		return
 	}
-	l.flushing = true
 	i, deadline := 0, l.engine.Now()+flushTime
-	for ; i < len(l.dirty); i++ { // flushing may close, closing may touch
+	for ; i < len(o.dirty); i++ {
 		if i%64 == 63 && l.engine.Now() >= deadline {
-			l.spent = true
+			o.spent = true
 			break
 		}
-		c := l.at(l.dirty[i])
+		c := l.at(o.dirty[i])
 		if c.flags&flagDirty != 0 {
 			c.flags &^= flagDirty
 			l.flush(c)
 		}
 	}
-	l.flushing = false
-	l.dirty = l.dirty[:copy(l.dirty, l.dirty[i:])]
-	l.behind = len(l.dirty) > 0
-	if l.behind && !l.inTurn {
-		l.mailbox.postTick() // a turn ends with another if there is more to send
-	}
+	o.dirty = o.dirty[:copy(o.dirty, o.dirty[i:])]
+	o.pending = len(o.dirty) > 0
 }

@@ -40,10 +40,10 @@ func TestReplyGoesBeforeTheRest(t *testing.T) {
 	slow, slowPeer := pairedConn(t, l)
 	asks, asksPeer := pairedConn(t, l)
 	slow.Write([]byte("much\n"))
-	l.spent, l.behind = true, true
+	l.output.spent, l.output.pending = true, true
 
 	asks.Write([]byte("answer\n"))
-	l.wrapUp()
+	l.endStep()
 	l.replyNow(asks.Ref())
 	if got := received(t, asksPeer); got != "answer\n" {
 		t.Errorf("who asks received %q", got)
@@ -52,12 +52,12 @@ func TestReplyGoesBeforeTheRest(t *testing.T) {
 		t.Errorf("%q was sent although the time was spent", got)
 	}
 
-	l.spent = false // the next turn
-	l.wrapUp()
+	l.output.spent = false // the next turn
+	l.endStep()
 	if got := received(t, slowPeer); got != "much\n" {
 		t.Errorf("the next turn sent %q", got)
 	}
-	if l.behind || len(l.dirty) != 0 {
-		t.Errorf("behind is %v with %d to flush", l.behind, len(l.dirty))
+	if l.output.pending || len(l.output.dirty) != 0 {
+		t.Errorf("behind is %v with %d to flush", l.output.pending, len(l.output.dirty))
 	}
 }

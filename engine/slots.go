@@ -17,7 +17,7 @@ func (l *Loop) conn(ref Ref) *Conn {
 
 // Conn returns the connection called ref, nil when it is gone or no longer its handler's.
 func (l *Loop) Conn(ref Ref) *Conn {
-	if c := l.conn(ref); c != nil && ref.loop() == l.index && c.state == stateOpen {
+	if c := l.conn(ref); c != nil && ref.loop() == l.index && c.Open() {
 		return c
 	}
 	return nil
@@ -35,20 +35,17 @@ func (l *Loop) Subscribers(dst []Ref, name []byte) []Ref {
 	return dst
 }
 
-// Each calls f for each client of the loop: open connections that have a dialect. f must not
-// close connections.
+// Each calls f for each client of the loop: open connections that have a dialect.
 func (l *Loop) Each(f func(*Conn)) {
 	l.each(func(c *Conn) {
-		if c.state == stateOpen && c.flags&(flagTagged|flagDoomed) == flagTagged {
+		if c.Open() && c.flags&flagClient != 0 {
 			f(c)
 		}
 	})
 }
 
-// each calls f for each slot in use. Connections that f cuts go when it is done.
+// each calls f for each slot in use.
 func (l *Loop) each(f func(*Conn)) {
-	outer := l.walking
-	l.walking = true
 	for _, chunk := range l.chunks {
 		for i := range chunk {
 			if chunk[i].state != stateFree {
@@ -56,25 +53,22 @@ func (l *Loop) each(f func(*Conn)) {
 			}
 		}
 	}
-	if l.walking = outer; !outer {
-		l.reap()
-	}
 }
 
 // allocate takes a free slot; ok is false when the table is full.
 func (l *Loop) allocate() (c *Conn, ok bool) {
-	if len(l.free) == 0 {
+	if len(l.freeSlots) == 0 {
 		base := uint32(len(l.chunks) * chunkSize)
 		if base >= maxSlots {
 			return nil, false
 		}
 		l.chunks = append(l.chunks, make([]Conn, chunkSize))
 		for i := uint32(chunkSize); i > 0; i-- {
-			l.free = append(l.free, base+i-1)
+			l.freeSlots = append(l.freeSlots, base+i-1)
 		}
 	}
-	slot := l.free[len(l.free)-1]
-	l.free = l.free[:len(l.free)-1]
+	slot := l.freeSlots[len(l.freeSlots)-1]
+	l.freeSlots = l.freeSlots[:len(l.freeSlots)-1]
 	c = l.at(slot)
 	*c = Conn{loop: l, slot: slot, gen: c.gen + 1, fd: -1}
 	if c.gen == 0 {

@@ -23,7 +23,7 @@ type Stats struct {
 	Panics            uint64
 	Wakeups           uint64
 
-	Backlog  int64              // now: unsent bytes
+	Total    int64              // now: bytes kept for connections, of all kinds
 	Accounts [numKinds]int64    // now: bytes kept, by Kind
 	Topics   int                // now
 	Clients  [MaxDialects]int64 // now: by the dialect they take pushes in, an index into Config.Dialects
@@ -48,6 +48,7 @@ type loopStats struct {
 	open       atomic.Int64
 	accounts   [numKinds]atomic.Int64
 	clients    [MaxDialects]atomic.Int64
+	allClients atomic.Int64
 	_          [64]byte
 }
 
@@ -56,7 +57,7 @@ func (e *Engine) Stats() Stats {
 	s := Stats{
 		Accepted:    e.accepted.Load(),
 		AcceptRetry: e.acceptRetry.Load(),
-		Backlog:     e.backlog.Load(),
+		Total:       e.total.Load(),
 		Topics:      e.topics.Len(),
 	}
 	for i := range e.refused {

@@ -84,7 +84,7 @@ func TestStopLeavesNothing(t *testing.T) {
 // startAndStop stops an engine in the middle of everything: idle, silent and half-closed
 // connections, a part of a packet, a reader that has stopped, publishers on loops and beside.
 func startAndStop(t *testing.T, round int) {
-	e, addr := plainEngine(t, Config{Loops: 1 + round%3, LastWords: 50 * time.Millisecond, Backlog: 64 << 10})
+	e, addr := plainEngine(t, Config{Loops: 1 + round%3, Linger: 50 * time.Millisecond, Backlog: 64 << 10})
 	var clients []net.Conn
 	dial := func(format string, args ...any) net.Conn {
 		c, err := net.Dial("tcp", addr)
@@ -169,7 +169,7 @@ func startAndStop(t *testing.T, round int) {
 // A client that neither reads nor closes does not keep Stop beyond its time.
 func TestStopReportsWhoStays(t *testing.T) {
 	before := takeFootprint(t)
-	e, addr := plainEngine(t, Config{LastWords: time.Minute})
+	e, addr := plainEngine(t, Config{Linger: time.Minute})
 	var clients []net.Conn
 	for range 3 {
 		c, err := net.Dial("tcp", addr)
@@ -199,7 +199,7 @@ func TestStopReportsWhoStays(t *testing.T) {
 
 // The time for last words bounds Stop without help from its context.
 func TestStopEndsLastWords(t *testing.T) {
-	e, addr := plainEngine(t, Config{LastWords: 200 * time.Millisecond})
+	e, addr := plainEngine(t, Config{Linger: 200 * time.Millisecond})
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -220,7 +220,7 @@ func TestStopEndsLastWords(t *testing.T) {
 // descriptor of ours. Stop must close that one too.
 func TestStopClosesOrphans(t *testing.T) {
 	before := takeFootprint(t)
-	e, addr := plainEngine(t, Config{LastWords: time.Minute, Backlog: 64 << 20})
+	e, addr := plainEngine(t, Config{Linger: time.Minute, Backlog: 64 << 20})
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)

@@ -13,8 +13,8 @@ func crowd(n int) (shard *Shard, members []Member, names [][]byte) {
 	names = make([][]byte, n)
 	for i := range names {
 		names[i] = fmt.Appendf(nil, "topic/%d", i)
-		shard.Subscribe(&members[1], 1, names[i], 0, false)
-		shard.Subscribe(&members[0], 0, names[i], 0, false)
+		shard.Subscribe(&members[1], 1, names[i], 0, Flowing, false)
+		shard.Subscribe(&members[0], 0, names[i], 0, Flowing, false)
 	}
 	return shard, members, names
 }
@@ -28,8 +28,11 @@ func TestSubscribeAllocatesNothing(t *testing.T) {
 		got := testing.AllocsPerRun(2000, func() {
 			name := names[i%n]
 			i++
-			if !shard.Unsubscribe(&members[0], name, true) || !shard.Subscribe(&members[0], 0, name, 0, true) {
+			if !shard.Unsubscribe(&members[0], name, Flowing) {
 				t.Fatal("not subscribed")
+			}
+			if _, ok := shard.Subscribe(&members[0], 0, name, 0, Flowing, i%2 == 0); !ok {
+				t.Fatal("subscribed already")
 			}
 		})
 		if got != 0 {
@@ -47,8 +50,8 @@ func BenchmarkUnsubscribeSubscribe(b *testing.B) {
 			for b.Loop() {
 				name := names[i%n]
 				i++
-				shard.Unsubscribe(&members[0], name, false)
-				shard.Subscribe(&members[0], 0, name, 0, false)
+				shard.Unsubscribe(&members[0], name, Flowing)
+				shard.Subscribe(&members[0], 0, name, 0, Flowing, false)
 			}
 		})
 	}
@@ -61,10 +64,10 @@ func BenchmarkLeave(b *testing.B) {
 			shard, members, names := crowd(n)
 			b.ReportAllocs()
 			for b.Loop() {
-				shard.Leave(&members[0], false)
+				shard.Leave(&members[0], Flowing)
 				b.StopTimer()
 				for _, name := range names {
-					shard.Subscribe(&members[0], 0, name, 0, false)
+					shard.Subscribe(&members[0], 0, name, 0, Flowing, false)
 				}
 				b.StartTimer()
 			}
@@ -92,7 +95,7 @@ func BenchmarkWalk(b *testing.B) {
 			members := make([]Member, n)
 			shard := NewShard(NewDirectory(1), 0, func(slot uint32) *Member { return &members[slot] })
 			for slot := range members {
-				shard.Subscribe(&members[slot], uint32(slot), []byte("t"), 0, false)
+				shard.Subscribe(&members[slot], uint32(slot), []byte("t"), 0, Flowing, false)
 			}
 			k, _ := shard.dir.Lookup([]byte("t"))
 			b.ReportAllocs()
@@ -131,7 +134,7 @@ func BenchmarkMemory(b *testing.B) {
 				for m := range members {
 					for i := range bc.perMember {
 						name = bc.name(name[:0], m, i)
-						if shard.Subscribe(&members[m], uint32(m), name, 0, false) {
+						if _, ok := shard.Subscribe(&members[m], uint32(m), name, 0, Flowing, false); ok {
 							subscriptions++
 						}
 					}

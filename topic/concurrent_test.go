@@ -37,8 +37,8 @@ func TestConcurrentLoops(t *testing.T) {
 					if n := dir.Subscribers(k, loop); n < 0 || n > slots {
 						t.Errorf("%d subscribers on a loop of %d", n, slots)
 					}
-					if n := dir.Held(k, loop); n < 0 || n > slots {
-						t.Errorf("%d held subscribers on a loop of %d", n, slots)
+					if c, x, _ := dir.Pressure(k, loop); c < 0 || c > slots || x < 0 || x > slots {
+						t.Errorf("%d congested and %d excluded subscribers on a loop of %d", c, x, slots)
 					}
 				}
 				if n := dir.Count(name); n < 0 || n > loops*slots {
@@ -60,19 +60,20 @@ func TestConcurrentLoops(t *testing.T) {
 		owners.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(loop), 4))
 			members := make([]Member, slots)
-			held := make([]bool, slots)
+			pressure := make([]Pressure, slots)
 			shard := NewShard(dir, loop, func(slot uint32) *Member { return &members[slot] })
 			for range steps {
 				slot := uint32(rnd.IntN(slots))
 				m, name := &members[slot], names[rnd.IntN(topics)]
 				switch n := rnd.IntN(20); {
 				case n == 0:
-					shard.Leave(m, held[slot])
+					shard.Leave(m, pressure[slot])
 				case n == 1:
-					held[slot] = !held[slot]
-					shard.Hold(m, held[slot])
+					to := (pressure[slot] + 1) % 3
+					shard.Press(m, pressure[slot], to)
+					pressure[slot] = to
 				case n < 11:
-					if shard.Subscribe(m, slot, name, uint8(n%2), held[slot]) {
+					if _, ok := shard.Subscribe(m, slot, name, uint8(n%2), pressure[slot], n%3 == 0); ok {
 						// A topic we are in stays alive, and is the one we asked for.
 						k, ok := dir.Lookup(name)
 						if !ok || !dir.Live(k) || dir.Name(k.ID) != string(name) {
@@ -83,11 +84,11 @@ func TestConcurrentLoops(t *testing.T) {
 						}
 					}
 				default:
-					shard.Unsubscribe(m, name, held[slot])
+					shard.Unsubscribe(m, name, pressure[slot])
 				}
 			}
 			for slot := range members {
-				shard.Leave(&members[slot], held[slot])
+				shard.Leave(&members[slot], pressure[slot])
 			}
 		})
 	}

@@ -42,9 +42,16 @@ type dirShard struct {
 
 type page struct {
 	records [pageSize]record
-	// counts holds, per record, one counter of subscribers for each loop, and one of held-up
-	// subscribers for each loop (see Hold).
-	counts []atomic.Int32
+	counts  []atomic.Int32 // per record, the subscribers on each loop
+	// pressed is made when a subscriber to one of the page's topics becomes congested: most pages
+	// never have one.
+	pressed atomic.Pointer[[]pressed]
+}
+
+// pressed is how one loop's subscribers to a topic take what is published.
+type pressed struct {
+	congested, excluded atomic.Int32
+	progress            atomic.Int64 // when a congested one has last taken bytes, on the loop's clock
 }
 
 type record struct {
@@ -68,7 +75,7 @@ func NewDirectory(loops int) *Directory {
 }
 
 func newPage(loops int) *page {
-	return &page{counts: make([]atomic.Int32, pageSize*2*loops)}
+	return &page{counts: make([]atomic.Int32, pageSize*loops)}
 }
 
 func (d *Directory) shard(name []byte) *dirShard {
@@ -115,20 +122,50 @@ func (d *Directory) Dialects(k Key) uint32 {
 // Subscribers returns how many subscribers k has on a loop.
 func (d *Directory) Subscribers(k Key, loop int) int {
 	p, _, i := d.record(k.ID)
-	return int(p.counts[i*2*d.loops+loop].Load())
+	return int(p.counts[i*d.loops+loop].Load())
 }
 
-// Held returns how many subscribers of k on a loop ask publishers to wait.
-func (d *Directory) Held(k Key, loop int) int {
+// Pressure returns how many subscribers of k on a loop are congested and how many are excluded, and
+// when a congested one has last taken bytes.
+func (d *Directory) Pressure(k Key, loop int) (congested, excluded int, progress int64) {
 	p, _, i := d.record(k.ID)
-	return int(p.counts[(i*2+1)*d.loops+loop].Load())
+	all := p.pressed.Load()
+	if all == nil {
+		return 0, 0, 0
+	}
+	c := &(*all)[i*d.loops+loop]
+	return int(c.congested.Load()), int(c.excluded.Load()), c.progress.Load()
 }
 
-// hold adds n to the count that Held returns. The caller has a subscription to id, so the
-// record cannot be given to another topic meanwhile.
-func (d *Directory) hold(id ID, loop, n int) {
+// press adds n to the count of a pressure. The caller has a subscription to id, so the record cannot
+// be given to another topic meanwhile.
+func (d *Directory) press(id ID, loop int, pressure Pressure, n int) {
+	if pressure == Flowing {
+		return
+	}
+	c := d.pressed(id, loop)
+	if pressure == Congested {
+		c.congested.Add(int32(n))
+	} else {
+		c.excluded.Add(int32(n))
+	}
+}
+
+// progress notes that a congested subscriber has taken bytes.
+func (d *Directory) progress(id ID, loop int, now int64) { d.pressed(id, loop).progress.Store(now) }
+
+func (d *Directory) pressed(id ID, loop int) *pressed {
 	p, _, i := d.record(id)
-	p.counts[(i*2+1)*d.loops+loop].Add(int32(n))
+	all := p.pressed.Load()
+	if all == nil {
+		fresh := make([]pressed, pageSize*d.loops)
+		if p.pressed.CompareAndSwap(nil, &fresh) {
+			all = &fresh
+		} else {
+			all = p.pressed.Load()
+		}
+	}
+	return &(*all)[i*d.loops+loop]
 }
 
 // join counts one more subscriber of name on a loop, interning the name when it is new.
@@ -147,7 +184,7 @@ func (d *Directory) join(name []byte, loop int, dialect uint8) Key {
 	}
 	p, r, i := d.record(id)
 	r.total++
-	p.counts[i*2*d.loops+loop].Add(1)
+	p.counts[i*d.loops+loop].Add(1)
 	if bit := uint32(1) << dialect; r.dialects.Load()&bit == 0 {
 		r.dialects.Or(bit)
 	}
@@ -161,7 +198,7 @@ func (d *Directory) leave(id ID, loop int) {
 	s := d.shardOf(r.name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.counts[i*2*d.loops+loop].Add(-1)
+	p.counts[i*d.loops+loop].Add(-1)
 	r.total--
 	if r.total > 0 {
 		return

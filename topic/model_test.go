@@ -16,8 +16,10 @@ type world struct {
 
 	subs     map[string]map[place]bool
 	dialects map[string]uint32 // since the topic came to be
-	held     map[place]bool
-	dead     []Key // of topics that have gone
+	count    int
+	pressure map[place]Pressure
+	fresh    map[place]map[string]bool // marked fresh, by topic
+	dead     []Key                     // of topics that have gone
 }
 
 type place struct {
@@ -32,7 +34,8 @@ func newWorld(t *testing.T, loops, slots int) *world {
 		members:  make([][]Member, loops),
 		subs:     make(map[string]map[place]bool),
 		dialects: make(map[string]uint32),
-		held:     make(map[place]bool),
+		pressure: make(map[place]Pressure),
+		fresh:    make(map[place]map[string]bool),
 	}
 	for i := range loops {
 		w.members[i] = make([]Member, slots)
@@ -46,8 +49,11 @@ func (w *world) member(p place) *Member { return &w.members[p.loop][p.slot] }
 func (w *world) subscribe(p place, name string, dialect uint8) {
 	w.t.Helper()
 	want := !w.subs[name][p]
-	if got := w.shards[p.loop].Subscribe(w.member(p), p.slot, []byte(name), dialect, w.held[p]); got != want {
-		w.t.Fatalf("Subscribe %v %q = %v, want %v", p, name, got, want)
+	w.count++
+	fresh := w.count%3 == 0
+	k, got := w.shards[p.loop].Subscribe(w.member(p), p.slot, []byte(name), dialect, w.pressure[p], fresh)
+	if again, ok := w.dir.Lookup([]byte(name)); got != want || !ok || k != again {
+		w.t.Fatalf("Subscribe %v %q = %v, %v, want %v, %v", p, name, k, got, again, want)
 	}
 	if !want {
 		return
@@ -56,6 +62,10 @@ func (w *world) subscribe(p place, name string, dialect uint8) {
 		w.subs[name] = make(map[place]bool)
 	}
 	w.subs[name][p] = true
+	if w.fresh[p] == nil {
+		w.fresh[p] = make(map[string]bool)
+	}
+	w.fresh[p][name] = fresh
 	w.dialects[name] |= 1 << dialect
 }
 
@@ -63,10 +73,19 @@ func (w *world) unsubscribe(p place, name string) {
 	w.t.Helper()
 	k, _ := w.dir.Lookup([]byte(name))
 	want := w.subs[name][p]
-	if got := w.shards[p.loop].Unsubscribe(w.member(p), []byte(name), w.held[p]); got != want {
+	if got := w.shards[p.loop].Unsubscribe(w.member(p), []byte(name), w.pressure[p]); got != want {
 		w.t.Fatalf("Unsubscribe %v %q = %v, want %v", p, name, got, want)
 	}
 	w.forget(p, name, k)
+}
+
+func (w *world) settle(p place, name string) {
+	if k, ok := w.dir.Lookup([]byte(name)); ok {
+		w.shards[p.loop].Settle(w.member(p), k.ID) // whether subscribed or not
+		if w.subs[name][p] {
+			w.fresh[p][name] = false
+		}
+	}
 }
 
 func (w *world) leave(p place) {
@@ -74,7 +93,7 @@ func (w *world) leave(p place) {
 	for name := range w.subs {
 		keys[name], _ = w.dir.Lookup([]byte(name))
 	}
-	w.shards[p.loop].Leave(w.member(p), w.held[p])
+	w.shards[p.loop].Leave(w.member(p), w.pressure[p])
 	for name, k := range keys {
 		w.forget(p, name, k)
 	}
@@ -91,12 +110,12 @@ func (w *world) forget(p place, name string, k Key) {
 	}
 }
 
-func (w *world) hold(p place, on bool) {
-	if w.held[p] == on {
+func (w *world) press(p place, to Pressure) {
+	if w.pressure[p] == to {
 		return
 	}
-	w.shards[p.loop].Hold(w.member(p), on)
-	w.held[p] = on
+	w.shards[p.loop].Press(w.member(p), w.pressure[p], to)
+	w.pressure[p] = to
 }
 
 // check compares everything that can be asked with the maps.
@@ -150,20 +169,23 @@ func (w *world) check(names []string) {
 
 func (w *world) checkShard(name string, k Key, loop int, s *Shard) {
 	w.t.Helper()
-	var count, held int
+	var count, congested, excluded int
 	for p := range w.subs[name] {
 		if p.loop == loop {
 			count++
-			if w.held[p] {
-				held++
+			switch w.pressure[p] {
+			case Congested:
+				congested++
+			case Excluded:
+				excluded++
 			}
 		}
 	}
 	if got := w.dir.Subscribers(k, loop); got != count {
 		w.t.Fatalf("Subscribers(%q, %d) = %d, want %d", name, loop, got, count)
 	}
-	if got := w.dir.Held(k, loop); got != held {
-		w.t.Fatalf("Held(%q, %d) = %d, want %d", name, loop, got, held)
+	if c, x, _ := w.dir.Pressure(k, loop); c != congested || x != excluded {
+		w.t.Fatalf("Pressure(%q, %d) = %d, %d; want %d, %d", name, loop, c, x, congested, excluded)
 	}
 	subs := s.Subscribers(k)
 	if len(subs) != count {
@@ -173,7 +195,10 @@ func (w *world) checkShard(name string, k Key, loop int, s *Shard) {
 		if !w.subs[name][place{loop, sub.Slot}] {
 			w.t.Fatalf("loop %d, %q: slot %d has not subscribed", loop, name, sub.Slot)
 		}
-		back := w.members[loop][sub.Slot].at(sub.index)
+		if want := w.fresh[place{loop, sub.Slot}][name]; sub.Fresh() != want {
+			w.t.Fatalf("loop %d, %q, slot %d: fresh is %v, want %v", loop, name, sub.Slot, sub.Fresh(), want)
+		}
+		back := w.members[loop][sub.Slot].at(sub.index &^ freshBit)
 		if back.topic != k.ID || back.position != uint32(i) {
 			w.t.Fatalf("loop %d, %q, slot %d: place %d of its list says %+v, want topic %d, position %d",
 				loop, name, sub.Slot, sub.index, *back, k.ID, i)
@@ -200,7 +225,7 @@ func (w *world) checkMember(p place) {
 	}
 	for i := range m.Len() {
 		sub := m.at(uint32(i))
-		if there := s.topics[sub.topic].subs[sub.position]; there.Slot != p.slot || there.index != uint32(i) {
+		if there := s.topics[sub.topic].subs[sub.position]; there.Slot != p.slot || there.index&^freshBit != uint32(i) {
 			w.t.Fatalf("%v: topic %d, position %d says %+v, want index %d", p, sub.topic, sub.position, there, i)
 		}
 		if m.find(sub.topic) != i {
@@ -239,8 +264,10 @@ func TestAgainstModel(t *testing.T) {
 				switch n := rnd.IntN(100); {
 				case n < 2:
 					w.leave(p)
-				case n < 10:
-					w.hold(p, rnd.IntN(2) == 0)
+				case n < 14:
+					w.settle(p, name)
+				case n < 20:
+					w.press(p, Pressure(rnd.IntN(3)))
 				case n%10 < grow:
 					w.subscribe(p, name, uint8(rnd.IntN(3)))
 				default:
@@ -309,7 +336,7 @@ func TestZeroKey(t *testing.T) {
 		if w.dir.Live(Key{}) {
 			t.Error("the zero Key is live")
 		}
-		if n := w.dir.Subscribers(Key{}, 1) + w.dir.Held(Key{}, 0); n != 0 || w.dir.Dialects(Key{}) != 0 {
+		if n := w.dir.Subscribers(Key{}, 1); n != 0 || w.dir.Dialects(Key{}) != 0 {
 			t.Errorf("the zero Key has subscribers: %d, %b", n, w.dir.Dialects(Key{}))
 		}
 		if subs := w.shards[0].Subscribers(Key{}); subs != nil {
@@ -337,7 +364,7 @@ func TestMemberSizes(t *testing.T) {
 			for _, name := range names {
 				w.subscribe(me, name, 0) // again: refused
 			}
-			w.hold(me, true)
+			w.press(me, Congested)
 			w.check(names)
 			rnd.Shuffle(n, func(i, j int) { names[i], names[j] = names[j], names[i] })
 			for _, name := range names[:n/2] {

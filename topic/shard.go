@@ -3,8 +3,24 @@ package topic
 // A Subscriber is one connection's place in a topic.
 type Subscriber struct {
 	Slot  uint32 // the connection's slot in its loop
-	index uint32 // where the member's own list names this subscription
+	index uint32 // where the member's own list names this subscription, and freshBit
 }
+
+// freshBit marks a subscription that is younger than some message on its way to the loop.
+const freshBit = 1 << 31
+
+// Fresh reports whether the subscription was made as fresh and not settled since.
+func (s Subscriber) Fresh() bool { return s.index&freshBit != 0 }
+
+// A Pressure says how a member takes what is published, for those who count receivers.
+type Pressure uint8
+
+// The pressures.
+const (
+	Flowing   Pressure = iota // takes what comes
+	Congested                 // publishers may have to wait for it
+	Excluded                  // does not count: it has stalled
+)
 
 // A Member is a connection's list of subscriptions. The zero Member has none.
 // It must stay at its address while it has subscriptions.
@@ -58,27 +74,37 @@ func (s *Shard) Subscribers(k Key) []Subscriber {
 }
 
 // Subscribe adds slot's member m to the topic called name, which is copied when it is new.
-// It reports false when m had subscribed already. held says whether m asks publishers to wait.
-func (s *Shard) Subscribe(m *Member, slot uint32, name []byte, dialect uint8, held bool) bool {
+// It reports false when m had subscribed already. p is m's present pressure. fresh marks the
+// subscription until Settle.
+func (s *Shard) Subscribe(m *Member, slot uint32, name []byte, dialect uint8, p Pressure, fresh bool) (k Key, ok bool) {
 	if k, ok := s.dir.Lookup(name); ok && m.find(k.ID) >= 0 {
-		return false
+		return k, false
 	}
-	k := s.dir.join(name, s.loop, dialect)
-	if held {
-		s.dir.hold(k.ID, s.loop, 1)
-	}
+	k = s.dir.join(name, s.loop, dialect)
+	s.dir.press(k.ID, s.loop, p, 1)
 	for int(k.ID) >= len(s.topics) {
 		s.topics = append(s.topics, local{})
 	}
 	t := &s.topics[k.ID]
 	t.gen = k.Gen
 	index := m.add(subscription{k.ID, uint32(len(t.subs))})
+	if fresh {
+		index |= freshBit
+	}
 	t.subs = append(t.subs, Subscriber{slot, index})
-	return true
+	return k, true
 }
 
-// Unsubscribe removes m from the topic called name. It reports false when m was not in it.
-func (s *Shard) Unsubscribe(m *Member, name []byte, held bool) bool {
+// Settle ends the freshness of m's subscription to a topic, if it is still there.
+func (s *Shard) Settle(m *Member, id ID) {
+	if i := m.find(id); i >= 0 {
+		s.topics[id].subs[m.at(uint32(i)).position].index &^= freshBit
+	}
+}
+
+// Unsubscribe removes m from the topic called name. It reports false when m was not in it. p is m's
+// present pressure.
+func (s *Shard) Unsubscribe(m *Member, name []byte, p Pressure) bool {
 	k, ok := s.dir.Lookup(name)
 	if !ok {
 		return false
@@ -87,54 +113,44 @@ func (s *Shard) Unsubscribe(m *Member, name []byte, held bool) bool {
 	if i < 0 {
 		return false
 	}
-	s.remove(m, uint32(i), held)
+	s.remove(m, uint32(i), p)
 	return true
 }
 
-// Leave removes m from all its topics.
-func (s *Shard) Leave(m *Member, held bool) {
+// Leave removes m from all its topics. p is m's present pressure.
+func (s *Shard) Leave(m *Member, p Pressure) {
 	for n := m.Len(); n > 0; n-- {
-		s.remove(m, uint32(n-1), held)
+		s.remove(m, uint32(n-1), p)
 	}
 }
 
-// Hold tells the directory, for each of m's topics, that m begins (true) or ceases (false)
-// to ask publishers to wait.
-func (s *Shard) Hold(m *Member, on bool) {
-	n := -1
-	if on {
-		n = 1
-	}
+// Press tells the directory, for each of m's topics, that m's pressure changes.
+func (s *Shard) Press(m *Member, from, to Pressure) {
 	for i := range m.Len() {
-		s.dir.hold(m.at(uint32(i)).topic, s.loop, n)
+		id := m.at(uint32(i)).topic
+		s.dir.press(id, s.loop, from, -1)
+		s.dir.press(id, s.loop, to, 1)
 	}
 }
 
-// Crowded reports whether m has a topic of which at least least subscribers on this loop, and at
-// least one in part, ask publishers to wait.
-func (s *Shard) Crowded(m *Member, least, part int) bool {
+// Progress tells the directory, for each of m's topics, that m has taken bytes at now, the caller's
+// clock. It is for members that are congested.
+func (s *Shard) Progress(m *Member, now int64) {
 	for i := range m.Len() {
-		k := Key{ID: m.at(uint32(i)).topic}
-		held := s.dir.Held(k, s.loop)
-		if held >= least && held*part >= s.dir.Subscribers(k, s.loop) {
-			return true
-		}
+		s.dir.progress(m.at(uint32(i)).topic, s.loop, now)
 	}
-	return false
 }
 
-func (s *Shard) remove(m *Member, index uint32, held bool) {
+func (s *Shard) remove(m *Member, index uint32, p Pressure) {
 	sub := *m.at(index)
-	if held {
-		s.dir.hold(sub.topic, s.loop, -1)
-	}
+	s.dir.press(sub.topic, s.loop, p, -1)
 
 	t := &s.topics[sub.topic]
 	last := uint32(len(t.subs) - 1)
 	if sub.position != last {
 		moved := t.subs[last]
 		t.subs[sub.position] = moved
-		s.member(moved.Slot).at(moved.index).position = sub.position
+		s.member(moved.Slot).at(moved.index &^ freshBit).position = sub.position
 	}
 	t.subs = t.subs[:last]
 	switch {
@@ -145,7 +161,8 @@ func (s *Shard) remove(m *Member, index uint32, held bool) {
 	}
 
 	if moved, ok := m.cut(index); ok {
-		s.topics[moved.topic].subs[moved.position].index = index
+		other := &s.topics[moved.topic].subs[moved.position]
+		other.index = index | other.index&freshBit
 	}
 	s.dir.leave(sub.topic, s.loop)
 }

@@ -196,7 +196,7 @@ func TestNeverReads(t *testing.T) {
 // A client that has said all it has to say and shuts its writing side still gets its answers.
 func TestHalfClose(t *testing.T) {
 	// What the sockets do not hold a client must read soon, on a machine that stands still, too.
-	patient := embed(t, server.Config{Dev: true, Engine: engine.Config{LastWords: 2 * patience}})
+	patient := embed(t, server.Config{Dev: true, Engine: engine.Config{Linger: 2 * patience}})
 	patient.start(t)
 	p := startDev(t)
 	text := strings.Repeat("h", 1000)

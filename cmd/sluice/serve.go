@@ -40,13 +40,14 @@ type settings struct {
 	SessionTTL time.Duration `help:"How long a session can be resumed." default:"30m"`
 	SessionKey string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
 
-	Backlog      byteSize `help:"Unsent bytes a client may have before the slow-consumer policy." default:"1MiB"`
-	BacklogSoft  byteSize `help:"Unsent bytes of all clients before publishers wait." default:"64MiB"`
-	BacklogTotal byteSize `help:"Unsent bytes of all clients before the slowest are closed." default:"256MiB"`
-	SlowConsumer string   `help:"What becomes of messages for clients over their backlog." enum:"close,drop-newest,drop-oldest" default:"close"`
-	SendBuffer   byteSize `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
-	MaxPacket    byteSize `help:"Longest packet a client may announce." default:"16MiB"`
-	MaxInflated  byteSize `help:"Longest payload or attachment after gzip." default:"4MiB"`
+	Backlog      byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB"`
+	Lag          byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB"`
+	LagAge       time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s"`
+	BacklogTotal byteSize      `help:"Bytes kept for all clients, of all kinds, before those with the largest accounts are closed." default:"256MiB"`
+	SlowConsumer string        `help:"What becomes of pushes for clients over a limit." enum:"close,drop-newest,drop-oldest" default:"close"`
+	SendBuffer   byteSize      `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
+	MaxPacket    byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
+	MaxInflated  byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB"`
 
 	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0" placeholder:"N"`
 	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0" placeholder:"N"`
@@ -301,10 +302,11 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		Engine: engine.Config{
 			Loops:          cmd.Loops,
 			Backlog:        int(cmd.Backlog),
-			BacklogSoft:    int64(cmd.BacklogSoft),
+			Lag:            int(cmd.Lag),
+			LagAge:         cmd.LagAge,
 			BacklogTotal:   int64(cmd.BacklogTotal),
 			SendBuffer:     int(cmd.SendBuffer),
-			LastWords:      min(2*time.Second, cmd.Drain/2), // clients that do not close are cut within the drain
+			Linger:         min(2*time.Second, cmd.Drain/2), // clients that do not close are cut within the drain
 			MaxConnections: cmd.MaxConnections,
 			Logger:         log,
 		},

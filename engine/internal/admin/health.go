@@ -48,8 +48,8 @@ func (s *Server) reasons() []string {
 			list = append(list, "login: "+oneLine(err.Error()))
 		}
 	}
-	if now, limit := s.engine.Stats().Backlog, s.engine.Config().BacklogTotal; now > limit {
-		list = append(list, fmt.Sprintf("backlog: %d unsent bytes, limit %d", now, limit))
+	if now, limit := s.engine.Stats().Total, s.engine.Config().BacklogTotal; now > limit {
+		list = append(list, fmt.Sprintf("memory: %d bytes kept for clients, limit %d", now, limit))
 	}
 	return list
 }

@@ -90,10 +90,13 @@ func (s *Server) collectMessages(p *page, e *engine.Stats) {
 	for _, d := range engine.Drops() {
 		p.sample(float64(e.Dropped[d]), "reason", d.String())
 	}
-	p.gauge("sluice_backlog_bytes", "Bytes that wait to be sent to clients.", float64(e.Backlog))
-	p.family("sluice_backlog_limit_bytes", gauge, "Bytes of backlog from which publishers wait (soft) and the slowest are closed (total).")
-	p.sample(float64(s.engine.Config().BacklogSoft), "limit", "soft")
-	p.sample(float64(s.engine.Config().BacklogTotal), "limit", "total")
+	p.family("sluice_memory_bytes", gauge, "Bytes kept, by what they are kept for.")
+	for _, k := range engine.Kinds() {
+		p.sample(float64(e.Accounts[k]), "kind", k.String())
+	}
+	p.gauge("sluice_memory_clients_bytes", "Bytes kept for clients, of all kinds.", float64(e.Total))
+	p.gauge("sluice_memory_clients_limit_bytes", "Bytes from which the clients with the largest accounts are closed.",
+		float64(s.engine.Config().BacklogTotal))
 	p.gauge("sluice_topics", "Topics that have subscribers.", float64(e.Topics))
 }
 

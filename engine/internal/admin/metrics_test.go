@@ -89,7 +89,7 @@ var wantFamilies = map[string]kind{
 	"sluice_received_packets_total": counter, "sluice_sent_packets_total": counter, "sluice_sends_total": counter,
 	"sluice_publishes_total": counter, "sluice_publish_waits_total": counter,
 	"sluice_deliveries_total": counter, "sluice_delivered_payload_bytes_total": counter, "sluice_drops_total": counter,
-	"sluice_backlog_bytes": gauge, "sluice_backlog_limit_bytes": gauge, "sluice_topics": gauge,
+	"sluice_memory_bytes": gauge, "sluice_memory_clients_bytes": gauge, "sluice_memory_clients_limit_bytes": gauge, "sluice_topics": gauge,
 	"sluice_loop_lag_seconds": histogram, "sluice_loop_last_lag_seconds": gauge,
 	"sluice_loop_wakeups_total": counter, "sluice_panics_total": counter,
 	"sluice_logins_total": counter, "sluice_token_calls_total": counter,

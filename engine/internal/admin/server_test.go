@@ -280,7 +280,7 @@ func TestReadyOfBacklog(t *testing.T) {
 	if err := p.Publish([]byte("news"), engine.Push{Route: "push", Payload: make([]byte, 4000)}); err != nil {
 		t.Fatal(err)
 	}
-	wantStatus(t, s.AdminURL()+"/readyz", 503, "backlog: ")
+	wantStatus(t, s.AdminURL()+"/readyz", 503, "memory: ")
 	p.Flush()
 	waitFor(t, "the backlog to be gone", func() bool {
 		status, _ := fetch(t, s.AdminURL()+"/readyz")
@@ -290,7 +290,7 @@ func TestReadyOfBacklog(t *testing.T) {
 
 // TestDrain: while clients are sent away, operators can watch.
 func TestDrain(t *testing.T) {
-	s := start(t, func(c *server.Config) { c.Engine.LastWords = never })
+	s := start(t, func(c *server.Config) { c.Engine.Linger = never })
 	url := s.AdminURL()
 	client, code := connect(t, s, otpFor(t, s, "ann")) // does not hang up when asked to, for a while
 	if code != gosoc.Accepted {

@@ -140,7 +140,7 @@ func messages(e *engine.Stats) messagesReport {
 	r := messagesReport{
 		ReceivedBytes: e.BytesIn, SentBytes: e.BytesOut, ReceivedPackets: e.PacketsIn, SentPackets: e.PacketsOut,
 		Sends: e.Sends, Publishes: e.Publishes, PublishWaits: e.Waits, Deliveries: e.Deliveries,
-		DeliveredBytes: e.PayloadOut, BacklogBytes: e.Backlog, Topics: e.Topics, Drops: make(map[string]uint64),
+		DeliveredBytes: e.PayloadOut, BacklogBytes: e.Accounts[engine.KindUnsent] + e.Accounts[engine.KindShared], Topics: e.Topics, Drops: make(map[string]uint64),
 	}
 	for _, d := range engine.Drops() {
 		if n := e.Dropped[d]; n > 0 {

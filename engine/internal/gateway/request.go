@@ -58,10 +58,11 @@ func (r *Request) Subscribe(topic []byte) bool { return r.gateway.Subscribe(r.co
 // Unsubscribe removes the client from a topic.
 func (r *Request) Unsubscribe(topic []byte) { r.conn.Unsubscribe(topic) }
 
-// Publish sends payload to a topic's subscribers, as a push of the configured route and command.
-// The error is engine.ErrBusy when the gateway has no room: nobody got it.
-func (r *Request) Publish(topic, payload []byte) error {
-	return r.conn.Publish(topic, r.gateway.Push(payload))
+// Publish sends payload to a topic's subscribers, as a push of the configured route and command. It
+// does not wait: where the crowd of subscribers is congested, the message is deferred, and the
+// client's further requests are not handled meanwhile.
+func (r *Request) Publish(topic, payload []byte) {
+	r.conn.Publish(topic, r.gateway.Push(payload))
 }
 
 // Push sends payload to the client that asks.

@@ -37,7 +37,7 @@ func start(t *testing.T, p login.Provider) *server.Server {
 	t.Helper()
 	s, err := server.New(server.Config{
 		Listen: []string{"tcp://127.0.0.1:0"}, Dev: true,
-		Engine:  engine.Config{Loops: 2, LastWords: patience},
+		Engine:  engine.Config{Loops: 2, Linger: patience},
 		Gateway: gateway.Config{Login: p, LoginTimeout: never, LoginFailures: -1},
 	})
 	if err == nil {

@@ -78,7 +78,7 @@ func start(tb testing.TB, change func(*server.Config)) *server.Server {
 		Gateway: gateway.Config{Login: door{}, LoginFailures: -1, LoginTimeout: never, RequestTimeout: never},
 	}
 	config.Engine.Loops = 2
-	config.Engine.LastWords = patience // a client that reads late is not reset
+	config.Engine.Linger = patience // a client that reads late is not reset
 	if change != nil {
 		change(&config)
 	}

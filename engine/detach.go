@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"errors"
+	"io"
+)
+
+// gnet closes a connection's descriptor as soon as it reads the end of the stream. The peer may have
+// closed its writing side only: what it has sent is still to be handled, and what it asked for is
+// still to be sent. Such a connection goes on with a duplicate of the descriptor, detached from gnet.
+
+// gone is called when gnet closes c's descriptor by itself, because of err.
+func (l *Loop) gone(c *Conn, err error) {
+	// A reset of a connection that is not being read comes as an end of stream, too.
+	half := errors.Is(err, io.EOF) && c.flags&flagReadingPaused == 0 && !l.engine.system.broken(c.fd)
+	if half && c.Open() {
+		if c.flags&(flagHandlerPause|flagDeferred) == 0 {
+			c.flags &^= flagOutputPause
+			l.pump(c, false)
+		}
+		more := c.flags&(flagHandlerPause|flagDeferred) != 0 || c.flags&flagOutputPause != 0 && c.sock.InboundBuffered() > 0
+		if c.Open() && more && l.keepHalf(c) {
+			return
+		}
+	}
+	if c.state == stateOpen {
+		why, graceful := ReasonPeerClosed, false
+		if c.flags&flagClosePending != 0 {
+			why, graceful = c.why, c.flags&flagGraceful != 0
+		}
+		l.endHandler(c, why, graceful)
+	}
+	c.flags &^= flagClosePending | flagGraceful
+	if half {
+		l.flush(c)
+		if c.first.ref != nil && l.detach(c) {
+			l.schedule(c.slot, l.engine.config.Linger)
+			l.markDirty(c)
+			return
+		}
+	}
+	c.sock = nil
+	l.free(c)
+}
+
+// keepHalf keeps a connection whose peer has closed its writing side while its input was left
+// unhandled, for a login's verdict or until it has read earlier answers: what it had sent is still to
+// be handled and answered.
+func (l *Loop) keepHalf(c *Conn) bool {
+	var rest []byte
+	if n := c.sock.InboundBuffered(); n > 0 {
+		b, err := c.sock.Peek(n)
+		if err != nil {
+			return false
+		}
+		rest = append(rest, b...)
+	}
+	if !l.detach(c) {
+		return false
+	}
+	l.halves[c.slot] = rest
+	l.setInput(c, len(rest))
+	l.markDirty(c) // whoever watched the old descriptor for room is gone
+	return true
+}
+
+// detach makes the connection independent of the descriptor that gnet is about to close.
+func (l *Loop) detach(c *Conn) bool {
+	s := l.engine.system
+	fd, err := s.dup(c.fd)
+	if err != nil {
+		return false
+	}
+	if c.flags&flagPolled != 0 {
+		// The file outlives the old number, and so would its place in the poller's set.
+		s.disarm(c.fd)
+	}
+	c.fd = fd
+	c.sock = nil
+	c.flags &^= flagPolled | flagBlocked | flagReadingPaused
+	c.flags |= flagDetached
+	// gnet is not there any more to tell of a reset.
+	if err := s.arm(c.fd, c.Ref(), false, false); err == nil {
+		c.flags |= flagPolled
+	}
+	return true
+}
+
+// pumpHalf is pump for a connection that keepHalf kept. When everything is handled, it is over.
+func (l *Loop) pumpHalf(c *Conn) {
+	rest := l.halves[c.slot]
+	for {
+		if c.Crowded() { // the handler would take nothing
+			l.makeRoom(c)
+			if !c.Open() || c.Holding() {
+				return
+			}
+		}
+		n, need := c.handler.OnBytes(c, rest)
+		if !c.Open() {
+			return
+		}
+		rest = rest[n:]
+		l.halves[c.slot] = rest
+		switch {
+		case c.Holding():
+			return
+		case c.Crowded():
+		case len(rest) == 0 || need > len(rest) || n == 0:
+			c.Close(ReasonPeerClosed)
+			return
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package engine
+
+import "time"
+
+// Who waits: the crowd sets the pace, a minority never does.
+//
+// A publisher waits while at least one in crowdPart of its message's receivers that count is congested
+// and one of them takes bytes. Waits in which none of them takes any are charged to the source: it
+// may owe debtLimit of them once, and repays by time, debtPart ms for each. Who owes too much does
+// not wait. A minority that is taking bytes at this moment is waited for a moment only: that keeps
+// queues short where all are quick, and costs nothing where some are slow.
+
+const (
+	// crowdPart: one in ten of the receivers, or each of fewer than ten, is a crowd.
+	crowdPart = 10
+	// quiet is how many ms of silence of all congested receivers are no stall yet: TCP shows a
+	// reader's progress in steps, and the loop looks every 20 ms.
+	quiet = 100
+	// A source may owe debtLimit ms of waiting in silence, and repays a debtPart-th of its time.
+	debtLimit = 500
+	debtPart  = 10
+	// minorityWait is how many ms a message waits for a minority, which must have taken bytes within
+	// as many.
+	minorityWait = 2
+
+	// mailboxWait is how many ms a message waits for a loop that takes nothing, where its source
+	// cannot be made to wait for longer. A loop that is well is never that long about it, but the
+	// system may leave its thread waiting for a core.
+	mailboxWait = 1000
+)
+
+// A debt is what a source of messages owes for waits in which nobody took bytes.
+type debt struct {
+	repaid int64 // ms on the engine's clock, when it will be paid off
+}
+
+// owed returns the debt in ms.
+func (d *debt) owed(now int64) int64 { return max(0, d.repaid-now) / debtPart }
+
+// charge adds ms to the debt.
+func (d *debt) charge(now, ms int64) { d.repaid = max(d.repaid, now) + debtPart*ms }
+
+// A wait is one message's.
+type wait struct {
+	begun int64 // ms
+	paid  int64 // ms of the present silence that are charged already
+}
+
+// A sight is what a publisher sees of its message's receivers.
+type sight struct {
+	full      bool  // a mailbox on the way has no room
+	receivers int   // that count
+	congested int   // of them
+	progress  int64 // ms, when one of the congested has last taken bytes
+}
+
+// mayGo reports whether the receivers that s shows need not be waited for, or not any more, and
+// charges d for a wait in silence.
+func (w *wait) mayGo(s *sight, d *debt, now int64) bool {
+	if s.congested == 0 {
+		return true
+	}
+	silent := now - s.progress
+	if s.congested*crowdPart < s.receivers {
+		return silent > minorityWait || now-w.begun >= minorityWait
+	}
+	if silent <= quiet {
+		w.paid = 0
+		return false
+	}
+	// The quiet time counts, too, as far as this message has waited through it.
+	if dead := min(silent, now-w.begun); dead > w.paid {
+		d.charge(now, dead-w.paid)
+		w.paid = dead
+	}
+	return d.owed(now) >= debtLimit
+}
+
+// see looks at the receivers of a message; for topics and for everybody, without locks.
+func (pb *Publisher) see(to *audience) (s sight) {
+	e := pb.engine
+	var now int64
+	for _, l := range e.loops {
+		if !l.reaches(to) {
+			continue
+		}
+		s.full = s.full || l != pb.loop && l.mailbox.full()
+		if l.pressure.count.Load() == 0 {
+			continue
+		}
+		if now == 0 {
+			now = e.Now()
+		}
+		if now-l.lookedAt.Load() <= stuckAfter {
+			l.see(to, &s)
+		}
+	}
+	if s.congested > 0 {
+		for _, l := range e.loops {
+			s.receivers += l.receivers(to)
+		}
+	}
+	return s
+}
+
+// see adds l's congested receivers to s, and takes off those that are excluded.
+func (l *Loop) see(to *audience, s *sight) {
+	p := &l.pressure
+	var congested, excluded int
+	var progress int64
+	switch to.kind {
+	case subscribersOf:
+		congested, excluded, progress = l.engine.topics.Pressure(to.key, l.index)
+	case everyClient:
+		congested, excluded, progress = int(p.congested.Load()), int(p.excluded.Load()), p.progress.Load()
+	case theseConns:
+		p.mu.Lock()
+		for _, ref := range to.refs {
+			r := p.receivers[ref]
+			switch {
+			case r == nil:
+			case r.excluded.Load():
+				excluded++
+			default:
+				congested++
+				progress = max(progress, r.progress.Load())
+			}
+		}
+		p.mu.Unlock()
+	}
+	s.receivers -= excluded
+	s.congested += congested
+	if congested > 0 {
+		s.progress = max(s.progress, progress)
+	}
+}
+
+// await waits on a goroutine outside the loops until a message to to may go. The error is
+// ErrStopped, ErrBusy when a mailbox stays full for a publisher that is not patient, or the context's.
+func (pb *Publisher) await(to *audience) error {
+	s := pb.see(to)
+	if !s.full && s.congested == 0 {
+		return nil
+	}
+	e := pb.engine
+	now := e.Now()
+	w := wait{begun: now}
+	pause := 50 * time.Microsecond
+	for waited := false; ; waited = true {
+		gone := w.mayGo(&s, &pb.debt, now)
+		switch {
+		case e.stopping.Load():
+			return ErrStopped
+		case gone && !s.full:
+			return nil
+		case gone && !pb.patient && now-w.begun >= mailboxWait:
+			return ErrBusy
+		case pb.ctx != nil && pb.ctx.Err() != nil:
+			return pb.ctx.Err()
+		}
+		if !waited {
+			pb.stats().waits.Add(1)
+		}
+		e.system.sleep(pause)
+		pause = min(2*pause, time.Millisecond)
+		now = e.Now()
+		s = pb.see(to)
+	}
+}
