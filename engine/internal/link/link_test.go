@@ -85,6 +85,27 @@ func await(t testing.TB, what string, done func() bool) {
 	}
 }
 
+// heap returns the bytes that are allocated and in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // pools let go of their buffers at the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// wantExplained checks that what is charged explains the growth of the heap to 20%.
+func wantExplained(t testing.TB, e *engine.Engine, before int64, kinds ...engine.Kind) {
+	t.Helper()
+	grown, charged := heap()-before, int64(0)
+	for _, k := range kinds {
+		charged += e.Stats().Accounts[k]
+	}
+	if off := grown - charged; off > grown/5 || off < -grown/5 {
+		t.Errorf("the heap has grown by %d bytes, %d are charged", grown, charged)
+	}
+}
+
 // A fakeWorker is the other end of a link.
 type fakeWorker struct {
 	t testing.TB
@@ -198,7 +219,7 @@ func TestDelayedFlood(t *testing.T) {
 	h, e := newHub(t, Config{Logger: logTo(&log)})
 	w := attach(t, h, true)
 	wire := frameOf(t, netsvr.CmdForceOfflineGuest, &netsvrpb.ForceOfflineGuest{Delay: 3600, Data: make([]byte, 1<<20)})
-	begin := time.Now()
+	begin, before := time.Now(), heap()
 	for range 1000 {
 		if _, err := w.Write(wire); err != nil {
 			t.Fatal(err)
@@ -207,6 +228,7 @@ func TestDelayedFlood(t *testing.T) {
 	w.serves()
 	took := time.Since(begin)
 	s := h.Stats()
+	wantExplained(t, e, before, engine.KindLinkDelayed, engine.KindLinkInput)
 	if s.DelayedFull != 985 {
 		t.Errorf("%d refused, want 985", s.DelayedFull)
 	}
@@ -253,10 +275,12 @@ func TestHalfFrame(t *testing.T) {
 	w := attach(t, h, true)
 	wire := frameOf(t, netsvr.CmdBroadcast, &netsvrpb.Broadcast{Data: make([]byte, 4<<20-100)})
 	input := func() int64 { return e.Stats().Accounts[engine.KindLinkInput] }
+	before := heap() - input()
 	if _, err := w.Write(wire[:len(wire)-1]); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "charge for half a frame", func() bool { return input() >= int64(len(wire)) })
+	wantExplained(t, e, before, engine.KindLinkInput)
 	if n := input(); n > 4<<20+4 {
 		t.Errorf("%d bytes are charged for a frame of %d", n, len(wire))
 	}
@@ -279,7 +303,7 @@ func TestQueueFair(t *testing.T) {
 	w := attach(t, h, false)
 	w.register(1)
 	l := h.groups[1].pickOpen()
-	taken := 0
+	taken, before := 0, heap()
 	ask := func(client string, size int) bool {
 		m := netsvr.Request{UniqID: []byte(client), Payload: make([]byte, size), ID: 1}
 		return h.queueFor(l, m.UniqID, size, netsvr.CmdRequest, m.Append) == Delivered
@@ -302,6 +326,7 @@ func TestQueueFair(t *testing.T) {
 	if n := e.Stats().Accounts[engine.KindLinkQueue]; n < 9<<20 || n > 30<<20 {
 		t.Errorf("%d bytes are charged", n)
 	}
+	wantExplained(t, e, before, engine.KindLinkQueue)
 	got := make(map[byte]int)
 	for range taken + 1000 {
 		_, payload, err := w.read()
