@@ -128,6 +128,7 @@ func (l *link) reply(m *netsvr.Reply) error {
 		})
 	}
 	if !ok {
+		l.hub.stats.strays.Add(1)
 		return nil // its time was up, or it never was
 	}
 	l.hub.stats.replies.Add(1)

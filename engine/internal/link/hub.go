@@ -61,6 +61,7 @@ type hubStats struct {
 	refused     atomic.Uint64
 	panics      atomic.Uint64
 	unencoded   atomic.Uint64
+	strays      atomic.Uint64
 }
 
 // Stats are a Hub's counters since it started.
@@ -79,6 +80,7 @@ type Stats struct {
 	DelayedFull       uint64 // delayed messages refused: too many bytes of them wait
 	Refused           uint64 // connections of workers refused: too many links
 	Panics            uint64 // commands that panicked, or ended their goroutine; each ended its link
+	StrayReplies      uint64 // replies to requests that are over, or never were
 	Unencoded         uint64 // queries not answered: the answer cannot be expressed
 }
 
@@ -446,6 +448,7 @@ func (h *Hub) Stats() Stats {
 		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
 		WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
 		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(),
+		StrayReplies: h.stats.strays.Load(),
 	}
 	h.mu.Lock()
 	s.Links = len(h.links)

@@ -524,6 +524,26 @@ func TestMalformedFlood(t *testing.T) {
 	}
 }
 
+// Replies to nothing are counted.
+func TestStrayReplies(t *testing.T) {
+	h, _ := newHub(t, Config{})
+	w := attach(t, h, true)
+	m := netsvr.Reply{ID: 7, Payload: []byte("x")}
+	wire, err := netsvr.V2.AppendFrame(nil, netsvr.CmdReply, m.Append(nil), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := w.Write(wire); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.serves()
+	if s := h.Stats(); s.StrayReplies != 3 || s.Replies != 0 {
+		t.Errorf("%d strays, %d replies; want 3 and 0", s.StrayReplies, s.Replies)
+	}
+}
+
 // What a link keeps of a long list is bounded, and charged.
 func TestDecodedMemory(t *testing.T) {
 	h, e := newHub(t, Config{})
