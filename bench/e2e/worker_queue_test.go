@@ -76,6 +76,69 @@ func TestWorkerBusy(t *testing.T) {
 	p.wantPeakBelow(200 << 20)
 }
 
+// One client floods a worker that does not read: it gets "busy", and the requests of ten others wait
+// until the worker reads again.
+func TestWorkerFair(t *testing.T) {
+	t.Parallel()
+	p := startNetsvr(t, "--worker-queue", "1MiB", "--request-timeout", "3m", "--worker-write-timeout", "3m")
+	conn := p.workerConn(t) // does not read for now
+	_ = conn.SetReadBuffer(64 << 10)
+	if _, err := conn.Write(workerCommand(workerRegister, workerMsg(nil).num(1, 1).num(100, 1))); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := workerReadFrame(conn); err != nil || a.fields.num(1) != 0 {
+		t.Fatalf("not registered: %v, %v", a, err)
+	}
+	m := modes[0]
+	flood := p.login(t, m, "")
+	payload := []byte(strings.Repeat("x", 16<<10))
+	for range 1000 { // 16 MB, far more than the sockets take
+		flood.write(m.sendReq(0, 0, "x", payload))
+	}
+	flood.write(m.ask(1, "x", string(payload)))
+	got, err := flood.next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := m.message(got); err != nil || !strings.Contains(msg.payload, "busy") {
+		t.Fatalf("the flood is answered %q, %v", msg.payload, err)
+	}
+	const others, each = 10, 5
+	var clients []*client
+	for range others {
+		c := p.login(t, m, "")
+		for n := range each {
+			c.write(m.ask(uint16(n), "x", "hello"))
+		}
+		clients = append(clients, c)
+	}
+	go func() {
+		for r := bufio.NewReader(conn); ; {
+			got, err := workerReadFrame(r)
+			if err != nil {
+				return
+			}
+			if got.fields.num(7) == 0 { // wants no reply
+				continue
+			}
+			if _, err := conn.Write(workerCommand(workerReply, workerReplyTo(got.fields, 0, "here"))); err != nil {
+				return
+			}
+		}
+	}()
+	for i, c := range clients {
+		for n := range each {
+			got, err := c.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if msg, err := m.message(got); err != nil || msg.payload != "here" {
+				t.Errorf("client %d, request %d: %q, %v", i, n, msg.payload, err)
+			}
+		}
+	}
+}
+
 // Two workers serve clients that keep several requests under way; one is killed in the middle. No
 // client is disconnected, every request is answered, and in order.
 func TestWorkerFailover(t *testing.T) {

@@ -53,8 +53,10 @@ type settings struct {
 	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0" placeholder:"N"`
 	WorkerIdle         time.Duration `help:"How long a worker may be silent." default:"120s"`
 	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s"`
-	WorkerMaxPacket    byteSize      `help:"Longest frame body a worker may send." default:"2MiB"`
-	WorkerQueue        byteSize      `help:"Bytes that may wait for a worker." default:"16MiB"`
+	WorkerMaxPacket    byteSize      `help:"Longest frame body a worker may send, and so the most that is kept of one that is not whole." default:"2MiB"`
+	WorkerQueue        byteSize      `help:"Bytes that may wait for a worker. A client may have no more of them than stay free." default:"16MiB"`
+	WorkerDelayed      byteSize      `help:"Bytes of delayed messages that may wait per worker connection; four times as many in all." default:"16MiB"`
+	WorkerLinks        int           `help:"Most connections of workers." default:"4096" placeholder:"N"`
 	Route              []string      `help:"Worker id for requests of a route or command, as chat.*=1 or cmd:6-20=2; repeatable. Others go to 1." placeholder:"PATTERN=ID" sep:"none"`
 	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none"`
 	NetsvrMetrics      string        `help:"Metrics workers may ask for: numbers from 0 to 6, or none." default:"0-6" placeholder:"LIST"`
@@ -253,6 +255,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		WriteTimeout: cmd.WorkerWriteTimeout,
 		MaxPacket:    int(cmd.WorkerMaxPacket),
 		Queue:        int(cmd.WorkerQueue),
+		Delayed:      int(cmd.WorkerDelayed),
+		MaxLinks:     cmd.WorkerLinks,
 	}
 	if workers.Metrics, err = server.ParseMetrics(cmd.NetsvrMetrics); err != nil {
 		return c, fmt.Errorf("--netsvr-metrics: %w", err)

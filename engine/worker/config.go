@@ -26,8 +26,8 @@ const (
 // ErrConfig is what every mistake in a Config matches.
 var ErrConfig = errors.New("worker: bad config")
 
-// Config says whom a Worker serves and how. The zero value serves a gateway on this machine. A
-// number of zero or less means the default.
+// Config sets up a Worker: which gateways it serves, and how. The zero value serves a gateway on
+// this machine. A number of zero or less means the default.
 type Config struct {
 	// Gateways are the addresses of worker listeners, "host:port" or "tcp://host:port". None
 	// means DefaultGateway.
@@ -55,7 +55,7 @@ type Config struct {
 	RedialMin   time.Duration // pause before a second attempt, default 100ms; doubles, with jitter
 	RedialMax   time.Duration // longest pause, default 10s; a link that lasted as long starts anew
 
-	// Heartbeat is how often a link says that it lives, default 25s. Gateways drop links that are
+	// Heartbeat is how often a link sends a sign of life, default 25s. Gateways drop links that are
 	// silent for 120s; a gateway that is silent for three heartbeats is given up.
 	Heartbeat time.Duration
 

@@ -127,7 +127,7 @@ func (c *conn) receive(dec *decoder, frame []byte) error {
 	case cmd.Class() == netsvr.ClassHeartbeat:
 		return nil
 	case cmd.Class() == netsvr.ClassQuery:
-		asked, err := c.waiting.settle(cmd, payload)
+		asked, err := c.waiting.answer(cmd, payload)
 		if !asked {
 			return fmt.Errorf("%w: answer to %v, which nobody asked", ErrProtocol, cmd)
 		}

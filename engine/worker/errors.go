@@ -34,7 +34,7 @@ var (
 	ErrRunning = errors.New("worker: worker has been run already")
 )
 
-// A LinkError says on which link a command failed. Queries that took too long wrap
+// A LinkError names the link and the command that failed. Queries that took too long wrap
 // context.DeadlineExceeded.
 type LinkError struct {
 	Gateway string // its address
@@ -42,6 +42,7 @@ type LinkError struct {
 	Err     error
 }
 
+// Error names the gateway and the command.
 func (e *LinkError) Error() string {
 	return fmt.Sprintf("worker: %s: %s: %v", e.Gateway, e.Command, e.Err)
 }
@@ -55,6 +56,7 @@ type RegisterError struct {
 	Message string // the gateway's name for it
 }
 
+// Error has the code and the gateway's name for it.
 func (e *RegisterError) Error() string {
 	return fmt.Sprintf("worker: registration refused: code %d (%s)", e.Code, e.Message)
 }
@@ -87,11 +89,12 @@ type StatusError struct {
 	Payload []byte // sent as it is instead, if there is any
 }
 
+// Error has the status and the message.
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d: %s", e.Status, e.Message) }
 
 const protocolLongbridge = "longbridge"
 
-// Longbridge's statuses for what this package says itself.
+// Longbridge's statuses for what this package answers itself.
 const (
 	longbridgeTimeout    = 1
 	longbridgeBadRequest = 3

@@ -11,7 +11,7 @@ import (
 	"github.com/sluicenet/sluice/codec/netsvr"
 )
 
-// An Open tells of a new connection. Gateways send it when they were told to (--open-worker).
+// An Open is a new connection. Gateways that run with --open-worker send it.
 type Open struct {
 	Gateway       *Gateway // the connection's
 	UniqID        string
@@ -20,7 +20,7 @@ type Open struct {
 	XForwardedFor string   // the header as it came, or the peer's address
 }
 
-// A Close tells that a connection is gone (--close-worker).
+// A Close is the end of a connection. Gateways that run with --close-worker send it.
 type Close struct {
 	Gateway *Gateway
 	UniqID  string // its last one
@@ -47,7 +47,7 @@ type Request struct {
 	WantsReply bool
 	Payload    []byte
 	Data       []byte        // a GOSOC attachment
-	Timeout    time.Duration // how long the client waits, 0 if it did not say
+	Timeout    time.Duration // how long the client waits, 0 if the request has none
 
 	id       uint64
 	metadata []netsvr.Metadata

@@ -14,7 +14,8 @@ import (
 // The commands of a Worker go to the gateways concerned, one after the other, each on its first
 // link. One that fails does not keep the others from it; the errors come joined.
 
-func tell(gateways []*Gateway, command func(*Gateway) error) error {
+// toEach runs command on each of the gateways and joins the errors.
+func toEach(gateways []*Gateway, command func(*Gateway) error) error {
 	if len(gateways) == 1 {
 		return command(gateways[0])
 	}
@@ -29,22 +30,22 @@ func tell(gateways []*Gateway, command func(*Gateway) error) error {
 
 // ConnInfoUpdate changes a connection, at the gateway that has it.
 func (w *Worker) ConnInfoUpdate(ctx context.Context, u ConnInfoUpdate) error {
-	return tell(w.where(u.UniqID), func(g *Gateway) error { return g.ConnInfoUpdate(ctx, u) })
+	return toEach(w.where(u.UniqID), func(g *Gateway) error { return g.ConnInfoUpdate(ctx, u) })
 }
 
 // ConnInfoDelete takes things from a connection, at the gateway that has it.
 func (w *Worker) ConnInfoDelete(ctx context.Context, d ConnInfoDelete) error {
-	return tell(w.where(d.UniqID), func(g *Gateway) error { return g.ConnInfoDelete(ctx, d) })
+	return toEach(w.where(d.UniqID), func(g *Gateway) error { return g.ConnInfoDelete(ctx, d) })
 }
 
 // Broadcast pushes data to every connection of every gateway.
 func (w *Worker) Broadcast(ctx context.Context, data []byte) error {
-	return tell(w.gateways, func(g *Gateway) error { return g.Broadcast(ctx, data) })
+	return toEach(w.gateways, func(g *Gateway) error { return g.Broadcast(ctx, data) })
 }
 
 // SingleCast pushes data to a connection, wherever it is.
 func (w *Worker) SingleCast(ctx context.Context, uniqID string, data []byte) error {
-	return tell(w.where(uniqID), func(g *Gateway) error { return g.SingleCast(ctx, uniqID, data) })
+	return toEach(w.where(uniqID), func(g *Gateway) error { return g.SingleCast(ctx, uniqID, data) })
 }
 
 // Multicast pushes data to connections, wherever they are.
@@ -59,7 +60,7 @@ func (w *Worker) SingleCastBulk(ctx context.Context, uniqIDs []string, data [][]
 		return nil
 	}
 	if len(uniqIDs) == 1 {
-		return tell(w.where(uniqIDs[0]), func(g *Gateway) error { return g.SingleCastBulk(ctx, uniqIDs, data) })
+		return toEach(w.where(uniqIDs[0]), func(g *Gateway) error { return g.SingleCastBulk(ctx, uniqIDs, data) })
 	}
 	if len(w.gateways) == 1 {
 		return w.gateways[0].SingleCastBulk(ctx, uniqIDs, data)
@@ -77,28 +78,28 @@ func (w *Worker) SingleCastBulk(ctx context.Context, uniqIDs []string, data [][]
 
 // TopicSubscribe adds a connection to topics and pushes data to it.
 func (w *Worker) TopicSubscribe(ctx context.Context, uniqID string, topics []string, data []byte) error {
-	return tell(w.where(uniqID), func(g *Gateway) error { return g.TopicSubscribe(ctx, uniqID, topics, data) })
+	return toEach(w.where(uniqID), func(g *Gateway) error { return g.TopicSubscribe(ctx, uniqID, topics, data) })
 }
 
 // TopicUnsubscribe removes a connection from topics and pushes data to it.
 func (w *Worker) TopicUnsubscribe(ctx context.Context, uniqID string, topics []string, data []byte) error {
-	return tell(w.where(uniqID), func(g *Gateway) error { return g.TopicUnsubscribe(ctx, uniqID, topics, data) })
+	return toEach(w.where(uniqID), func(g *Gateway) error { return g.TopicUnsubscribe(ctx, uniqID, topics, data) })
 }
 
 // TopicDelete ends topics on every gateway.
 func (w *Worker) TopicDelete(ctx context.Context, topics []string, data []byte) error {
-	return tell(w.gateways, func(g *Gateway) error { return g.TopicDelete(ctx, topics, data) })
+	return toEach(w.gateways, func(g *Gateway) error { return g.TopicDelete(ctx, topics, data) })
 }
 
 // TopicPublish pushes data to the subscribers of topics on every gateway.
 func (w *Worker) TopicPublish(ctx context.Context, topics []string, data []byte) error {
-	return tell(w.gateways, func(g *Gateway) error { return g.TopicPublish(ctx, topics, data) })
+	return toEach(w.gateways, func(g *Gateway) error { return g.TopicPublish(ctx, topics, data) })
 }
 
 // TopicPublishBulk publishes data pairwise to as many topics, or all of it to the only one, on
 // every gateway.
 func (w *Worker) TopicPublishBulk(ctx context.Context, topics []string, data [][]byte) error {
-	return tell(w.gateways, func(g *Gateway) error { return g.TopicPublishBulk(ctx, topics, data) })
+	return toEach(w.gateways, func(g *Gateway) error { return g.TopicPublishBulk(ctx, topics, data) })
 }
 
 // Push pushes under a route or command of the caller's choice: to connections wherever they are,

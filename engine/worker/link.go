@@ -195,13 +195,13 @@ func (l *Link) unregister(c *conn, registerID string) {
 	}
 }
 
-// lastWords is how long a gateway may take for what was still queued, and to close its side.
-const lastWords = time.Second
+// closeTimeout is how long a gateway may take for what was still queued, and to close its side.
+const closeTimeout = time.Second
 
 // finish writes what is queued and closes. Our side goes first: closing a socket that holds unread
 // bytes would reset it, and the gateway lose our last replies.
 func (l *Link) finish(c *conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	if c.out.flush(ctx) != nil {
 		return

@@ -49,9 +49,9 @@ func (q *waiting) leave(c *call, now time.Time) {
 	q.mu.Unlock()
 }
 
-// settle hands an answer to the oldest call for cmd. Older ones are then never answered. False
+// answer hands an answer to the oldest call for cmd. Older ones are then never answered. False
 // means that nobody had asked.
-func (q *waiting) settle(cmd netsvr.Command, payload []byte) (ok bool, err error) {
+func (q *waiting) answer(cmd netsvr.Command, payload []byte) (ok bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, c := range q.calls {

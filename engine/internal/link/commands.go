@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"time"
+	"unsafe"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
@@ -23,6 +24,31 @@ type decoded struct {
 	topicBulk netsvr.TopicPublishBulk
 	reply     netsvr.Reply
 	push      netsvr.Push
+}
+
+// keptEntries is how many entries of a list in a command a link keeps room for. A multicast to more
+// allocates for each of its commands.
+const keptEntries = 16 << 10
+
+// kept returns s to be used again, or nil if it has become too big to keep.
+func kept[T any](s []T) []T {
+	if cap(s) > keptEntries {
+		return nil
+	}
+	return s
+}
+
+// trim lets go of lists that are too big to keep and returns the size of the others, in bytes.
+func (d *decoded) trim() int {
+	n := 0
+	for _, list := range [...]*[][]byte{
+		&d.multicast.UniqIDs, &d.bulk.UniqIDs, &d.bulk.Data, &d.publish.Topics,
+		&d.topicBulk.Topics, &d.topicBulk.Data, &d.push.UniqIDs, &d.push.Topics,
+	} {
+		*list = kept(*list)
+		n += cap(*list) * int(unsafe.Sizeof([]byte(nil)))
+	}
+	return n
 }
 
 // offlineGrace is how long a client that is sent away has to read why.
@@ -102,6 +128,7 @@ func (l *link) reply(m *netsvr.Reply) error {
 		})
 	}
 	if !ok {
+		l.hub.stats.strays.Add(1)
 		return nil // its time was up, or it never was
 	}
 	l.hub.stats.replies.Add(1)
@@ -113,7 +140,7 @@ func (l *link) cast(id, data []byte) error {
 	if len(data) == 0 {
 		return nil
 	}
-	l.settleIDs()
+	l.awaitRenames()
 	if ref := l.hub.gateway.Lookup(id); ref != 0 {
 		return l.publisher.Send(ref, l.hub.gateway.Push(data))
 	}
@@ -122,7 +149,7 @@ func (l *link) cast(id, data []byte) error {
 
 // multicast pushes p to the clients called ids.
 func (l *link) multicast(ids [][]byte, p engine.Push) error {
-	l.settleIDs()
+	l.awaitRenames()
 	l.refs = l.refs[:0]
 	for _, id := range ids {
 		if ref := l.hub.gateway.Lookup(id); ref != 0 {
@@ -140,7 +167,7 @@ func (l *link) publish(topic []byte, p engine.Push) error {
 	if len(topic) == 0 || len(p.Payload) == 0 {
 		return nil
 	}
-	l.settle() // subscriptions of this link come first
+	l.awaitChanges() // subscriptions of this link come first
 	return l.publisher.Publish(topic, p)
 }
 
@@ -164,7 +191,7 @@ func (l *link) push(payload []byte) error {
 		if len(t) == 0 {
 			continue
 		}
-		l.settle()
+		l.awaitChanges()
 		if err := l.publisher.Publish(t, p); err != nil {
 			return err
 		}
@@ -185,13 +212,15 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 			// Its holder is sent away by a way that overtakes what this link sent it before.
 			l.barrier()
 		}
-		return l.client(m.UniqId, m.NewUniqId != "", func(c *engine.Conn, s gateway.Session) { l.update(c, s, m) })
+		return l.client(m.UniqId, len(payload), m.NewUniqId != "", func(c *engine.Conn, s gateway.Session) {
+			l.update(c, s, m)
+		})
 	case netsvr.CmdConnInfoDelete:
 		m := new(netsvrpb.ConnInfoDelete)
 		if err := netsvr.Unmarshal(payload, m); err != nil {
 			return err
 		}
-		return l.client(m.UniqId, m.DelUniqId, func(c *engine.Conn, s gateway.Session) {
+		return l.client(m.UniqId, len(payload), m.DelUniqId, func(c *engine.Conn, s gateway.Session) {
 			if m.DelTopic {
 				c.UnsubscribeAll()
 			}
@@ -201,35 +230,41 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 			if m.DelUniqId {
 				l.hub.gateway.Renew(c, s.Base())
 			}
-			l.tell(c, m.Data)
+			l.pushTo(c, m.Data)
 		})
 	case netsvr.CmdTopicSubscribe:
 		m := new(netsvrpb.TopicSubscribe)
 		if err := netsvr.Unmarshal(payload, m); err != nil || len(m.Topics) == 0 {
 			return err
 		}
-		return l.client(m.UniqId, false, func(c *engine.Conn, _ gateway.Session) {
+		return l.client(m.UniqId, len(payload), false, func(c *engine.Conn, _ gateway.Session) {
 			l.subscribe(c, m.Topics)
-			l.tell(c, m.Data)
+			l.pushTo(c, m.Data)
 		})
 	case netsvr.CmdTopicUnsubscribe:
 		m := new(netsvrpb.TopicUnsubscribe)
 		if err := netsvr.Unmarshal(payload, m); err != nil || len(m.Topics) == 0 {
 			return err
 		}
-		return l.client(m.UniqId, false, func(c *engine.Conn, _ gateway.Session) {
+		return l.client(m.UniqId, len(payload), false, func(c *engine.Conn, _ gateway.Session) {
 			for _, t := range m.Topics {
 				c.Unsubscribe([]byte(t))
 			}
-			l.tell(c, m.Data)
+			l.pushTo(c, m.Data)
 		})
 	case netsvr.CmdTopicDelete:
 		m := new(netsvrpb.TopicDelete)
 		if err := netsvr.Unmarshal(payload, m); err != nil {
 			return err
 		}
-		l.unsettled = true
-		return l.publisher.DoEach(func(loop *engine.Loop) { l.deleteTopics(loop, m) })
+		l.changing = true
+		for i := range l.hub.gateway.Engine().Loops() {
+			err := l.publisher.DoOn(i, len(payload), func(loop *engine.Loop) { l.deleteTopics(loop, m) })
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	case netsvr.CmdForceOffline:
 		m := new(netsvrpb.ForceOffline)
 		if err := netsvr.Unmarshal(payload, m); err != nil {
@@ -244,28 +279,29 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 		if m.Delay <= 0 {
 			return l.offline(m.UniqIds, m.Data, true)
 		}
-		// Looked up and judged when the time has come, on a publisher of its own: the link's
-		// belongs to its reader.
-		l.hub.delayed.after(time.Duration(m.Delay)*time.Second, func() {
-			late := &link{hub: l.hub, publisher: l.hub.gateway.Engine().NewPublisher()}
-			_ = late.offline(m.UniqIds, m.Data, true)
-		})
+		// Looked up and judged when the time has come.
+		if !l.hub.delayed.later(&l.delayed, time.Duration(m.Delay)*time.Second, m) {
+			l.hub.stats.delayedFull.Add(1)
+			l.logs.delayed.warn(l.hub.log, "delayed message refused: too many bytes of them wait",
+				"peer", l.peer, "workerId", l.workerID, "bytes", len(payload), "limit", l.hub.config.Delayed)
+		}
 		return nil
 	}
 	return fmt.Errorf("unknown command %v", cmd)
 }
 
-// client runs f on the loop of the client called id, if there is one. renames says that f may
-// change ids, which the link's next command must find changed.
-func (l *link) client(id string, renames bool, f func(*engine.Conn, gateway.Session)) error {
-	l.settleIDs()
+// client runs f, which holds so many bytes, on the loop of the client called id, if there is one.
+// renames says that f may change ids, which the link's next command must find changed.
+func (l *link) client(id string, bytes int, renames bool, f func(*engine.Conn, gateway.Session)) error {
+	l.awaitRenames()
 	ref := l.hub.gateway.Lookup([]byte(id))
 	if ref == 0 {
 		return nil
 	}
-	l.unsettled = true
-	l.renamed = l.renamed || renames
-	return l.publisher.Do(ref, func(c *engine.Conn) {
+	l.changing = true
+	l.renaming = l.renaming || renames
+	return l.publisher.DoOn(ref.Loop(), bytes, func(loop *engine.Loop) {
+		c := loop.Conn(ref)
 		if c == nil {
 			return
 		}
@@ -275,8 +311,8 @@ func (l *link) client(id string, renames bool, f func(*engine.Conn, gateway.Sess
 	})
 }
 
-// tell pushes data to a client on its own loop.
-func (l *link) tell(c *engine.Conn, data []byte) {
+// pushTo pushes data to a client on its own loop.
+func (l *link) pushTo(c *engine.Conn, data []byte) {
 	if len(data) > 0 && c.Open() {
 		c.Deliver(l.hub.gateway.Push(data))
 	}
@@ -294,7 +330,7 @@ func (l *link) update(c *engine.Conn, s gateway.Session, m *netsvrpb.ConnInfoUpd
 	if m.NewUniqId != "" {
 		displaced, err := g.Rename(c, s.Base(), m.NewUniqId)
 		if err != nil {
-			l.hub.log.Warn("uniqId not changed", "uniqId", m.UniqId, "err", err)
+			l.logs.renames.warn(l.hub.log, "uniqId not changed", "uniqId", m.UniqId, "err", err)
 		}
 		if displaced != 0 {
 			l.evict(displaced, m.DataAsNewUniqIdExisted)
@@ -307,7 +343,7 @@ func (l *link) update(c *engine.Conn, s gateway.Session, m *netsvrpb.ConnInfoUpd
 		c.UnsubscribeAll()
 		l.subscribe(c, m.NewTopics)
 	}
-	l.tell(c, m.Data)
+	l.pushTo(c, m.Data)
 }
 
 // evict sends away a client whose id was given to another. It gets an id of its own for the time
@@ -325,34 +361,50 @@ func (l *link) evict(ref engine.Ref, data []byte) {
 			c.Close(engine.ReasonForcedOffline)
 			return
 		}
-		l.tell(c, data)
-		l.closeLater([]engine.Ref{ref})
+		l.pushTo(c, data)
+		l.closeLater(c)
 	})
 }
 
-func (l *link) closeLater(refs []engine.Ref) {
-	e := l.hub.gateway.Engine()
-	l.hub.delayed.after(offlineGrace, func() {
-		for _, ref := range refs {
-			e.Tell(ref, func(c *engine.Conn) {
-				if c != nil {
-					c.Close(engine.ReasonForcedOffline)
-				}
-			})
+// closeLater closes a client that is sent away, on its loop, once it has had time to read why; at
+// once if too many closes wait.
+func (l *link) closeLater(c *engine.Conn) {
+	if !l.hub.delayed.closeLater(c.Ref(), offlineGrace) {
+		c.Close(engine.ReasonForcedOffline)
+	}
+}
+
+// runDelayed does what was delayed and is due. l is the link of the goroutine that does so.
+func (l *link) runDelayed(it delayedItem) {
+	defer func() {
+		if r := recover(); r != nil {
+			_ = l.panicked(r)
+		}
+	}()
+	if m := it.message; m != nil {
+		// An error means that the gateway is stopping.
+		_ = l.offline(m.command.UniqIds, m.command.Data, true)
+		return
+	}
+	l.hub.gateway.Engine().Tell(it.ref, func(c *engine.Conn) {
+		if c != nil {
+			c.Close(engine.ReasonForcedOffline)
 		}
 	})
 }
 
 // offline carries out ForceOffline and ForceOfflineGuest.
 func (l *link) offline(ids []string, data []byte, guestsOnly bool) error {
-	l.settleIDs()
-	l.unsettled = true
+	l.awaitRenames()
+	l.changing = true
+	bytes := len(data) // counted with the first client: they share it
 	for _, id := range ids {
 		ref := l.hub.gateway.Lookup([]byte(id))
 		if ref == 0 {
 			continue
 		}
-		err := l.publisher.Do(ref, func(c *engine.Conn) {
+		err := l.publisher.DoOn(ref.Loop(), bytes, func(loop *engine.Loop) {
+			c := loop.Conn(ref)
 			if c == nil {
 				return
 			}
@@ -364,19 +416,20 @@ func (l *link) offline(ids []string, data []byte, guestsOnly bool) error {
 				c.Close(engine.ReasonForcedOffline)
 				return
 			}
-			l.tell(c, data)
-			l.closeLater([]engine.Ref{ref})
+			l.pushTo(c, data)
+			l.closeLater(c)
 		})
 		if err != nil {
 			return err
 		}
+		bytes = 0
 	}
 	return nil
 }
 
 // deleteTopics takes topics away from a loop's subscribers and tells each of them once.
 func (l *link) deleteTopics(loop *engine.Loop, m *netsvrpb.TopicDelete) {
-	told := make(map[engine.Ref]bool)
+	affected := make(map[engine.Ref]bool)
 	for _, t := range m.Topics {
 		name := []byte(t)
 		for _, ref := range loop.Subscribers(nil, name) {
@@ -385,37 +438,37 @@ func (l *link) deleteTopics(loop *engine.Loop, m *netsvrpb.TopicDelete) {
 				continue
 			}
 			c.Unsubscribe(name)
-			told[ref] = true
+			affected[ref] = true
 		}
 	}
-	for ref := range told {
+	for ref := range affected {
 		if c := loop.Conn(ref); c != nil {
-			l.tell(c, m.Data)
+			l.pushTo(c, m.Data)
 		}
 	}
 }
 
-// settleIDs waits for the loops if a command may have changed ids.
-func (l *link) settleIDs() {
-	if l.renamed {
-		l.settle()
+// awaitRenames waits for the loops if a command may have changed ids.
+func (l *link) awaitRenames() {
+	if l.renaming {
+		l.awaitChanges()
 	}
 }
 
-// settle waits until the loops have made the changes that this link has asked for.
-func (l *link) settle() {
-	if l.unsettled {
+// awaitChanges waits until the loops have made the changes that this link has asked for.
+func (l *link) awaitChanges() {
+	if l.changing {
 		l.barrier()
 	}
 }
 
 // barrier waits until the loops have done all that this link has asked for.
 func (l *link) barrier() {
-	renamed := l.renamed
-	l.unsettled, l.renamed = false, false
+	renamed := l.renaming
+	l.changing, l.renaming = false, false
 	l.onLoops(func(*engine.Loop) {})
 	if renamed {
-		// A client whose id was taken is on another loop, perhaps, which was told of it a step
+		// A client whose id was taken is on another loop, perhaps, which hears of it a step
 		// later.
 		l.onLoops(func(*engine.Loop) {})
 	}

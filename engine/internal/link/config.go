@@ -20,10 +20,18 @@ type Config struct {
 	Idle time.Duration
 	// WriteTimeout is how long a write to a worker may take. Zero means 10 s.
 	WriteTimeout time.Duration
-	// MaxPacket is the longest frame body a worker may send, in bytes. Zero means 2 MiB.
+	// MaxPacket is the longest frame body a worker may send, in bytes, and so the most that is kept
+	// of one that has not arrived whole. Zero means 2 MiB.
 	MaxPacket int
-	// Queue is how many bytes may wait for a worker. Zero means 16 MiB.
+	// Queue is how many bytes may wait for a worker, per link. A client may have no more of them
+	// than stay free. One frame that is longer than that may wait beside them. Zero means 16 MiB.
 	Queue int
+	// Delayed is how many bytes of delayed messages may wait per link; four times as many on all
+	// links together. Zero means 16 MiB.
+	Delayed int
+	// MaxLinks is how many connections workers may have. Each costs two goroutines and 64 KiB.
+	// Zero means 4096.
+	MaxLinks int
 	// Limits are rate limits of messages to workers.
 	Limits []Limit
 	// Metrics are the numbers of the metrics that workers may ask for, 0 to 6.
@@ -44,6 +52,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Queue <= 0 {
 		c.Queue = 16 << 20
+	}
+	if c.Delayed <= 0 {
+		c.Delayed = 16 << 20
+	}
+	if c.MaxLinks <= 0 {
+		c.MaxLinks = 4096
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

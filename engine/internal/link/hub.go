@@ -25,8 +25,7 @@ type Hub struct {
 	tokens  *session.OneTime
 
 	listener net.Listener
-	accepts  sync.WaitGroup
-	readers  sync.WaitGroup
+	running  sync.WaitGroup // links' readers, and the goroutines of Listen
 
 	mu     sync.Mutex // guards links, groups' changes and closed
 	links  map[*link]struct{}
@@ -39,9 +38,9 @@ type Hub struct {
 	limiters [gateway.MaxWorker + 1]*limiter // by worker id
 	limits   []*limiter                      // in the order they were given
 	metrics  metrics
-	delayed  delayed
+	delayed  *delayed
+	refused  throttle
 	stop     chan struct{}
-	done     chan struct{}
 
 	stats hubStats
 }
@@ -58,6 +57,11 @@ type hubStats struct {
 	replies     atomic.Uint64
 	lostReplies atomic.Uint64
 	writeDrops  atomic.Uint64
+	delayedFull atomic.Uint64
+	refused     atomic.Uint64
+	panics      atomic.Uint64
+	unencoded   atomic.Uint64
+	strays      atomic.Uint64
 }
 
 // Stats are a Hub's counters since it started.
@@ -68,11 +72,16 @@ type Stats struct {
 	Unknown           uint64 // that ended their link
 	Transfers         uint64 // messages, requests and events queued for workers
 	NoWorker          uint64 // not queued: nobody is attached
-	QueueFull         uint64 // not queued: the worker's queue is full
+	QueueFull         uint64 // not queued: the worker's queue is full, or the client's share of it
 	Limited           uint64 // not queued: over a rate limit
 	Replies           uint64
 	LostRequests      uint64 // answered with an error because their worker was lost
 	WriteDropped      uint64 // bytes dropped because a worker took nothing in time
+	DelayedFull       uint64 // delayed messages refused: too many bytes of them wait
+	Refused           uint64 // connections of workers refused: too many links
+	Panics            uint64 // commands that panicked, or ended their goroutine; each ended its link
+	StrayReplies      uint64 // replies to requests that are over, or never were
+	Unencoded         uint64 // queries not answered: the answer cannot be expressed
 }
 
 // A group is the links that are registered under one worker id.
@@ -117,8 +126,8 @@ func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, e
 		tokens:  tokens,
 		links:   make(map[*link]struct{}),
 		stop:    make(chan struct{}),
-		done:    make(chan struct{}),
 	}
+	h.delayed = newDelayed(config.Delayed, func(n int) { h.charge(engine.KindLinkDelayed, n) })
 	for _, l := range config.Limits {
 		lim := newLimiter(l)
 		h.limits = append(h.limits, lim)
@@ -141,46 +150,66 @@ func (h *Hub) Listen(address string) (net.Addr, error) {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
 	h.listener = ln
-	h.accepts.Add(1)
-	go h.accept()
-	go h.tick()
+	h.start()
+	h.running.Go(h.accept)
 	return ln.Addr(), nil
 }
 
+// start runs what runs beside the links until Close.
+func (h *Hub) start() {
+	h.running.Go(h.tick)
+	h.running.Go(func() {
+		late := &link{hub: h, peer: "delayed", publisher: h.gateway.Engine().NewPublisher()}
+		h.delayed.run(h.stop, late.runDelayed)
+	})
+}
+
+// charge counts bytes kept for links, or takes them away.
+func (h *Hub) charge(k engine.Kind, n int) { h.gateway.Engine().Charge(k, int64(n)) }
+
 func (h *Hub) accept() {
-	defer h.accepts.Done()
 	for {
 		conn, err := h.listener.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil {
-			h.log.Warn("accepting a worker", "err", err)
-			time.Sleep(50 * time.Millisecond)
+			h.refused.warn(h.log, "accepting a worker", "err", err)
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-h.stop:
+			}
 			continue
 		}
-		h.mu.Lock()
-		if h.closed || len(h.links) >= maxLinks {
-			h.mu.Unlock()
-			h.log.Warn("worker refused", "peer", conn.RemoteAddr().String(), "links", maxLinks)
-			conn.Close()
-			continue
-		}
-		h.nextID++
-		l := newLink(h, conn, h.nextID)
-		h.links[l] = struct{}{}
-		h.readers.Add(1)
-		h.mu.Unlock()
-		go l.run()
+		h.serve(conn)
 	}
 }
 
-// maxLinks bounds the goroutines and queues that workers can cost.
-const maxLinks = 4096
+// serve runs a link on conn, unless there are too many.
+func (h *Hub) serve(conn net.Conn) {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		conn.Close()
+		return
+	}
+	if len(h.links) >= h.config.MaxLinks {
+		h.mu.Unlock()
+		h.stats.refused.Add(1)
+		h.refused.warn(h.log, "worker refused: too many links",
+			"peer", conn.RemoteAddr().String(), "limit", h.config.MaxLinks)
+		conn.Close()
+		return
+	}
+	h.nextID++
+	l := newLink(h, conn, h.nextID)
+	h.links[l] = struct{}{}
+	h.running.Go(l.run)
+	h.mu.Unlock()
+}
 
 // tick samples the metrics and forgets requests that nobody will answer.
 func (h *Hub) tick() {
-	defer close(h.done)
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	next := h.metrics.since.Add(sampleEvery)
@@ -283,8 +312,8 @@ type Delivery uint8
 const (
 	Delivered Delivery = iota
 	NoWorker           // no worker of that id is attached
-	QueueFull          // it does not keep up
-	Limited            // a rate limit says no
+	QueueFull          // its queue is full, or the client's share of it
+	Limited            // over a rate limit
 )
 
 // Transfer queues a client's message for a worker id, on the client's loop.
@@ -301,7 +330,7 @@ func (h *Hub) Transfer(id int, s gateway.Session, data []byte) Delivery {
 	var room [session.MaxIDLen]byte
 	cl := s.Base()
 	m := netsvr.Transfer{UniqID: h.gateway.AppendID(room[:0], cl), Session: []byte(cl.Session()), Data: data}
-	return h.queue(l, netsvr.CmdTransfer, m.Append)
+	return h.queueFor(l, m.UniqID, len(data)+len(m.Session), netsvr.CmdTransfer, m.Append)
 }
 
 // AllowOpen takes a token for a new connection from the limit of the worker that is told of it.
@@ -318,9 +347,25 @@ func (h *Hub) allow(id int) bool {
 // queue appends one event to a link's outbox.
 func (h *Hub) queue(l *link, cmd netsvr.Command, encode func(dst []byte) []byte) Delivery {
 	size, ok := l.send(cmd, encode)
+	return h.queued(l, cmd, size, ok)
+}
+
+// queueFor appends what the client called uniqID sends, of about bytes bytes, to a link's outbox,
+// within the client's share of it.
+func (h *Hub) queueFor(
+	l *link, uniqID []byte, bytes int, cmd netsvr.Command, encode func(dst []byte) []byte,
+) Delivery {
+	size, ok := l.sendFor(shareOf(uniqID), bytes+frameOverhead, cmd, encode)
+	return h.queued(l, cmd, size, ok)
+}
+
+// frameOverhead is about what a frame adds to a client's message: length, command, ids, tags.
+const frameOverhead = 64
+
+func (h *Hub) queued(l *link, cmd netsvr.Command, size int, ok bool) Delivery {
 	if !ok {
 		h.stats.queueFull.Add(1)
-		l.complain(cmd)
+		l.warnCongested(cmd)
 		return QueueFull
 	}
 	h.stats.transfers.Add(1)
@@ -329,8 +374,8 @@ func (h *Hub) queue(l *link, cmd netsvr.Command, encode func(dst []byte) []byte)
 	return Delivered
 }
 
-// A UpgradeInfo is a Session that knows more of its connection than its address: what an upgrade
-// request said.
+// An UpgradeInfo is a Session that knows more of its connection than its address: what was in the
+// upgrade request.
 type UpgradeInfo interface {
 	// Describe returns the raw query, the offered sub-protocols and the X-Forwarded-For header,
 	// each empty if there was none.
@@ -366,7 +411,8 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
 	if len(m.XForwardedFor) == 0 {
 		m.XForwardedFor = []byte(c.Peer().Addr().String())
 	}
-	return h.queue(l, netsvr.CmdConnOpen, m.Append) != NoWorker
+	h.queue(l, netsvr.CmdConnOpen, m.Append)
+	return true
 }
 
 // Closed implements gateway.Events.
@@ -378,7 +424,7 @@ func (h *Hub) Closed(s gateway.Session, id []byte) {
 	l := h.groups[h.config.CloseWorker].pickOpen()
 	if l == nil {
 		h.stats.noWorker.Add(1)
-		h.log.Debug("nobody to tell of a client that left", "uniqId", string(id))
+		h.log.Debug("no worker for a client that left", "uniqId", string(id))
 		return
 	}
 	m := netsvr.ConnClose{UniqID: id, Session: []byte(s.Base().Session())}
@@ -400,7 +446,9 @@ func (h *Hub) Stats() Stats {
 		Commands: h.stats.commands.Load(), Malformed: h.stats.malformed.Load(), Unknown: h.stats.unknown.Load(),
 		Transfers: h.stats.transfers.Load(), NoWorker: h.stats.noWorker.Load(), QueueFull: h.stats.queueFull.Load(),
 		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
-		WriteDropped: h.stats.writeDrops.Load(),
+		WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
+		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(),
+		StrayReplies: h.stats.strays.Load(),
 	}
 	h.mu.Lock()
 	s.Links = len(h.links)
@@ -413,32 +461,54 @@ func (h *Hub) Stats() Stats {
 	return s
 }
 
-// Close stops listening, lets the links write what waits for their workers until ctx is done, and
-// ends them. Clients should be gone by then, so that each ConnClose is among what waits.
+// Close stops listening, lets the links write what waits for their workers, and ends them. Links
+// that have not ended shortly before ctx is done are cut off, whatever their workers do; that is an
+// error. Close returns within ctx, or at most closeGrace after it if ctx has no deadline. Clients
+// should be gone by then, so that each ConnClose is among what waits. A second Close does nothing.
 func (h *Hub) Close(ctx context.Context) error {
-	if h.listener == nil {
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
 		return nil
 	}
-	_ = h.listener.Close()
-	h.accepts.Wait()
-	h.mu.Lock()
 	h.closed = true
 	h.mu.Unlock()
+	if h.listener != nil {
+		_ = h.listener.Close()
+	}
 	close(h.stop)
-	<-h.done
 	h.delayed.close()
-	h.each(func(l *link) { l.drain() })
+	h.each((*link).drain)
 	ended := make(chan struct{})
 	go func() {
-		h.readers.Wait()
+		h.running.Wait()
 		close(ended)
 	}()
+	soon, cancel := beforeEnd(ctx)
+	defer cancel()
 	select {
 	case <-ended:
 		return nil
-	case <-ctx.Done():
-		h.each(func(l *link) { l.conn.Close() })
-		<-ended
-		return fmt.Errorf("worker: links cut off: %w", ctx.Err())
+	case <-soon.Done():
 	}
+	h.each(func(l *link) { l.conn.Close() })
+	select {
+	case <-ended:
+	case <-time.After(closeGrace):
+		// Readers that wait for a loop end when the engine stops.
+	}
+	return fmt.Errorf("worker: links cut off: %w", soon.Err())
+}
+
+// closeGrace is how long links that are cut off may take to end.
+const closeGrace = 100 * time.Millisecond
+
+// beforeEnd returns ctx with closeGrace less time, at most half.
+func beforeEnd(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	left := time.Until(deadline)
+	return context.WithTimeout(ctx, left-min(closeGrace, left/2))
 }

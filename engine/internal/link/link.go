@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/engine"
@@ -24,6 +25,8 @@ type link struct {
 	publisher *engine.Publisher // the reader's
 	requests  inflight
 	replies   replies // gathered by the reader
+	input     int     // bytes charged for the reader's buffers
+	delayed   delayedOwner
 
 	// Set by the reader when the link registers; registerID and takesRequests are read by others
 	// only once the link is in its group.
@@ -32,13 +35,12 @@ type link struct {
 	registered    bool // has been, which is for once
 	takesRequests bool
 
-	// unsettled is set while commands that change clients may not have reached their loops.
-	unsettled bool
-	renamed   bool         // and one of them may have changed ids
-	said      atomic.Bool  // everything is written, and the worker was told that nothing follows
-	lastSay   atomic.Int64 // when complain last logged, in unix seconds
-	decoded   decoded
-	refs      []engine.Ref // of the present multicast
+	changing bool        // commands that change clients may not have reached their loops
+	renaming bool        // and one of them may have changed ids
+	finished atomic.Bool // all is written, and our side of the stream is closed
+	logs     throttles
+	decoded  decoded
+	refs     []engine.Ref // of the present multicast
 }
 
 func newLink(h *Hub, conn net.Conn, id uint32) *link {
@@ -49,40 +51,79 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 		outbox:    newOutbox(h.config.Queue),
 		publisher: h.gateway.Engine().NewPublisher(),
 	}
+	l.outbox.charge = func(n int) { h.charge(engine.KindLinkQueue, n) }
 	l.registerID = fmt.Sprintf("%08x%s", id, l.peer)
 	l.requests.init(h)
 	return l
 }
 
-// run serves the link until it ends.
+// Why a link ended that its worker did nothing wrong on.
+var (
+	errPanic  = errors.New("a panic in a command")
+	errGoexit = errors.New("a command ended its goroutine")
+)
+
+// run serves the link until it ends. Whatever a command does to the reader's goroutine, the link
+// ends like any other.
 func (l *link) run() {
-	defer l.hub.readers.Done()
 	var writer sync.WaitGroup
-	writer.Add(1)
-	go func() {
-		defer writer.Done()
-		l.write()
+	writer.Go(l.write)
+	err := errGoexit
+	defer func() {
+		if r := recover(); r != nil {
+			err = l.panicked(r)
+		} else if err == errGoexit {
+			l.hub.stats.panics.Add(1)
+			l.hub.log.Error("a worker's command ended its goroutine", "peer", l.peer, "workerId", l.workerID)
+		}
+		l.end(err, &writer)
 	}()
-	err := l.read()
+	err = l.read()
+}
+
+// panicked counts and logs a panic of a command.
+func (l *link) panicked(r any) error {
+	l.hub.stats.panics.Add(1)
+	if omitted, ok := l.logs.panics.allow(time.Now()); ok {
+		l.hub.log.Error("panic in a worker's command", "peer", l.peer, "workerId", l.workerID,
+			"panic", r, "stack", string(debug.Stack()), "omitted", omitted)
+	}
+	return errPanic
+}
+
+// end takes the link apart once its reader is done.
+func (l *link) end(err error, writer *sync.WaitGroup) {
 	l.hub.forget(l)
-	_ = l.flushReplies() // an error means that the gateway is stopping
-	l.publisher.Flush()
+	l.flushLast()
 	l.outbox.close()
 	lost := l.requests.fail()
 	l.hub.stats.lostReplies.Add(uint64(lost))
 	// The answers to what the worker asked before are still written, if it takes them soon.
-	cut := time.AfterFunc(lastWords, func() { l.conn.Close() })
+	cut := time.AfterFunc(flushTimeout, func() { l.conn.Close() })
 	writer.Wait()
 	l.discard()
 	cut.Stop()
 	l.conn.Close()
+	l.outbox.release()
+	l.chargeInput(0)
 	l.hub.mu.Lock()
 	delete(l.hub.links, l)
 	l.hub.mu.Unlock()
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || l.said.Load() {
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || l.finished.Load() {
 		err = nil
 	}
 	l.hub.log.Info("worker link ended", "peer", l.peer, "workerId", l.workerID, "lost requests", lost, "err", err)
+}
+
+// flushLast passes on what the commands before the end amounted to.
+func (l *link) flushLast() {
+	defer func() {
+		if r := recover(); r != nil {
+			_ = l.panicked(r)
+		}
+	}()
+	_ = l.flushReplies() // an error means that the gateway is stopping
+	l.publisher.Flush()
 }
 
 // write is the writer goroutine: it ends when the outbox is closed and empty, or the worker takes
@@ -90,7 +131,8 @@ func (l *link) run() {
 func (l *link) write() {
 	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(bytes int) {
 		l.hub.stats.writeDrops.Add(uint64(bytes))
-		l.hub.log.Warn("a worker takes nothing: messages dropped", "peer", l.peer, "bytes", bytes)
+		l.logs.writeDrops.warn(l.hub.log, "a worker takes nothing: messages dropped",
+			"peer", l.peer, "bytes", bytes)
 	})
 	if err != nil {
 		l.hub.log.Info("writing to a worker", "peer", l.peer, "err", err)
@@ -104,13 +146,13 @@ func (l *link) write() {
 	// The worker hears of the end. What it has sent by then is worked off, and it has a while to
 	// close its side: a socket closed with input unread would take what the worker has not read
 	// yet with it.
-	l.said.Store(true)
-	_ = l.conn.SetReadDeadline(time.Now().Add(farewell))
+	l.finished.Store(true)
+	_ = l.conn.SetReadDeadline(time.Now().Add(lingerTimeout))
 }
 
-// discard reads what a worker still says to a link that is over.
+// discard reads what a worker still sends on a link that has ended.
 func (l *link) discard() {
-	if l.conn.SetReadDeadline(time.Now().Add(farewell)) == nil {
+	if l.conn.SetReadDeadline(time.Now().Add(lingerTimeout)) == nil {
 		_, _ = io.Copy(io.Discard, l.conn)
 	}
 }
@@ -122,71 +164,53 @@ func (l *link) drain() {
 }
 
 const (
-	// farewell is how long a worker may be silent, and leave its side open, when the gateway has
-	// ended the link.
-	farewell = 200 * time.Millisecond
-	// lastWords is how long a worker that has ended the link, or broken the protocol, may take to
-	// read what waits for it.
-	lastWords = time.Second
-)
-
-const (
-	readBuffer = 64 << 10
-	// keepBuffer is how big a read buffer may stay after a big frame.
-	keepBuffer = 1 << 20
+	// lingerTimeout is how long a worker may be silent, and leave its side open, when the gateway
+	// has ended the link.
+	lingerTimeout = 200 * time.Millisecond
+	// flushTimeout is how long a worker that has ended the link, or broken the protocol, may take
+	// to read what waits for it.
+	flushTimeout = time.Second
 )
 
 // read works off frames until the link ends.
 func (l *link) read() error {
-	buf := make([]byte, 0, readBuffer)
-	start := 0
+	frames := newFrameReader(l.hub.config.MaxPacket)
+	size := frames.size()
 	for {
 		// Everything whole that is there, then what it amounted to goes out.
 		for {
-			body, n, err := netsvr.ParseFrame(buf[start:], l.hub.config.MaxPacket)
+			body, err := frames.next()
 			if err != nil {
 				return err
 			}
-			if n == 0 {
+			if body == nil {
 				break
 			}
 			if err := l.handle(body); err != nil {
 				return err
 			}
-			start += n
 		}
 		if err := l.flushReplies(); err != nil {
 			return err
 		}
 		l.publisher.Flush()
 
-		switch rest := buf[start:]; {
-		case len(rest) == 0:
-			if buf = buf[:0]; cap(buf) > keepBuffer {
-				buf = make([]byte, 0, readBuffer)
-			}
-			start = 0
-		case start > 0 && cap(buf)-len(buf) < readBuffer/2:
-			buf = buf[:copy(buf[:cap(buf)], rest)]
-			start = 0
+		space := frames.space()
+		if frames.size() != size { // what was decoded points into a buffer that is no longer used
+			size, l.decoded = frames.size(), decoded{}
 		}
-		if want, _ := netsvr.FrameSize(buf[start:], l.hub.config.MaxPacket); cap(buf)-start < want || len(buf) == cap(buf) {
-			// Grown as the frame arrives, not as it is announced.
-			size := min(max(want, readBuffer), 2*(len(buf)-start)+readBuffer)
-			grown := make([]byte, len(buf)-start, size)
-			copy(grown, buf[start:])
-			buf, start = grown, 0
-		}
+		l.refs = kept(l.refs)
+		l.chargeInput(size + l.decoded.trim() + cap(l.refs)*int(unsafe.Sizeof(engine.Ref(0))))
 		if err := l.conn.SetReadDeadline(time.Now().Add(l.hub.config.Idle)); err != nil {
 			return err
 		}
-		if l.said.Load() { // after the deadline above, which may have replaced the writer's
-			if err := l.conn.SetReadDeadline(time.Now().Add(farewell)); err != nil {
+		if l.finished.Load() { // after the deadline above, which may have replaced the writer's
+			if err := l.conn.SetReadDeadline(time.Now().Add(lingerTimeout)); err != nil {
 				return err
 			}
 		}
-		n, err := l.conn.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
+		n, err := l.conn.Read(space)
+		frames.filled(n)
 		if err != nil && n == 0 {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return fmt.Errorf("silent for %v: %w", l.hub.config.Idle, err)
@@ -196,13 +220,20 @@ func (l *link) read() error {
 	}
 }
 
+// chargeInput charges for the reader's buffers, which are now of so many bytes.
+func (l *link) chargeInput(bytes int) {
+	if bytes != l.input {
+		l.hub.charge(engine.KindLinkInput, bytes-l.input)
+		l.input = bytes
+	}
+}
+
 // handle carries out one frame. An error ends the link.
 func (l *link) handle(body []byte) (err error) {
 	l.hub.stats.commands.Add(1)
 	defer func() {
 		if r := recover(); r != nil {
-			l.hub.log.Error("panic in a worker's command", "panic", r, "stack", string(debug.Stack()))
-			err = errors.New("internal error")
+			err = l.panicked(r)
 		}
 	}()
 	cmd, payload := netsvr.V2.Split(body)
@@ -214,7 +245,9 @@ func (l *link) handle(body []byte) (err error) {
 	switch cmd.Class() {
 	case netsvr.ClassHeartbeat:
 		if cmd == netsvr.CmdPing {
-			l.outbox.put(netsvr.V2.AppendPong)
+			if !l.outbox.put(netsvr.V2.AppendPong) {
+				l.hub.stats.queueFull.Add(1)
+			}
 		}
 		return nil
 	case netsvr.ClassOneWay:
@@ -228,59 +261,52 @@ func (l *link) handle(body []byte) (err error) {
 	if errors.Is(err, netsvr.ErrMalformed) {
 		// The link stays: one-way commands are ignored, queries are not answered.
 		l.hub.stats.malformed.Add(1)
-		l.hub.log.Warn("undecodable command", "peer", l.peer, "command", cmd.String(), "err", err)
+		l.logs.malformed.warn(l.hub.log, "undecodable command",
+			"peer", l.peer, "command", cmd.String(), "err", err)
 		return nil
 	}
 	return err
+}
+
+// appendFrame writes a message as a frame after dst.
+func appendFrame(dst []byte, cmd netsvr.Command, encode func(dst []byte) []byte) []byte {
+	start := len(dst)
+	framed, err := netsvr.EndFrame(encode(netsvr.V2.BeginFrame(dst, cmd)), start, 0)
+	if err != nil {
+		return dst[:start]
+	}
+	return framed
 }
 
 // send queues one frame for the worker and returns its size in bytes; false means that the queue
 // is full.
 func (l *link) send(cmd netsvr.Command, encode func(dst []byte) []byte) (size int, ok bool) {
 	ok = l.outbox.put(func(dst []byte) []byte {
-		start := len(dst)
-		framed, err := netsvr.EndFrame(encode(netsvr.V2.BeginFrame(dst, cmd)), start, 0)
-		if err != nil {
-			return dst[:start]
-		}
-		size = len(framed) - start
+		framed := appendFrame(dst, cmd, encode)
+		size = len(framed) - len(dst)
 		return framed
 	})
 	return size, ok
 }
 
-// answer queues the answer to a query. It must not be lost, so the reader waits for room, which
-// also keeps a worker that asks without reading from asking more.
-func (l *link) answer(cmd netsvr.Command, encode func(dst []byte) []byte) error {
-	// Encoded before the outbox is locked: lists can be long, and loops use the outbox too.
-	return l.answerThen(cmd, encode(nil), func() {})
-}
-
-// answerThen is answer with a message that is encoded. It calls then when the answer is queued and
-// before the worker can have it, or anything be queued behind it.
-func (l *link) answerThen(cmd netsvr.Command, message []byte, then func()) error {
-	encode := func(dst []byte) []byte {
-		then()
-		return append(dst, message...)
-	}
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		if _, ok := l.send(cmd, encode); ok {
-			return nil
-		}
-		if l.outbox.isClosed() {
-			return nil // the gateway is ending the link: nobody waits for answers any more
-		}
-		time.Sleep(pause)
-	}
+// sendFor is send for a frame of about estimate bytes that a client caused: false means that the
+// queue is full or the client has its share of it.
+func (l *link) sendFor(
+	client uint64, estimate int, cmd netsvr.Command, encode func(dst []byte) []byte,
+) (size int, ok bool) {
+	ok = l.outbox.putFor(client, estimate, func(dst []byte) []byte {
+		framed := appendFrame(dst, cmd, encode)
+		size = len(framed) - len(dst)
+		return framed
+	})
+	return size, ok
 }
 
 // hasRoom reports whether a frame sent now would be queued.
 func (l *link) hasRoom() bool { return l.outbox.room() }
 
-// complain logs that the worker does not keep up, once a second at most.
-func (l *link) complain(cmd netsvr.Command) {
-	now := time.Now().Unix()
-	if last := l.lastSay.Load(); last != now && l.lastSay.CompareAndSwap(last, now) {
-		l.hub.log.Warn("a worker does not keep up: messages dropped", "peer", l.peer, "command", cmd.String())
-	}
+// warnCongested logs that the worker does not keep up.
+func (l *link) warnCongested(cmd netsvr.Command) {
+	l.logs.congested.warn(l.hub.log, "a worker does not keep up: messages dropped",
+		"peer", l.peer, "command", cmd.String())
 }

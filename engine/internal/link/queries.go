@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/valyala/bytebufferpool"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
@@ -24,7 +25,7 @@ func (l *link) query(cmd netsvr.Command, payload []byte) error {
 	case netsvr.CmdUnregister:
 		return l.unregister(payload)
 	}
-	l.settle()
+	l.awaitChanges()
 	g := l.hub.gateway
 	server := int32(g.Config().ServerID)
 	switch cmd {
@@ -102,15 +103,65 @@ func (l *link) query(cmd netsvr.Command, payload []byte) error {
 	return nil
 }
 
+// answers are the buffers that answers are encoded in.
+var answers bytebufferpool.Pool
+
 // respond queues a message of generated code as the answer.
 func (l *link) respond(cmd netsvr.Command, m proto.Message) error {
-	b, err := netsvr.AppendMessage(nil, m)
-	if err != nil {
-		// An id or a topic that is not UTF-8 came from a client or another worker.
-		l.hub.log.Warn("answer not expressible", "command", cmd.String(), "err", err)
+	if !l.outbox.awaitRoom() {
 		return nil
 	}
-	return l.answer(cmd, func(dst []byte) []byte { return append(dst, b...) })
+	b := answers.Get()
+	var err error
+	if b.B, err = netsvr.AppendMessage(b.B, m); err != nil {
+		// An id or a topic that is not UTF-8 came from a client or another worker.
+		l.hub.stats.unencoded.Add(1)
+		l.logs.unencoded.warn(l.hub.log, "answer not expressible", "command", cmd.String(), "err", err)
+		answers.Put(b)
+		return nil
+	}
+	l.sendAnswer(cmd, b)
+	return nil
+}
+
+// answer queues what encode appends as the answer. It must not be lost, so the reader waits for
+// room, which also keeps a worker that asks without reading from asking more.
+func (l *link) answer(cmd netsvr.Command, encode func(dst []byte) []byte) error {
+	if !l.outbox.awaitRoom() { // before there is an answer that takes memory
+		return nil // the link is ending: nobody waits for answers any more
+	}
+	// Encoded before the outbox is locked: lists can be long, and loops use the outbox too.
+	b := answers.Get()
+	b.B = encode(b.B)
+	l.sendAnswer(cmd, b)
+	return nil
+}
+
+// sendAnswer queues an encoded answer and takes its buffer back. The pool does not get a big one:
+// nobody would count it there.
+func (l *link) sendAnswer(cmd netsvr.Command, b *bytebufferpool.ByteBuffer) {
+	size := cap(b.B)
+	l.hub.charge(engine.KindLinkQueue, size)
+	l.answerThen(cmd, b.B, func() {})
+	l.hub.charge(engine.KindLinkQueue, -size)
+	if size <= keepSpare {
+		answers.Put(b)
+	}
+}
+
+// answerThen queues an answer that is encoded. It calls then when the answer is queued and before
+// the worker can have it, or anything be queued behind it.
+func (l *link) answerThen(cmd netsvr.Command, message []byte, then func()) {
+	encode := func(dst []byte) []byte {
+		then()
+		return append(dst, message...)
+	}
+	for l.outbox.awaitRoom() {
+		if _, ok := l.send(cmd, encode); ok {
+			return
+		}
+		// Loops were quicker: once more.
+	}
 }
 
 // onLoops runs f on every loop, behind what this link sent there, and waits for all of them.

@@ -29,7 +29,7 @@ func (l *link) register(payload []byte) error {
 	}
 	resp := &netsvrpb.RegisterResp{Code: code, Message: code.String()}
 	if code != netsvrpb.RegisterResp_Success {
-		l.hub.log.Warn("worker not registered", "peer", l.peer, "workerId", req.WorkerId, "serverId", req.ServerId, "code", code.String())
+		l.logs.registers.warn(l.hub.log, "worker not registered", "peer", l.peer, "workerId", req.WorkerId, "serverId", req.ServerId, "code", code.String())
 		return l.respond(netsvr.CmdRegister, resp)
 	}
 	resp.RegisterId = l.registerID
@@ -43,7 +43,8 @@ func (l *link) register(payload []byte) error {
 			"peer", l.peer, "asked", n, "taken", min(n, maxGoroutines))
 	}
 	l.hub.log.Info("worker registered", "peer", l.peer, "workerId", l.workerID, "requests", l.takesRequests)
-	return l.answerThen(netsvr.CmdRegister, message, func() { l.hub.join(l, l.workerID) })
+	l.answerThen(netsvr.CmdRegister, message, func() { l.hub.join(l, l.workerID) })
+	return nil
 }
 
 // unregister answers Unregister, which may come from any link and removes exactly the pair it

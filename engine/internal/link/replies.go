@@ -2,7 +2,8 @@ package link
 
 import (
 	"encoding/binary"
-	"sync"
+
+	"github.com/valyala/bytebufferpool"
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
@@ -19,19 +20,20 @@ type replies struct {
 // A replyBatch is replies back to back: the client's reference, the request's sequence number, the
 // status, the payload's length, and the payload.
 type replyBatch struct {
-	buf   *[]byte
+	buf   *bytebufferpool.ByteBuffer
 	count int
 }
 
 const (
 	replyHead = 8 + 4 + 4 + 4
-	// maxReplyBatch bounds a batch in bytes, and is what is kept for the next one.
+	// maxReplyBatch bounds a batch in bytes.
 	maxReplyBatch = 32 << 10
 	// maxGathered is the longest payload worth gathering, in bytes.
 	maxGathered = 4 << 10
 )
 
-var replyBuffers = sync.Pool{New: func() any { b := make([]byte, 0, maxReplyBatch); return &b }}
+// replyBuffers are the buffers of batches. None is longer than maxReplyBatch.
+var replyBuffers bytebufferpool.Pool
 
 // gather adds a reply, or passes on one that is too long to be copied once more.
 func (l *link) gather(t gateway.Ticket, status int32, payload []byte) error {
@@ -49,19 +51,19 @@ func (l *link) gather(t gateway.Ticket, status int32, payload []byte) error {
 		return nil
 	}
 	b := &r.batches[t.Ref.Loop()]
-	if b.buf != nil && len(*b.buf)+replyHead+len(payload) > maxReplyBatch {
+	if b.buf != nil && len(b.buf.B)+replyHead+len(payload) > maxReplyBatch {
 		if err := l.flushReplies(); err != nil {
 			return err
 		}
 	}
 	if b.buf == nil {
-		b.buf = replyBuffers.Get().(*[]byte)
+		b.buf = replyBuffers.Get()
 	}
-	dst := binary.LittleEndian.AppendUint64(*b.buf, uint64(t.Ref))
+	dst := binary.LittleEndian.AppendUint64(b.buf.B, uint64(t.Ref))
 	dst = binary.LittleEndian.AppendUint32(dst, t.Seq)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(status))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
-	*b.buf = append(dst, payload...)
+	b.buf.B = append(dst, payload...)
 	b.count++
 	r.waiting = true
 	return nil
@@ -82,13 +84,14 @@ func (l *link) flushReplies() (failed error) {
 		l.replies.batches[loop] = replyBatch{}
 		var err error
 		if b.count == 1 {
-			eachReply(*b.buf, func(ref engine.Ref, seq uint32, status int32, payload []byte) {
+			eachReply(b.buf.B, func(ref engine.Ref, seq uint32, status int32, payload []byte) {
 				err = l.publisher.Mail(ref, g, seq, status, payload)
 			})
 			b.release()
 		} else {
-			err = l.publisher.DoOn(loop, len(*b.buf), func(on *engine.Loop) {
-				eachReply(*b.buf, func(ref engine.Ref, seq uint32, status int32, payload []byte) {
+			// A short batch in a long buffer takes more room than its bytes say.
+			err = l.publisher.DoOn(loop, max(len(b.buf.B), cap(b.buf.B)/8), func(on *engine.Loop) {
+				eachReply(b.buf.B, func(ref engine.Ref, seq uint32, status int32, payload []byte) {
 					g.AnswerOn(on.Conn(ref), seq, int(status), payload)
 				})
 				b.release()
@@ -102,7 +105,6 @@ func (l *link) flushReplies() (failed error) {
 }
 
 func (b *replyBatch) release() {
-	*b.buf = (*b.buf)[:0]
 	replyBuffers.Put(b.buf)
 }
 

@@ -39,35 +39,3 @@ func TestEachReply(t *testing.T) {
 	}
 	eachReply(nil, func(engine.Ref, uint32, int32, []byte) { t.Error("a reply of nothing") })
 }
-
-func TestOutbox(t *testing.T) {
-	o := newOutbox(10)
-	add := func(text string) bool {
-		return o.put(func(dst []byte) []byte { return append(dst, text...) })
-	}
-	if !o.room() || !add("01234567") || !add("one frame always fits, however long") || add("x") || o.room() {
-		t.Error("the limit is looked at before a frame is added")
-	}
-	batch, ok := o.take()
-	if !ok || string(batch) != "01234567one frame always fits, however long" {
-		t.Errorf("took %q, %v", batch, ok)
-	}
-	if add("x") || o.room() {
-		t.Error("what is being written counts")
-	}
-	o.done(batch)
-	go add("late")
-	o.close()
-	for {
-		batch, ok := o.take()
-		if !ok {
-			break
-		}
-		if string(batch) != "late" {
-			t.Errorf("took %q", batch)
-		}
-	}
-	if add("x") || o.room() || !o.isClosed() {
-		t.Error("it is closed")
-	}
-}

@@ -46,12 +46,14 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		Data:       r.Data,
 		TimeoutMs:  uint32(timeout.Milliseconds()),
 	}
+	size := len(m.Payload) + len(m.Data) + len(m.Session)
 	for k, v := range r.Metadata {
+		size += len(k) + len(v)
 		m.Metadata = append(m.Metadata, netsvr.Metadata{Key: []byte(k), Value: []byte(v)})
 	}
 	// A second more than the client waits: the gateway answers it when its time is up.
 	m.ID = l.requests.add(r.Defer(), r.Conn().Loop().Now()+(timeout+time.Second).Milliseconds())
-	if h.queue(l, netsvr.CmdRequest, m.Append) != Delivered {
+	if h.queueFor(l, m.UniqID, size, netsvr.CmdRequest, m.Append) != Delivered {
 		l.requests.refuse(m.ID, l.refusal())
 	}
 }
@@ -84,7 +86,7 @@ func (q requests) without(r *gateway.Request, g *group) {
 	}
 	var room [session.MaxIDLen]byte
 	m := netsvr.Transfer{UniqID: q.hub.gateway.AppendID(room[:0], r.Client()), Session: []byte(r.Client().Session()), Data: r.Payload}
-	if q.hub.queue(l, netsvr.CmdTransfer, m.Append) != Delivered {
+	if q.hub.queueFor(l, m.UniqID, len(m.Data)+len(m.Session), netsvr.CmdTransfer, m.Append) != Delivered {
 		r.Fail(gateway.StatusInternal, l.refusal())
 		return
 	}

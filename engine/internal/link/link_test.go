@@ -1,0 +1,610 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/session"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 10 * time.Second
+
+// newHub starts a gateway without listeners and a Hub on it. When the test ends, nothing is charged.
+func newHub(t testing.TB, config Config) (*Hub, *engine.Engine) {
+	t.Helper()
+	g, err := gateway.New(gateway.Config{Login: login.Open{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.New(engine.Config{Loops: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Bind(e)
+	if err := e.Start(); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := session.NewOneTime(session.OneTimeConfig{Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := NewHub(g, tokens, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.start()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_ = h.Close(ctx)
+		h.running.Wait()
+		wantAccounts(t, e, 0, 0, 0)
+		if err := e.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+		g.Close()
+	})
+	return h, e
+}
+
+// wantAccounts checks what is charged for links, in bytes.
+func wantAccounts(t testing.TB, e *engine.Engine, input, queue, delayed int64) {
+	t.Helper()
+	a := e.Stats().Accounts
+	if a[engine.KindLinkInput] != input || a[engine.KindLinkQueue] != queue || a[engine.KindLinkDelayed] != delayed {
+		t.Errorf("charged for input %d, queue %d, delayed %d; want %d, %d, %d",
+			a[engine.KindLinkInput], a[engine.KindLinkQueue], a[engine.KindLinkDelayed], input, queue, delayed)
+	}
+}
+
+func await(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s within %v", what, patience)
+		}
+	}
+}
+
+// heap returns the bytes that are allocated and in use.
+func heap() int64 {
+	runtime.GC()
+	runtime.GC() // pools let go of their buffers at the second
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// wantExplained checks that what is charged explains the growth of the heap to 20%.
+func wantExplained(t testing.TB, e *engine.Engine, before int64, kinds ...engine.Kind) {
+	t.Helper()
+	grown, charged := heap()-before, int64(0)
+	for _, k := range kinds {
+		charged += e.Stats().Accounts[k]
+	}
+	if off := grown - charged; off > grown/5 || off < -grown/5 {
+		t.Errorf("the heap has grown by %d bytes, %d are charged", grown, charged)
+	}
+}
+
+// A fakeWorker is the other end of a link.
+type fakeWorker struct {
+	t testing.TB
+	net.Conn
+}
+
+// attach opens a link. With sockets it is a real TCP connection, else a pipe, which holds nothing.
+func attach(t testing.TB, h *Hub, sockets bool) *fakeWorker {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	if sockets {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		if theirs, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		if ours, err = ln.Accept(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.serve(ours)
+	t.Cleanup(func() { theirs.Close() })
+	return &fakeWorker{t, theirs}
+}
+
+func frameOf(t testing.TB, cmd netsvr.Command, m proto.Message) []byte {
+	t.Helper()
+	var payload []byte
+	if m != nil {
+		var err error
+		if payload, err = proto.Marshal(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wire, err := netsvr.V2.AppendFrame(nil, cmd, payload, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire
+}
+
+func (w *fakeWorker) send(cmd netsvr.Command, m proto.Message) error {
+	_ = w.SetWriteDeadline(time.Now().Add(patience))
+	_, err := w.Write(frameOf(w.t, cmd, m))
+	return err
+}
+
+// read returns the next frame's command and payload.
+func (w *fakeWorker) read() (netsvr.Command, []byte, error) {
+	_ = w.SetReadDeadline(time.Now().Add(patience))
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(w, head); err != nil {
+		return 0, nil, err
+	}
+	size, err := netsvr.FrameSize(head, 1<<30)
+	if err != nil {
+		return 0, nil, err
+	}
+	body := make([]byte, size-4)
+	if _, err := io.ReadFull(w, body); err != nil {
+		return 0, nil, err
+	}
+	cmd, payload := netsvr.V2.Split(body)
+	return cmd, payload, nil
+}
+
+// serves checks that the link answers.
+func (w *fakeWorker) serves() {
+	w.t.Helper()
+	go func() { _ = w.send(netsvr.CmdUniqIDCount, nil) }()
+	if cmd, _, err := w.read(); err != nil || cmd != netsvr.CmdUniqIDCount {
+		w.t.Fatalf("no answer to a query: %v, %v", cmd, err)
+	}
+}
+
+func (w *fakeWorker) register(id int32) {
+	w.t.Helper()
+	go func() { _ = w.send(netsvr.CmdRegister, &netsvrpb.RegisterReq{WorkerId: id, AcceptsRequests: true}) }()
+	if cmd, _, err := w.read(); err != nil || cmd != netsvr.CmdRegister {
+		w.t.Fatalf("not registered: %v, %v", cmd, err)
+	}
+}
+
+// A lockedLog collects log lines.
+type lockedLog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lockedLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lockedLog) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.buf.String(), text)
+}
+
+func logTo(l *lockedLog) *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+// 1,000 delayed messages of 1 MiB are refused beyond the link's limit; the link goes on, and another
+// has its own.
+func TestDelayedFlood(t *testing.T) {
+	var log lockedLog
+	h, e := newHub(t, Config{Logger: logTo(&log)})
+	w := attach(t, h, true)
+	wire := frameOf(t, netsvr.CmdForceOfflineGuest, &netsvrpb.ForceOfflineGuest{Delay: 3600, Data: make([]byte, 1<<20)})
+	begin, before := time.Now(), heap()
+	for range 1000 {
+		if _, err := w.Write(wire); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.serves()
+	took := time.Since(begin)
+	s := h.Stats()
+	wantExplained(t, e, before, engine.KindLinkDelayed, engine.KindLinkInput)
+	if s.DelayedFull != 985 {
+		t.Errorf("%d refused, want 985", s.DelayedFull)
+	}
+	if n := e.Stats().Accounts[engine.KindLinkDelayed]; n < 15<<20 || n > 16<<20+1<<16 {
+		t.Errorf("%d bytes are charged", n)
+	}
+	if n := log.count("delayed message refused"); n < 1 || n > int(took/time.Second)+2 {
+		t.Errorf("%d log lines in %v", n, took)
+	}
+	other := attach(t, h, true)
+	if _, err := other.Write(wire); err != nil {
+		t.Fatal(err)
+	}
+	other.serves()
+	if n := h.Stats().DelayedFull; n != s.DelayedFull {
+		t.Error("another link's message is refused")
+	}
+	// They are delivered though their link has ended.
+	w.Close()
+	await(t, "end of the link", func() bool { return h.Stats().Links == 1 })
+	if n := e.Stats().Accounts[engine.KindLinkDelayed]; n < 16<<20 {
+		t.Errorf("%d bytes are charged after the link's end", n)
+	}
+}
+
+// What is due is forgotten by the accounts once it is delivered.
+func TestDelayedDue(t *testing.T) {
+	h, e := newHub(t, Config{})
+	w := attach(t, h, false)
+	if err := w.send(netsvr.CmdForceOfflineGuest, &netsvrpb.ForceOfflineGuest{Delay: 1, UniqIds: []string{"x"}, Data: make([]byte, 1<<20)}); err != nil {
+		t.Fatal(err)
+	}
+	w.serves()
+	account := func() int64 { return e.Stats().Accounts[engine.KindLinkDelayed] }
+	if account() < 1<<20 {
+		t.Errorf("%d bytes are charged", account())
+	}
+	await(t, "delivery", func() bool { return account() < 1<<10 })
+}
+
+// Half a frame is charged as it comes, bounded by the limit of a packet, and given back.
+func TestHalfFrame(t *testing.T) {
+	h, e := newHub(t, Config{MaxPacket: 4 << 20})
+	w := attach(t, h, true)
+	wire := frameOf(t, netsvr.CmdBroadcast, &netsvrpb.Broadcast{Data: make([]byte, 4<<20-100)})
+	input := func() int64 { return e.Stats().Accounts[engine.KindLinkInput] }
+	before := heap() - input()
+	if _, err := w.Write(wire[:len(wire)-1]); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "charge for half a frame", func() bool { return input() >= int64(len(wire)) })
+	wantExplained(t, e, before, engine.KindLinkInput)
+	if n := input(); n > 4<<20+4 {
+		t.Errorf("%d bytes are charged for a frame of %d", n, len(wire))
+	}
+	if _, err := w.Write(wire[len(wire)-1:]); err != nil {
+		t.Fatal(err)
+	}
+	w.serves()
+	await(t, "end of the charge", func() bool { return input() == readBuffer })
+	if _, err := w.Write(wire[:1<<20]); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	await(t, "end of the link", func() bool { return h.Stats().Links == 0 })
+	wantAccounts(t, e, 0, 0, 0)
+}
+
+// A client that floods a worker that does not read leaves room for others; all is charged.
+func TestQueueFair(t *testing.T) {
+	h, e := newHub(t, Config{})
+	w := attach(t, h, false)
+	w.register(1)
+	l := h.groups[1].pickOpen()
+	taken, before := 0, heap()
+	ask := func(client string, size int) bool {
+		m := netsvr.Request{UniqID: []byte(client), Payload: make([]byte, size), ID: 1}
+		return h.queueFor(l, m.UniqID, size, netsvr.CmdRequest, m.Append) == Delivered
+	}
+	for range 16 << 10 {
+		if ask("flood", 1<<10) {
+			taken++
+		}
+	}
+	if taken > 8<<10 {
+		t.Errorf("%d requests of the flood are taken", taken)
+	}
+	for i := range 10 {
+		for range 100 {
+			if !ask(fmt.Sprint("client ", i), 1<<10) {
+				t.Fatalf("client %d is refused", i)
+			}
+		}
+	}
+	if n := e.Stats().Accounts[engine.KindLinkQueue]; n < 9<<20 || n > 30<<20 {
+		t.Errorf("%d bytes are charged", n)
+	}
+	wantExplained(t, e, before, engine.KindLinkQueue)
+	got := make(map[byte]int)
+	for range taken + 1000 {
+		_, payload, err := w.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[payload[2]]++ // the first letter of the id
+	}
+	if got['c'] != 1000 || got['f'] != taken {
+		t.Errorf("the worker got %v", got)
+	}
+	await(t, "room for the flood when all is read", func() bool { return ask("flood", 1<<10) })
+}
+
+// Whatever the workers do, Close ends in time.
+func TestHubClose(t *testing.T) {
+	long := make([]byte, 1<<20)
+	fill := func(h *Hub, w *fakeWorker) { // more than the sockets take
+		l := h.groups[1].pickOpen()
+		for range 12 {
+			h.queue(l, netsvr.CmdTransfer, func(dst []byte) []byte { return append(dst, long...) })
+		}
+	}
+	for _, tc := range []struct {
+		name string
+		do   func(h *Hub, w *fakeWorker)
+		cut  bool
+	}{
+		{"does nothing", func(h *Hub, w *fakeWorker) {}, false},
+		{"stopped in the middle of a frame", func(h *Hub, w *fakeWorker) { _, _ = w.Write([]byte{0, 0, 1, 0, 5}) }, false},
+		{"does not read", fill, true},
+		{"asks and does not read", func(h *Hub, w *fakeWorker) {
+			fill(h, w)
+			fill(h, w)
+			_ = w.send(netsvr.CmdUniqIDList, nil)
+			time.Sleep(20 * time.Millisecond)
+		}, true},
+		{"goes on sending", func(h *Hub, w *fakeWorker) {
+			go func() {
+				for w.send(netsvr.CmdUniqIDCount, nil) == nil {
+				}
+			}()
+		}, true},
+	} {
+		for _, sockets := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, sockets %v", tc.name, sockets), func(t *testing.T) {
+				t.Parallel()
+				h, e := newHub(t, Config{})
+				w := attach(t, h, sockets)
+				w.register(1)
+				tc.do(h, w)
+				begin := time.Now()
+				const within = 700 * time.Millisecond
+				ctx, cancel := context.WithTimeout(context.Background(), within)
+				defer cancel()
+				err := h.Close(ctx)
+				if took := time.Since(begin); took > within+100*time.Millisecond {
+					t.Errorf("Close took %v, want %v at most", took, within)
+				}
+				if !tc.cut && err != nil {
+					t.Errorf("Close: %v", err)
+				}
+				if tc.cut && err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("Close: %v", err)
+				}
+				h.running.Wait()
+				wantAccounts(t, e, 0, 0, 0)
+				if h.Close(ctx) != nil {
+					t.Error("a second Close fails")
+				}
+			})
+		}
+	}
+}
+
+// A loop that is stuck in a handler keeps a link's reader, and not Close.
+func TestHubCloseStuckLoop(t *testing.T) {
+	h, e := newHub(t, Config{})
+	w := attach(t, h, true)
+	release, stuck := make(chan struct{}), make(chan struct{})
+	pb := e.NewPublisher()
+	if err := pb.DoOn(0, 0, func(*engine.Loop) { close(stuck); <-release }); err != nil {
+		t.Fatal(err)
+	}
+	<-stuck
+	if err := w.send(netsvr.CmdTopicUniqIDList, &netsvrpb.TopicUniqIdListReq{Topics: []string{"t"}}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "query", func() bool { return h.Stats().Commands == 1 })
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	defer cancel()
+	if err := h.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Close: %v", err)
+	}
+	if took := time.Since(begin); took > 600*time.Millisecond {
+		t.Errorf("Close took %v", took)
+	}
+	close(release)
+}
+
+// crashing is a log handler that does something on one line.
+type crashing struct {
+	slog.Handler
+	on string
+	do func()
+}
+
+func (c crashing) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == c.on {
+		c.do()
+	}
+	return c.Handler.Handle(ctx, r)
+}
+
+// A command that panics, or ends its goroutine, costs its link only.
+func TestCommandPanics(t *testing.T) {
+	for _, tc := range []struct {
+		name, logged string
+		do           func()
+	}{
+		{"panic", "panic in a worker's command", func() { panic("planted") }},
+		{"Goexit", "a worker's command ended its goroutine", runtime.Goexit},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			var log lockedLog
+			h, e := newHub(t, Config{Logger: slog.New(crashing{slog.NewTextHandler(&log, nil), "worker registered", tc.do})})
+			other := attach(t, h, true)
+			other.serves()
+			w := attach(t, h, true)
+			if err := w.send(netsvr.CmdRegister, &netsvrpb.RegisterReq{WorkerId: 1}); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := w.read(); !errors.Is(err, io.EOF) {
+				t.Errorf("the link ends with %v", err)
+			}
+			await(t, "end of the link", func() bool { return h.Stats().Links == 1 })
+			if n := h.Stats().Panics; n != 1 {
+				t.Errorf("%d panics are counted", n)
+			}
+			if log.count(tc.logged) != 1 {
+				t.Error("not logged")
+			}
+			other.serves()
+			other.Close()
+			await(t, "end of the other link", func() bool { return h.Stats().Links == 0 })
+			wantAccounts(t, e, 0, 0, 0)
+		})
+	}
+}
+
+func TestMaxLinks(t *testing.T) {
+	var log lockedLog
+	h, _ := newHub(t, Config{MaxLinks: 2, Logger: logTo(&log)})
+	first := attach(t, h, true)
+	attach(t, h, true)
+	for range 50 {
+		w := attach(t, h, true)
+		if _, _, err := w.read(); err == nil {
+			t.Fatal("one link too many is served")
+		}
+	}
+	if n := h.Stats().Refused; n != 50 {
+		t.Errorf("%d refused, want 50", n)
+	}
+	if n := log.count("worker refused"); n < 1 || n > 10 {
+		t.Errorf("%d log lines for 50 refusals", n)
+	}
+	first.Close()
+	await(t, "end of a link", func() bool { return h.Stats().Links == 1 })
+	attach(t, h, true).serves()
+}
+
+// A flood of what cannot be decoded is counted, and logged now and then.
+func TestMalformedFlood(t *testing.T) {
+	var log lockedLog
+	h, _ := newHub(t, Config{Logger: logTo(&log)})
+	w := attach(t, h, true)
+	wire, err := netsvr.V2.AppendFrame(nil, netsvr.CmdSingleCast, []byte{0xFF}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	for range 1000 {
+		if _, err := w.Write(wire); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.serves()
+	if n := h.Stats().Malformed; n != 1000 {
+		t.Errorf("%d malformed, want 1000", n)
+	}
+	if n := log.count("undecodable"); n < 1 || n > int(time.Since(begin)/time.Second)+2 {
+		t.Errorf("%d log lines", n)
+	}
+}
+
+// Replies to nothing are counted.
+func TestStrayReplies(t *testing.T) {
+	h, _ := newHub(t, Config{})
+	w := attach(t, h, true)
+	m := netsvr.Reply{ID: 7, Payload: []byte("x")}
+	wire, err := netsvr.V2.AppendFrame(nil, netsvr.CmdReply, m.Append(nil), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, err := w.Write(wire); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.serves()
+	if s := h.Stats(); s.StrayReplies != 3 || s.Replies != 0 {
+		t.Errorf("%d strays, %d replies; want 3 and 0", s.StrayReplies, s.Replies)
+	}
+}
+
+// What a link keeps of a long list is bounded, and charged.
+func TestDecodedMemory(t *testing.T) {
+	h, e := newHub(t, Config{})
+	w := attach(t, h, true)
+	for _, ids := range []int{100_000, 1000} {
+		if err := w.send(netsvr.CmdMulticast, &netsvrpb.Multicast{UniqIds: make([]string, ids), Data: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		w.serves()
+		n := e.Stats().Accounts[engine.KindLinkInput]
+		if ids > keptEntries && n > keepBuffer {
+			t.Errorf("%d bytes are kept after a list of %d", n, ids)
+		}
+		if ids < keptEntries && n < readBuffer+24*int64(ids) {
+			t.Errorf("%d bytes are charged after a list of %d", n, ids)
+		}
+	}
+}
+
+// FuzzCommand carries out whatever a worker sends.
+func FuzzCommand(f *testing.F) {
+	for _, cmd := range []netsvr.Command{
+		netsvr.CmdConnInfoUpdate, netsvr.CmdConnInfoDelete, netsvr.CmdBroadcast, netsvr.CmdMulticast, netsvr.CmdSingleCast,
+		netsvr.CmdSingleCastBulk, netsvr.CmdTopicSubscribe, netsvr.CmdTopicUnsubscribe, netsvr.CmdTopicDelete,
+		netsvr.CmdTopicPublish, netsvr.CmdForceOffline, netsvr.CmdForceOfflineGuest, netsvr.CmdTopicPublishBulk,
+		netsvr.CmdRegister, netsvr.CmdUnregister, netsvr.CmdCheckOnline, netsvr.CmdUniqIDList, netsvr.CmdUniqIDCount,
+		netsvr.CmdTopicCount, netsvr.CmdTopicList, netsvr.CmdTopicUniqIDList, netsvr.CmdTopicUniqIDCount, netsvr.CmdConnInfo,
+		netsvr.CmdMetrics, netsvr.CmdLimit, netsvr.CmdConnOpenCustomUniqIDToken, netsvr.CmdReply, netsvr.CmdPush,
+	} {
+		for _, payload := range []string{"", "\x0a\x01x\x12\x01y", "\x08\x01\x12\x01y", "\x0a\x01x\x10\x01\x1a\x01z"} {
+			f.Add(frameOf(f, cmd, nil)[4:], []byte(payload))
+		}
+	}
+	f.Add([]byte("~3yPvmnz~"), []byte(nil))
+	h, _ := newHub(f, Config{Metrics: []int32{0, 6}, Limits: []Limit{{Name: "x", Workers: []int{1}, Rate: 10}}})
+	f.Fuzz(func(t *testing.T, head, payload []byte) {
+		body := append(bytes.Clone(head), payload...)
+		if len(body) < 4 {
+			return
+		}
+		ours, theirs := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, theirs) }()
+		h.mu.Lock()
+		l := newLink(h, ours, 1)
+		h.mu.Unlock()
+		written := make(chan error, 1)
+		go func() { written <- l.outbox.write(ours, patience, func(int) {}) }()
+		before := h.Stats().Panics
+		_ = l.handle(body)
+		_ = l.flushReplies()
+		l.publisher.Flush()
+		h.forget(l)
+		l.outbox.close()
+		if err := <-written; err != nil {
+			t.Error(err)
+		}
+		l.outbox.release()
+		ours.Close()
+		theirs.Close()
+		if h.Stats().Panics != before {
+			t.Errorf("a panic on %x", body)
+		}
+	})
+}
