@@ -85,7 +85,7 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) {
 // goodbye has the handler write its final words. A panic costs it the rest of them.
 func (l *Loop) goodbye(c *Conn, why Reason) {
 	defer l.caught("goodbye")
-	c.handler.Goodbye(c, why)
+	l.onGoodbye(c, why)
 }
 
 // lastCall tells the handler that it is over.
@@ -93,7 +93,7 @@ func (l *Loop) lastCall(c *Conn, why Reason) {
 	h := c.handler
 	c.handler = nil
 	defer l.caught("close")
-	h.OnClose(c, why)
+	l.onClose(c, h, why)
 }
 
 // finish sends the FIN behind the final words.

@@ -65,6 +65,7 @@ const (
 	flagGraceful                            // its close is to be with final words
 	flagDetached                            // gnet closed its descriptor; fd is our duplicate
 	flagClient                              // counts as a client: see SetDialect
+	flagTrusted                             // its handler never ends its goroutine; see isolate.go
 )
 
 // Ref returns the name by which other goroutines may address the connection.

@@ -58,5 +58,5 @@ func (l *Loop) deadline(c *Conn) {
 			}
 		}
 	}()
-	c.handler.OnDeadline(c)
+	l.onDeadline(c)
 }

@@ -96,7 +96,7 @@ func (l *Loop) pumpHalf(c *Conn) {
 				return
 			}
 		}
-		n, need := c.handler.OnBytes(c, rest)
+		n, need := l.onBytes(c, rest)
 		if !c.Open() {
 			return
 		}

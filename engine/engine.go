@@ -245,6 +245,7 @@ func (l *Loop) leave() {
 	if l.tickTimer != nil {
 		l.tickTimer.Stop()
 	}
+	l.isolation.end()
 	l.deferred.abandon(&l.publisher)
 	if r := l.publisher.open; r != nil {
 		l.publisher.open = nil

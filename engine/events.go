@@ -37,6 +37,7 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		c.sock, c.fd = sock, int32(sock.Fd())
 		c.listener = from.index
 		c.handler = sniffer{}
+		c.flags |= flagTrusted
 		sock.SetContext(c)
 		from.shareLocal(sock)
 		l.stats.open.Add(1)
@@ -158,7 +159,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 			}
 		}
 		resumed = false
-		n, need := c.handler.OnBytes(c, b)
+		n, need := l.onBytes(c, b)
 		if !c.Open() {
 			break
 		}
@@ -224,11 +225,14 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 	for _, p := range c.Listener().Protocols {
 		switch p.Sniff(b) {
 		case Matched:
-			c.handler = p.Open(c)
+			if _, ok := p.(Trusted); !ok {
+				c.flags &^= flagTrusted
+			}
+			c.loop.open(c, p)
 			if !c.Open() || c.Holding() {
 				return 0, 0
 			}
-			return c.handler.OnBytes(c, b)
+			return c.loop.onBytes(c, b)
 		case NeedMore:
 			more = true
 		}
@@ -237,6 +241,15 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 		c.Close(ReasonUnknownProtocol)
 	}
 	return 0, len(b) + 1
+}
+
+// open makes the handler of a connection whose protocol is known.
+func (l *Loop) open(c *Conn, p Protocol) {
+	if c.flags&flagTrusted != 0 {
+		c.handler = p.Open(c)
+		return
+	}
+	l.Isolate(func() { c.handler = p.Open(c) })
 }
 
 func (sniffer) OnDeadline(c *Conn) {

@@ -43,6 +43,7 @@ type Loop struct {
 	joins     joins
 	accounts  accounts
 	memory    memory
+	isolation isolation
 	publisher Publisher
 
 	now      int64        // ms on the engine's clock, read once a turn
@@ -228,7 +229,9 @@ func (l *Loop) endWork() {
 
 func (l *Loop) tell(t tell) {
 	defer l.caught("tell")
-	t.fn(l.Conn(t.ref))
+	i := &l.isolation
+	i.op, i.tell, i.conn = callTell, t.fn, l.Conn(t.ref)
+	i.call()
 }
 
 // caught is deferred around a call of a handler: what the loop had in hand besides is not lost.
@@ -245,7 +248,11 @@ func (l *Loop) panicked(during string, r any) {
 		l.releaseRef(ref)
 	}
 	l.stats.panics.Add(1)
-	l.engine.log.Error("panic on a loop", "loop", l.index, "during", during, "panic", r, "stack", string(debug.Stack()))
+	stack := debug.Stack
+	if p, ok := r.(handlerPanic); ok {
+		r, stack = p.value, func() []byte { return p.stack }
+	}
+	l.engine.log.Error("panic on a loop", "loop", l.index, "during", during, "panic", r, "stack", string(stack()))
 }
 
 func (l *Loop) handle(m *message) {

@@ -14,8 +14,10 @@ const (
 	// crowdPart: one in ten of the receivers, or each of fewer than ten, is a crowd.
 	crowdPart = 10
 	// quiet is how many ms of silence of all congested receivers are no stall yet: TCP shows a
-	// reader's progress in steps, and the loop looks every 20 ms.
-	quiet = 100
+	// reader's progress in steps, and the loop looks every 20 ms. For a source that owes all it may
+	// two looks must do, or stalls that follow one another would cost it that time each.
+	quiet      = 100
+	quietOwing = 2 * lookEvery
 	// A source may owe debtLimit ms of waiting in silence, and repays a debtPart-th of its time.
 	debtLimit = 500
 	debtPart  = 10
@@ -64,7 +66,8 @@ func (w *wait) mayGo(s *sight, d *debt, now int64) bool {
 	if s.congested*crowdPart < s.receivers {
 		return silent > minorityWait || now-w.begun >= minorityWait
 	}
-	if silent <= quiet {
+	owing := d.owed(now) >= debtLimit
+	if silent <= quietOwing || silent <= quiet && !owing {
 		w.paid = 0
 		return false
 	}
