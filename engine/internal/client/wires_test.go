@@ -289,12 +289,19 @@ func (c *caller) next() (packet []byte, err error) {
 			return nil, err
 		}
 		n := int(head[1])
-		if n == 126 {
+		if head[1] == 126 {
 			var l [2]byte
 			if _, err := io.ReadFull(c.r, l[:]); err != nil {
 				return nil, err
 			}
 			n = int(binary.BigEndian.Uint16(l[:]))
+		}
+		if head[1] == 127 {
+			var l [8]byte
+			if _, err := io.ReadFull(c.r, l[:]); err != nil {
+				return nil, err
+			}
+			n = int(binary.BigEndian.Uint64(l[:]))
 		}
 		packet = make([]byte, n)
 		if _, err := io.ReadFull(c.r, packet); err != nil {

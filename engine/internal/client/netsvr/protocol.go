@@ -30,8 +30,8 @@ type Config struct {
 	// MaxMessage is the longest message behind the prefix, in bytes. Zero means 2 MiB.
 	MaxMessage int
 	// GuestFragments is the longest message in bytes that a guest, who has neither user nor session,
-	// may send in fragments, which the gateway keeps until the last has come. A longer one ends the
-	// connection. Zero means 256 KiB; negative, or above MaxMessage, means MaxMessage.
+	// may send in fragments, which the gateway keeps until the last has come. A longer one is one that
+	// is too large. Zero means 256 KiB; negative, or above MaxMessage, means MaxMessage.
 	GuestFragments int
 	// Binary has pushes sent as binary messages, not as text.
 	Binary bool
