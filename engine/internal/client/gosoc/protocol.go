@@ -54,18 +54,18 @@ const (
 func Dialects() []engine.Dialect {
 	var list []engine.Dialect
 	for _, transport := range []string{"", "-ws"} {
-		framed := transport != ""
+		webSocket := transport != ""
 		list = append(list,
-			engine.Dialect{Name: "gosoc-compact" + transport, Append: push(gosoc.Compact, false, framed)},
-			engine.Dialect{Name: "gosoc-compact-gzip" + transport, Append: push(gosoc.Compact, true, framed)},
-			engine.Dialect{Name: "gosoc-fixed6" + transport, Append: push(gosoc.Fixed6, false, framed)},
-			engine.Dialect{Name: "gosoc-fixed6-gzip" + transport, Append: push(gosoc.Fixed6, true, framed)})
+			engine.Dialect{Name: "gosoc-compact" + transport, Append: push(gosoc.Compact, false, webSocket)},
+			engine.Dialect{Name: "gosoc-compact-gzip" + transport, Append: push(gosoc.Compact, true, webSocket)},
+			engine.Dialect{Name: "gosoc-fixed6" + transport, Append: push(gosoc.Fixed6, false, webSocket)},
+			engine.Dialect{Name: "gosoc-fixed6-gzip" + transport, Append: push(gosoc.Fixed6, true, webSocket)})
 	}
 	return list
 }
 
 // push returns the encoder of one wire form.
-func push(form gosoc.Form, gzipped, framed bool) func([]byte, engine.Push) ([]byte, error) {
+func push(form gosoc.Form, gzipped, webSocket bool) func([]byte, engine.Push) ([]byte, error) {
 	return func(dst []byte, p engine.Push) ([]byte, error) {
 		if gzipped {
 			packed := bytebufferpool.Get()
@@ -77,7 +77,7 @@ func push(form gosoc.Form, gzipped, framed bool) func([]byte, engine.Push) ([]by
 		// the heap for any route of a sane length.
 		var room [64]byte
 		req := gosoc.SendReq{Route: append(room[:0], p.Route...), Payload: p.Payload}
-		if !framed {
+		if !webSocket {
 			return form.AppendSendReq(dst, req)
 		}
 		size, err := form.SendReqSize(req)

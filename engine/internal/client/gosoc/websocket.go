@@ -27,10 +27,10 @@ const maxHeader = 6
 
 // NewEndpoint makes the WebSocket side of p.
 func NewEndpoint(p *Protocol) *Endpoint {
-	framed := *p
-	framed.webSocket = true
-	framed.first += webSocketDialects
-	return &Endpoint{&framed, newReaders(p.gateway.Config())}
+	over := *p
+	over.webSocket = true
+	over.first += webSocketDialects
+	return &Endpoint{&over, newReaders(p.gateway.Config())}
 }
 
 func newReaders(config *gateway.Config) readers {
@@ -156,7 +156,7 @@ func (h *webSocketConn) OnPong(c *engine.Conn) { h.lastHeard = uint32(c.Loop().N
 // OnTooLarge implements ws.Messages; nothing is skipped here.
 func (h *webSocketConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}
 
-// Goodbye says GOSOC's last words, then WebSocket's.
+// Goodbye writes GOSOC's Disconnect where there is one for the reason, then WebSocket's close frame.
 func (h *webSocketConn) Goodbye(c *engine.Conn, why engine.Reason) {
 	h.conn.Goodbye(c, why)
 	code := websocket.ClosePolicyViolation

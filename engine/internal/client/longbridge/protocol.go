@@ -110,7 +110,7 @@ func Dialects() []engine.Dialect {
 }
 
 // push returns the encoder of one wire form.
-func push(v longbridge.Version, framed bool) func([]byte, engine.Push) ([]byte, error) {
+func push(v longbridge.Version, webSocket bool) func([]byte, engine.Push) ([]byte, error) {
 	return func(dst []byte, p engine.Push) ([]byte, error) {
 		header := longbridge.Header{Cmd: p.Cmd}
 		if header.Control() {
@@ -118,7 +118,7 @@ func push(v longbridge.Version, framed bool) func([]byte, engine.Push) ([]byte, 
 			return dst, fmt.Errorf("longbridge: command %d is the protocol's own", p.Cmd)
 		}
 		b := dst
-		if framed {
+		if webSocket {
 			b = websocket.AppendFrameHeader(b, websocket.OpBinary, headerSize(longbridge.Push, v)+len(p.Payload))
 		}
 		b, err := longbridge.AppendPush(b, v, header, nil, p.Payload)

@@ -20,11 +20,11 @@ type Endpoint struct {
 // NewEndpoint makes the WebSocket side of p.
 func NewEndpoint(p *Protocol) *Endpoint {
 	config := p.gateway.Config()
-	framed := *p
-	framed.webSocket = true
-	framed.first += webSocketDialects
+	over := *p
+	over.webSocket = true
+	over.first += webSocketDialects
 	return &Endpoint{
-		protocol: &framed,
+		protocol: &over,
 		early:    websocket.ReaderConfig{MaxMessage: config.LoginBytes},
 		reader: websocket.ReaderConfig{MaxMessage: longbridge.MaxHeaderSize + longbridge.MaxMetadataLen +
 			min(config.MaxPacket, longbridge.MaxBodyLen) + longbridge.TrailerSize},
