@@ -46,7 +46,7 @@ func (u *upgrade) size() int {
 	return n
 }
 
-// recharge has the connection's account say what u is now; nil is nothing.
+// recharge has the connection's account say what u is now.
 func (s *customer) recharge(c *engine.Conn) {
 	u := s.upgrade
 	if n := u.size(); n != u.charged {
