@@ -21,6 +21,7 @@ const (
 	ReasonLoginRefused
 	ReasonLoginBanned      // too many refused logins from the address
 	ReasonHeartbeatTimeout // nothing heard for as long as the protocol allows
+	ReasonPacketTimeout    // the rest of a packet did not come, or too slowly
 	ReasonInputBacklog     // sent more than the gateway may hold back for it
 	ReasonSlowConsumer     // does not read what it asked for
 	ReasonWriteError
@@ -55,6 +56,7 @@ var reasonNames = [numReasons]string{
 	ReasonLoginRefused:     "login-refused",
 	ReasonLoginBanned:      "login-banned",
 	ReasonHeartbeatTimeout: "heartbeat-timeout",
+	ReasonPacketTimeout:    "packet-timeout",
 	ReasonInputBacklog:     "input-backlog",
 	ReasonSlowConsumer:     "slow-consumer",
 	ReasonWriteError:       "write-error",

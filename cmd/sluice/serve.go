@@ -40,14 +40,16 @@ type settings struct {
 	SessionTTL time.Duration `help:"How long a session can be resumed." default:"30m"`
 	SessionKey string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
 
-	Backlog      byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB"`
-	Lag          byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB"`
-	LagAge       time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s"`
-	BacklogTotal byteSize      `help:"Bytes kept for all clients, of all kinds, before those with the largest accounts are closed." default:"256MiB"`
-	SlowConsumer string        `help:"What becomes of pushes for clients over a limit." enum:"close,drop-newest,drop-oldest" default:"close"`
-	SendBuffer   byteSize      `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
-	MaxPacket    byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
-	MaxInflated  byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB"`
+	Backlog       byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB"`
+	Lag           byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB"`
+	LagAge        time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s"`
+	BacklogTotal  byteSize      `help:"Bytes kept for all clients, of all kinds, before those with the largest accounts are closed." default:"256MiB"`
+	SlowConsumer  string        `help:"What becomes of pushes for clients over a limit." enum:"close,drop-newest,drop-oldest" default:"close"`
+	SendBuffer    byteSize      `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
+	MaxPacket     byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
+	PacketTimeout time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s"`
+	MaxKeepAlive  time.Duration `help:"Longest keep-alive of a GOSOC client, also of one that asks for none. 0: no limit." default:"20m"`
+	MaxInflated   byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB"`
 
 	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0" placeholder:"N"`
 	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0" placeholder:"N"`
@@ -61,13 +63,14 @@ type settings struct {
 	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none"`
 	NetsvrMetrics      string        `help:"Metrics workers may ask for: numbers from 0 to 6, or none." default:"0-6" placeholder:"LIST"`
 
-	NetsvrLogin      string        `help:"Whether netsvr customers must log in, with ?token=." enum:"guest,required" default:"guest"`
-	AllowOrigin      []string      `help:"Host whose pages may connect, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none"`
-	ClientIdle       time.Duration `help:"How long a netsvr customer may be silent." default:"120s"`
-	ClientMaxMessage byteSize      `help:"Longest netsvr message, behind its prefix." default:"2MiB"`
-	PushOpcode       string        `help:"WebSocket messages that netsvr customers are pushed." enum:"text,binary" default:"text"`
-	CustomIDKey      string        `help:"Query parameter by which netsvr customers choose their uniqId, with a token." placeholder:"NAME"`
-	CustomIDTTL      time.Duration `name:"custom-id-ttl" help:"How long such a token is good." default:"30s"`
+	NetsvrLogin       string        `help:"Whether netsvr customers must log in, with ?token=." enum:"guest,required" default:"guest"`
+	AllowOrigin       []string      `help:"Host whose pages may connect, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none"`
+	ClientIdle        time.Duration `help:"How long a netsvr customer may be silent." default:"120s"`
+	ClientMaxMessage  byteSize      `help:"Longest netsvr message, behind its prefix." default:"2MiB"`
+	GuestMaxFragments byteSize      `help:"Longest netsvr message that a guest may send in fragments. 0: --client-max-message." default:"256KiB"`
+	PushOpcode        string        `help:"WebSocket messages that netsvr customers are pushed." enum:"text,binary" default:"text"`
+	CustomIDKey       string        `help:"Query parameter by which netsvr customers choose their uniqId, with a token." placeholder:"NAME"`
+	CustomIDTTL       time.Duration `name:"custom-id-ttl" help:"How long such a token is good." default:"30s"`
 
 	HeartbeatTimeout      time.Duration `help:"How long a Longbridge client may be silent." default:"150s"`
 	UserLimit             int           `help:"Longbridge connections one user may have. 0: any number." default:"10" placeholder:"N"`
@@ -272,6 +275,10 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	if userLimit <= 0 {
 		userLimit = -1
 	}
+	guestFragments := int(cmd.GuestMaxFragments)
+	if guestFragments <= 0 {
+		guestFragments = -1
+	}
 	listen := cmd.Worker
 	if listen == "none" {
 		listen = ""
@@ -287,13 +294,15 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		Listen:       cmd.Listen,
 		WorkerListen: listen,
 		Worker:       workers,
+		Gosoc:        server.GosocConfig{MaxKeepAlive: orNone(cmd.MaxKeepAlive)},
 		Netsvr: server.NetsvrConfig{
-			Origins:       cmd.AllowOrigin,
-			Idle:          cmd.ClientIdle,
-			MaxMessage:    int(cmd.ClientMaxMessage),
-			Binary:        cmd.PushOpcode == "binary",
-			CustomIDKey:   cmd.CustomIDKey,
-			LoginRequired: cmd.NetsvrLogin == "required",
+			Origins:        cmd.AllowOrigin,
+			Idle:           cmd.ClientIdle,
+			MaxMessage:     int(cmd.ClientMaxMessage),
+			GuestFragments: guestFragments,
+			Binary:         cmd.PushOpcode == "binary",
+			CustomIDKey:    cmd.CustomIDKey,
+			LoginRequired:  cmd.NetsvrLogin == "required",
 		},
 		Admin: operators,
 		Longbridge: server.LongbridgeConfig{
@@ -325,11 +334,20 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxPacket:        int(cmd.MaxPacket),
 			MaxInflated:      int(cmd.MaxInflated),
 			RequestTimeout:   cmd.RequestTimeout,
+			PacketTimeout:    orNone(cmd.PacketTimeout),
 			PushRoute:        cmd.PushRoute,
 			PushCmd:          cmd.PushCmd,
 			Logger:           log,
 		},
 	}, nil
+}
+
+// orNone is a limit as Config fields want it, where 0 stands for a default and less for no limit.
+func orNone(limit time.Duration) time.Duration {
+	if limit <= 0 {
+		return -1
+	}
+	return limit
 }
 
 func (cmd *settings) logger(w io.Writer) *slog.Logger {

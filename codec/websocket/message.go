@@ -12,6 +12,10 @@ type ReaderConfig struct {
 	// fragments together, and of a compressed message once inflated too. Zero or less means 16 MiB.
 	MaxMessage int
 
+	// MaxFragmented is the longest message in bytes that may come in fragments: what has come of one
+	// is kept until the rest is there. Zero, less, or more than MaxMessage means MaxMessage.
+	MaxFragmented int
+
 	// SkipLimit, if above MaxMessage, is the length in bytes up to which a message longer than
 	// MaxMessage is reported as EventTooLarge and skipped. Beyond it, or if it is zero, such a
 	// message is ErrTooBig.
@@ -35,6 +39,15 @@ func (c *ReaderConfig) maxMessage() int {
 		return defaultMaxMessage
 	}
 	return c.MaxMessage
+}
+
+// maxFragmented is maxMessage for a message of more than one frame.
+func (c *ReaderConfig) maxFragmented() int {
+	limit := c.maxMessage()
+	if c.MaxFragmented > 0 {
+		limit = min(limit, c.MaxFragmented)
+	}
+	return limit
 }
 
 func (c *ReaderConfig) maxFragments() int {
@@ -114,6 +127,21 @@ func (r *Reader) Buffered() int {
 	}
 	return cap(r.fragments.buf)
 }
+
+// Unfinished is how much has come of a message that has some of its frames and not the last: their
+// payload in bytes, and 1 for each. It is 0 while there is no such message, grows with what Next
+// consumes, and is not changed by control frames.
+func (r *Reader) Unfinished() int {
+	f := r.fragments
+	if f == nil {
+		return 0
+	}
+	return int(f.size-r.skip) + f.frames
+}
+
+// Drop lets go of an unfinished message. It is for a connection that has ended: afterwards Next
+// consumes and ignores all it is given.
+func (r *Reader) Drop() { r.ended, r.fragments, r.skip = true, nil, 0 }
 
 // Next reads on to the next event in src, which begins where the last call stopped consuming, and
 // reports the n bytes used up. n may be above 0 with EventNeedMore too: fragments and skipped bytes
@@ -216,12 +244,15 @@ func (r *Reader) judge(h FrameHeader) (verdict, error) {
 		if h.Opcode == OpContinuation {
 			return 0, ErrContinuation
 		}
-		return config.judgeSize(0, h.Length)
+		if !h.Fin {
+			return config.judgeSize(0, h.Length, config.maxFragmented())
+		}
+		return config.judgeSize(0, h.Length, config.maxMessage())
 	}
 	if h.Opcode != OpContinuation {
 		return 0, ErrInterleaved
 	}
-	v, err := config.judgeSize(f.size, h.Length)
+	v, err := config.judgeSize(f.size, h.Length, config.maxFragmented())
 	if err != nil {
 		return 0, err
 	}
@@ -234,12 +265,11 @@ func (r *Reader) judge(h FrameHeader) (verdict, error) {
 	return v, nil
 }
 
-// judgeSize judges a frame of length bytes behind frames of size bytes. What it does not refuse
-// makes a sum that does not overflow.
-func (c *ReaderConfig) judgeSize(size, length int64) (verdict, error) {
-	limit := int64(c.maxMessage())
+// judgeSize judges a frame of length bytes behind frames of size bytes, of a message that may have
+// limit bytes. What it does not refuse makes a sum that does not overflow.
+func (c *ReaderConfig) judgeSize(size, length int64, limit int) (verdict, error) {
 	switch {
-	case length <= limit-size:
+	case length <= int64(limit)-size:
 		return wanted, nil
 	case length <= c.SkipLimit-size:
 		return tooLarge, nil

@@ -90,6 +90,7 @@ func describe(ev Event) string {
 var (
 	small    = &ReaderConfig{MaxMessage: 100, MaxFragments: 4}
 	skipping = &ReaderConfig{MaxMessage: 100, SkipLimit: 1000, MaxFragments: 4}
+	guests   = &ReaderConfig{MaxMessage: 100, MaxFragmented: 50}
 )
 
 // readerVectors are streams with the events they make, however they are cut.
@@ -148,6 +149,12 @@ var readerVectors = []struct {
 	{"fragments just fit", small, false, wire{}.start(OpBinary, strings.Repeat("a", 60)).last(strings.Repeat("b", 40)), `message 2 "aaaaaaaaaaaaaaaaaaaa... (100)"`},
 	{"fragments too big", small, false, wire{}.start(OpBinary, strings.Repeat("a", 60)).last(strings.Repeat("b", 41)), "error 1009 websocket: message too big"},
 	{"fragments too big, 63 bits", small, false, append(wire{}.start(OpBinary, "a"), unhexes(`80 ff 7fffffffffffffff 00000000`)...), "error 1009 websocket: message too big"},
+
+	{"more in one frame than in fragments", guests, false, wire{}.binary(strings.Repeat("a", 100)), `message 2 "aaaaaaaaaaaaaaaaaaaa... (100)"`},
+	{"fragments just fit their own limit", guests, false, wire{}.start(OpBinary, strings.Repeat("a", 20)).last(strings.Repeat("b", 30)), `message 2 "aaaaaaaaaaaaaaaaaaaa... (50)"`},
+	{"fragments over their own limit", guests, false, wire{}.start(OpBinary, strings.Repeat("a", 20)).last(strings.Repeat("b", 31)), "error 1009 websocket: message too big"},
+	{"first fragment over their own limit", guests, false, wire{}.start(OpBinary, strings.Repeat("a", 51)), "error 1009 websocket: message too big"},
+	{"a limit of fragments above that of messages", &ReaderConfig{MaxMessage: 50, MaxFragmented: 100}, false, wire{}.start(OpBinary, strings.Repeat("a", 20)).last(strings.Repeat("b", 31)), "error 1009 websocket: message too big"},
 
 	{"skip", skipping, false, wire{}.text("a").text(strings.Repeat("b", 101)).text("c"), "message 1 \"a\"\ntoo large 1 101\nmessage 1 \"c\""},
 	{"skip what is no UTF-8", skipping, false, wire{}.text(strings.Repeat("\xff", 500)).text("c"), "too large 1 500\nmessage 1 \"c\""},
@@ -244,6 +251,42 @@ func TestReaderIdle(t *testing.T) {
 	r.Next(wire{}.start(OpText, "a"), nil)
 	if _, _, err := r.Next(wire{}.text("a"), nil); err == nil || r.fragments != nil {
 		t.Error("state kept behind an error")
+	}
+}
+
+// TestReaderUnfinished: it tells how much has come of a message in fragments, kept or skipped.
+func TestReaderUnfinished(t *testing.T) {
+	r := NewReader(&ReaderConfig{MaxMessage: 10, SkipLimit: 1000}, false)
+	long := wire{}.more(strings.Repeat("d", 20))
+	for _, step := range []struct {
+		name string
+		wire []byte
+		want int
+	}{
+		{"a whole message", wire{}.text("whole"), 0},
+		{"half a frame", wire{}.start(OpText, "half")[:7], 0},
+		{"an empty fragment", wire{}.start(OpText, ""), 1},
+		{"a fragment", wire{}.more("abc"), 5},
+		{"a ping between", wire{}.ping("p"), 5},
+		{"the last", wire{}.last("d"), 0},
+		{"a fragment again", wire{}.start(OpText, "12345"), 6},
+		{"the beginning of one that is skipped", long[:len(long)-15], 12},
+	} {
+		if _, _, err := r.Next(bytes.Clone(step.wire), nil); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		if got := r.Unfinished(); got != step.want {
+			t.Errorf("%s: %d unfinished, want %d", step.name, got, step.want)
+		}
+	}
+	r = NewReader(nil, false)
+	r.Next(wire{}.start(OpText, "abc"), nil)
+	r.Drop()
+	if r.Unfinished() != 0 || r.Buffered() != 0 {
+		t.Errorf("dropped: %d unfinished, %d buffered", r.Unfinished(), r.Buffered())
+	}
+	if ev, n, err := r.Next(wire{}.last("abc"), nil); ev.Kind != EventNeedMore || n != 9 || err != nil {
+		t.Errorf("behind Drop: %+v, %d, %v", ev, n, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/sluicenet/sluice/engine/internal/admin"
+	"github.com/sluicenet/sluice/engine/internal/client/gosoc"
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
@@ -26,6 +27,8 @@ type (
 	// A Hub holds the links of workers.
 	Hub = link.Hub
 
+	// A GosocConfig is about GOSOC's clients.
+	GosocConfig = gosoc.Config
 	// A NetsvrConfig is about netsvr's WebSocket customers.
 	NetsvrConfig = netsvr.Config
 	// A LongbridgeConfig is about Longbridge's clients.

@@ -38,6 +38,7 @@ type Config struct {
 	Engine  engine.Config
 	Gateway gateway.Config
 	Worker  link.Config
+	Gosoc   gosoc.Config
 	Netsvr  netsvr.Config
 	// Longbridge is about Longbridge's clients; how many each user may have is in Gateway.
 	Longbridge longbridge.Config
@@ -106,21 +107,21 @@ func New(config Config) (*Server, error) {
 	}
 	g.SetEvents(s.hub)
 
-	plain := gosoc.New(g, len(ec.Dialects))
+	gosocTCP := gosoc.New(g, len(ec.Dialects), config.Gosoc)
 	ec.Dialects = append(ec.Dialects, gosoc.Dialects()...)
-	framed := gosoc.NewEndpoint(plain)
-	customers := netsvr.New(g, s.hub, tokens, len(ec.Dialects), config.Netsvr)
+	gosocWS := gosoc.NewEndpoint(gosocTCP)
+	netsvrWS := netsvr.New(g, s.hub, tokens, len(ec.Dialects), config.Netsvr)
 	ec.Dialects = append(ec.Dialects, netsvr.Dialects()...)
-	brokers := longbridge.New(g, len(ec.Dialects), config.Longbridge)
+	longbridgeTCP := longbridge.New(g, len(ec.Dialects), config.Longbridge)
 	ec.Dialects = append(ec.Dialects, longbridge.Dialects()...)
-	queried := longbridge.NewEndpoint(brokers)
-	upgraded := ws.New(nil, queried)
-	all := ws.New(map[string]ws.Endpoint{gosoc.Path: framed, netsvr.Path: customers}, queried)
+	longbridgeWS := longbridge.NewEndpoint(longbridgeTCP)
+	upgraded := ws.New(nil, longbridgeWS)
+	all := ws.New(map[string]ws.Endpoint{gosoc.Path: gosocWS, netsvr.Path: netsvrWS}, longbridgeWS)
 	s.protocols = map[string][]engine.Protocol{
-		"auto":          {plain, brokers, all},
-		gosoc.Name:      {plain, ws.New(map[string]ws.Endpoint{gosoc.Path: framed}, nil)},
-		longbridge.Name: {upgraded, brokers.Pinned(upgraded)},
-		netsvr.Name:     {ws.New(map[string]ws.Endpoint{netsvr.Path: customers}, nil)},
+		"auto":          {gosocTCP, longbridgeTCP, all},
+		gosoc.Name:      {gosocTCP, ws.New(map[string]ws.Endpoint{gosoc.Path: gosocWS}, nil)},
+		longbridge.Name: {upgraded, longbridgeTCP.Pinned(upgraded)},
+		netsvr.Name:     {ws.New(map[string]ws.Endpoint{netsvr.Path: netsvrWS}, nil)},
 	}
 	if s.engine, err = engine.New(ec); err != nil {
 		return nil, err

@@ -54,6 +54,11 @@ type Config struct {
 	// RequestTimeout is how long a request waits for its reply. Zero means 10 s.
 	RequestTimeout time.Duration
 
+	// PacketTimeout is how long a logged-in client's packet may take from its first byte to its last,
+	// unless at least 1 KiB of it comes for each second, looked at over as long again; see
+	// PacketTimer. Zero means 60 s, which a mobile's gap in coverage fits into; negative no limit.
+	PacketTimeout time.Duration
+
 	// PushRoute and PushCmd are what publishes and casts are pushed as: the route on GOSOC, the
 	// command on Longbridge. Zero values mean "push" and 100.
 	PushRoute string
@@ -85,6 +90,9 @@ func (c Config) withDefaults() Config {
 	def(&c.MaxTopics, 1<<16)
 	def(&c.MaxPending, 1024)
 	dur(&c.RequestTimeout, 10*time.Second)
+	if c.PacketTimeout == 0 {
+		c.PacketTimeout = time.Minute
+	}
 	if c.PushRoute == "" {
 		c.PushRoute = "push"
 	}

@@ -381,7 +381,7 @@ type UpgradeInfo interface {
 	// each empty if there was none.
 	Describe() (rawQuery string, subProtocols []string, xForwardedFor string)
 	// Forget is called when ConnOpen is out, or nobody wants one: Describe will not be called.
-	Forget()
+	Forget(c *engine.Conn)
 }
 
 // Opened implements gateway.Events.
@@ -389,7 +389,7 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
 	h.metrics.add(metricOpens, 1)
 	d, described := s.(UpgradeInfo)
 	if described {
-		defer d.Forget()
+		defer d.Forget(c)
 	}
 	if h.config.OpenWorker == 0 {
 		return true

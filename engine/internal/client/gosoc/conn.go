@@ -14,18 +14,21 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 )
 
-// conn is one connection's state.
+// conn is one connection's state. Its size is a size class of the allocator: see TestIdleSize.
 type conn struct {
 	gateway.Client
 	protocol  *Protocol
 	lastHeard uint32 // ms on the engine's clock, when the wait for the next packet began
-	keepAlive uint16 // seconds, 0: no limit
-	form      gosoc.Form
+	timer     gateway.PacketTimer
+	keepAlive uint16     // seconds, as the client wants it; see idleLimit
+	form      gosoc.Form // unknownForm before the first byte
 	gzip      bool
-	known     bool   // form is known
-	framed    bool   // packets travel in WebSocket messages
-	early     uint32 // bytes of such messages before the login
 }
+
+// unknownForm is the form of a connection that has sent nothing.
+const unknownForm gosoc.Form = 0xff
+
+func newConn(p *Protocol) conn { return conn{protocol: p, form: unknownForm} }
 
 var _ gateway.Session = (*conn)(nil)
 
@@ -33,26 +36,36 @@ func (h *conn) Base() *gateway.Client { return &h.Client }
 func (h *conn) Protocol() string      { return Name }
 func (h *conn) Ordered() bool         { return true }
 
-func (h *conn) Dialect() uint8 {
-	d := h.protocol.first
+func (h *conn) Dialect() uint8 { return h.protocol.first + uint8(h.wireForm()) }
+
+// wireForm is the connection's place among its transport's dialects.
+func (h *conn) wireForm() int {
+	w := compactPlain
 	if h.form == gosoc.Fixed6 {
-		d += fixed6Plain
+		w = fixed6Plain
 	}
 	if h.gzip {
-		d++
+		w++
 	}
-	if h.framed {
-		d += framedDialects
-	}
-	return d
+	return w
 }
 
 // OnBytes handles whole packets.
 func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
+	n, need, packets := h.serve(c, b)
+	if packets > 0 {
+		c.CountPackets(packets)
+	}
+	h.protocol.gateway.Received(c, h, &h.timer, packets > 0, len(b)-n)
+	return n, need
+}
+
+// serve handles the whole packets at the front of b, and reports how many it has handled besides
+// what OnBytes reports.
+func (h *conn) serve(c *engine.Conn, b []byte) (n, need, packets int) {
 	if len(b) > 0 {
 		h.protocol.gateway.Heard(c, &h.Client)
 	}
-	packets := 0
 	for n < len(b) && !c.Holding() && !c.Crowded() {
 		used, more := h.packet(c, b[n:])
 		if used == 0 {
@@ -66,23 +79,21 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 		}
 	}
 	if packets > 0 {
-		if !h.framed { // there, messages are counted
-			c.CountPackets(packets)
-		}
 		h.lastHeard = uint32(c.Loop().Now())
 	}
-	return n, need
+	return n, need, packets
 }
 
 // packet handles the packet at the front of b. used is 0 when it is not whole, and more its length
 // as far as it is known.
 func (h *conn) packet(c *engine.Conn, b []byte) (used, more int) {
-	if !h.known {
-		h.form, h.known = gosoc.Sniff(b[0])
-		if !h.known {
+	if h.form == unknownForm {
+		form, ok := gosoc.Sniff(b[0])
+		if !ok {
 			c.Close(engine.ReasonMalformed)
 			return 0, 0
 		}
+		h.form = form
 	}
 	header, err := h.form.ParseHeader(b)
 	if err != nil {
@@ -268,7 +279,7 @@ func (h *conn) sendResp(c *engine.Conn, id uint16, payload []byte) error {
 	}
 	dst := c.Buffer(size + websocket.MaxHeaderSize)
 	b := dst
-	if h.framed {
+	if h.protocol.webSocket {
 		b = websocket.AppendFrameHeader(b, websocket.OpBinary, size)
 	}
 	if b, err = h.form.AppendSendResp(b, resp); err != nil {
@@ -282,7 +293,7 @@ func (h *conn) sendResp(c *engine.Conn, id uint16, payload []byte) error {
 // write queues one short packet.
 func (h *conn) write(c *engine.Conn, packet []byte) {
 	dst := c.Buffer(len(packet) + websocket.MaxHeaderSize)
-	if h.framed {
+	if h.protocol.webSocket {
 		dst = websocket.AppendFrameHeader(dst, websocket.OpBinary, len(packet))
 	}
 	c.Commit(append(dst, packet...), 1)
@@ -298,21 +309,29 @@ func (h *conn) disconnect(c *engine.Conn, t gosoc.DisconnectType) {
 	h.write(c, h.form.AppendDisconnect(room[:0], gosoc.Disconnect{Type: t}))
 }
 
-// idleLimit is 1.5 times the keep-alive, rounded down to whole seconds; 0 means none.
-func (h *conn) idleLimit() int64 { return int64(h.keepAlive) * 3 / 2 * 1000 }
+// idleLimit is for how many ms the client may be without a packet: 1.5 times its keep-alive, rounded
+// down to whole seconds, and no more than the protocol's limit. 0 means for ever.
+func (h *conn) idleLimit() int64 {
+	limit, most := int64(h.keepAlive)*3/2*1000, h.protocol.maxIdle
+	if limit == 0 || most > 0 && limit > most {
+		return most
+	}
+	return limit
+}
 
-// OnDeadline closes a client that has been silent for too long, and answers requests whose time
-// is up.
+// OnDeadline closes a client that has been silent for too long or does not finish a packet, and
+// answers requests whose time is up.
 func (h *conn) OnDeadline(c *engine.Conn) {
+	g := h.protocol.gateway
 	switch {
 	case h.Waiting(): // the client did its part
-		h.protocol.gateway.Refuse(c, h, gateway.LoginUnavailable)
+		g.Refuse(c, h, gateway.LoginUnavailable)
 		return
 	case !h.Online():
 		c.Close(engine.ReasonLoginTimeout)
 		return
 	}
-	next := h.protocol.gateway.Expire(c, h)
+	next := g.Expire(c, h)
 	if !c.Open() {
 		return
 	}
@@ -322,11 +341,12 @@ func (h *conn) OnDeadline(c *engine.Conn) {
 			c.Close(engine.ReasonHeartbeatTimeout)
 			return
 		}
-		if next == 0 || left < next {
-			next = left
-		}
+		next = gateway.Sooner(next, left)
 	}
-	c.SetDeadline(time.Duration(next) * time.Millisecond)
+	next = gateway.Sooner(next, g.PacketLeft(c, &h.timer))
+	if c.Open() {
+		c.SetDeadline(time.Duration(next) * time.Millisecond)
+	}
 }
 
 // Goodbye writes Disconnect where GOSOC has words for the reason.

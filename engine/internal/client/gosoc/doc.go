@@ -13,7 +13,7 @@
 //	online   PingReq, SendReq, Disconnect; a second Connect is answered with ConnAck 4
 //
 // What the protocol forbids is a plain close, with its reason counted: the clients in the field
-// understand no other sign. ConnAck and Disconnect are last words, flushed before the close.
+// understand no other sign. ConnAck and Disconnect are flushed before the close.
 //
 // # Goroutines
 //

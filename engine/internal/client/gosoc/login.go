@@ -25,7 +25,7 @@ const SessionRoute = "sluice.Session"
 func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 	g := h.protocol.gateway
 	// Whoever is in charge of the connection says the verdict: over WebSocket that is not h alone.
-	speaker := c.Handler().(gateway.Session)
+	session := c.Handler().(gateway.Session)
 	h.gzip = connect.Gzip
 	h.keepAlive = connect.KeepAlive
 	payload := connect.Payload
@@ -41,11 +41,11 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 	var info loginInfo
 	if len(payload) > 0 {
 		if trimmed := bytes.TrimLeft(payload, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' || json.Unmarshal(payload, &info) != nil {
-			g.Refuse(c, speaker, gateway.LoginMalformed)
+			g.Refuse(c, session, gateway.LoginMalformed)
 			return
 		}
 	}
-	g.Login(c, speaker, gateway.Credentials{
+	g.Login(c, session, gateway.Credentials{
 		Token:     info.Token,
 		SessionID: info.SessionID,
 		Resumable: info.Session,
@@ -66,10 +66,21 @@ func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 		b = append(b, issued.Ticket...)
 		b = append(b, `","expires":`...)
 		b = append(strconv.AppendInt(b, issued.Expires, 10), '}')
-		c.Deliver(engine.Push{Route: SessionRoute, Payload: b})
+		h.tell(c, engine.Push{Route: SessionRoute, Payload: b})
 	}
 	h.lastHeard = uint32(c.Loop().Now())
 	h.OnDeadline(c) // the login's deadline gives way to the keep-alive's
+}
+
+// tell sends what has the form of a push and belongs to an answer: no slow-consumer policy drops it.
+func (h *conn) tell(c *engine.Conn, p engine.Push) {
+	dst := c.Buffer(len(p.Route) + len(p.Payload) + 64)
+	b, err := push(h.form, h.gzip, h.protocol.webSocket)(dst, p)
+	if err != nil { // it is far from too long
+		c.Commit(dst, 0)
+		return
+	}
+	c.Commit(b, 1)
 }
 
 func returnCode(o gateway.Outcome) gosoc.ReturnCode {

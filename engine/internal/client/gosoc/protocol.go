@@ -1,6 +1,10 @@
 package gosoc
 
 import (
+	"time"
+
+	"github.com/valyala/bytebufferpool"
+
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/codec/gzip"
 	"github.com/sluicenet/sluice/codec/websocket"
@@ -11,12 +15,29 @@ import (
 // Name is the protocol's name in flags, counters and messages to workers.
 const Name = "gosoc"
 
-// A Protocol serves GOSOC on connections of a gateway.
+// Config sets up a Protocol. Its zero value works.
+type Config struct {
+	// MaxKeepAlive is the longest keep-alive that a client gets, whatever it asks for; one that asks
+	// for none, which is 0, gets it too. A client may be silent for 1.5 times its keep-alive. Zero
+	// means 20 min: what has vanished without a word is gone after as long as its session can be
+	// resumed. Negative means no limit.
+	MaxKeepAlive time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxKeepAlive == 0 {
+		c.MaxKeepAlive = 20 * time.Minute
+	}
+	return c
+}
+
+// A Protocol serves GOSOC on connections of a gateway, over one transport.
 type Protocol struct {
 	gateway *gateway.Gateway
-	// first is the index of the first of the protocol's dialects in the engine's table.
-	first   uint8
-	readers readers
+	maxIdle int64 // ms; 0: no limit
+	// first is the index of the transport's first dialect in the engine's table.
+	first     uint8
+	webSocket bool // packets travel in WebSocket messages
 }
 
 // The wire forms pushes are encoded in, in the order of Dialects: each form plain and gzipped, then
@@ -26,34 +47,37 @@ const (
 	compactGzip
 	fixed6Plain
 	fixed6Gzip
-	framedDialects
+	webSocketDialects
 )
 
 // Dialects returns the wire forms in which GOSOC clients take pushes.
 func Dialects() []engine.Dialect {
 	var list []engine.Dialect
 	for _, transport := range []string{"", "-ws"} {
-		framed := transport != ""
+		webSocket := transport != ""
 		list = append(list,
-			engine.Dialect{Name: "gosoc-compact" + transport, Append: push(gosoc.Compact, false, framed)},
-			engine.Dialect{Name: "gosoc-compact-gzip" + transport, Append: push(gosoc.Compact, true, framed)},
-			engine.Dialect{Name: "gosoc-fixed6" + transport, Append: push(gosoc.Fixed6, false, framed)},
-			engine.Dialect{Name: "gosoc-fixed6-gzip" + transport, Append: push(gosoc.Fixed6, true, framed)})
+			engine.Dialect{Name: "gosoc-compact" + transport, Append: push(gosoc.Compact, false, webSocket)},
+			engine.Dialect{Name: "gosoc-compact-gzip" + transport, Append: push(gosoc.Compact, true, webSocket)},
+			engine.Dialect{Name: "gosoc-fixed6" + transport, Append: push(gosoc.Fixed6, false, webSocket)},
+			engine.Dialect{Name: "gosoc-fixed6-gzip" + transport, Append: push(gosoc.Fixed6, true, webSocket)})
 	}
 	return list
 }
 
 // push returns the encoder of one wire form.
-func push(form gosoc.Form, gzipped, framed bool) func([]byte, engine.Push) ([]byte, error) {
+func push(form gosoc.Form, gzipped, webSocket bool) func([]byte, engine.Push) ([]byte, error) {
 	return func(dst []byte, p engine.Push) ([]byte, error) {
 		if gzipped {
-			p.Payload = gzip.Deflate(nil, p.Payload)
+			packed := bytebufferpool.Get()
+			defer bytebufferpool.Put(packed)
+			packed.B = gzip.Deflate(packed.B[:0], p.Payload)
+			p.Payload = packed.B
 		}
 		// The route travels as a string up to here; the few bytes on the stack avoid a copy on
 		// the heap for any route of a sane length.
 		var room [64]byte
 		req := gosoc.SendReq{Route: append(room[:0], p.Route...), Payload: p.Payload}
-		if !framed {
+		if !webSocket {
 			return form.AppendSendReq(dst, req)
 		}
 		size, err := form.SendReqSize(req)
@@ -64,9 +88,10 @@ func push(form gosoc.Form, gzipped, framed bool) func([]byte, engine.Push) ([]by
 	}
 }
 
-// New makes the protocol. firstDialect is where Dialects begin in the engine's table.
-func New(g *gateway.Gateway, firstDialect int) *Protocol {
-	return &Protocol{gateway: g, first: uint8(firstDialect), readers: newReaders(g.Config())}
+// New makes the protocol, over TCP. firstDialect is where Dialects begin in the engine's table.
+func New(g *gateway.Gateway, firstDialect int, config Config) *Protocol {
+	most := config.withDefaults().MaxKeepAlive
+	return &Protocol{gateway: g, first: uint8(firstDialect), maxIdle: max(most*3/2, 0).Milliseconds()}
 }
 
 // Name implements engine.Protocol.
@@ -82,4 +107,7 @@ func (p *Protocol) Sniff(first []byte) engine.Match {
 }
 
 // Open implements engine.Protocol.
-func (p *Protocol) Open(*engine.Conn) engine.Handler { return &conn{protocol: p} }
+func (p *Protocol) Open(*engine.Conn) engine.Handler {
+	h := newConn(p)
+	return &h
+}

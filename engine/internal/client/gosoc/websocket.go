@@ -11,7 +11,10 @@ import (
 const Path = "/gosoc"
 
 // An Endpoint upgrades GOSOC clients.
-type Endpoint struct{ protocol *Protocol }
+type Endpoint struct {
+	protocol *Protocol // as it is in WebSocket messages
+	readers  readers
+}
 
 // readers are what is accepted of WebSocket clients.
 type readers struct {
@@ -24,7 +27,10 @@ const maxHeader = 6
 
 // NewEndpoint makes the WebSocket side of p.
 func NewEndpoint(p *Protocol) *Endpoint {
-	return &Endpoint{p}
+	over := *p
+	over.webSocket = true
+	over.first += webSocketDialects
+	return &Endpoint{&over, newReaders(p.gateway.Config())}
 }
 
 func newReaders(config *gateway.Config) readers {
@@ -42,57 +48,64 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	if no := req.Check(); no != nil {
 		return no
 	}
-	h := &framedConn{conn: conn{protocol: e.protocol, framed: true}}
-	h.Begin(&e.protocol.readers.early, false)
+	h := &webSocketConn{conn: newConn(e.protocol), readers: &e.readers}
+	early := &e.readers.early
+	h.BeginGuarded(early, early.MaxMessage+websocket.MaxHeaderSize)
 	c.Commit(websocket.AppendResponse(c.Buffer(256), req, websocket.ResponseOptions{}), 1)
 	c.SetHandler(h)
 	return nil
 }
 
-// framedConn is a connection whose packets travel in WebSocket messages.
-type framedConn struct {
+// webSocketConn is a connection whose packets travel in WebSocket messages.
+type webSocketConn struct {
 	conn
 	ws.Framing
-	// rest is what a message held behind a packet that has the connection wait.
+	readers *readers
+	waiting *waiting // nil nearly always
+}
+
+// waiting is what a message held behind a packet that has the connection wait. It is on the
+// connection's account as engine.KindInput.
+type waiting struct {
 	rest []byte
+	size int // of the memory that rest lies in, in bytes
 }
 
 var (
 	_ ws.Endpoint = (*Endpoint)(nil)
-	_ ws.Messages = (*framedConn)(nil)
+	_ ws.Messages = (*webSocketConn)(nil)
 )
 
 // OnBytes reads frames, after what the last message left.
-func (h *framedConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
-	if len(h.rest) > 0 {
-		rest := h.rest
-		h.rest = nil
-		h.packets(c, rest)
+func (h *webSocketConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
+	if h.waiting != nil {
+		h.packets(c, h.waiting.rest)
 		if !c.Open() {
 			return 0, 0
 		}
 	}
-	fresh := !h.Online()
-	n, need = h.Feed(c, b, nil, h)
-	if fresh {
-		h.early += uint32(n)
-		if limit := h.protocol.readers.early.MaxMessage + websocket.MaxHeaderSize; int(h.early) > limit && !h.Online() {
-			c.Close(engine.ReasonOutOfOrder) // pings, for instance: a Connect was due
-		}
-	}
+	n, need, whole := h.Feed(c, b, h)
+	h.protocol.gateway.Received(c, h, &h.timer, whole, len(b)-n+h.Unfinished())
 	return n, need
 }
 
+// OnClose lets go of what is kept of messages.
+func (h *webSocketConn) OnClose(c *engine.Conn, why engine.Reason) {
+	h.Release(c)
+	h.keep(c, nil)
+	h.conn.OnClose(c, why)
+}
+
 // LoginDone has bigger messages accepted from now on.
-func (h *framedConn) LoginDone(c *engine.Conn, o gateway.Outcome) {
+func (h *webSocketConn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	if o == gateway.LoginOK {
-		h.SetLimits(&h.protocol.readers.online)
+		h.Admit(&h.readers.online)
 	}
 	h.conn.LoginDone(c, o)
 }
 
 // OnMessage handles the packets in a message.
-func (h *framedConn) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte) {
+func (h *webSocketConn) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte) {
 	if op != websocket.OpBinary {
 		h.Fail(c, &websocket.Error{Code: websocket.CloseUnsupportedData, Reason: "GOSOC packets are binary"})
 		return
@@ -100,31 +113,51 @@ func (h *framedConn) OnMessage(c *engine.Conn, op websocket.Opcode, payload []by
 	h.packets(c, payload)
 }
 
-func (h *framedConn) packets(c *engine.Conn, payload []byte) {
-	n, need := h.conn.OnBytes(c, payload)
+// packets handles the packets in payload, which is a message's or h.waiting.rest.
+func (h *webSocketConn) packets(c *engine.Conn, payload []byte) {
+	n, need, _ := h.serve(c, payload)
 	switch {
-	case !c.Open() || n == len(payload):
+	case !c.Open():
+	case n == len(payload):
+		h.keep(c, nil)
 	case need > 0:
 		c.Close(engine.ReasonMalformed) // a packet does not go on in the next message
 	default:
-		h.rest = append([]byte(nil), payload[n:]...)
+		h.keep(c, payload[n:])
 		if !c.Holding() {
 			c.Resume() // crowded: go on when there is room
 		}
 	}
 }
 
+// keep has rest handled later; none means that nothing waits any more. What waits already is not
+// copied again: a message may hold very many packets.
+func (h *webSocketConn) keep(c *engine.Conn, rest []byte) {
+	w := h.waiting
+	switch {
+	case w != nil && len(rest) > 0:
+		w.rest = rest
+	case w != nil:
+		c.Charge(engine.KindInput, -w.size)
+		h.waiting = nil
+	case len(rest) > 0:
+		kept := append([]byte(nil), rest...)
+		h.waiting = &waiting{kept, cap(kept)}
+		c.Charge(engine.KindInput, cap(kept))
+	}
+}
+
 // OnPing implements ws.Messages.
-func (h *framedConn) OnPing(c *engine.Conn) { h.lastHeard = uint32(c.Loop().Now()) }
+func (h *webSocketConn) OnPing(c *engine.Conn) { h.lastHeard = uint32(c.Loop().Now()) }
 
 // OnPong implements ws.Messages.
-func (h *framedConn) OnPong(c *engine.Conn) { h.lastHeard = uint32(c.Loop().Now()) }
+func (h *webSocketConn) OnPong(c *engine.Conn) { h.lastHeard = uint32(c.Loop().Now()) }
 
 // OnTooLarge implements ws.Messages; nothing is skipped here.
-func (h *framedConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}
+func (h *webSocketConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}
 
-// Goodbye says GOSOC's last words, then WebSocket's.
-func (h *framedConn) Goodbye(c *engine.Conn, why engine.Reason) {
+// Goodbye writes GOSOC's Disconnect where there is one for the reason, then WebSocket's close frame.
+func (h *webSocketConn) Goodbye(c *engine.Conn, why engine.Reason) {
 	h.conn.Goodbye(c, why)
 	code := websocket.ClosePolicyViolation
 	switch why {

@@ -11,24 +11,24 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 )
 
-// conn is one connection's state.
+// conn is one connection's state. Its size is a size class of the allocator: see TestIdleSize.
 type conn struct {
 	gateway.Client
-	protocol  *Protocol
-	handshake longbridge.Handshake
+	protocol *Protocol
 
 	// Times are in ms on the engine's clock.
 	lastHeard uint32 // when the last byte was seen to have come
 	lastBeat  uint32 // when we last sent a heartbeat
-	beats     uint32 // request id of that heartbeat
+	timer     gateway.PacketTimer
 	unhandled uint32 // received bytes of an unfinished packet, when last looked at
 
-	early    uint32 // bytes of packets, or of frames, handled before the login
-	loginID  uint32 // request id of the Auth or Reconnect
-	loginCmd uint8  // which of them it is
-	shaken   bool   // handshake is the client's
-	pinned   bool   // the listener speaks no other protocol
-	framed   bool   // packets travel in WebSocket messages
+	// login is how many bytes of packets were handled before the login, over TCP; from the login on
+	// it is that request's id.
+	login         uint32
+	loginCmd      uint8  // Auth or Reconnect, once it has come
+	handshakeDone bool   // handshake is the client's
+	beats         uint16 // request id of the last heartbeat we sent
+	handshake     longbridge.Handshake
 }
 
 var _ gateway.Session = (*conn)(nil)
@@ -38,20 +38,17 @@ func (h *conn) Protocol() string      { return Name }
 func (h *conn) Ordered() bool         { return false }
 
 func (h *conn) Dialect() uint8 {
-	d := uint8(plainV1)
-	if h.framed {
-		d = framedV1
-	}
+	d := h.protocol.first
 	if h.handshake.Version == longbridge.Version2 {
 		d++
 	}
-	return h.protocol.first + d
+	return d
 }
 
 // OnBytes handles the handshake, then whole packets.
 func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	h.heard(c, b)
-	if !h.shaken {
+	if !h.handshakeDone {
 		hs, size, err := longbridge.ParseHandshake(b)
 		switch {
 		case err != nil:
@@ -59,11 +56,11 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 			return 0, 0
 		case size == 0:
 			return 0, longbridge.HandshakeSize
-		case !h.pinned && strangersName(b[size:]):
+		case !h.protocol.pinned && strangersName(b[size:]):
 			c.Close(engine.ReasonUnknownProtocol)
 			return 0, 0
 		}
-		h.handshake, h.shaken = hs, true
+		h.handshake, h.handshakeDone = hs, true
 		n = size
 	}
 	packets := 0
@@ -81,6 +78,7 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	}
 	c.CountPackets(packets)
 	h.unhandled = uint32(len(b) - n)
+	h.protocol.gateway.Received(c, h, &h.timer, packets > 0, len(b)-n)
 	return n, need
 }
 
@@ -133,7 +131,7 @@ func (h *conn) allowed(c *engine.Conn, header *longbridge.Header) bool {
 	}
 	login := header.Cmd == longbridge.CmdAuth || header.Cmd == longbridge.CmdReconnect
 	if header.Type != longbridge.Request || !login && header.Cmd != longbridge.CmdHeartbeat ||
-		int(h.early)+header.Total() > config.LoginBytes {
+		!h.protocol.webSocket && int(h.login)+header.Total() > config.LoginBytes {
 		if header.Type == longbridge.Request {
 			h.fail(c, header.Cmd, header.RequestID, longbridge.StatusUnauthenticated, codeUnauthenticated, "not authenticated")
 		}
@@ -155,8 +153,8 @@ func (h *conn) handle(c *engine.Conn, header *longbridge.Header, packet []byte) 
 	g := h.protocol.gateway
 	limit := g.Config().MaxInflated
 	if !h.Online() {
-		if !h.framed {
-			h.early += uint32(len(packet))
+		if !h.protocol.webSocket { // there, bytes of frames count
+			h.login += uint32(len(packet))
 		}
 		limit = g.Config().LoginBytes
 	}
@@ -182,7 +180,7 @@ func (h *conn) handle(c *engine.Conn, header *longbridge.Header, packet []byte) 
 	case h.Online() || header.Cmd == longbridge.CmdClose:
 		h.fail(c, header.Cmd, header.RequestID, longbridge.StatusBadRequest, codeBadRequest, "not a request for an authenticated connection")
 	default:
-		h.login(c, header, body)
+		h.logIn(c, header, body)
 	}
 }
 

@@ -1,6 +1,8 @@
 package longbridge
 
 import (
+	"github.com/valyala/bytebufferpool"
+
 	"github.com/sluicenet/sluice/codec/longbridge"
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
@@ -15,16 +17,19 @@ func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
 	if !ok {
 		return
 	}
-	body, err := h.handshake.Codec.Append(nil, &m)
-	if err != nil {
+	body := bytebufferpool.Get()
+	defer bytebufferpool.Put(body)
+	var err error
+	if body.B, err = h.handshake.Codec.Append(body.B, &m); err != nil {
 		return
 	}
-	dst := c.Buffer(headerSize(longbridge.Push, h.handshake.Version) + len(body) + websocket.MaxHeaderSize)
+	size := headerSize(longbridge.Push, h.handshake.Version) + len(body.B)
+	dst := c.Buffer(size + websocket.MaxHeaderSize)
 	b := dst
-	if h.framed {
-		b = websocket.AppendFrameHeader(b, websocket.OpBinary, headerSize(longbridge.Push, h.handshake.Version)+len(body))
+	if h.protocol.webSocket {
+		b = websocket.AppendFrameHeader(b, websocket.OpBinary, size)
 	}
-	if b, err = longbridge.AppendPush(b, h.handshake.Version, longbridge.Header{Cmd: longbridge.CmdClose}, nil, body); err != nil {
+	if b, err = longbridge.AppendPush(b, h.handshake.Version, longbridge.Header{Cmd: longbridge.CmdClose}, nil, body.B); err != nil {
 		b = dst
 	}
 	c.Commit(b, 1)
@@ -43,6 +48,8 @@ func (h *conn) notice(why engine.Reason) (m longbridge.Close, ok bool) {
 		return longbridge.Close{Code: longbridge.CloseServerShutdown}, true
 	case engine.ReasonMalformed:
 		return longbridge.Close{Code: longbridge.CloseUnpackError}, true
+	case engine.ReasonPacketTimeout:
+		m.Code = longbridge.CloseHeartbeatTimeout
 	case engine.ReasonTooLarge, engine.ReasonInflatedTooLarge:
 		m.Code = longbridge.CloseUnpackError
 	case engine.ReasonLoginRefused:

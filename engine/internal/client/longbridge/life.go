@@ -17,8 +17,8 @@ func (h *conn) heard(c *engine.Conn, b []byte) {
 	}
 }
 
-// OnDeadline closes a client that has been silent for too long, sends heartbeats, and answers
-// requests whose time is up.
+// OnDeadline closes a client that has been silent for too long or does not finish a packet, sends
+// heartbeats, and answers requests whose time is up.
 func (h *conn) OnDeadline(c *engine.Conn) {
 	switch {
 	case h.Waiting(): // the client did its part
@@ -37,10 +37,12 @@ func (h *conn) OnDeadline(c *engine.Conn) {
 		c.Close(engine.ReasonHeartbeatTimeout)
 		return
 	}
-	left = min(left, h.beat(c))
-	if next == 0 || left < next {
-		next = left
+	next = gateway.Sooner(next, left)
+	next = gateway.Sooner(next, h.protocol.gateway.PacketLeft(c, &h.timer))
+	if !c.Open() {
+		return
 	}
+	next = gateway.Sooner(next, h.beat(c))
 	c.SetDeadline(time.Duration(next) * time.Millisecond)
 }
 
@@ -64,7 +66,7 @@ func (h *conn) lifeLeft(c *engine.Conn) int64 {
 func (h *conn) beat(c *engine.Conn) int64 {
 	now := uint32(c.Loop().Now())
 	since := h.lastBeat
-	if !h.framed && int32(h.lastHeard-since) > 0 {
+	if !h.protocol.webSocket && int32(h.lastHeard-since) > 0 {
 		since = h.lastHeard
 	}
 	interval := max(h.protocol.config.HeartbeatInterval.Milliseconds(), 1)
@@ -72,14 +74,16 @@ func (h *conn) beat(c *engine.Conn) int64 {
 		return left
 	}
 	h.lastBeat = now
-	if h.framed {
+	if h.protocol.webSocket {
 		c.Commit(websocket.AppendFrame(c.Buffer(websocket.MaxHeaderSize), websocket.OpPing, nil), 1)
 		return interval
 	}
-	h.beats = longbridge.NextRequestID(h.beats)
+	if h.beats++; h.beats == 0 {
+		h.beats = 1 // 0 is no request id
+	}
 	id := int32(h.beats)
 	m := longbridge.Heartbeat{Timestamp: time.Now().UnixMilli(), HeartbeatID: &id}
-	header := longbridge.Header{Type: longbridge.Request, Cmd: longbridge.CmdHeartbeat, RequestID: h.beats}
+	header := longbridge.Header{Type: longbridge.Request, Cmd: longbridge.CmdHeartbeat, RequestID: uint32(h.beats)}
 	dst := c.Buffer(128)
 	b, err := longbridge.AppendControl(dst, h.handshake, header, &m)
 	if err != nil {

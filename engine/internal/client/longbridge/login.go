@@ -8,12 +8,12 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 )
 
-// login begins the login with an Auth or Reconnect.
-func (h *conn) login(c *engine.Conn, header *longbridge.Header, body []byte) {
-	h.loginCmd, h.loginID = header.Cmd, header.RequestID
+// logIn begins the login with an Auth or Reconnect.
+func (h *conn) logIn(c *engine.Conn, header *longbridge.Header, body []byte) {
+	h.loginCmd, h.login = header.Cmd, header.RequestID
 	g := h.protocol.gateway
 	// Whoever is in charge of the connection says the verdict: over WebSocket that is not h alone.
-	speaker := c.Handler().(gateway.Session)
+	session := c.Handler().(gateway.Session)
 	creds := gateway.Credentials{Resumable: true, Counted: true}
 	if header.Cmd == longbridge.CmdAuth {
 		var m longbridge.AuthRequest
@@ -29,19 +29,19 @@ func (h *conn) login(c *engine.Conn, header *longbridge.Header, body []byte) {
 			return
 		}
 		if m.SessionID == "" { // which to the gateway would mean a login without a session
-			g.Refuse(c, speaker, gateway.SessionRefused)
+			g.Refuse(c, session, gateway.SessionRefused)
 			return
 		}
 		creds.SessionID, creds.ResumeOnly, creds.Metadata = m.SessionID, true, m.Metadata
 	}
-	g.Login(c, speaker, creds)
+	g.Login(c, session, creds)
 }
 
 // LoginDone answers Auth or Reconnect.
 func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	if o != gateway.LoginOK {
 		status, code, msg := refusal(o)
-		h.fail(c, h.loginCmd, h.loginID, status, code, msg)
+		h.fail(c, h.loginCmd, h.login, status, code, msg)
 		c.Close(o.Reason())
 		return
 	}
@@ -54,7 +54,7 @@ func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	if user := h.User(); user != "" {
 		m.Online = uint32(g.Online(user))
 	}
-	h.say(c, h.loginCmd, h.loginID, longbridge.StatusSuccess, &m)
+	h.answer(c, h.loginCmd, h.login, longbridge.StatusSuccess, &m)
 	if !c.Open() {
 		return
 	}

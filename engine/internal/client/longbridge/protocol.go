@@ -37,15 +37,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// A Protocol serves Longbridge on connections of a gateway.
+// A Protocol serves Longbridge on connections of a gateway, over one transport.
 type Protocol struct {
 	config  Config
 	gateway *gateway.Gateway
-	// first is the index of the first of the protocol's dialects in the engine's table.
-	first uint8
+	// first is the index of the transport's first dialect in the engine's table.
+	first     uint8
+	pinned    bool // the listener speaks no other protocol
+	webSocket bool // packets travel in WebSocket messages
 }
 
-// New makes the protocol. firstDialect is where Dialects begin in the engine's table.
+// New makes the protocol, over TCP. firstDialect is where Dialects begin in the engine's table.
 func New(g *gateway.Gateway, firstDialect int, config Config) *Protocol {
 	return &Protocol{config: config.withDefaults(), gateway: g, first: uint8(firstDialect)}
 }
@@ -69,15 +71,15 @@ func (p *Protocol) Open(*engine.Conn) engine.Handler {
 // Pinned is the protocol on a listener that speaks no other over TCP: it takes every connection that
 // http does not want, so that a wrong handshake is answered with a Close. No handshake begins like
 // HTTP.
-func (p *Protocol) Pinned(http engine.Protocol) engine.Protocol { return pinned{p, http} }
+func (p *Protocol) Pinned(http engine.Protocol) engine.Protocol {
+	alone := *p
+	alone.pinned = true
+	return pinned{&alone, http}
+}
 
 type pinned struct {
 	*Protocol
 	http engine.Protocol
-}
-
-func (p pinned) Open(*engine.Conn) engine.Handler {
-	return &conn{protocol: p.Protocol, handshake: longbridge.DefaultHandshake(), pinned: true}
 }
 
 func (p pinned) Sniff(first []byte) engine.Match {
@@ -89,24 +91,26 @@ func (p pinned) Sniff(first []byte) engine.Match {
 
 // The wire forms pushes are encoded in, in the order of Dialects.
 const (
-	plainV1 = iota
-	plainV2
-	framedV1
-	framedV2
+	tcpV1 = iota
+	tcpV2
+	webSocketV1
+	webSocketV2
+
+	webSocketDialects = webSocketV1
 )
 
 // Dialects returns the wire forms in which Longbridge clients take pushes.
 func Dialects() []engine.Dialect {
 	return []engine.Dialect{
-		plainV1:  {Name: "longbridge-v1", Append: push(longbridge.Version1, false)},
-		plainV2:  {Name: "longbridge-v2", Append: push(longbridge.Version2, false)},
-		framedV1: {Name: "longbridge-v1-ws", Append: push(longbridge.Version1, true)},
-		framedV2: {Name: "longbridge-v2-ws", Append: push(longbridge.Version2, true)},
+		tcpV1:       {Name: "longbridge-v1", Append: push(longbridge.Version1, false)},
+		tcpV2:       {Name: "longbridge-v2", Append: push(longbridge.Version2, false)},
+		webSocketV1: {Name: "longbridge-v1-ws", Append: push(longbridge.Version1, true)},
+		webSocketV2: {Name: "longbridge-v2-ws", Append: push(longbridge.Version2, true)},
 	}
 }
 
 // push returns the encoder of one wire form.
-func push(v longbridge.Version, framed bool) func([]byte, engine.Push) ([]byte, error) {
+func push(v longbridge.Version, webSocket bool) func([]byte, engine.Push) ([]byte, error) {
 	return func(dst []byte, p engine.Push) ([]byte, error) {
 		header := longbridge.Header{Cmd: p.Cmd}
 		if header.Control() {
@@ -114,7 +118,7 @@ func push(v longbridge.Version, framed bool) func([]byte, engine.Push) ([]byte, 
 			return dst, fmt.Errorf("longbridge: command %d is the protocol's own", p.Cmd)
 		}
 		b := dst
-		if framed {
+		if webSocket {
 			b = websocket.AppendFrameHeader(b, websocket.OpBinary, headerSize(longbridge.Push, v)+len(p.Payload))
 		}
 		b, err := longbridge.AppendPush(b, v, header, nil, p.Payload)

@@ -3,6 +3,8 @@ package longbridge
 import (
 	"strings"
 
+	"github.com/valyala/bytebufferpool"
+
 	"github.com/sluicenet/sluice/codec/longbridge"
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
@@ -53,27 +55,36 @@ func (h *conn) Failure(status int, message string) (int, []byte) {
 }
 
 func (h *conn) errorBody(code uint64, message string) []byte {
-	body, err := h.handshake.Codec.Append(nil, &longbridge.Error{Code: code, Msg: strings.ToValidUTF8(message, "\ufffd")})
-	if err != nil {
-		return nil
-	}
+	body, _ := h.appendError(nil, code, message)
 	return body
+}
+
+func (h *conn) appendError(dst []byte, code uint64, message string) ([]byte, error) {
+	return h.handshake.Codec.Append(dst, &longbridge.Error{Code: code, Msg: strings.ToValidUTF8(message, "\ufffd")})
 }
 
 // fail sends a response that says no.
 func (h *conn) fail(c *engine.Conn, cmd uint8, id uint32, status longbridge.Status, code uint64, message string) {
-	_ = h.respond(c, cmd, id, status, h.errorBody(code, message))
+	body := bytebufferpool.Get()
+	defer bytebufferpool.Put(body)
+	if b, err := h.appendError(body.B, code, message); err == nil {
+		body.B = b
+	}
+	_ = h.respond(c, cmd, id, status, body.B)
 }
 
-// say sends a response with a control message.
-func (h *conn) say(c *engine.Conn, cmd uint8, id uint32, status longbridge.Status, m longbridge.Message) {
-	body, err := h.handshake.Codec.Append(nil, m)
+// answer sends a response with a control message.
+func (h *conn) answer(c *engine.Conn, cmd uint8, id uint32, status longbridge.Status, m longbridge.Message) {
+	body := bytebufferpool.Get()
+	defer bytebufferpool.Put(body)
+	b, err := h.handshake.Codec.Append(body.B, m)
 	if err != nil { // only a string that is not UTF-8 could cause it, and there is none
 		h.protocol.gateway.Log().Error("control message not sent", "protocol", Name, "err", err)
 		c.Close(engine.ReasonServerError)
 		return
 	}
-	_ = h.respond(c, cmd, id, status, body)
+	body.B = b
+	_ = h.respond(c, cmd, id, status, body.B)
 }
 
 // respond queues a response. The error says that no packet has room for body.
@@ -81,7 +92,7 @@ func (h *conn) respond(c *engine.Conn, cmd uint8, id uint32, status longbridge.S
 	size := headerSize(longbridge.Response, h.handshake.Version) + len(body)
 	dst := c.Buffer(size + websocket.MaxHeaderSize)
 	b := dst
-	if h.framed {
+	if h.protocol.webSocket {
 		b = websocket.AppendFrameHeader(b, websocket.OpBinary, size)
 	}
 	b, err := longbridge.AppendResponse(b, h.handshake.Version,

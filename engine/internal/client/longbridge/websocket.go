@@ -12,7 +12,7 @@ import (
 
 // An Endpoint upgrades Longbridge clients: whatever the path, the query tells.
 type Endpoint struct {
-	protocol *Protocol
+	protocol *Protocol              // as it is in WebSocket messages
 	early    websocket.ReaderConfig // before the login
 	reader   websocket.ReaderConfig
 }
@@ -20,8 +20,11 @@ type Endpoint struct {
 // NewEndpoint makes the WebSocket side of p.
 func NewEndpoint(p *Protocol) *Endpoint {
 	config := p.gateway.Config()
+	over := *p
+	over.webSocket = true
+	over.first += webSocketDialects
 	return &Endpoint{
-		protocol: p,
+		protocol: &over,
 		early:    websocket.ReaderConfig{MaxMessage: config.LoginBytes},
 		reader: websocket.ReaderConfig{MaxMessage: longbridge.MaxHeaderSize + longbridge.MaxMetadataLen +
 			min(config.MaxPacket, longbridge.MaxBodyLen) + longbridge.TrailerSize},
@@ -46,16 +49,16 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	if no := req.Check(); no != nil {
 		return no
 	}
-	h := &framedConn{conn: conn{protocol: e.protocol, handshake: hs, shaken: true, framed: true}, endpoint: e}
+	h := &webSocketConn{conn: conn{protocol: e.protocol, handshake: hs, handshakeDone: true}, endpoint: e}
 	h.heard(c, nil)
-	h.Begin(&e.early, false)
+	h.BeginGuarded(&e.early, e.early.MaxMessage+websocket.MaxHeaderSize)
 	c.Commit(websocket.AppendResponse(c.Buffer(256), req, websocket.ResponseOptions{}), 1)
 	c.SetHandler(h)
 	return nil
 }
 
-// framedConn is a connection whose packets travel in WebSocket messages, one in each.
-type framedConn struct {
+// webSocketConn is a connection whose packets travel in WebSocket messages, one in each.
+type webSocketConn struct {
 	conn
 	ws.Framing
 	endpoint *Endpoint
@@ -63,29 +66,29 @@ type framedConn struct {
 
 var (
 	_ ws.Endpoint         = (*Endpoint)(nil)
-	_ ws.Messages         = (*framedConn)(nil)
-	_ ws.ViolationHandler = (*framedConn)(nil)
+	_ ws.Messages         = (*webSocketConn)(nil)
+	_ ws.ViolationHandler = (*webSocketConn)(nil)
 )
 
 // OnBytes reads frames.
-func (h *framedConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
+func (h *webSocketConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	h.heard(c, b)
-	fresh := !h.Online()
-	n, need = h.Feed(c, b, nil, h)
+	n, need, whole := h.Feed(c, b, h)
 	h.unhandled = uint32(len(b) - n)
-	if fresh {
-		h.early += uint32(n)
-		if limit := h.endpoint.early.MaxMessage + websocket.MaxHeaderSize; int(h.early) > limit && !h.Online() {
-			c.Close(engine.ReasonOutOfOrder) // pings, for instance: an Auth was due
-		}
-	}
+	h.protocol.gateway.Received(c, h, &h.timer, whole, len(b)-n+h.Unfinished())
 	return n, need
 }
 
+// OnClose lets go of what is kept of messages.
+func (h *webSocketConn) OnClose(c *engine.Conn, why engine.Reason) {
+	h.Release(c)
+	h.conn.OnClose(c, why)
+}
+
 // LoginDone has bigger messages accepted from now on.
-func (h *framedConn) LoginDone(c *engine.Conn, o gateway.Outcome) {
+func (h *webSocketConn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	if o == gateway.LoginOK {
-		h.SetLimits(&h.endpoint.reader)
+		h.Admit(&h.endpoint.reader)
 	}
 	h.conn.LoginDone(c, o)
 }
@@ -93,7 +96,7 @@ func (h *framedConn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 var errText = errors.New("longbridge: text message")
 
 // OnMessage handles the packet in a message.
-func (h *framedConn) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte) {
+func (h *webSocketConn) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte) {
 	if op != websocket.OpBinary {
 		h.malformed(c, errText)
 		return
@@ -109,7 +112,7 @@ func (h *framedConn) OnMessage(c *engine.Conn, op websocket.Opcode, payload []by
 }
 
 // OnViolation implements ws.ViolationHandler: the Close push is the one notice.
-func (h *framedConn) OnViolation(c *engine.Conn, err error) {
+func (h *webSocketConn) OnViolation(c *engine.Conn, err error) {
 	if websocket.CodeOf(err) == websocket.CloseMessageTooBig {
 		c.Close(engine.ReasonTooLarge)
 		return
@@ -118,10 +121,10 @@ func (h *framedConn) OnViolation(c *engine.Conn, err error) {
 }
 
 // OnPing implements ws.Messages; that something came is noted already.
-func (h *framedConn) OnPing(*engine.Conn) {}
+func (h *webSocketConn) OnPing(*engine.Conn) {}
 
 // OnPong implements ws.Messages.
-func (h *framedConn) OnPong(*engine.Conn) {}
+func (h *webSocketConn) OnPong(*engine.Conn) {}
 
 // OnTooLarge implements ws.Messages; nothing is skipped here.
-func (h *framedConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}
+func (h *webSocketConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}

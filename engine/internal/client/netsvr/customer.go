@@ -2,6 +2,9 @@ package netsvr
 
 import (
 	"time"
+	"unsafe"
+
+	"github.com/valyala/bytebufferpool"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/websocket"
@@ -11,18 +14,45 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/link"
 )
 
-// customer is one connection's state.
+// customer is one connection's state. Its size is a size class of the allocator: see TestIdleSize.
 type customer struct {
 	gateway.Client
 	ws.Framing
 	endpoint  *Endpoint
-	lastHeard uint32 // ms on the engine's clock
+	upgrade   *upgrade // nil once the customer is told that it is in, and a worker that it is there
+	lastHeard uint32   // ms on the engine's clock
+	timer     gateway.PacketTimer
+}
 
-	// What the upgrade request said, until ConnOpen is out.
+// upgrade is what is kept of an upgrade request. It is on the connection's account as
+// engine.KindInput.
+type upgrade struct {
 	rawQuery     string
 	forwarded    string
 	subProtocols []string
-	response     []byte // to the upgrade request
+	response     *bytebufferpool.ByteBuffer // nil once it is out
+	charged      int
+}
+
+// size is how many bytes of memory u has.
+func (u *upgrade) size() int {
+	n := int(unsafe.Sizeof(*u)) + len(u.rawQuery) + len(u.forwarded) + cap(u.subProtocols)*int(unsafe.Sizeof(""))
+	for _, p := range u.subProtocols {
+		n += len(p)
+	}
+	if u.response != nil {
+		n += cap(u.response.B)
+	}
+	return n
+}
+
+// recharge has the connection's account say what u is now.
+func (s *customer) recharge(c *engine.Conn) {
+	u := s.upgrade
+	if n := u.size(); n != u.charged {
+		c.Charge(engine.KindInput, n-u.charged)
+		u.charged = n
+	}
 }
 
 var (
@@ -38,15 +68,32 @@ func (s *customer) Ordered() bool         { return false }
 
 // Describe implements link.UpgradeInfo.
 func (s *customer) Describe() (rawQuery string, subProtocols []string, xForwardedFor string) {
-	return s.rawQuery, s.subProtocols, s.forwarded
+	u := s.upgrade
+	if u == nil {
+		return "", nil, ""
+	}
+	return u.rawQuery, u.subProtocols, u.forwarded
 }
 
 // Forget implements link.UpgradeInfo: idle customers are many.
-func (s *customer) Forget() { s.rawQuery, s.forwarded, s.subProtocols = "", "", nil }
+func (s *customer) Forget(c *engine.Conn) {
+	u := s.upgrade
+	if u == nil {
+		return
+	}
+	if u.response != nil {
+		bytebufferpool.Put(u.response)
+	}
+	c.Charge(engine.KindInput, -u.charged)
+	s.upgrade = nil
+}
 
 // OnBytes implements engine.Handler.
 func (s *customer) OnBytes(c *engine.Conn, b []byte) (n, need int) {
-	return s.Feed(c, b, nil, s)
+	s.Admit(s.endpoint.limits(s))
+	n, need, whole := s.Feed(c, b, s)
+	s.endpoint.gateway.Received(c, s, &s.timer, whole, len(b)-n+s.Unfinished())
+	return n, need
 }
 
 // LoginDone answers the upgrade request.
@@ -63,8 +110,12 @@ func (s *customer) LoginDone(c *engine.Conn, o gateway.Outcome) {
 		c.Close(o.Reason())
 		return
 	}
-	c.Write(s.response)
-	s.response = nil
+	if u := s.upgrade; u != nil && u.response != nil {
+		c.Write(u.response.B)
+		bytebufferpool.Put(u.response)
+		u.response = nil
+		s.recharge(c)
+	}
 	s.heard(c)
 	s.OnDeadline(c)
 }
@@ -83,15 +134,15 @@ func (s *customer) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte
 	switch {
 	case string(payload) == netsvr.V2.Ping():
 		s.endpoint.hub.Heartbeat()
-		s.say(c, op, netsvr.V2.Pong())
+		s.sendText(c, op, netsvr.V2.Pong())
 		return
 	case len(payload)-prefixLen > s.endpoint.config.MaxMessage:
-		s.say(c, op, textTooLarge)
+		s.sendText(c, op, textTooLarge)
 		return
 	}
 	id, ok := workerID(payload)
 	if !ok {
-		s.say(c, op, textWorkerWrong)
+		s.sendText(c, op, textWorkerWrong)
 		return
 	}
 	data := payload[prefixLen:]
@@ -127,8 +178,8 @@ func workerID(payload []byte) (id int, ok bool) {
 	return id, id > 0
 }
 
-// say sends a text of the protocol, with the opcode of the message it is about.
-func (s *customer) say(c *engine.Conn, op websocket.Opcode, text string) {
+// sendText sends a text of the protocol, with the opcode of the message it is about.
+func (s *customer) sendText(c *engine.Conn, op websocket.Opcode, text string) {
 	s.endpoint.hub.Wrote(len(text))
 	c.Commit(websocket.AppendFrame(c.Buffer(len(text)+websocket.MaxHeaderSize), op, []byte(text)), 1)
 }
@@ -146,7 +197,7 @@ func (s *customer) OnPong(c *engine.Conn) { s.heard(c) }
 // OnTooLarge implements ws.Messages.
 func (s *customer) OnTooLarge(c *engine.Conn, op websocket.Opcode) {
 	s.heard(c)
-	s.say(c, op, textTooLarge)
+	s.sendText(c, op, textTooLarge)
 }
 
 // Answer implements gateway.Session: netsvr knows no requests.
@@ -155,13 +206,13 @@ func (s *customer) Answer(*engine.Conn, uint32, uint8, int, []byte) {}
 // Failure implements gateway.Session.
 func (s *customer) Failure(status int, _ string) (int, []byte) { return status, nil }
 
-// OnDeadline closes a customer that has been silent for too long.
+// OnDeadline closes a customer that has been silent for too long or does not finish a message.
 func (s *customer) OnDeadline(c *engine.Conn) {
 	switch {
 	case s.Waiting():
 		s.endpoint.gateway.Refuse(c, s, gateway.LoginUnavailable)
 		return
-	case !s.Online() && s.response != nil:
+	case !s.Online():
 		c.Close(engine.ReasonLoginTimeout)
 		return
 	}
@@ -170,7 +221,10 @@ func (s *customer) OnDeadline(c *engine.Conn) {
 		c.Close(engine.ReasonHeartbeatTimeout)
 		return
 	}
-	c.SetDeadline(time.Duration(left) * time.Millisecond)
+	left = gateway.Sooner(left, s.endpoint.gateway.PacketLeft(c, &s.timer))
+	if c.Open() {
+		c.SetDeadline(time.Duration(left) * time.Millisecond)
+	}
 }
 
 // Goodbye sends a close frame where the protocol leaves room for one; customers that are sent away
@@ -184,6 +238,8 @@ func (s *customer) Goodbye(c *engine.Conn, why engine.Reason) {
 		s.SendClose(c, websocket.CloseGoingAway, textShutdown)
 	case engine.ReasonHeartbeatTimeout:
 		s.SendClose(c, websocket.CloseGoingAway, "heartbeat timeout")
+	case engine.ReasonPacketTimeout:
+		s.SendClose(c, websocket.ClosePolicyViolation, "message timeout")
 	case engine.ReasonServerError, engine.ReasonInputBacklog, engine.ReasonInputTotal:
 		s.SendClose(c, websocket.CloseInternalError, why.String())
 	}
@@ -191,5 +247,7 @@ func (s *customer) Goodbye(c *engine.Conn, why engine.Reason) {
 
 // OnClose takes the customer off the gateway's lists.
 func (s *customer) OnClose(c *engine.Conn, why engine.Reason) {
+	s.Release(c)
 	s.endpoint.gateway.Closed(c, s, why)
+	s.Forget(c)
 }

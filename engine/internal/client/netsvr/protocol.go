@@ -1,9 +1,10 @@
 package netsvr
 
 import (
-	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/valyala/bytebufferpool"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/websocket"
@@ -28,6 +29,10 @@ type Config struct {
 	Idle time.Duration
 	// MaxMessage is the longest message behind the prefix, in bytes. Zero means 2 MiB.
 	MaxMessage int
+	// GuestFragments is the longest message in bytes that a guest, who has neither user nor session,
+	// may send in fragments, which the gateway keeps until the last has come. A longer one is one that
+	// is too large. Zero means 256 KiB; negative, or above MaxMessage, means MaxMessage.
+	GuestFragments int
 	// Binary has pushes sent as binary messages, not as text.
 	Binary bool
 	// CustomIDKey is the query parameter that names the uniqId a customer wants, with a token.
@@ -46,6 +51,7 @@ type Endpoint struct {
 	tokens  *session.OneTime
 	dialect uint8
 	reader  websocket.ReaderConfig
+	guests  websocket.ReaderConfig
 }
 
 // Exact texts that customers compare.
@@ -78,7 +84,20 @@ func New(g *gateway.Gateway, hub *link.Hub, tokens *session.OneTime, firstDialec
 		MaxMessage: max(config.MaxMessage+prefixLen, len(netsvr.V2.Ping())),
 		SkipLimit:  skipLimit,
 	}
+	if config.GuestFragments == 0 {
+		config.GuestFragments = 256 << 10
+	}
+	e.guests = e.reader
+	e.guests.MaxFragmented = config.GuestFragments
 	return e
+}
+
+// limits are what is accepted of a customer now. Workers make guests users and users guests.
+func (e *Endpoint) limits(s *customer) *websocket.ReaderConfig {
+	if s.User() == "" && s.Session() == "" {
+		return &e.guests
+	}
+	return &e.reader
 }
 
 // Dialects returns the wire forms in which customers take pushes: text, then binary messages.
@@ -131,20 +150,22 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 		token, _ := websocket.QueryGet(req.RawQuery, "token")
 		creds.Token = string(token)
 	}
-	s := &customer{
-		endpoint:  e,
+	kept := &upgrade{
 		rawQuery:  string(req.RawQuery),
 		forwarded: string(req.XForwardedFor),
+		response:  bytebufferpool.Get(),
 	}
 	opts := websocket.ResponseOptions{}
 	for p := range req.SubProtocols() {
 		if opts.Protocol == nil {
 			opts.Protocol = p // the first offered
 		}
-		s.subProtocols = append(s.subProtocols, strings.Clone(string(p)))
+		kept.subProtocols = append(kept.subProtocols, string(p))
 	}
-	s.response = websocket.AppendResponse(nil, req, opts)
-	s.Begin(&e.reader, false)
+	kept.response.B = websocket.AppendResponse(kept.response.B, req, opts)
+	s := &customer{endpoint: e, upgrade: kept}
+	s.recharge(c)
+	s.Begin(e.limits(s))
 	c.SetHandler(s)
 	e.gateway.Login(c, s, creds)
 	return nil

@@ -1,0 +1,5 @@
+//go:build !race
+
+package gosoc
+
+const raceEnabled = false

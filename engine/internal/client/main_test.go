@@ -1,0 +1,16 @@
+package client_test
+
+import (
+	"flag"
+	"os"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// Parallel tests wait for timers of the gateway; their number costs no time.
+	if err := flag.Set("test.parallel", "256"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}

@@ -1,0 +1,116 @@
+package gateway
+
+import "github.com/sluicenet/sluice/engine"
+
+// A PacketTimer limits how long the rest of a packet, or of a message in fragments, may take to
+// come once its beginning is there. Time is looked at in windows of Config.PacketTimeout: within
+// each, the packet is to become whole, or minPacketRate bytes of it are to come for each second. So
+// a long upload over a slow line lasts as long as it needs, while a peer that sends a byte now and
+// then ends with the window, and bytes sent early buy no time later.
+//
+// Protocols keep one for each connection, tell Gateway.Received what OnBytes has left, and have
+// Gateway.PacketLeft a word in when they set a deadline. The zero value is ready for use.
+type PacketTimer struct {
+	// since is when the present window began, in ms on the engine's clock and never 0. It is 0 while
+	// no OnDeadline is to be expected within a window's length.
+	since uint32
+	// had is how many bytes of the packet were there when the window began. 0: no packet is under way.
+	had uint32
+}
+
+// minPacketRate is in bytes a second: a fourth of what the slowest mobile networks carry.
+const minPacketRate = 1 << 10
+
+// Progress notes what was done with a connection's bytes: whole says that some packet is done, and
+// pending how many bytes are there of one that is not. It reports whether a deadline must be set
+// anew, because none that is set already comes within a window's length.
+func (t *PacketTimer) Progress(now int64, whole bool, pending int) (rearm bool) {
+	if whole {
+		t.had = 0
+	}
+	if pending <= 0 || t.had > 0 {
+		return false
+	}
+	rearm = t.since == 0
+	t.begin(now, pending)
+	return rearm
+}
+
+// Left returns in how many ms the timer must be looked at again; 0 or less says that the packet's
+// time is up. ok is false when no packet is under way. pending is as in Progress, timeout a window's
+// length in ms.
+func (t *PacketTimer) Left(now int64, pending int, timeout int64) (left int64, ok bool) {
+	pending = max(pending, int(t.had))
+	if pending == 0 {
+		t.since = 0
+		return 0, false
+	}
+	if t.had == 0 {
+		t.begin(now, pending)
+	}
+	left = timeout - int64(uint32(now)-t.since)
+	if left <= 0 && int64(pending)-int64(t.had) >= minPacketRate*timeout/1000 {
+		t.begin(now, pending)
+		left = timeout
+	}
+	return left, true
+}
+
+// begin opens a window.
+func (t *PacketTimer) begin(now int64, pending int) {
+	t.since, t.had = uint32(now), uint32(pending)
+	if t.since == 0 {
+		t.since-- // a millisecond earlier
+	}
+}
+
+// Received notes what a client's OnBytes has done: whole says that a packet was handled, and pending
+// how many bytes are there of one that is not whole. When that one must be timed, s is called to look
+// at its deadlines anew, and may close the connection.
+func (g *Gateway) Received(c *engine.Conn, s Session, t *PacketTimer, whole bool, pending int) {
+	if g.config.PacketTimeout < 0 || !c.Open() {
+		return
+	}
+	if c.Holding() || c.Crowded() {
+		pending = 0 // it is the gateway that goes no further
+	}
+	if t.Progress(c.Loop().Now(), whole, pending) && s.Base().Online() {
+		s.OnDeadline(c)
+	}
+}
+
+// PacketLeft returns in how many ms OnDeadline must look at a client's unfinished packet, 0 when
+// there is none. When the packet's time is up, it closes the connection.
+func (g *Gateway) PacketLeft(c *engine.Conn, t *PacketTimer) int64 {
+	if g.config.PacketTimeout < 0 {
+		return 0
+	}
+	pending := c.Unhandled()
+	if f, ok := c.Handler().(interface{ Unfinished() int }); ok { // a message in fragments
+		pending += f.Unfinished()
+	}
+	now, timeout := c.Loop().Now(), max(g.config.PacketTimeout.Milliseconds(), 1)
+	left, ok := t.Left(now, pending, timeout)
+	if !ok || left > 0 {
+		return left
+	}
+	if c.Holding() {
+		t.begin(now, pending)
+		return timeout
+	}
+	since := t.since
+	if left = c.SilenceLeft(&since, timeout); left > 0 { // bytes wait in the socket to be read
+		t.begin(now, pending)
+		return left
+	}
+	c.Close(engine.ReasonPacketTimeout)
+	return 0
+}
+
+// Sooner returns the earlier of two times from now in ms, of which 0 means never.
+func Sooner(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
