@@ -16,11 +16,11 @@ type block struct {
 	shared atomic.Int32
 }
 
-// Size classes are powers of four from 1 KiB to 256 KiB: a reply fits the first, a run the
-// fourth (64 KiB), and an odd giant is not worth keeping.
+// Size classes are powers of two from 1 KiB to 256 KiB: a reply fits the first, and an odd giant is
+// not worth keeping.
 const (
 	minBlockShift = 10
-	numClasses    = 5
+	numClasses    = 9
 )
 
 var blockPools [numClasses]sync.Pool
@@ -29,7 +29,7 @@ var blockPools [numClasses]sync.Pool
 func newBlock(n int) *block {
 	class := 0
 	if n > 1<<minBlockShift {
-		class = (bits.Len(uint(n-1)) - minBlockShift + 1) / 2
+		class = bits.Len(uint(n-1)) - minBlockShift
 	}
 	if class >= numClasses {
 		b := &block{data: make([]byte, 0, n), class: -1}
@@ -38,7 +38,7 @@ func newBlock(n int) *block {
 	}
 	b, _ := blockPools[class].Get().(*block)
 	if b == nil {
-		b = &block{data: make([]byte, 0, 1<<(minBlockShift+2*class)), class: int8(class)}
+		b = &block{data: make([]byte, 0, 1<<(minBlockShift+class)), class: int8(class)}
 	}
 	b.shared.Store(1)
 	return b

@@ -6,7 +6,7 @@ import (
 )
 
 // classSizes are the capacities of pooled blocks, in bytes.
-var classSizes = []int{1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10}
+var classSizes = []int{1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10}
 
 func TestBlockClasses(t *testing.T) {
 	if len(classSizes) != numClasses {

@@ -12,6 +12,8 @@ const (
 	heavyFor = 2000
 	// At a quarter more than the total the age does not matter: memory is bounded whatever happens.
 	urgentPart = 4
+	// judgedFor is how many ms a loop's judgement is good for: loops that are busy look late.
+	judgedFor = 200
 )
 
 // heavy are a loop's connections whose account or lag is above the high-water mark.
@@ -96,10 +98,11 @@ func (l *Loop) isHeaviest(weight int64) bool {
 		}
 		age := l.now - other.heavy.judged.Load()
 		switch w := other.heavy.candidate.Load(); {
-		case age > stuckAfter && l.now-other.lookedAt.Load() > stuckAfter:
-		case age > 2*lookEvery:
-			other.mailbox.postTick()
-			first = false
+		case age > judgedFor:
+			if l.now-other.lookedAt.Load() <= stuckAfter {
+				other.mailbox.postTick()
+				first = false
+			}
 		case w > weight || w == weight && other.index < l.index:
 			other.mailbox.postTick()
 			first = false

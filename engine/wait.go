@@ -18,8 +18,9 @@ const (
 	// two looks must do, or stalls that follow one another would cost it that time each.
 	quiet      = 100
 	quietOwing = 2 * lookEvery
-	// A source may owe debtLimit ms of waiting in silence, and repays a debtPart-th of its time.
-	debtLimit = 500
+	// A source may owe debtLimit ms of waiting in silence, which with the time it takes to see that
+	// there is one is half a second, and repays a debtPart-th of its time.
+	debtLimit = 400
 	debtPart  = 10
 	// minorityWait is how many ms a message waits for a minority, which must have taken bytes within
 	// as many.

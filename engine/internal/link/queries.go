@@ -25,6 +25,7 @@ func (l *link) query(cmd netsvr.Command, payload []byte) error {
 	case netsvr.CmdUnregister:
 		return l.unregister(payload)
 	}
+	l.publisher.Flush() // what it has published takes effect before the answer
 	l.awaitChanges()
 	g := l.hub.gateway
 	server := int32(g.Config().ServerID)
