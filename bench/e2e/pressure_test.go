@@ -81,11 +81,14 @@ func (x *pressure) hold(ok bool, bound, format string, args ...any) {
 	if !ok {
 		verdict = "NOT OK"
 		x.Errorf("%s, want %s", fmt.Sprintf(format, args...), bound)
+		if !x.full {
+			return
+		}
 	}
 	x.line(verdict, bound, format, args...)
 }
 
-// line is a line of the table that promises nothing unless verdict says so.
+// line is a line of the table. The full size has it on standard output, for other programs to read.
 func (x *pressure) line(verdict, bound, format string, args ...any) {
 	x.Helper()
 	text := fmt.Sprintf(format, args...)
