@@ -299,6 +299,8 @@ func startFlood(link *workerLink, size int, topics ...string) *flood {
 		f.round = append(f.round, workerCommand(workerTopicPublish, workerMsg(nil).text(1, topic).bytes(2, make([]byte, size)))...)
 		f.ends = append(f.ends, len(f.round))
 	}
+	// What waits in the worker's own socket is not the gateway's doing.
+	_ = link.conn.SetWriteBuffer(128 << 10)
 	go f.run()
 	return f
 }
