@@ -4,6 +4,9 @@
 //
 //	cd bench/e2e && go test ./...           two minutes on two cores
 //	E2E_BUILD=-race go test ./...           the gateway under the race detector, too
+//	SLUICE_BIN=path go test ./...           that gateway instead of one that is built
+//	SLUICE_PRESSURE=full go test -run Pressure -v .
+//	                                        what the well-behaved are owed, in full size
 //
 // # Data flow
 //
