@@ -178,9 +178,7 @@ func (l *Loop) work() {
 		m.control = l.mailbox.takeControl(m.control)
 	}
 	if m.control.tick {
-		if l.now >= l.tickAt {
-			l.tickAt = 0
-		}
+		l.tickAt = 0 // whoever ticked: who wants another asks again
 		l.expire()
 		l.look()
 	}
