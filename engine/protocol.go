@@ -26,12 +26,13 @@ const (
 type Handler interface {
 	// OnBytes handles the whole packets at the front of b and returns the number of bytes they
 	// took. When a part of a packet is left, need says how long the packet is, as far as is
-	// known, and at least 1 more than what is there: OnBytes is not called again with less. b is valid until
-	// OnBytes returns; it must not be used after a call that closed the connection.
+	// known, and at least 1 more than what is there: OnBytes is not called again with less. It should
+	// return when the connection is not Open, is Holding or is Crowded. b is valid until it returns.
 	OnBytes(c *Conn, b []byte) (n, need int)
 	// OnDeadline is called when the deadline set with Conn.SetDeadline has come.
 	OnDeadline(c *Conn)
-	// Goodbye writes the protocol's last words for a close that is not the peer's doing.
+	// Goodbye writes the protocol's final words for a close that is not the peer's doing, with
+	// Conn.Write or Commit; the connection is not Open any more.
 	Goodbye(c *Conn, why Reason)
 	// OnClose is called once, when the connection is over for the protocol. Bytes may still be
 	// on their way out. Subscriptions are still there; they go when OnClose returns.
