@@ -62,8 +62,9 @@
 // The crowd sets the pace, a minority never does (wait.go). A receiver is congested while its socket
 // is full and more than the high-water mark, 256 KiB, waits for it. A publisher waits while a tenth
 // of its message's receivers are congested, or one where there are fewer than ten. A receiver that
-// has taken nothing for 2 s does not count until it has drained. Waits in which none of the congested
-// takes bytes cost a source half a second once and a tenth of its time from then on, together with
+// has taken nothing for 2 s does not count until it has drained, or for 10 s while others of its
+// topics are being served: its turn may still come. Waits in which none of the congested takes bytes
+// cost a source half a second once and a tenth of its time from then on, together with
 // the 40 ms it takes to see each of them.
 //
 // Below a tenth there is no flow control: who reads more slowly than it is sent to meets its

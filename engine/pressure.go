@@ -18,9 +18,11 @@ const (
 	// maxHighWater is the high-water mark in bytes of what a connection has unsent: so much keeps a
 	// socket busy, and is still in the processor's cache when it is sent.
 	maxHighWater = 256 << 10
-	// stallTimeout is in ms. One program that reads thousands of connections in turn comes back to
-	// each after seconds; a shorter time would exclude its connections all at once.
-	stallTimeout = 2000
+	// stallTimeout is how many ms a congested receiver may take nothing before it is excluded;
+	// servedTimeout while others that are congested for the same topics take bytes: one program that
+	// reads thousands of connections in turn comes back to each after seconds.
+	stallTimeout  = 2000
+	servedTimeout = 10_000
 	// replyStall is how many ms a connection may take nothing of more than twice Config.Backlog of its
 	// own before it is closed.
 	replyStall = 500
@@ -126,7 +128,7 @@ func (l *Loop) press(c *Conn, to topic.Pressure) {
 func (l *Loop) stampProgress(c *Conn) {
 	c.queue.receiver.progress.Store(l.now)
 	l.pressure.progress.Store(l.now)
-	l.shard.Progress(&c.member, l.now)
+	l.shard.Progressed(&c.member, l.now)
 }
 
 // pushed returns the unsent bytes of pushes to c, shared or not: what others make it wait for.
@@ -253,7 +255,7 @@ func (l *Loop) judge(c *Conn) {
 	q.looks++
 	silence := l.now - q.progressAt
 	stalled := q.looks > minLooks
-	if c.flags&flagCongested != 0 && stalled && silence >= stallTimeout {
+	if c.flags&flagCongested != 0 && stalled && silence >= stallTimeout && (silence >= servedTimeout || !l.othersServed(c)) {
 		l.press(c, topic.Excluded)
 	}
 	aging := l.engine.config.LagAge > 0 && c.lag > 0
@@ -270,6 +272,12 @@ func (l *Loop) judge(c *Conn) {
 		l.unwatch(c)
 		c.returnQueue()
 	}
+}
+
+// othersServed reports whether another congested receiver of c's topics on this loop has taken bytes
+// lately.
+func (l *Loop) othersServed(c *Conn) bool {
+	return l.now-l.shard.Progress(&c.member) <= stallTimeout/2
 }
 
 // admit reports whether c may queue size more bytes of a push, shared or its own, and applies the
@@ -320,6 +328,7 @@ func (l *Loop) overLimit(c *Conn, kind entryKind, size, messages uint32) bool {
 		return true
 	}
 	l.stats.dropped[DropSlowConsumer].Add(uint64(messages))
+	l.engine.log.Debug("slow consumer", "peer", c.Peer(), "lag", c.lag, "runs", c.entries(), "own", c.own)
 	l.closeLater(c, ReasonSlowConsumer, false)
 	return false
 }

@@ -133,9 +133,18 @@ func (s *Shard) Press(m *Member, from, to Pressure) {
 	}
 }
 
-// Progress tells the directory, for each of m's topics, that m has taken bytes at now, the caller's
+// Progress returns when a congested subscriber of one of m's topics, on this loop, has last taken bytes.
+func (s *Shard) Progress(m *Member) (last int64) {
+	for i := range m.Len() {
+		_, _, progress := s.dir.Pressure(Key{ID: m.at(uint32(i)).topic}, s.loop)
+		last = max(last, progress)
+	}
+	return last
+}
+
+// Progressed tells the directory, for each of m's topics, that m has taken bytes at now, the caller's
 // clock. It is for members that are congested.
-func (s *Shard) Progress(m *Member, now int64) {
+func (s *Shard) Progressed(m *Member, now int64) {
 	for i := range m.Len() {
 		s.dir.progress(m.at(uint32(i)).topic, s.loop, now)
 	}
