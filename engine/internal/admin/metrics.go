@@ -163,7 +163,6 @@ func collectWorkers(p *page, h link.Stats) {
 	p.counter("sluice_worker_delayed_refused_total", "Delayed messages of workers that were refused: too many bytes of them wait.", h.DelayedFull)
 	p.counter("sluice_worker_links_refused_total", "Connections of workers that were refused: too many are open.", h.Refused)
 	p.counter("sluice_worker_replies_total", "Replies of workers to requests.", h.Replies)
-	p.counter("sluice_worker_stray_replies_total", "Replies of workers to requests that were over, or never were.", h.StrayReplies)
 	p.counter("sluice_worker_lost_requests_total", "Requests answered with an error because their worker was lost.", h.LostRequests)
 	p.counter("sluice_worker_dropped_bytes_total", "Bytes dropped because a worker took nothing in time.", h.WriteDropped)
 }

@@ -83,7 +83,6 @@ type workersReport struct {
 	Replies      uint64            `json:"replies"`
 	LostRequests uint64            `json:"lostRequests"`
 	DroppedBytes uint64            `json:"droppedBytes"`
-	StrayReplies uint64            `json:"strayReplies"`
 	DelayedFull  uint64            `json:"delayedRefused"`
 	LinksRefused uint64            `json:"linksRefused"`
 	Panics       uint64            `json:"panics"`
@@ -167,7 +166,7 @@ func workers(h link.Stats) *workersReport {
 	return &workersReport{
 		Links: h.Links, Registered: h.Registered, Commands: h.Commands, Malformed: h.Malformed, Unknown: h.Unknown,
 		Transfers: h.Transfers, Replies: h.Replies, LostRequests: h.LostRequests, DroppedBytes: h.WriteDropped,
-		DelayedFull: h.DelayedFull, LinksRefused: h.Refused, StrayReplies: h.StrayReplies, Panics: h.Panics, Unencoded: h.Unencoded,
+		DelayedFull: h.DelayedFull, LinksRefused: h.Refused, Panics: h.Panics, Unencoded: h.Unencoded,
 		Drops: map[string]uint64{"no-worker": h.NoWorker, "queue-full": h.QueueFull, "limited": h.Limited},
 	}
 }
