@@ -63,6 +63,9 @@ type sessionsReport struct {
 	Spent    int    `json:"spent"`
 	Evicted  uint64 `json:"evicted"`
 	Resumed  uint64 `json:"resumed"`
+
+	StateBytes    int64             `json:"stateBytes"`    // session texts and topics kept
+	StatesDropped map[string]uint64 `json:"statesDropped"` // by the limit that they were over
 }
 
 type requestsReport struct {
@@ -70,6 +73,7 @@ type requestsReport struct {
 	TimedOut uint64 `json:"timedOut"`
 	Refused  uint64 `json:"refused"`
 	Late     uint64 `json:"lateReplies"`
+	Holds    uint64 `json:"inputHolds"`
 }
 
 type workersReport struct {
@@ -155,11 +159,12 @@ func messages(e *engine.Stats) messagesReport {
 }
 
 func sessions(st session.StoreStats, resumed uint64) sessionsReport {
-	return sessionsReport{Attached: st.Attached, Detached: st.Detached, Spent: st.Spent, Evicted: st.Evicted, Resumed: resumed}
+	return sessionsReport{Attached: st.Attached, Detached: st.Detached, Spent: st.Spent, Evicted: st.Evicted, Resumed: resumed,
+		StateBytes: st.Bytes, StatesDropped: map[string]uint64{"session-max": st.TooLong, "session-total": st.TooMany}}
 }
 
 func requests(g *gateway.Stats) requestsReport {
-	return requestsReport{All: g.Requests, TimedOut: g.Timeouts, Refused: g.Busy, Late: g.Late}
+	return requestsReport{All: g.Requests, TimedOut: g.Timeouts, Refused: g.Busy, Late: g.Late, Holds: g.Holds}
 }
 
 func workers(h link.Stats) *workersReport {

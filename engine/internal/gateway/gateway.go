@@ -39,10 +39,10 @@ type Config struct {
 	SessionKey [session.KeySize]byte
 
 	// SessionBytes bounds the session text and topics kept of one session without a connection, in
-	// bytes: of a session with more only the user is kept. Zero means 64 KiB.
+	// bytes: of a session with more only the user is kept. Zero or less means 64 KiB.
 	SessionBytes int
 	// SessionTotal bounds them for all sessions, in bytes: when it is reached, the oldest go. Zero
-	// means 64 MiB.
+	// or less means 64 MiB.
 	SessionTotal int64
 
 	// UserLimit is how many connections one user may have of the protocols that count them, which
@@ -54,17 +54,17 @@ type Config struct {
 	MaxPacket int
 	// MaxInflated is the longest payload or attachment after gzip, in bytes. Zero means 4 MiB.
 	MaxInflated int
-	// MaxTopics is how many topics one client may subscribe to. Zero means 65536.
+	// MaxTopics is how many topics one client may subscribe to. Zero or less means 65536.
 	MaxTopics int
 	// MaxTopicBytes is how many bytes the topics of one client may take: their names, and 160 for
-	// each. Zero means 8 MiB.
+	// each. Zero or less means 8 MiB.
 	MaxTopicBytes int
 	// MaxPending is how many requests of one client may wait for a worker's reply before its input
-	// is held back. Zero means 1024.
+	// is held back. Zero or less means 1024.
 	MaxPending int
 	// MaxPendingBytes is how many bytes the requests of one client that wait for a reply, and the
 	// replies that wait for their turn, may take before its input is held back until they take half.
-	// It closes nothing. Zero means 1 MiB.
+	// It closes nothing. Zero or less means 1 MiB.
 	MaxPendingBytes int
 	// RequestTimeout is how long a request waits for its reply. Zero means 10 s.
 	RequestTimeout time.Duration
@@ -102,11 +102,16 @@ func (c Config) withDefaults() Config {
 	def(&c.UserLimit, 10)
 	def(&c.MaxPacket, 16<<20)
 	def(&c.MaxInflated, 4<<20)
-	def(&c.MaxTopics, 1<<16)
-	def(&c.MaxTopicBytes, 8<<20)
-	c.MaxTopicBytes = min(c.MaxTopicBytes, 1<<30)
-	def(&c.MaxPending, 1024)
-	def(&c.MaxPendingBytes, 1<<20)
+	bound := func(v *int, d int) { // there is no unlimited
+		if *v <= 0 {
+			*v = d
+		}
+		*v = min(*v, 1<<30)
+	}
+	bound(&c.MaxTopics, 1<<16)
+	bound(&c.MaxTopicBytes, 8<<20)
+	bound(&c.MaxPending, 1024)
+	bound(&c.MaxPendingBytes, 1<<20)
 	dur(&c.RequestTimeout, 10*time.Second)
 	if c.PacketTimeout == 0 {
 		c.PacketTimeout = time.Minute
