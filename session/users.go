@@ -52,7 +52,7 @@ func (u *Users) Claim(user string, ref Ref, arrival uint64) (old Ref, ok bool) {
 	s := u.shard(user)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other := s.claims[user]; other.arrival > arrival && other.ref != ref {
+	if other := s.claims[user]; other.ref != 0 && other.ref != ref && other.arrival >= arrival {
 		return 0, false
 	}
 	s.claims[user] = claim{ref, arrival}
