@@ -29,7 +29,7 @@ func start(t *testing.T, change func(*server.Config)) *server.Server {
 	t.Helper()
 	config := server.Config{
 		Listen: []string{"tcp://127.0.0.1:0"}, Dev: true,
-		Engine:  engine.Config{Loops: 2, LastWords: patience},
+		Engine:  engine.Config{Loops: 2, Linger: patience},
 		Gateway: gateway.Config{Login: login.Open{}, LoginTimeout: never, RequestTimeout: never, LoginFailures: -1},
 	}
 	if change != nil {
