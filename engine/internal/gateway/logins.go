@@ -248,16 +248,9 @@ func (g *Gateway) admit(c *engine.Conn, s Session, a *admission) {
 }
 
 // evict closes old, then calls then on c's loop, if c still waits. stays says that old was not
-// closed, because it arrived later than the login for which it was to go. Both steps are rare, and go
+// closed, because it arrived later than the login for which it was to go. All steps are rare, and go
 // through the lane that never waits, so two loops that evict each other's cannot block.
 func (g *Gateway) evict(c *engine.Conn, a *admission, old engine.Ref, why engine.Reason, then func(c *engine.Conn, s Session, stays bool)) {
-	if oc := c.Loop().Conn(old); oc != nil {
-		stays := a.dismiss(oc, why)
-		if s := waiting(c); s != nil && then != nil {
-			then(c, s, stays)
-		}
-		return
-	}
 	ref := c.Ref()
 	if then != nil {
 		c.Hold()
@@ -267,10 +260,13 @@ func (g *Gateway) evict(c *engine.Conn, a *admission, old engine.Ref, why engine
 		if then == nil {
 			return
 		}
-		g.engine.Tell(ref, func(c *engine.Conn) {
-			if s := waiting(c); s != nil {
-				then(c, s, stays)
-			}
+		// A connection ends at the end of its loop's step, and what it leaves behind is to be there.
+		g.engine.TellLoop(old.Loop(), func() {
+			g.engine.Tell(ref, func(c *engine.Conn) {
+				if s := waiting(c); s != nil {
+					then(c, s, stays)
+				}
+			})
 		})
 	})
 }
