@@ -18,7 +18,7 @@
 //
 // Strings handed in are kept, not copied (Directory copies custom ids, which arrive inside larger messages), so that a
 // user id or topic name is stored once for connection, index and session together. Slices of a Snapshot belong to the
-// Store from Detach on, and to the caller again after Resume or Inherit.
+// Store from Detach on, and to the caller again after Resume or Handover.
 //
 // Whoever removes an entry says for which connection, and nothing happens when the entry has changed hands since. So
 // a connection that was superseded may clean up as late as it likes without hurting its successor.

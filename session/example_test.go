@@ -34,19 +34,19 @@ func ExampleStore() {
 // The second login of a user, by connection 2, kicks out connection 1.
 func ExampleUsers() {
 	users := session.NewUsers()
-	users.Claim("ann", 1)
+	users.Claim("ann", 1, 1)
 	users.Commit("ann", 1)
 
-	old, ok := users.Claim("ann", 2)
+	old, ok := users.Claim("ann", 2, 3)
 	fmt.Println("close", old, ok)
-	_, ok = users.Claim("ann", 3)
-	fmt.Println("meanwhile another may log in:", ok)
+	_, ok = users.Claim("ann", 3, 2)
+	fmt.Println("one that came earlier, and is late, may log in:", ok)
 	users.Commit("ann", 2)
 	fmt.Println("1 still bound when it closes:", users.Release("ann", 1))
 	fmt.Println("bound:", users.Get("ann"))
 	// Output:
 	// close 1 true
-	// meanwhile another may log in: false
+	// one that came earlier, and is late, may log in: false
 	// 1 still bound when it closes: false
 	// bound: 2
 }

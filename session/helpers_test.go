@@ -69,3 +69,10 @@ func inParallel(n int, f func(i int)) {
 	}
 	wg.Wait()
 }
+
+// counts returns the numbers of sessions, without what their states take.
+func counts(s *Store) StoreStats {
+	st := s.Stats()
+	st.Bytes = 0
+	return st
+}

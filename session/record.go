@@ -1,48 +1,47 @@
 package session
 
 import (
-	"slices"
 	"sync"
+	"sync/atomic"
+	"unsafe"
 )
 
 // Snapshot is the part of a session that lives in the connection while there is one.
 type Snapshot struct {
 	SessionText string   // set by workers (netsvr "session"); empty means guest
 	Topics      []string // in any order
-	Omitted     int      // set by the Store: how many topics, and the session text as one, were too much to keep
 }
 
-func (s *Snapshot) empty() bool { return s.SessionText == "" && len(s.Topics) == 0 && s.Omitted == 0 }
-
-// within returns what of s fits into limit bytes, nil if there is nothing to remember. A topic counts 16 bytes beside
-// its name. The session text goes first and is kept whole or not at all: half of it would mean something else.
-func (s Snapshot) within(limit int) *Snapshot {
-	s.Omitted = 0
-	if len(s.SessionText) > limit {
-		s.SessionText = ""
-		s.Omitted++
-	}
-	used := len(s.SessionText)
-	for i, t := range s.Topics {
-		if used += len(t) + 16; used > limit {
-			s.Omitted += len(s.Topics) - i
-			s.Topics = slices.Clone(s.Topics[:i]) // frees the array behind the rest
-			break
-		}
-	}
-	if s.empty() {
-		return nil
-	}
-	return &s
+// A snapshot is a Snapshot that the Store keeps, in its shard's list of them, oldest first.
+type snapshot struct {
+	Snapshot
+	bytes      int // what it costs
+	owner      *record
+	prev, next *snapshot
 }
 
-// record is what the Store knows of one session: 80 bytes, and a Snapshot while no connection holds it.
+// snapshotOverhead is the bytes that a snapshot costs besides its text and topics.
+const snapshotOverhead = int(unsafe.Sizeof(snapshot{}))
+
+// topicOverhead is the bytes that a topic costs beside its name: the string's header.
+const topicOverhead = int(unsafe.Sizeof(""))
+
+// size returns the bytes of the session text and topics.
+func (s *Snapshot) size() int {
+	n := len(s.SessionText)
+	for _, t := range s.Topics {
+		n += len(t) + topicOverhead
+	}
+	return n
+}
+
+// record is what the Store knows of one session: 80 bytes, and a snapshot while no connection holds it.
 type record struct {
 	id      SessionID
 	user    string
 	holder  Ref       // the connection; 0 while detached
 	former  Ref       // superseded, and still to hand over its state, or 0
-	snap    *Snapshot // detached: what the next holder gets; attached: handed over, not yet inherited
+	snap    *snapshot // detached: what the next holder gets; attached: handed over, not yet fetched
 	expires int64     // unix milliseconds: no ticket of this session is good any longer
 	grace   int64     // unix milliseconds: until then serial-1 is good too
 	serial  uint32    // of the newest ticket
@@ -62,7 +61,10 @@ type recordShard struct {
 	spent    spentSet
 	limit    int
 	evicted  uint64
-	_        [64]byte // keeps the next shard's lock off this cache line
+
+	oldest, newest *snapshot     // the list of all
+	bytes          *atomic.Int64 // of all snapshots of the Store
+	_              [64]byte      // keeps the next shard's lock off this cache line
 }
 
 // home is the heap that r belongs to, as its holder says.
@@ -82,8 +84,45 @@ func (s *recordShard) add(r *record) {
 
 // drop forgets r.
 func (s *recordShard) drop(r *record) {
+	s.take(r)
 	s.home(r).remove(int(r.pos))
 	delete(s.byID, r.id)
+}
+
+// keep leaves snap, which may be nil, with r, which has none.
+func (s *recordShard) keep(r *record, snap *snapshot) {
+	if snap == nil {
+		return
+	}
+	r.snap, snap.owner, snap.prev = snap, r, s.newest
+	if s.newest != nil {
+		s.newest.next = snap
+	} else {
+		s.oldest = snap
+	}
+	s.newest = snap
+	s.bytes.Add(int64(snap.bytes))
+}
+
+// take takes away r's snapshot and returns it; ok is false when there is none.
+func (s *recordShard) take(r *record) (snap Snapshot, ok bool) {
+	n := r.snap
+	if n == nil {
+		return Snapshot{}, false
+	}
+	if n.prev != nil {
+		n.prev.next = n.next
+	} else {
+		s.oldest = n.next
+	}
+	if n.next != nil {
+		n.next.prev = n.prev
+	} else {
+		s.newest = n.prev
+	}
+	r.snap = nil
+	s.bytes.Add(-int64(n.bytes))
+	return n.Snapshot, true
 }
 
 // hold makes ref the holder of r, or nobody if ref is 0, and moves the expiry.
@@ -117,6 +156,7 @@ func (s *recordShard) expire(ms int64, max int) (n int) {
 			if !ok {
 				break
 			}
+			s.take(r)
 			delete(s.byID, r.id)
 			n++
 		}
@@ -159,16 +199,14 @@ func (r *record) unrotate(before rotation) {
 	}
 }
 
-// supersede settles what the next holder, ref, gets now and whose state it has yet to wait for.
-func (r *record) supersede(ref Ref) (snap Snapshot, old Ref) {
+// supersede decides what the next holder of r, ref, gets now and whose state it has yet to wait for.
+func (s *recordShard) supersede(r *record, ref Ref) (snap Snapshot, old Ref) {
 	if r.holder != ref {
 		old = r.holder
 	}
-	switch {
-	case r.snap != nil: // nobody else has had it: a holder before ref did not come to inherit
-		snap, r.snap = *r.snap, nil
-	case old != 0 && r.former == 0: // else former's state is the session's still, old never received it
-		r.former = old
+	snap, ok := s.take(r) // nobody else has had it: a holder before ref did not come to fetch it
+	if !ok && old != 0 && r.former == 0 {
+		r.former = old // else former's state is the session's still, old never received it
 	}
 	if r.former == ref {
 		r.former = 0

@@ -46,19 +46,31 @@ func (s *spentSet) put(id SessionID, min uint32, expires int64) {
 	}
 }
 
-// admit decides on a ticket whose session has no record, and forgets what was known of it if it may pass: the caller
-// makes the record that takes over, which must last until expires.
-func (s *spentSet) admit(t Ticket) (expires int64, err error) {
+// check decides on a ticket whose session has no record.
+func (s *spentSet) check(t Ticket) error {
 	known := s.byID[t.ID]
 	switch {
 	case known == nil && t.Expires <= s.floor:
-		return 0, ErrForgotten
+		return ErrForgotten
 	case known == nil:
-		return t.Expires, nil
+		return nil
 	case known.min == endedSerial:
-		return 0, ErrEnded
+		return ErrEnded
 	case t.Serial < known.min:
-		return 0, ErrReplayed
+		return ErrReplayed
+	}
+	return nil
+}
+
+// admit is check, and forgets what was known of the session if its ticket may pass: the caller makes the record that
+// takes over, which must last until expires.
+func (s *spentSet) admit(t Ticket) (expires int64, err error) {
+	if err := s.check(t); err != nil {
+		return 0, err
+	}
+	known := s.byID[t.ID]
+	if known == nil {
+		return t.Expires, nil
 	}
 	s.drop(known)
 	return max(t.Expires, known.expires), nil

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -36,14 +38,18 @@ type StoreConfig struct {
 	// MaxSpent bounds the used-up or revoked sessions remembered. Zero or less means 1,048,576, at about 100 bytes each.
 	MaxSpent int
 	// MaxSnapshotBytes bounds the session text and topics kept of one session; a topic counts its name and 16 bytes.
-	// Zero or less means 64 KiB.
+	// Of a session with more nothing is kept: it is resumed with its user only. Zero or less means 64 KiB.
 	MaxSnapshotBytes int
+	// MaxBytes bounds the session texts and topics kept of all sessions, with what it takes to keep them. When they
+	// are more, those kept for the longest time go, and their sessions are resumed with their users only. Zero or less
+	// means 64 MiB.
+	MaxBytes int64
 }
 
 // unconfirmed is how many times Grace a ticket stays good while nobody knows whether its successor has arrived.
 const unconfirmed = 3
 
-func orDefault[T int | time.Duration](v, def T) T {
+func orDefault[T int | int64 | time.Duration](v, def T) T {
 	if v <= 0 {
 		return def
 	}
@@ -80,7 +86,13 @@ type Store struct {
 	ttl         int64 // milliseconds
 	grace       int64 // milliseconds
 	maxSnapshot int
+	maxBytes    int64
 	shards      []recordShard
+
+	bytes   atomic.Int64  // of the snapshots
+	next    atomic.Uint32 // the shard whose oldest snapshot goes next
+	tooLong atomic.Uint64
+	tooMany atomic.Uint64
 }
 
 // NewStore returns an empty Store. It fails with ErrRandom if c.Rand is nil.
@@ -98,12 +110,14 @@ func NewStore(c StoreConfig) (*Store, error) {
 		ttl:         orDefault(c.TTL, 30*time.Minute).Milliseconds(),
 		grace:       max(c.Grace, 0).Milliseconds(),
 		maxSnapshot: orDefault(c.MaxSnapshotBytes, 64<<10),
+		maxBytes:    orDefault(c.MaxBytes, 64<<20),
 		shards:      make([]recordShard, shardsFor(min(records, spent))),
 	}
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.byID = make(map[SessionID]*record)
 		sh.limit = records / len(s.shards)
+		sh.bytes = &s.bytes
 		sh.spent = spentSet{byID: make(map[SessionID]*spentTicket), limit: spent / len(s.shards)}
 	}
 	return s, nil
@@ -153,7 +167,7 @@ type Resumed struct {
 	// Known is false if there was no record of the session: Snapshot is empty for that reason.
 	Known bool
 	// Holder is the connection that held the session until now, to be closed as a duplicate, or 0. Its state is not
-	// here yet: its own Detach hands it over to the new holder, see Inherit.
+	// here yet: its own Detach hands it over to the new holder, see Handover.
 	Holder Ref
 
 	before rotation // for TakeBack
@@ -167,6 +181,21 @@ func (s *Store) Open(now time.Time, text []byte) (Ticket, error) {
 		return Ticket{}, err
 	}
 	return t, nil
+}
+
+// Check says whether Resume would take t at present, which changes nothing. It fails as Resume does.
+func (s *Store) Check(now time.Time, t Ticket) error {
+	sh := s.shard(t.ID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := record{serial: t.Serial}
+	if known := sh.byID[t.ID]; known != nil {
+		r = *known
+	} else if err := sh.spent.check(t); err != nil {
+		return err
+	}
+	_, err := r.rotate(t.Serial, now.UnixMilli(), 0)
+	return err
 }
 
 // Resume makes connection ref, which must not be 0, the holder of the session of t, which Open returned, and issues
@@ -188,7 +217,7 @@ func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error
 		out.before, err = r.rotate(t.Serial, ms, unconfirmed*s.grace)
 	}
 	if err == nil {
-		out.Snapshot, out.Holder = r.supersede(ref)
+		out.Snapshot, out.Holder = sh.supersede(r, ref)
 		sh.hold(r, ref, max(r.expires, next.Expires))
 		next.Serial = r.serial
 	}
@@ -222,29 +251,69 @@ func (s *Store) issue(t Ticket) (Issued, error) {
 // the connection is given up, without waiting for its last words. The slice and strings of snap belong to the Store
 // from now on. Nothing happens if the session has ended, expired or been evicted.
 //
-// If another connection took over from ref, the state is for that one: heir is its Ref, and it should be told to call
-// Inherit. Otherwise heir is 0.
-func (s *Store) Detach(now time.Time, id SessionID, ref Ref, snap Snapshot) (heir Ref) {
-	kept := snap.within(s.maxSnapshot)
+// If another connection took over from ref, the state is for that one: successor is its Ref, and it should be told to
+// call Handover. Otherwise successor is 0.
+func (s *Store) Detach(now time.Time, id SessionID, ref Ref, snap Snapshot) (successor Ref) {
+	kept := s.pack(snap)
 	sh := s.shard(id)
 	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	return sh.detach(now, sh.byID[id], ref, kept)
+	successor = sh.detach(now, sh.byID[id], ref, kept)
+	sh.mu.Unlock()
+	s.trim()
+	return successor
 }
+
+// pack returns snap in the form in which it is kept: nil if there is nothing in it, or too much.
+func (s *Store) pack(snap Snapshot) *snapshot {
+	size := snap.size()
+	switch {
+	case size == 0:
+		return nil
+	case size > s.maxSnapshot:
+		s.tooLong.Add(1)
+		return nil
+	}
+	if cap(snap.Topics) > len(snap.Topics) {
+		snap.Topics = slices.Clone(snap.Topics)
+	}
+	return &snapshot{Snapshot: snap, bytes: size + snapshotOverhead}
+}
+
+// trim takes away snapshots, the oldest of one shard after the other, until MaxBytes holds.
+func (s *Store) trim() {
+	for none := 0; none < len(s.shards) && s.bytes.Load() > s.maxBytes; {
+		sh := &s.shards[int(s.next.Add(1)%uint32(len(s.shards)))]
+		sh.mu.Lock()
+		if n := sh.oldest; n != nil {
+			sh.take(n.owner)
+			s.tooMany.Add(1)
+			none = 0
+		} else {
+			none++
+		}
+		sh.mu.Unlock()
+	}
+}
+
+// Bytes returns the bytes that the snapshots of sessions cost now; MaxBytes bounds them. Any goroutine may call it, it
+// takes no lock.
+func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
 // TakeBack is Detach for a connection that goes before the client was told of the ticket that Resume issued: the
 // ticket the client has, which Resume was given, is the newest again, and the state that it was given is kept. If
 // another connection has resumed the session since, that one has what there is.
-func (s *Store) TakeBack(now time.Time, r Resumed, ref Ref) (heir Ref) {
-	kept := r.Snapshot.within(s.maxSnapshot)
+func (s *Store) TakeBack(now time.Time, r Resumed, ref Ref) (successor Ref) {
+	kept := s.pack(r.Snapshot)
 	sh := s.shard(r.ID)
 	sh.mu.Lock()
-	defer sh.mu.Unlock()
 	rec := sh.byID[r.ID]
 	if rec != nil && rec.holder == ref {
 		rec.unrotate(r.before)
 	}
-	return sh.detach(now, rec, ref, kept)
+	successor = sh.detach(now, rec, ref, kept)
+	sh.mu.Unlock()
+	s.trim()
+	return successor
 }
 
 // Confirm notes that the client which connection ref resumed session id for has the next ticket: the one before is good
@@ -259,40 +328,39 @@ func (s *Store) Confirm(now time.Time, id SessionID, ref Ref) {
 }
 
 // detach is Detach for a record, nil if there is none.
-func (sh *recordShard) detach(now time.Time, r *record, ref Ref, kept *Snapshot) (heir Ref) {
+func (sh *recordShard) detach(now time.Time, r *record, ref Ref, kept *snapshot) (successor Ref) {
 	switch {
 	case r == nil || ref == 0:
 	case r.expires <= now.UnixMilli():
 		sh.drop(r)
 	case r.holder == ref:
 		sh.hold(r, 0, r.expires)
-		if r.snap == nil { // else ref closed before it inherited: that state is the more complete one
-			r.snap = kept
+		if r.snap == nil { // else ref closed before it fetched that: it is the more complete one
+			sh.keep(r, kept)
 		}
 	case r.former == ref:
 		r.former = 0
 		if kept != nil {
-			r.snap = kept
+			sh.take(r)
+			sh.keep(r, kept)
 			return r.holder
 		}
 	}
 	return 0
 }
 
-// Inherit returns the state that a superseded connection handed over to ref, the holder of session id, once. ref may
+// Handover returns the state that a superseded connection handed over to ref, the holder of session id, once. ref may
 // have changed its own state in the meantime, so it should add the topics, and take the session text only if it has
 // none.
-func (s *Store) Inherit(id SessionID, ref Ref) (Snapshot, bool) {
+func (s *Store) Handover(id SessionID, ref Ref) (Snapshot, bool) {
 	sh := s.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	r := sh.byID[id]
-	if r == nil || ref == 0 || r.holder != ref || r.snap == nil {
+	if r == nil || ref == 0 || r.holder != ref {
 		return Snapshot{}, false
 	}
-	snap := *r.snap
-	r.snap = nil
-	return snap, true
+	return sh.take(r)
 }
 
 // End revokes session id, known here or not: a kick-out, a forced offline, a logout. Its tickets are refused with
@@ -334,10 +402,15 @@ type StoreStats struct {
 	Detached int    // sessions waiting for their client
 	Spent    int    // evicted and ended sessions remembered
 	Evicted  uint64 // sessions evicted for want of room, in all
+
+	Bytes   int64  // of the session texts and topics kept
+	TooLong uint64 // times that those of one session were not kept, being over MaxSnapshotBytes
+	TooMany uint64 // times that those of one session went because of MaxBytes
 }
 
 // Stats counts, one shard at a time.
 func (s *Store) Stats() (st StoreStats) {
+	st.Bytes, st.TooLong, st.TooMany = s.bytes.Load(), s.tooLong.Load(), s.tooMany.Load()
 	for i := range s.shards {
 		sh := &s.shards[i]
 		sh.mu.Lock()

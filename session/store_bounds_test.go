@@ -3,33 +3,169 @@ package session
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 )
 
+// A session's state is kept whole or not at all.
 func TestStoreSnapshotBounds(t *testing.T) {
+	state := Snapshot{"ab", []string{"t1", "t2"}}
 	for _, v := range []struct {
-		name       string
-		limit      int
-		give, want Snapshot
+		name  string
+		limit int
+		give  Snapshot
+		kept  bool
 	}{
-		{"all", 2 + 18 + 18, Snapshot{"ab", []string{"t1", "t2"}, 0}, Snapshot{"ab", []string{"t1", "t2"}, 0}},
-		{"one topic too many", 2 + 18 + 17, Snapshot{"ab", []string{"t1", "t2"}, 0}, Snapshot{"ab", []string{"t1"}, 1}},
-		{"no topic", 2 + 17, Snapshot{"ab", []string{"t1", "t2"}, 0}, Snapshot{"ab", []string{}, 2}},
-		{"text too long", 20, Snapshot{strings.Repeat("x", 21), []string{"t1"}, 0}, Snapshot{"", []string{"t1"}, 1}},
-		{"nothing fits", 1, Snapshot{"ab", []string{"t1"}, 0}, Snapshot{"", []string{}, 2}},
-		{"Omitted is ours", 100, Snapshot{"ab", nil, 9}, Snapshot{"ab", nil, 0}},
+		{"one byte too many", 2 + 18 + 17, state, false},
+		{"all", 2 + 18 + 18, state, true},
+		{"text too long", 20, Snapshot{strings.Repeat("x", 21), nil}, false},
+		{"text as long as may be", 21, Snapshot{strings.Repeat("x", 21), nil}, true},
+		{"nothing", 1, Snapshot{}, true},
 	} {
 		s := newStore(t, StoreConfig{MaxSnapshotBytes: v.limit})
 		is := mustBegin(t, s, t0, 1, "ann")
 		s.Detach(t0, is.ID, 1, v.give)
-		r, err := s.resume(t0, is.Ticket, 2)
-		got := r.Snapshot
-		if err != nil || got.SessionText != v.want.SessionText || got.Omitted != v.want.Omitted ||
-			strings.Join(got.Topics, " ") != strings.Join(v.want.Topics, " ") {
-			t.Errorf("%s: %+v, %v, want %+v", v.name, got, err, v.want)
+		if st := s.Stats(); (st.TooLong == 0) != v.kept {
+			t.Errorf("%s: %+v", v.name, st)
 		}
+		want := v.give
+		if !v.kept {
+			want = Snapshot{}
+		}
+		r, err := s.resume(t0, is.Ticket, 2)
+		if err != nil || r.User != "ann" || !r.Known || !reflect.DeepEqual(r.Snapshot, want) {
+			t.Errorf("%s: %+v, %v, want %+v", v.name, r, err, want)
+		}
+		if s.Bytes() != 0 {
+			t.Errorf("%s: %d bytes are left", v.name, s.Bytes())
+		}
+	}
+}
+
+// When the states of all sessions are too much, the oldest go and their sessions stay.
+func TestStoreMaxBytes(t *testing.T) {
+	const size = 1000
+	each := int64(size + snapshotOverhead)
+	s := newStore(t, StoreConfig{MaxRecords: 100, MaxBytes: 3*each + each/2})
+	var all []Issued
+	for i := range 5 {
+		is := mustBegin(t, s, after(time.Duration(9-i)*time.Minute), Ref(i+1), fmt.Sprint("user", i)) // the oldest expires last
+		s.Detach(after(time.Duration(10+i)*time.Minute), is.ID, Ref(i+1), Snapshot{SessionText: strings.Repeat(string(rune('a'+i)), size)})
+		all = append(all, is)
+		if got, want := s.Bytes(), min(int64(i+1), 3)*each; got != want {
+			t.Errorf("%d bytes are kept of %d sessions, want %d", got, i+1, want)
+		}
+	}
+	if st := s.Stats(); st.Detached != 5 || st.Evicted != 0 || st.TooMany != 2 || st.TooLong != 0 || st.Bytes != 3*each {
+		t.Errorf("%+v", st)
+	}
+	for i, is := range all {
+		r, err := s.resume(after(20*time.Minute), is.Ticket, Ref(100+i))
+		want := ""
+		if i >= 2 {
+			want = strings.Repeat(string(rune('a'+i)), size)
+		}
+		if err != nil || r.User != fmt.Sprint("user", i) || r.Snapshot.SessionText != want {
+			t.Errorf("session %d: user %q, %.3q, %v", i, r.User, r.Snapshot.SessionText, err)
+		}
+	}
+	if s.Bytes() != 0 {
+		t.Errorf("%d bytes are left", s.Bytes())
+	}
+}
+
+// 6,000 sessions with 64 KiB each stay within the default bound, which the heap agrees with.
+func TestStoreManySnapshots(t *testing.T) {
+	s := newStore(t, StoreConfig{})
+	before := liveBytes()
+	for i := range 6000 {
+		is := mustBegin(t, s, after(time.Duration(i)*time.Millisecond), Ref(i+1), "ann")
+		topics := make([]string, 0, 64)
+		for j := range 60 {
+			topics = append(topics, strings.Repeat(string(rune('a'+j%26)), 1000))
+		}
+		s.Detach(after(time.Duration(i)*time.Millisecond), is.ID, Ref(i+1), Snapshot{Topics: topics})
+		if s.Bytes() > 64<<20 {
+			t.Fatalf("%d bytes are kept", s.Bytes())
+		}
+	}
+	grown := int64(liveBytes() - before)
+	if st := s.Stats(); st.Bytes < 63<<20 || st.TooMany < 4000 || st.Detached != 6000 {
+		t.Errorf("%+v", st)
+	}
+	records := int64(6000 * 300)
+	if b := s.Bytes() + records; !raceEnabled && (grown > b*6/5 || grown < b*4/5) {
+		t.Errorf("the heap has grown by %d bytes, the gauge says %d", grown, b)
+	}
+	for s.Expire(after(testTTL+time.Hour), 1024) == 1024 {
+	}
+	if s.Bytes() != 0 {
+		t.Errorf("%d bytes are left when all have expired", s.Bytes())
+	}
+	runtime.KeepAlive(s)
+}
+
+// The gauge is back at zero whatever becomes of the sessions.
+func TestStoreBytesComeBack(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	s := newStore(t, StoreConfig{MaxRecords: 50, MaxBytes: 20_000})
+	type held struct {
+		Issued
+		ref Ref
+		was Resumed
+	}
+	var live []held
+	next := Ref(0)
+	state := func() Snapshot {
+		return Snapshot{strings.Repeat("x", random.IntN(1500)), []string{"t"}}
+	}
+	for step := range 20_000 {
+		now := after(time.Duration(step) * 200 * time.Millisecond)
+		next++
+		if len(live) < 5 || random.IntN(3) == 0 {
+			live = append(live, held{Issued: mustBegin(t, s, now, next, "ann"), ref: next})
+			continue
+		}
+		i := random.IntN(len(live))
+		h := &live[i]
+		switch random.IntN(6) {
+		case 0, 1:
+			s.Detach(now, h.ID, h.ref, state())
+		case 2:
+			if r, err := s.resume(now, h.Ticket, next); err == nil {
+				live = append(live, held{r.Issued, next, r})
+			}
+		case 3:
+			s.Handover(h.ID, h.ref)
+		case 4:
+			if h.was.Ticket != "" {
+				s.TakeBack(now, h.was, h.ref)
+			}
+		case 5:
+			s.End(now, h.ID)
+			live = append(live[:i], live[i+1:]...)
+		}
+		s.Expire(now, 3)
+		sum := int64(0)
+		for i := range s.shards {
+			for n := s.shards[i].oldest; n != nil; n = n.next {
+				if sum += int64(n.bytes); n.owner.snap != n || s.shards[i].byID[n.owner.id] != n.owner {
+					t.Fatal("a snapshot of nobody is kept")
+				}
+			}
+		}
+		if s.Bytes() != sum || sum > 20_000 {
+			t.Fatalf("step %d: the gauge says %d, there are %d", step, s.Bytes(), sum)
+		}
+	}
+	for s.Expire(after(10*24*time.Hour), 1000) > 0 {
+	}
+	if s.Bytes() != 0 || s.shards[0].oldest != nil {
+		t.Errorf("%d bytes are left", s.Bytes())
 	}
 }
 
@@ -44,12 +180,12 @@ func TestStoreEviction(t *testing.T) {
 	s.Detach(after(2*time.Minute), b.ID, 4, Snapshot{SessionText: "b"})
 
 	d := begin(3, 5) // evicts b or c, both detached and due at 32 minutes; a is due earlier, but attached
-	if st := s.Stats(); st != (StoreStats{Attached: 2, Detached: 1, Spent: 1, Evicted: 1}) {
+	if st := counts(s); st != (StoreStats{Attached: 2, Detached: 1, Spent: 1, Evicted: 1}) {
 		t.Fatalf("%+v", st)
 	}
 	begin(4, 6) // the other one of b and c
 	e := begin(5, 7)
-	if st := s.Stats(); st != (StoreStats{Attached: 3, Spent: 3, Evicted: 3}) {
+	if st := counts(s); st != (StoreStats{Attached: 3, Spent: 3, Evicted: 3}) {
 		t.Fatalf("%+v", st)
 	}
 	for _, v := range []struct {
@@ -84,7 +220,7 @@ func TestStoreEvictionPrefersDueRecords(t *testing.T) {
 	kept := mustBegin(t, s, after(20*time.Minute), 2, "bob")
 	s.Detach(after(20*time.Minute), kept.ID, 2, Snapshot{SessionText: "b"})
 	mustBegin(t, s, after(testTTL), 3, "cyd")
-	if st := s.Stats(); st != (StoreStats{Attached: 1, Detached: 1}) {
+	if st := counts(s); st != (StoreStats{Attached: 1, Detached: 1}) {
 		t.Errorf("%+v, want the expired one gone and none evicted", st)
 	}
 }

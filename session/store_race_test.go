@@ -63,7 +63,7 @@ func TestStoreConcurrent(t *testing.T) {
 			if err != nil && !errors.Is(err, ErrForgotten) {
 				t.Error(err)
 			}
-			s.Inherit(is.ID, ref+1)
+			s.Handover(is.ID, ref+1)
 			if i%5 == 0 {
 				s.End(now, is.ID)
 				if _, err := s.resume(now, r.Ticket, ref); err == nil {

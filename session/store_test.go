@@ -60,7 +60,7 @@ func TestStoreBegin(t *testing.T) {
 	if want := (Ticket{ID: is.ID, Expires: is.Expires, User: "ann"}); err != nil || ticket != want {
 		t.Errorf("ticket %+v, %v, want %+v", ticket, err, want)
 	}
-	if st := s.Stats(); st != (StoreStats{Attached: 1}) {
+	if st := counts(s); st != (StoreStats{Attached: 1}) {
 		t.Errorf("stats %+v", st)
 	}
 	if _, err := s.Begin(t0, 1, strings.Repeat("u", MaxUserLen+1)); !errors.Is(err, ErrUserTooLong) {
@@ -98,7 +98,7 @@ func TestStoreRotation(t *testing.T) {
 	type step struct {
 		at     time.Duration
 		use    string
-		gives  string // name for the new ticket; "told": the last who resumed has theirs
+		gives  string // name for the new ticket; "told": the last who resumed has tsuccessors
 		serial uint32 // of the new ticket
 		want   error
 	}
@@ -186,16 +186,16 @@ func TestStoreDetachAndResume(t *testing.T) {
 	s := newStore(t, StoreConfig{})
 	is := mustBegin(t, s, t0, 1, "ann")
 	snap := Snapshot{SessionText: "level 3", Topics: []string{"news", "chat"}}
-	if heir := s.Detach(after(time.Minute), is.ID, 2, Snapshot{SessionText: "stranger"}); heir != 0 {
-		t.Errorf("stranger has heir %d", heir)
+	if successor := s.Detach(after(time.Minute), is.ID, 2, Snapshot{SessionText: "stranger"}); successor != 0 {
+		t.Errorf("stranger has successor %d", successor)
 	}
-	if heir := s.Detach(after(time.Minute), is.ID, 0, Snapshot{SessionText: "nobody"}); heir != 0 {
-		t.Errorf("nobody has heir %d", heir)
+	if successor := s.Detach(after(time.Minute), is.ID, 0, Snapshot{SessionText: "nobody"}); successor != 0 {
+		t.Errorf("nobody has successor %d", successor)
 	}
-	if heir := s.Detach(after(time.Minute), is.ID, 1, snap); heir != 0 {
-		t.Errorf("heir %d", heir)
+	if successor := s.Detach(after(time.Minute), is.ID, 1, snap); successor != 0 {
+		t.Errorf("successor %d", successor)
 	}
-	if st := s.Stats(); st != (StoreStats{Detached: 1}) {
+	if st := counts(s); st != (StoreStats{Detached: 1}) {
 		t.Errorf("stats %+v", st)
 	}
 	r, err := s.resume(after(2*time.Minute), is.Ticket, 2)
@@ -213,7 +213,7 @@ func TestStoreDetachAndResume(t *testing.T) {
 	}
 	// After the last ticket has expired there is nothing to come back to.
 	s.Detach(after(time.Hour), is.ID, 3, snap)
-	if st := s.Stats(); st != (StoreStats{}) {
+	if st := counts(s); st != (StoreStats{}) {
 		t.Errorf("stats %+v", st)
 	}
 }
@@ -229,15 +229,15 @@ func TestStoreTakeover(t *testing.T) {
 			r, _ := s.resume(t0, is.Ticket, 2)
 			check("holder", r.Holder, Ref(1))
 			check("state before hand-over", r.Snapshot, Snapshot{})
-			_, ok := s.Inherit(is.ID, 2)
-			check("inherit too early", ok, false)
-			check("heir", s.Detach(t0, is.ID, 1, text("one")), Ref(2))
-			_, ok = s.Inherit(is.ID, 1)
-			check("inherit by the old", ok, false)
-			snap, ok := s.Inherit(is.ID, 2)
-			check("inherited", snap, text("one"))
-			check("inherited", ok, true)
-			_, ok = s.Inherit(is.ID, 2)
+			_, ok := s.Handover(is.ID, 2)
+			check("fetched too early", ok, false)
+			check("successor", s.Detach(t0, is.ID, 1, text("one")), Ref(2))
+			_, ok = s.Handover(is.ID, 1)
+			check("fetched by the old", ok, false)
+			snap, ok := s.Handover(is.ID, 2)
+			check("handed over", snap, text("one"))
+			check("handed over", ok, true)
+			_, ok = s.Handover(is.ID, 2)
 			check("twice", ok, false)
 			check("old again", s.Detach(t0, is.ID, 1, text("again")), Ref(0))
 			s.Detach(t0, is.ID, 2, text("two"))
@@ -246,7 +246,7 @@ func TestStoreTakeover(t *testing.T) {
 		}},
 		{"nothing to hand over", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
 			s.resume(t0, is.Ticket, 2)
-			check("heir", s.Detach(t0, is.ID, 1, Snapshot{}), Ref(0))
+			check("successor", s.Detach(t0, is.ID, 1, Snapshot{}), Ref(0))
 		}},
 		{"the same connection resumes", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
 			r, _ := s.resume(t0, is.Ticket, 1)
@@ -259,22 +259,22 @@ func TestStoreTakeover(t *testing.T) {
 			r, _ := s.resume(t0, is.Ticket, 2)
 			r, _ = s.resume(t0, r.Ticket, 3)
 			check("holder", r.Holder, Ref(2))
-			check("heir of the second, which never had the state", s.Detach(t0, is.ID, 2, text("two")), Ref(0))
-			check("heir of the first", s.Detach(t0, is.ID, 1, text("one")), Ref(3))
-			snap, _ := s.Inherit(is.ID, 3)
-			check("inherited", snap, text("one"))
+			check("successor of the second, which never had the state", s.Detach(t0, is.ID, 2, text("two")), Ref(0))
+			check("successor of the first", s.Detach(t0, is.ID, 1, text("one")), Ref(3))
+			snap, _ := s.Handover(is.ID, 3)
+			check("handed over", snap, text("one"))
 		}},
-		{"third comes before the second has inherited", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+		{"third comes before the second has fetched its state", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
 			r, _ := s.resume(t0, is.Ticket, 2)
 			s.Detach(t0, is.ID, 1, text("one"))
 			r, _ = s.resume(t0, r.Ticket, 3)
 			check("state", r.Snapshot, text("one"))
 			check("holder", r.Holder, Ref(2))
-			_, ok := s.Inherit(is.ID, 2)
-			check("inherit by the second", ok, false)
-			check("heir of the second", s.Detach(t0, is.ID, 2, text("two")), Ref(0))
+			_, ok := s.Handover(is.ID, 2)
+			check("fetched by the second", ok, false)
+			check("successor of the second", s.Detach(t0, is.ID, 2, text("two")), Ref(0))
 		}},
-		{"new one closes before it inherits", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
+		{"new one closes before it fetches that", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
 			r, _ := s.resume(t0, is.Ticket, 2)
 			s.Detach(t0, is.ID, 1, text("one"))
 			s.Detach(t0, is.ID, 2, Snapshot{})
@@ -284,7 +284,7 @@ func TestStoreTakeover(t *testing.T) {
 		{"new one closes before the old", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
 			r, _ := s.resume(t0, is.Ticket, 2)
 			s.Detach(t0, is.ID, 2, Snapshot{})
-			check("heir", s.Detach(t0, is.ID, 1, text("one")), Ref(0))
+			check("successor", s.Detach(t0, is.ID, 1, text("one")), Ref(0))
 			r, _ = s.resume(t0, r.Ticket, 3)
 			check("state", r.Snapshot, text("one"))
 		}},
@@ -294,13 +294,13 @@ func TestStoreTakeover(t *testing.T) {
 			r, _ = s.resume(t0, r.Ticket, 3)
 			check("state", r.Snapshot, text("two"))
 			check("holder", r.Holder, Ref(0))
-			check("heir", s.Detach(t0, is.ID, 1, text("one")), Ref(3))
+			check("successor", s.Detach(t0, is.ID, 1, text("one")), Ref(3))
 		}},
 		{"superseded one takes the session back", func(t *testing.T, s *Store, is Issued, check func(string, any, any)) {
 			r, _ := s.resume(t0, is.Ticket, 2)
 			r, _ = s.resume(t0, r.Ticket, 1)
 			check("holder", r.Holder, Ref(2))
-			check("heir", s.Detach(t0, is.ID, 1, text("one")), Ref(0))
+			check("successor", s.Detach(t0, is.ID, 1, text("one")), Ref(0))
 			r, _ = s.resume(t0, r.Ticket, 3)
 			check("state", r.Snapshot, text("one"))
 		}},
@@ -340,14 +340,14 @@ func TestStoreEnd(t *testing.T) {
 		}
 	}
 	if s.Detach(after(time.Minute), is.ID, 2, Snapshot{SessionText: "x"}) != 0 {
-		t.Error("an ended session has an heir")
+		t.Error("an ended session has an successor")
 	}
 	s.Expire(after(testTTL-1), 100)
 	if _, err := s.resume(after(testTTL-1e6), r.Ticket, 3); !errors.Is(err, ErrEnded) {
 		t.Errorf("to the last moment: %v", err)
 	}
 	s.Expire(after(testTTL+time.Minute), 100)
-	if st := s.Stats(); st != (StoreStats{}) {
+	if st := counts(s); st != (StoreStats{}) {
 		t.Errorf("remembered beyond the last expiry: %+v", st)
 	}
 }
@@ -416,7 +416,7 @@ func TestStoreLongerTTLElsewhere(t *testing.T) {
 			t.Errorf("%s: %v, want %v", v.name, err, v.want)
 		}
 		s.Expire(after(2*time.Hour), 100)
-		if st := s.Stats(); st != (StoreStats{}) {
+		if st := counts(s); st != (StoreStats{}) {
 			t.Errorf("%s: left over %+v", v.name, st)
 		}
 	}
@@ -447,8 +447,8 @@ func TestStoreTakeBack(t *testing.T) {
 			if !reflect.DeepEqual(r.Snapshot, state) {
 				t.Errorf("round %d: %+v", i, r.Snapshot)
 			}
-			if heir := s.TakeBack(after(at), r, 2); heir != 0 || s.Stats() != (StoreStats{Detached: 1}) {
-				t.Errorf("round %d: heir %d, %+v", i, heir, s.Stats())
+			if successor := s.TakeBack(after(at), r, 2); successor != 0 || counts(s) != (StoreStats{Detached: 1}) {
+				t.Errorf("round %d: successor %d, %+v", i, successor, s.Stats())
 			}
 		}
 	})
@@ -473,11 +473,11 @@ func TestStoreTakeBack(t *testing.T) {
 		s.Detach(t0, is.ID, 1, state)
 		r := must(t, s, 0, is.Ticket, 2)
 		told := must(t, s, time.Second, is.Ticket, 3)
-		if heir := s.TakeBack(after(time.Second), r, 2); heir != 3 {
-			t.Errorf("heir %d, want 3", heir)
+		if successor := s.TakeBack(after(time.Second), r, 2); successor != 3 {
+			t.Errorf("successor %d, want 3", successor)
 		}
-		if got, ok := s.Inherit(is.ID, 3); !ok || !reflect.DeepEqual(got, state) {
-			t.Errorf("inherited %+v, %v", got, ok)
+		if got, ok := s.Handover(is.ID, 3); !ok || !reflect.DeepEqual(got, state) {
+			t.Errorf("handed over %+v, %v", got, ok)
 		}
 		must(t, s, time.Minute, told.Ticket, 4)
 	})
@@ -485,8 +485,8 @@ func TestStoreTakeBack(t *testing.T) {
 		s, is := begin(t)
 		r := must(t, s, 0, is.Ticket, 2)
 		s.TakeBack(t0, r, 2)
-		if heir := s.Detach(t0, is.ID, 1, state); heir != 0 {
-			t.Errorf("heir %d", heir)
+		if successor := s.Detach(t0, is.ID, 1, state); successor != 0 {
+			t.Errorf("successor %d", successor)
 		}
 		if r := must(t, s, time.Minute, is.Ticket, 3); !reflect.DeepEqual(r.Snapshot, state) || r.Holder != 0 {
 			t.Errorf("%+v", r)

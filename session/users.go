@@ -9,7 +9,7 @@ import "sync"
 //
 //	        Claim ok            Commit
 //	idle ------------> claimed --------> bound to the new connection
-//	                      |     Abort
+//	                      |     Abort, or the claim of a later arrival
 //	                      +------------> as before, the older connection bound if it still lives
 //
 // A connection that closes calls Abort if its login was under way, and Release if it was bound.
@@ -22,8 +22,14 @@ type Users struct {
 type userShard struct {
 	mu     sync.Mutex
 	bound  map[string]Ref
-	claims map[string]Ref
+	claims map[string]claim
 	_      [40]byte // a cache line of its own
+}
+
+// A claim is a login in progress.
+type claim struct {
+	ref     Ref
+	arrival uint64
 }
 
 // NewUsers returns an empty index.
@@ -31,28 +37,30 @@ func NewUsers() *Users {
 	u := new(Users)
 	for i := range u.shards {
 		u.shards[i].bound = make(map[string]Ref)
-		u.shards[i].claims = make(map[string]Ref)
+		u.shards[i].claims = make(map[string]claim)
 	}
 	return u
 }
 
 func (u *Users) shard(user string) *userShard { return &u.shards[stringShard(user)] }
 
-// Claim starts a login of user by connection ref, which must not be 0. ok is false while another connection's login of
-// that user is in progress (GOSOC: ConnAck 5). Otherwise old is the connection bound at present, or 0; it stays bound
-// until Commit, unless it closes.
-func (u *Users) Claim(user string, ref Ref) (old Ref, ok bool) {
+// Claim starts a login of user by connection ref, which must not be 0. arrival orders logins by when they were asked
+// for. ok is false while the login of a later arrival is in progress (GOSOC: ConnAck 5). The login of an earlier one
+// loses its claim. old is the connection bound at present, or 0; it stays bound until Commit, unless it closes. The
+// caller sees to it that old did not arrive later.
+func (u *Users) Claim(user string, ref Ref, arrival uint64) (old Ref, ok bool) {
 	s := u.shard(user)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other := s.claims[user]; other != 0 && other != ref {
+	if other := s.claims[user]; other.ref != 0 && other.ref != ref && other.arrival >= arrival {
 		return 0, false
 	}
-	s.claims[user] = ref
+	s.claims[user] = claim{ref, arrival}
 	return s.bound[user], true
 }
 
-// Commit ends ref's claim and makes ref the user's connection. It reports false and does nothing if ref holds no claim.
+// Commit ends ref's claim and makes ref the user's connection. It reports false and does nothing if ref holds no claim,
+// or has lost it to a later arrival.
 // The string user is kept while bound.
 func (u *Users) Commit(user string, ref Ref) bool {
 	s := u.shard(user)
@@ -106,7 +114,7 @@ func (u *Users) Len() int {
 }
 
 func (s *userShard) dropClaimLocked(user string, ref Ref) bool {
-	if ref == 0 || s.claims[user] != ref {
+	if ref == 0 || s.claims[user].ref != ref {
 		return false
 	}
 	delete(s.claims, user)

@@ -19,11 +19,13 @@ func TestUsersLogin(t *testing.T) {
 		old Ref
 		ok  bool
 	}
-	claimed := func(ref Ref) claim { old, ok := u.Claim("ann", ref); return claim{old, ok} }
+	// Arrivals are in the order of the references, but for what "early" claims.
+	claimed := func(ref Ref) claim { old, ok := u.Claim("ann", ref, 10*ref); return claim{old, ok} }
+	early := func(ref Ref) claim { old, ok := u.Claim("ann", ref, 1); return claim{old, ok} }
 
 	step("first claim", claimed(1), claim{0, true})
 	step("bound while claimed", u.Get("ann"), Ref(0))
-	step("claim against a claim", claimed(2), claim{0, false})
+	step("claim of an earlier arrival", early(2), claim{0, false})
 	step("the same claim again", claimed(1), claim{0, true})
 	step("commit without claim", u.Commit("ann", 2), false)
 	step("commit", u.Commit("ann", 1), true)
@@ -40,12 +42,17 @@ func TestUsersLogin(t *testing.T) {
 	step("third login", claimed(3), claim{1, true})
 	step("old leaves", u.Release("ann", 1), true)
 	step("users, one claimed", u.Len(), 0)
-	step("claim survives", claimed(4), claim{0, false})
+	step("claim survives", early(4), claim{0, false})
 	step("commit after release", u.Commit("ann", 3), true)
 	step("late release of the old", u.Release("ann", 1), false)
 	step("bound", u.Get("ann"), Ref(3))
 
 	step("fourth login", claimed(4), claim{3, true})
+	step("a later arrival takes the claim", claimed(5), claim{3, true})
+	step("commit without it", u.Commit("ann", 4), false)
+	step("abort without it", u.Abort("ann", 4), false)
+	step("abort of the later one", u.Abort("ann", 5), true)
+	step("fourth login again", claimed(4), claim{3, true})
 	step("commit", u.Commit("ann", 4), true)
 	step("kicked connection closes", u.Release("ann", 3), false)
 	step("bound", u.Get("ann"), Ref(4))
@@ -60,36 +67,27 @@ func TestUsersLogin(t *testing.T) {
 	}
 }
 
-// In each round many connections log the same user in at once: one wins, and sees the winner of the round before as
-// the older connection.
+// In each round many connections log the same user in at once: the one that came last wins, whatever the order of the
+// claims, and sees the winner of the round before as the older connection.
 func TestUsersRacingClaims(t *testing.T) {
 	u := NewUsers()
 	var bound Ref
 	for round := range 300 {
 		const racers = 16
-		var won [racers]bool
+		ref := func(i int) Ref { return Ref(round*racers + i + 1) }
 		inParallel(racers, func(i int) {
-			old, ok := u.Claim("ann", Ref(round*racers+i+1))
-			won[i] = ok
+			old, ok := u.Claim("ann", ref(i), uint64((i+round)%racers))
 			if ok && old != bound || !ok && old != 0 {
 				t.Errorf("round %d: ok %v, old connection %d, want %d", round, ok, old, bound)
 			}
 		})
-		winners, winner := 0, Ref(0)
-		for i, ok := range won {
-			if ok {
-				winners++
-				winner = Ref(round*racers + i + 1)
-			}
-		}
-		if winners != 1 {
-			t.Fatalf("round %d: %d winners", round, winners)
-		}
+		last := racers - 1 - round%racers
 		inParallel(racers, func(i int) { // the losers' clean-up is harmless
-			if ref := Ref(round*racers + i + 1); ref != winner && (u.Abort("ann", ref) || u.Commit("ann", ref)) {
+			if i != last && (u.Abort("ann", ref(i)) || u.Commit("ann", ref(i))) {
 				t.Errorf("round %d: a loser ended the winner's claim", round)
 			}
 		})
+		winner := ref(last)
 		switch round % 3 {
 		case 0:
 			if !u.Abort("ann", winner) {
@@ -115,7 +113,7 @@ func TestUsersConcurrentLogins(t *testing.T) {
 		for j := range 500 {
 			user := fmt.Sprint("user", (i+j)%3)
 			ref := next.Add(1)
-			old, ok := u.Claim(user, ref)
+			old, ok := u.Claim(user, ref, 0)
 			if !ok {
 				continue
 			}
@@ -147,7 +145,7 @@ func TestUsersConcurrentLogins(t *testing.T) {
 
 func TestUsersGetAllocatesNothing(t *testing.T) {
 	u := NewUsers()
-	u.Claim("ann", 1)
+	u.Claim("ann", 1, 1)
 	u.Commit("ann", 1)
 	wantNoAllocs(t, "Get", func() { u.Get("ann") })
 }
@@ -162,7 +160,7 @@ func BenchmarkUsersMemory(b *testing.B) {
 		before := liveBytes()
 		u := NewUsers()
 		for i, name := range names {
-			u.Claim(name, Ref(i+1))
+			u.Claim(name, Ref(i+1), 0)
 			u.Commit(name, Ref(i+1))
 		}
 		b.ReportMetric(float64(liveBytes()-before)/n, "B/entry")

@@ -36,9 +36,11 @@ type settings struct {
 	LoginTimeout  time.Duration `help:"How long a client may take to log in." default:"10s"`
 	LoginFailures failureRate   `help:"Refused logins per address and time; over it, its new connections are closed at once. 0: no limit." default:"100/10s" placeholder:"N/D"`
 
-	ServerID   uint8         `help:"First byte of every uniqId, 0 to 255." default:"0"`
-	SessionTTL time.Duration `help:"How long a session can be resumed." default:"30m"`
-	SessionKey string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
+	ServerID     uint8         `help:"First byte of every uniqId, 0 to 255." default:"0"`
+	SessionTTL   time.Duration `help:"How long a session can be resumed." default:"30m"`
+	SessionMax   byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
+	SessionTotal byteSize      `help:"The same for all sessions; over it, the oldest go." default:"64MiB"`
+	SessionKey   string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
 
 	Backlog       byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB"`
 	Lag           byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB"`
@@ -50,6 +52,11 @@ type settings struct {
 	PacketTimeout time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s"`
 	MaxKeepAlive  time.Duration `help:"Longest keep-alive of a GOSOC client, also of one that asks for none. 0: no limit." default:"20m"`
 	MaxInflated   byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB"`
+
+	MaxPending      int      `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024" placeholder:"N"`
+	MaxPendingBytes byteSize `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB"`
+	MaxTopics       int      `help:"Topics that one client may subscribe to." default:"65536" placeholder:"N"`
+	MaxTopicBytes   byteSize `help:"Bytes that they may take: their names, and 160 for each." default:"8MiB"`
 
 	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0" placeholder:"N"`
 	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0" placeholder:"N"`
@@ -271,6 +278,18 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		}
 		workers.Limits = append(workers.Limits, l)
 	}
+	for _, bound := range []struct {
+		name string
+		n    int64
+	}{
+		{"max-pending", int64(cmd.MaxPending)}, {"max-pending-bytes", int64(cmd.MaxPendingBytes)},
+		{"max-topics", int64(cmd.MaxTopics)}, {"max-topic-bytes", int64(cmd.MaxTopicBytes)},
+		{"session-max", int64(cmd.SessionMax)}, {"session-total", int64(cmd.SessionTotal)},
+	} {
+		if bound.n < 1 {
+			return c, fmt.Errorf("--%s: %d, want 1 or more", bound.name, bound.n)
+		}
+	}
 	userLimit := cmd.UserLimit
 	if userLimit <= 0 {
 		userLimit = -1
@@ -330,9 +349,15 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			LoginFailures:    cmd.LoginFailures.Count,
 			LoginFailuresPer: cmd.LoginFailures.Per,
 			SessionTTL:       cmd.SessionTTL,
+			SessionBytes:     int(cmd.SessionMax),
+			SessionTotal:     int64(cmd.SessionTotal),
 			UserLimit:        userLimit,
 			MaxPacket:        int(cmd.MaxPacket),
 			MaxInflated:      int(cmd.MaxInflated),
+			MaxPending:       cmd.MaxPending,
+			MaxPendingBytes:  int(cmd.MaxPendingBytes),
+			MaxTopics:        cmd.MaxTopics,
+			MaxTopicBytes:    int(cmd.MaxTopicBytes),
 			RequestTimeout:   cmd.RequestTimeout,
 			PacketTimeout:    orNone(cmd.PacketTimeout),
 			PushRoute:        cmd.PushRoute,

@@ -360,7 +360,9 @@ func (s *Server) stopLocked(ctx context.Context) error {
 	if serr := s.engine.Stop(ctx); err == nil {
 		err = serr
 	}
-	s.gateway.Close()
+	if gerr := s.gateway.Close(ctx); err == nil {
+		err = gerr
+	}
 	if s.admin != nil {
 		s.admin.Shutdown(ctx) // last: until then operators can watch the rest go
 	}

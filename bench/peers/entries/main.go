@@ -161,7 +161,7 @@ func (l *loop) open(i int) {
 	ref, user := l.ref(i), l.user(i)
 	l.keys[i] = l.ids.Next(l.start)
 	l.conns.PutKey(l.keys[i], ref)
-	if _, ok := l.users.Claim(user, ref); !ok || !l.users.Commit(user, ref) {
+	if _, ok := l.users.Claim(user, ref, 0); !ok || !l.users.Commit(user, ref) {
 		panic("a user of two loops")
 	}
 	l.shard.Subscribe(&l.members[i], uint32(i), l.topic(i), 0, false)

@@ -137,13 +137,19 @@ func collectSessions(p *page, g *gateway.Stats) {
 	p.sample(float64(g.Sessions.Detached), "state", "detached")
 	p.sample(float64(g.Sessions.Spent), "state", "spent")
 	p.counter("sluice_sessions_evicted_total", "Sessions forgotten for want of room.", g.Sessions.Evicted)
+	p.gauge("sluice_session_state_bytes", "Bytes of session texts and topics kept of sessions that wait for their client.", float64(g.Sessions.Bytes))
+	p.family("sluice_session_states_dropped_total", counter, "Session texts and topics that were not kept, or no longer: too much of one session (session-max), or of all (session-total).")
+	p.sample(float64(g.Sessions.TooLong), "reason", "session-max")
+	p.sample(float64(g.Sessions.TooMany), "reason", "session-total")
+	p.counter("sluice_subscriptions_refused_total", "Subscriptions over a client's limit of topics or their bytes.", g.TopicsRefused)
 }
 
 func collectRequests(p *page, g *gateway.Stats) {
 	p.counter("sluice_requests_total", "Requests of clients.", g.Requests)
 	p.counter("sluice_request_timeouts_total", "Requests that nobody answered in time.", g.Timeouts)
 	p.counter("sluice_requests_refused_total", "Requests that nobody could take.", g.Busy)
-	p.counter("sluice_late_replies_total", "Replies to requests that were over.", g.Late)
+	p.counter("sluice_late_replies_total", "Replies to requests that were over, or another worker's.", g.Late)
+	p.counter("sluice_input_holds_total", "Times that a client's input was held back because too many of its own requests, or bytes of them and their replies, wait.", g.Holds)
 }
 
 func collectWorkers(p *page, h link.Stats) {
@@ -163,7 +169,6 @@ func collectWorkers(p *page, h link.Stats) {
 	p.counter("sluice_worker_delayed_refused_total", "Delayed messages of workers that were refused: too many bytes of them wait.", h.DelayedFull)
 	p.counter("sluice_worker_links_refused_total", "Connections of workers that were refused: too many are open.", h.Refused)
 	p.counter("sluice_worker_replies_total", "Replies of workers to requests.", h.Replies)
-	p.counter("sluice_worker_stray_replies_total", "Replies of workers to requests that were over, or never were.", h.StrayReplies)
 	p.counter("sluice_worker_lost_requests_total", "Requests answered with an error because their worker was lost.", h.LostRequests)
 	p.counter("sluice_worker_dropped_bytes_total", "Bytes dropped because a worker took nothing in time.", h.WriteDropped)
 }

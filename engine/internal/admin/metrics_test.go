@@ -95,13 +95,14 @@ var wantFamilies = map[string]kind{
 	"sluice_logins_total": counter, "sluice_token_calls_total": counter,
 	"sluice_tokens": gauge, "sluice_tokens_evicted_total": counter,
 	"sluice_users": gauge, "sluice_sessions_resumed_total": counter, "sluice_sessions": gauge, "sluice_sessions_evicted_total": counter,
+	"sluice_session_state_bytes": gauge, "sluice_session_states_dropped_total": counter,
+	"sluice_subscriptions_refused_total": counter, "sluice_input_holds_total": counter,
 	"sluice_requests_total": counter, "sluice_request_timeouts_total": counter,
 	"sluice_requests_refused_total": counter, "sluice_late_replies_total": counter,
 	"sluice_worker_links": gauge, "sluice_workers": gauge,
 	"sluice_worker_commands_total": counter, "sluice_worker_bad_commands_total": counter,
 	"sluice_worker_delayed_refused_total": counter, "sluice_worker_links_refused_total": counter,
-	"sluice_worker_stray_replies_total": counter,
-	"sluice_worker_transfers_total":     counter, "sluice_worker_drops_total": counter,
+	"sluice_worker_transfers_total": counter, "sluice_worker_drops_total": counter,
 	"sluice_worker_replies_total": counter, "sluice_worker_lost_requests_total": counter, "sluice_worker_dropped_bytes_total": counter,
 }
 

@@ -63,6 +63,9 @@ type sessionsReport struct {
 	Spent    int    `json:"spent"`
 	Evicted  uint64 `json:"evicted"`
 	Resumed  uint64 `json:"resumed"`
+
+	StateBytes    int64             `json:"stateBytes"`    // session texts and topics kept
+	StatesDropped map[string]uint64 `json:"statesDropped"` // by the limit that they were over
 }
 
 type requestsReport struct {
@@ -70,6 +73,7 @@ type requestsReport struct {
 	TimedOut uint64 `json:"timedOut"`
 	Refused  uint64 `json:"refused"`
 	Late     uint64 `json:"lateReplies"`
+	Holds    uint64 `json:"inputHolds"`
 }
 
 type workersReport struct {
@@ -83,7 +87,6 @@ type workersReport struct {
 	Replies      uint64            `json:"replies"`
 	LostRequests uint64            `json:"lostRequests"`
 	DroppedBytes uint64            `json:"droppedBytes"`
-	StrayReplies uint64            `json:"strayReplies"`
 	DelayedFull  uint64            `json:"delayedRefused"`
 	LinksRefused uint64            `json:"linksRefused"`
 	Panics       uint64            `json:"panics"`
@@ -156,18 +159,19 @@ func messages(e *engine.Stats) messagesReport {
 }
 
 func sessions(st session.StoreStats, resumed uint64) sessionsReport {
-	return sessionsReport{Attached: st.Attached, Detached: st.Detached, Spent: st.Spent, Evicted: st.Evicted, Resumed: resumed}
+	return sessionsReport{Attached: st.Attached, Detached: st.Detached, Spent: st.Spent, Evicted: st.Evicted, Resumed: resumed,
+		StateBytes: st.Bytes, StatesDropped: map[string]uint64{"session-max": st.TooLong, "session-total": st.TooMany}}
 }
 
 func requests(g *gateway.Stats) requestsReport {
-	return requestsReport{All: g.Requests, TimedOut: g.Timeouts, Refused: g.Busy, Late: g.Late}
+	return requestsReport{All: g.Requests, TimedOut: g.Timeouts, Refused: g.Busy, Late: g.Late, Holds: g.Holds}
 }
 
 func workers(h link.Stats) *workersReport {
 	return &workersReport{
 		Links: h.Links, Registered: h.Registered, Commands: h.Commands, Malformed: h.Malformed, Unknown: h.Unknown,
 		Transfers: h.Transfers, Replies: h.Replies, LostRequests: h.LostRequests, DroppedBytes: h.WriteDropped,
-		DelayedFull: h.DelayedFull, LinksRefused: h.Refused, StrayReplies: h.StrayReplies, Panics: h.Panics, Unencoded: h.Unencoded,
+		DelayedFull: h.DelayedFull, LinksRefused: h.Refused, Panics: h.Panics, Unencoded: h.Unencoded,
 		Drops: map[string]uint64{"no-worker": h.NoWorker, "queue-full": h.QueueFull, "limited": h.Limited},
 	}
 }

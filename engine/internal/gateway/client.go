@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
@@ -27,31 +28,42 @@ type Session interface {
 	Failure(status int, message string) (code int, payload []byte)
 	// Ordered reports whether replies must be sent in the order of their requests.
 	Ordered() bool
+	// NextDeadline returns how many ms from now the protocol itself wants OnDeadline called, at
+	// least 1; 0 means never. It changes nothing that a client sees.
+	NextDeadline(c *engine.Conn) int64
 }
 
 // A Client is what the gateway knows of one connection. Protocols embed it in their state; it
 // belongs to the connection's loop.
 type Client struct {
-	user  string
-	key   session.Key // the uniqId, unless more.customID is set
-	more  *more
-	phase phase
-	asked uint32 // requests that were ever pending, while more does not say
+	user       string
+	key        session.Key // the uniqId, unless extra.customID is set
+	extra      *extra
+	standing   standing
+	topicBytes uint32 // charged for topics
 }
 
-// more is what only some clients have.
-type more struct {
+// extra is what only some clients have.
+type extra struct {
 	customID    string
 	sessionText string
+	cancelLogin context.CancelFunc // of the login that waits for the provider's verdict
 	resumable   bool
 	claimed     bool // a login of user is under way and holds the claim
 	counted     bool // counts against the user's limit, in slot
-	unheard     bool // the client was told of issued, and has sent nothing since
+	unconfirmed bool // the client was told of issued, and has sent nothing since
 	slot        session.Slot
 	issued      session.Issued
-	untold      *session.Resumed // issued comes from it, and the client has yet to be told
+	undelivered *session.Resumed // issued comes from it, and the client has yet to be told
 	pending     pendingQueue
 }
+
+// A standing is how far a client has come, and the place of its login in the order of arrival,
+// modulo 2^30: of a user's connections the one that arrived last stays.
+//
+//	31          2 1     0
+//	| arrival    | phase |
+type standing uint32
 
 type phase uint8
 
@@ -59,69 +71,78 @@ const (
 	phaseNew   phase = iota
 	phaseLogin       // the verdict is awaited
 	phaseOnline
-	phaseGone
+	phaseGone // refused, or closed
 )
 
+func (st standing) phase() phase { return phase(st & 3) }
+
+func (st standing) with(p phase) standing { return st&^3 | standing(p) }
+
+func arrivedAt(arrival uint64) standing { return standing(arrival << 2) }
+
+// after reports whether st's login arrived later than that of number arrival.
+func (st standing) after(arrival uint64) bool {
+	return int32(uint32(st&^3)-uint32(arrivedAt(arrival))) > 0
+}
+
 // Online reports whether the client has logged in.
-func (cl *Client) Online() bool { return cl.phase == phaseOnline }
+func (cl *Client) Online() bool { return cl.standing.phase() == phaseOnline }
 
 // Fresh reports whether the client has not tried to log in.
-func (cl *Client) Fresh() bool { return cl.phase == phaseNew }
+func (cl *Client) Fresh() bool { return cl.standing.phase() == phaseNew }
 
 // Waiting reports whether the client waits for the verdict on its login.
-func (cl *Client) Waiting() bool { return cl.phase == phaseLogin }
+func (cl *Client) Waiting() bool { return cl.standing.phase() == phaseLogin }
 
 // User returns the user id, empty for an anonymous client.
 func (cl *Client) User() string { return cl.user }
 
 // Session returns the session text that workers have set; empty means guest.
 func (cl *Client) Session() string {
-	if cl.more == nil {
+	if cl.extra == nil {
 		return ""
 	}
-	return cl.more.sessionText
+	return cl.extra.sessionText
 }
 
 // Issued returns the resumption ticket the client is to be told of; ok is false when it asked
 // for none.
 func (cl *Client) Issued() (issued session.Issued, ok bool) {
-	if cl.more == nil || !cl.more.resumable {
+	if cl.extra == nil || !cl.extra.resumable {
 		return issued, false
 	}
-	return cl.more.issued, true
+	return cl.extra.issued, true
 }
 
-// ensure makes what only some clients have, out of the loop's spares if they are given.
-func (cl *Client) ensure(s *spares) *more {
-	if cl.more == nil {
-		cl.more = s.takeMore()
-		cl.more.pending.next = cl.asked
+// ensure makes what only some clients have, out of the loop's pool if it is given.
+func (cl *Client) ensure(p *clientPool) *extra {
+	if cl.extra == nil {
+		cl.extra = p.get()
 	}
-	return cl.more
+	return cl.extra
 }
 
 // shrink lets go of it when it is not needed any more.
-func (cl *Client) shrink(s *spares) {
-	if m := cl.more; m != nil && !m.resumable && !m.counted && m.sessionText == "" && m.customID == "" && m.pending.empty() {
-		cl.asked = m.pending.next // a reply that is late must not find the next request under its number
-		cl.more = nil
-		s.keepMore(m)
+func (cl *Client) shrink(p *clientPool) {
+	if x := cl.extra; x != nil && !x.resumable && !x.counted && x.sessionText == "" && x.customID == "" && x.pending.empty() {
+		cl.extra = nil
+		p.put(x)
 	}
 }
 
 // Heard notes a sign of life of a client. The first after its login shows that it was told of its
 // next resumption ticket. Protocols call it when bytes have arrived.
 func (g *Gateway) Heard(c *engine.Conn, cl *Client) {
-	if m := cl.more; m != nil && m.unheard {
-		m.unheard = false
-		g.sessions.Confirm(time.Now(), m.issued.ID, uint64(c.Ref()))
+	if x := cl.extra; x != nil && x.unconfirmed {
+		x.unconfirmed = false
+		g.sessions.Confirm(time.Now(), x.issued.ID, uint64(c.Ref()))
 	}
 }
 
 // AppendID appends the client's uniqId.
 func (g *Gateway) AppendID(dst []byte, cl *Client) []byte {
-	if cl.more != nil && cl.more.customID != "" {
-		return append(dst, cl.more.customID...)
+	if cl.extra != nil && cl.extra.customID != "" {
+		return append(dst, cl.extra.customID...)
 	}
 	return session.AppendID(dst, g.config.ServerID, cl.key)
 }
@@ -132,29 +153,33 @@ func (g *Gateway) ID(cl *Client) string { return string(g.AppendID(nil, cl)) }
 // Closed must be called from a Session's OnClose: it takes the client off all lists.
 func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 	cl := s.Base()
-	was := cl.phase
-	cl.phase = phaseGone
-	m := cl.more
+	wasOnline := cl.Online()
+	cl.standing = cl.standing.with(phaseGone)
+	x := cl.extra
 	ref := uint64(c.Ref())
 	g.unreserve(c, cl)
-	if m != nil && m.resumable {
-		g.detach(c, m, why)
+	g.abandon(c, cl)
+	if x != nil && x.cancelLogin != nil {
+		x.cancelLogin() // nobody waits for the verdict
 	}
-	if was != phaseOnline {
-		return
+	if x != nil && x.resumable {
+		g.detach(c, x, why)
 	}
+	g.unsubscribeAll(c, cl) // who is told of the end finds nothing left
 	if cl.user != "" {
 		g.users.Release(cl.user, ref)
 	}
-	c.UnsubscribeAll() // who is told of the end finds nothing left
+	if !wasOnline {
+		return
+	}
 	if g.named.Load() {
 		// With a name that can be given again, the end comes before another's beginning.
 		g.naming.Lock()
 		defer g.naming.Unlock()
 	}
 	var held bool
-	if m != nil && m.customID != "" {
-		held = g.clients.Delete(m.customID, ref)
+	if x != nil && x.customID != "" {
+		held = g.clients.Delete(x.customID, ref)
 	} else {
 		held = g.clients.DeleteKey(cl.key, ref)
 	}
@@ -164,8 +189,8 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 	if !held {
 		// The id was given to another connection a moment ago, and this is not that one's end.
 		cl.key = g.ids.Next(time.Now())
-		if m != nil {
-			m.customID = ""
+		if x != nil {
+			x.customID = ""
 		}
 	}
 	var room [session.MaxIDLen]byte
@@ -173,25 +198,26 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 }
 
 // detach leaves the client's session behind for it to resume, or ends it when it was sent away.
-func (g *Gateway) detach(c *engine.Conn, m *more, why engine.Reason) {
+func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
 	now, ref := time.Now(), uint64(c.Ref())
-	var heir uint64
+	var successor uint64
 	switch {
-	case m.untold != nil:
-		heir = g.sessions.TakeBack(now, *m.untold, ref)
+	case x.undelivered != nil:
+		successor = g.sessions.TakeBack(now, *x.undelivered, ref)
 	case why == engine.ReasonKickedOut || why == engine.ReasonForcedOffline:
-		g.sessions.End(now, m.issued.ID)
+		g.sessions.End(now, x.issued.ID)
 	default:
-		snapshot := session.Snapshot{SessionText: m.sessionText, Topics: c.Topics(nil)}
-		heir = g.sessions.Detach(now, m.issued.ID, ref, snapshot)
+		topics := c.Topics(make([]string, 0, c.TopicCount()))
+		successor = g.sessions.Detach(now, x.issued.ID, ref, session.Snapshot{SessionText: x.sessionText, Topics: topics})
 	}
-	if heir != 0 {
-		g.engine.Tell(engine.Ref(heir), func(c *engine.Conn) {
+	g.chargeSessions()
+	if successor != 0 {
+		g.engine.Tell(engine.Ref(successor), func(c *engine.Conn) {
 			if c == nil {
 				return
 			}
-			if s, ok := c.Handler().(Session); ok && s.Base().phase == phaseOnline {
-				g.inherit(c, s.Base())
+			if s, ok := c.Handler().(Session); ok && s.Base().Online() {
+				g.takeHandover(c, s.Base())
 			}
 		})
 	}
@@ -199,7 +225,7 @@ func (g *Gateway) detach(c *engine.Conn, m *more, why engine.Reason) {
 
 // SetSession sets the session text; workers do.
 func (cl *Client) SetSession(text string) {
-	if text != "" || cl.more != nil {
+	if text != "" || cl.extra != nil {
 		cl.ensure(nil).sessionText = text
 	}
 }
@@ -237,8 +263,8 @@ func (g *Gateway) name(id string, ref uint64) (prev uint64, err error) {
 func (cl *Client) setID(id string, serverID uint8) {
 	if server, key, ok := session.ParseID(id); ok && server == serverID {
 		cl.key = key
-		if cl.more != nil {
-			cl.more.customID = ""
+		if cl.extra != nil {
+			cl.extra.customID = ""
 		}
 		return
 	}
@@ -254,8 +280,8 @@ func (g *Gateway) Renew(c *engine.Conn, cl *Client) {
 	key := g.freshKey(ref)
 	g.clients.Delete(old, ref)
 	cl.key = key
-	if cl.more != nil {
-		cl.more.customID = ""
+	if cl.extra != nil {
+		cl.extra.customID = ""
 	}
 }
 
@@ -282,11 +308,12 @@ func (g *Gateway) freshKey(ref uint64) session.Key {
 	}
 }
 
-// inherit gives a client what the connection had whose session it took over.
-func (g *Gateway) inherit(c *engine.Conn, cl *Client) {
-	snapshot, ok := g.sessions.Inherit(cl.more.issued.ID, uint64(c.Ref()))
+// takeHandover gives a client what the connection had whose session it took over.
+func (g *Gateway) takeHandover(c *engine.Conn, cl *Client) {
+	snapshot, ok := g.sessions.Handover(cl.extra.issued.ID, uint64(c.Ref()))
 	if ok {
 		g.restore(c, cl, snapshot)
+		g.chargeSessions()
 	}
 }
 
@@ -297,13 +324,4 @@ func (g *Gateway) restore(c *engine.Conn, cl *Client, snapshot session.Snapshot)
 	for _, t := range snapshot.Topics {
 		g.Subscribe(c, []byte(t))
 	}
-}
-
-// Subscribe adds the connection to a topic unless it has too many. The empty topic is ignored.
-func (g *Gateway) Subscribe(c *engine.Conn, topic []byte) bool {
-	if len(topic) == 0 || c.TopicCount() >= g.config.MaxTopics {
-		return false
-	}
-	c.Subscribe(topic)
-	return true
 }

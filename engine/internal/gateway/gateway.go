@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -37,6 +38,13 @@ type Config struct {
 	// other gateways. All zero means a random key.
 	SessionKey [session.KeySize]byte
 
+	// SessionBytes bounds the session text and topics kept of one session without a connection, in
+	// bytes: of a session with more only the user is kept. Zero or less means 64 KiB.
+	SessionBytes int
+	// SessionTotal bounds them for all sessions, in bytes: when it is reached, the oldest go. Zero
+	// or less means 64 MiB.
+	SessionTotal int64
+
 	// UserLimit is how many connections one user may have of the protocols that count them, which
 	// Longbridge does. A connection does not count beside the one whose session it takes over. Zero
 	// means 10, negative no limit.
@@ -46,11 +54,18 @@ type Config struct {
 	MaxPacket int
 	// MaxInflated is the longest payload or attachment after gzip, in bytes. Zero means 4 MiB.
 	MaxInflated int
-	// MaxTopics is how many topics one client may subscribe to. Zero means 65536.
+	// MaxTopics is how many topics one client may subscribe to. Zero or less means 65536.
 	MaxTopics int
+	// MaxTopicBytes is how many bytes the topics of one client may take: their names, and 160 for
+	// each. Zero or less means 8 MiB.
+	MaxTopicBytes int
 	// MaxPending is how many requests of one client may wait for a worker's reply before its input
-	// is held back. Zero means 1024.
+	// is held back. Zero or less means 1024.
 	MaxPending int
+	// MaxPendingBytes is how many bytes the requests of one client that wait for a reply, and the
+	// replies that wait for their turn, may take before its input is held back until they take half.
+	// It closes nothing. Zero or less means 1 MiB.
+	MaxPendingBytes int
 	// RequestTimeout is how long a request waits for its reply. Zero means 10 s.
 	RequestTimeout time.Duration
 
@@ -87,8 +102,16 @@ func (c Config) withDefaults() Config {
 	def(&c.UserLimit, 10)
 	def(&c.MaxPacket, 16<<20)
 	def(&c.MaxInflated, 4<<20)
-	def(&c.MaxTopics, 1<<16)
-	def(&c.MaxPending, 1024)
+	bound := func(v *int, d int) { // there is no unlimited
+		if *v <= 0 {
+			*v = d
+		}
+		*v = min(*v, 1<<30)
+	}
+	bound(&c.MaxTopics, 1<<16)
+	bound(&c.MaxTopicBytes, 8<<20)
+	bound(&c.MaxPending, 1024)
+	bound(&c.MaxPendingBytes, 1<<20)
 	dur(&c.RequestTimeout, 10*time.Second)
 	if c.PacketTimeout == 0 {
 		c.PacketTimeout = time.Minute
@@ -128,6 +151,10 @@ type Gateway struct {
 	named  atomic.Bool
 	naming sync.Mutex
 
+	arrivals     atomic.Uint64  // logins asked for
+	resuming     [64]sync.Mutex // by session, see resume
+	sessionBytes atomic.Int64   // charged for snapshots
+
 	draining atomic.Bool
 	stats    gatewayStats
 	stop     chan struct{}
@@ -143,6 +170,9 @@ type gatewayStats struct {
 	timeouts atomic.Uint64
 	busy     atomic.Uint64
 	late     atomic.Uint64
+	holds    atomic.Uint64
+
+	topicsRefused atomic.Uint64
 }
 
 // Stats are a Gateway's counters since it started.
@@ -153,10 +183,13 @@ type Stats struct {
 	Requests uint64
 	Timeouts uint64 // requests nobody answered in time
 	Busy     uint64 // requests refused because nobody could take them
-	Late     uint64 // replies to requests that were over
-	Clients  int    // logged in now
-	Users    int    // that can be kicked out, now
-	Sessions session.StoreStats
+	Late     uint64 // replies to requests that were over, or were another worker's
+	Holds    uint64 // times that a client's input was held back for its own requests
+	// TopicsRefused are subscriptions over Config.MaxTopics or MaxTopicBytes.
+	TopicsRefused uint64
+	Clients       int // logged in now
+	Users         int // that can be kicked out, now
+	Sessions      session.StoreStats
 }
 
 // New makes a Gateway.
@@ -177,7 +210,10 @@ func New(config Config) (*Gateway, error) {
 		}
 	}
 	var err error
-	g.sessions, err = session.NewStore(session.StoreConfig{Key: key, Rand: rand.Reader, TTL: g.config.SessionTTL})
+	g.sessions, err = session.NewStore(session.StoreConfig{
+		Key: key, Rand: rand.Reader, TTL: g.config.SessionTTL,
+		MaxSnapshotBytes: g.config.SessionBytes, MaxBytes: g.config.SessionTotal,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
@@ -197,11 +233,18 @@ func (g *Gateway) Bind(e *engine.Engine) {
 	go g.expire()
 }
 
-// Close stops what runs beside the loops. The engine must have stopped.
-func (g *Gateway) Close() {
+// Close stops what runs beside the loops. The engine must have stopped, or ctx be done. The error
+// says that the login provider has not returned when ctx is done; its goroutines are left behind.
+func (g *Gateway) Close(ctx context.Context) error {
 	close(g.stop)
 	<-g.done
-	g.logins.close()
+	return g.logins.close(ctx)
+}
+
+// chargeSessions brings the gauge of the snapshots up to date.
+func (g *Gateway) chargeSessions() {
+	n := g.sessions.Bytes()
+	g.engine.Charge(engine.KindSessions, n-g.sessionBytes.Swap(n))
 }
 
 // expire forgets sessions whose time is over.
@@ -217,6 +260,7 @@ func (g *Gateway) expire() {
 		case now := <-t.C:
 			for g.sessions.Expire(now, step) == step {
 			}
+			g.chargeSessions()
 		}
 	}
 }
@@ -282,6 +326,10 @@ func (g *Gateway) Stats() Stats {
 		Timeouts: g.stats.timeouts.Load(),
 		Busy:     g.stats.busy.Load(),
 		Late:     g.stats.late.Load(),
+		Holds:    g.stats.holds.Load(),
+
+		TopicsRefused: g.stats.topicsRefused.Load(),
+
 		Clients:  g.clients.Len(),
 		Users:    g.users.Len(),
 		Sessions: g.sessions.Stats(),
@@ -298,7 +346,7 @@ type Scratch struct {
 	Reply         []byte // a reply, as a handler writes it
 	Out           []byte // a reply, deflated
 	request       Request
-	spares        spares
+	pending       pendingTable
 	_             [64]byte
 }
 
@@ -309,7 +357,9 @@ const maxScratch = 256 << 10
 // must not hold more than one packet in it.
 func (g *Gateway) Scratch(l *engine.Loop) *Scratch { return &g.scratch[l.Index()] }
 
-func (g *Gateway) spares(c *engine.Conn) *spares { return &g.scratch[c.Loop().Index()].spares }
+func (g *Gateway) pool(c *engine.Conn) *clientPool {
+	return &g.scratch[c.Loop().Index()].pending.clients
+}
 
 // Trim lets go of a buffer that one big packet has blown up.
 func (s *Scratch) Trim() {

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
@@ -37,6 +36,7 @@ type Credentials struct {
 // An admission is a login on its way from verdict to online.
 type admission struct {
 	creds    Credentials
+	arrival  uint64 // counts the logins asked for
 	identity login.Identity
 	kicked   engine.Ref // the user's older connection, which goes
 	resumed  session.Resumed
@@ -44,11 +44,12 @@ type admission struct {
 }
 
 // Login decides on a client's credentials and calls s.LoginDone: within the call when it can, or
-// later, with c's input held back meanwhile. It must be called on c's loop, once per connection.
+// later, with c's input held back meanwhile. It must be called on c's loop, once per connection. When
+// the connection ends before the verdict, nothing comes of it.
 func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	cl := s.Base()
-	cl.phase = phaseLogin
-	a := admission{creds: creds}
+	a := admission{creds: creds, arrival: g.arrivals.Add(1)}
+	cl.standing = arrivedAt(a.arrival).with(phaseLogin)
 	if creds.SessionID != "" {
 		switch o, err := g.resume(c, cl, &a); {
 		case o == LoginOK:
@@ -72,23 +73,37 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	}
 	c.Hold()
 	ref, later := c.Ref(), a
+	ctx, cancel := context.WithTimeout(g.logins.ctx, g.config.LoginTimeout)
+	cl.ensure(g.pool(c)).cancelLogin = cancel
 	ok := g.logins.submit(loginJob{
-		request:  r,
-		deadline: time.Now().Add(g.config.LoginTimeout),
+		ctx:     ctx,
+		request: r,
 		done: func(identity login.Identity, err error) {
+			cancel()
 			g.engine.Tell(ref, func(c *engine.Conn) {
-				if c == nil {
-					return
-				}
-				if s, ok := c.Handler().(Session); ok {
+				if s := waiting(c); s != nil {
+					s.Base().extra.cancelLogin = nil
 					g.verdict(c, s, &later, identity, err)
 				}
 			})
 		},
 	})
 	if !ok {
+		cancel()
 		g.verdict(c, s, &a, login.Identity{}, errors.Join(login.ErrUnavailable, errLoginQueue))
 	}
+}
+
+// waiting returns the session of a connection whose login is under way, nil when the connection is
+// over, or was told that it is refused.
+func waiting(c *engine.Conn) Session {
+	if c == nil || !c.Open() {
+		return nil
+	}
+	if s, ok := c.Handler().(Session); ok && s.Base().Waiting() {
+		return s
+	}
+	return nil
 }
 
 // resume takes up the session in the client's credentials, unless its user has no room for one more
@@ -97,6 +112,15 @@ func (g *Gateway) resume(c *engine.Conn, cl *Client, a *admission) (Outcome, err
 	now, ref := time.Now(), uint64(c.Ref())
 	ticket, err := g.sessions.Open(now, []byte(a.creds.SessionID))
 	if err != nil {
+		return SessionRefused, err
+	}
+	// One at a time for each session: who arrives later resumes later, and holds the session in the end.
+	mu := &g.resuming[uint64(ticket.ID.Slot())%uint64(len(g.resuming))]
+	mu.Lock()
+	defer mu.Unlock()
+	a.arrival = g.arrivals.Add(1)
+	cl.standing = arrivedAt(a.arrival).with(phaseLogin)
+	if err := g.sessions.Check(now, ticket); err != nil { // before an earlier login loses its claim to it
 		return SessionRefused, err
 	}
 	if o := g.reserve(c, cl, a, ticket.User, ticket.ID.Slot()); o != LoginOK {
@@ -110,8 +134,9 @@ func (g *Gateway) resume(c *engine.Conn, cl *Client, a *admission) (Outcome, err
 	}
 	a.resuming = true
 	a.identity = login.Identity{User: a.resumed.User}
-	m := cl.ensure(nil)
-	m.resumable, m.issued = true, a.resumed.Issued
+	g.chargeSessions()
+	x := cl.ensure(g.pool(c))
+	x.resumable, x.issued = true, a.resumed.Issued
 	return LoginOK, nil
 }
 
@@ -123,11 +148,11 @@ func (g *Gateway) reserve(c *engine.Conn, cl *Client, a *admission, user string,
 		return LoginOK
 	}
 	if a.creds.Exclusive {
-		bound, ok := g.users.Claim(user, uint64(c.Ref()))
+		bound, ok := g.users.Claim(user, uint64(c.Ref()), a.arrival)
 		if !ok {
 			return LoginConcurrent
 		}
-		cl.ensure(g.spares(c)).claimed = true
+		cl.ensure(g.pool(c)).claimed = true
 		a.kicked = engine.Ref(bound)
 	}
 	if a.creds.Counted {
@@ -135,24 +160,24 @@ func (g *Gateway) reserve(c *engine.Conn, cl *Client, a *admission, user string,
 		if _, ok := g.counts.Acquire(user, slot, g.config.UserLimit); !ok {
 			return LoginOverLimit
 		}
-		m := cl.ensure(nil)
-		m.counted, m.slot = true, slot
+		x := cl.ensure(g.pool(c))
+		x.counted, x.slot = true, slot
 	}
 	return LoginOK
 }
 
 func (g *Gateway) unreserve(c *engine.Conn, cl *Client) {
-	m := cl.more
-	if m == nil {
+	x := cl.extra
+	if x == nil {
 		return
 	}
-	if m.claimed {
-		m.claimed = false
+	if x.claimed {
+		x.claimed = false
 		g.users.Abort(cl.user, uint64(c.Ref()))
 	}
-	if m.counted {
-		m.counted = false
-		g.counts.Drop(cl.user, m.slot)
+	if x.counted {
+		x.counted = false
+		g.counts.Drop(cl.user, x.slot)
 	}
 }
 
@@ -173,6 +198,8 @@ func (g *Gateway) verdict(c *engine.Conn, s Session, a *admission, identity logi
 }
 
 func (g *Gateway) refuse(c *engine.Conn, s Session, o Outcome) {
+	cl := s.Base()
+	cl.standing = cl.standing.with(phaseGone) // no other verdict follows
 	g.stats.refused[o].Add(1)
 	if o == LoginRefused || o == SessionRefused || o == LoginMalformed {
 		g.failures.note(c.Peer().Addr(), time.Now())
@@ -180,11 +207,8 @@ func (g *Gateway) refuse(c *engine.Conn, s Session, o Outcome) {
 	s.LoginDone(c, o)
 }
 
-// Refuse says that the client's credentials cannot be used at all.
-func (g *Gateway) Refuse(c *engine.Conn, s Session, o Outcome) {
-	s.Base().phase = phaseLogin
-	g.refuse(c, s, o)
-}
+// Refuse says that the client's credentials cannot be used at all, or that its verdict is late.
+func (g *Gateway) Refuse(c *engine.Conn, s Session, o Outcome) { g.refuse(c, s, o) }
 
 // admit closes the connections that the new one replaces, then lets it in.
 func (g *Gateway) admit(c *engine.Conn, s Session, a *admission) {
@@ -195,54 +219,75 @@ func (g *Gateway) admit(c *engine.Conn, s Session, a *admission) {
 		}
 	}
 	old, why := a.kicked, engine.ReasonKickedOut
-	if holder := engine.Ref(a.resumed.Holder); holder != 0 && holder != c.Ref() {
-		if old == 0 || old == holder {
-			old, why = holder, engine.ReasonSessionTakenOver
-		} else {
-			g.evict(c, holder, engine.ReasonSessionTakenOver, nil)
-		}
+	holder := engine.Ref(a.resumed.Holder)
+	if holder == c.Ref() {
+		holder = 0
 	}
-	if old == 0 {
+	if old == 0 && holder == 0 {
 		g.enter(c, s, a)
 		return
 	}
 	later := *a // the usual login leaves no garbage
 	if a.resuming {
-		s.Base().more.untold = &later.resumed
+		s.Base().extra.undelivered = &later.resumed
 	}
-	g.evict(c, old, why, func(c *engine.Conn, s Session) { g.enter(c, s, &later) })
+	switch {
+	case holder == 0:
+	case old == 0 || old == holder:
+		old, why = holder, engine.ReasonSessionTakenOver
+	default:
+		g.evict(c, &later, holder, engine.ReasonSessionTakenOver, nil)
+	}
+	g.evict(c, &later, old, why, func(c *engine.Conn, s Session, stays bool) {
+		if stays {
+			g.refuse(c, s, LoginConcurrent)
+			return
+		}
+		g.enter(c, s, &later)
+	})
 }
 
-// evict closes old, then calls then on c's loop, with c if it is still there. Both steps are rare,
-// and go through the lane that never waits, so two loops that evict each other's cannot block.
-func (g *Gateway) evict(c *engine.Conn, old engine.Ref, why engine.Reason, then func(*engine.Conn, Session)) {
-	if oc := c.Loop().Conn(old); oc != nil {
-		oc.Close(why)
-		if s, ok := c.Handler().(Session); ok && then != nil {
-			then(c, s)
-		}
-		return
-	}
+// evict closes old, then calls then on c's loop, if c still waits. stays says that old was not
+// closed, because it arrived later than the login for which it was to go. All steps are rare, and go
+// through the lane that never waits, so two loops that evict each other's cannot block.
+func (g *Gateway) evict(c *engine.Conn, a *admission, old engine.Ref, why engine.Reason, then func(c *engine.Conn, s Session, stays bool)) {
 	ref := c.Ref()
 	if then != nil {
 		c.Hold()
 	}
 	g.engine.Tell(old, func(oc *engine.Conn) {
-		if oc != nil {
-			oc.Close(why)
-		}
+		stays := a.dismiss(oc, why)
 		if then == nil {
 			return
 		}
-		g.engine.Tell(ref, func(c *engine.Conn) {
-			if c == nil {
-				return
-			}
-			if s, ok := c.Handler().(Session); ok {
-				then(c, s)
-			}
+		// A connection ends at the end of its loop's step, and what it leaves behind is to be there.
+		g.engine.TellLoop(old.Loop(), func() {
+			g.engine.Tell(ref, func(c *engine.Conn) {
+				if s := waiting(c); s != nil {
+					then(c, s, stays)
+				}
+			})
 		})
 	})
+}
+
+// dismiss closes a connection, nil if it is gone, in favour of a login. It reports true, and leaves
+// it, when the user's connection arrived later than that: verdicts come in any order.
+func (a *admission) dismiss(oc *engine.Conn, why engine.Reason) (stays bool) {
+	if oc == nil {
+		return false
+	}
+	if s, ok := oc.Handler().(Session); ok && why == engine.ReasonKickedOut {
+		cl := s.Base()
+		if cl.standing.after(a.arrival) {
+			return true
+		}
+		if a.resuming && cl.extra != nil && cl.extra.resumable && cl.extra.issued.ID == a.resumed.ID {
+			why = engine.ReasonSessionTakenOver // which does not end the session
+		}
+	}
+	oc.Close(why)
+	return false
 }
 
 // enter puts the client on all lists and tells it so.
@@ -250,20 +295,31 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	cl := s.Base()
 	ref := uint64(c.Ref())
 	now := time.Now()
-	if m := cl.more; m != nil {
-		m.untold = nil
+	if x := cl.extra; x != nil && x.claimed {
+		x.claimed = false
+		if !g.users.Commit(cl.user, ref) { // a login that arrived later has taken the claim
+			if a.resuming {
+				resumed := a.resumed
+				x.undelivered = &resumed
+			}
+			g.refuse(c, s, LoginConcurrent)
+			return
+		}
+	}
+	if x := cl.extra; x != nil {
+		x.undelivered = nil
 	}
 	if a.creds.Resumable && !a.resuming {
 		issued, err := g.sessions.Begin(now, ref, cl.user)
 		if err != nil {
 			g.log.Warn("no session for a client", "user", cl.user, "err", err)
 		} else {
-			m := cl.ensure(nil)
-			m.resumable, m.issued = true, issued
-			if m.counted {
+			x := cl.ensure(g.pool(c))
+			x.resumable, x.issued = true, issued
+			if x.counted {
 				slot := issued.ID.Slot()
-				g.counts.Move(cl.user, m.slot, slot)
-				m.slot = slot
+				g.counts.Move(cl.user, x.slot, slot)
+				x.slot = slot
 			}
 		}
 	}
@@ -280,10 +336,6 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	} else {
 		cl.key = g.freshKey(ref)
 	}
-	if m := cl.more; m != nil && m.claimed {
-		g.users.Commit(cl.user, ref)
-		m.claimed = false
-	}
 	c.SetDialect(s.Dialect())
 	if a.identity.Session != "" {
 		cl.ensure(nil).sessionText = a.identity.Session
@@ -293,12 +345,12 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	}
 	if a.resuming {
 		g.stats.resumed.Add(1)
-		cl.more.unheard = true
+		cl.extra.unconfirmed = true
 		g.restore(c, cl, a.resumed.Snapshot)
-		g.inherit(c, cl)
+		g.takeHandover(c, cl)
 	}
-	cl.shrink(g.spares(c))
-	cl.phase = phaseOnline
+	cl.shrink(g.pool(c))
+	cl.standing = cl.standing.with(phaseOnline)
 	g.stats.logins.Add(1)
 	s.LoginDone(c, LoginOK)
 	if c.Open() && g.events != nil && !g.events.Opened(c, s) {
@@ -309,90 +361,4 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	if c.Open() && c.Holding() {
 		c.Resume()
 	}
-}
-
-// A loginPool runs providers that may block, a bounded number at a time.
-type loginPool struct {
-	provider login.Provider
-	jobs     chan loginJob
-	ctx      context.Context
-	cancel   context.CancelFunc
-	mu       sync.Mutex
-	workers  int
-	idle     int
-	wg       sync.WaitGroup
-}
-
-type loginJob struct {
-	request  login.Request
-	deadline time.Time // the client waits no longer
-	done     func(login.Identity, error)
-}
-
-const (
-	// maxLoginWorkers is how many logins are asked about at once: enough for a provider that takes
-	// 100 ms to decide 2,560 a second.
-	maxLoginWorkers = 256
-	maxLoginQueue   = 16384
-)
-
-func newLoginPool(p login.Provider) *loginPool {
-	lp := &loginPool{provider: p, jobs: make(chan loginJob, maxLoginQueue)}
-	lp.ctx, lp.cancel = context.WithCancel(context.Background())
-	return lp
-}
-
-// submit queues a job; it reports false when too many wait.
-func (lp *loginPool) submit(j loginJob) bool {
-	select {
-	case lp.jobs <- j:
-	default:
-		return false
-	}
-	lp.mu.Lock()
-	if lp.workers < maxLoginWorkers && lp.idle < len(lp.jobs) {
-		lp.workers++
-		lp.wg.Add(1)
-		go lp.work()
-	}
-	lp.mu.Unlock()
-	return true
-}
-
-// work decides logins until the pool is closed.
-func (lp *loginPool) work() {
-	defer lp.wg.Done()
-	for {
-		lp.count(1)
-		select {
-		case j := <-lp.jobs:
-			lp.count(-1)
-			ctx, cancel := context.WithDeadline(lp.ctx, j.deadline)
-			j.done(lp.decide(ctx, j.request))
-			cancel()
-		case <-lp.ctx.Done():
-			return
-		}
-	}
-}
-
-func (lp *loginPool) count(idle int) {
-	lp.mu.Lock()
-	lp.idle += idle
-	lp.mu.Unlock()
-}
-
-// decide keeps a provider's panic from taking the gateway with it.
-func (lp *loginPool) decide(ctx context.Context, r login.Request) (identity login.Identity, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = errors.Join(login.ErrUnavailable, errors.New("gateway: the login provider panicked"))
-		}
-	}()
-	return lp.provider.Login(ctx, r)
-}
-
-func (lp *loginPool) close() {
-	lp.cancel()
-	lp.wg.Wait()
 }

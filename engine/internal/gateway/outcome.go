@@ -11,7 +11,7 @@ const (
 	LoginRefused             // the token is not good
 	LoginMalformed           // the credentials cannot be read
 	LoginUnavailable         // no verdict: the provider failed or took too long
-	LoginConcurrent          // another login of this user is under way
+	LoginConcurrent          // a login of this user that was asked for later is under way, or done
 	LoginOverLimit           // the user has as many connections as allowed
 	SessionRefused           // the session to resume is unknown, expired, forged or replayed
 
@@ -43,6 +43,8 @@ func (o Outcome) Reason() engine.Reason {
 		return engine.ReasonServerError
 	case LoginOverLimit:
 		return engine.ReasonUserLimit
+	case LoginConcurrent:
+		return engine.ReasonKickedOut
 	}
 	return engine.ReasonLoginRefused
 }

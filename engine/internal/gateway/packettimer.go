@@ -9,7 +9,7 @@ import "github.com/sluicenet/sluice/engine"
 // then ends with the window, and bytes sent early buy no time later.
 //
 // Protocols keep one for each connection, tell Gateway.Received what OnBytes has left, and have
-// Gateway.PacketLeft a word in when they set a deadline. The zero value is ready for use.
+// Gateway.PacketLeft a word in their NextDeadline. The zero value is ready for use.
 type PacketTimer struct {
 	// since is when the present window began, in ms on the engine's clock and never 0. It is 0 while
 	// no OnDeadline is to be expected within a window's length.
@@ -65,8 +65,8 @@ func (t *PacketTimer) begin(now int64, pending int) {
 }
 
 // Received notes what a client's OnBytes has done: whole says that a packet was handled, and pending
-// how many bytes are there of one that is not whole. When that one must be timed, s is called to look
-// at its deadlines anew, and may close the connection.
+// how many bytes are there of one that is not whole. When that one must be timed, the connection's
+// deadline is set anew.
 func (g *Gateway) Received(c *engine.Conn, s Session, t *PacketTimer, whole bool, pending int) {
 	if g.config.PacketTimeout < 0 || !c.Open() {
 		return
@@ -75,36 +75,52 @@ func (g *Gateway) Received(c *engine.Conn, s Session, t *PacketTimer, whole bool
 		pending = 0 // it is the gateway that goes no further
 	}
 	if t.Progress(c.Loop().Now(), whole, pending) && s.Base().Online() {
-		s.OnDeadline(c)
+		g.Arm(c, s)
 	}
 }
 
-// PacketLeft returns in how many ms OnDeadline must look at a client's unfinished packet, 0 when
-// there is none. When the packet's time is up, it closes the connection.
+// PacketLeft returns in how many ms OnDeadline must look at a client's unfinished packet, at least 1;
+// 0 when there is none. Protocols call it from NextDeadline.
 func (g *Gateway) PacketLeft(c *engine.Conn, t *PacketTimer) int64 {
+	if left, ok := g.packetLeft(c, t); ok {
+		return max(left, 1)
+	}
+	return 0
+}
+
+func (g *Gateway) packetLeft(c *engine.Conn, t *PacketTimer) (left int64, ok bool) {
 	if g.config.PacketTimeout < 0 {
-		return 0
+		return 0, false
 	}
-	pending := c.Unhandled()
-	if f, ok := c.Handler().(interface{ Unfinished() int }); ok { // a message in fragments
-		pending += f.Unfinished()
+	return t.Left(c.Loop().Now(), unfinished(c), g.packetTimeout())
+}
+
+func (g *Gateway) packetTimeout() int64 { return max(g.config.PacketTimeout.Milliseconds(), 1) }
+
+// unfinished returns how many bytes are there of a packet, or of a message in fragments, that is not
+// whole.
+func unfinished(c *engine.Conn) int {
+	n := c.Unhandled()
+	if f, ok := c.Handler().(interface{ Unfinished() int }); ok {
+		n += f.Unfinished()
 	}
-	now, timeout := c.Loop().Now(), max(g.config.PacketTimeout.Milliseconds(), 1)
-	left, ok := t.Left(now, pending, timeout)
+	return n
+}
+
+// PacketLate closes a client whose unfinished packet has had its time, and reports whether it did.
+// Protocols call it from OnDeadline.
+func (g *Gateway) PacketLate(c *engine.Conn, t *PacketTimer) bool {
+	left, ok := g.packetLeft(c, t)
 	if !ok || left > 0 {
-		return left
+		return false
 	}
-	if c.Holding() {
-		t.begin(now, pending)
-		return timeout
-	}
-	since := t.since
-	if left = c.SilenceLeft(&since, timeout); left > 0 { // bytes wait in the socket to be read
-		t.begin(now, pending)
-		return left
+	now, since := c.Loop().Now(), t.since
+	if c.Holding() || c.SilenceLeft(&since, g.packetTimeout()) > 0 { // bytes wait in the socket to be read
+		t.begin(now, unfinished(c))
+		return false
 	}
 	c.Close(engine.ReasonPacketTimeout)
-	return 0
+	return true
 }
 
 // Sooner returns the earlier of two times from now in ms, of which 0 means never.

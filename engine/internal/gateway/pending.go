@@ -1,159 +1,215 @@
 package gateway
 
 import (
-	"slices"
-	"sort"
+	"crypto/rand"
+	mrand "math/rand/v2"
+	"unsafe"
+
+	"github.com/valyala/bytebufferpool"
+
+	"github.com/sluicenet/sluice/engine"
 )
 
-// A pendingQueue holds a client's requests that wait for a reply, oldest first. On a protocol that
-// answers in order it also holds the replies that came before their turn.
-type pendingQueue struct {
-	list []pending // by sequence number, modulo 2^32
-	room []pending // the array that list lies in, from its beginning
-	next uint32    // sequence number of the next request
-	open int       // requests in list that are not answered
+// A Ticket names a request that is to be answered later. Any goroutine may use it. The zero
+// Ticket answers nothing.
+type Ticket struct{ id uint64 }
+
+// The id of a ticket:
+//
+//	63    56 55              32 31          0
+//	| loop  | place in the table | check     |
+//
+// The check is random: a worker can answer the requests that it was given, and cannot guess others'.
+func newTicket(loop int, place, check uint32) Ticket {
+	return Ticket{uint64(loop)<<56 | uint64(place)<<32 | uint64(check)}
 }
 
+// TicketOf returns the ticket whose ID is id. It may name nothing.
+func TicketOf(id uint64) Ticket { return Ticket{id} }
+
+// ID returns the number by which the request can be named on a wire, 0 for the zero Ticket.
+func (t Ticket) ID() uint64 { return t.id }
+
+// Loop returns the index of the loop whose request it is.
+func (t Ticket) Loop() int { return int(t.id >> 56) }
+
+func (t Ticket) place() uint32 { return uint32(t.id>>32) & maxPlace }
+func (t Ticket) check() uint32 { return uint32(t.id) }
+
+// An Owner is who was given a request. The zero Owner is a handler in this process.
+type Owner struct {
+	Worker int    // the worker id: only its links may answer
+	Link   uint32 // the link, see Gateway.FailLink
+}
+
+// A pendingTable holds a loop's requests that wait for an answer, and the replies that came before
+// their turn. It is the only place that knows of them.
+type pendingTable struct {
+	loop    *engine.Loop // nil before the first request
+	list    []pending    // place 0 is not used
+	free    uint32       // the first of the free places, 0 when there is none
+	used    int
+	limit   int // places; 0 means maxPlace+1
+	random  *mrand.ChaCha8
+	clients clientPool
+}
+
+// A pending is a request and its place in its client's queue.
 type pending struct {
-	id       uint32
-	seq      uint32
-	cmd      uint8
-	answered bool
-	sent     bool // answered, and the reply is out: only on protocols without order
-	status   int32
-	deadline int64 // ms on the engine's clock
-	payload  []byte
+	ref        engine.Ref
+	deadline   int64 // ms on the engine's clock
+	reply      *bytebufferpool.ByteBuffer
+	check      uint32
+	id         uint32 // the protocol's own
+	next, prev uint32 // in the queue, 0 at its ends; next also of a free place
+	bytes      int32  // of the request, charged until it is answered
+	status     int32  // of the reply
+	link       uint32
+	worker     uint16
+	cmd        uint8
+	answered   bool // and the reply waits for its turn
 }
 
-func (q *pendingQueue) empty() bool { return len(q.list) == 0 }
+const (
+	// pendingCost is the bytes that a request costs beside what is in it.
+	pendingCost = int(unsafe.Sizeof(pending{}))
+	maxPlace    = 1<<24 - 1
+	// keptPlaces is how long an empty table may stay.
+	keptPlaces = 1024
+)
 
-// add appends a request and returns its sequence number.
-func (q *pendingQueue) add(s *spares, id uint32, cmd uint8, deadline int64) uint32 {
-	if len(q.list) == cap(q.list) {
-		q.makeRoom(s)
+// A pendingQueue is a client's requests in the table of its loop, oldest first.
+type pendingQueue struct {
+	first, last uint32
+	open        int   // requests that are not answered
+	bytes       int   // charged to the connection, for requests and replies
+	armed       int64 // no request has an earlier deadline; 0 when there is none
+	holds       bool  // the client's input, see Gateway.holdInput
+}
+
+func (q *pendingQueue) empty() bool { return q.first == 0 }
+
+// add appends p to q and returns its place, 0 when the table is full.
+func (t *pendingTable) add(q *pendingQueue, p pending) (place uint32) {
+	switch {
+	case t.free != 0:
+		place = t.free
+		t.free = t.list[place].next
+	case len(t.list) > maxPlace || t.limit > 0 && len(t.list) >= t.limit:
+		return 0
+	default:
+		if t.list == nil {
+			t.list = make([]pending, 1, 64)
+		}
+		place = uint32(len(t.list))
+		t.list = append(t.list, pending{})
 	}
-	q.list = append(q.list, pending{id: id, seq: q.next, cmd: cmd, deadline: deadline})
-	q.open++
-	q.next++
-	return q.next - 1
-}
-
-// makeRoom lets list grow: to where those at the front were, or into a bigger array.
-func (q *pendingQueue) makeRoom(s *spares) {
-	n := len(q.list)
-	if n > 0 && n <= len(q.room)/2 {
-		copy(q.room, q.list)
-		clear(q.room[n:])
+	if t.random == nil {
+		var seed [32]byte
+		_, _ = rand.Read(seed[:]) // it never fails: crypto/rand ends the program first
+		t.random = mrand.NewChaCha8(seed)
+	}
+	t.used++
+	p.check, p.prev, p.next = uint32(t.random.Uint64()), q.last, 0
+	t.list[place] = p
+	if q.last != 0 {
+		t.list[q.last].next = place
 	} else {
-		room := s.takeRoom(2 * n)
-		copy(room, q.list)
-		s.keepRoom(q.room)
-		q.room = room
+		q.first = place
 	}
-	q.list = q.room[:n]
+	q.last = place
+	q.open++
+	return place
 }
 
-// find returns the request with a sequence number, nil when it is over.
-func (q *pendingQueue) find(seq uint32) *pending {
-	if len(q.list) == 0 {
-		return nil
+// find returns the place of the request that a ticket names, 0 when it is over or was given to
+// another worker. worker is 0 for who has not registered as one.
+func (t *pendingTable) find(ticket Ticket, worker int) (place uint32) {
+	place = ticket.place()
+	if place == 0 || int(place) >= len(t.list) {
+		return 0
 	}
-	first := q.list[0].seq
-	i := int(seq - first) // its place, unless some have been taken out before it
-	if i >= len(q.list) || q.list[i].seq != seq {
-		i = sort.Search(len(q.list), func(i int) bool { return q.list[i].seq-first >= seq-first })
+	p := &t.list[place]
+	if p.ref == 0 || p.check != ticket.check() || p.answered {
+		return 0
 	}
-	if i == len(q.list) || q.list[i].seq != seq || q.list[i].answered {
-		return nil
+	if p.worker != 0 && worker != 0 && int(p.worker) != worker {
+		return 0
 	}
-	return &q.list[i]
+	return place
 }
 
-// trim removes the requests at the front whose replies are out, and others when they have become
-// many: where replies come in any order, one slow request must not keep all that came after it.
-func (q *pendingQueue) trim(s *spares) {
-	n := 0
-	for n < len(q.list) && q.list[n].sent {
-		n++
+// remove takes a request out of q and of the table.
+func (t *pendingTable) remove(q *pendingQueue, place uint32) {
+	p := &t.list[place]
+	if p.prev != 0 {
+		t.list[p.prev].next = p.next
+	} else {
+		q.first = p.next
 	}
-	if n == len(q.list) {
-		s.keepRoom(q.room)
-		q.list, q.room = nil, nil
-		return
+	if p.next != 0 {
+		t.list[p.next].prev = p.prev
+	} else {
+		q.last = p.prev
 	}
-	if n > 0 {
-		q.list = q.list[n:]
-	}
-	if len(q.list) >= sparse && q.open < len(q.list)/2 {
-		q.list = slices.DeleteFunc(q.list, func(p pending) bool { return p.sent })
+	*p = pending{next: t.free}
+	t.free = place
+	if t.used--; t.used == 0 && len(t.list) > keptPlaces {
+		t.list, t.free = nil, 0
 	}
 }
 
-// sparse is the length of a list from which it is worth the while to take out what is over.
-const sparse = 64
-
-// earliest returns the next deadline among the unanswered, 0 when there is none.
-func (q *pendingQueue) earliest() int64 {
-	var first int64
-	for i := range q.list {
-		if p := &q.list[i]; !p.answered && (first == 0 || p.deadline < first) {
+// earliest returns the next deadline among q's unanswered, 0 when there is none.
+func (t *pendingTable) earliest(q *pendingQueue) (first int64) {
+	for i := q.first; i != 0; i = t.list[i].next {
+		if p := &t.list[i]; !p.answered && (first == 0 || p.deadline < first) {
 			first = p.deadline
 		}
 	}
 	return first
 }
 
-// spares is a loop's memory for clients that wait for replies: clients come to wait and cease to
-// with every request that a worker answers.
-type spares struct {
-	mores []*more
-	rooms [][]pending
-}
+// replyBuffers are replies that wait for their turn, or for their loop.
+var replyBuffers bytebufferpool.Pool
 
-const (
-	maxSpares = 256 // of each kind
-	leastRoom = 4   // requests
-	maxSpare  = 64  // requests in an array that is kept
-)
+// bufferCost is the bytes that a buffer costs beside its capacity.
+const bufferCost = int(unsafe.Sizeof(bytebufferpool.ByteBuffer{}))
 
-// takeRoom returns a zeroed array for n requests or more.
-func (s *spares) takeRoom(n int) []pending {
-	last := len(s.rooms) - 1
-	for i := last; i >= max(0, last-3); i-- { // a look at those used last
-		if room := s.rooms[i]; len(room) >= n {
-			s.rooms[i], s.rooms[last] = s.rooms[last], nil
-			s.rooms = s.rooms[:last]
-			return room
-		}
+// copyReply returns a copy of payload. The pool may offer room for a reply of a thousand times the
+// size, which the client would have to pay for.
+func copyReply(payload []byte) *bytebufferpool.ByteBuffer {
+	b := replyBuffers.Get()
+	if cap(b.B) < len(payload) || cap(b.B) > 2*max(len(payload), 256) {
+		replyBuffers.Put(b)
+		b = &bytebufferpool.ByteBuffer{B: make([]byte, 0, len(payload))}
 	}
-	return make([]pending, max(n, leastRoom))
+	b.B = append(b.B[:0], payload...)
+	return b
 }
 
-// keepRoom takes an array that is not used any more.
-func (s *spares) keepRoom(room []pending) {
-	if len(room) == 0 || len(room) > maxSpare || len(s.rooms) == maxSpares {
-		return
+// A clientPool is a loop's memory for what clients have while they wait for replies: they come to
+// wait and cease to with every request that a worker answers.
+type clientPool struct{ free []*extra }
+
+// maxPooled is how many are kept.
+const maxPooled = 256
+
+// get returns a zero extra. The pool may be nil.
+func (p *clientPool) get() *extra {
+	if p == nil || len(p.free) == 0 {
+		return new(extra)
 	}
-	clear(room)
-	s.rooms = append(s.rooms, room)
+	last := len(p.free) - 1
+	x := p.free[last]
+	p.free[last] = nil
+	p.free = p.free[:last]
+	return x
 }
 
-// takeMore returns a zero more. s may be nil.
-func (s *spares) takeMore() *more {
-	if s == nil || len(s.mores) == 0 {
-		return new(more)
-	}
-	last := len(s.mores) - 1
-	m := s.mores[last]
-	s.mores[last] = nil
-	s.mores = s.mores[:last]
-	return m
-}
-
-// keepMore takes one that is not used any more.
-func (s *spares) keepMore(m *more) {
-	if len(s.mores) < maxSpares {
-		*m = more{}
-		s.mores = append(s.mores, m)
+// put takes one that is not used any more.
+func (p *clientPool) put(x *extra) {
+	if len(p.free) < maxPooled {
+		*x = extra{}
+		p.free = append(p.free, x)
 	}
 }

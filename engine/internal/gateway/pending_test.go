@@ -1,171 +1,233 @@
 package gateway
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/sluicenet/sluice/engine"
 )
 
-func TestPendingQueue(t *testing.T) {
+const someone = engine.Ref(1)
+
+// ticket returns the ticket of the request at a place of loop 0.
+func (t *pendingTable) ticket(place uint32) Ticket { return newTicket(0, place, t.list[place].check) }
+
+func TestTicket(t *testing.T) {
+	for _, v := range []struct {
+		loop         int
+		place, check uint32
+	}{{0, 1, 0}, {255, maxPlace, 1<<32 - 1}, {7, 8, 9}} {
+		ticket := TicketOf(newTicket(v.loop, v.place, v.check).ID())
+		if ticket.Loop() != v.loop || ticket.place() != v.place || ticket.check() != v.check {
+			t.Errorf("%+v came back as %d, %d, %d", v, ticket.Loop(), ticket.place(), ticket.check())
+		}
+	}
+}
+
+func TestPendingFind(t *testing.T) {
+	var table pendingTable
 	var q pendingQueue
-	var s spares
-	if q.find(0) != nil || !q.empty() || q.earliest() != 0 {
-		t.Fatal("the zero queue is not empty")
+	if table.find(TicketOf(1<<32), 0) != 0 || table.find(Ticket{}, 0) != 0 {
+		t.Fatal("found in an empty table")
 	}
-	a, b, c := q.add(&s, 10, 1, 300), q.add(&s, 11, 1, 100), q.add(&s, 12, 1, 200)
-	if q.open != 3 || q.earliest() != 100 {
-		t.Fatalf("open %d, earliest %d", q.open, q.earliest())
-	}
-	p := q.find(b)
-	if p == nil || p.id != 11 {
-		t.Fatalf("find(b) = %+v", p)
-	}
-	p.answered, p.sent = true, true
-	q.open--
-	if q.find(b) != nil {
-		t.Error("an answered request is found again")
-	}
-	if q.trim(&s); len(q.list) != 3 {
-		t.Errorf("trim passed an unanswered request: %d left", len(q.list))
-	}
-	if q.earliest() != 200 {
-		t.Errorf("earliest = %d, want 200", q.earliest())
-	}
-	first := q.find(a)
-	first.answered, first.sent = true, true
-	if q.trim(&s); len(q.list) != 1 || q.find(c) == nil {
-		t.Errorf("%d left after the first two were answered", len(q.list))
-	}
-	if q.find(a) != nil || q.find(c+1) != nil {
-		t.Error("a request that is over, or never was, is found")
-	}
-	last := q.find(c)
-	last.answered, last.sent = true, true
-	if q.trim(&s); !q.empty() || q.list != nil {
-		t.Error("an empty queue keeps its memory")
-	}
-	if d := q.add(&s, 13, 1, 1); d != c+1 {
-		t.Errorf("sequence number %d after %d", d, c)
-	}
-}
-
-func TestPendingQueueWraps(t *testing.T) {
-	q := pendingQueue{next: 1<<32 - 2}
-	var s spares
-	for range 5 {
-		seq := q.add(&s, 1, 1, 1)
-		p := q.find(seq)
-		if p == nil {
-			t.Fatalf("request %d not found", seq)
+	ours := table.add(&q, pending{ref: someone, worker: 3})
+	here := table.add(&q, pending{ref: someone})
+	waits := table.add(&q, pending{ref: someone, answered: true})
+	over := table.add(&q, pending{ref: someone})
+	old := table.ticket(over)
+	table.remove(&q, over)
+	again := table.add(&q, pending{ref: someone})
+	for _, v := range []struct {
+		name   string
+		ticket Ticket
+		worker int
+		want   uint32
+	}{
+		{"another worker", table.ticket(ours), 4, 0},
+		{"its worker", table.ticket(ours), 3, ours},
+		{"a link that has not registered", table.ticket(ours), 0, ours},
+		{"of a handler", table.ticket(here), 3, here},
+		{"a guess", TicketOf(table.ticket(ours).ID() ^ 1), 3, 0},
+		{"answered already", table.ticket(waits), 0, 0},
+		{"over, and its place is another's", old, 0, 0},
+		{"in that place", table.ticket(again), 0, again},
+		{"no place", newTicket(0, 99, 0), 0, 0},
+		{"place 0", newTicket(0, 0, 0), 0, 0},
+	} {
+		if got := table.find(v.ticket, v.worker); got != v.want {
+			t.Errorf("%s: place %d, want %d", v.name, got, v.want)
 		}
-		p.answered, p.sent = true, true
-		q.trim(&s)
+	}
+	if over != again {
+		t.Errorf("a free place was not used again: %d, %d", over, again)
+	}
+	free := table.ticket(again)
+	table.remove(&q, again)
+	if table.find(newTicket(0, again, 0), 0) != 0 || table.find(free, 0) != 0 {
+		t.Error("found in a free place")
 	}
 }
 
-// A request is found until it is answered, whatever happens to those around it, and the list stays
-// within twice the number of those that wait.
-func TestPendingQueueSparse(t *testing.T) {
+// Requests of many clients come and go in any order: each queue keeps its order, what is in the table
+// is found, and what is not is not.
+func TestPendingTable(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	var s spares
-	for _, first := range []uint32{0, 1<<32 - 500} { // the numbers start over
-		q := pendingQueue{next: first}
-		open := make(map[uint32]uint32) // id by sequence number
-		var order []uint32
-		slow := q.add(&s, 9999, 0, 0)
-		for id := range uint32(20_000) {
-			if len(order) < 100 && (len(order) == 0 || random.IntN(2) == 0) {
-				seq := q.add(&s, id, 0, 0)
-				open[seq] = id
-				order = append(order, seq)
-				continue
+	var table pendingTable
+	queues := make([]pendingQueue, 7)
+	type entry struct {
+		ticket   Ticket
+		id       uint32
+		deadline int64
+	}
+	want := make([][]entry, len(queues))
+	var gone []Ticket
+	total := 0
+	for id := range uint32(50_000) {
+		i := random.IntN(len(queues))
+		q := &queues[i]
+		if grow := id/5000%2 == 0; len(want[i]) > 0 && (random.IntN(5) < 2 || !grow && random.IntN(3) > 0) {
+			j := random.IntN(len(want[i]))
+			e := want[i][j]
+			place := table.find(e.ticket, 0)
+			if place == 0 || table.list[place].id != e.id {
+				t.Fatalf("request %d is at %d", e.id, place)
 			}
-			i := random.IntN(len(order))
-			seq := order[i]
-			order = append(order[:i], order[i+1:]...)
-			p := q.find(seq)
-			if p == nil || p.id != open[seq] {
-				t.Fatalf("request %d is %+v", open[seq], p)
-			}
-			p.answered, p.sent = true, true
+			table.remove(q, place)
 			q.open--
-			delete(open, seq)
-			q.trim(&s)
-			if q.find(seq) != nil {
-				t.Fatal("found again")
+			gone = append(gone[max(0, len(gone)-100):], e.ticket)
+			want[i] = append(want[i][:j], want[i][j+1:]...)
+			total--
+		} else {
+			p := pending{ref: someone, id: id, deadline: 1 + random.Int64N(1000)}
+			place := table.add(q, p)
+			want[i] = append(want[i], entry{table.ticket(place), id, p.deadline})
+			total++
+		}
+		if table.used != total || q.open != len(want[i]) {
+			t.Fatalf("%d used and %d open, want %d and %d", table.used, q.open, total, len(want[i]))
+		}
+		if id%97 != 0 {
+			continue
+		}
+		at, first := q.first, int64(0)
+		for _, e := range want[i] {
+			if table.list[at].id != e.id {
+				t.Fatalf("request %d stands where %d should", table.list[at].id, e.id)
 			}
-			if limit := max(2*q.open+1, sparse); len(q.list) > limit {
-				t.Fatalf("%d entries for %d requests", len(q.list), q.open)
+			if first == 0 || e.deadline < first {
+				first = e.deadline
+			}
+			at = table.list[at].next
+		}
+		if at != 0 || q.empty() != (len(want[i]) == 0) || table.earliest(q) != first {
+			t.Fatalf("the queue goes on to %d; earliest %d, want %d", at, table.earliest(q), first)
+		}
+		for _, ticket := range gone {
+			if table.find(ticket, 0) != 0 {
+				t.Fatal("found when it was over")
 			}
 		}
-		if p := q.find(slow); p == nil || p.id != 9999 || q.open != len(open)+1 {
-			t.Errorf("the first request is %+v; %d open, want %d", p, q.open, len(open)+1)
+	}
+	if len(table.list) > 6000 {
+		t.Errorf("%d places for %d requests", len(table.list), total)
+	}
+	for i := range queues {
+		for !queues[i].empty() {
+			table.remove(&queues[i], queues[i].first)
 		}
-		if q.find(q.next) != nil || q.find(slow-1) != nil {
-			t.Error("found what never was")
-		}
+	}
+	if table.used != 0 || len(table.list) > keptPlaces {
+		t.Errorf("an empty table keeps %d places, %d used", len(table.list), table.used)
 	}
 }
 
-// A steady number of requests under way takes no memory beyond the first few, whether they are
-// answered one by one or all before the next comes, and memory that is used again says nothing of
-// its former owner.
-func TestPendingQueueUsesMemoryAgain(t *testing.T) {
-	var s spares
+func TestPendingTableIsBounded(t *testing.T) {
+	table := pendingTable{limit: 3}
+	var q pendingQueue
+	table.add(&q, pending{ref: someone})
+	table.add(&q, pending{ref: someone})
+	if place := table.add(&q, pending{ref: someone}); place != 0 || table.used != 2 || q.open != 2 {
+		t.Errorf("place %d in a full table, %d used", place, table.used)
+	}
+	table.remove(&q, q.first)
+	if place := table.add(&q, pending{ref: someone}); place == 0 {
+		t.Error("no place where one is free")
+	}
+}
+
+// A steady number of requests under way takes no memory beyond the first few, and memory that is used
+// again says nothing of its former owner.
+func TestPendingUsesMemoryAgain(t *testing.T) {
+	var table pendingTable
 	for _, depth := range []int{1, 3, 16} {
 		var q pendingQueue
-		answer := func() {
-			p := &q.list[0]
-			p.answered, p.sent = true, true
-			q.open--
-			q.trim(&s)
-		}
 		allocs := testing.AllocsPerRun(100, func() {
 			for range depth {
-				q.add(&s, 1, 1, 1)
+				table.add(&q, pending{ref: someone})
 			}
 			for range 100 {
-				answer()
-				q.add(&s, 1, 1, 1)
+				table.remove(&q, q.first)
+				table.add(&q, pending{ref: someone})
 			}
-			for range depth {
-				answer()
+			for !q.empty() {
+				table.remove(&q, q.last)
 			}
 		})
-		if allocs != 0 || !q.empty() || q.room != nil {
-			t.Errorf("%d at a time: %v allocations, %d left in an array of %d", depth, allocs, len(q.list), len(q.room))
+		if allocs != 0 {
+			t.Errorf("%d at a time: %v allocations", depth, allocs)
 		}
 	}
-	q := pendingQueue{}
-	q.add(&s, 7, 7, 7)
-	q.list[0].payload, q.list[0].answered, q.list[0].sent = []byte("secret"), true, true
-	q.open--
-	q.trim(&s)
-	for _, room := range s.rooms {
-		for _, p := range room[:cap(room)] {
-			if p.id != 0 || p.answered || p.payload != nil {
-				t.Fatalf("a spare holds %+v", p)
-			}
-		}
+	x := table.clients.get()
+	x.customID, x.resumable = "id", true
+	table.clients.put(x)
+	if again := table.clients.get(); again != x || again.customID != "" || again.resumable {
+		t.Errorf("the pool holds %+v", again)
 	}
-	m := s.takeMore()
-	m.customID, m.resumable = "id", true
-	s.keepMore(m)
-	if again := s.takeMore(); again != m || again.customID != "" || again.resumable {
-		t.Errorf("a spare holds %+v", again)
+	for range 2 * maxPooled {
+		table.clients.put(new(extra))
+	}
+	if len(table.clients.free) != maxPooled {
+		t.Errorf("%d are kept", len(table.clients.free))
 	}
 }
 
-func TestSparesAreBounded(t *testing.T) {
-	var s spares
-	for range 2 * maxSpares {
-		s.keepMore(new(more))
-		s.keepRoom(make([]pending, leastRoom))
+// A client pays for the room that its reply takes, so it is not given a thousand times of that.
+func TestCopyReply(t *testing.T) {
+	for _, size := range []int{0, 1, 300, 64 << 10} {
+		big := replyBuffers.Get()
+		big.B = append(big.B[:0], make([]byte, 1<<20)...)
+		replyBuffers.Put(big)
+		want := bytes.Repeat([]byte{7}, size)
+		b := copyReply(want)
+		if !bytes.Equal(b.B, want) || cap(b.B) > 2*max(size, 256) {
+			t.Errorf("%d bytes lie in %d", size, cap(b.B))
+		}
+		replyBuffers.Put(b)
 	}
-	if len(s.mores) != maxSpares || len(s.rooms) != maxSpares {
-		t.Errorf("%d and %d are kept", len(s.mores), len(s.rooms))
+}
+
+func TestStanding(t *testing.T) {
+	for _, v := range []struct {
+		ours, other uint64
+		after       bool
+	}{{1, 2, false}, {2, 1, true}, {5, 5, false}, {1 << 30, 1<<30 - 1, true}, {1<<30 - 1, 1 << 30, false}, {1<<40 + 3, 1<<40 + 2, true}} {
+		st := arrivedAt(v.ours).with(phaseOnline)
+		if st.after(v.other) != v.after || st.phase() != phaseOnline || st.with(phaseGone).phase() != phaseGone {
+			t.Errorf("%d after %d: %v; phase %d", v.ours, v.other, st.after(v.other), st.phase())
+		}
 	}
-	s = spares{}
-	if s.keepRoom(make([]pending, maxSpare+1)); len(s.rooms) != 0 {
-		t.Error("a big array is kept")
+}
+
+func TestReplyBatch(t *testing.T) {
+	batch := AppendReply(nil, TicketOf(1<<63|5), -1, nil)
+	batch = AppendReply(batch, TicketOf(7), 1<<31-1, []byte("\x00\xff"))
+	if len(batch) != ReplySize(nil)+ReplySize([]byte("xx")) {
+		t.Errorf("%d bytes", len(batch))
+	}
+	g := &Gateway{scratch: make([]Scratch, 256)}
+	g.OnMail(nil, 0, 0, batch) // nobody waits
+	if n := g.stats.late.Load(); n != 2 {
+		t.Errorf("%d late replies, want 2", n)
 	}
 }

@@ -3,6 +3,8 @@ package gateway
 import (
 	"time"
 
+	"github.com/valyala/bytebufferpool"
+
 	"github.com/sluicenet/sluice/engine"
 )
 
@@ -30,7 +32,7 @@ type Request struct {
 
 	gateway *Gateway
 	conn    *engine.Conn
-	speaker Session
+	session Session
 	done    bool
 }
 
@@ -41,10 +43,10 @@ func (r *Request) Conn() *engine.Conn { return r.conn }
 func (r *Request) Gateway() *Gateway { return r.gateway }
 
 // Client returns who asks.
-func (r *Request) Client() *Client { return r.speaker.Base() }
+func (r *Request) Client() *Client { return r.session.Base() }
 
 // Protocol returns the name of the client's protocol.
-func (r *Request) Protocol() string { return r.speaker.Protocol() }
+func (r *Request) Protocol() string { return r.session.Protocol() }
 
 // UniqID returns the id by which workers address the client.
 func (r *Request) UniqID() string { return r.gateway.ID(r.Client()) }
@@ -52,11 +54,12 @@ func (r *Request) UniqID() string { return r.gateway.ID(r.Client()) }
 // User returns the client's user id, empty for an anonymous one.
 func (r *Request) User() string { return r.Client().user }
 
-// Subscribe adds the client to a topic; false means that it has too many.
+// Subscribe adds the client to a topic; false means that it has too many, or their names are too
+// long (Config.MaxTopics, MaxTopicBytes).
 func (r *Request) Subscribe(topic []byte) bool { return r.gateway.Subscribe(r.conn, topic) }
 
 // Unsubscribe removes the client from a topic.
-func (r *Request) Unsubscribe(topic []byte) { r.conn.Unsubscribe(topic) }
+func (r *Request) Unsubscribe(topic []byte) { r.gateway.Unsubscribe(r.conn, topic) }
 
 // Publish sends payload to a topic's subscribers, as a push of the configured route and command. It
 // does not wait: where the crowd of subscribers is congested, the message is deferred, and the
@@ -82,7 +85,7 @@ func (r *Request) ReplyStatus(status int, payload []byte) { r.answer(status, pay
 // Fail answers with a Status constant other than StatusOK and a message for people, in the words of
 // the client's protocol.
 func (r *Request) Fail(status int, message string) {
-	code, payload := r.speaker.Failure(status, message)
+	code, payload := r.session.Failure(status, message)
 	r.answer(code, payload)
 }
 
@@ -94,158 +97,308 @@ func (r *Request) answer(status int, payload []byte) {
 	if !r.WantsReply || !r.conn.Open() {
 		return
 	}
-	cl := r.speaker.Base()
-	if r.speaker.Ordered() && cl.more != nil && !cl.more.pending.empty() {
-		// Earlier requests have yet to be answered: this reply waits for its turn.
-		q := &cl.more.pending
-		seq := q.add(r.gateway.spares(r.conn), r.ID, r.Cmd, 0)
-		r.gateway.settle(r.conn, r.speaker, q.find(seq), status, payload)
+	cl := r.session.Base()
+	if !r.session.Ordered() || cl.extra == nil || cl.extra.pending.empty() {
+		r.session.Answer(r.conn, r.ID, r.Cmd, status, payload)
 		return
 	}
-	r.speaker.Answer(r.conn, r.ID, r.Cmd, status, payload)
+	// Earlier requests have yet to be answered: this reply waits for its turn.
+	g, c, q := r.gateway, r.conn, &cl.extra.pending
+	place := g.table(c).add(q, pending{ref: c.Ref(), id: r.ID, cmd: r.Cmd})
+	if place == 0 {
+		g.noPlace(c)
+		return
+	}
+	g.charge(c, q, engine.KindRequests, pendingCost)
+	g.complete(c, r.session, place, status, payload, nil)
 }
 
-// A Ticket names a request that is to be answered later. Any goroutine may use it. The zero
-// Ticket answers nothing.
-type Ticket struct {
-	Ref engine.Ref
-	Seq uint32
+// size returns the bytes of what the request holds.
+func (r *Request) size() int {
+	n := len(r.Route) + len(r.Payload) + len(r.Data)
+	for k, v := range r.Metadata {
+		n += len(k) + len(v)
+	}
+	return n
 }
 
 // Defer lets the request be answered later, with Gateway.Answer, within its time-out. For a
-// request that wants no reply the Ticket is zero.
-func (r *Request) Defer() Ticket {
+// request that wants no reply the Ticket is zero, and so it is, rarely, for one that was refused
+// because too many wait.
+func (r *Request) Defer() Ticket { return r.DeferTo(Owner{}) }
+
+// DeferTo is Defer for a request that is passed on to a worker.
+func (r *Request) DeferTo(o Owner) Ticket {
 	if r.done || !r.WantsReply {
 		r.done = true
 		return Ticket{}
 	}
-	r.done = true
-	g, c, cl := r.gateway, r.conn, r.speaker.Base()
+	g, c, cl := r.gateway, r.conn, r.session.Base()
 	timeout := g.config.RequestTimeout
 	if r.Timeout > 0 {
 		timeout = r.Timeout
 	}
-	spares := g.spares(c)
-	q := &cl.ensure(spares).pending
-	deadline := c.Loop().Now() + timeout.Milliseconds()
-	first := q.earliest()
-	seq := q.add(spares, r.ID, r.Cmd, deadline)
-	if first == 0 || deadline < first {
-		r.speaker.OnDeadline(c) // has it look at its deadlines anew
+	t := g.table(c)
+	q := &cl.ensure(&t.clients).pending
+	deadline := c.Loop().Now() + max(timeout.Milliseconds(), 1)
+	size := r.size()
+	place := t.add(q, pending{
+		ref: c.Ref(), id: r.ID, cmd: r.Cmd, deadline: deadline, bytes: int32(size),
+		worker: uint16(o.Worker), link: o.Link,
+	})
+	if place == 0 {
+		g.stats.busy.Add(1)
+		r.Fail(StatusInternal, "busy")
+		return Ticket{}
 	}
-	if q.open >= g.config.MaxPending {
+	r.done = true
+	g.charge(c, q, engine.KindRequests, pendingCost+size)
+	if q.armed == 0 || deadline < q.armed {
+		q.armed = deadline
+		g.arm(c, r.session, deadline)
+	}
+	g.holdInput(c, q)
+	return newTicket(c.Loop().Index(), place, t.list[place].check)
+}
+
+// noPlace ends a connection whose reply cannot wait for its turn: 16 million others do.
+func (g *Gateway) noPlace(c *engine.Conn) {
+	g.stats.busy.Add(1)
+	c.Close(engine.ReasonServerError)
+}
+
+// table returns the requests that wait on c's loop.
+func (g *Gateway) table(c *engine.Conn) *pendingTable {
+	t := &g.scratch[c.Loop().Index()].pending
+	t.loop = c.Loop()
+	return t
+}
+
+// charge adds n bytes that a client's requests or replies cost to its account, and to what holds
+// its input back.
+func (g *Gateway) charge(c *engine.Conn, q *pendingQueue, k engine.Kind, n int) {
+	q.bytes += n
+	c.Charge(k, n)
+}
+
+// holdInput leaves the input of a client unread while too many of its requests are owed answers, or
+// they and the replies that wait for their turn are too many bytes.
+func (g *Gateway) holdInput(c *engine.Conn, q *pendingQueue) {
+	if !q.holds && (q.open >= g.config.MaxPending || q.bytes > g.config.MaxPendingBytes) {
+		q.holds = true
+		g.stats.holds.Add(1)
 		c.Hold()
 	}
-	return Ticket{Ref: c.Ref(), Seq: seq}
+}
+
+// resumeInput ends that at half, not at one less: each resumption looks at all the input that waits.
+func (g *Gateway) resumeInput(c *engine.Conn, q *pendingQueue) {
+	if q.holds && q.open <= g.config.MaxPending/2 && q.bytes <= g.config.MaxPendingBytes/2 {
+		q.holds = false
+		c.Resume()
+	}
 }
 
 // Answer answers a deferred request from any goroutine. payload is copied. A request that is over,
 // because its time was up or its client left, is counted and otherwise ignored.
 func (g *Gateway) Answer(t Ticket, status int, payload []byte) {
-	if t.Ref == 0 {
+	if t.id == 0 {
 		return
 	}
-	payload = append([]byte(nil), payload...)
-	g.engine.Tell(t.Ref, func(c *engine.Conn) { g.AnswerOn(c, t.Seq, status, payload) })
+	if t.Loop() >= len(g.scratch) {
+		g.stats.late.Add(1)
+		return
+	}
+	reply := copyReply(payload)
+	cost := int64(cap(reply.B) + bufferCost)
+	g.engine.Charge(engine.KindReplies, cost) // until it is on its connection's account, or sent
+	done := func() {
+		g.engine.Charge(engine.KindReplies, -cost)
+		g.answer(t, 0, status, reply.B, reply)
+	}
+	if !g.engine.TellLoop(t.Loop(), done) {
+		g.engine.Charge(engine.KindReplies, -cost)
+		replyBuffers.Put(reply)
+		g.stats.late.Add(1)
+	}
 }
 
 // Fail is Answer with a Status constant other than StatusOK and a message for people, in the words
 // of the client's protocol.
 func (g *Gateway) Fail(t Ticket, status int, message string) {
-	if t.Ref == 0 {
+	if t.id == 0 {
 		return
 	}
-	g.engine.Tell(t.Ref, func(c *engine.Conn) {
-		code, payload := status, []byte(nil)
-		if c != nil {
-			if s, ok := c.Handler().(Session); ok {
-				code, payload = s.Failure(status, message)
-			}
-		}
-		g.AnswerOn(c, t.Seq, code, payload)
-	})
+	if t.Loop() >= len(g.scratch) || !g.engine.TellLoop(t.Loop(), func() { g.failOn(t, status, message) }) {
+		g.stats.late.Add(1)
+	}
 }
 
-// OnMail implements engine.Mail: an answer that a Publisher has sent, as the sequence number and
-// status of AnswerOn.
-func (g *Gateway) OnMail(c *engine.Conn, seq uint32, status int32, payload []byte) {
-	g.AnswerOn(c, seq, int(status), payload)
-}
-
-// AnswerOn is Answer on the loop of c, which is nil when the connection is gone.
-func (g *Gateway) AnswerOn(c *engine.Conn, seq uint32, status int, payload []byte) {
-	if c != nil {
-		if s, ok := c.Handler().(Session); ok && s.Base().more != nil {
-			if p := s.Base().more.pending.find(seq); p != nil {
-				g.settle(c, s, p, status, payload)
-				return
-			}
+func (g *Gateway) failOn(t Ticket, status int, message string) {
+	table := &g.scratch[t.Loop()].pending
+	if place := table.find(t, 0); place != 0 {
+		if c, s := table.client(place); s != nil {
+			code, payload := s.Failure(status, message)
+			g.complete(c, s, place, code, payload, nil)
+			return
 		}
 	}
 	g.stats.late.Add(1)
 }
 
-// settle answers p now, or keeps the answer until those before it are out.
-func (g *Gateway) settle(c *engine.Conn, s Session, p *pending, status int, payload []byte) {
-	q := &s.Base().more.pending
-	p.answered = true
-	q.open--
-	if !s.Ordered() {
-		p.sent = true
-		s.Answer(c, p.id, p.cmd, status, payload)
-	} else if p == &q.list[0] {
-		p.sent = true
-		s.Answer(c, p.id, p.cmd, status, payload)
-		for i := 1; i < len(q.list) && q.list[i].answered && c.Open(); i++ {
-			p := &q.list[i]
-			payload := p.payload
-			p.sent, p.payload = true, nil
-			s.Answer(c, p.id, p.cmd, int(p.status), payload)
+// client returns the connection whose request is at place. Its requests leave the table when it
+// ends, so there is one.
+func (t *pendingTable) client(place uint32) (*engine.Conn, Session) {
+	if c := t.loop.Conn(t.list[place].ref); c != nil {
+		if s, ok := c.Handler().(Session); ok {
+			return c, s
 		}
-	} else {
-		p.status, p.payload = int32(status), append([]byte(nil), payload...)
 	}
-	if !c.Open() {
-		return
+	return nil, nil
+}
+
+// answer is Answer on the loop of the request. worker is the id of the worker that answers, 0 for
+// a handler in this process. reply is the buffer that payload lies in and becomes the gateway's, or
+// nil.
+func (g *Gateway) answer(t Ticket, worker, status int, payload []byte, reply *bytebufferpool.ByteBuffer) {
+	table := &g.scratch[t.Loop()].pending
+	if place := table.find(t, worker); place != 0 {
+		if c, s := table.client(place); s != nil {
+			g.complete(c, s, place, status, payload, reply)
+			return
+		}
 	}
-	spares := g.spares(c)
-	q.trim(spares)
-	open := q.open
-	s.Base().shrink(spares) // q may be another client's from here on
-	// Resumed at half, not at one less: each resumption looks at all the input that waits.
-	if open == g.config.MaxPending/2 && c.Holding() {
-		c.Resume()
+	g.stats.late.Add(1)
+	if reply != nil {
+		replyBuffers.Put(reply)
 	}
 }
 
-// Expire answers the requests whose time is up, and returns how many ms from now the next one's
-// is, 0 when none waits. Protocols call it from OnDeadline.
-func (g *Gateway) Expire(c *engine.Conn, s Session) (next int64) {
-	now := c.Loop().Now()
-	for i := 0; ; {
-		m := s.Base().more // settling may let go of it
-		if m == nil || i == len(m.pending.list) {
-			break
+// FailLink answers, with StatusInternal and a message for people, the requests of l's clients that
+// a link owes answers for, and returns their number. It must be called on l.
+func (g *Gateway) FailLink(l *engine.Loop, link uint32, message string) (n int) {
+	t := &g.scratch[l.Index()].pending
+	for place := uint32(1); int(place) < len(t.list); place++ {
+		if p := &t.list[place]; p.ref == 0 || p.link != link || p.answered {
+			continue
 		}
-		p := &m.pending.list[i]
+		if c, s := t.client(place); s != nil {
+			code, payload := s.Failure(StatusInternal, message)
+			g.complete(c, s, place, code, payload, nil)
+			n++
+		}
+	}
+	return n
+}
+
+// complete sends the reply to the request at place, or keeps it until those before it are out.
+func (g *Gateway) complete(c *engine.Conn, s Session, place uint32, status int, payload []byte, reply *bytebufferpool.ByteBuffer) {
+	t, q := g.table(c), &s.Base().extra.pending
+	p := &t.list[place]
+	q.open--
+	g.charge(c, q, engine.KindRequests, -int(p.bytes))
+	p.bytes = 0
+	if s.Ordered() && place != q.first {
+		if reply == nil {
+			reply = copyReply(payload)
+		}
+		p.reply, p.status, p.answered = reply, int32(status), true
+		g.charge(c, q, engine.KindReplies, cap(reply.B)+bufferCost)
+		g.holdInput(c, q)
+		return
+	}
+	id, cmd := p.id, p.cmd
+	g.leave(c, t, q, place)
+	s.Answer(c, id, cmd, status, payload)
+	if reply != nil {
+		replyBuffers.Put(reply)
+	}
+	for c.Open() && q.first != 0 && t.list[q.first].answered {
+		p := &t.list[q.first]
+		id, cmd, status, reply := p.id, p.cmd, p.status, p.reply
+		p.reply = nil
+		g.charge(c, q, engine.KindReplies, -cap(reply.B)-bufferCost)
+		g.leave(c, t, q, q.first)
+		s.Answer(c, id, cmd, int(status), reply.B)
+		replyBuffers.Put(reply)
+	}
+	if c.Open() { // else Closed has let go of the rest
+		g.resumeInput(c, q)
+		s.Base().shrink(&t.clients) // q may be another client's from here on
+	}
+}
+
+// leave takes the request at place out of the table, and its place off the account.
+func (g *Gateway) leave(c *engine.Conn, t *pendingTable, q *pendingQueue, place uint32) {
+	g.charge(c, q, engine.KindRequests, -pendingCost)
+	t.remove(q, place)
+}
+
+// abandon takes all requests of a client that is gone out of the table, and off its account.
+func (g *Gateway) abandon(c *engine.Conn, cl *Client) {
+	if cl.extra == nil {
+		return
+	}
+	t, q := g.table(c), &cl.extra.pending
+	for q.first != 0 {
+		p := &t.list[q.first]
+		g.charge(c, q, engine.KindRequests, -int(p.bytes))
+		if p.reply != nil {
+			g.charge(c, q, engine.KindReplies, -cap(p.reply.B)-bufferCost)
+			replyBuffers.Put(p.reply)
+		}
+		g.leave(c, t, q, q.first)
+	}
+	q.open = 0
+}
+
+// Expire answers the requests whose time is up. Protocols call it from OnDeadline, and then Arm.
+func (g *Gateway) Expire(c *engine.Conn, s Session) {
+	x := s.Base().extra
+	if x == nil || x.pending.empty() {
+		return
+	}
+	now, t := c.Loop().Now(), g.table(c)
+	for place := x.pending.first; place != 0; {
+		p := &t.list[place]
 		if p.answered || p.deadline > now {
-			i++
+			place = p.next
 			continue
 		}
 		g.stats.timeouts.Add(1)
+		first, next := place == x.pending.first, p.next
 		code, payload := s.Failure(StatusTimeout, "no answer in time")
-		g.settle(c, s, p, code, payload)
-		if !c.Open() {
-			return 0
+		g.complete(c, s, place, code, payload, nil)
+		if !c.Open() || s.Base().extra != x || x.pending.empty() {
+			return
 		}
-		i = 0 // settling may have removed requests at the front
+		if first { // replies that waited behind it are out, too
+			next = x.pending.first
+		}
+		place = next
 	}
-	if m := s.Base().more; m != nil {
-		if first := m.pending.earliest(); first > 0 {
-			return max(first-now, 1)
+	x.pending.armed = t.earliest(&x.pending)
+}
+
+// Arm sets the connection's deadline to the session's own next one or that of its first request,
+// whichever comes first. Protocols call it when theirs has changed.
+func (g *Gateway) Arm(c *engine.Conn, s Session) {
+	first := int64(0)
+	if x := s.Base().extra; x != nil {
+		first = x.pending.armed
+	}
+	g.arm(c, s, first)
+}
+
+// arm is Arm with the deadline of the first request, 0 when none waits.
+func (g *Gateway) arm(c *engine.Conn, s Session, first int64) {
+	left := s.NextDeadline(c)
+	if first > 0 {
+		if wait := max(first-c.Loop().Now(), 1); left == 0 || wait < left {
+			left = wait
 		}
 	}
-	return 0
+	c.SetDeadline(time.Duration(left) * time.Millisecond)
 }
 
 // Push is payload as publishes and casts are pushed.
@@ -260,7 +413,7 @@ func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
 	// The loop's own Request: one per packet would escape to the heap through handlers.
 	own := &g.scratch[c.Loop().Index()].request
 	*own = r
-	own.gateway, own.conn, own.speaker, own.done = g, c, s, false
+	own.gateway, own.conn, own.session, own.done = g, c, s, false
 	if h := g.router.find(own); h != nil {
 		h.ServeRequest(own)
 	} else {

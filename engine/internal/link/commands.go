@@ -118,21 +118,10 @@ func (l *link) command(cmd netsvr.Command, payload []byte) error {
 
 // reply answers a client's request.
 func (l *link) reply(m *netsvr.Reply) error {
-	t, ok := l.requests.take(m.ID)
-	if !ok {
-		// Workers with a pool of links may answer on any of them.
-		l.hub.each(func(other *link) {
-			if !ok {
-				t, ok = other.requests.take(m.ID)
-			}
-		})
-	}
-	if !ok {
-		l.hub.stats.strays.Add(1)
-		return nil // its time was up, or it never was
-	}
+	// Workers with a pool of links may answer on any of them. Whether it is a request's answer is for
+	// the client's loop to say.
 	l.hub.stats.replies.Add(1)
-	return l.gather(t, m.Status, m.Payload)
+	return l.gather(gateway.TicketOf(m.ID), m.Status, m.Payload)
 }
 
 // cast pushes data to one client.
@@ -222,7 +211,7 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 		}
 		return l.client(m.UniqId, len(payload), m.DelUniqId, func(c *engine.Conn, s gateway.Session) {
 			if m.DelTopic {
-				c.UnsubscribeAll()
+				l.hub.gateway.UnsubscribeAll(c)
 			}
 			if m.DelSession {
 				s.Base().SetSession("")
@@ -248,7 +237,7 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 		}
 		return l.client(m.UniqId, len(payload), false, func(c *engine.Conn, _ gateway.Session) {
 			for _, t := range m.Topics {
-				c.Unsubscribe([]byte(t))
+				l.hub.gateway.Unsubscribe(c, []byte(t))
 			}
 			l.pushTo(c, m.Data)
 		})
@@ -340,7 +329,7 @@ func (l *link) update(c *engine.Conn, s gateway.Session, m *netsvrpb.ConnInfoUpd
 		s.Base().SetSession(m.NewSession)
 	}
 	if len(m.NewTopics) > 0 {
-		c.UnsubscribeAll()
+		g.UnsubscribeAll(c)
 		l.subscribe(c, m.NewTopics)
 	}
 	l.pushTo(c, m.Data)
@@ -437,7 +426,7 @@ func (l *link) deleteTopics(loop *engine.Loop, m *netsvrpb.TopicDelete) {
 			if c == nil {
 				continue
 			}
-			c.Unsubscribe(name)
+			l.hub.gateway.Unsubscribe(c, name)
 			affected[ref] = true
 		}
 	}

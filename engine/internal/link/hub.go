@@ -32,8 +32,6 @@ type Hub struct {
 	nextID uint32
 	closed bool
 
-	lastRequest atomic.Uint64 // the id of the request handed out last
-
 	groups   [gateway.MaxWorker + 1]group
 	limiters [gateway.MaxWorker + 1]*limiter // by worker id
 	limits   []*limiter                      // in the order they were given
@@ -61,7 +59,6 @@ type hubStats struct {
 	refused     atomic.Uint64
 	panics      atomic.Uint64
 	unencoded   atomic.Uint64
-	strays      atomic.Uint64
 }
 
 // Stats are a Hub's counters since it started.
@@ -80,7 +77,6 @@ type Stats struct {
 	DelayedFull       uint64 // delayed messages refused: too many bytes of them wait
 	Refused           uint64 // connections of workers refused: too many links
 	Panics            uint64 // commands that panicked, or ended their goroutine; each ended its link
-	StrayReplies      uint64 // replies to requests that are over, or never were
 	Unencoded         uint64 // queries not answered: the answer cannot be expressed
 }
 
@@ -208,7 +204,7 @@ func (h *Hub) serve(conn net.Conn) {
 	h.mu.Unlock()
 }
 
-// tick samples the metrics and forgets requests that nobody will answer.
+// tick samples the metrics.
 func (h *Hub) tick() {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
@@ -223,7 +219,6 @@ func (h *Hub) tick() {
 				next = next.Add(sampleEvery)
 			}
 			h.tokens.Expire(now, 1024)
-			h.each(func(l *link) { l.requests.expire(h.gateway.Engine().Now()) })
 		}
 	}
 }
@@ -448,7 +443,6 @@ func (h *Hub) Stats() Stats {
 		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
 		WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
 		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(),
-		StrayReplies: h.stats.strays.Load(),
 	}
 	h.mu.Lock()
 	s.Links = len(h.links)

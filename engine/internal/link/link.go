@@ -19,13 +19,13 @@ import (
 // A link is one worker's connection.
 type link struct {
 	hub       *Hub
+	id        uint32
 	conn      net.Conn
 	peer      string
 	outbox    *outbox
 	publisher *engine.Publisher // the reader's
-	requests  inflight
-	replies   replies // gathered by the reader
-	input     int     // bytes charged for the reader's buffers
+	replies   replies           // gathered by the reader
+	input     int               // bytes charged for the reader's buffers
 	delayed   delayedOwner
 
 	// Set by the reader when the link registers; registerID and takesRequests are read by others
@@ -46,6 +46,7 @@ type link struct {
 func newLink(h *Hub, conn net.Conn, id uint32) *link {
 	l := &link{
 		hub:       h,
+		id:        id,
 		conn:      conn,
 		peer:      conn.RemoteAddr().String(),
 		outbox:    newOutbox(h.config.Queue),
@@ -53,7 +54,6 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 	}
 	l.outbox.charge = func(n int) { h.charge(engine.KindLinkQueue, n) }
 	l.registerID = fmt.Sprintf("%08x%s", id, l.peer)
-	l.requests.init(h)
 	return l
 }
 
@@ -96,8 +96,7 @@ func (l *link) end(err error, writer *sync.WaitGroup) {
 	l.hub.forget(l)
 	l.flushLast()
 	l.outbox.close()
-	lost := l.requests.fail()
-	l.hub.stats.lostReplies.Add(uint64(lost))
+	l.failRequests()
 	// The answers to what the worker asked before are still written, if it takes them soon.
 	cut := time.AfterFunc(flushTimeout, func() { l.conn.Close() })
 	writer.Wait()
@@ -112,7 +111,7 @@ func (l *link) end(err error, writer *sync.WaitGroup) {
 	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || l.finished.Load() {
 		err = nil
 	}
-	l.hub.log.Info("worker link ended", "peer", l.peer, "workerId", l.workerID, "lost requests", lost, "err", err)
+	l.hub.log.Info("worker link ended", "peer", l.peer, "workerId", l.workerID, "err", err)
 }
 
 // flushLast passes on what the commands before the end amounted to.

@@ -1,10 +1,8 @@
 package link
 
 import (
-	"sync"
-	"time"
-
 	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/session"
 )
@@ -51,10 +49,13 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		size += len(k) + len(v)
 		m.Metadata = append(m.Metadata, netsvr.Metadata{Key: []byte(k), Value: []byte(v)})
 	}
-	// A second more than the client waits: the gateway answers it when its time is up.
-	m.ID = l.requests.add(r.Defer(), r.Conn().Loop().Now()+(timeout+time.Second).Milliseconds())
+	t := r.DeferTo(gateway.Owner{Worker: q.id, Link: l.id})
+	if m.WantsReply && t.ID() == 0 {
+		return // refused: too many wait
+	}
+	m.ID = t.ID()
 	if h.queueFor(l, m.UniqID, size, netsvr.CmdRequest, m.Append) != Delivered {
-		l.requests.refuse(m.ID, l.refusal())
+		h.gateway.Fail(t, gateway.StatusInternal, l.refusal())
 	}
 }
 
@@ -93,76 +94,15 @@ func (q requests) without(r *gateway.Request, g *group) {
 	r.Fail(gateway.StatusInternal, "the worker takes messages, not requests")
 }
 
-// inflight is what a link owes answers for.
-type inflight struct {
-	hub *Hub
-
-	mu     sync.Mutex
-	open   map[uint64]owed
-	closed bool
-}
-
-type owed struct {
-	ticket  gateway.Ticket
-	expires int64 // ms on the engine's clock
-}
-
-func (f *inflight) init(h *Hub) {
-	f.hub = h
-	f.open = make(map[uint64]owed)
-}
-
-// add notes a request and returns the id its reply is to carry, which is the only one of its kind
-// in the gateway: a reply on the wrong link must not reach another client. A request that wants no
-// reply needs no note.
-func (f *inflight) add(t gateway.Ticket, expires int64) uint64 {
-	id := f.hub.lastRequest.Add(1)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed { // the link has ended since it was picked
-		f.hub.gateway.Fail(t, gateway.StatusInternal, lostWorker)
-	} else if t.Ref != 0 {
-		f.open[id] = owed{t, expires}
-	}
-	return id
-}
-
-// take ends a request; ok is false when it is over already.
-func (f *inflight) take(id uint64) (t gateway.Ticket, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	o, ok := f.open[id]
-	delete(f.open, id)
-	return o.ticket, ok
-}
-
-// refuse answers a request with an error, from its client's loop.
-func (f *inflight) refuse(id uint64, message string) {
-	if t, ok := f.take(id); ok {
-		f.hub.gateway.Fail(t, gateway.StatusInternal, message)
-	}
-}
-
-// fail answers all open requests: their worker is lost.
-func (f *inflight) fail() int {
-	f.mu.Lock()
-	open := f.open
-	f.open = nil
-	f.closed = true
-	f.mu.Unlock()
-	for _, o := range open {
-		f.hub.gateway.Fail(o.ticket, gateway.StatusInternal, lostWorker)
-	}
-	return len(open)
-}
-
-// expire forgets requests whose clients have been answered by the clock.
-func (f *inflight) expire(now int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for id, o := range f.open {
-		if o.expires < now {
-			delete(f.open, id)
+// failRequests has the requests that the link owes answers for told that their worker was lost,
+// behind the replies that it has given.
+func (l *link) failRequests() {
+	h := l.hub
+	_ = l.publisher.DoEach(func(loop *engine.Loop) { // an error means that the gateway is stopping
+		if n := h.gateway.FailLink(loop, l.id, lostWorker); n > 0 {
+			h.stats.lostReplies.Add(uint64(n))
+			h.log.Warn("requests lost with their worker", "peer", l.peer, "workerId", l.workerID, "requests", n)
 		}
-	}
+	})
+	l.publisher.Flush()
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"time"
 
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/codec/gzip"
@@ -331,22 +330,26 @@ func (h *conn) OnDeadline(c *engine.Conn) {
 		c.Close(engine.ReasonLoginTimeout)
 		return
 	}
-	next := g.Expire(c, h)
+	g.Expire(c, h)
 	if !c.Open() {
 		return
 	}
+	if limit := h.idleLimit(); limit > 0 && c.SilenceLeft(&h.lastHeard, limit) <= 0 {
+		c.Close(engine.ReasonHeartbeatTimeout)
+		return
+	}
+	if g.PacketLate(c, &h.timer) {
+		return
+	}
+	g.Arm(c, h)
+}
+
+// NextDeadline implements gateway.Session: the end of the keep-alive, or of a packet's time.
+func (h *conn) NextDeadline(c *engine.Conn) (next int64) {
 	if limit := h.idleLimit(); limit > 0 {
-		left := c.SilenceLeft(&h.lastHeard, limit)
-		if left <= 0 {
-			c.Close(engine.ReasonHeartbeatTimeout)
-			return
-		}
-		next = gateway.Sooner(next, left)
+		next = max(c.SilenceLeft(&h.lastHeard, limit), 1)
 	}
-	next = gateway.Sooner(next, g.PacketLeft(c, &h.timer))
-	if c.Open() {
-		c.SetDeadline(time.Duration(next) * time.Millisecond)
-	}
+	return gateway.Sooner(next, h.protocol.gateway.PacketLeft(c, &h.timer))
 }
 
 // Goodbye writes Disconnect where GOSOC has words for the reason.

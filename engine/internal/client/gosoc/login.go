@@ -69,7 +69,7 @@ func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 		h.tell(c, engine.Push{Route: SessionRoute, Payload: b})
 	}
 	h.lastHeard = uint32(c.Loop().Now())
-	h.OnDeadline(c) // the login's deadline gives way to the keep-alive's
+	h.protocol.gateway.Arm(c, h) // the login's deadline gives way to the keep-alive's
 }
 
 // tell sends what has the form of a push and belongs to an answer: no slow-consumer policy drops it.

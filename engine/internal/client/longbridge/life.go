@@ -28,22 +28,28 @@ func (h *conn) OnDeadline(c *engine.Conn) {
 		c.Close(engine.ReasonLoginTimeout)
 		return
 	}
-	next := h.protocol.gateway.Expire(c, h)
+	h.protocol.gateway.Expire(c, h)
 	if !c.Open() {
 		return
 	}
-	left := h.lifeLeft(c)
-	if left <= 0 {
+	if h.lifeLeft(c) <= 0 {
 		c.Close(engine.ReasonHeartbeatTimeout)
 		return
 	}
-	next = gateway.Sooner(next, left)
-	next = gateway.Sooner(next, h.protocol.gateway.PacketLeft(c, &h.timer))
-	if !c.Open() {
+	if h.protocol.gateway.PacketLate(c, &h.timer) {
 		return
 	}
-	next = gateway.Sooner(next, h.beat(c))
-	c.SetDeadline(time.Duration(next) * time.Millisecond)
+	if h.beatLeft(c) <= 0 {
+		h.beat(c)
+	}
+	h.protocol.gateway.Arm(c, h)
+}
+
+// NextDeadline implements gateway.Session: the end of the client's silence or of a packet's time, or
+// our next heartbeat.
+func (h *conn) NextDeadline(c *engine.Conn) int64 {
+	next := max(min(h.lifeLeft(c), h.beatLeft(c)), 1)
+	return gateway.Sooner(next, h.protocol.gateway.PacketLeft(c, &h.timer))
 }
 
 // lifeLeft returns for how many ms more the client may be silent.
@@ -61,22 +67,23 @@ func (h *conn) lifeLeft(c *engine.Conn) int64 {
 	return left
 }
 
-// beat sends a heartbeat when it is time to, and returns how many ms it is until the next. WebSocket
-// clients are pinged whatever they do, since some count pings only; TCP clients when they are silent.
-func (h *conn) beat(c *engine.Conn) int64 {
-	now := uint32(c.Loop().Now())
+// beatLeft returns in how many ms a heartbeat is due. WebSocket clients are pinged whatever they do,
+// since some count pings only; TCP clients when they are silent.
+func (h *conn) beatLeft(c *engine.Conn) int64 {
 	since := h.lastBeat
 	if !h.protocol.webSocket && int32(h.lastHeard-since) > 0 {
 		since = h.lastHeard
 	}
 	interval := max(h.protocol.config.HeartbeatInterval.Milliseconds(), 1)
-	if left := interval - int64(now-since); left > 0 {
-		return left
-	}
-	h.lastBeat = now
+	return interval - int64(uint32(c.Loop().Now())-since)
+}
+
+// beat sends a heartbeat.
+func (h *conn) beat(c *engine.Conn) {
+	h.lastBeat = uint32(c.Loop().Now())
 	if h.protocol.webSocket {
 		c.Commit(websocket.AppendFrame(c.Buffer(websocket.MaxHeaderSize), websocket.OpPing, nil), 1)
-		return interval
+		return
 	}
 	if h.beats++; h.beats == 0 {
 		h.beats = 1 // 0 is no request id
@@ -88,8 +95,7 @@ func (h *conn) beat(c *engine.Conn) int64 {
 	b, err := longbridge.AppendControl(dst, h.handshake, header, &m)
 	if err != nil {
 		c.Commit(dst, 0)
-		return interval
+		return
 	}
 	c.Commit(b, 1)
-	return interval
 }

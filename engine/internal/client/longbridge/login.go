@@ -60,7 +60,7 @@ func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	}
 	h.heard(c, nil)
 	h.lastBeat = h.lastHeard
-	h.OnDeadline(c) // the login's deadline gives way to the heartbeat's
+	g.Arm(c, h) // the login's deadline gives way to the heartbeat's
 }
 
 // Codes of Error messages: those of HTTP, as the vendor has it for control commands.

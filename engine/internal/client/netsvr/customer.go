@@ -1,7 +1,6 @@
 package netsvr
 
 import (
-	"time"
 	"unsafe"
 
 	"github.com/valyala/bytebufferpool"
@@ -117,7 +116,7 @@ func (s *customer) LoginDone(c *engine.Conn, o gateway.Outcome) {
 		s.recharge(c)
 	}
 	s.heard(c)
-	s.OnDeadline(c)
+	s.endpoint.gateway.Arm(c, s)
 }
 
 // NoWorker cuts the customer off: the worker that is to be told of it is not there.
@@ -216,15 +215,20 @@ func (s *customer) OnDeadline(c *engine.Conn) {
 		c.Close(engine.ReasonLoginTimeout)
 		return
 	}
-	left := c.SilenceLeft(&s.lastHeard, s.endpoint.config.Idle.Milliseconds())
-	if left <= 0 {
+	if c.SilenceLeft(&s.lastHeard, s.endpoint.config.Idle.Milliseconds()) <= 0 {
 		c.Close(engine.ReasonHeartbeatTimeout)
 		return
 	}
-	left = gateway.Sooner(left, s.endpoint.gateway.PacketLeft(c, &s.timer))
-	if c.Open() {
-		c.SetDeadline(time.Duration(left) * time.Millisecond)
+	if s.endpoint.gateway.PacketLate(c, &s.timer) {
+		return
 	}
+	s.endpoint.gateway.Arm(c, s)
+}
+
+// NextDeadline implements gateway.Session: the end of the customer's silence, or of a message's time.
+func (s *customer) NextDeadline(c *engine.Conn) int64 {
+	next := max(c.SilenceLeft(&s.lastHeard, s.endpoint.config.Idle.Milliseconds()), 1)
+	return gateway.Sooner(next, s.endpoint.gateway.PacketLeft(c, &s.timer))
 }
 
 // Goodbye sends a close frame where the protocol leaves room for one; customers that are sent away
