@@ -5,10 +5,11 @@
 //
 //	accept  -> Generator.Next -> Directory.PutKey          uniqId -> connection
 //	login   -> OneTime.Take, Users.Claim/Commit, Counts    user -> connection, and how many of them
+//	        -> Members.Add                                 user -> connections, where there may be several
 //	        -> Store.Begin                                 only for clients that want to resume later
 //	resume  -> Store.Open, Counts.Acquire                  ticket -> whose it is, and whether there is room
 //	        -> Store.Resume                                ticket -> session text, topics; the older holder goes
-//	close   -> Store.Detach, Users.Release, Counts.Drop, Directory.DeleteKey
+//	close   -> Store.Detach, Users.Release, Counts.Drop, Members.Remove, Directory.DeleteKey
 //	        -> Store.TakeBack                              instead, when the client was not told of its new ticket
 //
 // A connection is named by a [Ref] throughout. This package never looks inside one and never calls a connection: it
