@@ -17,8 +17,11 @@ import (
 
 // ListenConfig describes one listener.
 type ListenConfig struct {
-	Network   string // "tcp", "tcp4" or "tcp6"
-	Address   string // host:port; port 0 picks one
+	Network string // "tcp", "tcp4" or "tcp6"
+	Address string // host:port; port 0 picks one
+	// Listener is served in place of Network and Address. It must accept *net.TCPConn: anything
+	// wrapped around that is closed at once. The Engine closes it, also when Listen fails.
+	Listener  net.Listener
 	Protocols []Protocol
 	// SlowConsumer is what becomes of messages for clients of this listener that do not read.
 	SlowConsumer SlowConsumer
@@ -44,27 +47,15 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.client == nil {
+		closeGiven(config)
 		return nil, ErrStopped
 	}
 	listeners := *e.listeners.Load()
 	if len(listeners) == 256 {
+		closeGiven(config)
 		return nil, errors.New("engine: more than 256 listeners")
 	}
-	lc := net.ListenConfig{
-		KeepAlive: -1, // protocols have their own signs of life
-		Control: func(_, _ string, raw syscall.RawConn) error {
-			var err error
-			if cerr := raw.Control(func(fd uintptr) {
-				if n := e.config.SendBuffer; n > 0 {
-					err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n) // accepted sockets inherit it
-				}
-			}); cerr != nil {
-				return cerr
-			}
-			return err
-		},
-	}
-	ln, err := lc.Listen(context.Background(), config.Network, config.Address)
+	ln, err := e.open(config)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
@@ -76,6 +67,51 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 		go l.accept()
 	}
 	return ln.Addr(), nil
+}
+
+func closeGiven(config ListenConfig) {
+	if config.Listener != nil {
+		_ = config.Listener.Close()
+	}
+}
+
+// open makes config's socket ready to accept: its own or the one that was given.
+func (e *Engine) open(config ListenConfig) (net.Listener, error) {
+	if ln := config.Listener; ln != nil {
+		if _, ok := ln.Addr().(*net.TCPAddr); !ok {
+			closeGiven(config)
+			return nil, fmt.Errorf("listener %v: a %s listener, want tcp", ln.Addr(), ln.Addr().Network())
+		}
+		if s, ok := ln.(syscall.Conn); ok {
+			raw, err := s.SyscallConn()
+			if err == nil {
+				err = e.setSendBuffer(raw)
+			}
+			if err != nil {
+				closeGiven(config)
+				return nil, fmt.Errorf("listener %v: %w", ln.Addr(), err)
+			}
+		}
+		return ln, nil
+	}
+	lc := net.ListenConfig{
+		KeepAlive: -1, // protocols have their own signs of life
+		Control:   func(_, _ string, raw syscall.RawConn) error { return e.setSendBuffer(raw) },
+	}
+	return lc.Listen(context.Background(), config.Network, config.Address)
+}
+
+// setSendBuffer sizes a listening socket's send buffer, which accepted sockets inherit.
+func (e *Engine) setSendBuffer(raw syscall.RawConn) error {
+	var err error
+	if cerr := raw.Control(func(fd uintptr) {
+		if n := e.config.SendBuffer; n > 0 {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n)
+		}
+	}); cerr != nil {
+		return cerr
+	}
+	return err
 }
 
 // An acceptor is one of a listener's goroutines, and what gnet's context of a new connection
@@ -105,7 +141,7 @@ func (l *listener) accept() {
 			time.Sleep(pause)
 		default:
 			l.engine.acceptRetry.Add(1)
-			l.engine.log.Error("accept failed", "listener", l.config.Address, "err", err)
+			l.engine.log.Error("accept failed", "listener", l.net.Addr(), "err", err)
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
@@ -125,6 +161,11 @@ func (a *acceptor) enroll(conn net.Conn) {
 	e := a.engine
 	if e.connections.Add(1) > int64(e.config.MaxConnections) {
 		e.refuse(conn, ReasonTooManyClients)
+		return
+	}
+	if _, ok := conn.(*net.TCPConn); !ok { // a listener from outside; gnet reads plain sockets only
+		e.log.Error("connection refused: not a plain TCP connection", "listener", conn.LocalAddr(), "type", fmt.Sprintf("%T", conn))
+		e.refuse(conn, ReasonServerError)
 		return
 	}
 	remote := conn.RemoteAddr().(*net.TCPAddr)

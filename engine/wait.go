@@ -14,10 +14,8 @@ const (
 	// crowdPart: one in ten of the receivers, or each of fewer than ten, is a crowd.
 	crowdPart = 10
 	// quiet is how many ms of silence of all congested receivers are no stall yet: TCP shows a
-	// reader's progress in steps, and the loop looks every 20 ms. Where the audience is so small that
-	// each is waited for, two looks must do for a source that owes all it may, or stalls that follow
-	// one another would cost it that time each. A crowd is given the time: it is often one program,
-	// which may have no core for a while, and running over it closes them all.
+	// reader's progress in steps, and the loop looks every 20 ms. For a source that owes all it may
+	// two looks must do, or stalls that follow one another would cost it that time each.
 	quiet      = 100
 	quietOwing = 2 * lookEvery
 	// A source may owe debtLimit ms of waiting in silence, which with the time it takes to see that
@@ -69,8 +67,8 @@ func (w *wait) mayGo(s *sight, d *debt, now int64) bool {
 	if s.congested*crowdPart < s.receivers {
 		return silent > minorityWait || now-w.begun >= minorityWait
 	}
-	shorter := s.receivers < crowdPart && d.owed(now) >= debtLimit
-	if silent <= quietOwing || silent <= quiet && !shorter {
+	owing := d.owed(now) >= debtLimit
+	if silent <= quietOwing || silent <= quiet && !owing {
 		w.paid = 0
 		return false
 	}
