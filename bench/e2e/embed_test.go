@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"testing"
@@ -106,7 +107,7 @@ func TestEmbedded(t *testing.T) {
 		c.wantAnswer("greet.Me", "now", `{"status":0,"data":"hello ann, now"}`)
 		c.wantStatus("unknown.Route", "{}", 5)
 		c.ask("listen.In", "embedded")
-		if err := e.Publish("embedded", []byte(`{"n":1}`)); err != nil {
+		if err := e.Publish(t.Context(), "embedded", []byte(`{"n":1}`)); err != nil {
 			t.Fatal(err)
 		}
 		c.wantPush("push", `{"n":1}`)
@@ -137,8 +138,10 @@ func TestEmbeddedStop(t *testing.T) {
 				e.closeClients()
 			}()
 			e.shut(t)
-			e.shut(t)                       // once more does no harm
-			_ = e.Publish("t", []byte("1")) // reaches nobody, and does no harm
+			e.shut(t) // once more does no harm
+			if err := e.Publish(t.Context(), "t", []byte("1")); !errors.Is(err, engine.ErrStopped) {
+				t.Errorf("publish after the stop: %v", err)
+			}
 		})
 	}
 }

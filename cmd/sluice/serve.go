@@ -303,11 +303,11 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		listen = ""
 	}
 	operators := server.AdminConfig{Address: cmd.Admin, Version: version()}
-	if operators.Address == "none" {
-		operators.Address = ""
-	}
 	if operators.APIKey, err = cmd.key(); err != nil {
 		return c, err
+	}
+	if cmd.Admin == "none" {
+		operators = server.AdminConfig{} // the key may be for sluice token alone
 	}
 	return server.Config{
 		Listen:       cmd.Listen,

@@ -69,3 +69,48 @@ func ExampleOTP() {
 	// "ann" <nil>
 	// "" login: refused: unknown, expired or used token
 }
+
+var errNobody = errors.New("nobody")
+
+// accounts is a provider of a program's own.
+type accounts struct{ byToken map[string]string }
+
+// lookUp stands for what may take its time: a database, another service.
+func (a accounts) lookUp(ctx context.Context, token string) (user string, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	user, ok := a.byToken[token]
+	if !ok {
+		return "", errNobody
+	}
+	return user, nil
+}
+
+func (a accounts) Login(ctx context.Context, r login.Request) (login.Identity, error) {
+	user, err := a.lookUp(ctx, r.Token)
+	switch {
+	case errors.Is(err, errNobody):
+		return login.Identity{}, login.ErrRefused
+	case err != nil:
+		return login.Identity{}, fmt.Errorf("%w: %w", login.ErrUnavailable, err)
+	}
+	return login.Identity{User: user, Topics: []string{"user." + user}}, nil
+}
+
+// A program's own provider says who it is, that it is nobody, or that it does not know.
+func ExampleProvider() {
+	var provider login.Provider = accounts{map[string]string{"b4c55d5e": "ann"}}
+	ctx, cancel := context.WithCancel(context.Background())
+	who, err := provider.Login(ctx, login.Request{Token: "b4c55d5e"})
+	fmt.Println(who.User, who.Topics, err)
+	_, err = provider.Login(ctx, login.Request{Token: "guess"})
+	fmt.Println(errors.Is(err, login.ErrRefused))
+	cancel()
+	_, err = provider.Login(ctx, login.Request{Token: "b4c55d5e"})
+	fmt.Println(errors.Is(err, login.ErrUnavailable), err)
+	// Output:
+	// ann [user.ann] <nil>
+	// true
+	// true login: no verdict: context canceled
+}

@@ -9,16 +9,28 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/link"
 )
 
-// What programs that embed the gateway need of the packages beneath.
+// What handlers and programs that embed the gateway need of the packages beneath.
 type (
 	// A GatewayConfig is about logins, sessions and requests.
 	GatewayConfig = gateway.Config
 	// A Gateway decides who connections are and who serves them.
 	Gateway = gateway.Gateway
+	// GatewayStats are a Gateway's counters.
+	GatewayStats = gateway.Stats
 	// A Request is what a client asks of a handler.
 	Request = gateway.Request
 	// A Ticket names a request that is answered later.
 	Ticket = gateway.Ticket
+	// An Owner is who was given a request; see Request.DeferTo.
+	Owner = gateway.Owner
+	// A Handler answers requests on the loop of their connection.
+	Handler = gateway.Handler
+	// HandlerFunc makes a function a Handler.
+	HandlerFunc = gateway.HandlerFunc
+	// Events hears of clients that come and go; see Config.OnConnect for the simple way.
+	Events = gateway.Events
+	// Scratch is a loop's memory for inflated and deflated bytes.
+	Scratch = gateway.Scratch
 
 	// A WorkersConfig is about the links of workers.
 	WorkersConfig = link.Config
@@ -26,6 +38,10 @@ type (
 	Limit = link.Limit
 	// A Hub holds the links of workers.
 	Hub = link.Hub
+	// WorkersStats are a Hub's counters.
+	WorkersStats = link.Stats
+	// A Delivery says what became of a message for a worker.
+	Delivery = link.Delivery
 
 	// A GosocConfig is about GOSOC's clients.
 	GosocConfig = gosoc.Config
@@ -37,12 +53,53 @@ type (
 	AdminConfig = admin.Config
 )
 
+// What a Protocol of one's own needs whose clients log in and ask.
+type (
+	// A Session is a protocol's state of one connection, as the gateway sees it.
+	Session = gateway.Session
+	// A Client is what the gateway knows of one connection; a Session embeds it.
+	Client = gateway.Client
+	// Credentials are what a client shows to log in.
+	Credentials = gateway.Credentials
+	// A PacketTimer has half packets time out.
+	PacketTimer = gateway.PacketTimer
+	// An Outcome says how a login ended.
+	Outcome = gateway.Outcome
+	// UpgradeInfo is a Session that knows what an upgrade request said.
+	UpgradeInfo = link.UpgradeInfo
+)
+
 // What the gateway and handlers say of a request; see Request.Fail.
 const (
 	StatusOK       = gateway.StatusOK
 	StatusTimeout  = gateway.StatusTimeout
 	StatusError    = gateway.StatusError
 	StatusInternal = gateway.StatusInternal
+)
+
+// The outcomes of a login.
+const (
+	LoginOK          = gateway.LoginOK
+	LoginRefused     = gateway.LoginRefused
+	LoginMalformed   = gateway.LoginMalformed
+	LoginUnavailable = gateway.LoginUnavailable
+	LoginConcurrent  = gateway.LoginConcurrent
+	LoginOverLimit   = gateway.LoginOverLimit
+	SessionRefused   = gateway.SessionRefused
+)
+
+// What Hub.Transfer says of a message for a worker.
+const (
+	Delivered = link.Delivered
+	NoWorker  = link.NoWorker
+	QueueFull = link.QueueFull
+	Limited   = link.Limited
+)
+
+// The worker ids: requests that no route names go to DefaultWorker.
+const (
+	DefaultWorker = gateway.DefaultWorker
+	MaxWorker     = gateway.MaxWorker
 )
 
 // ParseLimit reads NAME=IDS@RATE, where IDS are worker ids and ranges of them: two-five=2-5@100000.

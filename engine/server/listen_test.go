@@ -13,11 +13,11 @@ import (
 
 // What a client sends first, and the beginning of the answer it gets where it is served.
 var greetings = map[string]struct{ first, answer string }{
-	"gosoc":      {"\x10\x0d\x05GOSOC\x01\x00\x00\x00\x02{}", "\x20\x02\x00\x00"},
-	"longbridge": {"\x11\x09" + "\x01\x01\x00\x00\x00\x07\x00\x00\x00\x00\x00", "\x02\x01\x00\x00\x00\x07"}, // a handshake has no answer, a heartbeat has
-	"ws gosoc":   {upgradeTo("/gosoc"), "HTTP/1.1 101"},
-	"ws netsvr":  {upgradeTo("/netsvr"), "HTTP/1.1 101"},
-	"ws brokers": {upgradeTo("/?version=1&codec=1&platform=9"), "HTTP/1.1 101"},
+	"gosoc":         {"\x10\x0d\x05GOSOC\x01\x00\x00\x00\x02{}", "\x20\x02\x00\x00"},
+	"longbridge":    {"\x11\x09" + "\x01\x01\x00\x00\x00\x07\x00\x00\x00\x00\x00", "\x02\x01\x00\x00\x00\x07"}, // a handshake has no answer, a heartbeat has
+	"ws gosoc":      {upgradeTo("/gosoc"), "HTTP/1.1 101"},
+	"ws netsvr":     {upgradeTo("/netsvr"), "HTTP/1.1 101"},
+	"ws longbridge": {upgradeTo("/?version=1&codec=1&platform=9"), "HTTP/1.1 101"},
 }
 
 // patience is how long a test waits for what must come.
@@ -33,13 +33,13 @@ func TestListenersSpeak(t *testing.T) {
 		listen string
 		serves []string
 	}{
-		{"tcp://127.0.0.1:0", []string{"gosoc", "longbridge", "ws gosoc", "ws netsvr", "ws brokers"}},
+		{"tcp://127.0.0.1:0", []string{"gosoc", "longbridge", "ws gosoc", "ws netsvr", "ws longbridge"}},
 		{"tcp://127.0.0.1:0?protocol=gosoc", []string{"gosoc", "ws gosoc"}},
-		{"tcp://127.0.0.1:0?protocol=longbridge", []string{"longbridge", "ws brokers"}},
+		{"tcp://127.0.0.1:0?protocol=longbridge", []string{"longbridge", "ws longbridge"}},
 		{"tcp://127.0.0.1:0?protocol=netsvr", []string{"ws netsvr"}},
-		{"ws://127.0.0.1:0", []string{"ws gosoc", "ws netsvr", "ws brokers"}},
+		{"ws://127.0.0.1:0", []string{"ws gosoc", "ws netsvr", "ws longbridge"}},
 		{"ws://127.0.0.1:0?protocol=gosoc", []string{"ws gosoc"}},
-		{"ws://127.0.0.1:0?protocol=longbridge", []string{"ws brokers"}},
+		{"ws://127.0.0.1:0?protocol=longbridge", []string{"ws longbridge"}},
 		{"ws://127.0.0.1:0?protocol=netsvr", []string{"ws netsvr"}},
 	} {
 		t.Run(tc.listen, func(t *testing.T) {

@@ -21,10 +21,13 @@ import (
 // DefaultAddress is where cmd/sluice serves operators unless told otherwise.
 const DefaultAddress = "127.0.0.1:6070"
 
-// Config sets up a Server. Address must be set.
+// Config sets up a Server. Address or Listener must be set.
 type Config struct {
 	// Address is HOST:PORT. Port 0 picks one; see Server.URL.
 	Address string
+	// Listener is served in place of Address, which is then only a name by which browsers may
+	// call it. The Server closes it.
+	Listener net.Listener
 	// APIKey is what callers for tokens must show. Empty: nobody may call, unless Dev.
 	APIKey string
 	// Dev lets everybody call for tokens while there is no APIKey.
@@ -60,6 +63,9 @@ type Server struct {
 
 // New makes a Server of a gateway, its engine and its hub, which may be nil. It serves nobody yet.
 func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, config Config) (*Server, error) {
+	if config.Address == "" && config.Listener != nil {
+		config.Address = "localhost:0"
+	}
 	host, port, err := net.SplitHostPort(config.Address)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
@@ -103,14 +109,19 @@ func (s *Server) Start() error {
 	if s.listener != nil {
 		return errors.New("admin: started twice")
 	}
-	ln, err := net.Listen("tcp", s.config.Address)
-	if err != nil {
-		return fmt.Errorf("admin: %w", err)
+	ln := s.config.Listener
+	if ln == nil {
+		var err error
+		if ln, err = net.Listen("tcp", s.config.Address); err != nil {
+			return fmt.Errorf("admin: %w", err)
+		}
 	}
 	s.listener = ln
-	addr := ln.Addr().(*net.TCPAddr)
-	s.loopback.Store(addr.IP.IsLoopback())
-	if !addr.IP.IsLoopback() && s.config.APIKey == "" {
+	addr := ln.Addr()
+	tcp, ok := addr.(*net.TCPAddr)
+	loopback := ok && tcp.IP.IsLoopback() || addr.Network() == "unix"
+	s.loopback.Store(loopback)
+	if !loopback && s.config.APIKey == "" {
 		s.log.Warn("the admin listener is open to the network: anybody may read counters and take profiles; set an API key or listen on loopback", "admin", addr.String())
 	}
 	go s.lag.run(s.done)
@@ -121,6 +132,10 @@ func (s *Server) Start() error {
 	}()
 	return nil
 }
+
+// Config returns the configuration as it was given to New, with its defaults filled in. It must not
+// be changed.
+func (s *Server) Config() *Config { return &s.config }
 
 // URL returns where the Server listens, http://HOST:PORT, empty before Start.
 func (s *Server) URL() string {

@@ -30,6 +30,7 @@ func (s *Server) newMetrics() http.Handler {
 // collect writes the gateway's own metrics.
 func (s *Server) collect(p *page) {
 	e, g := s.engine.Stats(), s.gateway.Stats()
+	e.Panics += g.Panics
 	p.family("sluice_build_info", gauge, "The version that runs; always 1.")
 	p.sample(1, "version", s.config.Version, "goversion", runtime.Version())
 	p.gauge("sluice_ready", "Whether /readyz says yes.", truth(len(s.reasons()) == 0))

@@ -100,6 +100,7 @@ func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) report(now time.Time) report {
 	e, g := s.engine.Stats(), s.gateway.Stats()
+	e.Panics += g.Panics
 	r := report{
 		Time:          now.UTC(),
 		UptimeSeconds: now.Sub(s.begun).Seconds(),

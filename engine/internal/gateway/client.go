@@ -58,11 +58,11 @@ type extra struct {
 	pending     pendingQueue
 }
 
-// A standing is how far a client has come, and the place of its login in the order of arrival,
-// modulo 2^30: of a user's connections the one that arrived last stays.
+// A standing is how far a client has come, how many Events were told of it, and the place of its login
+// in the order of arrival, modulo 2^28: of a user's connections the one that arrived last stays.
 //
-//	31          2 1     0
-//	| arrival    | phase |
+//	31          4 3    2 1     0
+//	| arrival    | told | phase |
 type standing uint32
 
 type phase uint8
@@ -78,11 +78,18 @@ func (st standing) phase() phase { return phase(st & 3) }
 
 func (st standing) with(p phase) standing { return st&^3 | standing(p) }
 
-func arrivedAt(arrival uint64) standing { return standing(arrival << 2) }
+// maxEvents is how many Events can be told of a client.
+const maxEvents = 3
+
+func (st standing) told() int { return int(st >> 2 & maxEvents) }
+
+func (st standing) withTold(n int) standing { return st&^(maxEvents<<2) | standing(n)<<2 }
+
+func arrivedAt(arrival uint64) standing { return standing(arrival << 4) }
 
 // after reports whether st's login arrived later than that of number arrival.
 func (st standing) after(arrival uint64) bool {
-	return int32(uint32(st&^3)-uint32(arrivedAt(arrival))) > 0
+	return int32(uint32(st&^15)-uint32(arrivedAt(arrival))) > 0
 }
 
 // Online reports whether the client has logged in.
@@ -167,7 +174,7 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 	}
 	g.unsubscribeAll(c, cl) // who is told of the end finds nothing left
 	if cl.user != "" {
-		g.users.Release(cl.user, ref)
+		g.release(cl.user, ref)
 	}
 	if !wasOnline {
 		return
@@ -183,7 +190,7 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 	} else {
 		held = g.clients.DeleteKey(cl.key, ref)
 	}
-	if g.events == nil {
+	if cl.standing.told() == 0 {
 		return
 	}
 	if !held {
@@ -194,7 +201,7 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 		}
 	}
 	var room [session.MaxIDLen]byte
-	g.events.Closed(s, g.AppendID(room[:0], cl))
+	g.tellClosed(c, s, g.AppendID(room[:0], cl), why)
 }
 
 // detach leaves the client's session behind for it to resume, or ends it when it was sent away.

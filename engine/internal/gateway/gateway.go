@@ -138,13 +138,14 @@ type Gateway struct {
 	clients  *session.Directory
 	users    *session.Users
 	counts   *session.Counts
+	members  *session.Members // of the users that are not in users
 	sessions *session.Store
 
 	failures *failureGate
 	logins   *loginPool
 	router   router
 	scratch  []Scratch // by loop
-	events   Events    // nil: nobody wants to know
+	events   []Events  // told in this order
 
 	// named is set once a uniqId was chosen by somebody, so that it may be chosen again; from then
 	// on naming keeps a holder's end, with the event of it, apart from the next holder's beginning.
@@ -171,6 +172,7 @@ type gatewayStats struct {
 	busy     atomic.Uint64
 	late     atomic.Uint64
 	holds    atomic.Uint64
+	panics   atomic.Uint64
 
 	topicsRefused atomic.Uint64
 }
@@ -185,6 +187,7 @@ type Stats struct {
 	Busy     uint64 // requests refused because nobody could take them
 	Late     uint64 // replies to requests that were over, or were another worker's
 	Holds    uint64 // times that a client's input was held back for its own requests
+	Panics   uint64 // of Events, each of which cost a connection
 	// TopicsRefused are subscriptions over Config.MaxTopics or MaxTopicBytes.
 	TopicsRefused uint64
 	Clients       int // logged in now
@@ -221,6 +224,7 @@ func New(config Config) (*Gateway, error) {
 	g.clients = session.NewDirectory(g.config.ServerID)
 	g.users = session.NewUsers()
 	g.counts = session.NewCounts()
+	g.members = session.NewMembers()
 	g.failures = newFailureGate(g.config.LoginFailures, g.config.LoginFailuresPer)
 	g.logins = newLoginPool(g.config.Login)
 	return g, nil
@@ -264,18 +268,6 @@ func (g *Gateway) expire() {
 		}
 	}
 }
-
-// Events hears of clients that come and go. Its methods are called on the client's loop.
-type Events interface {
-	// Opened is called when a client has logged in and was told so. false means that somebody
-	// should have been told of it and nobody was there.
-	Opened(c *engine.Conn, s Session) bool
-	// Closed is called when a client that was Opened is gone. id is its uniqId, borrowed.
-	Closed(s Session, id []byte)
-}
-
-// SetEvents has e hear of clients. It must be called before the engine listens.
-func (g *Gateway) SetEvents(e Events) { g.events = e }
 
 // Drain says that the gateway is stopping: new clients are told so where a protocol can.
 func (g *Gateway) Drain() { g.draining.Store(true) }
@@ -327,6 +319,7 @@ func (g *Gateway) Stats() Stats {
 		Busy:     g.stats.busy.Load(),
 		Late:     g.stats.late.Load(),
 		Holds:    g.stats.holds.Load(),
+		Panics:   g.stats.panics.Load(),
 
 		TopicsRefused: g.stats.topicsRefused.Load(),
 

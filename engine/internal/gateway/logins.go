@@ -336,6 +336,9 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	} else {
 		cl.key = g.freshKey(ref)
 	}
+	if cl.user != "" && !a.creds.Exclusive {
+		g.members.Add(cl.user, ref)
+	}
 	c.SetDialect(s.Dialect())
 	if a.identity.Session != "" {
 		cl.ensure(nil).sessionText = a.identity.Session
@@ -353,11 +356,7 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	cl.standing = cl.standing.with(phaseOnline)
 	g.stats.logins.Add(1)
 	s.LoginDone(c, LoginOK)
-	if c.Open() && g.events != nil && !g.events.Opened(c, s) {
-		if n, ok := s.(interface{ NoWorker(*engine.Conn) }); ok {
-			n.NoWorker(c)
-		}
-	}
+	g.tellOpened(c, s)
 	if c.Open() && c.Holding() {
 		c.Resume()
 	}

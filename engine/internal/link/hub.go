@@ -145,10 +145,15 @@ func (h *Hub) Listen(address string) (net.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
+	h.Serve(ln)
+	return ln.Addr(), nil
+}
+
+// Serve serves workers on ln, in place of Listen, and returns at once. The Hub closes ln.
+func (h *Hub) Serve(ln net.Listener) {
 	h.listener = ln
 	h.start()
 	h.running.Go(h.accept)
-	return ln.Addr(), nil
 }
 
 // start runs what runs beside the links until Close.
@@ -162,6 +167,9 @@ func (h *Hub) start() {
 
 // charge counts bytes kept for links, or takes them away.
 func (h *Hub) charge(k engine.Kind, n int) { h.gateway.Engine().Charge(k, int64(n)) }
+
+// Config returns the configuration with its defaults filled in. It must not be changed.
+func (h *Hub) Config() *Config { return &h.config }
 
 func (h *Hub) accept() {
 	for {
@@ -411,7 +419,7 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
 }
 
 // Closed implements gateway.Events.
-func (h *Hub) Closed(s gateway.Session, id []byte) {
+func (h *Hub) Closed(_ *engine.Conn, s gateway.Session, id []byte, _ engine.Reason) {
 	h.metrics.add(metricCloses, 1)
 	if h.config.CloseWorker == 0 {
 		return

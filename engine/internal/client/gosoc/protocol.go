@@ -33,6 +33,7 @@ func (c Config) withDefaults() Config {
 
 // A Protocol serves GOSOC on connections of a gateway, over one transport.
 type Protocol struct {
+	config  Config
 	gateway *gateway.Gateway
 	maxIdle int64 // ms; 0: no limit
 	// first is the index of the transport's first dialect in the engine's table.
@@ -90,9 +91,13 @@ func push(form gosoc.Form, gzipped, webSocket bool) func([]byte, engine.Push) ([
 
 // New makes the protocol, over TCP. firstDialect is where Dialects begin in the engine's table.
 func New(g *gateway.Gateway, firstDialect int, config Config) *Protocol {
-	most := config.withDefaults().MaxKeepAlive
-	return &Protocol{gateway: g, first: uint8(firstDialect), maxIdle: max(most*3/2, 0).Milliseconds()}
+	config = config.withDefaults()
+	idle := max(config.MaxKeepAlive*3/2, 0)
+	return &Protocol{config: config, gateway: g, first: uint8(firstDialect), maxIdle: idle.Milliseconds()}
 }
+
+// Config returns the configuration with its defaults filled in. It must not be changed.
+func (p *Protocol) Config() *Config { return &p.config }
 
 // Name implements engine.Protocol.
 func (p *Protocol) Name() string { return Name }

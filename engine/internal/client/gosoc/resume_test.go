@@ -129,7 +129,7 @@ func TestOneTicketManyConnections(t *testing.T) {
 					}
 				}
 				for _, push := range []string{`{"n":1}`, `{"n":2}`} {
-					if err := s.Publish(topic, []byte(push)); err != nil {
+					if err := s.Publish(t.Context(), topic, []byte(push)); err != nil {
 						t.Fatal(err)
 					}
 				}

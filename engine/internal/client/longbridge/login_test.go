@@ -356,7 +356,7 @@ func TestUserLimitKeepsTheSession(t *testing.T) {
 			free()
 			p = dial(t, s, f)
 			p.reconnect(ticket)
-			if err := s.Publish("news-"+f.name, []byte("hello")); err != nil {
+			if err := s.Publish(t.Context(), "news-"+f.name, []byte("hello")); err != nil {
 				t.Fatal(err)
 			}
 			if g := p.want(); g.typ != 3 || string(g.body) != "hello" {
@@ -396,7 +396,7 @@ func TestReconnect(t *testing.T) {
 			if next.id == ticket.id {
 				t.Error("the session id was not rotated")
 			}
-			if err := s.Publish("news-"+f.name, []byte("hello")); err != nil {
+			if err := s.Publish(t.Context(), "news-"+f.name, []byte("hello")); err != nil {
 				t.Fatal(err)
 			}
 			if g := p.want(); g.typ != 3 || g.cmd != 100 || string(g.body) != "hello" {

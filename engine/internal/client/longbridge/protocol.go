@@ -99,6 +99,9 @@ const (
 	webSocketDialects = webSocketV1
 )
 
+// Config returns the configuration with its defaults filled in. It must not be changed.
+func (p *Protocol) Config() *Config { return &p.config }
+
 // Dialects returns the wire forms in which Longbridge clients take pushes.
 func Dialects() []engine.Dialect {
 	return []engine.Dialect{

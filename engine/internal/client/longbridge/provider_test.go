@@ -198,7 +198,7 @@ func TestJWT(t *testing.T) {
 				if n := tt.s.Gateway().Online("ann"); n != 1 {
 					t.Errorf("%d connections of ann, want 1", n)
 				}
-				if err := tt.s.Publish("news", []byte("hello")); err != nil {
+				if err := tt.s.Publish(t.Context(), "news", []byte("hello")); err != nil {
 					t.Fatal(err)
 				}
 				if g := p.want(); g.typ != 3 || string(g.body) != "hello" {
@@ -405,7 +405,7 @@ func TestHTTPCallback(t *testing.T) {
 	if got := inside.call(30, ""); got != "level 3" {
 		t.Errorf("session text %q", got)
 	}
-	if err := s.Publish("lang-en", []byte("hello")); err != nil {
+	if err := s.Publish(t.Context(), "lang-en", []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
 	if g := inside.want(); g.typ != 3 || string(g.body) != "hello" {

@@ -253,7 +253,7 @@ func TestPushes(t *testing.T) {
 	}
 	bodies := []string{`{"a":1}`, strings.Repeat("b", 100_000)}
 	for _, body := range bodies {
-		if err := s.Publish("news", []byte(body)); err != nil {
+		if err := s.Publish(t.Context(), "news", []byte(body)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -53,7 +53,7 @@ func TestTakeOverState(t *testing.T) {
 				const n = 50
 				for j := range n {
 					for _, prefix := range []string{"", "other-"} {
-						if err := s.Publish(prefix+topic, strconv.AppendInt(nil, int64(j), 10)); err != nil {
+						if err := s.Publish(t.Context(), prefix+topic, strconv.AppendInt(nil, int64(j), 10)); err != nil {
 							t.Fatal(err)
 						}
 					}
@@ -141,7 +141,7 @@ func TestGoneBeforeTold(t *testing.T) {
 	time.Sleep(15500 * time.Millisecond) // longer than a used ticket is good while nobody knows of its successor
 	p = dial(t, s, forms[0])
 	p.reconnect(ticket)
-	if err := s.Publish("news", []byte("hello")); err != nil {
+	if err := s.Publish(t.Context(), "news", []byte("hello")); err != nil {
 		t.Fatal(err)
 	}
 	if g := p.want(); g.typ != 3 || string(g.body) != "hello" {

@@ -100,6 +100,9 @@ func (e *Endpoint) limits(s *customer) *websocket.ReaderConfig {
 	return &e.reader
 }
 
+// Config returns the configuration with its defaults filled in. It must not be changed.
+func (e *Endpoint) Config() *Config { return &e.config }
+
 // Dialects returns the wire forms in which customers take pushes: text, then binary messages.
 func Dialects() []engine.Dialect {
 	return []engine.Dialect{

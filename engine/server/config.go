@@ -1,0 +1,122 @@
+package server
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"reflect"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+)
+
+// Config sets up a Server. Gateway.Login must be set; everything else has defaults. A field that
+// cannot be honoured is refused by New, with an error that names it and says what to set instead.
+type Config struct {
+	// Listen are the addresses to serve clients on, as URLs: tcp://host:port, with
+	// ?protocol=auto|gosoc|longbridge|netsvr or the name of one of Protocols, or ws://host:port.
+	// None, and no Listeners, means DefaultListen. Port 0 picks a port; see Server.Addrs.
+	Listen []string
+	// Listeners are served like Listen, after it. From New's success on they are the Server's,
+	// which closes them when it stops, or fails to start.
+	Listeners []Listener
+	// Protocols are the program's own; see Protocol.
+	Protocols []Protocol
+	// SlowConsumer is what becomes of messages for clients that do not read.
+	SlowConsumer engine.SlowConsumer
+
+	// OnConnect and OnDisconnect are called when a client has logged in and was told so, and when
+	// a client that was is gone, whichever protocol it speaks: on the client's loop, so they must
+	// not block. A panic costs that client its connection. For one client OnDisconnect comes after
+	// OnConnect has begun, once.
+	OnConnect    func(ClientInfo)
+	OnDisconnect func(ClientInfo, engine.Reason)
+
+	// Dev adds the development worker, which serves worker id 1 in this process, and has the
+	// admin listener issue tokens to everybody while there is no API key.
+	Dev bool
+
+	// WorkerListen is where workers are served, tcp://host:port. Empty: nowhere.
+	WorkerListen string
+	// WorkerListener is served in place of WorkerListen, and is the Server's like Listeners.
+	WorkerListener net.Listener
+
+	// Engine is about loops and memory. FirstBytes is Gateway.LoginTimeout if it is zero, Logger is
+	// Gateway.Logger if it is nil, and Admit is asked about those that Gateway.LoginFailures admits.
+	// LoginBytes and Dialects are refused: see Gateway.LoginBytes and Protocols.
+	Engine engine.Config
+	// Gateway is about logins, sessions and requests.
+	Gateway GatewayConfig
+	// Worker is about the links of workers. Its Logger is Gateway.Logger if it is nil.
+	Worker WorkersConfig
+	// Gosoc is about GOSOC's clients.
+	Gosoc GosocConfig
+	// Netsvr is about netsvr's WebSocket customers.
+	Netsvr NetsvrConfig
+	// Longbridge is about Longbridge's clients; how many each user may have is in Gateway.
+	Longbridge LongbridgeConfig
+	// Admin serves operators; without Address and Listener nobody is, and its other fields are
+	// refused. Its Logger is Gateway.Logger if it is nil; its Listener is the Server's like
+	// Listeners.
+	Admin AdminConfig
+	// CustomIDTTL is how long a token for a custom uniqId is good. Zero means 30 s.
+	CustomIDTTL time.Duration
+}
+
+// check refuses what cannot be honoured.
+func (c *Config) check() error {
+	refuse := func(field, instead string) error {
+		return fmt.Errorf("server: Config.%s is set: %s", field, instead)
+	}
+	switch {
+	case c.Engine.LoginBytes != 0:
+		return refuse("Engine.LoginBytes",
+			"set Config.Gateway.LoginBytes, which holds for loops and protocols alike")
+	case len(c.Engine.Dialects) > 0:
+		return refuse("Engine.Dialects", "set Config.Protocols, each with its dialects")
+	case c.WorkerListener != nil && c.WorkerListen != "":
+		return refuse("WorkerListener", "Config.WorkerListen is, too; leave one of them out")
+	case c.SlowConsumer > engine.SlowDropOldest:
+		return fmt.Errorf("server: Config.SlowConsumer is %d, which is no policy", c.SlowConsumer)
+	case c.CustomIDTTL < 0:
+		return errors.New("server: Config.CustomIDTTL is negative")
+	}
+	if c.Admin.Address == "" && c.Admin.Listener == nil {
+		for v, i := reflect.ValueOf(c.Admin), 0; i < v.NumField(); i++ {
+			if !v.Field(i).IsZero() {
+				return refuse("Admin."+v.Type().Field(i).Name,
+					"set Config.Admin.Address or .Listener, too; without them operators are not served")
+			}
+		}
+	}
+	return nil
+}
+
+// settle fills in what one part of c says for another, once g knows its own.
+func (c *Config) settle(g *gateway.Gateway) {
+	c.Engine.FirstBytes = cmp.Or(c.Engine.FirstBytes, g.Config().LoginTimeout)
+	c.Engine.LoginBytes = g.Config().LoginBytes
+	c.Engine.Admit = admitBoth(g.Admit, c.Engine.Admit)
+	c.Engine.Logger = cmp.Or(c.Engine.Logger, g.Log())
+	c.Worker.Logger = cmp.Or(c.Worker.Logger, g.Log())
+	c.Admin.Logger = cmp.Or(c.Admin.Logger, g.Log())
+	c.Admin.Dev = c.Admin.Dev || c.Dev
+}
+
+type admitFunc = func(netip.Addr) (engine.Reason, bool)
+
+// admitBoth asks own, which may be nil, about those that first admits.
+func admitBoth(first, own admitFunc) admitFunc {
+	if own == nil {
+		return first
+	}
+	return func(peer netip.Addr) (engine.Reason, bool) {
+		if why, ok := first(peer); !ok {
+			return why, false
+		}
+		return own(peer)
+	}
+}

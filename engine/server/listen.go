@@ -1,0 +1,214 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/client/gosoc"
+	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
+	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
+)
+
+// DefaultListen is where clients are served unless Config says otherwise.
+const DefaultListen = "tcp://127.0.0.1:7000"
+
+// A Listener is a socket that the program has opened itself, or was handed.
+type Listener struct {
+	// Listener accepts *net.TCPConn: what wraps other connections, such as TLS, is not served.
+	net.Listener
+	// Scheme is tcp or ws, as in Config.Listen. Empty means tcp.
+	Scheme string
+	// Protocol is what ?protocol= says in Config.Listen. Empty means auto.
+	Protocol string
+}
+
+// Listen is a listener's URL taken apart.
+type Listen struct {
+	Scheme   string // tcp or ws
+	Address  string // host:port
+	Protocol string // auto, or the one protocol the listener speaks
+}
+
+// auto is the protocol of listeners that speak all of them.
+const auto = "auto"
+
+// builtin are the names that listeners may ask for in any gateway.
+var builtin = []string{auto, gosoc.Name, longbridge.Name, netsvr.Name}
+
+// ParseListen reads a listener's URL. own are the names of Config.Protocols.
+func ParseListen(text string, own ...string) (Listen, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return Listen{}, fmt.Errorf("listen %q: %w; want SCHEME://HOST:PORT", text, err)
+	}
+	l := Listen{Scheme: u.Scheme, Address: u.Host, Protocol: auto}
+	switch {
+	case u.Scheme == "tls" || u.Scheme == "wss":
+		return Listen{}, fmt.Errorf("listen %q: %s listeners are not built yet", text, u.Scheme)
+	case u.Scheme != "tcp" && u.Scheme != "ws":
+		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT or ws://HOST:PORT", text)
+	case u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "":
+		return Listen{}, fmt.Errorf("listen %q: want SCHEME://HOST:PORT and options behind a question mark", text)
+	}
+	if _, port, err := net.SplitHostPort(u.Host); err != nil || port == "" {
+		return Listen{}, fmt.Errorf("listen %q: the address has no port", text)
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+	}
+	for name, values := range query {
+		if name != "protocol" {
+			return Listen{}, fmt.Errorf("listen %q: unknown option %q", text, name)
+		}
+		l.Protocol = values[len(values)-1]
+	}
+	if err := checkSpoken(l.Scheme, l.Protocol, own); err != nil {
+		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+	}
+	return l, nil
+}
+
+// checkSpoken refuses a protocol that nobody speaks, or not over that scheme.
+func checkSpoken(scheme, protocol string, own []string) error {
+	switch {
+	case slices.Contains(builtin, protocol):
+		return nil
+	case !slices.Contains(own, protocol):
+		names := append(slices.Clone(builtin), own...)
+		last := len(names) - 1
+		return fmt.Errorf("protocol %q, want %s or %s", protocol, strings.Join(names[:last], ", "), names[last])
+	case scheme == "ws":
+		return fmt.Errorf("protocol %q is not spoken over WebSocket", protocol)
+	}
+	return nil
+}
+
+// check reads a listener that was given as it reads one's URL.
+func (l Listener) check(own []string) (Listen, error) {
+	if l.Listener == nil {
+		return Listen{}, fmt.Errorf("server: Config.Listeners: no Listener in one of %q", l.Protocol)
+	}
+	spec := Listen{Scheme: l.Scheme, Address: l.Addr().String(), Protocol: l.Protocol}
+	if spec.Scheme == "" {
+		spec.Scheme = "tcp"
+	}
+	if spec.Protocol == "" {
+		spec.Protocol = auto
+	}
+	if spec.Scheme != "tcp" && spec.Scheme != "ws" {
+		return Listen{}, fmt.Errorf("server: Config.Listeners: scheme %q, want tcp or ws", l.Scheme)
+	}
+	if err := checkSpoken(spec.Scheme, spec.Protocol, own); err != nil {
+		return Listen{}, fmt.Errorf("server: Config.Listeners: %w", err)
+	}
+	return spec, nil
+}
+
+// ParseWorkerListen reads the URL of the worker listener and returns its address.
+func ParseWorkerListen(text string) (address string, err error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", fmt.Errorf("worker %q: %w; want tcp://HOST:PORT", text, err)
+	}
+	_, port, err := net.SplitHostPort(u.Host)
+	if u.Scheme != "tcp" || err != nil || port == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
+		return "", fmt.Errorf("worker %q: want tcp://HOST:PORT", text)
+	}
+	return u.Host, nil
+}
+
+// endpoint is one client listener to be opened.
+type endpoint struct {
+	Listen
+	given net.Listener // nil: Address is to be listened on
+}
+
+// endpoints reads Config's client listeners.
+func (c *Config) endpoints(own []string) ([]endpoint, error) {
+	var all []endpoint
+	for _, text := range c.Listen {
+		l, err := ParseListen(text, own...)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, endpoint{Listen: l})
+	}
+	for _, given := range c.Listeners {
+		l, err := given.check(own)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, endpoint{Listen: l, given: given.Listener})
+	}
+	if len(all) == 0 {
+		l, err := ParseListen(DefaultListen)
+		return []endpoint{{Listen: l}}, err
+	}
+	return all, nil
+}
+
+// open serves clients on e and returns its real address as a URL.
+func (s *Server) open(e endpoint) (string, error) {
+	config := engine.ListenConfig{
+		Listener: e.given, Network: "tcp", Address: e.Address,
+		Protocols: s.speaking(e.Listen), SlowConsumer: s.config.SlowConsumer,
+	}
+	addr, err := s.engine.Listen(config)
+	if err != nil {
+		return "", err
+	}
+	return e.Scheme + "://" + addr.String(), nil
+}
+
+// speaking returns the protocols of a listener: on ws:// what travels over HTTP alone.
+func (s *Server) speaking(l Listen) []engine.Protocol {
+	spoken := s.protocols[l.Protocol]
+	if l.Scheme != "ws" {
+		return spoken
+	}
+	var framed []engine.Protocol
+	for _, p := range spoken {
+		if _, ok := p.(*ws.Protocol); ok {
+			framed = append(framed, p)
+		}
+	}
+	return framed
+}
+
+// listenForWorkers serves workers, if they are to be served.
+func (s *Server) listenForWorkers() (url string, err error) {
+	if ln := s.config.WorkerListener; ln != nil {
+		s.hub.Serve(ln)
+		return ln.Addr().Network() + "://" + ln.Addr().String(), nil
+	}
+	if s.config.WorkerListen == "" {
+		return "", nil
+	}
+	address, err := ParseWorkerListen(s.config.WorkerListen)
+	if err != nil {
+		return "", err
+	}
+	addr, err := s.hub.Listen(address)
+	if err != nil {
+		return "", err
+	}
+	return "tcp://" + addr.String(), nil
+}
+
+// closeGiven closes the listeners from outside, those that were served too.
+func (s *Server) closeGiven() {
+	for _, ln := range s.config.Listeners {
+		_ = ln.Close()
+	}
+	for _, ln := range []net.Listener{s.config.WorkerListener, s.config.Admin.Listener} {
+		if ln != nil {
+			_ = ln.Close()
+		}
+	}
+}

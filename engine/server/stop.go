@@ -1,0 +1,265 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+)
+
+// A stage is how far a Server's life has come.
+type stage uint8
+
+const (
+	stageMade stage = iota
+	stageStarting
+	stageRunning
+	stageStopping // or stopped
+)
+
+// Start runs the loops and opens the listeners. On an error nothing is left running. A Server can
+// be started once: the error is engine.ErrStopped after a Stop, also one that comes meanwhile.
+func (s *Server) Start() error {
+	if engine.OnLoop() {
+		return engine.ErrOnLoop
+	}
+	s.mu.Lock()
+	switch {
+	case s.stage == stageStopping:
+		s.mu.Unlock()
+		return engine.ErrStopped
+	case s.stage != stageMade:
+		s.mu.Unlock()
+		return errors.New("server: started twice")
+	}
+	s.stage = stageStarting
+	s.mu.Unlock()
+	if err := s.engine.Start(); err != nil {
+		s.mu.Lock()
+		s.stage = stageStopping
+		s.mu.Unlock()
+		s.closeGiven()
+		s.endLife()
+		close(s.ended)
+		return err
+	}
+	s.gateway.Bind(s.engine)
+	s.turn <- s.engine.NewPublisher()
+	err := s.serve()
+	s.mu.Lock()
+	if err == nil && s.stopAsked {
+		err = engine.ErrStopped
+	}
+	if err == nil {
+		s.stage = stageRunning
+	} else {
+		s.stage = stageStopping
+	}
+	s.mu.Unlock()
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = s.teardown(ctx)
+		return err
+	}
+	if s.admin != nil {
+		s.admin.Ready()
+	}
+	return nil
+}
+
+// serve opens the listeners. Operators come first, so that they can watch, and workers second:
+// clients that come at once find them.
+func (s *Server) serve() error {
+	if s.admin != nil {
+		if err := s.admin.Start(); err != nil {
+			return err
+		}
+	}
+	workers, err := s.listenForWorkers()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.workers = workers
+	s.mu.Unlock()
+	for _, e := range s.endpoints {
+		s.mu.Lock()
+		asked := s.stopAsked
+		s.mu.Unlock()
+		if asked {
+			return engine.ErrStopped
+		}
+		url, err := s.open(e)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.addrs = append(s.addrs, url)
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// Stop stops accepting, says goodbye to the clients, waits for them to leave until ctx is nearly
+// done, and ends workers' links, loops and logins. The error says that some clients or links had to
+// be cut off, or what has not ended: a handler, a hook or a login provider that does not return
+// cannot be ended, but Stop is back when ctx is done, and what it waited for ends when it can.
+//
+// Stop may be called at any time and more than once. A second one waits for the first, and for what
+// that has left behind, until its own ctx is done. Before Start there is nothing to stop, and Start
+// fails afterwards; during Start, Start fails. On a loop, in a handler or a hook, Stop would wait
+// for itself: it does nothing and fails with engine.ErrOnLoop. Say go s.Stop(ctx) there.
+func (s *Server) Stop(ctx context.Context) error {
+	if engine.OnLoop() {
+		return engine.ErrOnLoop
+	}
+	s.mu.Lock()
+	s.stopAsked = true
+	was := s.stage
+	if was != stageStarting {
+		s.stage = stageStopping
+	}
+	s.mu.Unlock()
+	switch was {
+	case stageMade:
+		s.closeGiven()
+		s.endLife()
+		close(s.ended)
+		return nil
+	case stageRunning:
+		return s.teardown(ctx)
+	}
+	select {
+	case <-s.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("server: still stopping: %w", ctx.Err())
+	}
+}
+
+// teardown ends everything in its order. It is called once. What does not end by the time ctx is
+// done is left to end by itself; s.ended says when.
+func (s *Server) teardown(ctx context.Context) error {
+	t := newTeardown(ctx)
+	defer t.cancel()
+	s.gateway.Drain()
+	// Clients first, then the workers: they still hear of each client that goes.
+	t.step("accepting", func() error {
+		s.engine.StopListening()
+		return nil
+	})
+	s.engine.CloseAll(engine.ReasonShutdown)
+	leaving, cancel := reserve(t.soft)
+	t.note(s.engine.WaitClosed(leaving))
+	cancel()
+	t.step("workers' links have not ended", func() error { return s.hub.Close(t.soft) })
+	loopsEnded := make(chan struct{})
+	t.step("a handler or a hook has not returned", func() error {
+		defer close(loopsEnded)
+		return s.engine.Stop(t.soft)
+	})
+	t.step("a login provider has not returned", func() error {
+		<-loopsEnded                                 // they hand logins in
+		return s.gateway.Close(context.Background()) // however long it takes: nobody waits for it
+	})
+	if s.admin != nil {
+		s.admin.Shutdown(t.soft) // last: until then operators can watch the rest go
+	}
+	s.closeGiven()
+	s.endLife()
+	go func() {
+		t.steps.Wait()
+		close(s.ended)
+	}()
+	return t.err
+}
+
+// A teardown is a row of steps, each of which may take as long as ctx lets it.
+type teardown struct {
+	// soft is what steps are given: it is done a moment before hard, so that they can cut off what
+	// is left. At hard nobody waits for them any more.
+	soft, hard context.Context
+	cancel     func()
+	steps      sync.WaitGroup
+	err        error // of all steps
+}
+
+// cutTime is how long steps have to cut off what is left when ctx is done: a turn of each loop and
+// some closes of sockets. With a deadline it is a tenth of the time there is, if that is less, and
+// comes out of it.
+const cutTime = 100 * time.Millisecond
+
+func newTeardown(ctx context.Context) *teardown {
+	t := new(teardown)
+	grace := cutTime
+	var soft context.Context
+	var cancelSoft context.CancelFunc
+	if deadline, ok := ctx.Deadline(); ok {
+		grace = max(min(grace, time.Until(deadline)/10), cutTime/10)
+		soft, cancelSoft = context.WithDeadline(ctx, deadline.Add(-grace))
+	} else {
+		soft, cancelSoft = context.WithCancel(ctx)
+	}
+	hard, cancelHard := context.WithCancel(context.Background())
+	stop := context.AfterFunc(soft, func() {
+		select {
+		case <-time.After(grace):
+		case <-hard.Done():
+		}
+		cancelHard()
+	})
+	t.soft, t.hard = soft, hard
+	t.cancel = func() {
+		stop()
+		cancelHard()
+	}
+	context.AfterFunc(hard, cancelSoft) // a step that is left behind must not wait for ctx
+	return t
+}
+
+// note adds err to what Stop returns, in one line. The loops find the same clients left.
+func (t *teardown) note(err error) {
+	switch {
+	case t.err == nil:
+		t.err = err
+	case err != nil && !strings.Contains(t.err.Error(), err.Error()):
+		t.err = fmt.Errorf("%w; %w", t.err, err)
+	}
+}
+
+// step runs f and waits for it, as long as there is time. what says that it has not ended.
+func (t *teardown) step(what string, f func() error) {
+	done := make(chan error, 1)
+	t.steps.Add(1)
+	go func() {
+		defer t.steps.Done()
+		done <- f()
+	}()
+	select {
+	case err := <-done:
+		t.note(err)
+		return
+	case <-t.hard.Done():
+	}
+	select {
+	case err := <-done:
+		t.note(err)
+	default:
+		t.note(fmt.Errorf("server: %s: %w", what, context.Cause(t.soft)))
+	}
+}
+
+// reserve returns ctx with a fifth less time: clients that do not leave must not use up what the
+// workers' links need to end.
+func reserve(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)*4/5)
+}
