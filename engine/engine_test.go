@@ -103,6 +103,7 @@ func TestHoldKeepsOrder(t *testing.T) {
 func TestHoldIsBounded(t *testing.T) {
 	opened := make(chan Ref, 1)
 	e, addr := startLine(t, Config{InputBacklog: 64 << 10}, ListenConfig{Protocols: []Protocol{lineProtocol{opened}}})
+	needsPause(t, e)
 	c := dialLine(t, addr)
 	c.send("STOP")
 	ref := <-opened
@@ -139,6 +140,7 @@ func TestHoldIsBounded(t *testing.T) {
 // A publisher that has to wait for a slow subscriber costs the other clients of its loop nothing.
 func TestParkedPublisherHoldsUpNobodyElse(t *testing.T) {
 	e, addr := startLine(t, Config{Loops: 1, Backlog: 256 << 10, SendBuffer: 16 << 10}, ListenConfig{SlowConsumer: SlowDropNewest})
+	needsPause(t, e)
 	slow, pub, other := dialLine(t, addr), dialLine(t, addr), dialLine(t, addr)
 	slow.send("SUB t")
 	slow.expect("SUBSCRIBED true")
