@@ -36,6 +36,3 @@ func unread(fd int32) bool {
 	n, err := unix.IoctlGetInt(int(fd), fionread)
 	return err == nil && n > 0
 }
-
-// delivered returns how many bytes the peer has acknowledged; these systems do not tell.
-func delivered(int32) (n uint64, ok bool) { return 0, false }

@@ -47,13 +47,3 @@ func unacked(fd int32) (int, bool) {
 	n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
 	return n, err == nil
 }
-
-// delivered returns how many bytes the peer has acknowledged since the connection began (tcp(7),
-// TCP_INFO); ok is false where the system does not tell.
-func delivered(fd int32) (n uint64, ok bool) {
-	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
-	if err != nil {
-		return 0, false
-	}
-	return info.Bytes_acked, true
-}
