@@ -280,7 +280,7 @@ func TestSlowConsumerPolicies(t *testing.T) {
 		{"drop oldest", SlowDropOldest, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			e, addr := startLine(t, Config{Backlog: 64 << 10, Lag: 512 << 10, SendBuffer: 16 << 10}, ListenConfig{SlowConsumer: tc.policy})
+			e, addr := startLine(t, Config{Backlog: 64 << 10, InputBacklog: 64 << 20, Lag: 512 << 10, SendBuffer: 16 << 10}, ListenConfig{SlowConsumer: tc.policy})
 			slow, quick, pub := dialLine(t, addr), dialLine(t, addr), dialLine(t, addr)
 			_ = slow.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
 			for _, c := range []*lineClient{slow, quick} {
@@ -351,7 +351,7 @@ func TestSlowConsumerPolicies(t *testing.T) {
 // TestOverload has two publishers on different loops go as fast as they can: they are slowed
 // down, nothing is lost and nobody is closed.
 func TestOverload(t *testing.T) {
-	e, addr := startLine(t, Config{Backlog: 256 << 10}, ListenConfig{})
+	e, addr := startLine(t, Config{InputBacklog: 64 << 20, Backlog: 256 << 10}, ListenConfig{})
 	const subscribers, messages = overloadSubscribers, overloadMessages
 	done := make(chan error, subscribers)
 	for range subscribers {
