@@ -4,7 +4,7 @@ GO ?= go
 # Modules of their own, so that test clients and peers are no dependencies of the gateway.
 NESTED := $(patsubst %/go.mod,%,$(wildcard bench/*/go.mod))
 
-.PHONY: run build test lint unit race nested generate fuzz bench bench-peers clean
+.PHONY: run build test quick lint vet staticcheck unit race portable nested generate fuzz bench bench-peers clean
 
 run: ## serve GOSOC clients on 127.0.0.1:7000, with development routes
 	$(GO) run ./cmd/sluice serve --dev
@@ -12,19 +12,47 @@ run: ## serve GOSOC clients on 127.0.0.1:7000, with development routes
 build: ## the binaries, in bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
-test: lint unit race nested ## everything CI runs
+test: lint unit race nested portable ## everything CI runs
 
-lint:
+# The load generator's own tests measure, and take their time; so do these of the engine.
+QUICK = $$($(GO) list ./... | grep -v '/bench$$\|/sluice-bench$$')
+SLOW := AllocatesNothing|Parked|HoldIsBounded|StartWithoutFiles|SlowConsumerPolicies|Overload|StopLeavesNothing|ManyPosters
+quick: format ## the inner loop, below a minute: unit tests without the slow ones, and without the race detector
+	$(GO) vet ./...
+	$(GO) test -short -skip '$(SLOW)' $(QUICK)
+
+lint: format vet staticcheck
+
+.PHONY: format
+format:
 	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
 	  if [ -n "$$unformatted" ]; then echo "not gofmt'd:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
+
+# What runs on Linux is compiled for the others too, tests included; the nested modules are for Linux.
+SYSTEMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64
+vet:
+	@for s in $(SYSTEMS); do echo "vet $$s" && \
+	  CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) vet ./... || exit 1; done
+	@for s in linux darwin freebsd; do echo "vet $$s, portable" && \
+	  CGO_ENABLED=0 GOOS=$$s $(GO) vet -tags portable ./engine/ ./bench/reactor || exit 1; done
 	@for m in $(NESTED); do (cd $$m && echo "vet $$m" && $(GO) vet ./...) || exit 1; done
+
+# Pinned in tools/go.mod, which keeps it out of the gateway's own dependencies.
+STATICCHECK := bin/tools/staticcheck
+staticcheck: ## staticcheck.conf says which checks
+	@$(GO) build -C tools -o ../$(STATICCHECK) honnef.co/go/tools/cmd/staticcheck
+	$(STATICCHECK) ./...
+	@for m in $(NESTED); do (cd $$m && echo "staticcheck $$m" && $(abspath $(STATICCHECK)) ./...) || exit 1; done
 
 unit: ## promises about allocations and sizes hold without the race detector only
 	$(GO) test ./...
 
 race:
 	$(GO) test -race ./...
+
+portable: ## the fallback without pausing and with poll(2), on this system
+	$(GO) test -tags portable ./engine/ ./bench/reactor
+	cd bench/e2e && E2E_BUILD='-tags portable' $(GO) test -count=1 ./...
 
 nested: ## end to end, with the built binary and independent clients; never from the cache, which does not know of the binary
 	@for m in $(NESTED); do (cd $$m && echo "test $$m" && $(GO) test -count=1 ./...) || exit 1; done

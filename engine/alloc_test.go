@@ -84,7 +84,7 @@ func startPackets(t testing.TB, loops int) (*Engine, func() *rawClient) {
 	t.Cleanup(func() { _ = e.Stop(t.Context()) })
 	port := netip.MustParseAddrPort(addr.String()).Port()
 	return e, func() *rawClient {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -86,7 +86,14 @@
 //
 // # Systems
 //
-// Linux, with epoll, is where this runs in production. With the build tag portable, and nowhere else
-// on Linux, reading cannot be paused: a client that sends on while its input is not handled is closed
-// at Config.InputBacklog instead of being slowed down.
+// Linux, macOS and FreeBSD. What differs is in files of its own by suffix: socket_*.go (send, unread,
+// unacknowledged), reading_*.go (pause gnet's reading), writepoll_*.go (wait for full sockets). The
+// build tag portable selects a fallback with poll(2) on any of them.
+//
+//   - With portable, reading cannot be paused: a client that sends more than Config.InputBacklog while
+//     its input is held back is closed with ReasonInputBacklog, where TCP would have slowed it down.
+//     A wait for full sockets costs time in proportion to their number, and a full socket that is
+//     closed may send its FIN up to 10 ms late.
+//   - Under kqueue a paused connection does not tell of a reset: it is noticed by the next send, or
+//     when the pause ends. A FIN is told once the pause ends, as everywhere.
 package engine

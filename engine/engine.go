@@ -143,7 +143,7 @@ func (e *Engine) begin() {
 
 // pairUp makes the loop's socket pair and enrols one end.
 func (l *Loop) pairUp() error {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fds, err := unixPair()
 	if err != nil {
 		return fmt.Errorf("engine: socketpair: %w", err)
 	}

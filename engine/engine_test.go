@@ -103,6 +103,7 @@ func TestHoldKeepsOrder(t *testing.T) {
 func TestHoldIsBounded(t *testing.T) {
 	opened := make(chan Ref, 1)
 	e, addr := startLine(t, Config{InputBacklog: 64 << 10}, ListenConfig{Protocols: []Protocol{lineProtocol{opened}}})
+	needsPause(t, e)
 	c := dialLine(t, addr)
 	c.send("STOP")
 	ref := <-opened
@@ -139,6 +140,7 @@ func TestHoldIsBounded(t *testing.T) {
 // A publisher that has to wait for a slow subscriber costs the other clients of its loop nothing.
 func TestParkedPublisherHoldsUpNobodyElse(t *testing.T) {
 	e, addr := startLine(t, Config{Loops: 1, Backlog: 256 << 10, SendBuffer: 16 << 10}, ListenConfig{SlowConsumer: SlowDropNewest})
+	needsPause(t, e)
 	slow, pub, other := dialLine(t, addr), dialLine(t, addr), dialLine(t, addr)
 	slow.send("SUB t")
 	slow.expect("SUBSCRIBED true")
@@ -278,7 +280,7 @@ func TestSlowConsumerPolicies(t *testing.T) {
 		{"drop oldest", SlowDropOldest, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			e, addr := startLine(t, Config{Backlog: 64 << 10, Lag: 512 << 10, SendBuffer: 16 << 10}, ListenConfig{SlowConsumer: tc.policy})
+			e, addr := startLine(t, Config{Backlog: 64 << 10, InputBacklog: 64 << 20, Lag: 512 << 10, SendBuffer: 16 << 10}, ListenConfig{SlowConsumer: tc.policy})
 			slow, quick, pub := dialLine(t, addr), dialLine(t, addr), dialLine(t, addr)
 			_ = slow.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
 			for _, c := range []*lineClient{slow, quick} {
@@ -349,7 +351,7 @@ func TestSlowConsumerPolicies(t *testing.T) {
 // TestOverload has two publishers on different loops go as fast as they can: they are slowed
 // down, nothing is lost and nobody is closed.
 func TestOverload(t *testing.T) {
-	e, addr := startLine(t, Config{Backlog: 256 << 10}, ListenConfig{})
+	e, addr := startLine(t, Config{InputBacklog: 64 << 20, Backlog: 256 << 10}, ListenConfig{})
 	const subscribers, messages = overloadSubscribers, overloadMessages
 	done := make(chan error, subscribers)
 	for range subscribers {

@@ -78,3 +78,15 @@ func (k *kernel) dup(fd int32) (int32, error) {
 }
 
 func (k *kernel) close(fd int32) { unix.Close(int(fd)) }
+
+// unixPair returns a pair of connected stream sockets that no child process inherits.
+func unixPair() ([2]int, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	return fds, err
+}

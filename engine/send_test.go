@@ -9,14 +9,11 @@ import (
 // pairedConn is bareConn with a socket that takes what is sent; the other end is returned.
 func pairedConn(t testing.TB, l *Loop) (c *Conn, peer int) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fds[0]); unix.Close(fds[1]) })
+	a, b := socketPair(t)
+	t.Cleanup(func() { unix.Close(a); unix.Close(b) })
 	c = bareConn(t, l, 0)
-	c.fd = int32(fds[0])
-	return c, fds[1]
+	c.fd = int32(a)
+	return c, b
 }
 
 func received(t testing.TB, fd int) string {

@@ -23,11 +23,16 @@ func startPoller(t *testing.T) (*writePoller, chan Ref) {
 }
 
 // socketPair returns a pair of connected non-blocking sockets with small buffers.
-func socketPair(t *testing.T) (a, b int) {
+func socketPair(t testing.TB) (a, b int) {
 	t.Helper()
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fds, err := unixPair()
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			t.Fatal(err)
+		}
 	}
 	_ = unix.SetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10)
 	return fds[0], fds[1]
@@ -103,9 +108,6 @@ func TestWritePollerOncePerArm(t *testing.T) {
 		noNotice(t, notices, "writable and not armed again")
 		fillSocket(t, a)
 	}
-	if err := p.arm(int32(a), ref, true, false); err == nil {
-		t.Error("adding a descriptor twice succeeds")
-	}
 }
 
 // A notice comes at once when the socket became writable before it was armed.
@@ -155,6 +157,7 @@ func TestWritePollerCloses(t *testing.T) {
 		t.Fatal(err)
 	}
 	unix.Close(a)
+	time.Sleep(closeSettles)
 	unix.Close(b)
 	noNotice(t, notices, "closed by us")
 
@@ -166,6 +169,30 @@ func TestWritePollerCloses(t *testing.T) {
 	}
 	unix.Close(b)
 	wantNotice(t, notices, 2)
+}
+
+// Who is not interested in room hears of a failure alone, and may change his mind.
+func TestWritePollerFailureOnly(t *testing.T) {
+	p, notices := startPoller(t)
+	a, b := socketPair(t)
+	defer unix.Close(a)
+	if err := p.arm(int32(a), 1, false, false); err != nil {
+		t.Fatal(err)
+	}
+	noNotice(t, notices, "writable")
+	fillSocket(t, a)
+	emptySocket(t, b)
+	noNotice(t, notices, "writable again")
+	if err := p.arm(int32(a), 2, true, true); err != nil {
+		t.Fatal(err)
+	}
+	wantNotice(t, notices, 2)
+	if err := p.arm(int32(a), 3, false, true); err != nil {
+		t.Fatal(err)
+	}
+	noNotice(t, notices, "no longer interested")
+	unix.Close(b)
+	wantNotice(t, notices, 3)
 }
 
 // Many goroutines arm at once, as loops do; each socket gets its own notice.

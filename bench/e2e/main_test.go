@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,10 @@ var gatewayBinary string
 
 // slowBuild is set when the gateway is built with flags that make its size and speed say nothing.
 var slowBuild bool
+
+// unpaused is set when the gateway is built with the tag portable: it cannot pause reading, says so in its log, and closes clients
+// that send too much meanwhile.
+var unpaused bool
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(workerProcessEnv); addr != "" {
@@ -47,6 +52,7 @@ func runTests(m *testing.M) int {
 	gatewayBinary = filepath.Join(dir, "sluice")
 	flags := strings.Fields(os.Getenv("E2E_BUILD"))
 	slowBuild = len(flags) > 0
+	unpaused = slices.ContainsFunc(flags, func(f string) bool { return strings.Contains(f, "portable") })
 	args := append([]string{"build", "-o", gatewayBinary}, flags...)
 	build := exec.Command("go", append(args, "./cmd/sluice")...)
 	build.Dir = filepath.Join("..", "..") // the gateway's own module

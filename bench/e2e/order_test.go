@@ -149,6 +149,9 @@ func TestSlowReaderOfItsOwnReplies(t *testing.T) {
 		{"far ahead", 20_000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if unpaused && tt.count > 1000 {
+				t.Skip("a client so far ahead is closed where reading cannot be paused")
+			}
 			eachMode(t, plainModes, func(t *testing.T, m mode) {
 				c := p.login(t, m, "")
 				sent := make(chan error, 1)

@@ -1,13 +1,14 @@
-// Package reactor is the client side of very many TCP connections: an epoll loop without a goroutine, a
-// buffer or an allocation per connection or message.
+// Package reactor is the client side of very many TCP connections: a loop without a goroutine, a
+// buffer or an allocation per connection or message. It waits with epoll(7) on Linux and with poll(2) elsewhere, or
+// where the build tag portable is set.
 //
 // # Data flow
 //
 //	kernel -> one read into the loop's buffer, behind what the socket had left over -> Handler.Readable
 //	Socket.Send -> the socket's out -> one write after the event or the tick
 //
-// The loop reads at most once per event, so that a fast sender starves nobody: epoll is level-triggered and
-// will say so again.
+// The loop reads at most once per event, so that a fast sender starves nobody: both ways of
+// waiting are level-triggered and will say so again.
 //
 // # Ownership
 //

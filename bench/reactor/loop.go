@@ -6,9 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,18 +45,15 @@ type Handler interface {
 	Tick(now int64) (next int64)
 }
 
-// A Loop is an epoll set and what it needs.
+// A Loop is a poller, its sockets and what they need.
 type Loop struct {
 	handler Handler
-	epfd    int
-	wakefd  int
+	poller  *poller
 	buf     []byte
-	events  [eventBatch]unix.EpollEvent
 	sockets []*Socket // by slot
 	free    []int32
 	dirty   []*Socket
 	now     int64
-	noWait2 bool // the kernel has no epoll_pwait2
 
 	waited atomic.Int64 // ns asleep, for Waited
 
@@ -70,26 +65,11 @@ type Loop struct {
 
 // NewLoop makes a loop. Close it if you do not Run it.
 func NewLoop(h Handler) (*Loop, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	p, err := newPoller()
 	if err != nil {
-		return nil, fmt.Errorf("reactor: epoll_create1: %w", err)
+		return nil, fmt.Errorf("reactor: %w", err)
 	}
-	wakefd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	if err != nil {
-		unix.Close(epfd)
-		return nil, fmt.Errorf("reactor: eventfd: %w", err)
-	}
-	l := &Loop{handler: h, epfd: epfd, wakefd: wakefd, buf: make([]byte, readSize)}
-	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wakefd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}); err != nil {
-		l.closeFDs()
-		return nil, fmt.Errorf("reactor: epoll_ctl: %w", err)
-	}
-	return l, nil
-}
-
-func (l *Loop) closeFDs() {
-	unix.Close(l.epfd)
-	unix.Close(l.wakefd)
+	return &Loop{handler: h, poller: p, buf: make([]byte, readSize)}, nil
 }
 
 // Post runs f on the loop, after what was posted before. It reports false if the loop has stopped. Any
@@ -102,8 +82,7 @@ func (l *Loop) Post(f func()) bool {
 	}
 	l.posts = append(l.posts, f)
 	if !l.posted.Swap(true) {
-		one := [8]byte{7: 1}
-		_, _ = unix.Write(l.wakefd, one[:]) // a full counter wakes too
+		l.poller.wake()
 	}
 	return true
 }
@@ -128,10 +107,9 @@ func (l *Loop) Now() int64 { return l.now }
 // Run works until a posted function calls Stop. All sockets are closed then, without Closed.
 func (l *Loop) Run() error {
 	defer l.shut()
-	// The kernel may let a thread oversleep by 50 us, half of what a request takes. It is told not to, thread by thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	sleepExactly()
 	l.now = Now()
 	next := l.now
 	busy := true
@@ -143,7 +121,7 @@ func (l *Loop) Run() error {
 		busy = n > 0
 		l.now = Now()
 		for i := range n {
-			l.serve(&l.events[i])
+			l.serve(l.poller.event(i))
 		}
 		if l.posted.Load() {
 			l.runPosts()
@@ -169,7 +147,7 @@ func (l *Loop) shut() {
 			s.fd = -1
 		}
 	}
-	l.closeFDs()
+	l.poller.close()
 }
 
 func (l *Loop) runPosts() {
@@ -183,16 +161,15 @@ func (l *Loop) runPosts() {
 	}
 }
 
-// wait fills l.events. After a busy turn it looks without sleeping first: a raw system call that does not
-// tell the scheduler costs half as much.
+// wait looks for events. After a busy turn it looks without sleeping first.
 func (l *Loop) wait(next int64, busy bool) (int, error) {
 	if busy || next <= l.now {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(l.epfd), uintptr(unsafe.Pointer(&l.events)), eventBatch, 0, 0, 0)
-		if errno != 0 && errno != unix.EINTR {
-			return 0, fmt.Errorf("reactor: epoll_wait: %w", errno)
+		n, err := l.poller.look()
+		if err != nil && err != unix.EINTR {
+			return 0, fmt.Errorf("reactor: %w", err)
 		}
-		if errno == 0 && n > 0 {
-			return int(n), nil
+		if err == nil && n > 0 {
+			return n, nil
 		}
 	}
 	before := Now()
@@ -200,52 +177,37 @@ func (l *Loop) wait(next int64, busy bool) (int, error) {
 	if span <= 0 {
 		return 0, nil
 	}
-	n, err := l.sleep(span)
+	n, err := l.poller.sleep(span)
 	l.waited.Add(Now() - before)
 	if err == unix.EINTR {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("reactor: epoll_wait: %w", err)
+		return 0, fmt.Errorf("reactor: %w", err)
 	}
 	return n, nil
 }
 
-func (l *Loop) sleep(span int64) (int, error) {
-	if !l.noWait2 {
-		ts := unix.NsecToTimespec(span)
-		n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(l.epfd), uintptr(unsafe.Pointer(&l.events)), eventBatch, uintptr(unsafe.Pointer(&ts)), 0, 0)
-		if errno == 0 {
-			return int(n), nil
-		}
-		if errno != unix.ENOSYS {
-			return 0, errno
-		}
-		l.noWait2 = true
-	}
-	ms := span / int64(time.Millisecond)
-	if ms == 0 {
-		runtime.Gosched() // no timer is that fine: spin
-		return unix.EpollWait(l.epfd, l.events[:], 0)
-	}
-	return unix.EpollWait(l.epfd, l.events[:], int(ms))
+// An event says what a socket is ready for.
+type event struct {
+	slot, generation int32 // slot -1: somebody has posted
+	in, out          bool  // a failure is in
 }
 
-func (l *Loop) serve(ev *unix.EpollEvent) {
-	if ev.Fd < 0 {
-		var b [8]byte
-		_, _ = unix.Read(l.wakefd, b[:])
+func (l *Loop) serve(ev event) {
+	if ev.slot < 0 {
+		l.poller.awake()
 		return
 	}
-	s := l.sockets[ev.Fd]
-	if s.generation != ev.Pad || s.fd < 0 {
+	s := l.sockets[ev.slot]
+	if s.generation != ev.generation || s.fd < 0 {
 		return // closed by an event of the same batch
 	}
 	if s.connecting {
 		l.connected(s)
 		return
 	}
-	if ev.Events&unix.EPOLLOUT != 0 {
+	if ev.out {
 		if l.flush(s); s.fd < 0 {
 			return
 		}
@@ -253,7 +215,7 @@ func (l *Loop) serve(ev *unix.EpollEvent) {
 			l.handler.Drained(s)
 		}
 	}
-	if ev.Events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 && s.fd >= 0 {
+	if ev.in && s.fd >= 0 {
 		l.read(s)
 	}
 	if s.fd >= 0 && s.dirty {
@@ -270,15 +232,4 @@ func (l *Loop) flushDirty() {
 		}
 	}
 	l.dirty = l.dirty[:0]
-}
-
-func rawRead(fd int, b []byte) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
-	return int(n), errno
-}
-
-func rawSend(fd int, b []byte) (int, syscall.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)),
-		unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
-	return int(n), errno
 }

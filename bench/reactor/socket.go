@@ -20,7 +20,7 @@ type Socket struct {
 	slot       int32
 	generation int32
 	connecting bool
-	writing    bool // waits for EPOLLOUT
+	writing    bool // waits for room
 	dirty      bool // out is to be flushed
 	listed     bool // in loop.dirty
 	rest       []byte
@@ -38,10 +38,9 @@ func (l *Loop) Dial(addr netip.AddrPort, local netip.Addr, data int) *Socket {
 		return s
 	}
 	s.fd, s.connecting = fd, true
-	err = unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT, Fd: s.slot, Pad: s.generation})
-	if err != nil {
+	if err := l.poller.add(s); err != nil {
 		s.Close()
-		l.handler.Connected(s, fmt.Errorf("reactor: epoll_ctl: %w", err))
+		l.handler.Connected(s, fmt.Errorf("reactor: %w", err))
 	}
 	return s
 }
@@ -70,14 +69,13 @@ func dial(addr netip.AddrPort, local netip.Addr) (int, error) {
 	if addr.Addr().Is6() {
 		family = unix.AF_INET6
 	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := streamSocket(family)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	if local.IsValid() {
-		// The port is chosen with the peer known, so that all source addresses have all ports.
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		bindAddressAlone(fd)
 		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(local, 0))); err != nil {
 			unix.Close(fd)
 			return -1, os.NewSyscallError("bind "+local.String(), err)
@@ -108,7 +106,7 @@ func (l *Loop) connected(s *Socket) {
 		return
 	}
 	s.connecting = false
-	s.writing = true // as the epoll set knows it; flush puts it right
+	s.writing = true // as the poller knows it; flush puts it right
 	l.handler.Connected(s, nil)
 	if s.fd >= 0 {
 		l.flush(s)
@@ -209,12 +207,8 @@ func (l *Loop) flush(s *Socket) {
 	s.out = s.out[:copy(s.out, s.out[sent:])]
 	if want := len(s.out) > 0; want != s.writing {
 		s.writing = want
-		ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: s.slot, Pad: s.generation}
-		if want {
-			ev.Events |= unix.EPOLLOUT
-		}
-		if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_MOD, s.fd, &ev); err != nil {
-			l.fail(s, fmt.Errorf("reactor: epoll_ctl: %w", err))
+		if err := l.poller.modify(s); err != nil {
+			l.fail(s, fmt.Errorf("reactor: %w", err))
 		}
 	}
 }
@@ -224,6 +218,7 @@ func (s *Socket) Close() {
 	if s.fd < 0 {
 		return
 	}
+	s.loop.poller.remove(s)
 	unix.Close(s.fd)
 	s.fd = -1
 	s.loop.release(s)

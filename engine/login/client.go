@@ -41,7 +41,7 @@ func parseURL(text string) (*url.URL, error) {
 		return nil, errors.New("malformed URL")
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, errors.New("want http://HOST/... or https://HOST/...")
+		return nil, errors.New("want http://HOST/PATH or https://HOST/PATH")
 	}
 	u.Fragment = ""
 	return u, nil

@@ -100,7 +100,7 @@ func parseHTTP(scheme string) func(string) (Provider, error) {
 			rest = scheme + ":" + rest
 		}
 		if scheme == "https" && !strings.HasPrefix(rest, "https://") {
-			return nil, fmt.Errorf("login: http: want https://HOST/...")
+			return nil, fmt.Errorf("login: http: want https://HOST/PATH")
 		}
 		return provider(NewHTTP(HTTPConfig{URL: rest}))
 	}

@@ -164,7 +164,7 @@ func (l *loop) open(i int) {
 	if _, ok := l.users.Claim(user, ref, 0); !ok || !l.users.Commit(user, ref) {
 		panic("a user of two loops")
 	}
-	l.shard.Subscribe(&l.members[i], uint32(i), l.topic(i), 0, false)
+	l.shard.Subscribe(&l.members[i], uint32(i), l.topic(i), 0, topic.Flowing, false)
 	if l.store != nil {
 		issued, err := l.store.Begin(l.start, ref, user)
 		if err != nil {
@@ -179,7 +179,7 @@ func (l *loop) close(i int) {
 	if l.store != nil {
 		l.store.End(l.start, l.tickets[i])
 	}
-	l.shard.Leave(&l.members[i], false)
+	l.shard.Leave(&l.members[i], topic.Flowing)
 	l.users.Release(l.user(i), ref)
 	l.conns.DeleteKey(l.keys[i], ref)
 	l.gens[i]++
