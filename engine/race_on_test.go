@@ -2,6 +2,13 @@
 
 package engine
 
+import "time"
+
 // The race detector slows the test's clients down until the gateway takes them for stalled ones:
 // there are fewer of them then.
 const overloadSubscribers, overloadMessages = 8, 4000
+
+const simDefaultSeeds = 50
+
+// sceneTime is how long a scene of the simulation lasts, on its own clock.
+const sceneTime = 5 * time.Second
