@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/sluicenet/sluice/topic"
+
 // A connection ends in up to three steps. Close ends it for its handler, which writes its final words;
 // when they are sent, so is a FIN, in the same segment; then input is read and discarded until the
 // peer closes or the linger time is up, because closing a socket with unread input would reset it and
@@ -69,7 +71,9 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) {
 	l.lastCall(c, why)
 	l.unwatch(c)
 	l.shard.Leave(&c.member, c.pressed())
-	l.press(c, 0)
+	if fault != 4 {
+		l.press(c, topic.Flowing)
+	}
 	if c.flags&flagClient != 0 {
 		c.flags &^= flagClient
 		l.stats.clients[c.dialect].Add(-1)

@@ -193,7 +193,7 @@ func (c *Conn) commit(b []byte, messages int, kind entryKind) {
 		return
 	}
 	l.markDirty(c)
-	if c.own > l.highWater {
+	if c.own+c.charged+c.input > l.highWater {
 		l.review(c)
 		l.weigh(c)
 	}
@@ -213,7 +213,9 @@ func (c *Conn) Publish(topic []byte, p Push) { c.loop.publisher.publish(topic, p
 // Deliver queues a push for the connection in its own dialect, behind what this loop's clients have
 // published. It may be dropped by the listener's slow-consumer policy.
 func (c *Conn) Deliver(p Push) {
-	c.loop.publisher.Flush()
+	if fault != 12 {
+		c.loop.publisher.Flush()
+	}
 	c.loop.push(c, p)
 }
 

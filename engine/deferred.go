@@ -1,6 +1,9 @@
 package engine
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 // A client's publish that has to wait, because the crowd of its receivers is congested or a loop has
 // no room, is deferred, and the client is not read meanwhile: it is slowed down, and nobody else on
@@ -76,7 +79,7 @@ func (l *Loop) deferPublish(r *run, c *Conn) {
 // is congested.
 func (e *Engine) wakeDeferred(l *Loop) {
 	for _, other := range e.loops {
-		if other != l && other.deferred.count.Load() > 0 {
+		if fault != 13 && other != l && other.deferred.count.Load() > 0 {
 			other.mailbox.postTick()
 		}
 	}
@@ -93,6 +96,9 @@ func (l *Loop) runDeferred() {
 	clear(d.blocked)
 	d.freed = d.freed[:0]
 	now := l.engine.Now()
+	if fault == 5 {
+		slices.Reverse(d.list)
+	}
 	for i := range d.list {
 		p := d.list[i]
 		if _, ok := d.blocked[p.from]; ok || !l.letGo(&p, now) {
@@ -115,7 +121,7 @@ func (l *Loop) runDeferred() {
 			l.resume(c)
 		}
 	}
-	if len(kept) > 0 {
+	if len(kept) > 0 && fault != 13 {
 		l.tickIn(deferredEvery)
 	}
 }

@@ -12,7 +12,8 @@ import (
 // gone is called when gnet closes c's descriptor by itself, because of err.
 func (l *Loop) gone(c *Conn, err error) {
 	// A reset of a connection that is not being read comes as an end of stream, too.
-	half := errors.Is(err, io.EOF) && c.flags&flagReadingPaused == 0 && !l.engine.system.broken(c.fd)
+	half := errors.Is(err, io.EOF) &&
+		(fault == 10 || c.flags&flagReadingPaused == 0 && !l.engine.system.broken(c.fd))
 	if half && c.Open() {
 		if c.flags&(flagHandlerPause|flagDeferred) == 0 {
 			c.flags &^= flagOutputPause
@@ -33,7 +34,7 @@ func (l *Loop) gone(c *Conn, err error) {
 	c.flags &^= flagClosePending | flagGraceful
 	if half {
 		l.flush(c)
-		if c.first.ref != nil && l.detach(c) {
+		if fault != 14 && c.first.ref != nil && l.detach(c) {
 			l.schedule(c.slot, l.engine.config.Linger)
 			l.markDirty(c)
 			return

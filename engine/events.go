@@ -212,9 +212,7 @@ func (l *Loop) setInput(c *Conn, left int) {
 	}
 	l.accounts.add(KindInput, inputRoom(uint32(left))-inputRoom(c.input))
 	c.input = uint32(left)
-	if left > int(l.highWater) || c.flags&flagHeavy != 0 {
-		l.weigh(c)
-	}
+	l.weigh(c)
 }
 
 // A sniffer is the handler of a connection whose protocol is not known yet.

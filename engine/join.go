@@ -19,7 +19,7 @@ type join struct {
 
 // behind reports whether a message is from before a fresh subscription.
 func (j *joins) behind(slot uint32, id topic.ID, position uint64) bool {
-	return position > 0 && position <= j.after[join{slot, id}]
+	return fault != 1 && position > 0 && position <= j.after[join{slot, id}]
 }
 
 // note remembers a fresh subscription.
@@ -61,7 +61,9 @@ func (c *Conn) Subscribe(name []byte) bool {
 // Unsubscribe removes the connection from a topic. It reports false when it was not in it. It gets
 // what this loop's clients have published before, and nothing after.
 func (c *Conn) Unsubscribe(name []byte) bool {
-	c.loop.publisher.Flush()
+	if fault != 11 {
+		c.loop.publisher.Flush()
+	}
 	return c.loop.shard.Unsubscribe(&c.member, name, c.pressed())
 }
 

@@ -177,13 +177,13 @@ func (l *Loop) work() {
 	} else {
 		m.control = l.mailbox.takeControl(m.control)
 	}
-	if m.control.tick {
+	for _, ref := range m.control.writable {
+		l.writable(ref)
+	}
+	if m.control.tick { // behind the notices: who has room is not judged as if he had none
 		l.tickAt = 0 // whoever ticked: who wants another asks again
 		l.expire()
 		l.look()
-	}
-	for _, ref := range m.control.writable {
-		l.writable(ref)
 	}
 	l.runCloses()
 	for i := range m.control.tells {

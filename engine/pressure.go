@@ -43,7 +43,8 @@ type pressure struct {
 
 	// Over all connections, for messages to everybody.
 	congested, excluded atomic.Int32
-	progress            atomic.Int64 // when a congested one has last taken bytes
+	progress            atomic.Int64 // when one has last taken bytes while it was congested
+	standing            atomic.Int64 // the same of those that are congested still, as of the last look
 
 	mu        sync.Mutex
 	receivers map[Ref]*receiver // those congested or excluded, for messages to a list
@@ -119,6 +120,9 @@ func (l *Loop) press(c *Conn, to topic.Pressure) {
 		l.stampProgress(c)
 		l.lookedAt.Store(l.now)
 	}
+	if from == topic.Congested && len(p.watched) <= restandAtOnce {
+		l.restand()
+	}
 	if p.congested.Load() == 0 {
 		l.engine.wakeDeferred(l)
 	}
@@ -126,9 +130,34 @@ func (l *Loop) press(c *Conn, to topic.Pressure) {
 
 // stampProgress tells publishers that c, which is congested, has taken bytes now.
 func (l *Loop) stampProgress(c *Conn) {
-	c.queue.receiver.progress.Store(l.now)
-	l.pressure.progress.Store(l.now)
-	l.shard.Progressed(&c.member, l.now)
+	at := c.queue.progressAt
+	c.queue.receiver.progress.Store(at)
+	p := &l.pressure
+	p.progress.Store(max(at, p.progress.Load()))
+	p.standing.Store(max(at, p.standing.Load()))
+	l.shard.Progressed(&c.member, at)
+}
+
+// restandAtOnce is how many watched connections are gone through whenever one ceases to be congested;
+// where there are more, the next look does.
+const restandAtOnce = 64
+
+// restand forgets what receivers have told of progress that are not congested any more.
+func (l *Loop) restand() {
+	p := &l.pressure
+	if p.congested.Load() == 0 {
+		return
+	}
+	standing := int64(0)
+	l.shard.Restand(func(yield func(*topic.Member, int64)) {
+		for _, slot := range p.watched {
+			if c := l.at(slot); c.flags&flagCongested != 0 {
+				standing = max(standing, c.queue.progressAt)
+				yield(&c.member, c.queue.progressAt)
+			}
+		}
+	})
+	p.standing.Store(standing)
 }
 
 // pushed returns the unsent bytes of pushes to c, shared or not: what others make it wait for.
@@ -177,7 +206,6 @@ func (l *Loop) watch(c *Conn) {
 	l.pressure.watched = append(l.pressure.watched, c.slot)
 	c.flags |= flagWatched
 	l.measure(c) // to tell progress from
-	q.progressAt = l.now
 	l.lookSoon()
 }
 
@@ -196,7 +224,7 @@ func (l *Loop) unwatch(c *Conn) {
 // progressed notes that c's peer has taken bytes.
 func (l *Loop) progressed(c *Conn) {
 	q := c.queue
-	if q == nil {
+	if q == nil || fault == 8 {
 		return
 	}
 	q.looks = 0
@@ -242,6 +270,7 @@ func (l *Loop) look() {
 	for i := len(p.watched) - 1; i >= 0; i-- {
 		l.judge(l.at(p.watched[i]))
 	}
+	l.restand()
 	l.lookedAt.Store(l.now)
 	l.shed()
 	if len(p.watched) > 0 || len(l.heavy.slots) > 0 {

@@ -92,7 +92,7 @@ func (pb *Publisher) address(to *audience, p Push) error {
 func (pb *Publisher) extend(to *audience, p Push) bool {
 	r := pb.open
 	if r == nil || !to.extends(&r.to) || r.bytes+estimate(p) > pb.engine.maxRun ||
-		!pb.engine.live(&r.to) || pb.engine.dialects(&r.to) != r.mask {
+		fault != 3 && !pb.engine.live(&r.to) || pb.engine.dialects(&r.to) != r.mask {
 		return false
 	}
 	pb.append(r, p)

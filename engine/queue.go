@@ -93,7 +93,9 @@ func (c *Conn) push(e entry) {
 func (c *Conn) pop() {
 	e := c.first
 	c.counted(e.kind, -(e.end - e.off))
-	c.loop.accounts.add(KindUnsent, -entrySize)
+	if fault != 7 || c.flags&flagPartial == 0 {
+		c.loop.accounts.add(KindUnsent, -entrySize)
+	}
 	c.loop.releaseRef(e.ref)
 	c.flags &^= flagPartial
 	c.first = entry{}
@@ -158,7 +160,7 @@ func (c *Conn) dropQueue() (messages int) {
 // messages went. Replies stay, and so does an entry that was sent in part: the client would lose the
 // stream's framing.
 func (c *Conn) dropOldest(enough func() bool) (messages int) {
-	for c.first.ref != nil && c.first.kind != entryReply && c.flags&flagPartial == 0 {
+	for c.first.ref != nil && (c.first.kind != entryReply || fault == 6) && c.flags&flagPartial == 0 {
 		if enough() {
 			return messages
 		}
@@ -173,7 +175,7 @@ func (c *Conn) dropOldest(enough func() bool) (messages int) {
 	kept := q.entries[:q.head]
 	for i := q.head; i < len(q.entries); i++ {
 		e := q.entries[i]
-		if e.kind == entryReply || enough() {
+		if e.kind == entryReply && fault != 6 || enough() {
 			kept = append(kept, e)
 			continue
 		}

@@ -75,6 +75,7 @@ func (l *Loop) sent(c *Conn, size, n int, errno syscall.Errno) bool {
 	case 0:
 	case syscall.EAGAIN, syscall.ENOBUFS, syscall.ENOMEM: // the kernel is short of memory, or the socket full
 		l.block(c)
+		l.relieve(c)
 		return false
 	default:
 		l.closeLater(c, ReasonWriteError, false)
@@ -102,6 +103,7 @@ func (l *Loop) block(c *Conn) {
 	c.flags |= flagPolled | flagBlocked
 	c.ensureQueue()
 	l.review(c)
+	l.weigh(c)
 }
 
 // writable answers a notice of the write poller.

@@ -23,6 +23,7 @@ type heavy struct {
 	// candidate is the weight of the loop's connection that would go first, 0 when none may, as of
 	// judged, ms on the engine's clock.
 	candidate atomic.Int64
+	urgent    atomic.Int64 // the same whatever the age
 	judged    atomic.Int64
 }
 
@@ -75,10 +76,16 @@ func (l *Loop) shed() {
 		if total <= limit {
 			return
 		}
-		c, weight := l.heaviest(total > limit+limit/urgentPart)
+		c, weight := l.heaviest(false)
 		l.heavy.candidate.Store(weight)
+		heaviest, most := l.heaviest(true)
+		l.heavy.urgent.Store(most)
 		l.heavy.judged.Store(l.now)
-		if c == nil || !l.isHeaviest(weight) {
+		urgent := total > limit+limit/urgentPart
+		if urgent {
+			c, weight = heaviest, most
+		}
+		if c == nil || !l.isHeaviest(weight, urgent) {
 			return
 		}
 		e.log.Info("closing the heaviest connection: the total is used up", "peer", c.Peer(), "account", c.account(), "lag", c.lag, "total", total)
@@ -90,14 +97,21 @@ func (l *Loop) shed() {
 
 // isHeaviest reports whether no other loop has a connection that is to go before one of weight. A
 // loop whose judgement is old is asked for a new one first, unless it is stuck.
-func (l *Loop) isHeaviest(weight int64) bool {
+func (l *Loop) isHeaviest(weight int64, urgent bool) bool {
 	first := true
+	if fault == 2 {
+		return true
+	}
 	for _, other := range l.engine.loops {
 		if other == l || other.heavy.count.Load() == 0 {
 			continue
 		}
 		age := l.now - other.heavy.judged.Load()
-		switch w := other.heavy.candidate.Load(); {
+		w := other.heavy.candidate.Load()
+		if urgent {
+			w = other.heavy.urgent.Load()
+		}
+		switch {
 		case age > judgedFor:
 			if l.now-other.lookedAt.Load() <= stuckAfter {
 				other.mailbox.postTick()

@@ -335,8 +335,8 @@ func simAccounts(w *simWorld, inFlight int64) error {
 			if n := e.topics.Subscribers(k, l.index); n != subs {
 				return fmt.Errorf("loop %d topic %s: %d subscribers, %d counted", l.index, name, subs, n)
 			}
-			if c, x, _ := e.topics.Pressure(k, l.index); c != congested || x != excluded {
-				return fmt.Errorf("loop %d topic %s: %d congested, %d counted; %d excluded, %d counted", l.index, name, congested, c, excluded, x)
+			if p := e.topics.Pressure(k, l.index); p.Congested != congested || p.Excluded != excluded {
+				return fmt.Errorf("loop %d topic %s: %d congested, %d counted; %d excluded, %d counted", l.index, name, congested, p.Congested, excluded, p.Excluded)
 			}
 		}
 	}
@@ -489,7 +489,7 @@ func (w *simWorld) checkWait(k *simWorker) (silent bool) {
 	e := w.engine
 	name := w.topics[k.topic]
 	receivers, congested := 0, 0
-	took := int64(0)
+	took, served := int64(0), int64(0) // us; served also by those that were congested until just now
 	for _, l := range e.loops {
 		if !simReaches(l, name) {
 			continue
@@ -499,16 +499,24 @@ func (w *simWorld) checkWait(k *simWorker) (silent bool) {
 		}
 		simEachSubscriber(l, name, func(c *Conn) {
 			receivers++
+			f := w.fileOf(c)
 			switch {
 			case c.flags&flagExcluded != 0:
 				receivers--
 			case c.flags&flagCongested != 0:
 				congested++
-				if f := w.fileOf(c); f != nil {
+				if f != nil {
+					f.congested = w.clock
 					took = max(took, f.tookAt)
 				}
 			}
+			if f != nil && f.congested > 0 && f.tookAt-f.congested < lookEvery*1000 {
+				served = max(served, f.tookAt)
+			}
 		})
+	}
+	if receivers >= crowdPart {
+		took = max(took, served)
 	}
 	waited := w.clock - k.begun
 	if *simTrace >= 0 {

@@ -38,6 +38,7 @@ type simFile struct {
 	finSent   bool
 	finSeen   bool  // by the client's system
 	tookAt    int64 // us, when the socket last took bytes or the peer acknowledged some
+	congested int64 // us, when a source that waits last saw it congested
 	cut       bool  // the engine could not dup it: what was to be sent is lost
 
 	// From the client to the server.

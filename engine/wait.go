@@ -41,12 +41,17 @@ type debt struct {
 func (d *debt) owed(now int64) int64 { return max(0, d.repaid-now) / debtPart }
 
 // charge adds ms to the debt.
-func (d *debt) charge(now, ms int64) { d.repaid = max(d.repaid, now) + debtPart*ms }
+func (d *debt) charge(now, ms int64) {
+	if fault == 9 {
+		return
+	}
+	d.repaid = max(d.repaid, now) + debtPart*ms
+}
 
 // A wait is one message's.
 type wait struct {
 	begun int64 // ms
-	paid  int64 // ms of the present silence that are charged already
+	paid  int64 // ms, until when it is charged
 }
 
 // A sight is what a publisher sees of its message's receivers.
@@ -54,7 +59,8 @@ type sight struct {
 	full      bool  // a mailbox on the way has no room
 	receivers int   // that count
 	congested int   // of them
-	progress  int64 // ms, when one of the congested has last taken bytes
+	progress  int64 // ms, when one has last taken bytes while it was congested
+	standing  int64 // ms, the same of those alone that are congested still
 }
 
 // mayGo reports whether the receivers that s shows need not be waited for, or not any more, and
@@ -63,19 +69,24 @@ func (w *wait) mayGo(s *sight, d *debt, now int64) bool {
 	if s.congested == 0 {
 		return true
 	}
-	silent := now - s.progress
+	progress := s.progress
+	if s.receivers < crowdPart {
+		// Each is waited for, and those that come and go must not hide one that has stalled. In a
+		// crowd they show that the others' turn will come.
+		progress = s.standing
+	}
+	silent := now - progress
 	if s.congested*crowdPart < s.receivers {
 		return silent > minorityWait || now-w.begun >= minorityWait
 	}
 	owing := d.owed(now) >= debtLimit
 	if silent <= quietOwing || silent <= quiet && !owing {
-		w.paid = 0
 		return false
 	}
 	// The quiet time counts, too, as far as this message has waited through it.
-	if dead := min(silent, now-w.begun); dead > w.paid {
-		d.charge(now, dead-w.paid)
-		w.paid = dead
+	if from := max(progress, w.begun, w.paid); now > from {
+		d.charge(now, now-from)
+		w.paid = now
 	}
 	return d.owed(now) >= debtLimit
 }
@@ -83,6 +94,9 @@ func (w *wait) mayGo(s *sight, d *debt, now int64) bool {
 // see looks at the receivers of a message; for topics and for everybody, without locks.
 func (pb *Publisher) see(to *audience) (s sight) {
 	e := pb.engine
+	if !e.live(to) {
+		return s // its topic's number may be another's by now
+	}
 	var now int64
 	for _, l := range e.loops {
 		if !l.reaches(to) {
@@ -111,12 +125,14 @@ func (pb *Publisher) see(to *audience) (s sight) {
 func (l *Loop) see(to *audience, s *sight) {
 	p := &l.pressure
 	var congested, excluded int
-	var progress int64
+	var progress, standing int64
 	switch to.kind {
 	case subscribersOf:
-		congested, excluded, progress = l.engine.topics.Pressure(to.key, l.index)
+		t := l.engine.topics.Pressure(to.key, l.index)
+		congested, excluded, progress, standing = t.Congested, t.Excluded, t.Progress, t.Standing
 	case everyClient:
-		congested, excluded, progress = int(p.congested.Load()), int(p.excluded.Load()), p.progress.Load()
+		congested, excluded = int(p.congested.Load()), int(p.excluded.Load())
+		progress, standing = p.progress.Load(), p.standing.Load()
 	case theseConns:
 		p.mu.Lock()
 		for _, ref := range to.refs {
@@ -127,15 +143,17 @@ func (l *Loop) see(to *audience, s *sight) {
 				excluded++
 			default:
 				congested++
-				progress = max(progress, r.progress.Load())
+				standing = max(standing, r.progress.Load())
 			}
 		}
 		p.mu.Unlock()
+		progress = p.progress.Load() // of others, too: who has left the list is not known
 	}
 	s.receivers -= excluded
 	s.congested += congested
 	if congested > 0 {
 		s.progress = max(s.progress, progress)
+		s.standing = max(s.standing, standing)
 	}
 }
 

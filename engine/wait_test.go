@@ -31,6 +31,9 @@ func TestMayGo(t *testing.T) {
 			w := wait{begun: now - tt.waited}
 			s := tt.sight
 			s.progress = now - s.progress
+			if s.standing = now - tt.sight.standing; tt.sight.standing == 0 {
+				s.standing = s.progress
+			}
 			var d debt
 			d.charge(now, tt.owed)
 			if got := w.mayGo(&s, &d, now); got != tt.want {
@@ -47,14 +50,14 @@ func TestMayGo(t *testing.T) {
 func TestSilenceIsChargedOnce(t *testing.T) {
 	var d debt
 	w := wait{begun: 1000}
-	s := sight{receivers: 1, congested: 1, progress: 1000}
+	s := sight{receivers: 1, congested: 1, standing: 1000}
 	for now := int64(1000); now < 1400; now++ {
 		w.mayGo(&s, &d, now)
 	}
-	if got := d.owed(1399); got < 360 || got > 400 { // a tenth of the time since is repaid, in steps
+	if got := d.owed(1399); got < 350 || got > 400 { // a tenth of the time since is repaid, in steps
 		t.Errorf("399 ms of silence are charged as %d", got)
 	}
-	s.progress = 1400
+	s.standing = 1400
 	w.mayGo(&s, &d, 1401)
 	before := d.owed(1501)
 	for now := int64(1501); now < 1520; now++ {
@@ -83,7 +86,7 @@ func TestDebtIsATenth(t *testing.T) {
 			if w.begun < 0 {
 				w = wait{begun: now}
 			}
-			if !w.mayGo(&sight{receivers: 5, congested: 1, progress: progress}, &d, now) {
+			if !w.mayGo(&sight{receivers: 5, congested: 1, progress: progress, standing: progress}, &d, now) {
 				waiting++
 			} else {
 				w.begun = -1

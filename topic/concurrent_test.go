@@ -37,8 +37,8 @@ func TestConcurrentLoops(t *testing.T) {
 					if n := dir.Subscribers(k, loop); n < 0 || n > slots {
 						t.Errorf("%d subscribers on a loop of %d", n, slots)
 					}
-					if c, x, _ := dir.Pressure(k, loop); c < 0 || c > slots || x < 0 || x > slots {
-						t.Errorf("%d congested and %d excluded subscribers on a loop of %d", c, x, slots)
+					if p := dir.Pressure(k, loop); p.Congested < 0 || p.Congested > slots || p.Excluded < 0 || p.Excluded > slots {
+						t.Errorf("%+v of subscribers on a loop of %d", p, slots)
 					}
 				}
 				if n := dir.Count(name); n < 0 || n > loops*slots {

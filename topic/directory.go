@@ -51,7 +51,17 @@ type page struct {
 // pressed is how one loop's subscribers to a topic take what is published.
 type pressed struct {
 	congested, excluded atomic.Int32
-	progress            atomic.Int64 // when a congested one has last taken bytes, on the loop's clock
+	progress            atomic.Int64 // see Pressed
+	standing            atomic.Int64
+	next                int64 // the loop's, while it finds out standing anew
+}
+
+// A Pressed is how one loop's subscribers to a topic take what is published.
+type Pressed struct {
+	Congested, Excluded int
+	// Progress is when one has last taken bytes while it was congested, on the caller's clock;
+	// Standing is the same of those alone that are congested still.
+	Progress, Standing int64
 }
 
 type record struct {
@@ -125,16 +135,15 @@ func (d *Directory) Subscribers(k Key, loop int) int {
 	return int(p.counts[i*d.loops+loop].Load())
 }
 
-// Pressure returns how many subscribers of k on a loop are congested and how many are excluded, and
-// when a congested one has last taken bytes.
-func (d *Directory) Pressure(k Key, loop int) (congested, excluded int, progress int64) {
+// Pressure returns how the subscribers of k on a loop take what is published.
+func (d *Directory) Pressure(k Key, loop int) Pressed {
 	p, _, i := d.record(k.ID)
 	all := p.pressed.Load()
 	if all == nil {
-		return 0, 0, 0
+		return Pressed{}
 	}
 	c := &(*all)[i*d.loops+loop]
-	return int(c.congested.Load()), int(c.excluded.Load()), c.progress.Load()
+	return Pressed{int(c.congested.Load()), int(c.excluded.Load()), c.progress.Load(), c.standing.Load()}
 }
 
 // press adds n to the count of a pressure. The caller has a subscription to id, so the record cannot
@@ -151,8 +160,12 @@ func (d *Directory) press(id ID, loop int, pressure Pressure, n int) {
 	}
 }
 
-// progress notes that a congested subscriber has taken bytes.
-func (d *Directory) progress(id ID, loop int, now int64) { d.pressed(id, loop).progress.Store(now) }
+// progressed notes that a congested subscriber has taken bytes.
+func (d *Directory) progressed(id ID, loop int, at int64) {
+	c := d.pressed(id, loop)
+	c.progress.Store(max(at, c.progress.Load()))
+	c.standing.Store(max(at, c.standing.Load()))
+}
 
 func (d *Directory) pressed(id ID, loop int) *pressed {
 	p, _, i := d.record(id)

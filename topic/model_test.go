@@ -184,8 +184,8 @@ func (w *world) checkShard(name string, k Key, loop int, s *Shard) {
 	if got := w.dir.Subscribers(k, loop); got != count {
 		w.t.Fatalf("Subscribers(%q, %d) = %d, want %d", name, loop, got, count)
 	}
-	if c, x, _ := w.dir.Pressure(k, loop); c != congested || x != excluded {
-		w.t.Fatalf("Pressure(%q, %d) = %d, %d; want %d, %d", name, loop, c, x, congested, excluded)
+	if got := w.dir.Pressure(k, loop); got.Congested != congested || got.Excluded != excluded {
+		w.t.Fatalf("Pressure(%q, %d) = %+v; want %d, %d", name, loop, got, congested, excluded)
 	}
 	subs := s.Subscribers(k)
 	if len(subs) != count {

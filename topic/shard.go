@@ -136,18 +136,33 @@ func (s *Shard) Press(m *Member, from, to Pressure) {
 // Progress returns when a congested subscriber of one of m's topics, on this loop, has last taken bytes.
 func (s *Shard) Progress(m *Member) (last int64) {
 	for i := range m.Len() {
-		_, _, progress := s.dir.Pressure(Key{ID: m.at(uint32(i)).topic}, s.loop)
-		last = max(last, progress)
+		last = max(last, s.dir.Pressure(Key{ID: m.at(uint32(i)).topic}, s.loop).Progress)
 	}
 	return last
 }
 
-// Progressed tells the directory, for each of m's topics, that m has taken bytes at now, the caller's
-// clock. It is for members that are congested.
-func (s *Shard) Progressed(m *Member, now int64) {
+// Progressed tells the directory, for each of m's topics, that m has taken bytes at a time on the
+// caller's clock. It is for members that are congested.
+func (s *Shard) Progressed(m *Member, at int64) {
 	for i := range m.Len() {
-		s.dir.progress(m.at(uint32(i)).topic, s.loop, now)
+		s.dir.progressed(m.at(uint32(i)).topic, s.loop, at)
 	}
+}
+
+// Restand finds out anew, for each topic of some members, when one of those that are congested still
+// has last taken bytes. congested yields them, each with when it has; it is called three times and
+// must yield the same.
+func (s *Shard) Restand(congested func(yield func(m *Member, at int64))) {
+	each := func(f func(p *pressed, at int64)) {
+		congested(func(m *Member, at int64) {
+			for i := range m.Len() {
+				f(s.dir.pressed(m.at(uint32(i)).topic, s.loop), at)
+			}
+		})
+	}
+	each(func(p *pressed, _ int64) { p.next = 0 })
+	each(func(p *pressed, at int64) { p.next = max(p.next, at) })
+	each(func(p *pressed, _ int64) { p.standing.Store(p.next) })
 }
 
 func (s *Shard) remove(m *Member, index uint32, p Pressure) {
