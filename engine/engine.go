@@ -205,7 +205,40 @@ func (e *Engine) WaitClosed(ctx context.Context) error {
 // Stop closes the listeners, then all connections with ReasonShutdown, and waits for their last
 // words until ctx is done; then it stops the loops and closes what is left. The error says that
 // something was left.
+//
+// A loop that a handler blocks cannot be stopped: then the error says so when ctx is done, and the
+// rest ends when the handler returns. On a loop the error is ErrOnLoop, at once.
 func (e *Engine) Stop(ctx context.Context) error {
+	if OnLoop() {
+		return ErrOnLoop
+	}
+	// What ends by force needs a moment behind what may take all the time there is.
+	soft, cancel := ctx, context.CancelFunc(func() {})
+	if deadline, ok := ctx.Deadline(); ok {
+		soft, cancel = context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/10))
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer cancel()
+		done <- e.stop(soft)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select { // the last tenth may not have been given: a context without a deadline was cancelled
+	case err := <-done:
+		return err
+	case <-time.After(stopGrace):
+		return fmt.Errorf("engine: a loop does not stop: %w", ctx.Err())
+	}
+}
+
+// stopGrace is how long Stop waits behind the end of its context for loops to end by force.
+const stopGrace = 200 * time.Millisecond
+
+func (e *Engine) stop(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.client == nil {

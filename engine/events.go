@@ -219,7 +219,6 @@ func (l *Loop) setInput(c *Conn, left int) {
 type sniffer struct{}
 
 func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
-	more := false
 	for _, p := range c.Listener().Protocols {
 		switch p.Sniff(b) {
 		case Matched:
@@ -231,13 +230,11 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 				return 0, 0
 			}
 			return c.loop.onBytes(c, b)
-		case NeedMore:
-			more = true
+		case NeedMore: // those behind it wait, or what a client speaks would depend on its segments
+			return 0, len(b) + 1
 		}
 	}
-	if !more {
-		c.Close(ReasonUnknownProtocol)
-	}
+	c.Close(ReasonUnknownProtocol)
 	return 0, len(b) + 1
 }
 

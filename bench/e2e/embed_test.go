@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"runtime"
 	"testing"
 	"time"
 
@@ -182,17 +183,23 @@ func TestEmbeddedStartFails(t *testing.T) {
 	wantNoTrace(t, leaks, descriptors)
 }
 
-// A handler that panics costs its client the connection, and nobody else anything.
+// A handler that panics, or ends its goroutine as a test's FailNow does, costs its client the
+// connection, and nobody else anything.
 func TestEmbeddedPanic(t *testing.T) {
 	e := embed(t, server.Config{Dev: true})
-	if err := e.Handle("bad.Idea", func(*server.Request) { panic("a handler's panic") }); err != nil {
-		t.Fatal(err)
+	for route, f := range map[string]func(*server.Request){
+		"bad.Idea": func(*server.Request) { panic("a handler's panic") },
+		"bad.Exit": func(*server.Request) { runtime.Goexit() },
+	} {
+		if err := e.Handle(route, f); err != nil {
+			t.Fatal(err)
+		}
 	}
 	e.start(t)
 	witness := e.login(t, modes[0], "")
-	for range 10 {
+	for i := range 20 {
 		c := e.login(t, modes[0], "")
-		c.write(c.mode.ask(1, "bad.Idea", "1"))
+		c.write(c.mode.ask(1, []string{"bad.Idea", "bad.Exit"}[i%2], "1"))
 		c.wantOver()
 		witness.wantEcho("1")
 	}

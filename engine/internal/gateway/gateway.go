@@ -339,6 +339,8 @@ type Scratch struct {
 	Reply         []byte // a reply, as a handler writes it
 	Out           []byte // a reply, deflated
 	request       Request
+	f             HandlerFunc // that serves it
+	isolated      func()      // calls f
 	pending       pendingTable
 	_             [64]byte
 }

@@ -67,7 +67,7 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	}
 	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata}
 	if p, ok := g.config.Login.(login.Immediate); ok {
-		identity, err := p.LoginNow(time.Now(), r)
+		identity, err := g.loginNow(c, p, r)
 		g.verdict(c, s, &a, identity, err)
 		return
 	}
@@ -104,6 +104,16 @@ func waiting(c *engine.Conn) Session {
 		return s
 	}
 	return nil
+}
+
+// loginNow asks a provider that decides at once. Providers of others are isolated, as handlers are.
+func (g *Gateway) loginNow(c *engine.Conn, p login.Immediate, r login.Request) (identity login.Identity, err error) {
+	switch p.(type) {
+	case login.Open, *login.Tokens, *login.JWT, *login.OTP:
+		return p.LoginNow(time.Now(), r)
+	}
+	c.Loop().Isolate(func() { identity, err = p.LoginNow(time.Now(), r) })
+	return identity, err
 }
 
 // resume takes up the session in the client's credentials, unless its user has no room for one more

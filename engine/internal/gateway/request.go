@@ -406,6 +406,22 @@ func (g *Gateway) Push(payload []byte) engine.Push {
 	return engine.Push{Route: g.config.PushRoute, Cmd: g.config.PushCmd, Payload: payload}
 }
 
+// hand has h serve the loop's Request. Functions of others are isolated: one that ends its goroutine
+// must cost its client's connection alone.
+func (s *Scratch) hand(c *engine.Conn, h Handler) {
+	f, ok := h.(HandlerFunc)
+	if !ok {
+		h.ServeRequest(&s.request)
+		return
+	}
+	if s.isolated == nil { // once, so that a request costs no closure
+		s.isolated = func() { s.f(&s.request) }
+	}
+	s.f = f
+	c.Loop().Isolate(s.isolated)
+	s.f = nil
+}
+
 // Serve hands a request to whoever is to answer it. It is called on the loop, with r filled in but
 // for what the gateway knows; r is not kept.
 func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
@@ -415,7 +431,7 @@ func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
 	*own = r
 	own.gateway, own.conn, own.session, own.done = g, c, s, false
 	if h := g.router.find(own); h != nil {
-		h.ServeRequest(own)
+		g.scratch[c.Loop().Index()].hand(c, h)
 	} else {
 		g.stats.busy.Add(1)
 		own.Fail(StatusInternal, "no worker")

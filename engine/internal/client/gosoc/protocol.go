@@ -111,6 +111,9 @@ func (p *Protocol) Sniff(first []byte) engine.Match {
 	return engine.NoMatch
 }
 
+// TrustedOnLoop implements engine.Trusted.
+func (p *Protocol) TrustedOnLoop() {}
+
 // Open implements engine.Protocol.
 func (p *Protocol) Open(*engine.Conn) engine.Handler {
 	h := newConn(p)
