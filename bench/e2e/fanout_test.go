@@ -151,7 +151,7 @@ func TestFanOut(t *testing.T) {
 	if raceDetector || slowBuild {
 		subscribers = 1500
 	}
-	p := startDev(t, "--backlog", "64KiB", "--send-buffer", "16KiB")
+	p := startDev(t, "--backlog", "64KiB", "--lag", "64KiB", "--send-buffer", "16KiB")
 	last := time.Now()
 	phase := func(name string) {
 		t.Logf("%s took %v", name, time.Since(last).Round(time.Millisecond))

@@ -205,7 +205,7 @@ func TestHalfPacketsBeforeLogin(t *testing.T) {
 // The backlog is looked at before a message is added: a longer one still reaches who keeps up.
 func TestMessagesLongerThanTheBacklog(t *testing.T) {
 	t.Run("small backlog", func(t *testing.T) {
-		p := startDev(t, "--backlog", "64KiB", "--send-buffer", "16KiB")
+		p := startDev(t, "--backlog", "64KiB", "--lag", "64KiB", "--send-buffer", "16KiB")
 		text := `"` + strings.Repeat("b", 1<<20) + `"`
 		c, publisher := p.login(t, modes[0], ""), p.login(t, modes[0], "")
 		c.wantEcho(text)

@@ -141,7 +141,7 @@ func TestNetsvrStalledWorkerEnds(t *testing.T) {
 func TestNetsvrStalledCustomer(t *testing.T) {
 	for _, how := range []string{"cast", "publish", "broadcast"} {
 		t.Run(how, func(t *testing.T) {
-			s := startScene(t)
+			s := startScene(t, "--lag", "1MiB")
 			l := s.l
 			stalled, idStalled := s.open()
 			g, idG := s.gosoc()
@@ -149,7 +149,7 @@ func TestNetsvrStalledCustomer(t *testing.T) {
 			s.subscribe(idG, "t")
 			var readers sync.WaitGroup
 			// Readers are slow consumers themselves when the machine stands still: never are more
-			// messages on their way to one than its queue, of 1 MiB, can take.
+			// messages on their way to one than its limit, of 1 MiB, can take.
 			const n, size, ahead = 400, 32 << 10, 16 // 12.5 MB
 			var room [4]chan struct{}
 			for i := range room {

@@ -168,7 +168,7 @@ var endings = []struct {
 		cause: func(_ *testing.T, _ *gateway, l *line, _ *vendor) { l.mute() },
 	},
 	{
-		name: "ServerError", reason: "slow-consumer", args: []string{"--backlog", "64KiB", "--send-buffer", "16KiB"},
+		name: "ServerError", reason: "slow-consumer", args: []string{"--backlog", "64KiB", "--lag", "64KiB", "--send-buffer", "16KiB"},
 		cause: func(t *testing.T, g *gateway, l *line, v *vendor) {
 			v.subscribe("flood-" + v.user)
 			l.deafen()
