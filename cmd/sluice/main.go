@@ -1,6 +1,6 @@
 // Command sluice is a gateway for very many long-lived connections.
 //
-//	sluice serve --dev        serve GOSOC clients on 127.0.0.1:7000, with development routes
+//	sluice serve --dev        serve clients on 127.0.0.1:7000, with open login and development routes
 //	sluice serve --help       all flags
 //	sluice check [flags]      say whether the flags and the config file would do
 //	sluice token --user ID    ask a running gateway for a one-time login token
@@ -44,12 +44,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run is main with its surroundings passed in.
 func run(args []string, stdout, stderr io.Writer) int {
-	var c cli
 	exited := -1
-	parser, err := kong.New(&c,
-		kong.Name("sluice"),
-		kong.Description("A gateway for very many long-lived connections."),
-		kong.Configuration(loadTOML),
+	parser, err := newParser(
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
 	)
@@ -78,6 +74,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stderr, "sluice:", err)
 	return exitFailed
+}
+
+// newParser makes the parser of commands and flags.
+func newParser(options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(new(cli), append([]kong.Option{
+		kong.Name("sluice"),
+		kong.Description("A gateway for very many long-lived connections."),
+		kong.Configuration(loadTOML),
+	}, options...)...)
 }
 
 type streams struct{ stdout, stderr io.Writer }

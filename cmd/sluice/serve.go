@@ -21,77 +21,110 @@ import (
 	"github.com/sluicenet/sluice/engine/server"
 )
 
-// settings are the flags of serve and check.
+// settings are the flags of serve and check. docs/flags.md lists them; its test says how it is
+// made again.
 type settings struct {
-	Config kong.ConfigFlag `help:"Read flags from a TOML file." placeholder:"FILE"`
-	Dev    bool            `help:"Open login unless --login says otherwise, and an in-process worker with the sluice.* routes."`
+	Config kong.ConfigFlag `help:"Read flags from a TOML file, whose keys are the flags' names." placeholder:"FILE"`
+	Dev    bool            `help:"Open login unless --login says otherwise, an in-process worker with the sluice.* routes, and login tokens for everybody unless there is an API key."`
 
-	Listen []string `help:"Serve clients here; repeatable. Options: ?protocol=auto|gosoc|longbridge|netsvr." default:"tcp://127.0.0.1:7000" placeholder:"URL" sep:"none"`
-	Worker string   `help:"Serve workers here; none: nowhere." default:"tcp://127.0.0.1:6061" placeholder:"URL"`
-	Admin  string   `help:"Serve operators here; none: nowhere." default:"127.0.0.1:6070" placeholder:"HOST:PORT"`
+	addressFlags    `group:"Addresses"`
+	loginFlags      `group:"Logins"`
+	sessionFlags    `group:"Sessions"`
+	slowFlags       `group:"Memory and slow clients"`
+	clientFlags     `group:"Limits of a client"`
+	workerFlags     `group:"Workers"`
+	gosocFlags      `group:"GOSOC"`
+	netsvrFlags     `group:"netsvr"`
+	longbridgeFlags `group:"Longbridge"`
+	processFlags    `group:"Process and log"`
+	removedFlags
+}
+
+type addressFlags struct {
+	Listen []string `help:"Serve clients here: tcp://HOST:PORT or ws://HOST:PORT, with ?protocol=auto|gosoc|longbridge|netsvr; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
+	Worker string   `help:"Serve workers here; none: nowhere." default:"tcp://127.0.0.1:6061"`
+	Admin  string   `help:"Serve operators here; none: nowhere." default:"127.0.0.1:6070"`
 	keyFlags
-	PortsFile string `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
+	PortsFile      string `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
+	MaxConnections int    `help:"Most clients at a time. 0: the open-file limit less 256." default:"0"`
+}
 
-	Login         string        `help:"Who may connect: open, tokens:FILE, ... Required unless --dev." placeholder:"KIND"`
+type loginFlags struct {
+	Login         string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND"`
 	LoginTimeout  time.Duration `help:"How long a client may take to log in." default:"10s"`
-	LoginFailures failureRate   `help:"Refused logins per address and time; over it, its new connections are closed at once. 0: no limit." default:"100/10s" placeholder:"N/D"`
+	LoginFailures failureRate   `help:"Refused logins per address and time; over it, its new connections are closed at once. 0: no limit." default:"100/10s"`
+}
 
+type sessionFlags struct {
 	ServerID     uint8         `help:"First byte of every uniqId, 0 to 255." default:"0"`
 	SessionTTL   time.Duration `help:"How long a session can be resumed." default:"30m"`
 	SessionMax   byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
-	SessionTotal byteSize      `help:"The same for all sessions; over it, the oldest go." default:"64MiB"`
+	SessionTotal byteSize      `help:"Session text and topics kept of all such sessions; over it, those of the oldest go." default:"64MiB"`
 	SessionKey   string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
+}
 
-	Backlog       byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB"`
-	Lag           byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB"`
-	LagAge        time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s"`
-	BacklogTotal  byteSize      `help:"Bytes kept for all clients, of all kinds, before those with the largest accounts are closed." default:"256MiB"`
-	SlowConsumer  string        `help:"What becomes of pushes for clients over a limit." enum:"close,drop-newest,drop-oldest" default:"close"`
-	SendBuffer    byteSize      `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
-	MaxPacket     byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
-	PacketTimeout time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s"`
-	MaxKeepAlive  time.Duration `help:"Longest keep-alive of a GOSOC client, also of one that asks for none. 0: no limit." default:"20m"`
-	MaxInflated   byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB"`
+type slowFlags struct {
+	Backlog      byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB"`
+	Lag          byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB"`
+	LagAge       time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s"`
+	SlowConsumer string        `help:"The policy for pushes to clients over one of these: ${enum}. Replies are never dropped." enum:"close, drop-newest, drop-oldest" default:"close"`
+	BacklogTotal byteSize      `help:"Bytes kept for all clients, of all kinds, before those with the largest accounts are closed." default:"256MiB"`
+	SendBuffer   byteSize      `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
+}
 
-	MaxPending      int      `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024" placeholder:"N"`
-	MaxPendingBytes byteSize `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB"`
-	MaxTopics       int      `help:"Topics that one client may subscribe to." default:"65536" placeholder:"N"`
-	MaxTopicBytes   byteSize `help:"Bytes that they may take: their names, and 160 for each." default:"8MiB"`
+type clientFlags struct {
+	MaxPacket       byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
+	MaxInflated     byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB"`
+	PacketTimeout   time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s"`
+	RequestTimeout  time.Duration `help:"How long a request waits for its reply." default:"10s"`
+	MaxPending      int           `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024"`
+	MaxPendingBytes byteSize      `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB"`
+	MaxTopics       int           `help:"Topics that one client may subscribe to." default:"65536"`
+	MaxTopicBytes   byteSize      `help:"Bytes that they may take: their names, and 160 for each." default:"8MiB"`
+}
 
-	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0" placeholder:"N"`
-	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0" placeholder:"N"`
+type workerFlags struct {
+	Route              []string      `help:"Worker id for requests of a route or command, as chat.*=1 or cmd:6-20=2; repeatable. Others go to 1." placeholder:"PATTERN=ID" sep:"none"`
+	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none"`
+	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0"`
+	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0"`
 	WorkerIdle         time.Duration `help:"How long a worker may be silent." default:"120s"`
 	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s"`
 	WorkerMaxPacket    byteSize      `help:"Longest frame body a worker may send, and so the most that is kept of one that is not whole." default:"2MiB"`
 	WorkerQueue        byteSize      `help:"Bytes that may wait for a worker. A client may have no more of them than stay free." default:"16MiB"`
 	WorkerDelayed      byteSize      `help:"Bytes of delayed messages that may wait per worker connection; four times as many in all." default:"16MiB"`
-	WorkerLinks        int           `help:"Most connections of workers." default:"4096" placeholder:"N"`
-	Route              []string      `help:"Worker id for requests of a route or command, as chat.*=1 or cmd:6-20=2; repeatable. Others go to 1." placeholder:"PATTERN=ID" sep:"none"`
-	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none"`
-	NetsvrMetrics      string        `help:"Metrics workers may ask for: numbers from 0 to 6, or none." default:"0-6" placeholder:"LIST"`
+	WorkerLinks        int           `help:"Most connections of workers." default:"4096"`
+	NetsvrMetrics      string        `help:"Metrics workers may ask for: numbers from 0 to 6, or none." default:"0-6"`
+}
 
-	NetsvrLogin       string        `help:"Whether netsvr customers must log in, with ?token=." enum:"guest,required" default:"guest"`
+type gosocFlags struct {
+	MaxKeepAlive time.Duration `help:"Longest keep-alive of a GOSOC client, also of one that asks for none. 0: no limit." default:"20m"`
+	PushRoute    string        `help:"Route of pushes to GOSOC clients." default:"push"`
+}
+
+type netsvrFlags struct {
+	NetsvrLogin       string        `help:"Whether netsvr customers must log in, with ?token=: ${enum}." enum:"guest, required" default:"guest"`
 	AllowOrigin       []string      `help:"Host whose pages may connect, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none"`
 	ClientIdle        time.Duration `help:"How long a netsvr customer may be silent." default:"120s"`
 	ClientMaxMessage  byteSize      `help:"Longest netsvr message, behind its prefix." default:"2MiB"`
 	GuestMaxFragments byteSize      `help:"Longest netsvr message that a guest may send in fragments. 0: --client-max-message." default:"256KiB"`
-	PushOpcode        string        `help:"WebSocket messages that netsvr customers are pushed." enum:"text,binary" default:"text"`
+	PushOpcode        string        `help:"WebSocket messages that netsvr customers are pushed: ${enum}." enum:"text, binary" default:"text"`
 	CustomIDKey       string        `help:"Query parameter by which netsvr customers choose their uniqId, with a token." placeholder:"NAME"`
 	CustomIDTTL       time.Duration `name:"custom-id-ttl" help:"How long such a token is good." default:"30s"`
+}
 
+type longbridgeFlags struct {
 	HeartbeatTimeout      time.Duration `help:"How long a Longbridge client may be silent." default:"150s"`
-	UserLimit             int           `help:"Longbridge connections one user may have. 0: any number." default:"10" placeholder:"N"`
+	UserLimit             int           `help:"Longbridge connections one user may have. 0: any number." default:"10"`
 	LongbridgeCloseNotice bool          `help:"Tell Longbridge clients why their connection ends. The vendor's Go client recovers best without." default:"true" negatable:""`
+	PushCmd               uint8         `help:"Command of pushes to Longbridge clients." default:"100"`
+}
 
-	MaxConnections int           `help:"Most clients at a time. 0: the open-file limit less 256." default:"0" placeholder:"N"`
-	RequestTimeout time.Duration `help:"How long a request waits for its reply." default:"10s"`
-	PushRoute      string        `help:"Route of pushes to GOSOC clients." default:"push"`
-	PushCmd        uint8         `help:"Command of pushes to Longbridge clients." default:"100"`
-	Loops          int           `help:"Event loops. 0: as many as GOMAXPROCS." default:"0" placeholder:"N"`
-	Drain          time.Duration `help:"How long a shutdown may take." default:"5s"`
-
-	LogLevel  slog.Level `help:"Least level to log: debug, info, warn or error." default:"info"`
-	LogFormat string     `help:"How to log, on standard error." enum:"text,json" default:"text"`
+type processFlags struct {
+	Loops     int           `help:"Event loops. 0: as many as GOMAXPROCS." default:"0"`
+	Drain     time.Duration `help:"How long a shutdown may take." default:"5s"`
+	LogLevel  slog.Level    `help:"Least level to log: debug, info, warn or error." default:"info"`
+	LogFormat string        `help:"How to log, on standard error: ${enum}." enum:"text, json" default:"text"`
 }
 
 type serveCmd struct{ settings }
@@ -161,7 +194,7 @@ func (cmd *serveCmd) Run(s *streams) error {
 	}
 	done := make(chan struct{})
 	defer close(done)
-	go giveBack(srv.Engine(), done)
+	go releaseMemory(srv.Engine(), done)
 	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr(), "admin", srv.AdminURL())
 	return cmd.wait(srv, provider, signals, log)
 }

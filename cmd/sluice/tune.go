@@ -23,49 +23,49 @@ func (cmd *settings) tune() {
 	}
 }
 
-// A storm is what giveBack knows of clients that come or go in great numbers.
-type storm struct {
+// A burst is what releaseMemory knows of clients that come or go in great numbers.
+type burst struct {
 	accepted uint64 // when last looked at
 	quiet    int    // looks in a row without a new connection
-	settled  int64  // connections when memory was last given back
+	settled  int64  // connections when memory was last released
 }
 
 const (
-	stormLook  = time.Second
-	stormOver  = 2    // quiet looks
-	stormLeast = 1000 // connections
+	burstLook  = time.Second
+	burstOver  = 2    // quiet looks
+	burstLeast = 1000 // connections
 )
 
-// over reports whether a storm has just ended: nobody has come for a while, and there are a quarter
+// over reports whether a burst has just ended: nobody has come for a while, and there are a quarter
 // more connections than after the last one, or less than half.
-func (s *storm) over(connections int64, accepted uint64) bool {
-	if accepted != s.accepted {
-		s.accepted, s.quiet = accepted, 0
+func (b *burst) over(connections int64, accepted uint64) bool {
+	if accepted != b.accepted {
+		b.accepted, b.quiet = accepted, 0
 		return false
 	}
-	if s.quiet++; s.quiet < stormOver {
+	if b.quiet++; b.quiet < burstOver {
 		return false
 	}
-	more := connections-s.settled >= max(stormLeast, s.settled/4)
-	less := s.settled-connections >= max(stormLeast, s.settled/2)
+	more := connections-b.settled >= max(burstLeast, b.settled/4)
+	less := b.settled-connections >= max(burstLeast, b.settled/2)
 	if more || less {
-		s.settled = connections
+		b.settled = connections
 	}
 	return more || less
 }
 
-// giveBack returns the memory of a storm's garbage to the system once the storm is over: a gateway
+// releaseMemory returns the memory of a burst's garbage to the system once the burst is over: a gateway
 // whose clients are quiet allocates nothing, so the next collection might be minutes away.
-func giveBack(e *engine.Engine, done <-chan struct{}) {
-	look := time.NewTicker(stormLook)
+func releaseMemory(e *engine.Engine, done <-chan struct{}) {
+	look := time.NewTicker(burstLook)
 	defer look.Stop()
-	var s storm
+	var b burst
 	for {
 		select {
 		case <-done:
 			return
 		case <-look.C:
-			if st := e.Stats(); s.over(st.Connections, st.Accepted) {
+			if st := e.Stats(); b.over(st.Connections, st.Accepted) {
 				runtime.GC() // what pools hold survives one collection
 				debug.FreeOSMemory()
 			}

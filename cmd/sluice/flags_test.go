@@ -1,0 +1,135 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+var update = flag.Bool("update", false, "write docs/flags.md")
+
+const flagsFile = "../../docs/flags.md"
+
+// docs/flags.md has every flag with its default and its text, as the command has them. It is made
+// with: go test ./cmd/sluice -run Flags -update.
+func TestFlags(t *testing.T) {
+	parser, err := newParser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := describeFlags(parser.Model.Node)
+	if *update {
+		if err := os.WriteFile(flagsFile, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(flagsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := string(have)
+	for line := range strings.Lines(got) {
+		if !strings.Contains(want, line) {
+			t.Errorf("missing: %s", line)
+		}
+	}
+	for line := range strings.Lines(want) {
+		if !strings.Contains(got, line) {
+			t.Errorf("stale: %s", line)
+		}
+	}
+	if got != want {
+		t.Error("docs/flags.md is not what the flags are: go test ./cmd/sluice -run Flags -update")
+	}
+}
+
+// TestDocumentedFlags: each flag that a text names exists, and none of them was removed.
+func TestDocumentedFlags(t *testing.T) {
+	parser, err := newParser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{"help": true, "gateway": true} // the latter is of the example chatroom
+	for _, cmd := range parser.Model.Children {
+		for _, f := range cmd.Flags {
+			known[f.Name] = !f.Hidden
+		}
+	}
+	for _, name := range []string{
+		"docs/embedding.md", "docs/backpressure.md", "docs/README.md", "engine/worker/README.md",
+	} {
+		text, err := os.ReadFile("../../" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := 0
+		for _, word := range strings.FieldsFunc(string(text), func(r rune) bool {
+			return r != '-' && (r < 'a' || r > 'z')
+		}) {
+			flag, ok := strings.CutPrefix(word, "--")
+			if !ok || strings.Trim(flag, "-") == "" {
+				continue
+			}
+			if seen++; !known[flag] {
+				t.Errorf("%s: no flag --%s", name, flag)
+			}
+		}
+		if name == "docs/backpressure.md" && seen == 0 {
+			t.Errorf("%s: no flags found", name)
+		}
+	}
+}
+
+// describeFlags writes the page. serve and check share their flags.
+func describeFlags(root *kong.Node) string {
+	var b strings.Builder
+	b.WriteString(`# Flags of sluice
+
+Made from the command's own flags; a test compares. Sizes are bytes, or numbers with KiB, MiB or
+GiB; times are as in 500ms, 10s or 20m. In the TOML file that ` + "`--config`" + ` names, each key is a
+flag's name, and a repeatable flag is a list:
+
+    login = "tokens:users.txt"
+    listen = ["tcp://0.0.0.0:7000", "ws://0.0.0.0:7001"]
+    lag = "32MiB"
+
+The command line counts before the file. ` + "`sluice check`" + ` takes the flags of ` + "`sluice serve`" + ` and says
+whether they would do, without listening.
+`)
+	for _, cmd := range root.Children {
+		if cmd.Name == "check" {
+			continue
+		}
+		group, open := "", false
+		fmt.Fprintf(&b, "\n## sluice %s\n\n%s\n", cmd.Name, cmd.Help)
+		for _, f := range cmd.Flags {
+			if f.Hidden || f.Name == "help" {
+				continue
+			}
+			if f.Group != nil && f.Group.Key != group {
+				group, open = f.Group.Key, false
+				fmt.Fprintf(&b, "\n### %s\n", f.Group.Title)
+			}
+			if !open {
+				open = true
+				b.WriteString("\n| flag | default | |\n| --- | --- | --- |\n")
+			}
+			fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, shown(f), strings.ReplaceAll(f.Help, "|", "\\|"))
+		}
+	}
+	return b.String()
+}
+
+func shown(f *kong.Flag) string {
+	switch {
+	case f.HasDefault:
+		return "`" + f.Default + "`"
+	case f.IsBool():
+		return "off"
+	}
+	return ""
+}
