@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// newTransport is http.DefaultTransport with tighter bounds: on header bytes, and on connections to the one host that
-// each provider talks to. It honours the proxy variables of the environment, too.
+// newTransport is http.DefaultTransport with tighter bounds: on header bytes, and on connections to
+// the one host that each provider talks to. It honours the proxy variables of the environment, too.
 func newTransport(conns int) *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -26,7 +26,8 @@ func newTransport(conns int) *http.Transport {
 	}
 }
 
-// newClient returns a client that follows no redirects: a token goes, and keys come, where the operator said.
+// newClient returns a client that follows no redirects: a token goes, and keys come, where the
+// operator said.
 func newClient(rt http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     rt,
@@ -34,7 +35,8 @@ func newClient(rt http.RoundTripper) *http.Client {
 	}
 }
 
-// parseURL accepts http and https URLs with a host. Its errors leave the URL out, which may hold a password.
+// parseURL accepts http and https URLs with a host. Its errors leave the URL out, which may hold a
+// password.
 func parseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {

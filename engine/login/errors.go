@@ -6,10 +6,11 @@ import (
 )
 
 var (
-	// ErrRefused is the verdict that a token is not good. Clients are told so, and that is all they are told.
+	// ErrRefused is the verdict that a token is not good. Clients are told so, and that is all they
+	// are told.
 	ErrRefused = errors.New("login: refused")
-	// ErrUnavailable says that no verdict was reached: a server did not answer in time, or not in its right mind.
-	// The client is not let in and may try again.
+	// ErrUnavailable says that no verdict was reached: a server did not answer in time, or not in
+	// its right mind. The client is not let in and may try again.
 	ErrUnavailable = errors.New("login: no verdict")
 )
 
@@ -31,5 +32,6 @@ var (
 
 func refusal(why string) error { return fmt.Errorf("%w: %s", ErrRefused, why) }
 
-// unavailable keeps err's text but not its chain: whatever a broken server leads to, it is never a verdict.
+// unavailable keeps err's text but not its chain: whatever a broken server leads to, it is never a
+// verdict.
 func unavailable(err error) error { return fmt.Errorf("%w: %v", ErrUnavailable, err) }

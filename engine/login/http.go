@@ -20,8 +20,8 @@ const maxVerdict = 64 << 10
 // HTTPConfig sets up an HTTP. Only URL is required.
 type HTTPConfig struct {
 	URL string // http or https; user:password@ in it become basic authentication
-	// Timeout is how long one login may take, waiting for others included, if its context does not end sooner. Zero
-	// or less means 5 s.
+	// Timeout is how long one login may take, waiting for others included, if its context does not
+	// end sooner. Zero or less means 5 s.
 	Timeout time.Duration
 	// InFlight is how many calls may be under way; more logins wait. Zero or less means 64.
 	InFlight int
@@ -37,8 +37,9 @@ type HTTPConfig struct {
 //
 //	{"user":"ann","session":"...","topics":["news"]}
 //
-// for a yes; session and topics may be missing, and {"anonymous":true} stands in for a user. Status 401 and 403 are a
-// no: ErrRefused. Anything else is no verdict, a redirect included: ErrUnavailable.
+// for a yes; session and topics may be missing, and {"anonymous":true} stands in for a user. Status
+// 401 and 403 are a no: ErrRefused. Anything else is no verdict, a redirect included:
+// ErrUnavailable.
 type HTTP struct {
 	config  HTTPConfig
 	url     *url.URL
@@ -161,8 +162,8 @@ func parseVerdict(text []byte) (Identity, error) {
 	return id, nil
 }
 
-// Close ends the calls under way, whose logins fail with ErrUnavailable like all later ones, and closes the
-// connections. It may be called more than once and always returns nil.
+// Close ends the calls under way, whose logins fail with ErrUnavailable like all later ones, and
+// closes the connections. It may be called more than once and always returns nil.
 func (h *HTTP) Close() error {
 	h.once.Do(func() {
 		h.close()

@@ -13,7 +13,8 @@ import (
 	"slices"
 )
 
-// jwk is a JSON Web Key, RFC 7517 section 4; its key members are those of RFC 7518 section 6 and RFC 8037 section 2.
+// jwk is a JSON Web Key, RFC 7517 section 4; its key members are those of RFC 7518 section 6 and
+// RFC 8037 section 2.
 type jwk struct {
 	Type  string   `json:"kty"`
 	ID    string   `json:"kid"`
@@ -27,8 +28,9 @@ type jwk struct {
 	Y     string   `json:"y"`
 }
 
-// parseJWKS reads a JWK set. Keys it has no use for are passed over (RFC 7517 section 5); if none is left, the error
-// says what was wrong with the first. Symmetric keys are never taken: a set is meant to be published.
+// parseJWKS reads a JWK set. Keys it has no use for are passed over (RFC 7517 section 5); if none
+// is left, the error says what was wrong with the first. Symmetric keys are never taken: a set is
+// meant to be published.
 func parseJWKS(text []byte) (*keySet, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -101,7 +103,8 @@ func (j *jwk) public() (any, error) {
 		if err != nil {
 			return nil, fmt.Errorf("y: %w", err)
 		}
-		// 4: both coordinates follow, uncompressed (SEC 1 section 2.3.3). Points off the curve are found out.
+		// 4: both coordinates follow, uncompressed (SEC 1 section 2.3.3). Points off the curve are
+		// found out.
 		return ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y))
 	case j.Type == "OKP" && j.Curve == "Ed25519":
 		x, err := unbase64(j.X, ed25519.PublicKeySize)

@@ -15,8 +15,9 @@ import (
 
 const maxLeeway = 5 * time.Minute
 
-// JWTConfig says which signed tokens (RFC 7519) are good. One of SecretFile, KeyFile and JWKS is required. They decide
-// about the algorithm, too: a token signed with another one than its key's is refused, whatever its header says.
+// JWTConfig says which signed tokens (RFC 7519) are good. One of SecretFile, KeyFile and JWKS is
+// required. They decide about the algorithm, too: a token signed with another one than its key's is
+// refused, whatever its header says.
 type JWTConfig struct {
 	SecretFile string // HS256: at least 32 bytes; a line end at the end does not count
 	KeyFile    string // PEM with up to 8 public keys: RS256 (2,048 to 8,192 bits), ES256 or EdDSA (Ed25519)
@@ -27,10 +28,11 @@ type JWTConfig struct {
 	Leeway   time.Duration // by how much clocks may differ, for "exp" and "nbf"; 0 to 5 minutes
 }
 
-// JWT is a provider of signed tokens whose keys are in a file. A token must have "exp", and "sub", the user id. It may
-// have "session", the netsvr session text, and "topics", an array of strings.
+// JWT is a provider of signed tokens whose keys are in a file. A token must have "exp", and "sub",
+// the user id. It may have "session", the netsvr session text, and "topics", an array of strings.
 //
-// A token with a "kid" is checked with the key of that name; keys without a name are tried for every token.
+// A token with a "kid" is checked with the key of that name; keys without a name are tried for
+// every token.
 type JWT struct {
 	check verifier
 	read  func() (*keySet, error)
@@ -43,7 +45,8 @@ var (
 	_ Reloader  = (*JWT)(nil)
 )
 
-// NewJWT reads the keys. It fails with an error that names the file, and the line where there is one.
+// NewJWT reads the keys. It fails with an error that names the file, and the line where there is
+// one.
 func NewJWT(c JWTConfig) (*JWT, error) {
 	check, err := newVerifier(c)
 	if err != nil {
@@ -81,7 +84,8 @@ func readJWKS(file string) (*keySet, error) {
 // Login implements Provider.
 func (j *JWT) Login(_ context.Context, r Request) (Identity, error) { return j.LoginNow(time.Now(), r) }
 
-// LoginNow implements Immediate. It costs one signature check, nearly always: about 5 us (HS256) to 80 us (ES256).
+// LoginNow implements Immediate. It costs one signature check, nearly always: about 5 us (HS256) to
+// 80 us (ES256).
 func (j *JWT) LoginNow(now time.Time, r Request) (Identity, error) {
 	return j.check.verify(now, r.Token, j.keys.Load())
 }
@@ -158,7 +162,8 @@ func (v verifier) verify(now time.Time, text string, keys *keySet) (Identity, er
 	return identityOf(claims)
 }
 
-// tokenError says in our words what the library found. It takes no words over that could be the client's.
+// tokenError says in our words what the library found. It takes no words over that could be the
+// client's.
 func tokenError(err error, token *jwt.Token, algs []string) error {
 	switch {
 	case errors.Is(err, jwt.ErrTokenMalformed):
@@ -184,7 +189,8 @@ func tokenError(err error, token *jwt.Token, algs []string) error {
 
 func identityOf(claims jwt.MapClaims) (id Identity, err error) {
 	for _, name := range []string{"exp", "nbf"} {
-		// Beyond the year 9999 a date has overflowed on the way here, in one direction or the other.
+		// Beyond the year 9999 a date has overflowed on the way here, in one direction or the
+		// other.
 		if f, ok := claims[name].(float64); ok && (f < 0 || f > 253402300799) {
 			return Identity{}, fmt.Errorf("%w: %s out of range", ErrClaims, name)
 		}

@@ -22,9 +22,10 @@ type RemoteJWTConfig struct {
 	Transport http.RoundTripper // nil means one of its own, without redirects and with bounds
 }
 
-// RemoteJWT is JWT with keys that are fetched from a URL, once at the start and again in the background. A token with
-// an unknown key id brings the next fetch forward, and its login waits for that. While there are no keys, because none
-// could be fetched yet or for too long, logins fail with ErrUnavailable.
+// RemoteJWT is JWT with keys that are fetched from a URL, once at the start and again in the
+// background. A token with an unknown key id brings the next fetch forward, and its login waits for
+// that. While there are no keys, because none could be fetched yet or for too long, logins fail
+// with ErrUnavailable.
 type RemoteJWT struct {
 	check  verifier
 	config RemoteJWTConfig
@@ -49,8 +50,8 @@ type fetched struct {
 
 var _ Reloader = (*RemoteJWT)(nil)
 
-// NewRemoteJWT starts fetching keys and does not wait for them: see Reload for that. The caller must Close what it
-// returns.
+// NewRemoteJWT starts fetching keys and does not wait for them: see Reload for that. The caller
+// must Close what it returns.
 func NewRemoteJWT(c RemoteJWTConfig) (*RemoteJWT, error) {
 	check, err := newVerifier(c.JWTConfig)
 	if err != nil {
@@ -80,7 +81,8 @@ func NewRemoteJWT(c RemoteJWTConfig) (*RemoteJWT, error) {
 	return j, nil
 }
 
-// Login implements Provider. It waits for the network only if there are no keys or the token names an unknown one.
+// Login implements Provider. It waits for the network only if there are no keys or the token names
+// an unknown one.
 func (j *RemoteJWT) Login(ctx context.Context, r Request) (Identity, error) {
 	if len(r.Token) > MaxTokenLen {
 		return Identity{}, ErrTooLong
@@ -108,7 +110,8 @@ var errClosed = errors.New("provider is closed")
 
 func wantsFetch(err error) bool { return errors.Is(err, ErrKeyID) || errors.Is(err, ErrUnavailable) }
 
-// verify turns an unknown key id into no verdict when the last fetch failed: the key may well be a new one.
+// verify turns an unknown key id into no verdict when the last fetch failed: the key may well be a
+// new one.
 func (j *RemoteJWT) verify(now time.Time, token string, st *fetched) (Identity, error) {
 	if st.keys == nil || now.Sub(st.at) > j.config.MaxStale {
 		if st.err == nil {
@@ -123,8 +126,8 @@ func (j *RemoteJWT) verify(now time.Time, token string, st *fetched) (Identity, 
 	return id, err
 }
 
-// Status says how many keys there are, when they were fetched, and how the last fetch failed, if it did. Any goroutine
-// may call it.
+// Status says how many keys there are, when they were fetched, and how the last fetch failed, if it
+// did. Any goroutine may call it.
 func (j *RemoteJWT) Status() (keys int, at time.Time, err error) {
 	st := j.state.Load()
 	if st.keys != nil {
@@ -147,8 +150,9 @@ func (j *RemoteJWT) Reload() error {
 	return nil
 }
 
-// Close ends the fetching; logins that wait fail with ErrUnavailable. It returns when all goroutines have ended but
-// those of a Transport that was handed in. It may be called more than once and always returns nil.
+// Close ends the fetching; logins that wait fail with ErrUnavailable. It returns when all
+// goroutines have ended but those of a Transport that was handed in. It may be called more than
+// once and always returns nil.
 func (j *RemoteJWT) Close() error {
 	j.stop()
 	<-j.done
@@ -167,7 +171,8 @@ func (j *RemoteJWT) run(ctx context.Context) {
 			return
 		case <-due.C:
 		case <-j.kick:
-			// Whoever kicked waits for the state that was in force then. If it was replaced meanwhile, they know.
+			// Whoever kicked waits for the state that was in force then. If it was replaced
+			// meanwhile, they know.
 			if st := j.state.Load(); !st.tried.IsZero() && time.Since(st.tried) < j.config.MinRefresh {
 				continue
 			}

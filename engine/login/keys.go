@@ -23,8 +23,8 @@ const (
 	maxRSABits   = 8192    // a larger key would let every forged token burn milliseconds
 )
 
-// key is a verification key, good for one algorithm only: the one its type stands for. A token's own "alg" merely has to
-// agree (RFC 8725 section 3.1).
+// key is a verification key, good for one algorithm only: the one its type stands for. A token's
+// own "alg" merely has to agree (RFC 8725 section 3.1).
 type key struct {
 	id     string // kid of a JWK; empty: good for tokens of any kid
 	alg    string // RFC 7518, RFC 8037
@@ -108,7 +108,8 @@ func readSecret(file string) (*keySet, error) {
 	return &keySet{[]string{k.alg}, []key{k}}, nil
 }
 
-// readPEM reads one or more public keys: PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE (its key alone counts).
+// readPEM reads one or more public keys: PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE (its key alone
+// counts).
 func readPEM(file string) (*keySet, error) {
 	text, err := readFile(file, maxKeyFile)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what goes into a login and comes out of it. The last three together stay under the 64 KiB that a session
-// store keeps of one session.
+// Bounds of what goes into a login and comes out of it. The last three together stay under the 64
+// KiB that a session store keeps of one session.
 const (
 	MaxTokenLen   = 8 << 10  // bytes; a longer token is refused unread
 	MaxUserLen    = 256      // bytes
@@ -29,16 +29,16 @@ type Identity struct {
 
 // Request is what a provider may look at.
 type Request struct {
-	Token    string
-	Protocol string // "gosoc", "longbridge", "netsvr"
-	Peer     netip.Addr
+	Token    string            // as the client sent it; may be empty
+	Protocol string            // "gosoc", "longbridge", "netsvr", or a server.Protocol's Name
+	Peer     netip.Addr        // where the client connected from
 	Metadata map[string]string // of a Longbridge AuthRequest; may be nil
 }
 
 // Provider decides on a login.
 type Provider interface {
-	// Login may block until ctx is done. Any goroutine but a loop's may call it. It fails with an error that wraps
-	// ErrRefused or ErrUnavailable.
+	// Login may block until ctx is done. Any goroutine but a loop's may call it. It fails with an
+	// error that wraps ErrRefused or ErrUnavailable.
 	Login(ctx context.Context, r Request) (Identity, error)
 }
 
@@ -52,8 +52,9 @@ type Immediate interface {
 // Reloader is a Provider whose files or keys can be read again while it serves.
 type Reloader interface {
 	Provider
-	// Reload reads them. What is read is used by the logins that begin afterwards; if it is not usable, the error
-	// says which file and line, and the old state stays. Any goroutine may call it; it may block.
+	// Reload reads them. What is read is used by the logins that begin afterwards; if it is not
+	// usable, the error says which file and line, and the old state stays. Any goroutine may call
+	// it; it may block.
 	Reload() error
 }
 
@@ -67,7 +68,8 @@ func (id Identity) check() error {
 	return checkTopics(id.Topics)
 }
 
-// checkUser keeps ids out that no protobuf string can carry or that would break up a line of a terminal or a log.
+// checkUser keeps ids out that no protobuf string can carry or that would break up a line of a
+// terminal or a log.
 func checkUser(user string) error {
 	switch {
 	case len(user) > MaxUserLen:

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Open is the provider that believes everybody: the token is the user id, an empty one means anonymous.
+// Open is the provider that believes everybody: the token is the user id, an empty one means
+// anonymous.
 type Open struct{}
 
 var _ Immediate = Open{}

@@ -15,20 +15,22 @@ const (
 	MaxOTPLife = time.Hour
 )
 
-// expirePerIssue is how many expired tokens each new one clears away: more than one, so that they cannot pile up.
+// expirePerIssue is how many expired tokens each new one clears away: more than one, so that they
+// cannot pile up.
 const expirePerIssue = 8
 
 // OTPConfig sets up an OTP. Its zero value works.
 type OTPConfig struct {
-	// TTL is how long a token is good. Zero means 60 s; otherwise it is between MinOTPLife and MaxOTPLife.
+	// TTL is how long a token is good. Zero means 60 s; otherwise it is between MinOTPLife and
+	// MaxOTPLife.
 	TTL time.Duration
-	// MaxTokens bounds the tokens outstanding; one more drives out the one that expires first. Zero or less means
-	// 65,536.
+	// MaxTokens bounds the tokens outstanding; one more drives out the one that expires first. Zero
+	// or less means 65,536.
 	MaxTokens int
 }
 
-// OTP is a provider of tokens that are good once. The gateway issues them, to a service that has already made sure who
-// its user is and hands the token on.
+// OTP is a provider of tokens that are good once. The gateway issues them, to a service that has
+// already made sure who its user is and hands the token on.
 type OTP struct {
 	tokens *session.OneTime
 	ttl    time.Duration
@@ -54,8 +56,8 @@ func NewOTP(c OTPConfig) (*OTP, error) {
 // TTL returns how long a token is good.
 func (o *OTP) TTL() time.Duration { return o.ttl }
 
-// Issue makes a token for user, good from now until now + TTL. It fails with ErrIdentity if user is empty or cannot be
-// a user id, or when there is no randomness. Any goroutine may call it.
+// Issue makes a token for user, good from now until now + TTL. It fails with ErrIdentity if user is
+// empty or cannot be a user id, or when there is no randomness. Any goroutine may call it.
 func (o *OTP) Issue(now time.Time, user string) (token string, err error) {
 	if user == "" {
 		return "", fmt.Errorf("%w: no user id", ErrIdentity)

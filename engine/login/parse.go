@@ -38,8 +38,9 @@ func Kinds() []string {
 //	jwt:jwks=https://id.example/.well-known/jwks.json,aud=chat,leeway=10s
 //	http://127.0.0.1:9000/login   http:https://auth.example/login   https://auth.example/login
 //
-// Options are separated by commas, which their values cannot hold; only aud may come more than once. The errors fit
-// on one line and hold no secrets. A provider that is an io.Closer must be closed.
+// Options are separated by commas, which their values cannot hold; only aud may come more than
+// once. The errors fit on one line and hold no secrets. A provider that is an io.Closer must be
+// closed.
 func Parse(spec string) (Provider, error) {
 	name, rest, _ := strings.Cut(spec, ":")
 	for _, k := range kinds {
@@ -92,8 +93,8 @@ func parseJWT(rest string) (Provider, error) {
 	return provider(NewJWT(c))
 }
 
-// parseHTTP accepts what comes behind "http:" or "https:": the rest of such a URL or a whole one. Behind "https:" a
-// plain http URL is an error, because somebody meant the tokens to be encrypted.
+// parseHTTP accepts what comes behind "http:" or "https:": the rest of such a URL or a whole one.
+// Behind "https:" a plain http URL is an error, because somebody meant the tokens to be encrypted.
 func parseHTTP(scheme string) func(string) (Provider, error) {
 	return func(rest string) (Provider, error) {
 		if strings.HasPrefix(rest, "//") {

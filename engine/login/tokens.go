@@ -16,21 +16,23 @@ import (
 // maxTokensFile bounds a file of tokens, in bytes: about a million lines.
 const maxTokensFile = 64 << 20
 
-// Tokens is a provider that reads its tokens from a file. A line holds a token, the user id and, if wanted, topics:
+// Tokens is a provider that reads its tokens from a file. A line holds a token, the user id and, if
+// wanted, topics:
 //
 //	# a comment; one may end a line, too
 //	b4c55d5e2fa8  ann
 //	77d1e0a9cc10  bob    news,sport    # topics are separated by commas
 //
-// Fields are separated by blanks or tabs. Users may have several tokens. An empty file is an error, so that a
-// half-written one does not lock everybody out on Reload.
+// Fields are separated by blanks or tabs. Users may have several tokens. An empty file is an error,
+// so that a half-written one does not lock everybody out on Reload.
 type Tokens struct {
 	file  string
 	mu    sync.Mutex // one Reload at a time, or an older table could replace a newer one
 	table atomic.Pointer[tokenTable]
 }
 
-// tokenTable is keyed by digests, so that the time of a look-up says nothing about the text of a token near by.
+// tokenTable is keyed by digests, so that the time of a look-up says nothing about the text of a
+// token near by.
 type tokenTable map[[sha256.Size]byte]tokenEntry
 
 type tokenEntry struct {
@@ -137,7 +139,8 @@ func tokenFields(line string) []string {
 // why strips the words "login: refused: " from a refusal, for use in an error about a file.
 func why(err error) string { return strings.TrimPrefix(err.Error(), ErrRefused.Error()+": ") }
 
-// readFile is os.ReadFile for files of at most limit bytes. It suits pipes too, whose size nobody knows.
+// readFile is os.ReadFile for files of at most limit bytes. It suits pipes too, whose size nobody
+// knows.
 func readFile(name string, limit int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

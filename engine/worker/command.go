@@ -183,7 +183,8 @@ func (l *Link) TopicPublishBulk(ctx context.Context, topics []string, data [][]b
 	return f.send()
 }
 
-// Push pushes under a route or command of the caller's choice. The command is an extension of this gateway; others of the protocol end the link.
+// Push pushes under a route or command of the caller's choice. The command is an extension of this
+// gateway; others of the protocol end the link.
 func (l *Link) Push(ctx context.Context, p Push) error {
 	f, err := l.begin(ctx, netsvr.CmdPush)
 	if err != nil {

@@ -15,9 +15,10 @@ import (
 // A Link is one connection to a gateway, through all its lives: it is dialled again when it is
 // lost. Commands of one goroutine on one link are carried out in order.
 //
-// Commands copy their arguments. They return when the command is queued, or an error: ErrNotConnected,
-// ErrLinkLost, netsvr.ErrFrameTooLarge, the context's, all in a LinkError. What a gateway makes of
-// a command it does not say: unknown ids are skipped, and empty data means to push nothing.
+// Commands copy their arguments. They return when the command is queued, or an error:
+// ErrNotConnected, ErrLinkLost, netsvr.ErrFrameTooLarge, the context's, all in a LinkError. What a
+// gateway makes of a command it does not say: unknown ids are skipped, and empty data means to push
+// nothing.
 //
 // Queries wait for the answer as long as their context allows, at most Config.QueryTimeout if it
 // has no deadline.

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"slices"
 
-	wc "github.com/sluicenet/sluice/engine/worker"
+	"github.com/sluicenet/sluice/engine/worker"
 )
 
 const (
@@ -17,7 +17,7 @@ const (
 
 // chat serves rooms through w.
 type chat struct {
-	w       *wc.Worker
+	w       *worker.Worker
 	actions map[string]action
 }
 
@@ -26,7 +26,7 @@ type action func(context.Context, caller, ask) (data any, err error)
 
 // A caller is the connection that asks.
 type caller struct {
-	gateway *wc.Gateway
+	gateway *worker.Gateway
 	uniqID  string
 }
 
@@ -64,13 +64,13 @@ type who struct {
 	Members []string `json:"members"`
 }
 
-func newChat(w *wc.Worker) *chat {
+func newChat(w *worker.Worker) *chat {
 	c := &chat{w: w}
 	c.actions = map[string]action{
 		"chat.Join": c.join, "chat.Say": c.say, "chat.Who": c.who, "chat.Leave": c.leave,
 	}
 	for route, act := range c.actions {
-		w.Handle(route, func(ctx context.Context, r *wc.Request) ([]byte, error) {
+		w.Handle(route, func(ctx context.Context, r *worker.Request) ([]byte, error) {
 			return serveRequest(ctx, act, r)
 		})
 	}
@@ -79,9 +79,11 @@ func newChat(w *wc.Worker) *chat {
 	return c
 }
 
-func refuse(message string) error { return &wc.StatusError{Status: wc.StatusRefused, Message: message} }
+func refuse(message string) error {
+	return &worker.StatusError{Status: worker.StatusRefused, Message: message}
+}
 
-func serveRequest(ctx context.Context, act action, r *wc.Request) ([]byte, error) {
+func serveRequest(ctx context.Context, act action, r *worker.Request) ([]byte, error) {
 	a, err := parse(r.Payload)
 	if err != nil {
 		return nil, err
@@ -94,7 +96,7 @@ func serveRequest(ctx context.Context, act action, r *wc.Request) ([]byte, error
 }
 
 // serveMessage answers a message by a message: its sender has no requests.
-func (c *chat) serveMessage(ctx context.Context, m *wc.Message) {
+func (c *chat) serveMessage(ctx context.Context, m *worker.Message) {
 	var data any
 	a, err := parse(m.Data)
 	if act := c.actions[a.Type]; err == nil && act != nil {
@@ -104,8 +106,8 @@ func (c *chat) serveMessage(ctx context.Context, m *wc.Message) {
 	}
 	reply := answer{Type: a.Type, Data: data}
 	if err != nil {
-		reply.Status, reply.Message, reply.Data = wc.StatusInternal, "internal error", nil
-		var se *wc.StatusError
+		reply.Status, reply.Message, reply.Data = worker.StatusInternal, "internal error", nil
+		var se *worker.StatusError
 		if errors.As(err, &se) {
 			reply.Status, reply.Message = se.Status, se.Message
 		}
@@ -141,7 +143,7 @@ func (c *chat) join(ctx context.Context, who caller, a ask) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = who.gateway.ConnInfoUpdate(ctx, wc.ConnInfoUpdate{
+	err = who.gateway.ConnInfoUpdate(ctx, worker.ConnInfoUpdate{
 		UniqID: who.uniqID, NewSession: string(session), NewTopics: []string{topic(a.Room)},
 	})
 	if err != nil {
@@ -191,7 +193,7 @@ func (c *chat) leave(ctx context.Context, who caller, _ ask) (any, error) {
 	if m.Room == "" {
 		return nil, refuse("join a room first")
 	}
-	err = who.gateway.ConnInfoDelete(ctx, wc.ConnInfoDelete{UniqID: who.uniqID, DelSession: true, DelTopic: true})
+	err = who.gateway.ConnInfoDelete(ctx, worker.ConnInfoDelete{UniqID: who.uniqID, DelSession: true, DelTopic: true})
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +201,7 @@ func (c *chat) leave(ctx context.Context, who caller, _ ask) (any, error) {
 }
 
 // gone tells the room of a client that left without a word.
-func (c *chat) gone(ctx context.Context, closed *wc.Close) {
+func (c *chat) gone(ctx context.Context, closed *worker.Close) {
 	if m := parseMember(closed.Session); m.Room != "" {
 		_ = c.tell(ctx, event{Event: "leave", Room: m.Room, Name: m.Name})
 	}
@@ -232,7 +234,7 @@ func (c *chat) tell(ctx context.Context, e event) error {
 	if err != nil {
 		return err
 	}
-	return reached(c.w.Push(ctx, wc.Push{Topics: []string{topic(e.Room)}, Route: eventRoute, Payload: payload}))
+	return reached(c.w.Push(ctx, worker.Push{Topics: []string{topic(e.Room)}, Route: eventRoute, Payload: payload}))
 }
 
 // members lists who is in a room, by name, on all gateways.
@@ -259,7 +261,7 @@ func (c *chat) members(ctx context.Context, room string) (any, error) {
 
 // reached forgives gateways that are down: those on the others chat on.
 func reached(err error) error {
-	if errors.Is(err, wc.ErrNotConnected) || errors.Is(err, wc.ErrLinkLost) {
+	if errors.Is(err, worker.ErrNotConnected) || errors.Is(err, worker.ErrLinkLost) {
 		return nil
 	}
 	return err
