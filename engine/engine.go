@@ -178,7 +178,7 @@ func (e *Engine) StopListening() {
 	e.accepting.Wait()
 }
 
-// CloseAll closes every connection for the given reason, with last words.
+// CloseAll closes every connection for the given reason, with final words.
 func (e *Engine) CloseAll(why Reason) {
 	for _, l := range e.loops {
 		l.mailbox.postTell(tell{fn: func(*Conn) {

@@ -26,8 +26,9 @@ const (
 type Handler interface {
 	// OnBytes handles the whole packets at the front of b and returns the number of bytes they
 	// took. When a part of a packet is left, need says how long the packet is, as far as is
-	// known, and at least 1 more than what is there: OnBytes is not called again with less. It should
-	// return when the connection is not Open, is Holding or is Crowded. b is valid until it returns.
+	// known, and at least 1 more than what is left of b: OnBytes is not called again with less. It
+	// should return when the connection is not Open, is Holding or is Crowded, and is called again
+	// with the rest. b is valid until it returns.
 	OnBytes(c *Conn, b []byte) (n, need int)
 	// OnDeadline is called when the deadline set with Conn.SetDeadline has come.
 	OnDeadline(c *Conn)
@@ -57,5 +58,5 @@ const MaxDialects = 32
 type Push struct {
 	Route   string
 	Cmd     uint8
-	Payload []byte
+	Payload []byte // borrowed: whoever takes a Push copies it
 }

@@ -5,23 +5,23 @@ import "sync/atomic"
 // Stats are an Engine's counters since it started. Counters only rise; the fields marked
 // "now" are gauges.
 type Stats struct {
-	Accepted    uint64
+	Accepted    uint64             // connections
 	Refused     [numReasons]uint64 // connections closed before they reached a loop
 	AcceptRetry uint64             // accept errors that passed, such as too many open files
-	Closed      [numReasons]uint64
-	Connections int64 // now
+	Closed      [numReasons]uint64 // connections, by Reason
+	Connections int64              // now
 
-	BytesIn, BytesOut uint64
-	Sends             uint64 // system calls that sent
-	PacketsIn         uint64
-	PacketsOut        uint64 // messages sent to their last byte: deliveries, replies, last words
-	Publishes         uint64 // publishes accepted, to topics with and without subscribers
-	Deliveries        uint64 // messages queued for connections
-	PayloadOut        uint64 // bytes of their payloads
-	Dropped           [numDrops]uint64
-	Waits             uint64 // publishes that had to wait
-	Panics            uint64
-	Wakeups           uint64
+	BytesIn, BytesOut uint64           // received and sent
+	Sends             uint64           // system calls that sent
+	PacketsIn         uint64           // packets that protocols have handled; see Conn.CountPackets
+	PacketsOut        uint64           // messages sent whole: deliveries, replies, final words
+	Publishes         uint64           // publishes accepted, to topics with and without subscribers
+	Deliveries        uint64           // messages queued for connections
+	PayloadOut        uint64           // bytes of their payloads
+	Dropped           [numDrops]uint64 // messages, by Drop
+	Waits             uint64           // publishes that had to wait
+	Panics            uint64           // of handlers, encoders and functions of others
+	Wakeups           uint64           // of loops, by mail or a deadline
 
 	Total    int64              // now: bytes kept for connections, of all kinds
 	Accounts [numKinds]int64    // now: bytes kept, by Kind

@@ -45,8 +45,8 @@ type Config struct {
 	WorkerListener net.Listener
 
 	// Engine is about loops and memory. FirstBytes is Gateway.LoginTimeout if it is zero, Logger is
-	// Gateway.Logger if it is nil, and Admit is asked about those that Gateway.LoginFailures admits.
-	// LoginBytes and Dialects are refused: see Gateway.LoginBytes and Protocols.
+	// Gateway.Logger if it is nil, and Admit is asked about those that Gateway.LoginFailures
+	// admits. LoginBytes and Dialects are refused: see Gateway.LoginBytes and Protocols.
 	Engine engine.Config
 	// Gateway is about logins, sessions and requests.
 	Gateway GatewayConfig

@@ -14,6 +14,10 @@
 //	})
 //	err = srv.Start()
 //
+// [Request], [GatewayConfig] and others are names for types of packages under engine/internal:
+//
+//	go doc ./engine/internal/gateway Request
+//
 // [Config] has the rest: workers in other processes, limits, operators. Each field is honoured or
 // refused by [New], by its name. [Config.Gateway] holds what sessions and logins need, with the
 // providers of package login; [Config.Engine] holds what loops and memory need.
@@ -48,13 +52,13 @@
 //	n, err := srv.Send(ctx, server.User("ann"), payload)
 //	n, err := srv.Kick(ctx, server.UniqID(id), engine.ReasonForcedOffline)
 //
-// They wait while the gateway has no room, at most until ctx is done. Where that must not happen, in
-// a handler or a hook, Publish fails with [engine.ErrOnLoop] and Send and Kick do not wait.
+// They wait while the gateway has no room, at most until ctx is done. Where that must not happen,
+// in a handler or a hook, Publish fails with [engine.ErrOnLoop] and Send and Kick do not wait.
 //
 // # Protocols of one's own
 //
 // A [Protocol] joins the port that the gateway's protocols share, and its clients the topics. The
-// example of Protocol is one of fifty lines.
+// example of Protocol is one of fifty lines; docs/embedding.md has one with logins and requests.
 //
 // # Stopping
 //
@@ -74,7 +78,7 @@
 //
 // # Goroutines
 //
-// A Server's methods may be called from any goroutine, but those that wait not from a loop. Handlers
-// and hooks run on event loops, one at a time on each, and must not block. A panic of one costs its
-// client the connection.
+// A Server's methods may be called from any goroutine, but those that wait not from a loop.
+// Handlers and hooks run on event loops, one at a time on each, and must not block. A panic of one
+// costs its client the connection.
 package server

@@ -9,17 +9,24 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/link"
 )
 
-// What handlers and programs that embed the gateway need of the packages beneath.
+// What handlers and programs that embed the gateway need of the packages beneath, whose
+// documentation has the fields and methods: go doc ./engine/internal/gateway Request.
 type (
-	// A GatewayConfig is about logins, sessions and requests.
+	// A GatewayConfig is about logins, sessions and requests. Login must be set; all else has
+	// defaults.
 	GatewayConfig = gateway.Config
-	// A Gateway decides who connections are and who serves them.
+	// A Gateway decides who connections are and who serves them. Programs call its Route, Answer
+	// and Fail, and read its Stats; the rest is for protocols, on the loop of the connection.
 	Gateway = gateway.Gateway
 	// GatewayStats are a Gateway's counters.
 	GatewayStats = gateway.Stats
-	// A Request is what a client asks of a handler.
+	// A Request is what a client asks of a handler: Route or Cmd, Payload and Data, with User,
+	// UniqID and Protocol for who asks. It is answered once, with Reply, ReplyStatus or Fail, or
+	// later with Defer; Subscribe, Unsubscribe, Publish and Push are about topics and the client
+	// itself. It and its slices are valid until the handler returns.
 	Request = gateway.Request
-	// A Ticket names a request that is answered later.
+	// A Ticket names a request that is answered later, with Gateway.Answer or Fail, from any
+	// goroutine.
 	Ticket = gateway.Ticket
 	// An Owner is who was given a request; see Request.DeferTo.
 	Owner = gateway.Owner
@@ -29,7 +36,7 @@ type (
 	HandlerFunc = gateway.HandlerFunc
 	// Events hears of clients that come and go; see Config.OnConnect for the simple way.
 	Events = gateway.Events
-	// Scratch is a loop's memory for inflated and deflated bytes.
+	// Scratch is a loop's memory for inflated and deflated bytes; see Gateway.Scratch.
 	Scratch = gateway.Scratch
 
 	// A WorkersConfig is about the links of workers.
@@ -53,15 +60,19 @@ type (
 	AdminConfig = admin.Config
 )
 
-// What a Protocol of one's own needs whose clients log in and ask.
+// What a Protocol of one's own needs whose clients log in and ask; docs/embedding.md has one.
 type (
-	// A Session is a protocol's state of one connection, as the gateway sees it.
+	// A Session is a protocol's state of one connection, as the gateway sees it: an engine.Handler
+	// that says verdicts on logins (LoginDone) and answers (Answer, Failure) in its protocol's
+	// words.
 	Session = gateway.Session
-	// A Client is what the gateway knows of one connection; a Session embeds it.
+	// A Client is what the gateway knows of one connection: User, Session, and whether it is Fresh,
+	// Waiting or Online. A Session embeds it, and returns it from Base.
 	Client = gateway.Client
-	// Credentials are what a client shows to log in.
+	// Credentials are what a client shows to log in, to Gateway.Login.
 	Credentials = gateway.Credentials
-	// A PacketTimer has half packets time out.
+	// A PacketTimer has half packets time out: one for each connection, for Gateway.Received,
+	// PacketLeft and PacketLate. Its zero value is ready for use.
 	PacketTimer = gateway.PacketTimer
 	// An Outcome says how a login ended.
 	Outcome = gateway.Outcome

@@ -9,11 +9,11 @@ import (
 
 // ClientInfo says who a client is, to Config.OnConnect and Config.OnDisconnect. It may be kept.
 type ClientInfo struct {
-	UniqID   string
-	User     string // empty: anonymous
-	Session  string // the session text that workers have set; empty: guest
-	Protocol string
-	Peer     netip.AddrPort
+	UniqID   string         // the connection's, for UniqID
+	User     string         // empty: anonymous
+	Session  string         // the session text that workers have set; empty: none
+	Protocol string         // gosoc, longbridge, netsvr or a Protocol's Name
+	Peer     netip.AddrPort // where it connected from
 }
 
 // hooks calls the program's functions as clients come and go; either may be nil.

@@ -59,8 +59,8 @@ func (s *Server) outside(ctx context.Context, f func(*engine.Publisher) error) e
 	if err != nil {
 		return err
 	}
-	// f waits without looking at ctx, so it does on a goroutine of its own, of which there is one at
-	// a time: whoever comes next waits for the turn that it holds.
+	// f waits without looking at ctx, so it does on a goroutine of its own, of which there is one
+	// at a time: whoever comes next waits for the turn that it holds.
 	done := make(chan error, 1)
 	go func() {
 		err := f(pb)

@@ -36,10 +36,11 @@ func (s *Server) find(w Who) []engine.Ref {
 // and is counted as a drop. payload is copied.
 //
 // It may be called from any goroutine. Outside the loops it waits and keeps order as Publish does,
-// with the same errors; after ctx's own, a push that waited for room may still be delivered. In a handler or a hook it does not wait and does not look at ctx: the push
-// is delivered in a later turn of the connection's loop, in the order of the loop's own Sends but
-// maybe before what the handler has published, and the error is engine.ErrBusy while 16 MiB of such
-// pushes are under way. With an error addressed is 0.
+// with the same errors; after ctx's own, a push that waited for room may still be delivered. In a
+// handler or a hook it does not wait and does not look at ctx: the push is delivered in a later
+// turn of the connection's loop, in the order of the loop's own Sends but maybe before what the
+// handler has published, and the error is engine.ErrBusy while 16 MiB of such pushes are under way.
+// With an error addressed is 0.
 func (s *Server) Send(ctx context.Context, who Who, payload []byte) (addressed int, err error) {
 	payload = bytes.Clone(payload)
 	return s.reach(ctx, who, cap(payload), func(pb *engine.Publisher, refs []engine.Ref) error {
@@ -48,8 +49,8 @@ func (s *Server) Send(ctx context.Context, who Who, payload []byte) (addressed i
 }
 
 // Kick closes the connections that who names, with the final words that their protocols have for
-// why, and returns how many those were when it looked. engine.ReasonForcedOffline and ReasonKickedOut
-// end the session, too; after any other its client may resume it.
+// why, and returns how many those were when it looked. engine.ReasonForcedOffline and
+// ReasonKickedOut end the session, too; after any other its client may resume it.
 //
 // It may be called from any goroutine, waits as Send does, and takes effect behind earlier Sends.
 func (s *Server) Kick(ctx context.Context, who Who, why engine.Reason) (addressed int, err error) {

@@ -199,7 +199,8 @@ func TestReachFromHandler(t *testing.T) {
 	ann.wantReply("1")
 	bob.wantPush("hello")
 	bob.wantEnd()
-	// The last of it is given back when bob's connection has been closed, of which he knows already.
+	// The last of it is given back when bob's connection has been closed, of which he knows
+	// already.
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		under, kept := s.fromLoops.Load(), s.Engine().Stats().Accounts[engine.KindDeferred]
 		if under == 0 && kept == 0 {
@@ -230,7 +231,8 @@ func TestSendFromHandlerIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	// Connections alternate between the two loops: who sticks shares one with bob, ann has the other.
+	// Connections alternate between the two loops: who sticks shares one with bob, ann has the
+	// other.
 	dialGOSOC(t, addr, "bob")
 	ann := dialGOSOC(t, addr, "ann")
 	stick(addr)

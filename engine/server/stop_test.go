@@ -24,8 +24,8 @@ func (p stubborn) Login(context.Context, login.Request) (login.Identity, error) 
 	return login.Identity{}, nil
 }
 
-// wantNoGoroutines wants all to end that were started since there were so many. gnet's goroutine pool
-// keeps up to three.
+// wantNoGoroutines wants all to end that were started since there were so many. gnet's goroutine
+// pool keeps up to three.
 func wantNoGoroutines(t *testing.T, before int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
