@@ -1,0 +1,170 @@
+package server_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/engine/server"
+)
+
+// pages are the documents for users, from the root of the module.
+var pages = []string{
+	"README.md", "CHANGELOG.md", "docs/README.md", "docs/backpressure.md", "docs/embedding.md",
+	"docs/flags.md", "engine/worker/README.md",
+}
+
+func page(t *testing.T, name string) string {
+	text, err := os.ReadFile(filepath.Join("../..", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestDocsCounters: each counter that the documents name is there, and each kind of memory has its
+// place in docs/backpressure.md.
+func TestDocsCounters(t *testing.T) {
+	srv, err := server.New(server.Config{
+		Listen:  []string{"tcp://127.0.0.1:0"},
+		Gateway: server.GatewayConfig{Login: login.Open{}},
+		Admin:   server.AdminConfig{Address: "127.0.0.1:0"},
+
+		WorkerListen: "tcp://127.0.0.1:0",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	defer srv.Stop(ctx)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	answer, err := client.Get(srv.AdminURL() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`sluice_[a-z_]+[a-z]`)
+	seen := 0
+	for _, name := range pages {
+		if name == "CHANGELOG.md" { // also names what is gone
+			continue
+		}
+		for _, metric := range named.FindAllString(page(t, name), -1) {
+			seen++
+			if !regexp.MustCompile(`(?m)^` + metric + `[ {]`).Match(metrics) {
+				t.Errorf("%s: no counter %s", name, metric)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("%d counters in the documents", seen)
+	}
+	for _, k := range engine.Kinds() {
+		if !strings.Contains(page(t, "docs/backpressure.md"), "`"+k.String()+"`") {
+			t.Errorf("docs/backpressure.md says nothing of memory of kind %s", k)
+		}
+	}
+}
+
+// TestDocsDependencies: the README names each direct dependency of go.mod, and no other.
+func TestDocsDependencies(t *testing.T) {
+	direct := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`)
+	table := page(t, "README.md")
+	_, table, found := strings.Cut(table, "\n## Dependencies\n")
+	if !found {
+		t.Fatal("the README has no dependencies")
+	}
+	table, _, _ = strings.Cut(table, "\n## ")
+	var rows []string // the modules named
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, "|"); len(cells) > 2 {
+			rows = append(rows, strings.Split(strings.TrimSpace(cells[1]), ", ")...)
+		}
+	}
+	known := map[string]bool{"module": true, "---": true}
+	for _, m := range direct.FindAllStringSubmatch(page(t, "go.mod"), -1) {
+		known[strings.TrimPrefix(m[1], "github.com/")] = true
+	}
+	if len(known) < 5 {
+		t.Fatalf("dependencies of go.mod: %v", known)
+	}
+	for _, row := range rows {
+		if !known[row] {
+			t.Errorf("the README names %s, which go.mod does not need", row)
+		}
+		delete(known, row)
+	}
+	for module := range known {
+		t.Errorf("the README does not name %s", module)
+	}
+}
+
+// TestDocsPaths: what the documents link to is there, and the README's list of folders is complete.
+func TestDocsPaths(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	for _, name := range pages {
+		for _, m := range link.FindAllStringSubmatch(page(t, name), -1) {
+			if _, err := os.Stat(filepath.Join("../..", filepath.Dir(name), m[1])); err != nil {
+				t.Errorf("%s: link to %s: %v", name, m[1], err)
+			}
+		}
+	}
+	_, list, _ := strings.Cut(page(t, "README.md"), "\n## Read it\n")
+	list, _, _ = strings.Cut(list, "\n## ")
+	listed := make(map[string]bool)
+	for _, m := range regexp.MustCompile(`(?m)^    ([a-z/]+)/ `).FindAllStringSubmatch(list, -1) {
+		listed[m[1]] = true
+		if _, err := os.Stat(filepath.Join("../..", m[1])); err != nil {
+			t.Errorf("the README lists %s: %v", m[1], err)
+		}
+	}
+	for _, under := range []string{"", "engine", "engine/internal"} {
+		entries, err := os.ReadDir(filepath.Join("../..", under))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			dir := filepath.Join(under, e.Name())
+			if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || dir == "bin" || dir == "engine/internal" {
+				continue
+			}
+			if !listed[dir] {
+				t.Errorf("the README does not list %s", dir)
+			}
+		}
+	}
+}
+
+// TestDocsWidth: texts are wrapped at 100 columns; tables and the code of examples are as wide as
+// they must be.
+func TestDocsWidth(t *testing.T) {
+	for _, name := range pages {
+		n, code := 0, false
+		for line := range strings.Lines(page(t, name)) {
+			n++
+			line = strings.TrimRight(line, "\n")
+			if strings.HasPrefix(line, "```") {
+				code = !code
+			}
+			if len([]rune(line)) > 100 && !code && !strings.HasPrefix(line, "|") {
+				t.Errorf("%s:%d has %d columns: %s", name, n, len([]rune(line)), line)
+			}
+		}
+	}
+}
