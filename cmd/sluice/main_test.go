@@ -122,3 +122,38 @@ func TestVersion(t *testing.T) {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, out.String(), errs.String())
 	}
 }
+
+// TestBounds: what a Config would take for its default, or cut, is refused by name.
+func TestBounds(t *testing.T) {
+	for _, tc := range []struct{ flag, says string }{
+		{"--backlog=0", "--backlog: 0, want 1 or more"},
+		{"--lag=0", "--lag: 0, want 1 or more"},
+		{"--lag=8GiB", "--lag: 8589934592, want 2147483647 or less"},
+		{"--lag-age=-1s", "--lag-age: -1s, want 0s or more"},
+		{"--backlog-total=0", "--backlog-total: 0"},
+		{"--max-packet=0", "--max-packet: 0"},
+		{"--max-pending=0", "--max-pending: 0"},
+		{"--max-connections=-3", "--max-connections: -3, want 0 or more"},
+		{"--session-ttl=0s", "--session-ttl: 0s, want 1ms or more"},
+		{"--session-total=0", "--session-total: 0"},
+		{"--worker-links=0", "--worker-links: 0"},
+		{"--worker-delayed=0", "--worker-delayed: 0"},
+		{"--loops=300", "--loops: 300, want 256 or less"},
+		{"--drain=-1s", "--drain: -1s"},
+		{"--push-cmd=0", "--push-cmd: 0"},
+		{"--push-route=", "--push-route: want a route"},
+		{"--max-keep-alive=-1s", "--max-keep-alive: -1s"},
+	} {
+		var out, errs bytes.Buffer
+		if code := run([]string{"check", "--dev", tc.flag}, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), tc.says) {
+			t.Errorf("%s: exit code %d, stderr %q, want %q in it", tc.flag, code, errs.String(), tc.says)
+		}
+	}
+	for _, flag := range []string{"--loops=256", "--lag=2147483647", "--lag-age=0s", "--max-keep-alive=0s", "--packet-timeout=0s",
+		"--user-limit=0", "--guest-max-fragments=0", "--login-failures=0", "--max-connections=0", "--drain=0s"} {
+		var out, errs bytes.Buffer
+		if code := run([]string{"check", "--dev", flag}, &out, &errs); code != exitOK {
+			t.Errorf("%s: exit code %d, stderr %q", flag, code, errs.String())
+		}
+	}
+}

@@ -311,17 +311,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		}
 		workers.Limits = append(workers.Limits, l)
 	}
-	for _, bound := range []struct {
-		name string
-		n    int64
-	}{
-		{"max-pending", int64(cmd.MaxPending)}, {"max-pending-bytes", int64(cmd.MaxPendingBytes)},
-		{"max-topics", int64(cmd.MaxTopics)}, {"max-topic-bytes", int64(cmd.MaxTopicBytes)},
-		{"session-max", int64(cmd.SessionMax)}, {"session-total", int64(cmd.SessionTotal)},
-	} {
-		if bound.n < 1 {
-			return c, fmt.Errorf("--%s: %d, want 1 or more", bound.name, bound.n)
-		}
+	if err := cmd.checkBounds(); err != nil {
+		return c, err
 	}
 	userLimit := cmd.UserLimit
 	if userLimit <= 0 {
