@@ -96,8 +96,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// A SlowConsumer policy says what becomes of a push for a connection that is over Config.Backlog, Lag
-// or LagAge. Replies are never dropped.
+// A SlowConsumer policy says what becomes of a push for a connection that is over Config.Backlog,
+// Lag or LagAge. Replies are never dropped.
 type SlowConsumer uint8
 
 // The policies. Messages go whole or not at all.

@@ -10,6 +10,12 @@
 //		Network: "tcp", Address: "127.0.0.1:0", Protocols: []engine.Protocol{lineProtocol{}},
 //	})
 //
+//	func (p lineProtocol) Open(c *engine.Conn) engine.Handler {
+//		c.SetDialect(0) // a client from now on, which takes pushes as appendLine makes them
+//		c.Subscribe([]byte("room"))
+//		return &lineHandler{}
+//	}
+//
 //	func (h *lineHandler) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 //		end := bytes.IndexByte(b, '\n')
 //		if end < 0 {
@@ -19,8 +25,15 @@
 //		return end + 1, 0
 //	}
 //
-// Goroutines outside the loops publish through a [Publisher]. A gateway with logins, sessions and
-// workers is in package server, next to this one.
+// Goroutines outside the loops publish through a [Publisher] of their own, and wait where its rules
+// say so. Nothing is delivered before it is flushed:
+//
+//	pb := e.NewPublisher()
+//	err := pb.Publish([]byte("room"), engine.Push{Payload: []byte("it rains")})
+//	pb.Flush()
+//
+// A gateway with logins, sessions and workers is in package server, next to this one: programs that
+// want one embed that.
 //
 // # Data flow
 //
@@ -59,13 +72,13 @@
 //
 // # Backpressure
 //
-// The crowd sets the pace, a minority never does (wait.go). A receiver is congested while its socket
-// is full and more than the high-water mark, 256 KiB, waits for it. A publisher waits while a tenth
-// of its message's receivers are congested, or one where there are fewer than ten. A receiver that
-// has taken nothing for 2 s does not count until it has drained, or for 10 s while others of its
-// topics are being served: its turn may still come. Waits in which none of the congested takes bytes
-// cost a source half a second once and a tenth of its time from then on, together with
-// the 40 ms it takes to see each of them.
+// The crowd sets the pace, a minority never does (wait.go). A receiver is congested while its
+// socket is full and more than the high-water mark, 256 KiB, waits for it. A publisher waits while
+// a tenth of its message's receivers are congested, or one where there are fewer than ten. A
+// receiver that has taken nothing for 2 s does not count until it has drained, or for 10 s while
+// others of its topics are being served: its turn may still come. Waits in which none of the
+// congested takes bytes cost a source half a second once and a tenth of its time from then on,
+// together with the 40 ms it takes to see each of them.
 //
 // Below a tenth there is no flow control: who reads more slowly than it is sent to meets its
 // listener's [SlowConsumer] policy once it is Config.Lag behind. Policies drop pushes only: replies
@@ -73,9 +86,9 @@
 // handled; they end it only when it takes nothing for 500 ms while they are over twice
 // Config.Backlog.
 //
-// When all that is kept for connections exceeds Config.BacklogTotal, the one with the largest account
-// or lag goes that has not been below the high-water mark for 2 s, whoever has added the last byte
-// (shed.go). Nobody waits because of a total.
+// When all that is kept for connections exceeds Config.BacklogTotal, the one with the largest
+// account or lag goes that has not been below the high-water mark for 2 s, whoever has added the
+// last byte (shed.go). Nobody waits because of a total.
 //
 // # Order
 //
@@ -86,9 +99,9 @@
 //
 // # Systems
 //
-// Linux, macOS and FreeBSD. What differs is in files of its own by suffix: socket_*.go (send, unread,
-// unacknowledged), reading_*.go (pause gnet's reading), writepoll_*.go (wait for full sockets). The
-// build tag portable selects a fallback with poll(2) on any of them.
+// Linux, macOS and FreeBSD. What differs is in files of its own by suffix: socket_*.go (send,
+// unread, unacknowledged), reading_*.go (pause gnet's reading), writepoll_*.go (wait for full
+// sockets). The build tag portable selects a fallback with poll(2) on any of them.
 //
 //   - With portable, reading cannot be paused: a client that sends more than Config.InputBacklog while
 //     its input is held back is closed with ReasonInputBacklog, where TCP would have slowed it down.

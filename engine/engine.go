@@ -202,7 +202,7 @@ func (e *Engine) WaitClosed(ctx context.Context) error {
 	return nil
 }
 
-// Stop closes the listeners, then all connections with ReasonShutdown, and waits for their last
+// Stop closes the listeners, then all connections with ReasonShutdown, and waits for their final
 // words until ctx is done; then it stops the loops and closes what is left. The error says that
 // something was left.
 //
