@@ -75,7 +75,7 @@
 //
 // When all that is kept for connections exceeds Config.BacklogTotal, the one with the largest account
 // or lag goes that has not been below the high-water mark for 2 s, whoever has added the last byte
-// (shed.go). Nobody waits because of a total.
+// (shed.go); at a quarter more the largest of all. Nobody waits because of a total.
 //
 // # Order
 //

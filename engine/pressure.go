@@ -256,7 +256,7 @@ func (l *Loop) lookSoon() { l.tickIn(lookEvery) }
 // look goes through the connections that are watched and heavy, if it is time.
 func (l *Loop) look() {
 	p := &l.pressure
-	if len(p.watched) == 0 && len(l.heavy.slots) == 0 {
+	if len(p.watched) == 0 && len(l.heavy.slots) == 0 && l.heavy.floor == l.highWater && !l.engine.overfull() {
 		return
 	}
 	if l.now < p.nextLook {
@@ -273,7 +273,7 @@ func (l *Loop) look() {
 	l.restand()
 	l.lookedAt.Store(l.now)
 	l.shed()
-	if len(p.watched) > 0 || len(l.heavy.slots) > 0 {
+	if len(p.watched) > 0 || len(l.heavy.slots) > 0 || l.engine.overfull() {
 		l.lookSoon()
 	}
 }
