@@ -225,7 +225,7 @@ type sniffer struct{}
 
 func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 	for _, p := range c.Listener().Protocols {
-		switch p.Sniff(b) {
+		switch c.loop.sniff(p, b) {
 		case Matched:
 			if _, ok := p.(Trusted); !ok {
 				c.flags &^= flagTrusted
@@ -241,6 +241,15 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 	}
 	c.Close(ReasonUnknownProtocol)
 	return 0, len(b) + 1
+}
+
+// sniff shows p a connection's first bytes.
+func (l *Loop) sniff(p Protocol, b []byte) (m Match) {
+	if _, ok := p.(Trusted); ok {
+		return p.Sniff(b)
+	}
+	l.Isolate(func() { m = p.Sniff(b) })
+	return m
 }
 
 // open makes the handler of a connection whose protocol is known.

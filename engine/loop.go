@@ -260,7 +260,7 @@ func (l *Loop) handle(m *message) {
 		l.deliverRun(m.run, l.mail.position)
 		m.run = nil
 	case m.fn != nil:
-		m.fn(l)
+		l.onMessage(m)
 	case m.block != nil:
 		l.deliverBlock(m)
 	}
