@@ -140,6 +140,7 @@ func (l *Loop) see(to *audience, s *sight) {
 			r := p.receivers[ref]
 			switch {
 			case r == nil:
+				progress = max(progress, p.relieved[ref])
 			case r.excluded.Load():
 				excluded++
 			default:
@@ -148,7 +149,7 @@ func (l *Loop) see(to *audience, s *sight) {
 			}
 		}
 		p.mu.Unlock()
-		progress = p.progress.Load() // of others, too: who has left the list is not known
+		progress = max(progress, standing)
 	}
 	s.receivers -= excluded
 	s.congested += congested
