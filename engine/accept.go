@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -123,7 +124,14 @@ type acceptor struct {
 
 // accept takes connections until the listener is closed.
 func (l *listener) accept() {
-	defer l.engine.accepting.Done()
+	ended := false
+	defer func() {
+		if !ended { // Config.Admit has ended this goroutine
+			l.engine.accepting.Add(1)
+			go l.accept()
+		}
+		l.engine.accepting.Done()
+	}()
 	a := &acceptor{listener: l}
 	var pause time.Duration
 	for {
@@ -133,6 +141,7 @@ func (l *listener) accept() {
 			pause = 0
 			a.enroll(conn)
 		case l.closed.Load():
+			ended = true
 			return
 		case transient(err):
 			// Connections that wait in the kernel's queue are served when some have closed.
@@ -171,8 +180,7 @@ func (a *acceptor) enroll(conn net.Conn) {
 	remote := conn.RemoteAddr().(*net.TCPAddr)
 	if e.config.Admit != nil {
 		addr, _ := netip.AddrFromSlice(remote.IP)
-		if why, ok := e.config.Admit(addr.Unmap()); !ok {
-			e.refuse(conn, why)
+		if !e.admit(conn, addr.Unmap()) {
 			return
 		}
 	}
@@ -193,6 +201,28 @@ func (a *acceptor) enroll(conn net.Conn) {
 			e.log.Warn("connection not enrolled", "peer", remote.String(), "err", err)
 		}
 	}
+}
+
+// admit asks Config.Admit about conn and refuses it if it must. One that panics, or ends its goroutine,
+// has refused.
+func (e *Engine) admit(conn net.Conn, addr netip.Addr) bool {
+	why, ok, returned := ReasonServerError, false, false
+	defer func() {
+		if !returned {
+			r := recover()
+			if r == nil {
+				r = errGoexit
+			}
+			e.outside.panics.Add(1)
+			e.log.Error("panic of Config.Admit", "peer", addr, "panic", r, "stack", string(debug.Stack()))
+		}
+		if !ok {
+			e.refuse(conn, why)
+		}
+	}()
+	why, ok = e.config.Admit(addr)
+	returned = true
+	return ok
 }
 
 var errNotPolled = errors.New("engine: no room in the epoll set (see fs.epoll.max_user_watches)")

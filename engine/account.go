@@ -96,7 +96,9 @@ func (l *Loop) publishAccounts() {
 	}
 	if d := a.moved; d != 0 {
 		a.moved = 0
-		l.engine.total.Add(d)
+		if l.engine.total.Add(d) > l.engine.config.BacklogTotal && !l.engine.stopping.Load() {
+			l.lookSoon()
+		}
 	}
 }
 
@@ -124,7 +126,11 @@ func (e *Engine) Charge(k Kind, n int64) {
 
 // account returns the bytes that are kept for c and nobody else.
 func (c *Conn) account() int64 {
-	return int64(c.own) + int64(c.entries())*entrySize + int64(c.charged) + inputRoom(c.input)
+	n := int64(c.own) + int64(c.entries())*entrySize + int64(c.charged) + inputRoom(c.input)
+	if c.flags&flagDeferred != 0 {
+		n += c.loop.deferred.debt(c.Ref()).held
+	}
+	return n
 }
 
 // weight is what c is judged by when the total is used up: its account, or its lag if that is more.

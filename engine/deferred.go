@@ -26,6 +26,7 @@ type deferredPublish struct {
 	run   *run
 	from  Ref
 	since int64 // ms
+	held  int64 // bytes
 	wait  wait
 }
 
@@ -55,7 +56,7 @@ func (l *Loop) deferPublish(r *run, c *Conn) {
 	d := &l.deferred
 	now := l.engine.Now()
 	l.stats.waits.Add(1)
-	d.list = append(d.list, deferredPublish{run: r, from: c.Ref(), since: now, wait: wait{begun: now}})
+	d.list = append(d.list, deferredPublish{run: r, from: c.Ref(), since: now, held: r.memory(), wait: wait{begun: now}})
 	d.count.Store(int32(len(d.list)))
 	if d.debts == nil {
 		d.debts, d.blocked = make(map[Ref]*debt), make(map[Ref]struct{})
@@ -63,7 +64,7 @@ func (l *Loop) deferPublish(r *run, c *Conn) {
 	if d.debts[c.Ref()] == nil {
 		if len(d.debts) >= maxDebts {
 			for ref, owed := range d.debts {
-				if owed.owed(now) == 0 {
+				if owed.owed(now) == 0 && owed.held == 0 {
 					delete(d.debts, ref)
 				}
 			}
@@ -71,7 +72,9 @@ func (l *Loop) deferPublish(r *run, c *Conn) {
 		d.debts[c.Ref()] = new(debt)
 	}
 	l.accounts.add(KindDeferred, deferredSize)
+	d.debts[c.Ref()].held += r.memory()
 	c.flags |= flagDeferred
+	l.weigh(c)
 	l.tickIn(deferredEvery)
 }
 
@@ -106,6 +109,7 @@ func (l *Loop) runDeferred() {
 			kept = append(kept, p)
 			continue
 		}
+		d.debt(p.from).held -= p.held
 		d.freed = append(d.freed, p.from)
 		l.accounts.add(KindDeferred, -deferredSize)
 	}
@@ -118,6 +122,7 @@ func (l *Loop) runDeferred() {
 		}
 		if c := l.conn(ref); c != nil && c.flags&flagDeferred != 0 {
 			c.flags &^= flagDeferred
+			l.weigh(c)
 			l.resume(c)
 		}
 	}
@@ -126,14 +131,22 @@ func (l *Loop) runDeferred() {
 	}
 }
 
+// abandoned reports whether a client has left, or closed its side, behind what it has published:
+// nobody can be held to account for it any more.
+func (l *Loop) abandoned(from Ref) bool {
+	c := l.conn(from)
+	return c == nil || c.flags&flagDetached != 0
+}
+
 // letGo makes a deferred publish the run under way if it may go now, or drops it when a loop has
-// taken nothing for too long. It reports false when the publish has to wait on.
+// taken nothing for too long. What clients have left behind does not wait when the total is used up:
+// it goes on the accounts of its receivers. It reports false when the publish has to wait on.
 func (l *Loop) letGo(p *deferredPublish, now int64) bool {
 	if l.output.pending { // there is another turn soon
 		return false
 	}
 	s := l.publisher.see(&p.run.to)
-	if !p.wait.mayGo(&s, l.deferred.debt(p.from), now) {
+	if !p.wait.mayGo(&s, l.deferred.debt(p.from), now) && !(l.engine.overfull() && l.abandoned(p.from)) {
 		return false
 	}
 	if s.full {

@@ -141,7 +141,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 	if arrived := c.sock.InboundBuffered() - had; arrived > 0 {
 		l.stats.bytesIn.Add(uint64(arrived))
 	}
-	ring := had > 0
+	ring, wide := had > 0, inputWindow
 	for c.Open() && !c.Holding() {
 		avail := c.sock.InboundBuffered()
 		if !resumed && (avail == 0 || avail < int(c.need)) {
@@ -149,7 +149,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		}
 		window := avail
 		if ring {
-			window = min(avail, max(int(c.need), inputWindow))
+			window = min(avail, max(int(c.need), wide))
 		}
 		var b []byte
 		if window > 0 { // to Peek, 0 is everything
@@ -162,6 +162,11 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		n, need := l.onBytes(c, b)
 		if !c.Open() {
 			break
+		}
+		// One that cannot tell how long its packet is wants a byte more than it sees: it sees twice as
+		// much, or a long packet would have it called for each byte.
+		if wide = inputWindow; n == 0 {
+			wide = max(wide, 2*len(b))
 		}
 		if n > 0 {
 			_, _ = c.sock.Discard(n)
@@ -220,7 +225,7 @@ type sniffer struct{}
 
 func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 	for _, p := range c.Listener().Protocols {
-		switch p.Sniff(b) {
+		switch c.loop.sniff(p, b) {
 		case Matched:
 			if _, ok := p.(Trusted); !ok {
 				c.flags &^= flagTrusted
@@ -236,6 +241,15 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 	}
 	c.Close(ReasonUnknownProtocol)
 	return 0, len(b) + 1
+}
+
+// sniff shows p a connection's first bytes.
+func (l *Loop) sniff(p Protocol, b []byte) (m Match) {
+	if _, ok := p.(Trusted); ok {
+		return p.Sniff(b)
+	}
+	l.Isolate(func() { m = p.Sniff(b) })
+	return m
 }
 
 // open makes the handler of a connection whose protocol is known.

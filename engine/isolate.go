@@ -28,6 +28,8 @@ type isolation struct {
 	op      isolatedCall
 	f       func()
 	tell    func(*Conn)
+	message *message
+	loopOf  *Loop // of message
 	conn    *Conn
 	handler Handler
 	b       []byte
@@ -44,6 +46,8 @@ type isolatedCall uint8
 const (
 	callFunc isolatedCall = iota
 	callTell
+	callMessage
+	callMail
 	callOnBytes
 	callOnDeadline
 	callGoodbye
@@ -113,6 +117,24 @@ func (l *Loop) onClose(c *Conn, h Handler, why Reason) {
 	i.call()
 }
 
+// onMessage runs what a Publisher's Do, DoEach and DoOn have posted.
+func (l *Loop) onMessage(m *message) {
+	i := &l.isolation
+	i.op, i.message, i.loopOf = callMessage, m, l
+	i.call()
+}
+
+// onMail has m's Mail called, isolated unless it is trusted.
+func (l *Loop) onMail(m *message, c *Conn) {
+	if _, ok := m.mail.(interface{ TrustedOnLoop() }); ok {
+		m.mail.OnMail(c, m.a, m.b, m.block.data)
+		return
+	}
+	i := &l.isolation
+	i.op, i.message, i.conn = callMail, m, c
+	i.call()
+}
+
 // call has the coroutine make the call that is described. Calls do not nest: handlers call no
 // handlers, and closing waits for the end of the step.
 func (i *isolation) call() {
@@ -122,7 +144,7 @@ func (i *isolation) call() {
 	i.returned, i.panicked, i.active = false, nil, true
 	i.next()
 	i.active = false
-	i.f, i.tell, i.conn, i.handler, i.b = nil, nil, nil, nil, nil
+	i.f, i.tell, i.message, i.conn, i.handler, i.b = nil, nil, nil, nil, nil, nil
 	switch {
 	case i.panicked != nil:
 		p := handlerPanic{i.panicked, i.stack}
@@ -168,6 +190,11 @@ func (i *isolation) run() {
 		i.f()
 	case callTell:
 		i.tell(i.conn)
+	case callMessage:
+		i.message.fn(i.loopOf)
+	case callMail:
+		m := i.message
+		m.mail.OnMail(i.conn, m.a, m.b, m.block.data)
 	case callOnBytes:
 		i.n, i.need = i.handler.OnBytes(i.conn, i.b)
 	case callOnDeadline:

@@ -89,6 +89,7 @@ func newLoop(e *Engine, index int) *Loop {
 	}
 	// A quarter: a reader that keeps up has room for the mailbox and the run under way beside it.
 	l.highWater = min(maxHighWater, l.limit/4, l.lagLimit/4)
+	l.heavy.floor = l.highWater
 	l.memory.scratch = make([]byte, 0, scratchSize)
 	l.mailbox.maxBytes = int64(l.highWater)
 	l.mailbox.awake = true // until Start has the loop's handle
@@ -259,7 +260,7 @@ func (l *Loop) handle(m *message) {
 		l.deliverRun(m.run, l.mail.position)
 		m.run = nil
 	case m.fn != nil:
-		m.fn(l)
+		l.onMessage(m)
 	case m.block != nil:
 		l.deliverBlock(m)
 	}

@@ -48,6 +48,7 @@ type pressure struct {
 
 	mu        sync.Mutex
 	receivers map[Ref]*receiver // those congested or excluded, for messages to a list
+	relieved  map[Ref]int64     // those no longer congested: ms, when they have last taken bytes; for a while
 	count     atomic.Int32      // len(receivers)
 }
 
@@ -101,14 +102,18 @@ func (l *Loop) press(c *Conn, to topic.Pressure) {
 		q.receiver = r
 		p.mu.Lock()
 		if p.receivers == nil {
-			p.receivers = make(map[Ref]*receiver)
+			p.receivers, p.relieved = make(map[Ref]*receiver), make(map[Ref]int64)
 		}
 		p.receivers[c.Ref()] = r
 		p.count.Store(int32(len(p.receivers)))
 		p.mu.Unlock()
 	case to == topic.Flowing:
-		q.receiver = nil
 		p.mu.Lock()
+		if from == topic.Congested {
+			p.relieved[c.Ref()] = q.receiver.progress.Load()
+			l.lookSoon()
+		}
+		q.receiver = nil
 		delete(p.receivers, c.Ref())
 		p.count.Store(int32(len(p.receivers)))
 		p.mu.Unlock()
@@ -256,7 +261,8 @@ func (l *Loop) lookSoon() { l.tickIn(lookEvery) }
 // look goes through the connections that are watched and heavy, if it is time.
 func (l *Loop) look() {
 	p := &l.pressure
-	if len(p.watched) == 0 && len(l.heavy.slots) == 0 {
+	l.forgetRelieved()
+	if len(p.watched) == 0 && len(l.heavy.slots) == 0 && len(p.relieved) == 0 && l.heavy.floor == l.highWater && !l.engine.overfull() {
 		return
 	}
 	if l.now < p.nextLook {
@@ -273,9 +279,25 @@ func (l *Loop) look() {
 	l.restand()
 	l.lookedAt.Store(l.now)
 	l.shed()
-	if len(p.watched) > 0 || len(l.heavy.slots) > 0 {
+	if len(p.watched) > 0 || len(l.heavy.slots) > 0 || len(p.relieved) > 0 || l.engine.overfull() {
 		l.lookSoon()
 	}
+}
+
+// forgetRelieved forgets those that have ceased to be congested when their progress says nothing any
+// more.
+func (l *Loop) forgetRelieved() {
+	p := &l.pressure
+	if len(p.relieved) == 0 {
+		return
+	}
+	p.mu.Lock()
+	for ref, at := range p.relieved {
+		if l.now-at > quiet {
+			delete(p.relieved, ref)
+		}
+	}
+	p.mu.Unlock()
 }
 
 // judge says what becomes of a watched connection.

@@ -132,15 +132,17 @@ func (l *Loop) push(c *Conn, p Push) {
 
 // deliverBlock queues a push posted by another goroutine for one connection.
 func (l *Loop) deliverBlock(m *message) {
+	defer func() { // also when the Mail panics
+		l.accounts.add(KindUnsent, -m.block.release())
+		m.block = nil
+	}()
 	c := l.Conn(m.ref)
 	switch {
 	case m.mail != nil:
-		m.mail.OnMail(c, m.a, m.b, m.block.data)
+		l.onMail(m, c)
 	case c != nil:
 		l.push(c, Push{Route: m.route, Cmd: m.cmd, Payload: m.block.data})
 	default:
 		l.stats.dropped[DropNotConnected].Add(1)
 	}
-	l.accounts.add(KindUnsent, -m.block.release())
-	m.block = nil
 }

@@ -51,6 +51,16 @@ func (r *run) finished() {
 	}
 }
 
+// memory is what r's blocks take, in bytes.
+func (r *run) memory() (n int64) {
+	for _, b := range r.blocks {
+		if b != nil {
+			n += int64(cap(b.data))
+		}
+	}
+	return n
+}
+
 // cost is what r counts against the limit of a mailbox, in bytes.
 func (r *run) cost() uint32 { return uint32(r.bytes + refSize*len(r.to.refs)) }
 

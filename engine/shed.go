@@ -1,10 +1,14 @@
 package engine
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // Who goes when all that is kept for connections (Config.BacklogTotal) is used up: the connection
 // with the largest account or lag that has not been below the high-water mark for heavyFor, over all
 // loops, whoever has added the last byte; then the next largest. Nobody waits because of the total.
+// Where many small accounts have used it up, and a quarter more, the largest of those go.
 
 const (
 	// heavyFor is how many ms an account must have been above the high-water mark: whoever is just
@@ -14,12 +18,18 @@ const (
 	urgentPart = 4
 	// judgedFor is how many ms a loop's judgement is good for: loops that are busy look late.
 	judgedFor = 200
+	// sievedFor is how many ms pass before a loop goes through all its connections again.
+	sievedFor = 100
 )
 
-// heavy are a loop's connections whose account or lag is above the high-water mark.
+// heavy are a loop's connections whose account or lag is above the floor.
 type heavy struct {
 	slots []uint32
-	count atomic.Int32 // len(slots), for other loops
+	// floor is the high-water mark, in bytes. It is lower while many smaller accounts have used up
+	// the total: see sieve.
+	floor   uint32
+	sieveAt int64        // ms, when they may be gone through again
+	count   atomic.Int32 // len(slots), for other loops
 	// candidate is the weight of the loop's connection that would go first, 0 when none may, as of
 	// judged, ms on the engine's clock.
 	candidate atomic.Int64
@@ -29,7 +39,7 @@ type heavy struct {
 
 // weigh puts c among the heavy, or takes it off, after its account or its lag has changed.
 func (l *Loop) weigh(c *Conn) {
-	over := c.state != stateFree && c.weight() > int64(l.highWater)
+	over := c.state != stateFree && c.weight() > int64(l.heavy.floor)
 	if over == (c.flags&flagHeavy != 0) {
 		return
 	}
@@ -71,9 +81,16 @@ func (l *Loop) shed() {
 	e := l.engine
 	l.publishAccounts()
 	limit := e.config.BacklogTotal
+	if e.overfull() && len(l.deferred.list) > 0 {
+		l.runDeferred() // what clients have left behind goes on its receivers' accounts first
+		l.publisher.Flush()
+		l.runCloses()
+		l.publishAccounts()
+	}
 	for {
 		total := e.total.Load()
 		if total <= limit {
+			l.unsieve()
 			return
 		}
 		c, weight := l.heaviest(false)
@@ -85,6 +102,9 @@ func (l *Loop) shed() {
 		if urgent {
 			c, weight = heaviest, most
 		}
+		if c == nil && urgent && l.sieve(total-limit) {
+			continue
+		}
 		if c == nil || !l.isHeaviest(weight, urgent) {
 			return
 		}
@@ -92,6 +112,57 @@ func (l *Loop) shed() {
 		l.closeLater(c, ReasonBacklogTotal, false)
 		l.runCloses()
 		l.publishAccounts()
+	}
+}
+
+// overfull reports whether the total is used up.
+func (e *Engine) overfull() bool { return e.total.Load() > e.config.BacklogTotal }
+
+// sieve makes room when the total is exceeded by a quarter, and no connection is above the high-water
+// mark: it is used up by many that are below. It lowers the floor, by powers of two, so far that the
+// loop's share of what is over lies above it, and reports whether there are heavy connections now. The
+// other loops do likewise.
+func (l *Loop) sieve(over int64) bool {
+	e, h := l.engine, &l.heavy
+	for _, other := range e.loops {
+		if other == l {
+			continue
+		}
+		if l.now-other.lookedAt.Load() > judgedFor {
+			other.mailbox.postTick() // it may have had no reason to look
+		}
+		if other.heavy.count.Load() > 0 {
+			return false // who is to go is there
+		}
+	}
+	if l.now < h.sieveAt {
+		return false
+	}
+	h.sieveAt = l.now + sievedFor
+	var sums [64]int64 // of weights, by their length in bits
+	l.each(func(c *Conn) {
+		w := c.weight()
+		sums[bits.Len64(uint64(w))] += w
+	})
+	share := over/int64(len(e.loops)) + 1
+	n := bits.Len32(l.highWater)
+	for sum := sums[n]; n > 1 && sum < share; sum += sums[n] {
+		n--
+	}
+	h.floor = 1<<(n-1) - 1
+	l.each(l.weigh)
+	return len(h.slots) > 0
+}
+
+// unsieve ends what sieve has begun, when there is room.
+func (l *Loop) unsieve() {
+	h := &l.heavy
+	if h.floor == l.highWater {
+		return
+	}
+	h.floor = l.highWater
+	for i := len(h.slots) - 1; i >= 0; i-- {
+		l.weigh(l.at(h.slots[i]))
 	}
 }
 

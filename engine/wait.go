@@ -35,6 +35,7 @@ const (
 // A debt is what a source of messages owes for waits in which nobody took bytes.
 type debt struct {
 	repaid int64 // ms on the engine's clock, when it will be paid off
+	held   int64 // bytes of what is deferred, of a loop's client
 }
 
 // owed returns the debt in ms.
@@ -139,6 +140,7 @@ func (l *Loop) see(to *audience, s *sight) {
 			r := p.receivers[ref]
 			switch {
 			case r == nil:
+				progress = max(progress, p.relieved[ref])
 			case r.excluded.Load():
 				excluded++
 			default:
@@ -147,7 +149,7 @@ func (l *Loop) see(to *audience, s *sight) {
 			}
 		}
 		p.mu.Unlock()
-		progress = p.progress.Load() // of others, too: who has left the list is not known
+		progress = max(progress, standing)
 	}
 	s.receivers -= excluded
 	s.congested += congested

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -468,6 +469,60 @@ func TestPressureOtherTopic(t *testing.T) {
 	x.hold(worst <= pick(x, 600*time.Millisecond, 1500*time.Millisecond), pick(x, "B late by at most 0.6 s", "B late by at most 1.5 s"),
 		"B was late by up to %v behind %d stalled readers of A; closed %v", worst.Round(time.Millisecond), readers, closed)
 	x.hold(len(lost) == 0, "all of B arrives", "%d of 4 subscribers short of %d messages %.200q", len(lost), n, lost)
+}
+
+// Casts to a list wait for those on it alone: that somebody else takes bytes does not prolong a wait
+// for one of ten that has stalled.
+func TestPressureList(t *testing.T) {
+	x := startPressure(t)
+	const stall, every = 1900 * time.Millisecond, 2 * time.Second
+	lasts := pick(x, 15*time.Second, 5*time.Second)
+	p := startDev(x, "--lag", "1GiB", "--backlog-total", "4GiB", "--backlog", "64MiB")
+	l := p.workerLink(x)
+	_ = l.conn.SetWriteBuffer(64 << 10)
+	var ids []string
+	end := time.Now().Add(lasts)
+	var readers sync.WaitGroup
+	read := func(c *client, size int, pause func() time.Duration) {
+		readers.Go(func() {
+			b := make([]byte, size)
+			for time.Now().Before(end) {
+				time.Sleep(pause())
+				_ = c.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+				_, _ = c.conn.Read(b)
+			}
+		})
+	}
+	start := time.Now()
+	for i := range 10 {
+		c := p.loginWith(x, smallReceiver(32<<10), modes[0], "")
+		ids = append(ids, c.whoami().UniqID)
+		read(c, 64<<10, func() time.Duration {
+			if at := time.Since(start) % every; i == 0 && at < stall {
+				return stall - at
+			}
+			return 0
+		})
+	}
+	drip := p.loginWith(x, smallReceiver(4<<10), modes[0], "")
+	id := drip.whoami().UniqID
+	for range 350 {
+		l.send(workerSingleCast, workerCast(id, strings.Repeat("d", 20_000)))
+	}
+	read(drip, 4000, func() time.Duration { return 10 * time.Millisecond })
+	cast := workerCommand(workerMulticast, workerMsg(nil).text(1, ids...).text(2, strings.Repeat("x", 30_000)))
+	var waited time.Duration
+	for time.Now().Before(end) {
+		begun := time.Now()
+		l.sendRaw(cast)
+		if d := time.Since(begun); d > 5*time.Millisecond {
+			waited += d
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	readers.Wait()
+	bound := 500*time.Millisecond + lasts/10 + pick(x, 500*time.Millisecond, time.Second)
+	x.hold(waited <= bound, fmt.Sprintf("at most %v", bound), "casts waited %v of %v; closed %v", waited.Round(time.Millisecond), lasts, p.closedFor())
 }
 
 // A program that reads 800 connections in rounds is slow and loses none of them.

@@ -51,6 +51,32 @@ func TestPressureHalfPackets(t *testing.T) {
 		served, honest>>10, worst.Round(time.Millisecond), held.heap/(1<<20), firstErr, p.closedFor())
 }
 
+// Many who have little each are bounded as few who have much.
+func TestPressureSmallAccounts(t *testing.T) {
+	x := startPressure(t).together()
+	clients, total := pick(x, 2000, 300), pick(x, 128<<20, 16<<20)
+	p := startDev(x, "--backlog-total", fmt.Sprint(total))
+	empty := p.memory()
+	var wg sync.WaitGroup
+	for range clients { // each below the high-water mark
+		c := p.login(x, modes[0], "")
+		b := append(c.mode.header(sendReq, 2, 1<<20), make([]byte, 200<<10)...)
+		wg.Go(func() {
+			_ = c.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+			_, _ = c.conn.Write(b) // who is shed cannot
+		})
+	}
+	wg.Wait()
+	time.Sleep(500 * time.Millisecond)
+	held := p.memory()
+	grown := held.heap - empty.heap
+	x.hold(grown <= 1.4*float64(total), fmt.Sprintf("a quarter above --backlog-total, %d MiB, at most", total>>20),
+		"heap grew by %.0f MiB with 200 KiB of half a packet of each of %d clients; closed %v", grown/(1<<20), clients, p.closedFor())
+	x.explain(empty, held)
+	err := p.honestEcho(x, 1, 1<<10)
+	x.hold(err == nil, "an honest one is served", "%v", err)
+}
+
 // honestEcho logs in, has a request answered, and leaves.
 func (p *process) honestEcho(tb testing.TB, i, size int) error {
 	c, err := p.open(tb, modes[0])

@@ -26,8 +26,14 @@ func AppendReply(batch []byte, t Ticket, status int32, payload []byte) []byte {
 // batch may be used again when it returns. Replies to requests that are over, or were given to
 // another worker, are counted.
 func (g *Gateway) PostReplies(pb *engine.Publisher, loop, worker int, batch []byte) error {
-	return pb.Mail(engine.Ref(uint64(loop)<<56), g, uint32(worker), 0, batch)
+	return pb.Mail(engine.Ref(uint64(loop)<<56), batches{g}, uint32(worker), 0, batch)
 }
+
+// batches are the Gateway as it takes batches of replies: on the loop's own goroutine.
+type batches struct{ *Gateway }
+
+// TrustedOnLoop is never called.
+func (batches) TrustedOnLoop() {}
 
 // CountLate counts a reply that cannot be to any request.
 func (g *Gateway) CountLate() { g.stats.late.Add(1) }
