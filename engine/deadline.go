@@ -7,7 +7,7 @@ import (
 
 // schedule sets slot's deadline d from now.
 func (l *Loop) schedule(slot uint32, d time.Duration) {
-	due := (l.now + d.Milliseconds() + tickMillis - 1) / tickMillis
+	due := (l.now + 1 + d.Milliseconds() + tickMillis - 1) / tickMillis // now has lost its fraction
 	if d > 10*time.Second {
 		due = (due + 9) / 10 * 10 // whole seconds: fewer wake-ups
 	}
