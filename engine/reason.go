@@ -35,8 +35,7 @@ const (
 	// The gateway's doing.
 	ReasonShutdown
 	ReasonServerError
-	ReasonBacklogTotal   // shed: the gateway as a whole holds too many unsent bytes
-	ReasonInputTotal     // shed: the gateway as a whole holds too many half-received bytes
+	ReasonBacklogTotal   // shed: the gateway as a whole keeps too many bytes
 	ReasonTooManyClients // over the connection limit
 	ReasonNoWorker       // no worker to serve the connection
 
@@ -67,7 +66,6 @@ var reasonNames = [numReasons]string{
 	ReasonShutdown:         "shutdown",
 	ReasonServerError:      "server-error",
 	ReasonBacklogTotal:     "backlog-total",
-	ReasonInputTotal:       "input-total",
 	ReasonTooManyClients:   "too-many-clients",
 	ReasonNoWorker:         "no-worker",
 }
@@ -99,7 +97,6 @@ const (
 	DropTooLong                  // the connection's wire form cannot express a message so long
 	DropMailboxFull              // a loop did not take a publish in time
 	DropClosing                  // was queued for a connection when it closed
-	DropNoRoom                   // the gateway as a whole holds too many unsent bytes
 
 	numDrops
 )
@@ -110,7 +107,6 @@ var dropNames = [numDrops]string{
 	DropTooLong:      "too-long",
 	DropMailboxFull:  "mailbox-full",
 	DropClosing:      "closing",
-	DropNoRoom:       "no-room",
 }
 
 // String returns the name used in counters and logs.

@@ -244,7 +244,7 @@ func (s *customer) Goodbye(c *engine.Conn, why engine.Reason) {
 		s.SendClose(c, websocket.CloseGoingAway, "heartbeat timeout")
 	case engine.ReasonPacketTimeout:
 		s.SendClose(c, websocket.ClosePolicyViolation, "message timeout")
-	case engine.ReasonServerError, engine.ReasonInputBacklog, engine.ReasonInputTotal:
+	case engine.ReasonServerError, engine.ReasonInputBacklog:
 		s.SendClose(c, websocket.CloseInternalError, why.String())
 	}
 }
