@@ -35,6 +35,9 @@ type heavy struct {
 	candidate atomic.Int64
 	urgent    atomic.Int64 // the same whatever the age
 	judged    atomic.Int64
+
+	logAt    int64 // ms, when the next line may be logged
+	unlogged int   // connections closed since the last one
 }
 
 // weigh puts c among the heavy, or takes it off, after its account or its lag has changed.
@@ -108,11 +111,23 @@ func (l *Loop) shed() {
 		if c == nil || !l.isHeaviest(weight, urgent) {
 			return
 		}
-		e.log.Info("closing the heaviest connection: the total is used up", "peer", c.Peer(), "account", c.account(), "lag", c.lag, "total", total)
+		l.logShed(c, total)
 		l.closeLater(c, ReasonBacklogTotal, false)
 		l.runCloses()
 		l.publishAccounts()
 	}
+}
+
+// logShed says that c goes, once a second at most: there may be thousands.
+func (l *Loop) logShed(c *Conn, total int64) {
+	h := &l.heavy
+	h.unlogged++
+	if l.now < h.logAt {
+		return
+	}
+	l.engine.log.Warn("closing the heaviest connections: the total is used up", "loop", l.index, "closed", h.unlogged,
+		"peer", c.Peer(), "account", c.account(), "lag", c.lag, "total", total)
+	h.unlogged, h.logAt = 0, l.now+1000
 }
 
 // overfull reports whether the total is used up.
