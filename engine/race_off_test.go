@@ -8,5 +8,9 @@ const overloadSubscribers, overloadMessages = 50, 20000
 
 const simDefaultSeeds = 2000
 
-// sceneTime is how long a scene of the simulation lasts, on its own clock.
-const sceneTime = 60 * time.Second
+// How long a scene of the simulation lasts, on its own clock, and how many seeds of one are played.
+const (
+	sceneTime = 60 * time.Second
+	hotTime   = 20 * time.Second
+	shedSeeds = 10
+)

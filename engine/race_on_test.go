@@ -10,5 +10,9 @@ const overloadSubscribers, overloadMessages = 8, 4000
 
 const simDefaultSeeds = 50
 
-// sceneTime is how long a scene of the simulation lasts, on its own clock.
-const sceneTime = 5 * time.Second
+// How long a scene of the simulation lasts, on its own clock, and how many seeds of one are played.
+const (
+	sceneTime = time.Second
+	hotTime   = time.Second
+	shedSeeds = 1
+)

@@ -13,11 +13,6 @@ import (
 // The simulation's way into the engine: every unexported name of the engine that it uses is in this
 // file, but for the system interface, which simWorld implements in sim_system_test.go.
 
-// simRules says which of the promises the engine under test makes.
-const (
-	simNewRules = true // the crowd sets the pace; joins; policies drop pushes only
-)
-
 type simEvents = events
 
 // simStart makes an engine on w as Start does, with loops that gnet does not run.
@@ -64,8 +59,6 @@ func simPostWritable(e *Engine, ref Ref) { e.loops[ref.loop()].mailbox.postWrita
 
 func simNextDue(l *Loop) int64 { return l.nextDue.Load() }
 
-func simLoopNow(l *Loop) int64 { return l.now }
-
 func simSockOf(c *Conn) *simConn {
 	s, _ := c.sock.(*simConn)
 	return s
@@ -78,18 +71,7 @@ func simConnOf(e *Engine, ref Ref) *Conn { return e.loops[ref.loop()].conn(ref) 
 
 func simQueued(c *Conn) int { return int(c.unsent()) }
 
-// simHighWater is the queue above which a connection with a full socket is congested.
-func simHighWater(c *Conn) int { return int(c.loop.highWater) }
-
-func simFull(c *Conn) bool     { return c.flags&flagBlocked != 0 }
 func simDeferred(c *Conn) bool { return c.flags&flagDeferred != 0 }
-
-// simCounts reports whether publishers are to wait for c while it is congested.
-func simCounts(c *Conn) bool { return c.flags&flagExcluded == 0 }
-
-func simCongested(c *Conn) bool {
-	return c.flags&flagCongested != 0
-}
 
 func simDescribe(c *Conn) string {
 	return fmt.Sprintf("loop %d slot %d state %d flags %017b own %d lag %d input %d fd %d", c.loop.index, c.slot, c.state,
@@ -116,8 +98,6 @@ func simLimits(w *simWorld, c *Config) {
 }
 
 func simStop(e *Engine) { e.stopping.Store(true) }
-
-func simMailboxFull(l *Loop) bool { return l.mailbox.full() }
 
 // simReaches reports whether a topic has subscribers on l.
 func simReaches(l *Loop, name []byte) bool {
@@ -367,14 +347,6 @@ func simAccounts(w *simWorld, inFlight int64) error {
 	return nil
 }
 
-// simBlockFor is the capacity of a new block for n bytes.
-func simBlockFor(n int) int64 {
-	b := newBlock(n)
-	size := int64(cap(b.data))
-	b.release()
-	return size
-}
-
 type simBlock = block
 
 // simLeft is promise P8's end: an error when something is left although all connections have gone.
@@ -476,9 +448,6 @@ func (w *simWorld) checkVictim(h *simHandler, c *Conn) {
 		}
 	}
 }
-
-// simTotalExceeded is by how much the total is exceeded.
-func simTotalExceeded(e *Engine) int64 { return e.total.Load() - e.config.BacklogTotal }
 
 // checkWait is P3 for a source outside the loops, at each sleep within a call. It reports whether
 // none of those that it waits for has taken bytes for a while.
@@ -583,7 +552,5 @@ type simRunRef = *run
 
 // checkLoopNeverWaits is P3: a loop never sleeps.
 func (w *simWorld) checkLoopNeverWaits() {
-	if simNewRules {
-		w.fail("P3: a loop sleeps")
-	}
+	w.fail("P3: a loop sleeps")
 }

@@ -66,10 +66,6 @@ func (w *simWorld) checkClose(h *simHandler, c *Conn, why Reason) {
 	w.mix(uint64(why)<<32 | uint64(h.ref))
 	f, k := h.file, h.client
 	clientEnded := f.finIn || f.finAsked || f.gone || f.broken != 0
-	if w.checks.quickSafe && k.kind == simQuick && !clientEnded && !w.allClosing {
-		w.fail("P4: client %d, which reads at once, was closed: %v", k.index, why)
-		return
-	}
 	switch why {
 	case ReasonPeerClosed:
 		if !clientEnded {
@@ -85,17 +81,13 @@ func (w *simWorld) checkClose(h *simHandler, c *Conn, why Reason) {
 		}
 	case ReasonClientClose:
 	case ReasonSlowConsumer:
-		if !w.checks.noP4 {
-			w.checkSlowConsumer(h, c)
-		}
+		w.checkSlowConsumer(h, c)
 	case ReasonInputBacklog:
 		if w.canPause {
 			w.fail("P4: client %d (%s) is closed for its input, which could have been paused", k.index, k.kind)
 		}
 	case ReasonBacklogTotal:
-		if !w.checks.noP2 {
-			w.checkVictim(h, c)
-		}
+		w.checkVictim(h, c)
 	default:
 		w.fail("client %d (%s) is closed: %v", k.index, k.kind, why)
 	}

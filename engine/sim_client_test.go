@@ -85,7 +85,6 @@ type simClient struct {
 	handler  *simHandler
 	stall    int64 // us, until when it reads nothing
 	readDue  bool
-	actDue   bool
 	asked    int // numbered requests sent
 	answered int
 	subs     [simTopics]simSub
@@ -452,7 +451,7 @@ func (c *simClient) joined(kind byte, t int) {
 	case kind == 's' && ep.newly:
 		sub.active, sub.next, sub.either = true, ep.floors, ep.either
 	case kind == 'u':
-		if sub.active && c.source >= 0 && ep.mustOwn >= sub.next[c.source] && !c.lossy && simNewRules && !c.w.hasLost() {
+		if sub.active && c.source >= 0 && ep.mustOwn >= sub.next[c.source] && !c.lossy && !c.w.hasLost() {
 			c.w.fail("P7: client %d unsubscribed from %d without its own publish %d, which it had sent before", c.index, t, ep.mustOwn)
 		}
 		sub.active = false
@@ -473,8 +472,6 @@ func (c *simClient) push(kind byte, r *simReader) {
 		}
 		switch next := sub.next[s]; {
 		case q == next, q == next+1 && sub.either&(1<<s) != 0:
-		case q < w.floorOf(c, t, s) && !simNewRules:
-			return // is delivered to those who have subscribed since
 		case q < next && next == w.floorOf(c, t, s):
 			w.fail("P6: client %d (%s): %d of source %d on topic %d is from before the subscription (%d)", c.index, c.kind, q, s, t, next)
 		case q < next:
@@ -492,7 +489,7 @@ func (c *simClient) push(kind byte, r *simReader) {
 			w.fail("P7: client %d (%s): push me %d, expected %d", c.index, c.kind, n, c.pushed)
 		}
 		c.pushed = n + 1
-		if sub := &c.subs[t]; simNewRules && q > 0 && sub.active && !c.lossy && q >= sub.next[c.source] && !w.hasLost() {
+		if sub := &c.subs[t]; q > 0 && sub.active && !c.lossy && q >= sub.next[c.source] && !w.hasLost() {
 			w.fail("P7: client %d: push me %d came before its publish %d on topic %d", c.index, n, q, t)
 		}
 	case 'd':

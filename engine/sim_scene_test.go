@@ -21,7 +21,6 @@ func scene(seed uint64, change func(*simWorld, *simOptions)) *simWorld {
 		policies: [3]int{1}, modes: []simMode{simFlatOut}, every: 256,
 	})
 	w.opt.kinds[simQuick] = 1
-	w.checks.noP2 = !simNewRules
 	change(w, &w.opt)
 	return w
 }
@@ -85,10 +84,11 @@ func (w *simWorld) healthyClosed() (n int) {
 // TestSimulationShed is P2: 40 connections that read nothing, those of one loop behind a topic that is
 // much faster than the others', and a total that is used up. checkVictim looks at each that goes.
 func TestSimulationShed(t *testing.T) {
-	for seed := uint64(1); seed <= 10; seed++ {
+	t.Parallel()
+	for seed := uint64(1); seed <= shedSeeds; seed++ {
 		w := shedScene(seed)
 		w.play(t, 6*time.Second, nobodyReads(w))
-		if n := w.closes[ReasonBacklogTotal]; n == 0 && simNewRules {
+		if n := w.closes[ReasonBacklogTotal]; n == 0 {
 			t.Errorf("seed %d: nobody was shed", seed)
 		}
 	}
@@ -134,6 +134,7 @@ func rolling(w *simWorld, stallers []*simClient, k int, d time.Duration) {
 // TestSimulationRollingStalls: readers that stall in turn, 5% at a time, for a minute, do not slow
 // the others' topic down, and nobody is closed.
 func TestSimulationRollingStalls(t *testing.T) {
+	t.Parallel()
 	run := func(stalled int, d time.Duration) float64 {
 		w := scene(7, func(w *simWorld, o *simOptions) {
 			o.clients = 60
@@ -159,7 +160,7 @@ func TestSimulationRollingStalls(t *testing.T) {
 	for _, d := range []time.Duration{400 * time.Millisecond, time.Second} {
 		rate := run(3, d)
 		t.Logf("stalls of %v: %.0f messages a second, %.0f without", d, rate, calm)
-		if rate < 0.85*calm && simNewRules {
+		if rate < 0.85*calm {
 			t.Errorf("stalls of %v: %.0f messages a second, %.0f without", d, rate, calm)
 		}
 	}
@@ -169,6 +170,7 @@ func TestSimulationRollingStalls(t *testing.T) {
 // for, but waits in silence are a tenth of the time (checkWait looks at that), also where the others
 // are congested for a moment with each message.
 func TestSimulationFewReceivers(t *testing.T) {
+	t.Parallel()
 	for _, backlog := range []int{16 << 10, 64 << 10, 1 << 20} {
 		w := fewScene(3, backlog)
 		rate := w.play(t, sceneTime, oneStalls(w))
@@ -204,6 +206,7 @@ func oneStalls(w *simWorld) func(c *simClient) {
 
 // TestSimulationRounds: one program reads many connections in turn, flat out; none is closed.
 func TestSimulationRounds(t *testing.T) {
+	t.Parallel()
 	for _, seconds := range []int{1, 2, 3, 5} {
 		w := scene(uint64(seconds), func(w *simWorld, o *simOptions) {
 			o.clients, o.size = 60, 100
@@ -215,7 +218,7 @@ func TestSimulationRounds(t *testing.T) {
 		w.publishCost = 100
 		rate := w.play(t, sceneTime/2, func(c *simClient) { c.kind = simRounds })
 		t.Logf("rounds of %d s: %.0f messages a second, %d closed for being slow", seconds, rate, w.closes[ReasonSlowConsumer])
-		if n := w.closes[ReasonSlowConsumer]; n > 0 && simNewRules {
+		if n := w.closes[ReasonSlowConsumer]; n > 0 {
 			t.Errorf("rounds of %d s: %d of 60 are closed", seconds, n)
 		}
 	}
@@ -224,6 +227,7 @@ func TestSimulationRounds(t *testing.T) {
 // TestSimulationHotTopics: many topics flat out with one reader each that has stopped. They fill the
 // total; the readers that go on are never closed, and nobody waits.
 func TestSimulationHotTopics(t *testing.T) {
+	t.Parallel()
 	w := scene(11, func(w *simWorld, o *simOptions) {
 		o.topics, o.clients, o.workers = simTopics, simTopics*6, 4
 		simSmallLag(&o.config) // a sixteenth of the default limits
@@ -233,7 +237,7 @@ func TestSimulationHotTopics(t *testing.T) {
 	for range w.opt.workers {
 		w.opt.modes = append(w.opt.modes, simFlatOut)
 	}
-	rate := w.play(t, 20*time.Second, func(c *simClient) {
+	rate := w.play(t, hotTime, func(c *simClient) {
 		c.topics = []int{c.index % simTopics}
 		if c.index < simTopics {
 			c.kind = simStalled
@@ -245,13 +249,14 @@ func TestSimulationHotTopics(t *testing.T) {
 		}
 	})
 	t.Logf("%.0f messages a second, closed: %v", rate, simReasons(w.closes))
-	if n := w.healthyClosed(); n > 0 && simNewRules {
+	if n := w.healthyClosed(); n > 0 {
 		t.Errorf("%d healthy readers were closed", n)
 	}
 }
 
 // TestSimulationCuts is P7: what a client gets does not depend on how its bytes were cut.
 func TestSimulationCuts(t *testing.T) {
+	t.Parallel()
 	for seed := uint64(1); seed <= 20; seed++ {
 		var want [2][]byte
 		for cut := range 6 {
@@ -321,7 +326,7 @@ func TestSimulationCuts(t *testing.T) {
 				want = got
 			}
 			for i, what := range []string{"pushes", "replies"} {
-				if !bytes.Equal(got[i], want[i]) && simNewRules {
+				if !bytes.Equal(got[i], want[i]) {
 					t.Errorf("seed %d, cut %d: %s\n%s\nin one piece\n%s", seed, cut, what, got[i], want[i])
 				}
 			}

@@ -218,7 +218,7 @@ func (l *simLoop) serve(f *simFile) {
 	case f.paused && f.broken != 0:
 		ref := simRefOf(c)
 		l.close(c, io.EOF)
-		if ref != 0 && !simGone(w.engine, ref) && simNewRules {
+		if ref != 0 && !simGone(w.engine, ref) {
 			w.fail("P8: client %d: a reset while reading was paused was taken for a half-close", f.client.index)
 		}
 		return

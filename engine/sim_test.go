@@ -95,6 +95,7 @@ func simReasons(closes [numSimReasons]int) map[string]int {
 
 // TestSimulationReplay: a seed gives the same run bit for bit.
 func TestSimulationReplay(t *testing.T) {
+	t.Parallel()
 	for seed := uint64(1); seed <= 20; seed++ {
 		a, b := simulate(seed, 2000), simulate(seed, 2000)
 		if a.digest() != b.digest() || a.steps != b.steps || a.clock != b.clock || a.failure != b.failure {

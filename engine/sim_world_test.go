@@ -6,7 +6,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"time"
 )
 
 // A simWorld is one run of the simulation: an engine, its clients and workers, and the driver. The
@@ -56,7 +55,6 @@ type simWorld struct {
 	roundIdle   int
 	round       int // the next client that the rounds program reads
 	closes      [numSimReasons]int
-	checks      simChecks
 	shown       simOptions
 	saw         simSaw
 	allClosing  bool
@@ -113,12 +111,6 @@ type simOptions struct {
 }
 
 const numSimReasons = int(numReasons)
-
-// simChecks are the promises that a run is held to. The zero value means all that the engine makes.
-type simChecks struct {
-	noP2, noP3, noP4 bool
-	quickSafe        bool // P4: whoever reads at once is never closed by the engine
-}
 
 func newSimWorld(seed uint64, opt simOptions) *simWorld {
 	w := &simWorld{seed: seed, opt: opt, rng: rand.NewPCG(seed, 0x51317), seenBlocks: make(map[*simBlock]struct{}, 256)}
@@ -214,9 +206,7 @@ func (w *simWorld) randomOptions() {
 		o.kinds[i] = w.pick(4)
 	}
 	o.kinds[simQuick]++
-	if o.policies = [3]int{1 + w.pick(4), w.pick(2), w.pick(2)}; !simNewRules {
-		o.policies = [3]int{1, 0, 0} // drop-oldest drops replies
-	}
+	o.policies = [3]int{1 + w.pick(4), w.pick(2), w.pick(2)}
 	for range o.workers {
 		o.modes = append(o.modes, [...]simMode{simSteady, simFlatOut, simFlatOut, simFlatOut, simBurst, simEnding}[w.pick(6)])
 	}
@@ -550,18 +540,6 @@ func (w *simWorld) run(steps int) string {
 		return err.Error()
 	}
 	for w.steps < steps && w.failure == "" {
-		w.step()
-	}
-	w.end()
-	return w.failure
-}
-
-// runFor is run for a stretch of simulated time.
-func (w *simWorld) runFor(d time.Duration) string {
-	if err := w.begin(); err != nil {
-		return err.Error()
-	}
-	for until := w.clock + d.Microseconds(); w.clock < until && w.failure == ""; {
 		w.step()
 	}
 	w.end()

@@ -338,12 +338,10 @@ func TestStopBesideABlockedLoop(t *testing.T) {
 // Stop waits for the loop it is called on, so it must not.
 func TestStopOnALoop(t *testing.T) {
 	got := make(chan error, 1)
-	var e *Engine
 	p := testProtocol{open: func(*Conn) Handler {
-		return &partingHandler{deadline: func(*Conn) { got <- e.Stop(context.Background()) }}
+		return &partingHandler{deadline: func(c *Conn) { got <- c.loop.engine.Stop(context.Background()) }}
 	}}
-	var addr string
-	e, addr = startLine(t, Config{Loops: 1}, ListenConfig{Protocols: []Protocol{p}})
+	_, addr := startLine(t, Config{Loops: 1}, ListenConfig{Protocols: []Protocol{p}})
 	c := dialLine(t, addr)
 	c.send("TIMER")
 	if err := <-got; !errors.Is(err, ErrOnLoop) {

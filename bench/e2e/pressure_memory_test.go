@@ -102,7 +102,7 @@ func (p *process) honestEcho(tb testing.TB, i, size int) error {
 
 // Messages in fragments that never end are bounded, and cost others nothing.
 func TestPressureFragments(t *testing.T) {
-	x := startPressure(t)
+	x := startPressure(t).together()
 	guests, total := pick(x, 300, 60), pick(x, 256<<20, 32<<20)
 	p := startDev(x, "--backlog-total", fmt.Sprint(total))
 	honest := p.netsvrOpen(x, "/netsvr")
@@ -138,7 +138,7 @@ func TestPressureFragments(t *testing.T) {
 	op, got, err := honest.next(patience)
 	_, tripErr := pair.once()
 	took := time.Since(start)
-	x.hold(err == nil && op == netsvrText && string(got) == big && tripErr == nil && took < pick(x, time.Second, 5*time.Second),
+	x.hold(err == nil && op == netsvrText && string(got) == big && tripErr == nil && took < pick(x, time.Second, patience),
 		"an honest guest is served", "64 KiB there and back and a publish in %v, %v %v", took.Round(time.Millisecond), err, tripErr)
 }
 

@@ -28,7 +28,7 @@ func (c *client) unread(count, size int, patience time.Duration) error {
 }
 
 // stalledEchoes is clients that ask for echoes and read nothing, once all have asked.
-func (p *process) stalledEchoes(tb testing.TB, clients, count, size int) []*client {
+func (p *process) stalledEchoes(tb testing.TB, clients, count, size int, patience time.Duration) []*client {
 	tb.Helper()
 	all := make([]*client, clients)
 	for i := range all {
@@ -36,7 +36,7 @@ func (p *process) stalledEchoes(tb testing.TB, clients, count, size int) []*clie
 	}
 	var wg sync.WaitGroup
 	for _, c := range all {
-		wg.Go(func() { _ = c.unread(count, size, 5*time.Second) })
+		wg.Go(func() { _ = c.unread(count, size, patience) })
 	}
 	wg.Wait()
 	return all
@@ -45,7 +45,7 @@ func (p *process) stalledEchoes(tb testing.TB, clients, count, size int) []*clie
 // Replies that their clients do not read cost publishers and their subscribers nothing.
 func TestPressureUnreadEchoes(t *testing.T) {
 	x := startPressure(t)
-	clients, lasts := pick(x, 250, 80), pick(x, 8*time.Second, 1500*time.Millisecond)
+	clients, lasts := pick(x, 250, 60), pick(x, 8*time.Second, 1200*time.Millisecond)
 	p := startDev(x)
 	var pairs []*trip
 	for i := range 4 {
@@ -54,7 +54,7 @@ func TestPressureUnreadEchoes(t *testing.T) {
 	p.trips(x, pairs, lasts/4)
 	quick, median, n := p.trips(x, pairs, lasts)
 	empty := p.memory()
-	p.stalledEchoes(x, clients, 8, 200<<10)
+	p.stalledEchoes(x, clients, 8, 200<<10, pick(x, 5*time.Second, 1500*time.Millisecond))
 	slow, median2, n2 := p.trips(x, pairs, lasts)
 	x.hold(slow <= pick(x, quick*6/5, quick*5+5*time.Millisecond), pick(x, "p99 at most 1.2x", "p99 at most 5x and 5 ms"),
 		"publishes p99 %v beside %d stalled clients, %v before: %.2fx; p50 %v and %v; %d and %d of them; closed %v",
@@ -66,7 +66,8 @@ func TestPressureUnreadEchoes(t *testing.T) {
 // Nor do bytes that clients do not read cost a worker that publishes to others.
 func TestPressureUnreadWorker(t *testing.T) {
 	x := startPressure(t)
-	const clients, publishes = 80, 50
+	const publishes = 50
+	clients := pick(x, 80, 40)
 	p := startDev(x)
 	sub := p.login(x, modes[0], "")
 	sub.subscribe("t")
@@ -81,7 +82,7 @@ func TestPressureUnreadWorker(t *testing.T) {
 	}
 	casts.sync()
 	time.Sleep(200 * time.Millisecond)
-	for round := range 3 {
+	for round := range pick(x, 3, 2) {
 		start := time.Now()
 		for i := range publishes {
 			link.send(workerTopicPublish, workerCast("t", fmt.Sprint(round, i)))
@@ -93,14 +94,14 @@ func TestPressureUnreadWorker(t *testing.T) {
 		x.hold(took < pick(x, 200*time.Millisecond, time.Second), pick(x, "below 0.2 s", "below 1 s"),
 			"%d worker publishes, to where they are heard, took %v beside %d stalled clients with 1.25 MiB each; closed %v",
 			publishes, took.Round(time.Microsecond), clients, p.closedFor())
-		time.Sleep(700 * time.Millisecond)
+		time.Sleep(pick(x, 700*time.Millisecond, 300*time.Millisecond))
 	}
 	x.explain(empty, p.memory())
 }
 
 // What a client asks for behind a request that nobody answers waits where it is counted and bounded.
 func TestPressureUnanswered(t *testing.T) {
-	x := startPressure(t)
+	x := startPressure(t).together()
 	echoes, size := pick(x, 64, 12), 1<<20
 	p := startDev(x, "--route", "slow.*=2", "--request-timeout", "3m")
 	l := p.workerServer(x, 2)
@@ -165,7 +166,7 @@ func TestPressureReplyBurst(t *testing.T) {
 		{name: "300 x 100 kB read with pauses", count: 300, size: 100_000, pause: 200 * time.Millisecond},
 		{name: "1000 x 15 kB released together, read with pauses", count: 1000, size: 15_000, first: true, pause: 200 * time.Millisecond},
 	} {
-		t.Run(b.name, func(t *testing.T) { b.run(startPressure(t)) })
+		t.Run(b.name, func(t *testing.T) { b.run(startPressure(t).together()) })
 	}
 }
 
@@ -257,7 +258,7 @@ func (b burst) run(x *pressure) {
 // Policies drop pushes: every reply and every pong arrives.
 func TestPressureDropPolicies(t *testing.T) {
 	for _, policy := range []string{"drop-newest", "drop-oldest"} {
-		t.Run(policy, func(t *testing.T) { dropPolicy(startPressure(t), policy) })
+		t.Run(policy, func(t *testing.T) { dropPolicy(startPressure(t).together(), policy) })
 	}
 }
 
@@ -357,13 +358,17 @@ func dropPolicy(x *pressure, policy string) {
 	x.hold(dropped > 0, "pushes are dropped", "%.0f dropped", dropped)
 }
 
+// noticed is when a reset has been noticed on the busiest machine. Nothing else ends those
+// connections: their keep-alive and the timeouts of requests and packets are longer.
+const noticed = 10 * time.Second
+
 // A client whose input is held, and that resets, leaves at once; it does not count as one that has
 // only ended its side.
 func TestPressureReset(t *testing.T) {
 	for _, held := range []string{"requests that nobody answers", "replies that it does not read", "half a packet", "publishes that wait"} {
-		t.Run(held, func(t *testing.T) { resetWhileHeld(startPressure(t), held) })
+		t.Run(held, func(t *testing.T) { resetWhileHeld(startPressure(t).together(), held) })
 	}
-	t.Run("a login under way", func(t *testing.T) { resetAtLogin(startPressure(t)) })
+	t.Run("a login under way", func(t *testing.T) { resetAtLogin(startPressure(t).together()) })
 }
 
 // A login whose client has gone is not completed.
@@ -388,14 +393,14 @@ func resetAtLogin(x *pressure) {
 	<-asked
 	start := time.Now()
 	c.reset()
-	for p.metrics()["sluice_connections"] > 0 && time.Since(start) < 5*time.Second {
+	for p.metrics()["sluice_connections"] > 0 && time.Since(start) < noticed {
 		time.Sleep(10 * time.Millisecond)
 	}
 	freed := time.Since(start)
 	close(verdict)
 	a, told := l.take(&l.events, 300*time.Millisecond)
 	ok := p.metrics()[`sluice_logins_total{outcome="ok"}`]
-	x.hold(freed <= pick(x, time.Second, 2*time.Second) && !told && ok == 0, pick(x, "freed within 1 s, not logged in", "freed within 2 s, not logged in"),
+	x.hold(freed <= pick(x, time.Second, noticed) && !told && ok == 0, pick(x, "freed within 1 s, not logged in", "freed at once, not logged in"),
 		"slot free after %v; worker told: %v %d; %.0f logins", freed.Round(time.Millisecond), told, a.cmd, ok)
 }
 
@@ -453,18 +458,18 @@ func resetWhileHeld(x *pressure, held string) {
 		start := time.Now()
 		c.reset()
 		told := ""
-		for time.Since(start) < 5*time.Second && told == "" {
+		for time.Since(start) < noticed && told == "" {
 			if a, ok := l.take(&l.events, 20*time.Millisecond); ok && a.cmd == workerConnClose && a.fields.text(1) == id {
 				told = a.fields.text(1)
 			}
 		}
 		took := time.Since(start)
-		for base > 0 && p.metrics()["sluice_connections"] >= base && time.Since(start) < 5*time.Second {
+		for base > 0 && p.metrics()["sluice_connections"] >= base && time.Since(start) < noticed {
 			time.Sleep(10 * time.Millisecond)
 		}
 		freed := time.Since(start)
-		x.hold(told == id && took <= pick(x, time.Second, 2*time.Second) && freed <= pick(x, time.Second, 2*time.Second),
-			pick(x, "noticed and freed within 1 s", "noticed and freed within 2 s"),
+		x.hold(told == id && took <= pick(x, time.Second, noticed) && freed <= pick(x, time.Second, noticed),
+			pick(x, "noticed and freed within 1 s", "noticed and freed at once"),
 			"%s, held: %v; worker told after %v, slot free after %v", held, err != nil, took.Round(time.Millisecond), freed.Round(time.Millisecond))
 	}
 }

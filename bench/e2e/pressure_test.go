@@ -47,10 +47,16 @@ func startPressure(t *testing.T) *pressure {
 	return &pressure{t, pressureFull}
 }
 
-// together lets the short size run beside others: for scenarios that do not measure time.
+// pressureSlots are for scenarios that run beside others: more at a time would starve those that
+// wait for timers.
+var pressureSlots = make(chan struct{}, 4)
+
+// together lets the short size run beside others: for scenarios that do not measure time then.
 func (x *pressure) together() *pressure {
 	if !x.full {
 		x.Parallel()
+		pressureSlots <- struct{}{}
+		x.Cleanup(func() { <-pressureSlots })
 	}
 	return x
 }

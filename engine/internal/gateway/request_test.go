@@ -102,7 +102,7 @@ func TestRequestsAreOnTheAccount(t *testing.T) {
 // One client with an unanswered request and 1 MiB echoes behind it is not read any more, and is not
 // closed: it stays below its limit, and gets everything in order.
 func TestUnansweredRequestHoldsInput(t *testing.T) {
-	const n, size, limit = 40, 1 << 20, 1 << 20
+	const n, size, limit = 10, 1 << 20, 1 << 20
 	s := start(t, func(c *server.Config) { c.Gateway.MaxPendingBytes = limit })
 	tickets := make(chan gateway.Ticket, 1)
 	if err := s.Handle("later", func(r *gateway.Request) { tickets <- r.Defer() }); err != nil {

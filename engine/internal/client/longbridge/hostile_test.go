@@ -21,7 +21,7 @@ func (p thinker) Login(ctx context.Context, r login.Request) (login.Identity, er
 	if r.Token == "never" {
 		<-ctx.Done()
 	}
-	return queue{p.pause}.Login(ctx, r)
+	return queue(p).Login(ctx, r)
 }
 
 // What cannot be right, too much, half of something or nothing at all, in every state: the right end
