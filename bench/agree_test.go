@@ -8,6 +8,7 @@ import (
 )
 
 func TestAgreements(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		skew int64
 		hold bool

@@ -75,6 +75,7 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestGatewayGone(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*Config){
 		"fanout":    func(c *Config) { c.Rate = 200 },
 		"processes": func(c *Config) { c.Procs = 2 },
@@ -109,6 +110,7 @@ func TestInterruptBeforeAnythingIsMeasured(t *testing.T) {
 
 // A run whose goroutine sleeps through the time to be measured has no rates, says why, and still accounts for everything.
 func TestStoodStill(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		phase      string
 		sleep      time.Duration

@@ -178,6 +178,7 @@ func TestNoCoordinatedOmission(t *testing.T) {
 }
 
 func TestEchoFaults(t *testing.T) {
+	t.Parallel()
 	t.Run("no answer", func(t *testing.T) {
 		g := newGateway(t, func(g *gateway) { g.silent = func(id uint16) bool { return id == 3 } })
 		c := quick(g, "echo")
@@ -231,6 +232,7 @@ func TestConnect(t *testing.T) {
 }
 
 func TestConnectRefused(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t, func(g *gateway) { g.refuse = true })
 	c := quick(g, "connect")
 	if a := mustRun(t, c).Accounting; a.Lost != 20 || a.Delivered != 0 || a.Failed != 20 {
@@ -243,6 +245,7 @@ func TestConnectRefused(t *testing.T) {
 }
 
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	r := mustRun(t, quick(g, "idle"))
 	if r.Live != 20 || g.logins.Load() != 20 {
@@ -251,6 +254,7 @@ func TestIdle(t *testing.T) {
 }
 
 func TestWorker(t *testing.T) {
+	t.Parallel()
 	c := quick(newGateway(t), "worker")
 	c.Route, c.Depth = "some.Where", 4
 	whole(t, undisturbed(t, c))
@@ -261,6 +265,7 @@ func TestWorker(t *testing.T) {
 }
 
 func TestChurn(t *testing.T) {
+	t.Parallel()
 	g := newGateway(t)
 	c := quick(g, "churn")
 	c.Rate, c.Background, c.Topics = 200, 300, 3
@@ -303,6 +308,7 @@ func TestProtocols(t *testing.T) {
 }
 
 func TestPings(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"gosoc", "longbridge"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()

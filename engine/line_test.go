@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/leak"
 )
 
 // lineProtocol is the smallest protocol that reaches every part of the engine: commands and
@@ -109,7 +111,7 @@ func (w testLog) Write(p []byte) (int, error) {
 // the scheduler would have a loop wait its turn behind dozens of busy readers.
 func TestMain(m *testing.M) {
 	runtime.GOMAXPROCS(16)
-	os.Exit(m.Run())
+	os.Exit(leak.Run(m))
 }
 
 // startLine runs an engine with the line protocol and returns its address.

@@ -4,6 +4,8 @@ import (
 	"flag"
 	"os"
 	"testing"
+
+	"github.com/sluicenet/sluice/engine/internal/leak"
 )
 
 func TestMain(m *testing.M) {
@@ -12,5 +14,5 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "256"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	os.Exit(leak.Run(m))
 }
