@@ -4,7 +4,7 @@ GO ?= go
 # Modules of their own, so that test clients and peers are no dependencies of the gateway.
 NESTED := $(patsubst %/go.mod,%,$(wildcard bench/*/go.mod))
 
-.PHONY: run build test quick lint vet staticcheck unit race portable nested generate fuzz bench bench-peers clean
+.PHONY: run build test quick lint vet staticcheck unit race faults portable nested generate fuzz bench bench-peers clean
 
 run: ## serve GOSOC clients on 127.0.0.1:7000, with development routes
 	$(GO) run ./cmd/sluice serve --dev
@@ -12,14 +12,14 @@ run: ## serve GOSOC clients on 127.0.0.1:7000, with development routes
 build: ## the binaries, in bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
-test: lint unit race nested portable ## everything CI runs
+test: lint unit race faults nested portable ## everything CI runs
 
 # The load generator's own tests measure, and take their time; so do these of the engine.
 QUICK = $$($(GO) list ./... | grep -v '/bench$$\|/sluice-bench$$')
 SLOW := AllocatesNothing|Parked|HoldIsBounded|StartWithoutFiles|SlowConsumerPolicies|Overload|StopLeavesNothing|ManyPosters
 quick: format ## the inner loop, below a minute: unit tests without the slow ones, and without the race detector
 	$(GO) vet ./...
-	$(GO) test -short -skip '$(SLOW)' $(QUICK)
+	$(GO) test -p $(AT_ONCE) -short -skip '$(SLOW)' $(QUICK)
 
 lint: format vet staticcheck
 
@@ -44,14 +44,25 @@ staticcheck: ## staticcheck.conf says which checks
 	$(STATICCHECK) ./...
 	@for m in $(NESTED); do (cd $$m && echo "staticcheck $$m" && $(abspath $(STATICCHECK)) ./...) || exit 1; done
 
+# Packages at once: many tests wait for timers, and leave the cores to others.
+AT_ONCE := 4
+
 unit: ## promises about allocations and sizes hold without the race detector only
-	$(GO) test ./...
+	$(GO) test -p $(AT_ONCE) ./...
 
+# What starts no goroutine cannot race: the codecs, the parts of the load generator that compute, and
+# comparisons with a model. The API's text is the same.
+SEQUENTIAL = /codec/|/bench/(expect|latency|observe|pace|report|stamp|wire)$$|/versus$$
+ALONE := AgainstModel|WheelMillion|QueueCompaction|TestAPI
 race:
-	$(GO) test -race ./...
+	$(GO) test -race -p $(AT_ONCE) -skip '$(ALONE)' $$($(GO) list ./... | grep -vE '$(SEQUENTIAL)')
 
+faults: ## planted faults, each of which the simulation must find
+	$(GO) test -tags faults -run Faults ./engine/
+
+# The simulation has both forms of pausing, with either build.
 portable: ## the fallback without pausing and with poll(2), on this system
-	$(GO) test -tags portable ./engine/ ./bench/reactor
+	$(GO) test -tags portable -skip 'Simulation|AgainstModel|AllocatesNothing' ./engine/ ./bench/reactor
 	cd bench/e2e && E2E_BUILD='-tags portable' $(GO) test -count=1 ./...
 
 nested: ## end to end, with the built binary and independent clients; never from the cache, which does not know of the binary

@@ -597,6 +597,8 @@ func TestPressureHotTopics(t *testing.T) {
 		"%d of %d; %d publishes to each of %d topics; closed %v; longest write %v %.300q",
 		len(lost), topics*(each-1), want, topics, p.closedFor(), f.longest.Round(time.Millisecond), lost[:min(3, len(lost))])
 	grown := most.heap - empty.heap
-	x.hold(grown <= 1.2*float64(total), fmt.Sprintf("heap below 1.2x --backlog-total, %d MiB", total>>20),
+	// Who has just stalled may have 2 s before it goes: on a busy machine that is more of a small total.
+	share := pick(x, 1.2, 1.6)
+	x.hold(grown <= share*float64(total), fmt.Sprintf("heap below %.1fx --backlog-total, %d MiB", share, total>>20),
 		"heap grew by up to %.0f MiB, the gauges by %.0f; %d MiB resident at most", grown/(1<<20), (most.gauges()-empty.gauges())/(1<<20), p.peakMemory()>>20)
 }
