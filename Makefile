@@ -16,7 +16,7 @@ test: lint unit race faults nested portable ## everything CI runs
 
 # The load generator's own tests measure, and take their time; so do these of the engine.
 QUICK = $$($(GO) list ./... | grep -v '/bench$$\|/sluice-bench$$')
-SLOW := AllocatesNothing|Parked|HoldIsBounded|StartWithoutFiles|SlowConsumerPolicies|Overload|StopLeavesNothing|ManyPosters
+SLOW := AllocatesNothing|Parked|HoldIsBounded|StartWithoutFiles|SlowConsumerPolicies|Overload|StopLeavesNothing|ManyPosters|SimulationR|SimulationHot|GoneBeforeTold|OfABusyLoop|KeepComing
 quick: format ## the inner loop, below a minute: unit tests without the slow ones, and without the race detector
 	$(GO) vet ./...
 	$(GO) test -p $(AT_ONCE) -short -skip '$(SLOW)' $(QUICK)

@@ -37,6 +37,10 @@ func TestSimulation(t *testing.T) {
 		}
 		return
 	}
+	seeds := int64(*simSeeds)
+	if testing.Short() {
+		seeds = min(seeds, 100)
+	}
 	begun := time.Now()
 	var next, steps, received, simulated, waits, pauses atomic.Int64
 	var failures atomic.Int64
@@ -48,7 +52,7 @@ func TestSimulation(t *testing.T) {
 		wg.Go(func() {
 			for failures.Load() < 5 {
 				seed := next.Add(1)
-				if seed > int64(*simSeeds) {
+				if seed > seeds {
 					return
 				}
 				w := simulate(uint64(seed), *simSteps)

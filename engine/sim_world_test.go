@@ -674,6 +674,9 @@ func (w *simWorld) abort() {
 			k.step()
 		}
 	}
+	for _, l := range w.engine.loops {
+		l.isolation.end()
+	}
 }
 
 // digest is what two runs of one seed must agree on.
