@@ -28,6 +28,7 @@ func bareLoop(t testing.TB, config Config) *Loop {
 	e.listeners.Store(&empty)
 	for _, l := range e.loops {
 		l.gnet = noSockets{}
+		t.Cleanup(l.isolation.end)
 	}
 	return e.loops[0]
 }
