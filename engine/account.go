@@ -126,7 +126,7 @@ func (e *Engine) Charge(k Kind, n int64) {
 
 // account returns the bytes that are kept for c and nobody else.
 func (c *Conn) account() int64 {
-	n := int64(c.own) + int64(c.entries())*entrySize + int64(c.charged) + inputRoom(c.input)
+	n := int64(c.own) + int64(c.entries())*entrySize + int64(c.charged) + c.inputRoom()
 	if c.flags&flagDeferred != 0 {
 		n += c.loop.deferred.debt(c.Ref()).held
 	}
@@ -136,15 +136,11 @@ func (c *Conn) account() int64 {
 // weight is what c is judged by when the total is used up: its account, or its lag if that is more.
 func (c *Conn) weight() int64 { return max(c.account(), int64(c.lag)) }
 
-// inputRoom is how many bytes gnet has allocated to keep n unhandled ones, as far as can be told: it
-// grows a long buffer by a quarter at a time, so that an eighth is free on average, and takes memory
-// in powers of two, at least 1 KiB.
+// inputRoom is how many bytes gnet has allocated to keep n unhandled ones: a power of two, at least
+// 1 KiB. It keeps short input only; see longinput.go.
 func inputRoom(n uint32) int64 {
 	if n == 0 {
 		return 0
-	}
-	if n > 64<<10 {
-		n += n / 8
 	}
 	return 1 << max(bits.Len32(n-1), 10)
 }

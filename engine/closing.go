@@ -80,6 +80,9 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) {
 		l.stats.allClients.Add(-1)
 	}
 	l.wheel.clear(c.slot)
+	if c.flags&flagLongInput != 0 {
+		l.dropLongInput(c)
+	}
 	l.setInput(c, 0)
 	if c.charged != 0 {
 		l.engine.log.Error("a handler has left charges behind", "bytes", int32(c.charged), "reason", why.String())

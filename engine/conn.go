@@ -24,7 +24,7 @@ type Conn struct {
 	lag     uint32 // unsent bytes of published runs
 	charged uint32 // bytes that handlers have charged to its account
 	need    uint32 // input below this length cannot be used yet
-	input   uint32 // bytes of input left with gnet after the last turn
+	input   uint32 // bytes of input that were not handled after the last turn
 
 	fd       int32
 	slot     uint32
@@ -65,6 +65,7 @@ const (
 	flagGraceful                            // its close is to be with final words
 	flagDetached                            // gnet closed its descriptor; fd is our duplicate
 	flagClient                              // counts as a client: see SetDialect
+	flagLongInput                           // its unhandled input is in loop.long
 	flagTrusted                             // its handler never ends its goroutine; see isolate.go
 )
 

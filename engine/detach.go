@@ -19,7 +19,7 @@ func (l *Loop) gone(c *Conn, err error) {
 			c.flags &^= flagOutputPause
 			l.pump(c, false)
 		}
-		more := c.flags&(flagHandlerPause|flagDeferred) != 0 || c.flags&flagOutputPause != 0 && c.sock.InboundBuffered() > 0
+		more := c.flags&(flagHandlerPause|flagDeferred) != 0 || c.flags&flagOutputPause != 0 && l.buffered(c) > 0
 		if c.Open() && more && l.keepHalf(c) {
 			return
 		}
@@ -49,8 +49,8 @@ func (l *Loop) gone(c *Conn, err error) {
 // be handled and answered.
 func (l *Loop) keepHalf(c *Conn) bool {
 	var rest []byte
-	if n := c.sock.InboundBuffered(); n > 0 {
-		b, err := c.sock.Peek(n)
+	if n := l.buffered(c); n > 0 {
+		b, err := l.peek(c, n)
 		if err != nil {
 			return false
 		}
@@ -58,6 +58,9 @@ func (l *Loop) keepHalf(c *Conn) bool {
 	}
 	if !l.detach(c) {
 		return false
+	}
+	if c.flags&flagLongInput != 0 {
+		l.dropLongInput(c)
 	}
 	l.halves[c.slot] = rest
 	l.setInput(c, len(rest))

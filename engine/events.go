@@ -138,12 +138,12 @@ const inputWindow = 64 << 10
 // even if nothing has arrived: it may have kept something back itself.
 func (l *Loop) pump(c *Conn, resumed bool) {
 	had := int(c.input)
-	if arrived := c.sock.InboundBuffered() - had; arrived > 0 {
+	if arrived := l.buffered(c) - had; arrived > 0 {
 		l.stats.bytesIn.Add(uint64(arrived))
 	}
 	ring, wide := had > 0, inputWindow
 	for c.Open() && !c.Holding() {
-		avail := c.sock.InboundBuffered()
+		avail := l.buffered(c)
 		if !resumed && (avail == 0 || avail < int(c.need)) {
 			break
 		}
@@ -154,7 +154,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		var b []byte
 		if window > 0 { // to Peek, 0 is everything
 			var err error
-			if b, err = c.sock.Peek(window); err != nil {
+			if b, err = l.peek(c, window); err != nil {
 				break
 			}
 		}
@@ -169,7 +169,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 			wide = max(wide, 2*len(b))
 		}
 		if n > 0 {
-			_, _ = c.sock.Discard(n)
+			l.discard(c, n)
 			if n >= had {
 				ring = false
 			} else {
@@ -187,7 +187,10 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		_, _ = c.sock.Discard(-1)
 		return
 	}
-	left := c.sock.InboundBuffered()
+	left := l.buffered(c)
+	if c.flags&flagLongInput == 0 && left > 0 && max(left, int(c.need)) > inputWindow {
+		l.takeLongInput(c, left)
+	}
 	l.setInput(c, left)
 	limit := l.engine.config.InputBacklog
 	if c.flags&flagClient == 0 {
@@ -210,8 +213,13 @@ func (l *Loop) makeRoom(c *Conn) {
 	}
 }
 
-// setInput notes how much unhandled input gnet has for c.
+// setInput notes how much unhandled input there is of c.
 func (l *Loop) setInput(c *Conn, left int) {
+	if c.flags&flagLongInput != 0 {
+		c.input = uint32(left)
+		l.weigh(c)
+		return
+	}
 	if uint32(left) == c.input {
 		return
 	}

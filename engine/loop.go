@@ -32,9 +32,10 @@ type Loop struct {
 	mailbox mailbox
 	mail    mail
 
-	closes  []uint32          // slots whose close is pending
-	resumed []Ref             // connections whose unhandled input may be handled
-	halves  map[uint32][]byte // input of connections whose peer has closed its side, by slot
+	closes  []uint32              // slots whose close is pending
+	resumed []Ref                 // connections whose unhandled input may be handled
+	long    map[uint32]*longInput // unhandled input of long packets, by slot
+	halves  map[uint32][]byte     // input of connections whose peer has closed its side, by slot
 
 	output    output
 	pressure  pressure

@@ -210,7 +210,7 @@ func (c *Conn) ensureQueue() *queue {
 
 // What a loop keeps of queues is bounded so that a burst does not cost memory for good.
 const (
-	maxSpareQueues    = 1024
+	maxSpareQueues    = 256
 	maxSpareQueueSize = 64 // entries
 )
 
