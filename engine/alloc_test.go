@@ -31,7 +31,7 @@ type packetHandler struct{ lineHandler }
 var packetTopic = []byte("t")
 
 func (*packetHandler) OnBytes(c *Conn, b []byte) (n, need int) {
-	for c.Open() && !c.Crowded() {
+	for c.Open() && !c.OutputFull() {
 		if len(b)-n < packetSize {
 			return n, packetSize
 		}

@@ -27,7 +27,7 @@ type Config struct {
 	// with the largest accounts are closed. Nobody waits because of it. Zero means 256 MiB.
 	BacklogTotal int64
 	// InputBacklog is how many received bytes a connection may pile up while its input is
-	// held back (see Conn.Hold). Zero means Backlog.
+	// paused (see Conn.Pause). Zero means Backlog.
 	InputBacklog int
 
 	// LoginBytes is InputBacklog for a connection that is no client yet (see Conn.SetDialect).

@@ -123,25 +123,25 @@ func (c *Conn) SetDeadline(d time.Duration) {
 	c.loop.schedule(c.slot, d)
 }
 
-// Hold leaves the connection's input unhandled until Resume. What arrives meanwhile is bounded
+// Pause leaves the connection's input unhandled until Resume. What arrives meanwhile is bounded
 // by Config.InputBacklog.
-func (c *Conn) Hold() { c.flags |= flagHandlerPause }
+func (c *Conn) Pause() { c.flags |= flagHandlerPause }
 
-// Holding reports whether input is left unhandled, for whatever reason.
-func (c *Conn) Holding() bool {
+// Paused reports whether input is left unhandled, for whatever reason.
+func (c *Conn) Paused() bool {
 	return c.flags&(flagHandlerPause|flagOutputPause|flagDeferred) != 0
 }
 
-// Resume ends a Hold. Input that waited is handled before the loop waits for events again, not
+// Resume ends a Pause. Input that waited is handled before the loop waits for events again, not
 // within the call.
 func (c *Conn) Resume() {
 	c.flags &^= flagHandlerPause
 	c.loop.resume(c)
 }
 
-// Crowded reports whether the connection has so much of its own unsent that its handler should
+// OutputFull reports whether the connection has so much of its own unsent that its handler should
 // return from OnBytes, saying how far it got: the loop sends first, and goes on when there is room.
-func (c *Conn) Crowded() bool { return c.own > c.loop.highWater }
+func (c *Conn) OutputFull() bool { return c.own > c.loop.highWater }
 
 // Buffer returns a slice to append the connection's next reply to, with room for n more bytes.
 // Commit must follow, with the appended slice, before any other call on the connection. Replies are

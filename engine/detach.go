@@ -94,9 +94,9 @@ func (l *Loop) detach(c *Conn) bool {
 func (l *Loop) pumpHalf(c *Conn) {
 	rest := l.halves[c.slot]
 	for {
-		if c.Crowded() { // the handler would take nothing
+		if c.OutputFull() { // the handler would take nothing
 			l.makeRoom(c)
-			if !c.Open() || c.Holding() {
+			if !c.Open() || c.Paused() {
 				return
 			}
 		}
@@ -107,9 +107,9 @@ func (l *Loop) pumpHalf(c *Conn) {
 		rest = rest[n:]
 		l.halves[c.slot] = rest
 		switch {
-		case c.Holding():
+		case c.Paused():
 			return
-		case c.Crowded():
+		case c.OutputFull():
 		case len(rest) == 0 || need > len(rest) || n == 0:
 			c.Close(ReasonPeerClosed)
 			return

@@ -104,7 +104,7 @@
 // sockets). The build tag portable selects a fallback with poll(2) on any of them.
 //
 //   - With portable, reading cannot be paused: a client that sends more than Config.InputBacklog while
-//     its input is held back is closed with ReasonInputBacklog, where TCP would have slowed it down.
+//     its input is paused is closed with ReasonInputBacklog, where TCP would have slowed it down.
 //     A wait for full sockets costs time in proportion to their number, and a full socket that is
 //     closed may send its FIN up to 10 ms late.
 //   - Under kqueue a paused connection does not tell of a reset: it is noticed by the next send, or

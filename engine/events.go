@@ -142,7 +142,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		l.stats.bytesIn.Add(uint64(arrived))
 	}
 	ring, wide := had > 0, inputWindow
-	for c.Open() && !c.Holding() {
+	for c.Open() && !c.Paused() {
 		avail := l.buffered(c)
 		if !resumed && (avail == 0 || avail < int(c.need)) {
 			break
@@ -177,9 +177,9 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 			}
 		}
 		c.need = uint32(need)
-		if c.Crowded() {
+		if c.OutputFull() {
 			l.makeRoom(c)
-		} else if n == 0 && need <= len(b) && !c.Holding() {
+		} else if n == 0 && need <= len(b) && !c.Paused() {
 			c.need = uint32(len(b) + 1) // a handler with no use for what is there waits for more
 		}
 	}
@@ -197,9 +197,9 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		limit = l.engine.config.LoginBytes
 	}
 	switch {
-	case c.Holding() && left > pauseAbove && l.pause(c):
+	case c.Paused() && left > pauseAbove && l.pause(c):
 		// TCP holds the peer back; what is here by now is all there will be.
-	case c.Holding() && left > limit:
+	case c.Paused() && left > limit:
 		c.Close(ReasonInputBacklog)
 	}
 }
@@ -208,7 +208,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 // until it is.
 func (l *Loop) makeRoom(c *Conn) {
 	l.flush(c)
-	if c.Open() && c.Crowded() {
+	if c.Open() && c.OutputFull() {
 		c.flags |= flagOutputPause
 	}
 }
@@ -239,7 +239,7 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 				c.flags &^= flagTrusted
 			}
 			c.loop.open(c, p)
-			if !c.Open() || c.Holding() {
+			if !c.Open() || c.Paused() {
 				return 0, 0
 			}
 			return c.loop.onBytes(c, b)

@@ -1,7 +1,7 @@
 package engine
 
 // Unhandled returns how many received bytes the handler had not taken at the end of the loop's last
-// turn with the connection: the beginning of a packet, or input that is held back. A number that
+// turn with the connection: the beginning of a packet, or input that is paused. A number that
 // grows is a sign of life of which OnBytes is not told before the packet is whole.
 func (c *Conn) Unhandled() int { return int(c.input) }
 
@@ -21,9 +21,9 @@ func (c *Conn) SilenceLeft(heard *uint32, limit int64) int64 {
 }
 
 // heldSince reports since when, the low half of Loop.Now, the connection has shown no sign of life
-// that the engine knows of, although its input is held back: now, when it is the gateway that
+// that the engine knows of, although its input is paused: now, when it is the gateway that
 // makes it wait; when it last took bytes, when it is its own unread replies. ok is false when its
-// input is not held back.
+// input is not paused.
 func (c *Conn) heldSince() (since uint32, ok bool) {
 	switch now := uint32(c.loop.now); {
 	case c.flags&(flagHandlerPause|flagDeferred) != 0:

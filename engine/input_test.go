@@ -54,7 +54,7 @@ func TestSilenceLeft(t *testing.T) {
 	if got, want := ask(1000, 1000, idle), (finding{0, 0}); got != want {
 		t.Errorf("once they are read: %+v, want %+v", got, want)
 	}
-	if got, want := ask(5000, 1000, (*Conn).Hold), (finding{1000, 5000}); got != want {
+	if got, want := ask(5000, 1000, (*Conn).Pause), (finding{1000, 5000}); got != want {
 		t.Errorf("held back: %+v, want %+v", got, want)
 	}
 }

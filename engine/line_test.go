@@ -41,7 +41,7 @@ func (p lineProtocol) Open(c *Conn) Handler {
 type lineHandler struct{ closed Reason }
 
 func (h *lineHandler) OnBytes(c *Conn, b []byte) (n, need int) {
-	for c.Open() && !c.Holding() && !c.Crowded() {
+	for c.Open() && !c.Paused() && !c.OutputFull() {
 		i := bytes.IndexByte(b[n:], '\n')
 		if i < 0 {
 			return n, len(b) - n + 1
@@ -62,7 +62,7 @@ func (h *lineHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 			t, data, _ := bytes.Cut(rest, []byte(" "))
 			c.Publish(t, Push{Payload: data})
 		case "HOLD":
-			c.Hold()
+			c.Pause()
 			ref, e := c.Ref(), c.Loop().Engine()
 			time.AfterFunc(50*time.Millisecond, func() {
 				e.Tell(ref, func(c *Conn) {
@@ -73,7 +73,7 @@ func (h *lineHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 				})
 			})
 		case "STOP":
-			c.Hold()
+			c.Pause()
 		case "TIMER":
 			c.SetDeadline(100 * time.Millisecond)
 		case "PANIC":

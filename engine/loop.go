@@ -308,7 +308,7 @@ func (l *Loop) replyNow(ref Ref) {
 
 // resume puts c among those whose input is handled at the end of the turn.
 func (l *Loop) resume(c *Conn) {
-	if c.flags&flagResuming != 0 || c.Holding() || !c.Open() {
+	if c.flags&flagResuming != 0 || c.Paused() || !c.Open() {
 		return
 	}
 	c.flags |= flagResuming
@@ -334,7 +334,7 @@ func (l *Loop) handleResumed() {
 			continue
 		case c.sock == nil:
 			pump = l.pumpHalf
-		case !c.Holding():
+		case !c.Paused():
 			l.unpause(c)
 		}
 		l.guardedPump(c, pump)

@@ -376,11 +376,11 @@ func (p testProtocol) Open(c *Conn) Handler {
 	return p.open(c)
 }
 
-// Input that came before a Hold is handled after Resume, even when nothing of it was consumed
+// Input that came before a Pause is handled after Resume, even when nothing of it was consumed
 // and nothing more comes.
 func TestHoldBeforeFirstPacket(t *testing.T) {
 	p := testProtocol{open: func(c *Conn) Handler {
-		c.Hold()
+		c.Pause()
 		ref, e := c.Ref(), c.Loop().Engine()
 		time.AfterFunc(20*time.Millisecond, func() {
 			e.Tell(ref, func(c *Conn) {

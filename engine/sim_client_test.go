@@ -570,7 +570,7 @@ func (h *simHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 		w.fail("P7: client %d: input is handled while it is held or after the end", h.client.index)
 		return len(b), 0
 	}
-	for c.Open() && !c.Holding() && !c.Crowded() {
+	for c.Open() && !c.Paused() && !c.OutputFull() {
 		i := bytes.IndexByte(b[n:], '\n')
 		if i < 0 {
 			return n, len(b) - n + 1
@@ -642,7 +642,7 @@ func (h *simHandler) command(c *Conn, line []byte) {
 	case 'H':
 		k, ms := r.int(), r.int()
 		h.held = true
-		c.Hold()
+		c.Pause()
 		w.after(int64(ms)*1000, evResume, h.file, int64(k))
 	case 'R':
 		to, size := r.int(), r.int()

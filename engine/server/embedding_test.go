@@ -61,7 +61,7 @@ const longestLine = 4096
 
 func (h *chatter) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	whole := false
-	for c.Open() && !c.Holding() && !c.Crowded() {
+	for c.Open() && !c.Paused() && !c.OutputFull() {
 		i := bytes.IndexByte(b[n:], '\n')
 		if i < 0 && len(b)-n > longestLine || i > longestLine {
 			c.Close(engine.ReasonTooLarge)

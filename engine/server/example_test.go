@@ -73,7 +73,7 @@ func (l lines) Open(c *engine.Conn) engine.Handler {
 type lineConn struct{}
 
 func (lineConn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
-	for c.Open() && !c.Holding() && !c.Crowded() {
+	for c.Open() && !c.Paused() && !c.OutputFull() {
 		i := bytes.IndexByte(b[n:], '\n')
 		if i < 0 {
 			if len(b)-n > 1024 {

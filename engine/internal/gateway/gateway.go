@@ -60,10 +60,10 @@ type Config struct {
 	// each. Zero or less means 8 MiB.
 	MaxTopicBytes int
 	// MaxPending is how many requests of one client may wait for a worker's reply before its input
-	// is held back. Zero or less means 1024.
+	// is paused. Zero or less means 1024.
 	MaxPending int
 	// MaxPendingBytes is how many bytes the requests of one client that wait for a reply, and the
-	// replies that wait for their turn, may take before its input is held back until they take half.
+	// replies that wait for their turn, may take before its input is paused until they take half.
 	// It closes nothing. Zero or less means 1 MiB.
 	MaxPendingBytes int
 	// RequestTimeout is how long a request waits for its reply. Zero means 10 s.
@@ -186,7 +186,7 @@ type Stats struct {
 	Timeouts uint64 // requests nobody answered in time
 	Busy     uint64 // requests refused because nobody could take them
 	Late     uint64 // replies to requests that were over, or were another worker's
-	Holds    uint64 // times that a client's input was held back for its own requests
+	Holds    uint64 // times that a client's input was paused for its own requests
 	Panics   uint64 // of Events, each of which cost a connection
 	// TopicsRefused are subscriptions over Config.MaxTopics or MaxTopicBytes.
 	TopicsRefused uint64

@@ -44,7 +44,7 @@ type admission struct {
 }
 
 // Login decides on a client's credentials and calls s.LoginDone: within the call when it can, or
-// later, with c's input held back meanwhile. It must be called on c's loop, once per connection. When
+// later, with c's input paused meanwhile. It must be called on c's loop, once per connection. When
 // the connection ends before the verdict, nothing comes of it.
 func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	cl := s.Base()
@@ -71,7 +71,7 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		g.verdict(c, s, &a, identity, err)
 		return
 	}
-	c.Hold()
+	c.Pause()
 	ref, later := c.Ref(), a
 	ctx, cancel := context.WithTimeout(g.logins.ctx, g.config.LoginTimeout)
 	cl.ensure(g.pool(c)).cancelLogin = cancel
@@ -263,7 +263,7 @@ func (g *Gateway) admit(c *engine.Conn, s Session, a *admission) {
 func (g *Gateway) evict(c *engine.Conn, a *admission, old engine.Ref, why engine.Reason, then func(c *engine.Conn, s Session, stays bool)) {
 	ref := c.Ref()
 	if then != nil {
-		c.Hold()
+		c.Pause()
 	}
 	g.engine.Tell(old, func(oc *engine.Conn) {
 		stays := a.dismiss(oc, why)
@@ -367,7 +367,7 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	g.stats.logins.Add(1)
 	s.LoginDone(c, LoginOK)
 	g.tellOpened(c, s)
-	if c.Open() && c.Holding() {
+	if c.Open() && c.Paused() {
 		c.Resume()
 	}
 }

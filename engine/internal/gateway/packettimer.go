@@ -71,7 +71,7 @@ func (g *Gateway) Received(c *engine.Conn, s Session, t *PacketTimer, whole bool
 	if g.config.PacketTimeout < 0 || !c.Open() {
 		return
 	}
-	if c.Holding() || c.Crowded() {
+	if c.Paused() || c.OutputFull() {
 		pending = 0 // it is the gateway that goes no further
 	}
 	if t.Progress(c.Loop().Now(), whole, pending) && s.Base().Online() {
@@ -115,7 +115,7 @@ func (g *Gateway) PacketLate(c *engine.Conn, t *PacketTimer) bool {
 		return false
 	}
 	now, since := c.Loop().Now(), t.since
-	if c.Holding() || c.SilenceLeft(&since, g.packetTimeout()) > 0 { // bytes wait in the socket to be read
+	if c.Paused() || c.SilenceLeft(&since, g.packetTimeout()) > 0 { // bytes wait in the socket to be read
 		t.begin(now, unfinished(c))
 		return false
 	}

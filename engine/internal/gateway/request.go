@@ -187,7 +187,7 @@ func (g *Gateway) holdInput(c *engine.Conn, q *pendingQueue) {
 	if !q.holds && (q.open >= g.config.MaxPending || q.bytes > g.config.MaxPendingBytes) {
 		q.holds = true
 		g.stats.holds.Add(1)
-		c.Hold()
+		c.Pause()
 	}
 }
 

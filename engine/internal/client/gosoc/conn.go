@@ -65,7 +65,7 @@ func (h *conn) serve(c *engine.Conn, b []byte) (n, need, packets int) {
 	if len(b) > 0 {
 		h.protocol.gateway.Heard(c, &h.Client)
 	}
-	for n < len(b) && !c.Holding() && !c.Crowded() {
+	for n < len(b) && !c.Paused() && !c.OutputFull() {
 		used, more := h.packet(c, b[n:])
 		if used == 0 {
 			need = more

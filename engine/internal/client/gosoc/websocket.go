@@ -124,7 +124,7 @@ func (h *webSocketConn) packets(c *engine.Conn, payload []byte) {
 		c.Close(engine.ReasonMalformed) // a packet does not go on in the next message
 	default:
 		h.keep(c, payload[n:])
-		if !c.Holding() {
+		if !c.Paused() {
 			c.Resume() // crowded: go on when there is room
 		}
 	}

@@ -64,7 +64,7 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 		n = size
 	}
 	packets := 0
-	for n < len(b) && !c.Holding() && !c.Crowded() {
+	for n < len(b) && !c.Paused() && !c.OutputFull() {
 		used, more := h.packet(c, b[n:])
 		if used == 0 {
 			need = more

@@ -9,7 +9,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 )
 
-// heard notes that b has arrived; it is empty when input was held back and there is none.
+// heard notes that b has arrived; it is empty when input was paused and there is none.
 func (h *conn) heard(c *engine.Conn, b []byte) {
 	h.lastHeard = uint32(c.Loop().Now())
 	if len(b) > 0 {

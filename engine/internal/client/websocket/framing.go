@@ -72,7 +72,7 @@ func (f *Framing) Release(c *engine.Conn) {
 // itself, has come to its end.
 func (f *Framing) Feed(c *engine.Conn, b []byte, m Messages) (n, need int, whole bool) {
 	packets := 0
-	for !c.Holding() && !c.Crowded() {
+	for !c.Paused() && !c.OutputFull() {
 		ev, used, err := f.next(c, b[n:])
 		n += used
 		if err != nil {
