@@ -11,7 +11,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	// Parallel tests wait for timers of the gateway; their number costs no time.
-	if err := flag.Set("test.parallel", "256"); err != nil {
+	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err)
 	}
 	os.Exit(leak.Run(m))

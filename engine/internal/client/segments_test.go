@@ -39,7 +39,7 @@ func dialogue(t *testing.T, s *server.Server, w *wire, segments [][]byte) (repli
 	before := s.Engine().Stats().BytesIn
 	for i, b := range append(segments, w.ask(pushMe("end"), 9999)) {
 		if i > 0 { // the gateway has seen what was sent so far
-			for deadline := time.Now().Add(patience); s.Engine().Stats().BytesIn != before; time.Sleep(20 * time.Microsecond) {
+			for deadline := time.Now().Add(patience); s.Engine().Stats().BytesIn != before; time.Sleep(100 * time.Microsecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("%d bytes arrived, want %d", s.Engine().Stats().BytesIn, before)
 				}

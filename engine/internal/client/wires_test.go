@@ -243,6 +243,7 @@ func online(t *testing.T, s *server.Server, w *wire) *caller {
 
 func (c *caller) write(b []byte) {
 	c.t.Helper()
+	_ = c.conn.SetDeadline(time.Now().Add(patience)) // of each step: a dialogue is as long as the machine is slow
 	if _, err := c.conn.Write(b); err != nil {
 		c.t.Fatal(err)
 	}

@@ -84,6 +84,11 @@ func TestRequestsAreOnTheAccount(t *testing.T) {
 			await(t, "an empty account", func() bool {
 				return account(s, engine.KindRequests) == 0 && account(s, engine.KindReplies) == 0
 			})
+			for i := range s.Engine().Loops() { // what was answered before the client left has been counted
+				done := make(chan struct{})
+				s.Engine().TellLoop(i, func() { close(done) })
+				<-done
+			}
 			late := s.Gateway().Stats().Late + n
 			for _, ticket := range all { // each once more
 				s.Gateway().Answer(ticket, 0, []byte("too late"))
