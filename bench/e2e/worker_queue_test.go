@@ -56,6 +56,11 @@ func TestWorkerBusy(t *testing.T) {
 			if waiting++; waiting > 10 {
 				t.Fatal("16 MB for a worker that does not read, and requests still wait")
 			}
+			// What came too fast was refused before the sockets were full: more, a little at a time.
+			for range 200 {
+				flood.write(m.sendReq(0, 0, "x", []byte(payload)))
+				time.Sleep(time.Millisecond)
+			}
 		}
 	}
 	flood.write(m.ping())
