@@ -78,6 +78,10 @@ func newEngine(config Config, system system) (*Engine, error) {
 // Now returns the time since New in ms, monotonic.
 func (e *Engine) Now() int64 { return e.system.now() }
 
+// Time returns the date and the time of day, for what is compared with other programs' clocks or
+// outlives the process. Time that passes is measured with Now.
+func (e *Engine) Time() time.Time { return e.system.time() }
+
 // Topics returns the directory of topics that have subscribers.
 func (e *Engine) Topics() *topic.Directory { return e.topics }
 

@@ -20,6 +20,8 @@ func newKernel() *kernel { return &kernel{start: time.Now()} }
 
 func (k *kernel) now() int64 { return int64(time.Since(k.start) / time.Millisecond) }
 
+func (k *kernel) time() time.Time { return time.Now() }
+
 func (k *kernel) sleep(d time.Duration) { time.Sleep(d) }
 
 func (k *kernel) tickAfter(l *Loop, d time.Duration) {

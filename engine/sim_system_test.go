@@ -315,6 +315,13 @@ func (w *simWorld) file(fd int32, call string) *simFile {
 
 func (w *simWorld) now() int64 { return w.clock / 1000 }
 
+// simEpochTime is when the simulated clock stands at 0.
+var simEpochTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (w *simWorld) time() time.Time {
+	return simEpochTime.Add(time.Duration(w.clock) * time.Microsecond)
+}
+
 func (w *simWorld) sleep(d time.Duration) {
 	if k := w.running; k != nil {
 		k.sleep(d.Microseconds())

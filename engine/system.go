@@ -13,6 +13,8 @@ import (
 type system interface {
 	// now returns the ms since the system was made, monotonic. Any goroutine may call it.
 	now() int64
+	// time returns the date and the time of day. Any goroutine may call it.
+	time() time.Time
 	// sleep has a goroutine outside the loops wait.
 	sleep(time.Duration)
 	// tickAfter ticks l (mailbox.postTick) once, d from now, in place of an earlier call.

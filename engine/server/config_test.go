@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,6 +43,7 @@ var effective = map[string]func(*Server) any{
 // samples are the values of fields that have no obvious one.
 var samples = map[string]any{
 	"Gateway.Login":  login.Provider(slow{}),
+	"Gateway.Rand":   io.LimitReader(rand.Reader, 1<<20),
 	"Admin.Address":  "127.0.0.1:1",
 	"Worker.Limits":  []Limit{{Name: "x", Workers: []int{3}, Rate: 5}},
 	"Worker.Metrics": []int32{3},

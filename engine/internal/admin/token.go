@@ -5,7 +5,6 @@ import (
 	"math"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"github.com/sluicenet/sluice/engine/login"
 )
@@ -44,7 +43,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "whose token? want ?user=ID")
 		return
 	}
-	token, err := otp.Issue(time.Now(), user)
+	token, err := otp.Issue(s.gateway.Engine().Time(), user)
 	if err != nil {
 		s.tokens.failed.Add(1)
 		if errors.Is(err, login.ErrIdentity) {

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"time"
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/session"
@@ -142,7 +141,7 @@ func (cl *Client) shrink(p *clientPool) {
 func (g *Gateway) Heard(c *engine.Conn, cl *Client) {
 	if x := cl.extra; x != nil && x.unconfirmed {
 		x.unconfirmed = false
-		g.sessions.Confirm(time.Now(), x.issued.ID, uint64(c.Ref()))
+		g.sessions.Confirm(g.now(), x.issued.ID, uint64(c.Ref()))
 	}
 }
 
@@ -195,7 +194,7 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 	}
 	if !held {
 		// The id was given to another connection a moment ago, and this is not that one's end.
-		cl.key = g.ids.Next(time.Now())
+		cl.key = g.ids.Next(g.now())
 		if x != nil {
 			x.customID = ""
 		}
@@ -206,7 +205,7 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 
 // detach leaves the client's session behind for it to resume, or ends it when it was sent away.
 func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
-	now, ref := time.Now(), uint64(c.Ref())
+	now, ref := g.now(), uint64(c.Ref())
 	var successor uint64
 	switch {
 	case x.undelivered != nil:
@@ -308,7 +307,7 @@ func (g *Gateway) displace(ref engine.Ref) {
 
 func (g *Gateway) freshKey(ref uint64) session.Key {
 	for {
-		key := g.ids.Next(time.Now())
+		key := g.ids.Next(g.now())
 		if g.clients.PutKeyIfAbsent(key, ref) == 0 {
 			return key // not taken by a client to whom a worker gave this very id
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -79,6 +80,10 @@ type Config struct {
 	PushRoute string
 	PushCmd   uint8
 
+	// Rand is the source of session ids, keys and numbers that must not be guessed. It must be safe
+	// for concurrent use. Nil means crypto/rand.
+	Rand io.Reader
+
 	// Logger receives what an operator should know. Nil discards.
 	Logger *slog.Logger
 }
@@ -121,6 +126,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PushCmd == 0 {
 		c.PushCmd = 100
+	}
+	if c.Rand == nil {
+		c.Rand = rand.Reader
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -203,18 +211,18 @@ func New(config Config) (*Gateway, error) {
 	g := &Gateway{config: config.withDefaults(), stop: make(chan struct{}), done: make(chan struct{})}
 	g.log = g.config.Logger
 	var start [4]byte
-	if _, err := rand.Read(start[:]); err != nil {
+	if _, err := io.ReadFull(g.config.Rand, start[:]); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	key := g.config.SessionKey
 	if key == ([session.KeySize]byte{}) {
-		if _, err := rand.Read(key[:]); err != nil {
+		if _, err := io.ReadFull(g.config.Rand, key[:]); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
 	}
 	var err error
 	g.sessions, err = session.NewStore(session.StoreConfig{
-		Key: key, Rand: rand.Reader, TTL: g.config.SessionTTL,
+		Key: key, Rand: g.config.Rand, TTL: g.config.SessionTTL,
 		MaxSnapshotBytes: g.config.SessionBytes, MaxBytes: g.config.SessionTotal,
 	})
 	if err != nil {
@@ -234,6 +242,9 @@ func New(config Config) (*Gateway, error) {
 func (g *Gateway) Bind(e *engine.Engine) {
 	g.engine = e
 	g.scratch = make([]Scratch, e.Loops())
+	for i := range g.scratch {
+		g.scratch[i].pending.rand = g.config.Rand
+	}
 	go g.expire()
 }
 
@@ -261,8 +272,8 @@ func (g *Gateway) expire() {
 		select {
 		case <-g.stop:
 			return
-		case now := <-t.C:
-			for g.sessions.Expire(now, step) == step {
+		case <-t.C:
+			for now := g.now(); g.sessions.Expire(now, step) == step; {
 			}
 			g.chargeSessions()
 		}
@@ -281,12 +292,15 @@ func (g *Gateway) Config() *Config { return &g.config }
 // Engine returns the engine given to Bind.
 func (g *Gateway) Engine() *engine.Engine { return g.engine }
 
+// now is the time by which sessions, tickets and failures are judged.
+func (g *Gateway) now() time.Time { return g.engine.Time() }
+
 // Log returns the gateway's logger.
 func (g *Gateway) Log() *slog.Logger { return g.log }
 
 // Admit says whether an address may connect; it is what engine.Config.Admit wants.
 func (g *Gateway) Admit(peer netip.Addr) (engine.Reason, bool) {
-	if g.failures.banned(peer, time.Now()) {
+	if g.failures.banned(peer, g.now()) {
 		return engine.ReasonLoginBanned, false
 	}
 	return 0, true
@@ -302,7 +316,7 @@ func (g *Gateway) Online(user string) int { return g.counts.Online(user) }
 
 // NewID makes a uniqId that no connection has.
 func (g *Gateway) NewID() string {
-	return session.FormatID(g.config.ServerID, g.ids.Next(time.Now()))
+	return session.FormatID(g.config.ServerID, g.ids.Next(g.now()))
 }
 
 // Clients is the directory of logged-in connections.

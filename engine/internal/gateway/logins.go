@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/login"
@@ -110,16 +109,16 @@ func waiting(c *engine.Conn) Session {
 func (g *Gateway) loginNow(c *engine.Conn, p login.Immediate, r login.Request) (identity login.Identity, err error) {
 	switch p.(type) {
 	case login.Open, *login.Tokens, *login.JWT, *login.OTP:
-		return p.LoginNow(time.Now(), r)
+		return p.LoginNow(g.now(), r)
 	}
-	c.Loop().Isolate(func() { identity, err = p.LoginNow(time.Now(), r) })
+	c.Loop().Isolate(func() { identity, err = p.LoginNow(g.now(), r) })
 	return identity, err
 }
 
 // resume takes up the session in the client's credentials, unless its user has no room for one more
 // connection: then nothing has changed, and the client's ticket is as good as before.
 func (g *Gateway) resume(c *engine.Conn, cl *Client, a *admission) (Outcome, error) {
-	now, ref := time.Now(), uint64(c.Ref())
+	now, ref := g.now(), uint64(c.Ref())
 	ticket, err := g.sessions.Open(now, []byte(a.creds.SessionID))
 	if err != nil {
 		return SessionRefused, err
@@ -212,7 +211,7 @@ func (g *Gateway) refuse(c *engine.Conn, s Session, o Outcome) {
 	cl.standing = cl.standing.with(phaseGone) // no other verdict follows
 	g.stats.refused[o].Add(1)
 	if o == LoginRefused || o == SessionRefused || o == LoginMalformed {
-		g.failures.note(c.Peer().Addr(), time.Now())
+		g.failures.note(c.Peer().Addr(), g.now())
 	}
 	s.LoginDone(c, o)
 }
@@ -304,7 +303,7 @@ func (a *admission) dismiss(oc *engine.Conn, why engine.Reason) (stays bool) {
 func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	cl := s.Base()
 	ref := uint64(c.Ref())
-	now := time.Now()
+	now := g.now()
 	if x := cl.extra; x != nil && x.claimed {
 		x.claimed = false
 		if !g.users.Commit(cl.user, ref) { // a login that arrived later has taken the claim

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"crypto/rand"
+	"fmt"
+	"io"
 	mrand "math/rand/v2"
 	"unsafe"
 
@@ -49,7 +51,8 @@ type pendingTable struct {
 	list    []pending    // place 0 is not used
 	free    uint32       // the first of the free places, 0 when there is none
 	used    int
-	limit   int // places; 0 means maxPlace+1
+	limit   int       // places; 0 means maxPlace+1
+	rand    io.Reader // seeds random; nil means crypto/rand
 	random  *mrand.ChaCha8
 	clients clientPool
 }
@@ -106,7 +109,12 @@ func (t *pendingTable) add(q *pendingQueue, p pending) (place uint32) {
 	}
 	if t.random == nil {
 		var seed [32]byte
-		_, _ = rand.Read(seed[:]) // it never fails: crypto/rand ends the program first
+		if t.rand == nil {
+			t.rand = rand.Reader
+		}
+		if _, err := io.ReadFull(t.rand, seed[:]); err != nil {
+			panic(fmt.Sprintf("gateway: no random numbers: %v", err)) // crypto/rand never fails
+		}
 		t.random = mrand.NewChaCha8(seed)
 	}
 	t.used++

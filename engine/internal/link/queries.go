@@ -280,7 +280,7 @@ func (h *Hub) limit(server int32, req *netsvrpb.LimitReq) *netsvrpb.LimitResp {
 }
 
 func (l *link) customToken(cmd netsvr.Command) error {
-	token, err := l.hub.tokens.Issue(time.Now(), "")
+	token, err := l.hub.tokens.Issue(l.hub.gateway.Engine().Time(), "")
 	if err != nil {
 		l.hub.log.Error("no token", "err", err)
 		return nil

@@ -1,8 +1,6 @@
 package longbridge
 
 import (
-	"time"
-
 	"github.com/sluicenet/sluice/codec/longbridge"
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
@@ -89,7 +87,7 @@ func (h *conn) beat(c *engine.Conn) {
 		h.beats = 1 // 0 is no request id
 	}
 	id := int32(h.beats)
-	m := longbridge.Heartbeat{Timestamp: time.Now().UnixMilli(), HeartbeatID: &id}
+	m := longbridge.Heartbeat{Timestamp: c.Loop().Engine().Time().UnixMilli(), HeartbeatID: &id}
 	header := longbridge.Header{Type: longbridge.Request, Cmd: longbridge.CmdHeartbeat, RequestID: uint32(h.beats)}
 	dst := c.Buffer(128)
 	b, err := longbridge.AppendControl(dst, h.handshake, header, &m)

@@ -133,7 +133,7 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 		token, _ := websocket.QueryGet(req.RawQuery, "token")
 		ok := len(id) >= 1 && len(id) <= session.MaxIDLen && utf8.Valid(id)
 		if ok {
-			_, ok = e.tokens.Take(time.Now(), token)
+			_, ok = e.tokens.Take(e.gateway.Engine().Time(), token)
 		}
 		if !ok {
 			return &websocket.Refusal{Status: 400, Reason: textCustomWrong}
