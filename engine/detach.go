@@ -83,10 +83,7 @@ func (l *Loop) detach(c *Conn) bool {
 	c.sock = nil
 	c.flags &^= flagPolled | flagBlocked | flagReadingPaused
 	c.flags |= flagDetached
-	// gnet is not there any more to tell of a reset.
-	if err := s.arm(c.fd, c.Ref(), false, false); err == nil {
-		c.flags |= flagPolled
-	}
+	l.hearFailure(c)
 	return true
 }
 

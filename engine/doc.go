@@ -107,6 +107,6 @@
 //     its input is paused is closed with ReasonInputBacklog, where TCP would have slowed it down.
 //     A wait for full sockets costs time in proportion to their number, and a full socket that is
 //     closed may send its FIN up to 10 ms late.
-//   - Under kqueue a paused connection does not tell of a reset: it is noticed by the next send, or
-//     when the pause ends. A FIN is told once the pause ends, as everywhere.
+//   - Under kqueue gnet's poller does not tell of a reset during a pause; the write poller is asked
+//     for it. A FIN is told once the pause ends, as everywhere.
 package engine

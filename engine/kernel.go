@@ -64,6 +64,8 @@ func (k *kernel) pauseReading(l *Loop, fd int32) bool {
 	return l.poller >= 0 && setReading(l.poller, fd, false) == nil
 }
 
+func (k *kernel) pauseIsDeaf() bool { return pauseIsDeaf }
+
 func (k *kernel) resumeReading(l *Loop, fd int32) error { return setReading(l.poller, fd, true) }
 
 func (k *kernel) arm(fd int32, ref Ref, room, armed bool) error {

@@ -14,7 +14,28 @@ func (l *Loop) pause(c *Conn) bool {
 		return false
 	}
 	c.flags |= flagReadingPaused
+	l.hearFailure(c)
 	return true
+}
+
+// hearFailure asks for a notice of c's failure where nobody else would tell: gnet is done with it, or
+// is deaf during a pause. A full socket's notice of room tells of it as well.
+func (l *Loop) hearFailure(c *Conn) {
+	s := l.engine.system
+	if !l.unheard(c) || c.flags&flagBlocked != 0 || c.fd < 0 {
+		return
+	}
+	if err := s.arm(c.fd, c.Ref(), false, c.flags&flagPolled != 0); err != nil {
+		l.engine.log.Error("cannot wait for a socket's failure", "err", err)
+		l.closeLater(c, ReasonServerError, false)
+		return
+	}
+	c.flags |= flagPolled
+}
+
+// unheard reports whether nobody but the write poller would tell of c's failure.
+func (l *Loop) unheard(c *Conn) bool {
+	return c.flags&flagDetached != 0 || c.flags&flagReadingPaused != 0 && l.engine.system.pauseIsDeaf()
 }
 
 // unpause reads c again.

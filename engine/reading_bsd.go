@@ -7,8 +7,10 @@ import "golang.org/x/sys/unix"
 // gnet cannot stop reading a connection: it takes what arrives into memory. So that a client whose
 // input is paused is slowed down by TCP instead, the loop disables the read event of its descriptor
 // in gnet's own kqueue, and enables it when the pause ends. gnet adds the event once, level-triggered,
-// and does not touch it between a connection's beginning and its end. A disabled event does not tell
-// of a reset either: doc.go says what follows.
+// and does not touch it between a connection's beginning and its end.
+
+// pauseIsDeaf: a disabled event tells of nothing, a reset included (kqueue(2), EV_DISABLE).
+const pauseIsDeaf = true
 
 // findPoller finds the kqueue in which fd's read event is; gnet does not tell. An event can be enabled
 // (kqueue(2), EV_ENABLE) in the kqueue that has it only: everywhere else the answer is ENOENT, or EBADF

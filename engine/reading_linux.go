@@ -9,6 +9,9 @@ import "golang.org/x/sys/unix"
 // in gnet's own epoll set, and gives them back when the pause ends. gnet does not touch a
 // registration between a connection's beginning and its end.
 
+// pauseIsDeaf: EPOLLERR and EPOLLHUP are reported always (epoll_ctl(2)).
+const pauseIsDeaf = false
+
 // readEvents are what gnet registers a connection with.
 const readEvents = unix.EPOLLIN | unix.EPOLLPRI
 

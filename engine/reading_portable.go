@@ -8,4 +8,7 @@ import "golang.org/x/sys/unix"
 // bounded by closing the connection.
 func findPoller(int32) int32 { return -1 }
 
+// pauseIsDeaf: there are no pauses.
+const pauseIsDeaf = false
+
 func setReading(_, _ int32, _ bool) error { return unix.ENOTSUP }

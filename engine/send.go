@@ -112,8 +112,8 @@ func (l *Loop) writable(ref Ref) {
 	if c == nil {
 		return
 	}
-	if c.flags&flagDetached != 0 && l.engine.system.broken(c.fd) {
-		l.closeLater(c, ReasonPeerClosed, false) // gnet, which would have told, is done with it
+	if l.unheard(c) && l.engine.system.broken(c.fd) {
+		l.closeLater(c, ReasonPeerClosed, false)
 		return
 	}
 	if c.flags&flagBlocked == 0 {
@@ -122,6 +122,7 @@ func (l *Loop) writable(ref Ref) {
 	c.flags &^= flagBlocked
 	l.progressed(c)
 	l.flush(c)
+	l.hearFailure(c) // a notice comes once
 }
 
 // markDirty puts c among the connections that are flushed at the end of the step.

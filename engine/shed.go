@@ -64,18 +64,31 @@ func (l *Loop) weigh(c *Conn) {
 	h.count.Store(int32(len(h.slots)))
 }
 
-// heaviest returns the loop's connection that would go first, nil when none may.
-func (l *Loop) heaviest(urgent bool) (c *Conn, weight int64) {
+// A heaviest is the loop's connection that would go first, nil when none may.
+type heaviest struct {
+	conn   *Conn
+	weight int64
+}
+
+func (h *heaviest) weigh(c *Conn) {
+	if w := c.weight(); w > h.weight {
+		h.conn, h.weight = c, w
+	}
+}
+
+// heaviest returns who would go first, of those that have been heavy for long enough and of all.
+func (l *Loop) heaviest() (due, most heaviest) {
 	for _, slot := range l.heavy.slots {
-		other := l.at(slot)
-		if other.flags&flagClosePending != 0 || !urgent && l.now-other.queue.heavySince < heavyFor {
+		c := l.at(slot)
+		if c.flags&flagClosePending != 0 {
 			continue
 		}
-		if w := other.weight(); w > weight {
-			c, weight = other, w
+		most.weigh(c)
+		if l.now-c.queue.heavySince >= heavyFor {
+			due.weigh(c)
 		}
 	}
-	return c, weight
+	return due, most
 }
 
 // shed closes the loop's heaviest connections while the total is used up and no other loop has a
@@ -96,23 +109,22 @@ func (l *Loop) shed() {
 			l.unsieve()
 			return
 		}
-		c, weight := l.heaviest(false)
-		l.heavy.candidate.Store(weight)
-		heaviest, most := l.heaviest(true)
-		l.heavy.urgent.Store(most)
+		goes, most := l.heaviest()
+		l.heavy.candidate.Store(goes.weight)
+		l.heavy.urgent.Store(most.weight)
 		l.heavy.judged.Store(l.now)
 		urgent := total > limit+limit/urgentPart
 		if urgent {
-			c, weight = heaviest, most
+			goes = most
 		}
-		if c == nil && urgent && l.sieve(total-limit) {
+		if goes.conn == nil && urgent && l.sieve(total-limit) {
 			continue
 		}
-		if c == nil || !l.isHeaviest(weight, urgent) {
+		if goes.conn == nil || !l.isHeaviest(goes.weight, urgent) {
 			return
 		}
-		l.logShed(c, total)
-		l.closeLater(c, ReasonBacklogTotal, false)
+		l.logShed(goes.conn, total)
+		l.closeLater(goes.conn, ReasonBacklogTotal, false)
 		l.runCloses()
 		l.publishAccounts()
 	}

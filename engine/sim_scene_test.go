@@ -339,3 +339,30 @@ func TestSimulationCuts(t *testing.T) {
 		}
 	}
 }
+
+// TestSimulationResetWhilePaused is P8: a reset is noticed although the connection's input, of which
+// there is more than is kept, waits for 5 s: whether the poller tells of it during a pause or not.
+func TestSimulationResetWhilePaused(t *testing.T) {
+	t.Parallel()
+	for _, deaf := range []bool{false, true} {
+		w := scene(1, func(w *simWorld, o *simOptions) {
+			o.clients, o.workers, o.deaf = 2, 0, deaf
+		})
+		w.play(t, 4*time.Second, func(c *simClient) {
+			w.call(100_000, func() {
+				c.request('H', 5000)
+				for range 60 {
+					c.request('E', 1000)
+					c.file.tx = simPad(c.file.tx, 1000)
+				}
+				c.file.sendLater(0)
+			})
+			w.call(500_000, func() {
+				if !c.file.paused {
+					t.Errorf("client %d is read on", c.index)
+				}
+				c.reset()
+			})
+		})
+	}
+}

@@ -201,7 +201,7 @@ func (l *simLoop) wake(f *simFile) {
 	if f.ready || c == nil || c.closed || !c.opened {
 		return
 	}
-	if f.broken != 0 || !f.paused && (len(f.rx) > f.rxHead || f.finIn) {
+	if f.broken != 0 && !(f.paused && l.w.deaf) || !f.paused && (len(f.rx) > f.rxHead || f.finIn) {
 		f.ready = true
 		l.ready = append(l.ready, f)
 	}
@@ -215,7 +215,7 @@ func (l *simLoop) serve(f *simFile) {
 	}
 	w := l.w
 	switch have := len(f.rx) - f.rxHead; {
-	case f.paused && f.broken != 0:
+	case f.paused && f.broken != 0 && !w.deaf:
 		ref := simRefOf(c)
 		l.close(c, io.EOF)
 		if ref != 0 && !simGone(w.engine, ref) {
@@ -421,6 +421,8 @@ func (w *simWorld) pauseReading(l *Loop, fd int32) bool {
 	w.pauses++
 	return true
 }
+
+func (w *simWorld) pauseIsDeaf() bool { return w.deaf }
 
 func (w *simWorld) resumeReading(l *Loop, fd int32) error {
 	f := w.file(fd, "resumeReading")

@@ -31,6 +31,7 @@ type simWorld struct {
 	handlers []*simHandler
 	topics   [][]byte
 	canPause bool
+	deaf     bool // gnet does not tell of a failure during a pause
 
 	fds       []*simFile
 	freeFds   []int32
@@ -103,6 +104,7 @@ type simOptions struct {
 	enobufs, dupFails, cuts, jumps, stuck int
 
 	noPause  bool
+	deaf     bool
 	isolated bool          // handlers run in the loops' coroutines
 	kinds    [simKinds]int // weights
 	policies [3]int        // weights
@@ -201,7 +203,7 @@ func (w *simWorld) randomOptions() {
 	if w.oneIn(2) {
 		o.stuck = 1 << w.between(6, 10)
 	}
-	o.noPause, o.isolated = w.oneIn(8), w.oneIn(4)
+	o.noPause, o.isolated, o.deaf = w.oneIn(8), w.oneIn(4), w.oneIn(4)
 	for i := range o.kinds {
 		o.kinds[i] = w.pick(4)
 	}
@@ -239,7 +241,7 @@ func (w *simWorld) begin() error {
 	for p := range 3 {
 		listeners = append(listeners, ListenConfig{Network: "tcp", Protocols: []Protocol{protocol}, SlowConsumer: SlowConsumer(p)})
 	}
-	w.canPause = !o.noPause
+	w.canPause, w.deaf = !o.noPause, o.deaf
 	w.fds = make([]*simFile, 3, 64) // 0 to 2 are taken
 	if err := simStart(w, config, listeners, w.canPause); err != nil {
 		return err

@@ -35,9 +35,11 @@ type system interface {
 	// peer returns the remote address of a socket.
 	peer(fd int32) netip.AddrPort
 
-	// pauseReading has l's poller report no more input of a descriptor; errors and hang-ups are
-	// still reported. It reports false where that cannot be done.
+	// pauseReading has l's poller report no more input of a descriptor. It reports false where that
+	// cannot be done.
 	pauseReading(l *Loop, fd int32) bool
+	// pauseIsDeaf reports whether l's poller does not report a failure either during a pause.
+	pauseIsDeaf() bool
 	// resumeReading ends a pause.
 	resumeReading(l *Loop, fd int32) error
 
