@@ -35,6 +35,10 @@ type Config struct {
 
 	// SessionTTL is how long a session can be resumed. Zero means 30 min.
 	SessionTTL time.Duration
+	// SessionGrace is how long a used ticket is good once more, in case its successor was lost on the
+	// way: three times as long while the client has shown no sign of having it. Zero means 5 s,
+	// negative none.
+	SessionGrace time.Duration
 	// SessionKey signs resumption tickets; with the same key they are good after a restart and on
 	// other gateways. All zero means a random key.
 	SessionKey [session.KeySize]byte
@@ -222,7 +226,7 @@ func New(config Config) (*Gateway, error) {
 	}
 	var err error
 	g.sessions, err = session.NewStore(session.StoreConfig{
-		Key: key, Rand: g.config.Rand, TTL: g.config.SessionTTL,
+		Key: key, Rand: g.config.Rand, TTL: g.config.SessionTTL, Grace: g.config.SessionGrace,
 		MaxSnapshotBytes: g.config.SessionBytes, MaxBytes: g.config.SessionTotal,
 	})
 	if err != nil {

@@ -317,17 +317,20 @@ func TestShutdown(t *testing.T) {
 
 func TestNoCloseNotice(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *server.Config) {
-		c.Longbridge = longbridge.Config{NoCloseNotice: true}
-		c.Gateway.LoginTimeout = brief
-	})
+	serve := func(verdict time.Duration) *server.Server {
+		return start(t, func(c *server.Config) {
+			c.Longbridge = longbridge.Config{NoCloseNotice: true}
+			c.Gateway.LoginTimeout = verdict
+		})
+	}
+	s, brisk := serve(never), serve(brief)
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			p := dial(t, s, f)
 			p.wantError(2, p.send(2, p.message("token", "bad")), 5, 401)
 			p.wantEnd()
-			p = dial(t, s, f)
+			p = dial(t, brisk, f)
 			p.wantEnd() // no Auth
 			p = online(t, s, f, "ann")
 			p.packet(unhex("ff"))

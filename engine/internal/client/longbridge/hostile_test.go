@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,10 +30,8 @@ func (p thinker) Login(ctx context.Context, r login.Request) (login.Identity, er
 func TestEveryState(t *testing.T) {
 	t.Parallel()
 	const (
-		think   = 200 * time.Millisecond
-		verdict = brief // at the latest
-		silence = 4 * time.Second
-		slack   = 20 * time.Second // of a busy machine
+		think = 200 * time.Millisecond
+		slack = 20 * time.Second // of a busy machine
 	)
 	serve := func(verdict, silence time.Duration) *server.Server {
 		return start(t, func(c *server.Config) {
@@ -43,8 +42,27 @@ func TestEveryState(t *testing.T) {
 			c.Longbridge = longbridge.Config{HeartbeatTimeout: silence, HeartbeatInterval: never}
 		})
 	}
-	// Each end has one cause: whatever else might end a connection is far away.
-	calm, brisk, strict := serve(never, never), serve(verdict, never), serve(never, silence)
+	// Each end has one cause: whatever else might end a connection is far away. A verdict comes after
+	// unit at the latest, and so long may a client be silent.
+	type servers struct{ calm, brisk, strict *server.Server }
+	var mu sync.Mutex
+	started := make(map[time.Duration]servers)
+	of := func(unit time.Duration) servers {
+		mu.Lock()
+		defer mu.Unlock()
+		s, ok := started[unit]
+		if !ok {
+			s = servers{calm: serve(never, never), brisk: serve(unit, never), strict: serve(never, unit)}
+			started[unit] = s
+		}
+		return s
+	}
+	run := func(name string, f func(t *try, s servers, unit time.Duration)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			unhurried(t, func(t *try, unit time.Duration) { f(t, of(unit), unit) })
+		})
+	}
 	inputs := []struct {
 		name string
 		wire func(p *peer) []byte
@@ -72,7 +90,7 @@ func TestEveryState(t *testing.T) {
 		{"half a header", func(p *peer) []byte { return p.wire(p.req(200, 1, 0, nil, nil))[:3] }, 0, false},
 		{"nothing", func(*peer) []byte { return nil }, 0, false},
 	}
-	within := func(t *testing.T, begun time.Time, least, most time.Duration) {
+	within := func(t testing.TB, begun time.Time, least, most time.Duration) {
 		t.Helper()
 		if d := time.Since(begun); d < least || d > most+slack {
 			t.Errorf("the end came after %v, want %v to %v", d, least, most)
@@ -83,29 +101,27 @@ func TestEveryState(t *testing.T) {
 	}
 	for _, f := range forms {
 		for _, in := range inputs {
-			t.Run("online, "+in.name+", "+f.name, func(t *testing.T) {
-				t.Parallel()
-				s, wait := calm, time.Duration(0)
+			run("online, "+in.name+", "+f.name, func(t *try, s servers, silence time.Duration) {
+				at, wait := s.calm, time.Duration(0)
 				if !in.atOnce {
-					s, wait = strict, silence
+					at, wait = s.strict, silence
 				}
-				p := online(t, s, f, "ann")
+				p := online(t, at, f, "ann")
 				p.write(in.wire(p))
 				p.wantClose(in.code)
 				within(t, p.begun, wait, wait)
 			})
 			wire := in.wire(&peer{form: f})
-			for token, wait := range map[string]time.Duration{"ann": think, "bad": think, "never": verdict} {
-				t.Run(fmt.Sprintf("waiting for %q, %s, %s", token, in.name, f.name), func(t *testing.T) {
-					t.Parallel()
-					s := calm
+			for _, token := range []string{"ann", "bad", "never"} {
+				run(fmt.Sprintf("waiting for %q, %s, %s", token, in.name, f.name), func(t *try, s servers, unit time.Duration) {
+					at, wait := s.calm, think
 					switch {
 					case token == "never":
-						s = brisk
+						at, wait = s.brisk, unit
 					case token == "ann" && !in.atOnce:
-						s, wait = strict, wait+silence
+						at, wait = s.strict, think+unit
 					}
-					p := dial(t, s, f)
+					p := dial(t, at, f)
 					p.write(append(auth(p, token), wire...))
 					switch token {
 					case "ann":
@@ -137,14 +153,13 @@ func TestEveryState(t *testing.T) {
 		{"half an Auth", "1109" + auth123[:30], 4, false},
 		{"an Auth that claims 16 MiB", "1109 01 02 00000001 0000 ffffff", 3, true},
 	} {
-		t.Run("new, "+tt.name, func(t *testing.T) {
-			t.Parallel()
-			s, wait := calm, time.Duration(0)
+		run("new, "+tt.name, func(t *try, s servers, verdict time.Duration) {
+			at, wait := s.calm, time.Duration(0)
 			if !tt.atOnce {
-				s, wait = brisk, verdict
+				at, wait = s.brisk, verdict
 			}
 			begun := time.Now()
-			conn := dialRaw(t, address(s))
+			conn := dialRaw(t, address(at))
 			_, _ = conn.Write(unhex(tt.wire))
 			got, err := io.ReadAll(conn)
 			var want []byte
@@ -158,12 +173,15 @@ func TestEveryState(t *testing.T) {
 			within(t, begun, wait, wait)
 		})
 	}
-	for name, s := range map[string]*server.Server{"calm": calm, "brisk": brisk, "strict": strict} {
-		t.Run("inside, "+name, func(t *testing.T) {
-			t.Parallel()
-			p := online(t, s, forms[0], "ben")
+	for name, at := range map[string]func(servers) *server.Server{
+		"calm":   func(s servers) *server.Server { return s.calm },
+		"brisk":  func(s servers) *server.Server { return s.brisk },
+		"strict": func(s servers) *server.Server { return s.strict },
+	} {
+		run("inside, "+name, func(t *try, s servers, unit time.Duration) {
+			p := online(t, at(s), forms[0], "ben")
 			var worst time.Duration
-			for begun := time.Now(); time.Since(begun) < verdict*6/5; time.Sleep(2 * time.Millisecond) {
+			for begun := time.Now(); time.Since(begun) < unit*6/5; time.Sleep(2 * time.Millisecond) {
 				now := time.Now()
 				p.call(200, "hello")
 				worst = max(worst, time.Since(now))

@@ -22,7 +22,7 @@ func heartbeats(timeout, interval time.Duration) func(*server.Config) {
 
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	const silence = 4 * time.Second
+	const silence = time.Second
 	s := start(t, heartbeats(silence, never))
 	for _, f := range forms {
 		for _, half := range []int{0, 1, 12, 40} {
@@ -54,121 +54,132 @@ func TestSilenceVector(t *testing.T) {
 // Any byte counts as life, also those of a packet that takes its time.
 func TestTrickle(t *testing.T) {
 	t.Parallel()
-	const silence = 4 * time.Second
-	s := start(t, heartbeats(silence, never))
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			p := online(t, s, f, "")
-			packet := p.wire(p.req(200, 1, 0, nil, []byte("slowly")))
-			pause := silence * 6 / 5 / time.Duration(len(packet))
-			begun := time.Now()
-			var last time.Time
-			for _, b := range packet {
-				last = time.Now()
-				p.write([]byte{b})
-				time.Sleep(pause)
-			}
-			if got := p.wantResponse(200, 1, 0); string(got.body) != "slowly" {
-				t.Errorf("echo %q", got.body)
-			}
-			if d := last.Sub(begun); d < silence {
-				t.Errorf("the bytes took only %v", d)
-			}
-			p.wantClose(0)
-			if d := time.Since(last); d < silence-time.Millisecond || d > patience {
-				t.Errorf("closed after %v of silence", d)
-			}
+			unhurried(t, func(t *try, silence time.Duration) {
+				p := online(t, start(t, heartbeats(silence, never)), f, "")
+				packet := p.wire(p.req(200, 1, 0, nil, []byte("slowly")))
+				pause := silence * 6 / 5 / time.Duration(len(packet))
+				begun := time.Now()
+				var last time.Time
+				for _, b := range packet {
+					last = time.Now()
+					p.write([]byte{b})
+					time.Sleep(pause)
+				}
+				if got := p.wantResponse(200, 1, 0); string(got.body) != "slowly" {
+					t.Errorf("echo %q", got.body)
+				}
+				if d := last.Sub(begun); d < silence {
+					t.Errorf("the bytes took only %v", d)
+				}
+				p.wantClose(0)
+				if d := time.Since(last); d < silence-time.Millisecond || d > patience {
+					t.Errorf("closed after %v of silence", d)
+				}
+			})
 		})
 	}
 }
 
 func TestServerHeartbeats(t *testing.T) {
 	t.Parallel()
-	// Far apart, so that a client which stands still for a while and then answers is not given up.
-	const silence, interval = 4 * time.Second, 400 * time.Millisecond
-	s := start(t, heartbeats(silence, interval))
-	// atMost is how many there can be in a time that begins before one could and ends after the last.
-	atMost := func(d time.Duration) int { return int(d/interval) + 1 }
-	for _, f := range []form{forms[0], forms[1], forms[2]} {
+	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			p := online(t, s, f, "")
-			ids := make(map[uint32]bool)
-			last := p.begun // before the client's last sign of life
-			// The answers keep the connection.
-			for time.Since(p.begun) < silence*6/5 || len(ids) < 5 {
-				g := p.want()
-				m := p.decode(g.body)
-				if g.typ != 1 || g.cmd != 1 || g.id == 0 || ids[g.id] {
-					t.Fatalf("got %+v, want a heartbeat request of a new id", g)
+			unhurried(t, func(t *try, silence time.Duration) {
+				interval := silence / 10
+				p := online(t, start(t, heartbeats(silence, interval)), f, "")
+				if f.framed {
+					p.expectPings(silence, interval)
+				} else {
+					p.expectHeartbeats(silence, interval)
 				}
-				if !f.json && m["code"] == nil || f.json && m["timestamp"] == nil { // both are field 1
-					t.Errorf("heartbeat %v has no timestamp", m)
-				}
-				ids[g.id] = true
-				metadata := ""
-				if f.v2 {
-					metadata = "\x00\x00"
-				}
-				last = time.Now()
-				p.write([]byte("\x02\x01" + string([]byte{byte(g.id >> 24), byte(g.id >> 16), byte(g.id >> 8), byte(g.id)}) + "\x00" +
-					metadata + string([]byte{0, 0, byte(len(g.body))}) + string(g.body)))
-			}
-			if d := time.Since(p.begun); len(ids) > atMost(d) {
-				t.Errorf("%d heartbeats in %v", len(ids), d)
-			}
-			// Some that are not answered, then the end.
-			n := 0
-			for {
-				g := p.want()
-				if g.typ == 3 {
-					break
-				}
-				n++
-			}
-			if d := time.Since(last); n < 1 || n > atMost(d) || d < silence-time.Millisecond {
-				t.Errorf("%d heartbeats in %v of silence", n, d)
-			}
+			})
 		})
 	}
-	for _, f := range forms[4:] {
-		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			p := online(t, s, f, "")
-			for p.pings < 3 && time.Since(p.begun) < patience {
-				p.call(200, "x") // pings come whatever the client does
-				time.Sleep(20 * time.Millisecond)
-			}
-			if d := time.Since(p.begun); p.pings < 3 || p.pings > atMost(d) {
-				t.Errorf("%d pings in %v, want one every %v", p.pings, d, interval)
-			}
-			// Pongs alone keep the connection.
-			before := p.pings
-			p.nextID++
-			request := p.req(200, p.nextID, 0, nil, nil)
-			time.AfterFunc(silence*5/4, func() { p.packet(request) })
-			p.wantResponse(200, p.nextID, 0)
-			if n := p.pings - before; n < 4 {
-				t.Errorf("%d pings in %v", n, silence*5/4)
-			}
-		})
+}
+
+// atMost is how many heartbeats there can be in a time that begins before one could and ends after
+// the last.
+func atMost(d, interval time.Duration) int { return int(d/interval) + 1 }
+
+// expectHeartbeats answers heartbeats for longer than silence, and then no more.
+func (p *peer) expectHeartbeats(silence, interval time.Duration) {
+	p.tb.Helper()
+	ids := make(map[uint32]bool)
+	last := p.begun // before the client's last sign of life
+	// The answers keep the connection.
+	for time.Since(p.begun) < silence*6/5 || len(ids) < 5 {
+		g := p.want()
+		m := p.decode(g.body)
+		if g.typ != 1 || g.cmd != 1 || g.id == 0 || ids[g.id] {
+			p.tb.Fatalf("got %+v, want a heartbeat request of a new id", g)
+		}
+		if !p.json && m["code"] == nil || p.json && m["timestamp"] == nil { // both are field 1
+			p.tb.Errorf("heartbeat %v has no timestamp", m)
+		}
+		ids[g.id] = true
+		metadata := ""
+		if p.v2 {
+			metadata = "\x00\x00"
+		}
+		last = time.Now()
+		p.write([]byte("\x02\x01" + string([]byte{byte(g.id >> 24), byte(g.id >> 16), byte(g.id >> 8), byte(g.id)}) + "\x00" +
+			metadata + string([]byte{0, 0, byte(len(g.body))}) + string(g.body)))
+	}
+	if d := time.Since(p.begun); len(ids) > atMost(d, interval) {
+		p.tb.Errorf("%d heartbeats in %v", len(ids), d)
+	}
+	// Some that are not answered, then the end.
+	n := 0
+	for {
+		g := p.want()
+		if g.typ == 3 {
+			break
+		}
+		n++
+	}
+	if d := time.Since(last); n < 1 || n > atMost(d, interval) || d < silence-time.Millisecond {
+		p.tb.Errorf("%d heartbeats in %v of silence", n, d)
+	}
+}
+
+// expectPings sends requests, and then nothing but pongs for longer than silence.
+func (p *peer) expectPings(silence, interval time.Duration) {
+	p.tb.Helper()
+	for p.pings < 3 && time.Since(p.begun) < patience {
+		p.call(200, "x") // pings come whatever the client does
+		time.Sleep(20 * time.Millisecond)
+	}
+	if d := time.Since(p.begun); p.pings < 3 || p.pings > atMost(d, interval) {
+		p.tb.Errorf("%d pings in %v, want one every %v", p.pings, d, interval)
+	}
+	// Pongs alone keep the connection.
+	before := p.pings
+	p.nextID++
+	request := p.req(200, p.nextID, 0, nil, nil)
+	time.AfterFunc(silence*5/4, func() { p.packet(request) })
+	p.wantResponse(200, p.nextID, 0)
+	if n := p.pings - before; n < 4 {
+		p.tb.Errorf("%d pings in %v", n, silence*5/4)
 	}
 }
 
 // TCP clients are not sent any while they talk.
 func TestNoServerHeartbeats(t *testing.T) {
 	t.Parallel()
-	const interval = 4 * time.Second
-	s := start(t, heartbeats(never, interval))
 	for _, f := range []form{forms[0], forms[1], forms[2]} {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			p := online(t, s, f, "")
-			for time.Since(p.begun) < interval*5/4 {
-				p.call(200, "x")
-				time.Sleep(100 * time.Millisecond)
-			}
+			unhurried(t, func(t *try, interval time.Duration) {
+				p := online(t, start(t, heartbeats(never, interval)), f, "")
+				for time.Since(p.begun) < interval*5/4 {
+					p.call(200, "x")
+					time.Sleep(interval / 20)
+				}
+			})
 		})
 	}
 }
@@ -177,26 +188,36 @@ func TestNoServerHeartbeats(t *testing.T) {
 // Those who have spoken meanwhile are not silent.
 func TestSilenceOfABusyLoop(t *testing.T) {
 	t.Parallel()
-	const silence, busy = 6 * time.Second, 8 * time.Second
-	s := start(t, func(c *server.Config) {
-		heartbeats(silence, time.Hour)(c)
-		c.Engine.Loops = 1
+	unhurried(t, func(t *try, silence time.Duration) {
+		busy := silence * 2
+		s := start(t, func(c *server.Config) {
+			heartbeats(silence, time.Hour)(c)
+			c.Engine.Loops = 1
+		})
+		begun := make(chan struct{})
+		if err := s.Handle("cmd:20", func(*gateway.Request) { close(begun); time.Sleep(busy) }); err != nil { // on the loop
+			t.Fatal(err)
+		}
+		first := online(t, s, forms[0], "first") // the loop is woken for the deadline of this one, before the others speak
+		time.Sleep(silence / 4)
+		peers := make([]*peer, 300) // more than a loop reads from at a time
+		each(len(peers), func(i int) { peers[i] = online(t, s, forms[0], fmt.Sprint("user-", i)) })
+		peers[0].send(20, "")
+		<-begun
+		if time.Since(first.begun) > silence {
+			t.slow()
+		}
+		time.Sleep(silence) // all others are silent for longer than they may
+		for _, p := range peers[1:] {
+			p.send(200, "still here")
+		}
+		if time.Since(first.begun) > busy {
+			t.slow()
+		}
+		for _, p := range peers[1:] {
+			p.wantResponse(200, p.nextID, 0)
+		}
 	})
-	if err := s.Handle("cmd:20", func(*gateway.Request) { time.Sleep(busy) }); err != nil { // on the loop
-		t.Fatal(err)
-	}
-	online(t, s, forms[0], "first") // the loop is woken for the deadline of this one, before the others speak
-	time.Sleep(silence - 2*time.Second)
-	peers := make([]*peer, 300) // more than a loop reads from at a time
-	each(len(peers), func(i int) { peers[i] = online(t, s, forms[0], fmt.Sprint("user-", i)) })
-	peers[0].send(20, "")
-	time.Sleep(3 * time.Second)
-	for _, p := range peers[1:] {
-		p.send(200, "still here")
-	}
-	for _, p := range peers[1:] {
-		p.wantResponse(200, p.nextID, 0)
-	}
 }
 
 func isTimeout(err error) bool {

@@ -140,8 +140,11 @@ func TestLoginThatNeverEnds(t *testing.T) {
 		c.Gateway.Login = queue{time.Hour}
 		c.Gateway.LoginTimeout = brief
 	})
-	p := dial(t, s, forms[0])
-	p.wantAuthRefused("ann", 7, 503, 1)
+	p := &peer{tb: t, conn: dialRaw(t, address(s))}
+	p.r = newReader(p.conn)
+	p.raw("1109" + auth123)
+	p.wantError(2, 1, 7, 503)
+	p.wantClose(1)
 }
 
 func TestFirstPacketMustLogIn(t *testing.T) {
@@ -175,43 +178,45 @@ func TestFirstPacketMustLogIn(t *testing.T) {
 
 func TestHeartbeatsBeforeAuth(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *server.Config) { c.Gateway.LoginTimeout = brief })
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			p := dial(t, s, f)
-			closed := make(chan struct{})
-			defer close(closed)
-			go func() { // for as long as it takes
+			unhurried(t, func(t *try, verdict time.Duration) {
+				s := start(t, func(c *server.Config) { c.Gateway.LoginTimeout = verdict })
+				p := dial(t, s, f)
+				closed := make(chan struct{})
+				defer close(closed)
+				go func() { // for as long as it takes
+					for {
+						if _, err := p.conn.Write(p.wire(p.req(1, 5, 0, nil, []byte("any form")))); err != nil {
+							return
+						}
+						select {
+						case <-closed:
+							return
+						case <-time.After(50 * time.Millisecond):
+						}
+					}
+				}()
+				n := 0
 				for {
-					if _, err := p.conn.Write(p.wire(p.req(1, 5, 0, nil, []byte("any form")))); err != nil {
-						return
+					g := p.want()
+					if g.typ == 3 {
+						if m := p.decode(g.body); m.number("code") != 4 {
+							t.Errorf("Close %v", m)
+						}
+						break
 					}
-					select {
-					case <-closed:
-						return
-					case <-time.After(50 * time.Millisecond):
+					if g.typ != 2 || g.cmd != 1 || g.id != 5 || g.status != 0 || string(g.body) != "any form" {
+						t.Fatalf("got %+v", g)
 					}
+					n++
 				}
-			}()
-			n := 0
-			for {
-				g := p.want()
-				if g.typ == 3 {
-					if m := p.decode(g.body); m.number("code") != 4 {
-						t.Errorf("Close %v", m)
-					}
-					break
+				p.wantEnd()
+				if d := time.Since(p.begun); n < 3 || d < verdict-time.Millisecond || d > patience {
+					t.Errorf("%d heartbeats answered in %v, want the end after %v", n, d, verdict)
 				}
-				if g.typ != 2 || g.cmd != 1 || g.id != 5 || g.status != 0 || string(g.body) != "any form" {
-					t.Fatalf("got %+v", g)
-				}
-				n++
-			}
-			p.wantEnd()
-			if d := time.Since(p.begun); n < 3 || d < brief-time.Millisecond || d > patience {
-				t.Errorf("%d heartbeats answered in %v, want the end after %v", n, d, brief)
-			}
+			})
 		})
 	}
 }
@@ -331,7 +336,8 @@ func TestUserLimit(t *testing.T) {
 // session, and the one it knows stays good, for longer than a used one would.
 func TestUserLimitKeepsTheSession(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *server.Config) { c.Gateway.UserLimit = 1 })
+	const grace = 100 * time.Millisecond
+	s := start(t, func(c *server.Config) { c.Gateway.UserLimit, c.Gateway.SessionGrace = 1, grace })
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
@@ -349,7 +355,7 @@ func TestUserLimitKeepsTheSession(t *testing.T) {
 				p = dial(t, s, f)
 				p.wantError(3, p.send(3, p.message("session_id", ticket)), 6, 403)
 				p.wantClose(4)
-				time.Sleep(500 * time.Millisecond)
+				time.Sleep(grace / 2)
 			}
 			other.call(200, "not disturbed")
 			_ = other.conn.Close()

@@ -147,12 +147,16 @@ func TestByteByByte(t *testing.T) {
 // serves others as before.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *server.Config) {
-		c.Gateway.LoginTimeout = brief
-		c.Longbridge.HeartbeatTimeout = brief
-		c.Longbridge.HeartbeatInterval = never
-		c.Gateway.UserLimit = -1
-	})
+	serve := func(verdict, silence time.Duration) *server.Server {
+		return start(t, func(c *server.Config) {
+			c.Gateway.LoginTimeout = verdict
+			c.Longbridge.HeartbeatTimeout = silence
+			c.Longbridge.HeartbeatInterval = never
+			c.Gateway.UserLimit = -1
+		})
+	}
+	// Each end has one cause: nobody is cut off who is only late.
+	brisk, strict := serve(brief, never), serve(never, brief)
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Add(1)
@@ -160,9 +164,11 @@ func TestGarbage(t *testing.T) {
 			defer wg.Done()
 			random := rand.New(rand.NewPCG(1, uint64(i)))
 			f := forms[i%len(forms)]
-			p := dial(t, s, f)
+			var p *peer
 			if i%2 == 0 {
-				p.auth("ann")
+				p = online(t, strict, f, "ann")
+			} else {
+				p = dial(t, brisk, f)
 			}
 			// Some of it garbage from the start, some a good packet with a few bytes changed.
 			b := p.wire(p.req(byte(random.IntN(256)), 1, 0, nil, make([]byte, random.IntN(300))))
@@ -180,10 +186,14 @@ func TestGarbage(t *testing.T) {
 			}
 		}()
 	}
-	p := online(t, s, forms[0], "ben")
-	for range 100 {
-		p.call(200, "hello")
-		time.Sleep(time.Millisecond)
-	}
+	unhurried(t, func(t *try, _ time.Duration) {
+		inside := []*peer{online(t, brisk, forms[0], "ben"), online(t, strict, forms[0], "ben")}
+		for range 100 {
+			for _, p := range inside {
+				p.call(200, "hello")
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
 	wg.Wait()
 }

@@ -31,7 +31,7 @@ import (
 // Login providers, seen by clients of a running gateway. Tokens are signed by hand here.
 
 // startWith runs a server with the provider of a --login value.
-func startWith(t *testing.T, spec string) *server.Server {
+func startWith(t testing.TB, spec string) *server.Server {
 	t.Helper()
 	p, err := login.Parse(spec)
 	if err != nil {
@@ -40,7 +40,7 @@ func startWith(t *testing.T, spec string) *server.Server {
 	return startWithProvider(t, p, nil)
 }
 
-func startWithProvider(t *testing.T, p login.Provider, change func(*server.Config)) *server.Server {
+func startWithProvider(t testing.TB, p login.Provider, change func(*server.Config)) *server.Server {
 	t.Helper()
 	t.Cleanup(func() { // after the server's end
 		if c, ok := p.(io.Closer); ok {
@@ -356,6 +356,10 @@ func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 // The service that is asked may say what it likes, late or never.
 func TestHTTPCallback(t *testing.T) {
 	t.Parallel()
+	unhurried(t, testHTTPCallback)
+}
+
+func testHTTPCallback(t *try, verdict time.Duration) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/yes", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"user":"root"}`) })
 	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {
@@ -392,7 +396,7 @@ func TestHTTPCallback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := startWithProvider(t, provider, func(c *server.Config) { c.Gateway.LoginTimeout = brief })
+	s := startWithProvider(t, provider, func(c *server.Config) { c.Gateway.LoginTimeout = verdict })
 	if err := s.Handle("cmd:30", func(r *gateway.Request) { r.Reply([]byte(r.Client().Session())) }); err != nil {
 		t.Fatal(err)
 	}
@@ -440,8 +444,8 @@ func TestHTTPCallback(t *testing.T) {
 	if n := calls.most.Load(); n > 8 {
 		t.Errorf("%d calls at once, want at most 8", n)
 	}
-	if quickest < brief-time.Millisecond || slowest > patience {
-		t.Errorf("ended after %v to %v, want %v", quickest, slowest, brief)
+	if quickest < verdict-time.Millisecond || slowest > patience {
+		t.Errorf("ended after %v to %v, want %v", quickest, slowest, verdict)
 	}
 	await(t, "the calls' end", func() bool { return calls.now.Load() == 0 })
 	// A login behind all these does not wait for them: it would not be decided before its time is up.

@@ -137,45 +137,44 @@ func TestStatuses(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	const short, long = 300, 5000 // ms; so far apart that the order of their ends is certain
-	for _, tt := range []struct {
-		name          string
-		config        time.Duration
-		first, second uint16 // time-outs in packets
-	}{
-		{"the packet's first", long * time.Millisecond, short, 0},
-		{"the default first", short * time.Millisecond, 0, long},
-	} {
-		s := start(t, func(c *server.Config) { c.Gateway.RequestTimeout = tt.config })
-		late := make(map[string]chan gateway.Ticket)
+	for _, defaultFirst := range []bool{false, true} {
 		for _, f := range forms {
-			late["ann-"+f.name] = make(chan gateway.Ticket, 2)
-		}
-		if err := s.Handle("cmd:20", func(r *gateway.Request) { late[r.User()] <- r.Defer() }); err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range forms {
-			t.Run(tt.name+", "+f.name, func(t *testing.T) {
+			t.Run(fmt.Sprintf("the default first %v, %s", defaultFirst, f.name), func(t *testing.T) {
 				t.Parallel()
-				p := online(t, s, f, "ann-"+f.name)
-				begun := time.Now()
-				p.packet(p.req(20, 1, tt.second, nil, nil), p.req(20, 2, tt.first, nil, nil), p.req(200, 3, 1, nil, []byte("x")))
-				p.wantResponse(200, 3, 0)
-				p.wantError(20, 2, 1, 504)
-				if d := time.Since(begun); d < (short-1)*time.Millisecond {
-					t.Errorf("the time-out of %d ms took %v", short, d)
-				}
-				p.wantError(20, 1, 1, 504)
-				if d := time.Since(begun); d < (long-1)*time.Millisecond || d > patience {
-					t.Errorf("the time-out of %d ms took %v", long, d)
-				}
-				for range 2 {
-					s.Gateway().Answer(<-late["ann-"+f.name], 0, []byte("too late"))
-				}
-				p.call(200, "x")
+				unhurried(t, func(t *try, long time.Duration) { testTimeout(t, f, defaultFirst, long/5, long) })
 			})
 		}
 	}
+}
+
+// testTimeout sends two requests, of which the first has the longer time-out. One of them is the
+// packet's own, the other the default.
+func testTimeout(t *try, f form, defaultFirst bool, short, long time.Duration) {
+	byDefault, first, second := long, uint16(0), uint16(short/time.Millisecond)
+	if defaultFirst {
+		byDefault, first, second = short, uint16(long/time.Millisecond), 0
+	}
+	s := start(t, func(c *server.Config) { c.Gateway.RequestTimeout = byDefault })
+	late := make(chan gateway.Ticket, 2)
+	if err := s.Handle("cmd:20", func(r *gateway.Request) { late <- r.Defer() }); err != nil {
+		t.Fatal(err)
+	}
+	p := online(t, s, f, "ann")
+	begun := time.Now()
+	p.packet(p.req(20, 1, first, nil, nil), p.req(20, 2, second, nil, nil), p.req(200, 3, 1, nil, []byte("x")))
+	p.wantResponse(200, 3, 0)
+	p.wantError(20, 2, 1, 504)
+	if d := time.Since(begun); d < short-time.Millisecond {
+		t.Errorf("the time-out of %v took %v", short, d)
+	}
+	p.wantError(20, 1, 1, 504)
+	if d := time.Since(begun); d < long-time.Millisecond || d > patience {
+		t.Errorf("the time-out of %v took %v", long, d)
+	}
+	for range 2 {
+		s.Gateway().Answer(<-late, 0, []byte("too late"))
+	}
+	p.call(200, "x")
 }
 
 func TestTimeoutIsPassedOn(t *testing.T) {

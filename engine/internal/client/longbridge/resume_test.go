@@ -102,7 +102,8 @@ func (p *peer) loop(s *server.Server) int {
 // ticket, comes back with the one it has, whenever it likes.
 func TestGoneBeforeTold(t *testing.T) {
 	t.Parallel()
-	s := start(t, nil)
+	const grace = 100 * time.Millisecond
+	s := start(t, func(c *server.Config) { c.Gateway.SessionGrace = grace })
 	old := dial(t, s, forms[0])
 	ticket := old.auth("ann").id
 	old.call(201, `{"topics":["news"]}`)
@@ -138,7 +139,7 @@ func TestGoneBeforeTold(t *testing.T) {
 	await(t, "its end", func() bool { return s.Engine().Stats().Connections < open })
 	release()
 	old.wantClose(6)
-	time.Sleep(15500 * time.Millisecond) // longer than a used ticket is good while nobody knows of its successor
+	time.Sleep(4 * grace) // longer than a used ticket is good while nobody knows of its successor
 	p = dial(t, s, forms[0])
 	p.reconnect(ticket)
 	if err := s.Publish(t.Context(), "news", []byte("hello")); err != nil {
@@ -250,7 +251,7 @@ func TestLoginFailures(t *testing.T) { // not in a crowd, where it takes long
 
 // loginFailures reports false when it took so long that nothing is proved.
 func loginFailures(t *testing.T) (inTime bool) {
-	const limit, per = 20, 2 * time.Second
+	const limit, per = 20, time.Second
 	s := start(t, func(c *server.Config) { c.Gateway.LoginFailures, c.Gateway.LoginFailuresPer = limit, per })
 	inside := online(t, s, forms[0], "ann")
 	before := time.Now() // the window is not open yet
