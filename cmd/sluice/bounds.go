@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/server"
 )
 
 // checkBounds refuses values that would be taken for something else: fields of Config stand for
@@ -34,7 +36,10 @@ func (cmd *settings) checkBounds() error {
 		{"worker-max-packet", int64(cmd.WorkerMaxPacket), 1, all},
 		{"worker-queue", int64(cmd.WorkerQueue), 1, all},
 		{"worker-delayed", int64(cmd.WorkerDelayed), 1, all},
-		{"worker-links", int64(cmd.WorkerLinks), 1, all},
+		{"max-worker-links", int64(cmd.MaxWorkerLinks), 1, all},
+		{"ws-max-head", int64(cmd.WSMaxHead), 1 << 10, 64 << 10},
+		{"ws-max-headers", int64(cmd.WSMaxHeaders), 1, most},
+		{"ws-max-fragments", int64(cmd.WSMaxFragments), 1, most},
 		{"client-max-message", int64(cmd.ClientMaxMessage), 1, all},
 		{"user-limit", int64(cmd.UserLimit), 0, all},
 		{"push-cmd", int64(cmd.PushCmd), 1, all},
@@ -67,6 +72,12 @@ func (cmd *settings) checkBounds() error {
 		if bound.d < bound.least {
 			return fmt.Errorf("--%s: %v, want %v or more", bound.name, bound.d, bound.least)
 		}
+	}
+	if cmd.NetsvrPath == "" {
+		return errors.New("--netsvr-path: want a path such as /netsvr")
+	}
+	if err := (&server.NetsvrConfig{Path: cmd.NetsvrPath}).CheckPath(); err != nil {
+		return fmt.Errorf("--netsvr-path: %w", err)
 	}
 	if cmd.PushRoute == "" {
 		return errors.New("--push-route: want a route")

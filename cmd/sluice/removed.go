@@ -8,6 +8,7 @@ import (
 
 // removedFlags are flags of earlier versions. Their help says what took their place.
 type removedFlags struct {
+	WorkerLinks removedFlag `hidden:"" help:"it is --max-worker-links now"`
 	BacklogSoft removedFlag `hidden:"" help:"a total makes nobody wait; --backlog-total is where the clients with the largest accounts are closed, --lag how far one may be behind"`
 }
 

@@ -33,6 +33,7 @@ type settings struct {
 	slowFlags       `group:"Memory and slow clients"`
 	clientFlags     `group:"Limits of a client"`
 	workerFlags     `group:"Workers"`
+	webSocketFlags  `group:"WebSocket"`
 	gosocFlags      `group:"GOSOC"`
 	netsvrFlags     `group:"netsvr"`
 	longbridgeFlags `group:"Longbridge"`
@@ -93,8 +94,14 @@ type workerFlags struct {
 	WorkerMaxPacket    byteSize      `help:"Longest frame body a worker may send, and so the most that is kept of one that is not whole." default:"2MiB"`
 	WorkerQueue        byteSize      `help:"Bytes that may wait for a worker. A client may have no more of them than stay free." default:"16MiB"`
 	WorkerDelayed      byteSize      `help:"Bytes of delayed messages that may wait per worker connection; four times as many in all." default:"16MiB"`
-	WorkerLinks        int           `help:"Most connections of workers." default:"4096"`
+	MaxWorkerLinks     int           `help:"Most connections of workers." default:"4096"`
 	NetsvrMetrics      string        `help:"Metrics workers may ask for: numbers from 0 to 6, or none." default:"0-6"`
+}
+
+type webSocketFlags struct {
+	WSMaxHead      byteSize `name:"ws-max-head" help:"Longest head of an upgrade request, 1KiB to 64KiB. A browser's cookies are in it." default:"32KiB"`
+	WSMaxHeaders   int      `name:"ws-max-headers" help:"Lines that it may have." default:"128"`
+	WSMaxFragments int      `name:"ws-max-fragments" help:"Frames that a message may have, besides one for every 32 bytes of it." default:"256"`
 }
 
 type gosocFlags struct {
@@ -103,6 +110,7 @@ type gosocFlags struct {
 }
 
 type netsvrFlags struct {
+	NetsvrPath        string        `help:"Path where netsvr customers connect." default:"/netsvr"`
 	NetsvrLogin       string        `help:"Whether netsvr customers must log in, with ?token=: ${enum}." enum:"guest, required" default:"guest"`
 	AllowOrigin       []string      `help:"Host whose pages may connect, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none"`
 	ClientIdle        time.Duration `help:"How long a netsvr customer may be silent." default:"120s"`
@@ -299,7 +307,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		MaxPacket:    int(cmd.WorkerMaxPacket),
 		Queue:        int(cmd.WorkerQueue),
 		Delayed:      int(cmd.WorkerDelayed),
-		MaxLinks:     cmd.WorkerLinks,
+		MaxLinks:     cmd.MaxWorkerLinks,
 	}
 	if workers.Metrics, err = server.ParseMetrics(cmd.NetsvrMetrics); err != nil {
 		return c, fmt.Errorf("--netsvr-metrics: %w", err)
@@ -337,8 +345,14 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		Listen:       cmd.Listen,
 		WorkerListen: listen,
 		Worker:       workers,
-		Gosoc:        server.GosocConfig{MaxKeepAlive: orNone(cmd.MaxKeepAlive)},
+		WebSocket: server.WebSocketConfig{
+			MaxHead:      int(cmd.WSMaxHead),
+			MaxHeaders:   cmd.WSMaxHeaders,
+			MaxFragments: cmd.WSMaxFragments,
+		},
+		Gosoc: server.GosocConfig{MaxKeepAlive: orNone(cmd.MaxKeepAlive)},
 		Netsvr: server.NetsvrConfig{
+			Path:           cmd.NetsvrPath,
 			Origins:        cmd.AllowOrigin,
 			Idle:           cmd.ClientIdle,
 			MaxMessage:     int(cmd.ClientMaxMessage),

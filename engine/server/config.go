@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 )
 
@@ -52,6 +53,8 @@ type Config struct {
 	Gateway GatewayConfig
 	// Worker is about the links of workers. Its Logger is Gateway.Logger if it is nil.
 	Worker WorkersConfig
+	// WebSocket is about WebSocket clients of every protocol.
+	WebSocket WebSocketConfig
 	// Gosoc is about GOSOC's clients.
 	Gosoc GosocConfig
 	// Netsvr is about netsvr's WebSocket customers.
@@ -81,8 +84,15 @@ func (c *Config) check() error {
 		return refuse("WorkerListener", "Config.WorkerListen is, too; leave one of them out")
 	case c.SlowConsumer > engine.SlowDropOldest:
 		return fmt.Errorf("server: Config.SlowConsumer is %d, which is no policy", c.SlowConsumer)
+	case c.WebSocket.MaxHead != 0 && (c.WebSocket.MaxHead < ws.MinHead || c.WebSocket.MaxHead > ws.MaxHead):
+		return fmt.Errorf("server: Config.WebSocket.MaxHead is %d, want %d to %d", c.WebSocket.MaxHead, ws.MinHead, ws.MaxHead)
+	case c.WebSocket.MaxHeaders < 0 || c.WebSocket.MaxFragments < 0:
+		return errors.New("server: Config.WebSocket has a negative limit")
 	case c.CustomIDTTL < 0:
 		return errors.New("server: Config.CustomIDTTL is negative")
+	}
+	if err := c.Netsvr.CheckPath(); err != nil {
+		return fmt.Errorf("server: Config.Netsvr.Path: %w", err)
 	}
 	if c.Admin.Address == "" && c.Admin.Listener == nil {
 		for v, i := reflect.ValueOf(c.Admin), 0; i < v.NumField(); i++ {

@@ -5,6 +5,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/client/gosoc"
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
 )
@@ -50,6 +51,8 @@ type (
 	// A Delivery says what became of a message for a worker.
 	Delivery = link.Delivery
 
+	// A WebSocketConfig bounds what WebSocket clients of every protocol send.
+	WebSocketConfig = ws.Config
 	// A GosocConfig is about GOSOC's clients.
 	GosocConfig = gosoc.Config
 	// A NetsvrConfig is about netsvr's WebSocket customers.

@@ -26,17 +26,17 @@ type readers struct {
 const maxHeader = 6
 
 // NewEndpoint makes the WebSocket side of p.
-func NewEndpoint(p *Protocol) *Endpoint {
+func NewEndpoint(p *Protocol, config ws.Config) *Endpoint {
 	over := *p
 	over.webSocket = true
 	over.first += webSocketDialects
-	return &Endpoint{&over, newReaders(p.gateway.Config())}
+	return &Endpoint{&over, newReaders(p.gateway.Config(), config)}
 }
 
-func newReaders(config *gateway.Config) readers {
+func newReaders(config *gateway.Config, ws ws.Config) readers {
 	return readers{
-		early:  websocket.ReaderConfig{MaxMessage: maxHeader + min(config.LoginBytes, config.MaxPacket)},
-		online: websocket.ReaderConfig{MaxMessage: maxHeader + config.MaxPacket},
+		early:  websocket.ReaderConfig{MaxMessage: maxHeader + min(config.LoginBytes, config.MaxPacket), MaxFragments: ws.MaxFragments},
+		online: websocket.ReaderConfig{MaxMessage: maxHeader + config.MaxPacket, MaxFragments: ws.MaxFragments},
 	}
 }
 

@@ -18,16 +18,16 @@ type Endpoint struct {
 }
 
 // NewEndpoint makes the WebSocket side of p.
-func NewEndpoint(p *Protocol) *Endpoint {
+func NewEndpoint(p *Protocol, ws ws.Config) *Endpoint {
 	config := p.gateway.Config()
 	over := *p
 	over.webSocket = true
 	over.first += webSocketDialects
 	return &Endpoint{
 		protocol: &over,
-		early:    websocket.ReaderConfig{MaxMessage: config.LoginBytes},
-		reader: websocket.ReaderConfig{MaxMessage: longbridge.MaxHeaderSize + longbridge.MaxMetadataLen +
-			min(config.MaxPacket, longbridge.MaxBodyLen) + longbridge.TrailerSize},
+		early:    websocket.ReaderConfig{MaxMessage: config.LoginBytes, MaxFragments: ws.MaxFragments},
+		reader: websocket.ReaderConfig{MaxFragments: ws.MaxFragments, MaxMessage: longbridge.MaxHeaderSize +
+			longbridge.MaxMetadataLen + min(config.MaxPacket, longbridge.MaxBodyLen) + longbridge.TrailerSize},
 	}
 }
 

@@ -1,6 +1,8 @@
 package netsvr
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -18,11 +20,13 @@ import (
 // Name is the protocol's name in flags, counters and messages to workers.
 const Name = "netsvr"
 
-// Path is where customers connect.
-const Path = "/netsvr"
+// DefaultPath is where customers connect unless Config says otherwise.
+const DefaultPath = "/netsvr"
 
 // Config sets up an Endpoint. Zero fields have the defaults they name.
 type Config struct {
+	// Path is where customers connect. Empty means DefaultPath.
+	Path string
 	// Origins are the hosts whose pages may connect, with their subdomains. None: all.
 	Origins []string
 	// Idle is how long a customer may be silent. Zero means 120 s.
@@ -41,6 +45,27 @@ type Config struct {
 	// LoginRequired has customers show a token, ?token=, to the login provider; otherwise they
 	// are guests.
 	LoginRequired bool
+}
+
+// CheckPath says what is wrong with Path. A request must be able to name it as it is, and no other
+// protocol may be served there.
+func (c *Config) CheckPath() error {
+	const want = "want a slash and a path of ASCII, such as /netsvr"
+	if c.Path == "" {
+		return nil
+	}
+	if c.Path[0] != '/' {
+		return fmt.Errorf("%q: %s", c.Path, want)
+	}
+	for i := range len(c.Path) {
+		if b := c.Path[i]; b <= ' ' || b > '~' || b == '?' || b == '#' {
+			return fmt.Errorf("%q: %s", c.Path, want)
+		}
+	}
+	if c.Path == "/gosoc" {
+		return fmt.Errorf("%q: GOSOC is served there", c.Path)
+	}
+	return nil
 }
 
 // An Endpoint upgrades customers.
@@ -69,7 +94,8 @@ const skipLimit = 64 << 20
 
 // New makes an Endpoint. firstDialect is where Dialects begin in the engine's table; tokens are
 // the one-time tokens of custom uniqIds.
-func New(g *gateway.Gateway, hub *link.Hub, tokens *session.OneTime, firstDialect int, config Config) *Endpoint {
+func New(g *gateway.Gateway, hub *link.Hub, tokens *session.OneTime, firstDialect int, ws ws.Config, config Config) *Endpoint {
+	config.Path = cmp.Or(config.Path, DefaultPath)
 	if config.Idle <= 0 {
 		config.Idle = 120 * time.Second
 	}
@@ -83,6 +109,8 @@ func New(g *gateway.Gateway, hub *link.Hub, tokens *session.OneTime, firstDialec
 	e.reader = websocket.ReaderConfig{
 		MaxMessage: max(config.MaxMessage+prefixLen, len(netsvr.V2.Ping())),
 		SkipLimit:  skipLimit,
+
+		MaxFragments: ws.MaxFragments,
 	}
 	if config.GuestFragments == 0 {
 		config.GuestFragments = 256 << 10

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/sluicenet/sluice/codec/websocket"
@@ -15,8 +16,34 @@ type Endpoint interface {
 	Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Refusal
 }
 
+// Config bounds what WebSocket clients of every protocol send. Zero fields have the defaults they
+// name.
+type Config struct {
+	// MaxHead is the longest head of an upgrade request, in bytes. Zero means 32 KiB, which a
+	// browser's with 12 KiB of cookies fits into. It counts in what may come before a login, which
+	// bounds it too.
+	MaxHead int
+	// MaxHeaders is how many lines a head may have. Zero means 128.
+	MaxHeaders int
+	// MaxFragments is how many frames a message may have, besides one for every 32 bytes of it. Zero
+	// means 256.
+	MaxFragments int
+}
+
+// The bounds of Config.MaxHead: a head has its say within what may come before a login.
+const (
+	MinHead = 1 << 10
+	MaxHead = 64 << 10
+)
+
+// Limits returns the bounds of an upgrade request's head.
+func (c Config) Limits() websocket.Limits {
+	return websocket.Limits{MaxHead: cmp.Or(c.MaxHead, 32<<10), MaxHeaders: cmp.Or(c.MaxHeaders, 128)}
+}
+
 // A Protocol recognises HTTP and upgrades it.
 type Protocol struct {
+	limits    websocket.Limits
 	endpoints map[string]Endpoint
 	// other serves the paths that no endpoint has; nil: nobody does.
 	other Endpoint
@@ -24,8 +51,8 @@ type Protocol struct {
 
 // New makes a Protocol that serves endpoints by their path, and other paths by other unless it is
 // nil.
-func New(endpoints map[string]Endpoint, other Endpoint) *Protocol {
-	return &Protocol{endpoints: endpoints, other: other}
+func New(config Config, endpoints map[string]Endpoint, other Endpoint) *Protocol {
+	return &Protocol{limits: config.Limits(), endpoints: endpoints, other: other}
 }
 
 // Name implements engine.Protocol.
@@ -64,7 +91,7 @@ func (u *upgrader) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	if len(b) == 0 {
 		return 0, 1
 	}
-	n, next, err := websocket.ScanHead(b, u.scanned, websocket.Limits{})
+	n, next, err := websocket.ScanHead(b, u.scanned, u.protocol.limits)
 	if err != nil {
 		Refuse(c, refusal(err))
 		return 0, 0
@@ -73,7 +100,7 @@ func (u *upgrader) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 		u.scanned = next
 		return 0, len(b) + 1
 	}
-	req, _, err := websocket.ParseUpgrade(b, websocket.Limits{})
+	req, _, err := websocket.ParseUpgrade(b, u.protocol.limits)
 	if err != nil {
 		Refuse(c, refusal(err))
 		return 0, 0

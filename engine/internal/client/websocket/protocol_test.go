@@ -32,7 +32,7 @@ func TestSniff(t *testing.T) {
 		{"POST /", engine.Matched},
 		{"TRACE /", engine.Matched},
 	} {
-		if got := New(nil, nil).Sniff([]byte(tt.first)); got != tt.want {
+		if got := New(Config{}, nil, nil).Sniff([]byte(tt.first)); got != tt.want {
 			t.Errorf("%q: %v, want %v", tt.first, got, tt.want)
 		}
 	}
@@ -57,6 +57,15 @@ func (e endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Ref
 const rest = " HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
+// browser is a head behind the path with so many header lines and bytes of cookies.
+func browser(lines, cookies int) string {
+	head := strings.TrimSuffix(rest, "\r\n")
+	for i := strings.Count(rest, "\r\n") - 2; i < lines-1; i++ {
+		head += "X-Forwarded-By: proxy\r\n"
+	}
+	return head + "Cookie: " + strings.Repeat("c", cookies) + "\r\n\r\n"
+}
+
 // The path chooses the endpoint, however the request's head is cut.
 func TestUpgradeRouting(t *testing.T) {
 	paths := map[string]Endpoint{"/a": endpoint("a"), "/b": endpoint("b")}
@@ -68,18 +77,24 @@ func TestUpgradeRouting(t *testing.T) {
 		body   string
 		reason engine.Reason
 	}{
-		{"nobody", New(nil, nil), "GET /a" + rest, 404, "Not found", engine.ReasonUpgradeRefused},
-		{"a path of nobody", New(paths, nil), "GET /c" + rest, 404, "Not found", engine.ReasonUpgradeRefused},
-		{"the beginning of a path", New(paths, nil), "GET /ab" + rest, 404, "Not found", engine.ReasonUpgradeRefused},
-		{"no HTTP/1.1", New(paths, nil), "GET /a HTTP/1.0\r\n\r\n", 505, "HTTP/1.1 required", engine.ReasonUpgradeRefused},
-		{"no header", New(paths, nil), "GET /a HTTP/1.1\r\nno colon\r\n\r\n", 400, "Malformed header", engine.ReasonUpgradeRefused},
-		{"too long a head", New(paths, nil), "GET /a HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20), 431, "Request head too large", engine.ReasonUpgradeRefused},
-		{"refused", New(paths, nil), "GET /b?no" + rest, 503, "b is full", engine.ReasonUpgradeRefused},
-		{"closed meanwhile", New(paths, nil), "GET /b?gone" + rest, 0, "", engine.ReasonServerError},
-		{"a", New(paths, nil), "GET /a" + rest, 200, "a", engine.ReasonClientClose},
-		{"b, with a query", New(paths, nil), "GET /b?x=/a" + rest, 200, "b", engine.ReasonClientClose},
-		{"others", New(paths, endpoint("o")), "GET /c" + rest, 200, "o", engine.ReasonClientClose},
-		{"everybody is another", New(nil, endpoint("o")), "GET /a" + rest, 200, "o", engine.ReasonClientClose},
+		{"nobody", New(Config{}, nil, nil), "GET /a" + rest, 404, "Not found", engine.ReasonUpgradeRefused},
+		{"a path of nobody", New(Config{}, paths, nil), "GET /c" + rest, 404, "Not found", engine.ReasonUpgradeRefused},
+		{"the beginning of a path", New(Config{}, paths, nil), "GET /ab" + rest, 404, "Not found", engine.ReasonUpgradeRefused},
+		{"no HTTP/1.1", New(Config{}, paths, nil), "GET /a HTTP/1.0\r\n\r\n", 505, "HTTP/1.1 required", engine.ReasonUpgradeRefused},
+		{"no header", New(Config{}, paths, nil), "GET /a HTTP/1.1\r\nno colon\r\n\r\n", 400, "Malformed header", engine.ReasonUpgradeRefused},
+		{"too long a head", New(Config{}, paths, nil), "GET /a HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20), 431, "Request head too large", engine.ReasonUpgradeRefused},
+		{"a browser with cookies and proxies", New(Config{}, paths, nil), "GET /a" + browser(100, 12<<10), 200, "a", engine.ReasonClientClose},
+		{"all lines", New(Config{}, paths, nil), "GET /a" + browser(128, 0), 200, "a", engine.ReasonClientClose},
+		{"a line too many", New(Config{}, paths, nil), "GET /a" + browser(129, 0), 431, "Too many headers", engine.ReasonUpgradeRefused},
+		{"a line over the limit", New(Config{MaxHeaders: 9}, paths, nil), "GET /a" + browser(10, 0), 431, "Too many headers", engine.ReasonUpgradeRefused},
+		{"a byte too many", New(Config{}, paths, nil), "GET /a" + browser(10, 32<<10), 431, "Request head too large", engine.ReasonUpgradeRefused},
+		{"a byte over the limit", New(Config{MaxHead: 2048}, paths, nil), "GET /a" + browser(10, 2048), 431, "Request head too large", engine.ReasonUpgradeRefused},
+		{"refused", New(Config{}, paths, nil), "GET /b?no" + rest, 503, "b is full", engine.ReasonUpgradeRefused},
+		{"closed meanwhile", New(Config{}, paths, nil), "GET /b?gone" + rest, 0, "", engine.ReasonServerError},
+		{"a", New(Config{}, paths, nil), "GET /a" + rest, 200, "a", engine.ReasonClientClose},
+		{"b, with a query", New(Config{}, paths, nil), "GET /b?x=/a" + rest, 200, "b", engine.ReasonClientClose},
+		{"others", New(Config{}, paths, endpoint("o")), "GET /c" + rest, 200, "o", engine.ReasonClientClose},
+		{"everybody is another", New(Config{}, nil, endpoint("o")), "GET /a" + rest, 200, "o", engine.ReasonClientClose},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			e, addr := serve(t, tt.p)
