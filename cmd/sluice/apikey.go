@@ -3,8 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
+
+	"github.com/sluicenet/sluice/internal/readfile"
 )
 
 // keyFlags name the API key of the admin listener, for the gateway and for who calls it.
@@ -21,7 +22,7 @@ func (f *keyFlags) key() (string, error) {
 	case f.APIKey != "":
 		return "", errors.New("--api-key and --api-key-file: choose one")
 	}
-	b, err := os.ReadFile(f.APIKeyFile)
+	b, err := readfile.Read(f.APIKeyFile, maxKeyFile)
 	if err != nil {
 		return "", fmt.Errorf("--api-key-file: %w", err)
 	}

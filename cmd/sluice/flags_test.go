@@ -60,7 +60,7 @@ func TestDocumentedFlags(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"docs/embedding.md", "docs/backpressure.md", "docs/README.md", "engine/worker/README.md",
+		"docs/embedding.md", "docs/backpressure.md", "docs/operating.md", "docs/README.md", "engine/worker/README.md",
 	} {
 		text, err := os.ReadFile("../../" + name)
 		if err != nil {

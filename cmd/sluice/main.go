@@ -16,8 +16,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/sluicenet/sluice/cmd/sluice/internal/logsink"
 )
 
 // Exit codes.
@@ -40,7 +43,16 @@ type cli struct {
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+// lastWords is how long the last lines of the log may take at the end: nobody may be reading them.
+const lastWords = 500 * time.Millisecond
+
+func main() {
+	// Nothing may wait for standard error, nor die of it.
+	stderr := logsink.New(os.Stderr)
+	code := run(os.Args[1:], os.Stdout, stderr)
+	stderr.Close(lastWords)
+	os.Exit(code)
+}
 
 // run is main with its surroundings passed in.
 func run(args []string, stdout, stderr io.Writer) int {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sluicenet/sluice/cmd/sluice/internal/logsink"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
@@ -160,13 +162,17 @@ func (cmd *checkCmd) Run(s *streams) error {
 	if _, err := cmd.server(config); err != nil {
 		return usageError{err}
 	}
-	fmt.Fprintln(s.stdout, "ok")
-	return nil
+	_, err = fmt.Fprintln(s.stdout, "ok")
+	return err
 }
 
 // Run serves until SIGTERM or SIGINT.
 func (cmd *serveCmd) Run(s *streams) error {
 	log := cmd.logger(s.stderr)
+	signal.Ignore(syscall.SIGPIPE) // a reader of the log that goes away takes nobody with it
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // early: one that comes meanwhile must not end the process
+	defer signal.Stop(hangups)
 	provider, err := cmd.provider()
 	if err != nil {
 		return err
@@ -176,6 +182,9 @@ func (cmd *serveCmd) Run(s *streams) error {
 	config, err := cmd.config(provider, log)
 	if err != nil {
 		return usageError{err}
+	}
+	if sink, ok := s.stderr.(*logsink.Sink); ok && config.Admin.Address != "" {
+		config.Admin.LogDropped = sink.Dropped
 	}
 	if cmd.SessionKey != "" {
 		if config.Gateway.SessionKey, err = loadSessionKey(cmd.SessionKey); err != nil {
@@ -187,9 +196,10 @@ func (cmd *serveCmd) Run(s *streams) error {
 		return usageError{err}
 	}
 
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP)
-	defer signal.Stop(signals)
+	// Each has a channel of its own, so that none is lost behind the others.
+	stop := make(chan os.Signal, 2)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
+	defer signal.Stop(stop)
 	if err := srv.Start(); err != nil {
 		return err
 	}
@@ -204,33 +214,40 @@ func (cmd *serveCmd) Run(s *streams) error {
 	defer close(done)
 	go releaseMemory(srv.Engine(), done)
 	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr(), "admin", srv.AdminURL())
-	return cmd.wait(srv, provider, signals, log)
+	go reloads(hangups, done, func() { reload(provider, log) })
+	return cmd.wait(srv, stop, log)
 }
 
-// wait serves signals until one of them ends the gateway.
-func (cmd *serveCmd) wait(srv *server.Server, provider login.Provider, signals <-chan os.Signal, log *slog.Logger) error {
-	for sig := range signals {
-		if sig == syscall.SIGHUP {
-			reload(provider, log)
-			continue
+// reloads calls reload for each SIGHUP until done is closed. It has a goroutine of its own: a file
+// that takes its time must not keep the gateway from ending. Those that come meanwhile are one.
+func reloads(hangups <-chan os.Signal, done <-chan struct{}, reload func()) {
+	for {
+		select {
+		case <-hangups:
+			reload()
+		case <-done:
+			return
 		}
-		log.Info("draining", "signal", sig.String(), "clients", srv.Engine().Connections(), "at most", cmd.Drain)
-		ctx, cancel := context.WithTimeout(context.Background(), cmd.Drain)
-		defer cancel()
-		go func() {
-			for sig := range signals {
-				if sig != syscall.SIGHUP {
-					cancel() // asked twice: at once
-					return
-				}
-			}
-		}()
-		if err := srv.Stop(ctx); err != nil {
-			return err
-		}
-		log.Info("stopped")
-		return nil
 	}
+}
+
+// wait serves until a signal ends the gateway. A second one ends it at once.
+func (cmd *serveCmd) wait(srv *server.Server, stop <-chan os.Signal, log *slog.Logger) error {
+	sig := <-stop
+	log.Info("draining", "signal", sig.String(), "clients", srv.Engine().Connections(), "at most", cmd.Drain)
+	ctx, cancel := context.WithTimeout(context.Background(), cmd.Drain)
+	defer cancel()
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := srv.Stop(ctx); err != nil {
+		return err
+	}
+	log.Info("stopped")
 	return nil
 }
 
@@ -413,12 +430,19 @@ func orNone(limit time.Duration) time.Duration {
 	return limit
 }
 
+// logger makes the log on w, which says when it has lost lines, if it can.
 func (cmd *settings) logger(w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cmd.LogLevel}
+	var log *slog.Logger
 	if cmd.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		log = slog.New(slog.NewJSONHandler(w, options))
+	} else {
+		log = slog.New(slog.NewTextHandler(w, options))
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	if sink, ok := w.(*logsink.Sink); ok {
+		sink.OnLoss(func(lines uint64) { log.Warn("log lines lost", "lines", lines) })
+	}
+	return log
 }
 
 // ports is what --ports-file holds.
@@ -428,17 +452,29 @@ type ports struct {
 	Admin  string   `json:"admin,omitempty"`
 }
 
-// writePorts writes the file whole or not at all: who waits for it to appear finds it complete.
+// writePorts writes the file whole or not at all: who waits for it to appear finds it complete. It
+// writes to a new file beside it, which cannot be one that makes it wait.
 func writePorts(name string, p ports) error {
 	b, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}
-	tmp := name + ".tmp"
-	if err := os.WriteFile(tmp, append(b, '\n'), 0o644); err != nil {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
+	if err != nil {
 		return fmt.Errorf("--ports-file: %w", err)
 	}
-	if err := os.Rename(tmp, name); err != nil {
+	err = f.Chmod(0o644)
+	if err == nil {
+		_, err = f.Write(append(b, '\n'))
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
 		return fmt.Errorf("--ports-file: %w", err)
 	}
 	return nil

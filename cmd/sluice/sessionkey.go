@@ -8,8 +8,12 @@ import (
 	"os"
 	"strings"
 
+	"github.com/sluicenet/sluice/internal/readfile"
 	"github.com/sluicenet/sluice/session"
 )
+
+// maxKeyFile bounds files that hold one key, in bytes.
+const maxKeyFile = 4 << 10
 
 // loadSessionKey reads the key, and makes the file at the first start.
 func loadSessionKey(name string) (key [session.KeySize]byte, err error) {
@@ -38,7 +42,7 @@ func loadSessionKey(name string) (key [session.KeySize]byte, err error) {
 }
 
 func readSessionKey(name string) (key [session.KeySize]byte, err error) {
-	text, err := os.ReadFile(name)
+	text, err := readfile.Read(name, maxKeyFile)
 	if err != nil {
 		return key, fmt.Errorf("--session-key: %w", err)
 	}

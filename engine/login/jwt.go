@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/sluicenet/sluice/internal/readfile"
 )
 
 const maxLeeway = 5 * time.Minute
@@ -70,7 +72,7 @@ func NewJWT(c JWTConfig) (*JWT, error) {
 }
 
 func readJWKS(file string) (*keySet, error) {
-	text, err := readFile(file, maxKeyFile)
+	text, err := readfile.Read(file, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"fmt"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/sluicenet/sluice/internal/readfile"
 )
 
 const (
@@ -92,7 +94,7 @@ func (s *keySet) pick(alg, kid string) (found []jwt.VerificationKey, err error) 
 
 // readSecret reads an HS256 secret: the bytes of the file, without one line end at its end.
 func readSecret(file string) (*keySet, error) {
-	b, err := readFile(file, maxKeyFile)
+	b, err := readfile.Read(file, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +113,7 @@ func readSecret(file string) (*keySet, error) {
 // readPEM reads one or more public keys: PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE (its key alone
 // counts).
 func readPEM(file string) (*keySet, error) {
-	text, err := readFile(file, maxKeyFile)
+	text, err := readfile.Read(file, maxKeyFile)
 	if err != nil {
 		return nil, err
 	}

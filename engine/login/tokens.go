@@ -5,12 +5,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/readfile"
 )
 
 // maxTokensFile bounds a file of tokens, in bytes: about a million lines.
@@ -78,7 +78,7 @@ func (t *Tokens) Len() int { return len(*t.table.Load()) }
 func (t *Tokens) Reload() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	text, err := readFile(t.file, maxTokensFile)
+	text, err := readfile.Read(t.file, maxTokensFile)
 	if err != nil {
 		return fmt.Errorf("login: tokens: %w", err)
 	}
@@ -138,21 +138,3 @@ func tokenFields(line string) []string {
 
 // why strips the words "login: refused: " from a refusal, for use in an error about a file.
 func why(err error) string { return strings.TrimPrefix(err.Error(), ErrRefused.Error()+": ") }
-
-// readFile is os.ReadFile for files of at most limit bytes. It suits pipes too, whose size nobody
-// knows.
-func readFile(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
-	}
-	return b, nil
-}

@@ -36,6 +36,8 @@ type Config struct {
 	Version string
 	// Logger receives what an operator should know. Nil discards.
 	Logger *slog.Logger
+	// LogDropped returns how many lines of the log were lost, for the metrics. Nil: unknown.
+	LogDropped func() uint64
 }
 
 // A Server answers operators.

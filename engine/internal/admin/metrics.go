@@ -34,6 +34,9 @@ func (s *Server) collect(p *page) {
 	p.family("sluice_build_info", gauge, "The version that runs; always 1.")
 	p.sample(1, "version", s.config.Version, "goversion", runtime.Version())
 	p.gauge("sluice_ready", "Whether /readyz says yes.", truth(len(s.reasons()) == 0))
+	if f := s.config.LogDropped; f != nil {
+		p.counter("sluice_log_lines_dropped_total", "Lines of the log that were lost: nobody read them in time, or they could not be written.", f())
+	}
 	s.collectConnections(p, &e)
 	s.collectMessages(p, &e)
 	s.collectLoops(p, &e)

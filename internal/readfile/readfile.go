@@ -1,0 +1,89 @@
+// Package readfile reads files that an operator names, none of which may stop the program: a pipe
+// that nobody writes to, a device without end, or a file that somebody is writing just now.
+package readfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Patience is how long a pipe may take from its opening to its end.
+const Patience = 5 * time.Second
+
+// pipeLook is the time between two looks at a pipe that nobody has opened for writing yet.
+const pipeLook = 10 * time.Millisecond
+
+// Read returns what is in a file of at most limit bytes. A regular file that changes meanwhile is
+// refused, since only half of it might be new. A pipe must end within Patience. Directories and
+// devices are refused.
+func Read(name string, limit int64) ([]byte, error) { return read(name, limit, Patience) }
+
+func read(name string, limit int64, patience time.Duration) ([]byte, error) {
+	// Without O_NONBLOCK opening a pipe waits for its writer.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	before, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var b []byte
+	switch mode := before.Mode(); {
+	case mode.IsRegular():
+		if before.Size() > limit {
+			return nil, tooLong(name, limit)
+		}
+		if b, err = io.ReadAll(io.LimitReader(f, limit+1)); err != nil {
+			return nil, err
+		}
+		after, err := f.Stat()
+		if err != nil {
+			return nil, err
+		}
+		if int64(len(b)) <= limit && (after.Size() != int64(len(b)) || !after.ModTime().Equal(before.ModTime())) {
+			return nil, fmt.Errorf("%s changes while it is read", name)
+		}
+	case mode&fs.ModeNamedPipe != 0:
+		if b, err = readPipe(f, limit, patience); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	case mode.IsDir():
+		return nil, fmt.Errorf("%s is a directory, want a file", name)
+	default:
+		return nil, fmt.Errorf("%s is a device or a socket, want a file or a pipe", name)
+	}
+	if int64(len(b)) > limit {
+		return nil, tooLong(name, limit)
+	}
+	return b, nil
+}
+
+func tooLong(name string, limit int64) error {
+	return fmt.Errorf("%s is larger than %d bytes", name, limit)
+}
+
+// readPipe reads up to the writer's end. Until the first byte an end means that there is no writer
+// yet.
+func readPipe(f *os.File, limit int64, patience time.Duration) ([]byte, error) {
+	deadline := time.Now().Add(patience)
+	if err := f.SetReadDeadline(deadline); err != nil {
+		return nil, err
+	}
+	for {
+		b, err := io.ReadAll(io.LimitReader(f, limit+1))
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded), err == nil && len(b) == 0 && time.Now().After(deadline):
+			return nil, fmt.Errorf("a pipe that has not ended within %v", patience)
+		case err != nil || len(b) > 0:
+			return b, err
+		}
+		time.Sleep(pipeLook)
+	}
+}
