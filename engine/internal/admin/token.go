@@ -43,7 +43,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "whose token? want ?user=ID")
 		return
 	}
-	token, err := otp.Issue(s.gateway.Engine().Time(), user)
+	token, err := otp.Issue(s.engine.Time(), user)
 	if err != nil {
 		s.tokens.failed.Add(1)
 		if errors.Is(err, login.ErrIdentity) {
