@@ -36,7 +36,10 @@ func TestDocsCounters(t *testing.T) {
 	srv, err := server.New(server.Config{
 		Listen:  []string{"tcp://127.0.0.1:0"},
 		Gateway: server.GatewayConfig{Login: login.Open{}},
-		Admin:   server.AdminConfig{Address: "127.0.0.1:0"},
+		Admin: server.AdminConfig{
+			Address:    "127.0.0.1:0",
+			LogDropped: func() uint64 { return 0 },
+		},
 
 		WorkerListen: "tcp://127.0.0.1:0",
 	})
