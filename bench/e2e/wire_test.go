@@ -27,11 +27,12 @@ const (
 
 // The return codes of ConnAck.
 const (
-	accepted         = 0
-	badLogin         = 2
-	alreadyConnected = 4
-	concurrentLogin  = 5
-	badToken         = 6
+	accepted          = 0
+	serverUnavailable = 1
+	badLogin          = 2
+	alreadyConnected  = 4
+	concurrentLogin   = 5
+	badToken          = 6
 )
 
 // A mode is how a client speaks: one of the two wire forms, plain or gzip.

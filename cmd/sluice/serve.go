@@ -55,7 +55,7 @@ type addressFlags struct {
 type loginFlags struct {
 	Login         string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND"`
 	LoginTimeout  time.Duration `help:"How long a client may take to log in." default:"10s"`
-	LoginFailures failureRate   `help:"Refused logins per address and time; over it, its new connections are closed at once. 0: no limit." default:"100/10s"`
+	LoginFailures failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s"`
 }
 
 type sessionFlags struct {

@@ -220,3 +220,6 @@ func identityOf(claims jwt.MapClaims) (id Identity, err error) {
 	}
 	return id, nil
 }
+
+// Unguessable implements Unguessable: a token is signed.
+func (*JWT) Unguessable() bool { return true }

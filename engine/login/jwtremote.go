@@ -226,3 +226,6 @@ func (j *RemoteJWT) get(ctx context.Context) (*keySet, error) {
 	}
 	return parseJWKS(body)
 }
+
+// Unguessable implements Unguessable: a token is signed.
+func (*RemoteJWT) Unguessable() bool { return true }

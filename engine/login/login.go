@@ -49,6 +49,15 @@ type Immediate interface {
 	LoginNow(now time.Time, r Request) (Identity, error)
 }
 
+// Unguessable is a Provider whose tokens prove themselves: they are signed, or drawn at random and
+// good once. It is asked also about the tokens of an address from which many were refused.
+type Unguessable interface {
+	Provider
+	// Unguessable reports whether a refused token says nothing about the next one. Any goroutine may
+	// call it.
+	Unguessable() bool
+}
+
 // Reloader is a Provider whose files or keys can be read again while it serves.
 type Reloader interface {
 	Provider

@@ -23,3 +23,6 @@ func (Open) LoginNow(_ time.Time, r Request) (Identity, error) {
 	}
 	return Identity{User: r.Token}, nil
 }
+
+// Unguessable implements Unguessable: no token is refused for what it is.
+func (Open) Unguessable() bool { return true }

@@ -86,3 +86,6 @@ func (o *OTP) LoginNow(now time.Time, r Request) (Identity, error) {
 
 // Len counts the tokens outstanding, and those driven out before their time since the start.
 func (o *OTP) Len() (outstanding int, evicted uint64) { return o.tokens.Len() }
+
+// Unguessable implements Unguessable: a token is 128 random bits, good once.
+func (*OTP) Unguessable() bool { return true }

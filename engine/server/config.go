@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"reflect"
 	"time"
 
@@ -46,8 +45,8 @@ type Config struct {
 	WorkerListener net.Listener
 
 	// Engine is about loops and memory. FirstBytes is Gateway.LoginTimeout if it is zero, Logger is
-	// Gateway.Logger if it is nil, and Admit is asked about those that Gateway.LoginFailures
-	// admits. LoginBytes and Dialects are refused: see Gateway.LoginBytes and Protocols.
+	// Gateway.Logger if it is nil. LoginBytes and Dialects are refused: see Gateway.LoginBytes and
+	// Protocols.
 	Engine engine.Config
 	// Gateway is about logins, sessions and requests.
 	Gateway GatewayConfig
@@ -109,24 +108,8 @@ func (c *Config) check() error {
 func (c *Config) settle(g *gateway.Gateway) {
 	c.Engine.FirstBytes = cmp.Or(c.Engine.FirstBytes, g.Config().LoginTimeout)
 	c.Engine.LoginBytes = g.Config().LoginBytes
-	c.Engine.Admit = admitBoth(g.Admit, c.Engine.Admit)
 	c.Engine.Logger = cmp.Or(c.Engine.Logger, g.Log())
 	c.Worker.Logger = cmp.Or(c.Worker.Logger, g.Log())
 	c.Admin.Logger = cmp.Or(c.Admin.Logger, g.Log())
 	c.Admin.Dev = c.Admin.Dev || c.Dev
-}
-
-type admitFunc = func(netip.Addr) (engine.Reason, bool)
-
-// admitBoth asks own, which may be nil, about those that first admits.
-func admitBoth(first, own admitFunc) admitFunc {
-	if own == nil {
-		return first
-	}
-	return func(peer netip.Addr) (engine.Reason, bool) {
-		if why, ok := first(peer); !ok {
-			return why, false
-		}
-		return own(peer)
-	}
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -322,7 +321,7 @@ func provesCustomIDTTL(t *testing.T) {
 	}
 }
 
-// Admit is asked besides the gateway's own bans, which come first.
+// Admit is asked about each peer.
 func provesAdmit(t *testing.T) {
 	asked := make(chan netip.Addr, 100)
 	var admit atomic.Bool
@@ -332,7 +331,6 @@ func provesAdmit(t *testing.T) {
 			asked <- peer
 			return engine.ReasonTooManyClients, admit.Load()
 		}},
-		Gateway: GatewayConfig{LoginFailures: 1, LoginFailuresPer: long, Login: refusing{}},
 	})
 	dialGOSOC(t, addr, "ann")
 	if peer := receive(t, asked); peer != netip.MustParseAddr("127.0.0.1") {
@@ -344,22 +342,6 @@ func provesAdmit(t *testing.T) {
 	if n := s.Engine().Stats().Refused[engine.ReasonTooManyClients]; n != 1 {
 		t.Errorf("%d refused", n)
 	}
-	admit.Store(true)
-	_, _ = io.ReadAll(connectGOSOC(t, addr, "bad").r)
-	receive(t, asked)
-	dial(t, addr).wantEnd()
-	if n := s.Engine().Stats().Refused[engine.ReasonLoginBanned]; n != 1 || len(asked) > 0 {
-		t.Errorf("%d banned, %d of them asked about", n, len(asked))
-	}
-}
-
-type refusing struct{}
-
-func (refusing) Login(_ context.Context, r login.Request) (login.Identity, error) {
-	if r.Token == "bad" {
-		return login.Identity{}, fmt.Errorf("%w: bad", login.ErrRefused)
-	}
-	return login.Identity{User: r.Token}, nil
 }
 
 func provesAdminListener(t *testing.T) {

@@ -100,6 +100,7 @@ const (
 	LoginConcurrent  = gateway.LoginConcurrent
 	LoginOverLimit   = gateway.LoginOverLimit
 	SessionRefused   = gateway.SessionRefused
+	LoginBanned      = gateway.LoginBanned
 )
 
 // What Hub.Transfer says of a message for a worker.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,8 +25,10 @@ type Config struct {
 	Login login.Provider
 	// LoginTimeout is how long a connection may take to log in, from its first byte. Zero means 10 s.
 	LoginTimeout time.Duration
-	// LoginFailures refused logins of one address within LoginFailuresPer have its new connections
-	// closed at once for the rest of that time. Zero means 100 in 10 s, negative no limit.
+	// LoginFailures refused logins of one address within LoginFailuresPer have its further ones
+	// refused unread (LoginBanned) for the rest of that time, but for those that prove themselves: a
+	// resumption ticket, a token of a login.Unguessable provider, one that was good here before. Zero
+	// means 100 in 10 s, negative no limit.
 	LoginFailures    int
 	LoginFailuresPer time.Duration
 	// LoginBytes is what a connection may send before its login is decided. Zero means 64 KiB.
@@ -154,6 +155,7 @@ type Gateway struct {
 	sessions *session.Store
 
 	failures *failureGate
+	known    *knownTokens // nil: tokens prove themselves
 	logins   *loginPool
 	router   router
 	scratch  []Scratch // by loop
@@ -238,6 +240,9 @@ func New(config Config) (*Gateway, error) {
 	g.counts = session.NewCounts()
 	g.members = session.NewMembers()
 	g.failures = newFailureGate(g.config.LoginFailures, g.config.LoginFailuresPer)
+	if !unguessable(g.config.Login) {
+		g.known = newKnownTokens()
+	}
 	g.logins = newLoginPool(g.config.Login)
 	return g, nil
 }
@@ -301,14 +306,6 @@ func (g *Gateway) now() time.Time { return g.engine.Time() }
 
 // Log returns the gateway's logger.
 func (g *Gateway) Log() *slog.Logger { return g.log }
-
-// Admit says whether an address may connect; it is what engine.Config.Admit wants.
-func (g *Gateway) Admit(peer netip.Addr) (engine.Reason, bool) {
-	if g.failures.banned(peer, g.now()) {
-		return engine.ReasonLoginBanned, false
-	}
-	return 0, true
-}
 
 // Lookup returns the connection that holds a uniqId, 0 when there is none.
 func (g *Gateway) Lookup(uniqID []byte) engine.Ref {

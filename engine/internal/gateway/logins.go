@@ -64,6 +64,11 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		g.admit(c, s, &a)
 		return
 	}
+	if g.banned(c, creds.Token) {
+		g.log.Debug("login refused", "protocol", s.Protocol(), "peer", c.Peer(), "outcome", LoginBanned.String())
+		g.refuse(c, s, LoginBanned)
+		return
+	}
 	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata}
 	if p, ok := g.config.Login.(login.Immediate); ok {
 		identity, err := g.loginNow(c, p, r)
@@ -91,6 +96,11 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		cancel()
 		g.verdict(c, s, &a, login.Identity{}, errors.Join(login.ErrUnavailable, errLoginQueue))
 	}
+}
+
+// banned reports whether a login is refused without asking whose token it is.
+func (g *Gateway) banned(c *engine.Conn, token string) bool {
+	return g.known != nil && g.failures.banned(c.Peer().Addr(), g.now()) && !g.known.known(token, g.now())
 }
 
 // waiting returns the session of a connection whose login is under way, nil when the connection is
@@ -201,6 +211,9 @@ func (g *Gateway) verdict(c *engine.Conn, s Session, a *admission, identity logi
 		g.log.Debug("login refused", "protocol", s.Protocol(), "peer", c.Peer(), "outcome", o.String(), "err", err)
 		g.refuse(c, s, o)
 		return
+	}
+	if g.known != nil {
+		g.known.note(a.creds.Token, g.now())
 	}
 	a.identity = identity
 	g.admit(c, s, a)

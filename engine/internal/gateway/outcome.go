@@ -14,6 +14,7 @@ const (
 	LoginConcurrent          // a login of this user that was asked for later is under way, or done
 	LoginOverLimit           // the user has as many connections as allowed
 	SessionRefused           // the session to resume is unknown, expired, forged or replayed
+	LoginBanned              // too many logins of the address were refused, and this one proves nothing
 
 	numOutcomes
 )
@@ -26,6 +27,7 @@ var outcomeNames = [numOutcomes]string{
 	LoginConcurrent:  "concurrent",
 	LoginOverLimit:   "over-limit",
 	SessionRefused:   "session-refused",
+	LoginBanned:      "banned",
 }
 
 // String returns the name used in counters and logs.
@@ -45,6 +47,8 @@ func (o Outcome) Reason() engine.Reason {
 		return engine.ReasonUserLimit
 	case LoginConcurrent:
 		return engine.ReasonKickedOut
+	case LoginBanned:
+		return engine.ReasonLoginBanned
 	}
 	return engine.ReasonLoginRefused
 }

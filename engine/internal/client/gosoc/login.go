@@ -89,7 +89,7 @@ func returnCode(o gateway.Outcome) gosoc.ReturnCode {
 		return gosoc.Accepted
 	case gateway.LoginMalformed:
 		return gosoc.BadLoginInfo
-	case gateway.LoginUnavailable:
+	case gateway.LoginUnavailable, gateway.LoginBanned:
 		return gosoc.ServerUnavailable
 	case gateway.LoginConcurrent:
 		return gosoc.ConcurrentLogin

@@ -78,6 +78,8 @@ func refusal(o gateway.Outcome) (longbridge.Status, uint64, string) {
 	switch o {
 	case gateway.LoginOverLimit:
 		return longbridge.StatusPermissionDenied, codeForbidden, "connections limitation is hit"
+	case gateway.LoginBanned:
+		return longbridge.StatusPermissionDenied, codeForbidden, "too many refused logins from this address"
 	case gateway.LoginUnavailable:
 		return longbridge.StatusServerInternalError, codeUnavailable, "login is unavailable"
 	case gateway.SessionRefused:

@@ -102,6 +102,8 @@ func (s *customer) LoginDone(c *engine.Conn, o gateway.Outcome) {
 		switch o {
 		case gateway.LoginUnavailable:
 			refusal = &websocket.Refusal{Status: 503, Reason: "Login unavailable"}
+		case gateway.LoginBanned:
+			refusal = &websocket.Refusal{Status: 429, Reason: "Too many refused logins from this address"}
 		case gateway.LoginMalformed:
 			refusal = &websocket.Refusal{Status: 400, Reason: textCustomWrong}
 		}
