@@ -34,6 +34,7 @@ var effective = map[string]func(*Server) any{
 	"Gateway":    func(s *Server) any { return *s.gateway.Config() },
 	"Worker":     func(s *Server) any { return *s.hub.Config() },
 	"Gosoc":      func(s *Server) any { return *s.gosocTCP.Config() },
+	"WebSocket":  func(s *Server) any { return s.config.WebSocket },
 	"Netsvr":     func(s *Server) any { return *s.netsvrWS.Config() },
 	"Longbridge": func(s *Server) any { return *s.longbridgeTCP.Config() },
 	"Admin":      func(s *Server) any { return *s.admin.Config() },
@@ -41,11 +42,14 @@ var effective = map[string]func(*Server) any{
 
 // samples are the values of fields that have no obvious one.
 var samples = map[string]any{
-	"Gateway.Login":  login.Provider(slow{}),
-	"Gateway.Rand":   io.LimitReader(rand.Reader, 1<<20),
-	"Admin.Address":  "127.0.0.1:1",
-	"Worker.Limits":  []Limit{{Name: "x", Workers: []int{3}, Rate: 5}},
-	"Worker.Metrics": []int32{3},
+	"Gateway.Login":     login.Provider(slow{}),
+	"Gateway.Rand":      io.LimitReader(rand.Reader, 1<<20),
+	"Admin.Address":     "127.0.0.1:1",
+	"Admin.LogDropped":  func() uint64 { return 7 },
+	"Netsvr.Path":       "/x",
+	"WebSocket.MaxHead": 4 << 10,
+	"Worker.Limits":     []Limit{{Name: "x", Workers: []int{3}, Rate: 5}},
+	"Worker.Metrics":    []int32{3},
 	"Engine.Dialects": []engine.Dialect{
 		{Name: "x-y", Append: func(dst []byte, _ engine.Push) ([]byte, error) { return dst, nil }},
 	},
@@ -115,7 +119,11 @@ func walkFields(t *testing.T, typ reflect.Type, prefix string, index []int) {
 				t.Fatal("a field of which no test proves that it is honoured")
 			}
 			got := reflect.ValueOf(effective[part](s)).FieldByName(field)
-			if !reflect.DeepEqual(got.Interface(), v.Interface()) {
+			same := reflect.DeepEqual(got.Interface(), v.Interface())
+			if got.Kind() == reflect.Func {
+				same = got.UnsafePointer() == v.UnsafePointer()
+			}
+			if !same {
 				t.Errorf("set to %v, in force is %v", v, got)
 			}
 		})
