@@ -40,6 +40,7 @@ func TestNetsvrForceOffline(t *testing.T) {
 	force("", "nobody", id, id, idG)
 	l.wantUnknown(id, idG)
 	c.wantCut()
+	g.wantDisconnect(1)
 	g.wantEOF()
 	ends(id, idG)
 
@@ -59,6 +60,7 @@ func TestNetsvrForceOffline(t *testing.T) {
 	if took := time.Since(start); took < 3*time.Second-early {
 		t.Errorf("cut after %v, want 3 s", took)
 	}
+	g.wantDisconnect(1)
 	g.wantEOF()
 	ends("renamed", idG)
 	l.wantTopics()

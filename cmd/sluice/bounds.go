@@ -79,6 +79,9 @@ func (cmd *settings) checkBounds() error {
 	if err := (&server.NetsvrConfig{Path: cmd.NetsvrPath}).CheckPath(); err != nil {
 		return fmt.Errorf("--netsvr-path: %w", err)
 	}
+	if cmd.GosocBadToken != 6 && cmd.GosocBadToken != 3 {
+		return fmt.Errorf("--gosoc-bad-token: %d, want 6 or 3", cmd.GosocBadToken)
+	}
 	if cmd.PushRoute == "" {
 		return errors.New("--push-route: want a route")
 	}

@@ -79,7 +79,7 @@ type clientFlags struct {
 	MaxPacket       byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
 	MaxInflated     byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB"`
 	PacketTimeout   time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s"`
-	RequestTimeout  time.Duration `help:"How long a request waits for its reply." default:"10s"`
+	RequestTimeout  time.Duration `help:"How long a request waits for its reply, unless its client says how long it waits. Clients in the field give up after 10s." default:"9s"`
 	MaxPending      int           `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024"`
 	MaxPendingBytes byteSize      `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB"`
 	MaxTopics       int           `help:"Topics that one client may subscribe to." default:"65536"`
@@ -88,6 +88,7 @@ type clientFlags struct {
 
 type workerFlags struct {
 	Route              []string      `help:"Worker id for requests of a route or command, as chat.*=1 or cmd:6-20=2; repeatable. Others go to 1." placeholder:"PATTERN=ID" sep:"none"`
+	RouteIgnoreCase    bool          `help:"Match routes without regard to the case of letters."`
 	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none"`
 	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0"`
 	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0"`
@@ -107,8 +108,9 @@ type webSocketFlags struct {
 }
 
 type gosocFlags struct {
-	MaxKeepAlive time.Duration `help:"Longest keep-alive of a GOSOC client, also of one that asks for none. 0: no limit." default:"20m"`
-	PushRoute    string        `help:"Route of pushes to GOSOC clients." default:"push"`
+	MaxKeepAlive  time.Duration `help:"Longest keep-alive of a GOSOC client, also of one that asks for none. 0: no limit." default:"20m"`
+	PushRoute     string        `help:"Route of pushes to GOSOC clients." default:"push"`
+	GosocBadToken uint8         `help:"ConnAck code for a refused token: 6, bad token, or 3, not authorized, at which the C++ client stops instead of trying again at once." default:"6"`
 }
 
 type netsvrFlags struct {
@@ -367,7 +369,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxHeaders:   cmd.WSMaxHeaders,
 			MaxFragments: cmd.WSMaxFragments,
 		},
-		Gosoc: server.GosocConfig{MaxKeepAlive: orNone(cmd.MaxKeepAlive)},
+		Gosoc: server.GosocConfig{MaxKeepAlive: orNone(cmd.MaxKeepAlive), BadTokenStops: cmd.GosocBadToken == 3},
 		Netsvr: server.NetsvrConfig{
 			Path:           cmd.NetsvrPath,
 			Origins:        cmd.AllowOrigin,
@@ -414,6 +416,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxTopics:        cmd.MaxTopics,
 			MaxTopicBytes:    int(cmd.MaxTopicBytes),
 			RequestTimeout:   cmd.RequestTimeout,
+			RouteIgnoreCase:  cmd.RouteIgnoreCase,
 			PacketTimeout:    orNone(cmd.PacketTimeout),
 			PushRoute:        cmd.PushRoute,
 			PushCmd:          cmd.PushCmd,

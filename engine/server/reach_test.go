@@ -198,7 +198,7 @@ func TestReachFromHandler(t *testing.T) {
 	}
 	ann.wantReply("1")
 	bob.wantPush("hello")
-	bob.wantEnd()
+	bob.wantDisconnect()
 	// The last of it is given back when bob's connection has been closed, of which he knows
 	// already.
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
@@ -291,9 +291,9 @@ func TestReach(t *testing.T) {
 	if n, err := s.Kick(t.Context(), User("ann"), engine.ReasonForcedOffline); n != 3 || err != nil {
 		t.Errorf("Kick: %d, %v", n, err)
 	}
-	for _, p := range []*peer{first.peer, second.peer, third.peer} {
-		p.wantEnd()
-	}
+	first.wantEnd()
+	second.wantEnd()
+	third.wantDisconnect()
 	send(User("ann"), "5", 0)
 	send(UniqID(ids[""]), "6", 1) // and nobody else has noticed
 	nobody.wantPush("6")

@@ -98,7 +98,7 @@ func New(config Config) (*Server, error) {
 		}
 	}
 	if config.Dev {
-		s.gateway.SetWorker(gateway.DefaultWorker, dev.Worker{})
+		s.gateway.SetWorker(gateway.DefaultWorker, dev.Worker{IgnoreCase: config.Gateway.RouteIgnoreCase})
 	}
 	return s, nil
 }

@@ -98,8 +98,11 @@ func (hs *handlers) any() bool {
 	return hs.takesRequests() || hs.open != nil || hs.close != nil || hs.message != nil
 }
 
+// protocolGOSOC is the name of the protocol that has routes; the others have commands.
+const protocolGOSOC = "gosoc"
+
 func (hs *handlers) find(r *Request) HandlerFunc {
-	if r.Route == "" {
+	if r.Route == "" && r.Protocol != protocolGOSOC { // on GOSOC no route is a route, too
 		for i := range hs.commands {
 			if c := &hs.commands[i]; c.low <= r.Cmd && r.Cmd <= c.high {
 				return c.handle

@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -11,7 +12,10 @@ import (
 )
 
 // A Worker serves the development routes. The zero Worker is ready for use.
-type Worker struct{}
+type Worker struct {
+	// IgnoreCase has routes that differ in the case of letters be the same.
+	IgnoreCase bool
+}
 
 // The routes, and on protocols that have commands their numbers.
 const (
@@ -31,8 +35,8 @@ const (
 )
 
 // ServeRequest implements gateway.Handler.
-func (Worker) ServeRequest(r *gateway.Request) {
-	if len(r.Route) == 0 {
+func (w Worker) ServeRequest(r *gateway.Request) {
+	if r.Route == nil {
 		serveCommand(r)
 		return
 	}
@@ -44,7 +48,11 @@ func (Worker) ServeRequest(r *gateway.Request) {
 		r.Fail(gateway.StatusError, "the payload is not JSON")
 		return
 	}
-	switch string(r.Route) {
+	route := r.Route
+	if w.IgnoreCase {
+		route = asWritten(route)
+	}
+	switch string(route) {
 	case RouteEcho:
 		replyData(r, payload)
 	case RouteSubscribe:
@@ -63,6 +71,22 @@ func (Worker) ServeRequest(r *gateway.Request) {
 	default:
 		r.Fail(gateway.StatusError, "no such route: "+string(r.Route[:min(len(r.Route), 100)]))
 	}
+}
+
+// routes are those above.
+var routes = [][]byte{
+	[]byte(RouteEcho), []byte(RouteSubscribe), []byte(RouteUnsubscribe), []byte(RoutePublish),
+	[]byte(RoutePushMe), []byte(RouteUpload), []byte(RouteWhoami),
+}
+
+// asWritten returns the one of routes that is route but for the case of letters, or route.
+func asWritten(route []byte) []byte {
+	for _, r := range routes {
+		if bytes.EqualFold(r, route) {
+			return r
+		}
+	}
+	return route
 }
 
 var (

@@ -72,8 +72,12 @@ type Config struct {
 	// replies that wait for their turn, may take before its input is paused until they take half.
 	// It closes nothing. Zero or less means 1 MiB.
 	MaxPendingBytes int
-	// RequestTimeout is how long a request waits for its reply. Zero means 10 s.
+	// RequestTimeout is how long a request waits for its reply, unless its client says how long it
+	// waits itself. Zero means 9 s: GOSOC's clients and Longbridge's for Go give up after 10 s, and
+	// one of them drops the connection then.
 	RequestTimeout time.Duration
+	// RouteIgnoreCase has patterns match routes that differ from them in the case of letters.
+	RouteIgnoreCase bool
 
 	// PacketTimeout is how long a logged-in client's packet may take from its first byte to its last,
 	// unless at least 1 KiB of it comes for each second, looked at over as long again; see
@@ -122,7 +126,7 @@ func (c Config) withDefaults() Config {
 	bound(&c.MaxTopicBytes, 8<<20)
 	bound(&c.MaxPending, 1024)
 	bound(&c.MaxPendingBytes, 1<<20)
-	dur(&c.RequestTimeout, 10*time.Second)
+	dur(&c.RequestTimeout, 9*time.Second)
 	if c.PacketTimeout == 0 {
 		c.PacketTimeout = time.Minute
 	}
@@ -216,6 +220,7 @@ func New(config Config) (*Gateway, error) {
 	}
 	g := &Gateway{config: config.withDefaults(), stop: make(chan struct{}), done: make(chan struct{})}
 	g.log = g.config.Logger
+	g.router.ignoreCase = g.config.RouteIgnoreCase
 	var start [4]byte
 	if _, err := io.ReadFull(g.config.Rand, start[:]); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)

@@ -166,6 +166,7 @@ func TestStopDoesNotWaitForTheProvider(t *testing.T) {
 	if err == nil {
 		t.Error("nobody was left behind")
 	}
+	p.wantCode(1)
 	p.wantEnd()
 }
 

@@ -20,7 +20,7 @@ const (
 // A Request is what a client asks of the application behind the gateway. It and its slices are
 // valid until the handler returns, and it may be used on the handler's goroutine only.
 type Request struct {
-	Route      []byte // GOSOC; empty on protocols that have commands
+	Route      []byte // GOSOC, may be empty; nil on protocols that have commands
 	Cmd        uint8  // Longbridge
 	ID         uint32 // the protocol's own
 	WantsReply bool

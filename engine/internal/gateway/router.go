@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A Handler answers requests on the loop of their connection. It must not block: what takes time
@@ -32,6 +34,8 @@ const MaxWorker = 999
 type router struct {
 	mu    sync.Mutex // serialises changes
 	table atomic.Pointer[table]
+	// ignoreCase is set before the first request.
+	ignoreCase bool
 }
 
 type table struct {
@@ -71,7 +75,7 @@ func (rt *router) find(r *Request) Handler {
 		return nil
 	}
 	for i := range t.routes {
-		if e := &t.routes[i]; e.matches(r) {
+		if e := &t.routes[i]; e.matches(r, rt.ignoreCase) {
 			if e.handler != nil {
 				return e.handler
 			}
@@ -88,16 +92,47 @@ func (t *table) worker(id int) Handler {
 	return t.workers[id]
 }
 
-func (e *route) matches(r *Request) bool {
+func (e *route) matches(r *Request, ignoreCase bool) bool {
 	switch {
-	case len(r.Route) == 0:
+	case r.Route == nil:
 		return e.commands && e.low <= r.Cmd && r.Cmd <= e.high
 	case e.commands:
 		return false
+	case ignoreCase:
+		rest, ok := cutPrefixFold(r.Route, e.exact+e.prefix) // one of them is empty
+		return ok && (e.exact == "" || len(rest) == 0)
 	case e.exact != "":
 		return string(r.Route) == e.exact
 	}
 	return len(r.Route) >= len(e.prefix) && string(r.Route[:len(e.prefix)]) == e.prefix
+}
+
+// cutPrefixFold returns what follows prefix in s, where letters that differ in case alone are the
+// same. Both may take different numbers of bytes for them.
+func cutPrefixFold(s []byte, prefix string) (rest []byte, ok bool) {
+	for prefix != "" {
+		want, n := utf8.DecodeRuneInString(prefix)
+		got, m := utf8.DecodeRune(s)
+		if m == 0 || !sameLetter(want, got) {
+			return nil, false
+		}
+		if want == utf8.RuneError && prefix[0] != s[0] { // bytes that are not UTF-8 are themselves
+			return nil, false
+		}
+		prefix, s = prefix[n:], s[m:]
+	}
+	return s, true
+}
+
+func sameLetter(a, b rune) bool {
+	for r := a; ; {
+		if r == b {
+			return true
+		}
+		if r = unicode.SimpleFold(r); r == a {
+			return false
+		}
+	}
 }
 
 // parsePattern reads "chat.AddMessage", "chat.*", "*", "cmd:6" or "cmd:6-20".

@@ -36,8 +36,17 @@ func TestRouter(t *testing.T) {
 		{"", 5, named("one")},
 		{"", 21, named("one")},
 		{"cmd:6-20", 0, named("one")}, // a route that looks like a pattern
+		{"empty", 0, named("one")},
+		{"empty", 6, named("one")}, // an empty route is no command
 	} {
-		if got := g.router.find(&Request{Route: []byte(tc.route), Cmd: tc.cmd}); got != tc.want {
+		r := &Request{Route: []byte(tc.route), Cmd: tc.cmd}
+		switch tc.route {
+		case "":
+			r.Route = nil
+		case "empty":
+			r.Route = []byte{}
+		}
+		if got := g.router.find(r); got != tc.want {
 			t.Errorf("route %q, cmd %d: %v, want %v", tc.route, tc.cmd, got, tc.want)
 		}
 	}
@@ -52,6 +61,53 @@ func TestRouter(t *testing.T) {
 	g.Attach(1, nil)
 	if got := g.router.find(&Request{Route: []byte("other.X")}); got != named("one") {
 		t.Errorf("after it left: %v", got)
+	}
+}
+
+// An empty route is matched by * and by nothing else.
+func TestEmptyRoute(t *testing.T) {
+	for _, ignoreCase := range []bool{false, true} {
+		g := &Gateway{}
+		g.router.ignoreCase = ignoreCase
+		for pattern, id := range map[string]int{"cmd:0-5": 2, "a*": 3, "a": 4} {
+			if err := g.Route(pattern, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := g.Route("*", 5); err != nil {
+			t.Fatal(err)
+		}
+		g.SetWorker(5, named("any"))
+		if got := g.router.find(&Request{Route: []byte{}, Cmd: 0}); got != named("any") {
+			t.Errorf("ignore case %v: an empty route goes to %v", ignoreCase, got)
+		}
+	}
+}
+
+func TestRouteIgnoreCase(t *testing.T) {
+	g := &Gateway{}
+	g.router.ignoreCase = true
+	for i, pattern := range []string{"Chat.Add", "chat.*", "KELVIN.*", "\xff.*", "straße"} {
+		if err := g.Route(pattern, i+1); err != nil {
+			t.Fatal(err)
+		}
+		g.SetWorker(i+1, named(pattern))
+	}
+	g.SetWorker(1, named("Chat.Add"))
+	for route, want := range map[string]named{
+		"chat.add": "Chat.Add", "CHAT.ADD": "Chat.Add", "Chat.Add": "Chat.Add",
+		"CHAT.Other": "chat.*", "cHaT.": "chat.*", "chat.addmore": "chat.*",
+		"kelvin.x": "KELVIN.*", "\u212aelvin.x": "KELVIN.*", // three bytes for a K
+		"STRAßE": "straße", "STRASSE": "Chat.Add", // which worker 1 serves, as all that is not routed
+		"\xff.x": "\xff.*", "\xfe.x": "Chat.Add", "cha": "Chat.Add",
+	} {
+		if got := g.router.find(&Request{Route: []byte(route)}); got != want {
+			t.Errorf("route %q: %v, want %v", route, got, want)
+		}
+	}
+	r := &Request{Route: []byte("CHAT.ADD")}
+	if n := testing.AllocsPerRun(100, func() { g.router.find(r) }); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

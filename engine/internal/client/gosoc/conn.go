@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/codec/gzip"
@@ -21,8 +22,20 @@ type conn struct {
 	timer     gateway.PacketTimer
 	keepAlive uint16     // seconds, as the client wants it; see idleLimit
 	form      gosoc.Form // unknownForm before the first byte
-	gzip      bool
+	flags     connFlags
 }
+
+type connFlags uint8
+
+const (
+	flagGzip  connFlags = 1 << iota // payloads travel gzipped, as Connect said
+	flagAsked                       // a Connect has come that was not answered, maybe a broken one
+	// flagTooLarge: the first packet's header is over the limit, and what follows must say whether it
+	// is a Connect.
+	flagTooLarge
+)
+
+func (h *conn) gzip() bool { return h.flags&flagGzip != 0 }
 
 // unknownForm is the form of a connection that has sent nothing.
 const unknownForm gosoc.Form = 0xff
@@ -43,7 +56,7 @@ func (h *conn) wireForm() int {
 	if h.form == gosoc.Fixed6 {
 		w = fixed6Plain
 	}
-	if h.gzip {
+	if h.gzip() {
 		w++
 	}
 	return w
@@ -111,19 +124,30 @@ func (h *conn) packet(c *engine.Conn, b []byte) (used, more int) {
 	if !h.Online() {
 		limit = min(limit, h.protocol.gateway.Config().LoginBytes)
 	}
-	if header.Remaining > limit {
-		c.Close(engine.ReasonTooLarge)
-		return 0, 0
-	}
 	if h.Fresh() {
 		if header.Type != gosoc.TypeConnect {
 			c.Close(engine.ReasonOutOfOrder)
 			return 0, 0
 		}
-		if _, _, err := gosoc.Recognize(b); err != nil { // no need to wait for the rest
+		_, ok, err := gosoc.Recognize(b)
+		switch {
+		case err != nil: // no need to wait for the rest
 			c.Close(engine.ReasonUnknownProtocol)
 			return 0, 0
+		case ok && (header.Remaining > limit || len(b) >= header.Len()):
+			h.flags |= flagAsked
+		case !ok && header.Remaining > limit:
+			// What comes next says whether there is somebody to answer.
+			if h.flags&flagTooLarge == 0 {
+				c.SetDeadline(nameWait)
+				h.flags |= flagTooLarge
+			}
+			return 0, len(b) + 1
 		}
+	}
+	if header.Remaining > limit {
+		c.Close(engine.ReasonTooLarge)
+		return 0, 0
 	}
 	total := header.Size + header.Remaining
 	if len(b) < total {
@@ -189,6 +213,12 @@ func (h *conn) handle(c *engine.Conn, header gosoc.Header, body []byte) {
 	}
 }
 
+// nameWait is for how long the name in a Connect is waited for whose header is reason enough to refuse
+// it: it comes with the header, or in the next segment.
+const nameWait = 200 * time.Millisecond
+
+// malformed closes a client that breaks the format. A Connect that could be told from other bytes is
+// answered, see Goodbye.
 func (h *conn) malformed(c *engine.Conn, err error) {
 	log := h.protocol.gateway.Log()
 	if log.Enabled(context.Background(), slog.LevelDebug) {
@@ -210,7 +240,7 @@ func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
 	scratch := g.Scratch(c.Loop())
 	payload, data := req.Payload, req.Data
 	var err error
-	if h.gzip {
+	if h.gzip() {
 		if payload, scratch.Payload, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().MaxInflated); err != nil {
 			h.malformed(c, err)
 			return
@@ -235,8 +265,11 @@ func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
 
 // Answer sends a SendResp.
 func (h *conn) Answer(c *engine.Conn, id uint32, _ uint8, status int, payload []byte) {
-	if status != gateway.StatusOK && len(payload) == 0 {
-		payload = errorBody(status, "request failed")
+	if len(payload) == 0 { // clients take a reply apart without looking whether there is one
+		payload = emptySuccess
+		if status != gateway.StatusOK {
+			payload = errorBody(status, "request failed")
+		}
 	}
 	if h.sendResp(c, uint16(id), payload) != nil {
 		// Fixed6 has no words for a reply above 65,535 bytes.
@@ -252,6 +285,9 @@ func (h *conn) Failure(status int, message string) (int, []byte) {
 	return status, errorBody(status, message)
 }
 
+// emptySuccess is the body of a reply that says yes and nothing else.
+var emptySuccess = []byte(`{"status":0,"data":{}}`)
+
 // errorBody is the body of a reply that says no.
 func errorBody(status int, message string) []byte {
 	b, err := json.Marshal(struct {
@@ -266,7 +302,7 @@ func errorBody(status int, message string) []byte {
 }
 
 func (h *conn) sendResp(c *engine.Conn, id uint16, payload []byte) error {
-	if h.gzip {
+	if h.gzip() {
 		scratch := h.protocol.gateway.Scratch(c.Loop())
 		scratch.Out = gzip.Deflate(scratch.Out[:0], payload)
 		payload = scratch.Out
@@ -326,6 +362,9 @@ func (h *conn) OnDeadline(c *engine.Conn) {
 	case h.Waiting(): // the client did its part
 		g.Refuse(c, h, gateway.LoginUnavailable)
 		return
+	case h.flags&flagTooLarge != 0:
+		c.Close(engine.ReasonTooLarge)
+		return
 	case !h.Online():
 		c.Close(engine.ReasonLoginTimeout)
 		return
@@ -350,19 +389,6 @@ func (h *conn) NextDeadline(c *engine.Conn) (next int64) {
 		next = max(c.SilenceLeft(&h.lastHeard, limit), 1)
 	}
 	return gateway.Sooner(next, h.protocol.gateway.PacketLeft(c, &h.timer))
-}
-
-// Goodbye writes Disconnect where GOSOC has words for the reason.
-func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
-	if !h.Online() {
-		return
-	}
-	switch why {
-	case engine.ReasonKickedOut, engine.ReasonSessionTakenOver:
-		h.disconnect(c, gosoc.DisconnectKickOut)
-	case engine.ReasonShutdown:
-		h.disconnect(c, gosoc.DisconnectNormal)
-	}
 }
 
 // OnClose takes the client off the gateway's lists.

@@ -26,10 +26,12 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 	g := h.protocol.gateway
 	// Whoever is in charge of the connection says the verdict: over WebSocket that is not h alone.
 	session := c.Handler().(gateway.Session)
-	h.gzip = connect.Gzip
+	if connect.Gzip {
+		h.flags |= flagGzip
+	}
 	h.keepAlive = connect.KeepAlive
 	payload := connect.Payload
-	if h.gzip {
+	if h.gzip() {
 		scratch := g.Scratch(c.Loop())
 		var err error
 		payload, scratch.Payload, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().LoginBytes)
@@ -55,7 +57,8 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 
 // LoginDone answers Connect.
 func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
-	code := returnCode(o)
+	h.flags &^= flagAsked // this is the answer
+	code := h.protocol.returnCode(o)
 	h.connAck(c, code)
 	if code != gosoc.Accepted {
 		c.Close(o.Reason())
@@ -75,7 +78,7 @@ func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 // tell sends what has the form of a push and belongs to an answer: no slow-consumer policy drops it.
 func (h *conn) tell(c *engine.Conn, p engine.Push) {
 	dst := c.Buffer(len(p.Route) + len(p.Payload) + 64)
-	b, err := push(h.form, h.gzip, h.protocol.webSocket)(dst, p)
+	b, err := push(h.form, h.gzip(), h.protocol.webSocket)(dst, p)
 	if err != nil { // it is far from too long
 		c.Commit(dst, 0)
 		return
@@ -83,16 +86,19 @@ func (h *conn) tell(c *engine.Conn, p engine.Push) {
 	c.Commit(b, 1)
 }
 
-func returnCode(o gateway.Outcome) gosoc.ReturnCode {
+func (p *Protocol) returnCode(o gateway.Outcome) gosoc.ReturnCode {
 	switch o {
 	case gateway.LoginOK:
 		return gosoc.Accepted
 	case gateway.LoginMalformed:
 		return gosoc.BadLoginInfo
-	case gateway.LoginUnavailable, gateway.LoginBanned:
-		return gosoc.ServerUnavailable
+	case gateway.LoginRefused, gateway.SessionRefused:
+		if p.config.BadTokenStops {
+			return gosoc.NotAuthorized
+		}
+		return gosoc.BadToken
 	case gateway.LoginConcurrent:
 		return gosoc.ConcurrentLogin
 	}
-	return gosoc.BadToken
+	return gosoc.ServerUnavailable // nothing is wrong with the token
 }

@@ -22,6 +22,9 @@ type Config struct {
 	// means 20 min: what has vanished without a word is gone after as long as its session can be
 	// resumed. Negative means no limit.
 	MaxKeepAlive time.Duration
+	// BadTokenStops has refused tokens and tickets answered with ConnAck 3, not authorized, at which
+	// the C++ client stops, in place of 6, bad token, after which it tries again at once.
+	BadTokenStops bool
 }
 
 func (c Config) withDefaults() Config {

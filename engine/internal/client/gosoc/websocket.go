@@ -1,6 +1,7 @@
 package gosoc
 
 import (
+	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
@@ -74,6 +75,8 @@ type waiting struct {
 var (
 	_ ws.Endpoint = (*Endpoint)(nil)
 	_ ws.Messages = (*webSocketConn)(nil)
+
+	_ ws.ViolationHandler = (*webSocketConn)(nil)
 )
 
 // OnBytes reads frames, after what the last message left.
@@ -120,8 +123,15 @@ func (h *webSocketConn) packets(c *engine.Conn, payload []byte) {
 	case !c.Open():
 	case n == len(payload):
 		h.keep(c, nil)
-	case need > 0:
-		c.Close(engine.ReasonMalformed) // a packet does not go on in the next message
+	case need > 0: // a packet does not go on in the next message
+		if _, ok, _ := gosoc.Recognize(payload[n:]); ok && h.Fresh() {
+			h.flags |= flagAsked
+		}
+		why := engine.ReasonMalformed
+		if h.flags&flagTooLarge != 0 {
+			why = engine.ReasonTooLarge
+		}
+		c.Close(why)
 	default:
 		h.keep(c, payload[n:])
 		if !c.Paused() {
@@ -152,6 +162,17 @@ func (h *webSocketConn) OnPing(c *engine.Conn) { h.lastHeard = uint32(c.Loop().N
 
 // OnPong implements ws.Messages.
 func (h *webSocketConn) OnPong(c *engine.Conn) { h.lastHeard = uint32(c.Loop().Now()) }
+
+// OnViolation implements ws.ViolationHandler. The first message is a Connect, which is answered also
+// when its frame's header alone has it refused. Its form is not known by then: it is taken for the
+// compact one, as every client in the field speaks it.
+func (h *webSocketConn) OnViolation(c *engine.Conn, err error) {
+	if h.Fresh() && websocket.CodeOf(err) == websocket.CloseMessageTooBig {
+		h.connAck(c, gosoc.ServerUnavailable)
+		h.flags &^= flagAsked
+	}
+	h.Fail(c, err)
+}
 
 // OnTooLarge implements ws.Messages; nothing is skipped here.
 func (h *webSocketConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}

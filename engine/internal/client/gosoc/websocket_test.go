@@ -35,7 +35,13 @@ func (later) Login(ctx context.Context, r login.Request) (login.Identity, error)
 
 func start(t *testing.T, p login.Provider) *server.Server {
 	t.Helper()
+	return startWith(t, p, server.GosocConfig{})
+}
+
+func startWith(t *testing.T, p login.Provider, config server.GosocConfig) *server.Server {
+	t.Helper()
 	s, err := server.New(server.Config{
+		Gosoc:  config,
 		Listen: []string{"tcp://127.0.0.1:0"}, Dev: true,
 		Engine:  engine.Config{Loops: 2, Linger: patience},
 		Gateway: gateway.Config{Login: p, LoginTimeout: never, LoginFailures: -1},
@@ -191,15 +197,16 @@ func TestWebSocketBeforeLogin(t *testing.T) {
 				name   string
 				wire   []byte
 				status uint16
+				first  string // in front of the close frame
 			}{
-				{"a header that claims more", header(0x2, 6+64<<10+1), 1009},
-				{"a header that claims 16 MiB", header(0x2, 16<<20), 1009},
-				{"a packet that claims more", append(header(0x2, 5), 0x10, 0x81, 0x80, 0x04, 0x05), 1009},
-				{"pieces that are more together", append(append([]byte{0x02}, header(0x2, 60<<10)[1:]...), append(make([]byte, 60<<10), header(0x0, 10<<10)...)...), 1009},
-				{"pings", []byte(strings.Repeat(string(header(0x9, 100))+strings.Repeat("p", 100), 700)), 1002},
-				{"pongs", []byte(strings.Repeat(string(header(0xa, 100))+strings.Repeat("p", 100), 700)), 1002},
-				{"not a Connect", append(header(0x2, 2), 0x30, 0x00), 1002},
-				{"text", append(header(0x1, 2), "{}"...), 1003},
+				{"a header that claims more", header(0x2, 6+64<<10+1), 1009, "\x20\x02\x00\x01"},
+				{"a header that claims 16 MiB", header(0x2, 16<<20), 1009, "\x20\x02\x00\x01"},
+				{"a packet that claims more", append(header(0x2, 5), 0x10, 0x81, 0x80, 0x04, 0x05), 1009, ""},
+				{"pieces that are more together", append(append([]byte{0x02}, header(0x2, 60<<10)[1:]...), append(make([]byte, 60<<10), header(0x0, 10<<10)...)...), 1009, "\x20\x02\x00\x01"},
+				{"pings", []byte(strings.Repeat(string(header(0x9, 100))+strings.Repeat("p", 100), 700)), 1002, ""},
+				{"pongs", []byte(strings.Repeat(string(header(0xa, 100))+strings.Repeat("p", 100), 700)), 1002, ""},
+				{"not a Connect", append(header(0x2, 2), 0x30, 0x00), 1002, ""},
+				{"text", append(header(0x1, 2), "{}"...), 1003, ""},
 			} {
 				t.Run(tt.name, func(t *testing.T) {
 					b := upgrade(t, s)
@@ -209,6 +216,9 @@ func TestWebSocketBeforeLogin(t *testing.T) {
 							break
 						}
 						b.want(0xa, "ppp")
+					}
+					if tt.first != "" {
+						b.want(0x2, tt.first)
 					}
 					b.wantClose(tt.status) // before the dial's patience and the login's time are over
 				})
