@@ -60,6 +60,8 @@ func TestUsageErrors(t *testing.T) {
 		{"listen with an unknown option", []string{"--dev", "--listen", "tcp://127.0.0.1:0?proto=gosoc"}, "proto"},
 		{"listen for an unknown protocol", []string{"--dev", "--listen", "tcp://127.0.0.1:0?protocol=mqtt"}, "mqtt"},
 		{"listen of nonsense", []string{"--dev", "--listen", "::::"}, "::::"},
+		{"origin that is no host", []string{"--dev", "--allow-origin", "*"}, "--allow-origin"},
+		{"sub-protocol with a space", []string{"--dev", "--ws-subprotocol", "a b"}, "--ws-subprotocol"},
 		{"server id 256", []string{"--dev", "--server-id", "256"}, "server-id"},
 		{"server id -1", []string{"--dev", "--server-id=-1"}, "server-id"},
 		{"size without a number", []string{"--dev", "--backlog", "much"}, "backlog"},

@@ -68,6 +68,10 @@ func TestNetsvrUpgrade(t *testing.T) {
 	for _, headers := range [][]string{
 		{"Upgrade:"}, {"Connection:"}, {"Upgrade: h2c"}, {"Connection: keep-alive"}, {"Upgrade:", "Connection:", "Sec-WebSocket-Key:", "Sec-WebSocket-Version:"},
 		{"Sec-WebSocket-Version: 12"}, {"Sec-WebSocket-Version:"}, {"Sec-WebSocket-Version: 13, 8"},
+	} {
+		s.p.netsvrRefused(t, 426, "", netsvrHead("GET", "/netsvr", headers...))
+	}
+	for _, headers := range [][]string{
 		{"Sec-WebSocket-Key:"}, {"Sec-WebSocket-Key: short"}, {"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZXh4eHg="},
 		{"Host:"},
 	} {

@@ -140,7 +140,7 @@ func TestCoderNetsvr(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t)
 	conn, ctx := dialCoder(t, g, "/netsvr")
-	for _, say := range []string{"hello", "\u00e9\u4e16"} {
+	for _, say := range []string{"hello", "\u00e9\u4e16", ""} {
 		if err := conn.Write(ctx, websocket.MessageText, []byte("001"+say)); err != nil {
 			t.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -81,6 +82,16 @@ func (cmd *settings) checkBounds() error {
 	}
 	if cmd.GosocBadToken != 6 && cmd.GosocBadToken != 3 {
 		return fmt.Errorf("--gosoc-bad-token: %d, want 6 or 3", cmd.GosocBadToken)
+	}
+	for _, host := range cmd.AllowOrigin {
+		if !websocket.ValidOriginHost(host) {
+			return fmt.Errorf("--allow-origin %q: want HOST, as example.com", host)
+		}
+	}
+	for _, name := range cmd.WSSubprotocol {
+		if !websocket.ValidSubProtocol(name) {
+			return fmt.Errorf("--ws-subprotocol %q: want a name without spaces and separators", name)
+		}
 	}
 	if cmd.PushRoute == "" {
 		return errors.New("--push-route: want a route")

@@ -102,6 +102,9 @@ type workerFlags struct {
 }
 
 type webSocketFlags struct {
+	AllowOrigin    []string `help:"Host whose pages may connect, on every path, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none"`
+	WSSubprotocol  []string `name:"ws-subprotocol" help:"Sub-protocol to choose when a client offers it; repeatable." placeholder:"NAME" sep:"none"`
+	Probe          bool     `help:"Answer a GET or HEAD that asks for no upgrade with 200, and 503 in a shutdown, for load balancers; otherwise with 426."`
 	WSMaxHead      byteSize `name:"ws-max-head" help:"Longest head of an upgrade request, 1KiB to 64KiB. A browser's cookies are in it." default:"32KiB"`
 	WSMaxHeaders   int      `name:"ws-max-headers" help:"Lines that it may have." default:"128"`
 	WSMaxFragments int      `name:"ws-max-fragments" help:"Frames that a message may have, besides one for every 32 bytes of it." default:"256"`
@@ -116,7 +119,6 @@ type gosocFlags struct {
 type netsvrFlags struct {
 	NetsvrPath        string        `help:"Path where netsvr customers connect." default:"/netsvr"`
 	NetsvrLogin       string        `help:"Whether netsvr customers must log in, with ?token=: ${enum}." enum:"guest, required" default:"guest"`
-	AllowOrigin       []string      `help:"Host whose pages may connect, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none"`
 	ClientIdle        time.Duration `help:"How long a netsvr customer may be silent." default:"120s"`
 	ClientMaxMessage  byteSize      `help:"Longest netsvr message, behind its prefix." default:"2MiB"`
 	GuestMaxFragments byteSize      `help:"Longest netsvr message that a guest may send in fragments. 0: --client-max-message." default:"256KiB"`
@@ -365,6 +367,9 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		WorkerListen: listen,
 		Worker:       workers,
 		WebSocket: server.WebSocketConfig{
+			Origins:      cmd.AllowOrigin,
+			SubProtocols: cmd.WSSubprotocol,
+			Probe:        cmd.Probe,
 			MaxHead:      int(cmd.WSMaxHead),
 			MaxHeaders:   cmd.WSMaxHeaders,
 			MaxFragments: cmd.WSMaxFragments,
@@ -372,7 +377,6 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		Gosoc: server.GosocConfig{MaxKeepAlive: orNone(cmd.MaxKeepAlive), BadTokenStops: cmd.GosocBadToken == 3},
 		Netsvr: server.NetsvrConfig{
 			Path:           cmd.NetsvrPath,
-			Origins:        cmd.AllowOrigin,
 			Idle:           cmd.ClientIdle,
 			MaxMessage:     int(cmd.ClientMaxMessage),
 			GuestFragments: guestFragments,

@@ -29,6 +29,15 @@ var (
 	ErrManyFragments = &Error{ClosePolicyViolation, "too many small fragments"}
 )
 
+// ReasonOf is the text for the close frame to send for err: that of the Error it wraps, else nothing.
+func ReasonOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
+}
+
 // CodeOf is the close code to send for err: that of the Error it wraps, else CloseInternalError.
 func CodeOf(err error) CloseCode {
 	var e *Error

@@ -33,6 +33,15 @@ func OriginAllowed(origin []byte, hosts []string) bool {
 	return false
 }
 
+// ValidOriginHost reports whether OriginAllowed can ever find h: it is host[:port], with a scheme or
+// without.
+func ValidOriginHost(h string) bool {
+	if _, authority, ok := strings.Cut(h, "://"); ok {
+		h = authority
+	}
+	return hostOf(h) != ""
+}
+
 // underHost reports whether host is parent or a subdomain of it. An address in brackets has no
 // subdomains, for none can end in one.
 func underHost(host, parent string) bool {

@@ -19,24 +19,29 @@ func (r *Refusal) Error() string {
 // Append appends the answer to send; the connection is to be closed behind it.
 func (r *Refusal) Append(dst []byte) []byte { return AppendRefusal(dst, r.Status, r.Reason) }
 
+// AppendHead appends the answer to a HEAD request: Append's without its body.
+func (r *Refusal) AppendHead(dst []byte) []byte { return appendHead(dst, r.Status, len(r.Reason)) }
+
 // What can be wrong with a request head. The first group comes from ParseUpgrade and ScanHead, the
-// second from Request.Check, the last from NegotiateDeflate.
+// second from Request.Check, the last from NegotiateDeflate. ErrHTTPVersion is of the first, too.
 var (
 	ErrHeadTooLarge    = &Refusal{431, "Request head too large"}
 	ErrManyHeaders     = &Refusal{431, "Too many headers"}
 	ErrBareLF          = &Refusal{400, "Line without carriage return"}
 	ErrRequestLine     = &Refusal{400, "Malformed request line"}
-	ErrHTTPVersion     = &Refusal{505, "HTTP/1.1 required"}
 	ErrHeaderLine      = &Refusal{400, "Malformed header"}
 	ErrDuplicateHeader = &Refusal{400, "Duplicate header"}
 
-	ErrMethod      = &Refusal{405, "Method not allowed"}
-	ErrBody        = &Refusal{400, "Request body not allowed"}
-	ErrNoHost      = &Refusal{400, "Host required"}
-	ErrNoUpgrade   = &Refusal{400, "WebSocket upgrade required"}
-	ErrVersion     = &Refusal{426, "WebSocket version 13 required"}
-	ErrKey         = &Refusal{400, "Sec-WebSocket-Key is not 16 bytes in base64"}
-	ErrSubProtocol = &Refusal{400, "Malformed Sec-WebSocket-Protocol"}
+	ErrHTTPVersion   = &Refusal{505, "HTTP/1.1 required"}
+	ErrNoHost        = &Refusal{400, "Host required"}
+	ErrHost          = &Refusal{400, "Malformed Host"}
+	ErrMethod        = &Refusal{405, "Method not allowed"}
+	ErrUnknownMethod = &Refusal{501, "Unknown method"}
+	ErrBody          = &Refusal{400, "Request body not allowed"}
+	ErrNoUpgrade     = &Refusal{426, "WebSocket upgrade required"}
+	ErrVersion       = &Refusal{426, "WebSocket version 13 required"}
+	ErrKey           = &Refusal{400, "Sec-WebSocket-Key is not 16 bytes in base64"}
+	ErrSubProtocol   = &Refusal{400, "Malformed Sec-WebSocket-Protocol"}
 
 	ErrExtensions = &Refusal{400, "Malformed Sec-WebSocket-Extensions"}
 )
@@ -74,26 +79,30 @@ func appendAccept(dst, key []byte) []byte {
 	return base64.StdEncoding.AppendEncode(dst, sum[:])
 }
 
-// AppendRefusal appends a whole HTTP answer of an error status with reason as its body, byte for
-// byte. It announces the end of the connection, which the caller is to bring about. 405 and
-// 426 carry the headers that HTTP wants with them.
+// AppendRefusal appends a whole HTTP answer that is no upgrade, with reason as its body, byte for
+// byte. It announces the end of the connection, which the caller is to bring about. 405, 426 and
+// 501 carry the headers that tell what would do instead.
 func AppendRefusal(dst []byte, status int, reason string) []byte {
+	return append(appendHead(dst, status, len(reason)), reason...)
+}
+
+// appendHead appends the head of an answer with a body of length bytes.
+func appendHead(dst []byte, status, length int) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(status), 10)
 	dst = append(dst, ' ')
 	dst = append(dst, statusText(status)...)
 	switch status {
-	case 405:
-		dst = append(dst, "\r\nAllow: GET\r\nConnection: close"...)
+	case 405, 501:
+		dst = append(dst, "\r\nAllow: GET, HEAD\r\nConnection: close"...)
 	case 426:
 		dst = append(dst, "\r\nSec-WebSocket-Version: 13\r\nUpgrade: websocket\r\nConnection: close, Upgrade"...)
 	default:
 		dst = append(dst, "\r\nConnection: close"...)
 	}
 	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "...)
-	dst = strconv.AppendInt(dst, int64(len(reason)), 10)
-	dst = append(dst, "\r\n\r\n"...)
-	return append(dst, reason...)
+	dst = strconv.AppendInt(dst, int64(length), 10)
+	return append(dst, "\r\n\r\n"...)
 }
 
 // statusText is the phrase of RFC 9110 15 for the statuses a gateway refuses with.
@@ -123,6 +132,8 @@ func statusText(status int) string {
 		return "Request Header Fields Too Large"
 	case 500:
 		return "Internal Server Error"
+	case 501:
+		return "Not Implemented"
 	case 502:
 		return "Bad Gateway"
 	case 503:

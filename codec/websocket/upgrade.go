@@ -10,6 +10,7 @@ import (
 // the bytes it was parsed from; nil says that there is no such header.
 type Request struct {
 	Method   []byte
+	Minor    byte   // of the version, HTTP/1.Minor: 1 for all later ones
 	Target   []byte // as sent
 	Path     []byte // of Target, undecoded
 	RawQuery []byte // of Target, undecoded, without the '?'
@@ -34,10 +35,10 @@ type Request struct {
 // tells cheaply whether it is time to ask. Whatever follows the head, frames perhaps, is not looked
 // at.
 //
-// Any well-formed request of HTTP/1.1 is accepted, Check tells upgrades from others. Refused is
+// Any well-formed request of HTTP/1 is accepted, Check tells upgrades from others. Refused is
 // what two parsers might read differently: other versions, lines not ending in CR LF, folded lines,
 // spaces before a colon, control characters, and a second Host, Origin, Sec-WebSocket-Key or
-// -Version. The error is a *Refusal.
+// -Version. A later minor version counts as 1.1 (RFC 9110 2.5). The error is a *Refusal.
 func ParseUpgrade(src []byte, limits Limits) (req Request, n int, err error) {
 	n, _, err = ScanHead(src, 0, limits)
 	if n == 0 || err != nil {
@@ -67,11 +68,11 @@ func (r *Request) parseLine(line []byte) error {
 	if !ok || !ok2 || !isToken(method) {
 		return ErrRequestLine
 	}
-	if string(version) != "HTTP/1.1" {
-		if isVersion(version) {
-			return ErrHTTPVersion
-		}
+	switch {
+	case !isVersion(version):
 		return ErrRequestLine
+	case version[5] != '1':
+		return ErrHTTPVersion
 	}
 	for _, c := range target {
 		if c <= ' ' || c == 0x7f || c == '#' {
@@ -79,10 +80,10 @@ func (r *Request) parseLine(line []byte) error {
 		}
 	}
 	local, ok := localPart(target)
-	if !ok {
+	if !ok && !otherForm(method, target) {
 		return ErrRequestLine
 	}
-	r.Method, r.Target = method, target
+	r.Method, r.Target, r.Minor = method, target, min(version[7]-'0', 1)
 	r.Path, r.RawQuery, _ = bytes.Cut(local, []byte{'?'})
 	return nil
 }
@@ -104,15 +105,30 @@ func localPart(target []byte) ([]byte, bool) {
 		!equalFold(scheme, "ws") && !equalFold(scheme, "wss") {
 		return nil, false
 	}
-	switch i := bytes.IndexAny(rest, "/?"); {
-	case i == 0:
-		return nil, false
-	case i > 0 && rest[i] == '/':
-		return rest[i:], true
-	case i > 0:
-		return append([]byte{'/'}, rest[i:]...), true
+	i := bytes.IndexAny(rest, "/?")
+	if i < 0 {
+		i = len(rest)
 	}
-	return []byte{'/'}, len(rest) > 0
+	switch authority, local := rest[:i], rest[i:]; {
+	case !validHost(authority):
+		return nil, false
+	case len(local) > 0 && local[0] == '/':
+		return local, true
+	default:
+		return append([]byte{'/'}, local...), true
+	}
+}
+
+// otherForm reports whether target has one of the forms that belong to one method: "*" and
+// host:port (RFC 9112 3.2.3, 3.2.4). Neither method is served, but they are no malformed requests.
+func otherForm(method, target []byte) bool {
+	switch string(method) {
+	case "OPTIONS":
+		return string(target) == "*"
+	case "CONNECT":
+		return validHost(target)
+	}
+	return false
 }
 
 // take keeps a header line.
@@ -179,16 +195,45 @@ func (r *Request) Header(name string) []byte { return find(r.headers, name) }
 // SubProtocols are the sub-protocols the client offers, best first. They borrow r.
 func (r *Request) SubProtocols() iter.Seq[[]byte] { return Elements(r.Protocols) }
 
+// CheckHTTP says why r, upgrade or not, is no request that a server of GET and HEAD without bodies
+// can serve, or returns nil. HTTP/1.0 will do, without a Host too.
+func (r *Request) CheckHTTP() *Refusal {
+	switch {
+	case r.Host == nil && r.Minor > 0:
+		return ErrNoHost
+	case r.Host != nil && !validHost(r.Host):
+		return ErrHost
+	}
+	switch string(r.Method) {
+	case "GET", "HEAD":
+	case "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE":
+		return ErrMethod
+	default:
+		return ErrUnknownMethod
+	}
+	if r.Body {
+		return ErrBody
+	}
+	return nil
+}
+
+// Plain reports whether r does not even ask for an upgrade to WebSocket, as a load balancer's probe.
+func (r *Request) Plain() bool { return !r.Upgrade && r.Key == nil && r.Version == nil }
+
+// ValidSubProtocol reports whether name can be a sub-protocol: a token of HTTP.
+func ValidSubProtocol(name string) bool { return isToken([]byte(name)) }
+
 // Check says why r is not the opening handshake of RFC 6455 4.2.1, or returns nil if it is. A
 // caller that has refusals of its own, of the path perhaps, may come before or after it.
 func (r *Request) Check() *Refusal {
+	if no := r.CheckHTTP(); no != nil {
+		return no
+	}
 	switch {
 	case string(r.Method) != "GET":
 		return ErrMethod
-	case r.Body:
-		return ErrBody
-	case len(r.Host) == 0:
-		return ErrNoHost
+	case r.Minor == 0:
+		return ErrHTTPVersion
 	case !r.Upgrade || !r.Connection:
 		return ErrNoUpgrade
 	case string(r.Version) != "13":

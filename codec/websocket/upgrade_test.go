@@ -110,7 +110,6 @@ func TestParseUpgradeMalformed(t *testing.T) {
 	}{
 		{"nothing", "\r\n\r\n", ErrRequestLine},
 		{"blank line first", "\r\n" + crlf(line, host), ErrRequestLine},
-		{"HTTP/1.0", crlf("GET / HTTP/1.0", host), ErrHTTPVersion},
 		{"HTTP/2.0", crlf("PRI * HTTP/2.0"), ErrHTTPVersion},
 		{"HTTP/1.1x", crlf("GET / HTTP/1.1x", host), ErrRequestLine},
 		{"http/1.1", crlf("GET / http/1.1", host), ErrRequestLine},
@@ -129,6 +128,9 @@ func TestParseUpgradeMalformed(t *testing.T) {
 		{"authority", crlf("GET a:80 HTTP/1.1", host), ErrRequestLine},
 		{"absolute without host", crlf("GET http:///a HTTP/1.1", host), ErrRequestLine},
 		{"absolute without anything", crlf("GET http:// HTTP/1.1", host), ErrRequestLine},
+		{"absolute with a user", crlf("GET http://a@b/ HTTP/1.1", host), ErrRequestLine},
+		{"absolute with a malformed port", crlf("GET http://a:x/ HTTP/1.1", host), ErrRequestLine},
+		{"authority of nobody", crlf("CONNECT / a:80 HTTP/1.1", host), ErrRequestLine},
 		{"absolute of another scheme", crlf("GET ftp://a/ HTTP/1.1", host), ErrRequestLine},
 
 		{"line feeds only", "GET / HTTP/1.1\nHost: a\n\n", ErrBareLF},
@@ -227,14 +229,39 @@ func TestRequestCheck(t *testing.T) {
 		{"POST", change("GET", "POST /chat HTTP/1.1"), ErrMethod},
 		{"POST with a body", change("GET", "POST /chat HTTP/1.1\r\nContent-Length: 5"), ErrMethod},
 		{"HEAD", change("GET", "HEAD /chat HTTP/1.1"), ErrMethod},
-		{"get", change("GET", "get /chat HTTP/1.1"), ErrMethod},
+		{"OPTIONS *", change("GET", "OPTIONS * HTTP/1.1"), ErrMethod},
+		{"CONNECT", change("GET", "CONNECT a.example:443 HTTP/1.1"), ErrMethod},
+		{"get", change("GET", "get /chat HTTP/1.1"), ErrUnknownMethod},
+		{"BREW", change("GET", "BREW /chat HTTP/1.1"), ErrUnknownMethod},
+		{"HTTP/1.0", change("GET", "GET /chat HTTP/1.0"), ErrHTTPVersion},
+		{"HTTP/1.2", change("GET", "GET /chat HTTP/1.2"), nil},
+		{"HTTP/1.9", change("GET", "GET /chat HTTP/1.9"), nil},
 		{"body", change("Origin", "Content-Length: 5"), ErrBody},
 		{"lengths 0 and 5", change("Origin", "Content-Length: 0\r\nContent-Length: 5"), ErrBody},
 		{"lengths 5 and 0", change("Origin", "Content-Length: 5\r\nContent-Length: 0"), ErrBody},
 		{"chunked", change("Origin", "Transfer-Encoding: chunked"), ErrBody},
 		{"identity", change("Origin", "transfer-encoding: identity"), ErrBody},
 		{"no host", change("Host", ""), ErrNoHost},
-		{"empty host", change("Host", "Host:"), ErrNoHost},
+		{"empty host", change("Host", "Host:"), ErrHost},
+		{"host and port", change("Host", "Host: a.example:8080"), nil},
+		{"host and no port", change("Host", "Host: a.example:"), nil},
+		{"host that is an IPv6 address", change("Host", "Host: [::1]:80"), nil},
+		{"host with an underline", change("Host", "Host: a_b"), nil},
+		{"host with a percent code", change("Host", "Host: a%20b"), nil},
+		{"host with a space", change("Host", "Host: a b"), ErrHost},
+		{"two hosts in a line", change("Host", "Host: a,b"), ErrHost},
+		{"host with a path", change("Host", "Host: a/b"), ErrHost},
+		{"host with a user", change("Host", "Host: a@b"), ErrHost},
+		{"host with a scheme", change("Host", "Host: http://a"), ErrHost},
+		{"host with half a percent code", change("Host", "Host: a%2"), ErrHost},
+		{"host not ASCII", change("Host", "Host: caf\xc3\xa9"), ErrHost},
+		{"port only", change("Host", "Host: :80"), ErrHost},
+		{"port no number", change("Host", "Host: a:b"), ErrHost},
+		{"port too high", change("Host", "Host: a:65536"), ErrHost},
+		{"two ports", change("Host", "Host: a:1:2"), ErrHost},
+		{"half an IPv6 address", change("Host", "Host: [::1"), ErrHost},
+		{"no IPv6 address", change("Host", "Host: [a.example]"), ErrHost},
+		{"something behind an IPv6 address", change("Host", "Host: [::1]a"), ErrHost},
 		{"no upgrade", change("Upgrade", ""), ErrNoUpgrade},
 		{"other upgrade", change("Upgrade", "Upgrade: h2c"), ErrNoUpgrade},
 		{"upgrade only contains the word", change("Upgrade", "Upgrade: xwebsocket"), ErrNoUpgrade},
@@ -327,7 +354,9 @@ func TestAppendRefusal(t *testing.T) {
 	}{
 		{503, "Service shutdown", crlf("HTTP/1.1 503 Service Unavailable", "Connection: close",
 			"Content-Type: text/plain; charset=utf-8", "Content-Length: 16") + "Service shutdown"},
-		{405, "", crlf("HTTP/1.1 405 Method Not Allowed", "Allow: GET", "Connection: close",
+		{405, "", crlf("HTTP/1.1 405 Method Not Allowed", "Allow: GET, HEAD", "Connection: close",
+			"Content-Type: text/plain; charset=utf-8", "Content-Length: 0")},
+		{501, "", crlf("HTTP/1.1 501 Not Implemented", "Allow: GET, HEAD", "Connection: close",
 			"Content-Type: text/plain; charset=utf-8", "Content-Length: 0")},
 		{426, "old", crlf("HTTP/1.1 426 Upgrade Required", "Sec-WebSocket-Version: 13", "Upgrade: websocket", "Connection: close, Upgrade",
 			"Content-Type: text/plain; charset=utf-8", "Content-Length: 3") + "old"},
@@ -336,6 +365,10 @@ func TestAppendRefusal(t *testing.T) {
 	} {
 		if got := string(AppendRefusal(nil, v.status, v.reason)); got != v.want {
 			t.Errorf("got  %q\nwant %q", got, v.want)
+		}
+		r, head := &Refusal{v.status, v.reason}, strings.TrimSuffix(v.want, v.reason)
+		if got := string(r.AppendHead(nil)); got != head {
+			t.Errorf("to HEAD: got %q\nwant %q", got, head)
 		}
 	}
 	for _, r := range []*Refusal{ErrHeadTooLarge, ErrHTTPVersion, ErrMethod, ErrVersion, ErrKey} {

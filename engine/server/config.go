@@ -52,7 +52,7 @@ type Config struct {
 	Gateway GatewayConfig
 	// Worker is about the links of workers. Its Logger is Gateway.Logger if it is nil.
 	Worker WorkersConfig
-	// WebSocket is about WebSocket clients of every protocol.
+	// WebSocket is about WebSocket on all paths.
 	WebSocket WebSocketConfig
 	// Gosoc is about GOSOC's clients.
 	Gosoc GosocConfig
@@ -92,6 +92,9 @@ func (c *Config) check() error {
 	}
 	if err := c.Netsvr.CheckPath(); err != nil {
 		return fmt.Errorf("server: Config.Netsvr.Path: %w", err)
+	}
+	if err := c.WebSocket.Check(); err != nil {
+		return fmt.Errorf("server: Config.WebSocket: %w", err)
 	}
 	if c.Admin.Address == "" && c.Admin.Listener == nil {
 		for v, i := reflect.ValueOf(c.Admin), 0; i < v.NumField(); i++ {

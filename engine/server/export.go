@@ -51,7 +51,7 @@ type (
 	// A Delivery says what became of a message for a worker.
 	Delivery = link.Delivery
 
-	// A WebSocketConfig bounds what WebSocket clients of every protocol send.
+	// A WebSocketConfig is about WebSocket, whatever is spoken over it.
 	WebSocketConfig = ws.Config
 	// A GosocConfig is about GOSOC's clients.
 	GosocConfig = gosoc.Config

@@ -174,8 +174,8 @@ func (s *Server) speaking(l Listen) []engine.Protocol {
 	}
 	var framed []engine.Protocol
 	for _, p := range spoken {
-		if _, ok := p.(*ws.Protocol); ok {
-			framed = append(framed, p)
+		if p, ok := p.(*ws.Protocol); ok {
+			framed = append(framed, p.Alone())
 		}
 	}
 	return framed

@@ -214,7 +214,5 @@ func serveCommand(r *gateway.Request) {
 
 // ServeMessage gives a netsvr customer its message back.
 func (Worker) ServeMessage(c *engine.Conn, g *gateway.Gateway, data []byte) {
-	if len(data) > 0 {
-		c.Deliver(g.Push(data))
-	}
+	c.Deliver(g.Push(data))
 }

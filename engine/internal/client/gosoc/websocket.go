@@ -13,8 +13,9 @@ const Path = "/gosoc"
 
 // An Endpoint upgrades GOSOC clients.
 type Endpoint struct {
-	protocol *Protocol // as it is in WebSocket messages
-	readers  readers
+	transport *ws.Transport
+	protocol  *Protocol // as it is in WebSocket messages
+	readers   readers
 }
 
 // readers are what is accepted of WebSocket clients.
@@ -27,32 +28,35 @@ type readers struct {
 const maxHeader = 6
 
 // NewEndpoint makes the WebSocket side of p.
-func NewEndpoint(p *Protocol, config ws.Config) *Endpoint {
+func NewEndpoint(p *Protocol, transport *ws.Transport) *Endpoint {
 	over := *p
 	over.webSocket = true
 	over.first += webSocketDialects
-	return &Endpoint{&over, newReaders(p.gateway.Config(), config)}
+	return &Endpoint{transport, &over, newReaders(p.gateway.Config(), transport.Config())}
 }
 
-func newReaders(config *gateway.Config, ws ws.Config) readers {
+func newReaders(config *gateway.Config, ws *ws.Config) readers {
 	return readers{
 		early:  websocket.ReaderConfig{MaxMessage: maxHeader + min(config.LoginBytes, config.MaxPacket), MaxFragments: ws.MaxFragments},
 		online: websocket.ReaderConfig{MaxMessage: maxHeader + config.MaxPacket, MaxFragments: ws.MaxFragments},
 	}
 }
 
+// Profile implements ws.Endpoint.
+func (e *Endpoint) Profile() ws.Profile {
+	return ws.Profile{About: "GOSOC over WebSocket, whole packets in binary messages"}
+}
+
 // Upgrade implements ws.Endpoint.
 func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Refusal {
-	if e.protocol.gateway.Draining() {
-		return &websocket.Refusal{Status: 503, Reason: "Service shutdown"}
-	}
-	if no := req.Check(); no != nil {
+	agreed, no := e.transport.Agree(req, e.Profile())
+	if no != nil {
 		return no
 	}
 	h := &webSocketConn{conn: newConn(e.protocol), readers: &e.readers}
 	early := &e.readers.early
 	h.BeginGuarded(early, early.MaxMessage+websocket.MaxHeaderSize)
-	c.Commit(websocket.AppendResponse(c.Buffer(256), req, websocket.ResponseOptions{}), 1)
+	c.Commit(websocket.AppendResponse(c.Buffer(256), req, agreed), 1)
 	c.SetHandler(h)
 	return nil
 }

@@ -372,7 +372,7 @@ func TestUpgradeRefused(t *testing.T) {
 		{"GET /v2?version=1&codec=1" + head, "400"},
 		{"GET /v2?version=one&codec=1&platform=9" + head, "400"},
 		{"GET /v2" + head, "404"},
-		{"GET /v2?version=1&codec=1&platform=9 HTTP/1.1\r\nHost: x\r\n\r\n", "400"},
+		{"GET /v2?version=1&codec=1&platform=9 HTTP/1.1\r\nHost: x\r\n\r\n", "426"},
 		{"POST /v2?version=1&codec=1&platform=9" + head, "405"},
 	} {
 		conn := dialRaw(t, address(s))

@@ -12,23 +12,30 @@ import (
 
 // An Endpoint upgrades Longbridge clients: whatever the path, the query tells.
 type Endpoint struct {
-	protocol *Protocol              // as it is in WebSocket messages
-	early    websocket.ReaderConfig // before the login
-	reader   websocket.ReaderConfig
+	transport *ws.Transport
+	protocol  *Protocol              // as it is in WebSocket messages
+	early     websocket.ReaderConfig // before the login
+	reader    websocket.ReaderConfig
 }
 
 // NewEndpoint makes the WebSocket side of p.
-func NewEndpoint(p *Protocol, ws ws.Config) *Endpoint {
-	config := p.gateway.Config()
+func NewEndpoint(p *Protocol, transport *ws.Transport) *Endpoint {
+	config, fragments := p.gateway.Config(), transport.Config().MaxFragments
 	over := *p
 	over.webSocket = true
 	over.first += webSocketDialects
 	return &Endpoint{
-		protocol: &over,
-		early:    websocket.ReaderConfig{MaxMessage: config.LoginBytes, MaxFragments: ws.MaxFragments},
-		reader: websocket.ReaderConfig{MaxFragments: ws.MaxFragments, MaxMessage: longbridge.MaxHeaderSize +
+		transport: transport,
+		protocol:  &over,
+		early:     websocket.ReaderConfig{MaxMessage: config.LoginBytes, MaxFragments: fragments},
+		reader: websocket.ReaderConfig{MaxFragments: fragments, MaxMessage: longbridge.MaxHeaderSize +
 			longbridge.MaxMetadataLen + min(config.MaxPacket, longbridge.MaxBodyLen) + longbridge.TrailerSize},
 	}
+}
+
+// Profile implements ws.Endpoint.
+func (e *Endpoint) Profile() ws.Profile {
+	return ws.Profile{About: "Longbridge over WebSocket, with version, codec and platform in the query"}
 }
 
 // Upgrade implements ws.Endpoint.
@@ -43,16 +50,14 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	if err != nil {
 		return &websocket.Refusal{Status: 400, Reason: err.Error()}
 	}
-	if e.protocol.gateway.Draining() {
-		return &websocket.Refusal{Status: 503, Reason: "Service shutdown"}
-	}
-	if no := req.Check(); no != nil {
+	agreed, no := e.transport.Agree(req, e.Profile())
+	if no != nil {
 		return no
 	}
 	h := &webSocketConn{conn: conn{protocol: e.protocol, handshake: hs, handshakeDone: true}, endpoint: e}
 	h.heard(c, nil)
 	h.BeginGuarded(&e.early, e.early.MaxMessage+websocket.MaxHeaderSize)
-	c.Commit(websocket.AppendResponse(c.Buffer(256), req, websocket.ResponseOptions{}), 1)
+	c.Commit(websocket.AppendResponse(c.Buffer(256), req, agreed), 1)
 	c.SetHandler(h)
 	return nil
 }

@@ -27,8 +27,6 @@ const DefaultPath = "/netsvr"
 type Config struct {
 	// Path is where customers connect. Empty means DefaultPath.
 	Path string
-	// Origins are the hosts whose pages may connect, with their subdomains. None: all.
-	Origins []string
 	// Idle is how long a customer may be silent. Zero means 120 s.
 	Idle time.Duration
 	// MaxMessage is the longest message behind the prefix, in bytes. Zero means 2 MiB.
@@ -70,13 +68,14 @@ func (c *Config) CheckPath() error {
 
 // An Endpoint upgrades customers.
 type Endpoint struct {
-	config  Config
-	gateway *gateway.Gateway
-	hub     *link.Hub
-	tokens  *session.OneTime
-	dialect uint8
-	reader  websocket.ReaderConfig
-	guests  websocket.ReaderConfig
+	config    Config
+	transport *ws.Transport
+	gateway   *gateway.Gateway
+	hub       *link.Hub
+	tokens    *session.OneTime
+	dialect   uint8
+	reader    websocket.ReaderConfig
+	guests    websocket.ReaderConfig
 }
 
 // Exact texts that customers compare.
@@ -94,7 +93,7 @@ const skipLimit = 64 << 20
 
 // New makes an Endpoint. firstDialect is where Dialects begin in the engine's table; tokens are
 // the one-time tokens of custom uniqIds.
-func New(g *gateway.Gateway, hub *link.Hub, tokens *session.OneTime, firstDialect int, ws ws.Config, config Config) *Endpoint {
+func New(g *gateway.Gateway, hub *link.Hub, tokens *session.OneTime, transport *ws.Transport, firstDialect int, config Config) *Endpoint {
 	config.Path = cmp.Or(config.Path, DefaultPath)
 	if config.Idle <= 0 {
 		config.Idle = 120 * time.Second
@@ -102,7 +101,7 @@ func New(g *gateway.Gateway, hub *link.Hub, tokens *session.OneTime, firstDialec
 	if config.MaxMessage <= 0 {
 		config.MaxMessage = 2 << 20
 	}
-	e := &Endpoint{config: config, gateway: g, hub: hub, tokens: tokens, dialect: uint8(firstDialect)}
+	e := &Endpoint{config: config, transport: transport, gateway: g, hub: hub, tokens: tokens, dialect: uint8(firstDialect)}
 	if config.Binary {
 		e.dialect++
 	}
@@ -110,7 +109,7 @@ func New(g *gateway.Gateway, hub *link.Hub, tokens *session.OneTime, firstDialec
 		MaxMessage: max(config.MaxMessage+prefixLen, len(netsvr.V2.Ping())),
 		SkipLimit:  skipLimit,
 
-		MaxFragments: ws.MaxFragments,
+		MaxFragments: transport.Config().MaxFragments,
 	}
 	if config.GuestFragments == 0 {
 		config.GuestFragments = 256 << 10
@@ -147,11 +146,13 @@ func Dialects() []engine.Dialect {
 	}
 }
 
+// Profile implements ws.Endpoint.
+func (e *Endpoint) Profile() ws.Profile {
+	return ws.Profile{About: "netsvr over WebSocket", OriginRequired: true, AnySubProtocol: true}
+}
+
 // Upgrade implements ws.Endpoint. The checks are in the order in which customers meet them.
 func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Refusal {
-	if e.gateway.Draining() {
-		return &websocket.Refusal{Status: 503, Reason: textShutdown}
-	}
 	if !e.hub.AllowOpen() {
 		return &websocket.Refusal{Status: 503, Reason: textRateLimited}
 	}
@@ -168,13 +169,8 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 		}
 		creds.UniqID = string(id)
 	}
-	if !websocket.OriginAllowed(req.Origin, e.config.Origins) {
-		return &websocket.Refusal{Status: 403, Reason: "Origin not allowed"}
-	}
-	if no := req.Check(); no != nil {
-		if no == websocket.ErrVersion {
-			no = &websocket.Refusal{Status: 400, Reason: no.Reason} // as the protocol has it
-		}
+	agreed, no := e.transport.Agree(req, e.Profile())
+	if no != nil {
 		return no
 	}
 	if e.config.LoginRequired {
@@ -186,14 +182,10 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 		forwarded: string(req.XForwardedFor),
 		response:  bytebufferpool.Get(),
 	}
-	opts := websocket.ResponseOptions{}
 	for p := range req.SubProtocols() {
-		if opts.Protocol == nil {
-			opts.Protocol = p // the first offered
-		}
 		kept.subProtocols = append(kept.subProtocols, string(p))
 	}
-	kept.response.B = websocket.AppendResponse(kept.response.B, req, opts)
+	kept.response.B = websocket.AppendResponse(kept.response.B, req, agreed)
 	s := &customer{endpoint: e, upgrade: kept}
 	s.recharge(c)
 	s.Begin(e.limits(s))

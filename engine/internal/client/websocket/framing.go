@@ -141,7 +141,7 @@ func (f *Framing) spend(c *engine.Conn, n int) {
 // Fail ends the connection for a breach of the protocol, with the close code that names it.
 func (f *Framing) Fail(c *engine.Conn, err error) {
 	code := websocket.CodeOf(err)
-	f.SendClose(c, code, "")
+	f.SendClose(c, code, websocket.ReasonOf(err))
 	why := engine.ReasonMalformed
 	if code == websocket.CloseMessageTooBig {
 		why = engine.ReasonTooLarge
@@ -149,7 +149,8 @@ func (f *Framing) Fail(c *engine.Conn, err error) {
 	c.Close(why)
 }
 
-// SendClose queues a close frame, unless one is out already.
+// SendClose queues a close frame, unless one is out already. The reason of a close that is
+// not an echo is the gateway's own text, with nothing in it that a peer has sent.
 func (f *Framing) SendClose(c *engine.Conn, code websocket.CloseCode, reason string) {
 	if f.sentClose {
 		return

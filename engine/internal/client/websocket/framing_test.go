@@ -1,8 +1,10 @@
 package websocket
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -330,6 +332,38 @@ func TestWhole(t *testing.T) {
 			_, _ = conn.Write(tt.wire)
 			if got := <-p.looks; got != tt.want {
 				t.Errorf("%+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}
+
+// A breach is answered with a close frame that says what it was.
+func TestCloseReasons(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		wire []byte
+		want *websocket.Error
+	}{
+		{"RSV1", []byte{0xc1, 0x80, 0, 0, 0, 0}, websocket.ErrReservedBits},
+		{"opcode 3", []byte{0x83, 0x80, 0, 0, 0, 0}, websocket.ErrOpcode},
+		{"long ping", append([]byte{0x89, 0xfe, 0, 126, 0, 0, 0, 0}, make([]byte, 126)...), websocket.ErrControlFrame},
+		{"length not minimal", []byte{0x82, 0xfe, 0, 5, 0, 0, 0, 0}, websocket.ErrLength},
+		{"not masked", []byte{0x81, 0x00}, websocket.ErrNotMasked},
+		{"continuation of nothing", frame(websocket.OpContinuation, true, "x"), websocket.ErrContinuation},
+		{"a message within another", append(frame(websocket.OpText, false, "x"), frame(websocket.OpText, true, "x")...), websocket.ErrInterleaved},
+		{"close of one byte", frame(websocket.OpClose, true, "\x03"), websocket.ErrClosePayload},
+		{"close with 1005", frame(websocket.OpClose, true, "\x03\xed"), websocket.ErrCloseCode},
+		{"text that is not UTF-8", frame(websocket.OpText, true, "\xff"), websocket.ErrUTF8},
+		{"too big", frame(websocket.OpBinary, true, strings.Repeat("x", 501)), websocket.ErrTooBig},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, addr := serve(t, newFirst(websocket.ReaderConfig{MaxMessage: 500}))
+			conn := dial(t, addr)
+			_, _ = conn.Write(tt.wire)
+			got, err := io.ReadAll(conn)
+			if want := websocket.AppendClose(nil, tt.want.Code, tt.want.Reason); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("got %q, %v, want %q", got, err, want)
 			}
 		})
 	}

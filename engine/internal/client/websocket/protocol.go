@@ -1,7 +1,7 @@
 package websocket
 
 import (
-	"cmp"
+	"bytes"
 	"errors"
 
 	"github.com/sluicenet/sluice/codec/websocket"
@@ -10,49 +10,39 @@ import (
 
 // An Endpoint serves the WebSocket connections of one path.
 type Endpoint interface {
-	// Upgrade decides on a request. It returns the refusal to send, or nil: then it has put a
-	// handler of its own in charge (Conn.SetHandler), which answers the request when it sees fit.
-	// req is borrowed.
+	// Profile says what the endpoint wants of requests. It does not change.
+	Profile() Profile
+	// Upgrade decides on a request that asks for an upgrade, with Transport.Agree among others. It
+	// returns the refusal to send, or nil: then it has put a handler of its own in charge
+	// (Conn.SetHandler), which answers the request when it sees fit. req is borrowed.
 	Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Refusal
 }
 
-// Config bounds what WebSocket clients of every protocol send. Zero fields have the defaults they
-// name.
-type Config struct {
-	// MaxHead is the longest head of an upgrade request, in bytes. Zero means 32 KiB, which a
-	// browser's with 12 KiB of cookies fits into. It counts in what may come before a login, which
-	// bounds it too.
-	MaxHead int
-	// MaxHeaders is how many lines a head may have. Zero means 128.
-	MaxHeaders int
-	// MaxFragments is how many frames a message may have, besides one for every 32 bytes of it. Zero
-	// means 256.
-	MaxFragments int
-}
-
-// The bounds of Config.MaxHead: a head has its say within what may come before a login.
-const (
-	MinHead = 1 << 10
-	MaxHead = 64 << 10
-)
-
-// Limits returns the bounds of an upgrade request's head.
-func (c Config) Limits() websocket.Limits {
-	return websocket.Limits{MaxHead: cmp.Or(c.MaxHead, 32<<10), MaxHeaders: cmp.Or(c.MaxHeaders, 128)}
+// A Profile is what the transport knows of an endpoint.
+type Profile struct {
+	// About says in a few words what is spoken there.
+	About string
+	// OriginRequired refuses requests without an Origin while origins are configured.
+	OriginRequired bool
+	// AnySubProtocol chooses the first sub-protocol offered when none of them is configured.
+	AnySubProtocol bool
 }
 
 // A Protocol recognises HTTP and upgrades it.
 type Protocol struct {
-	limits    websocket.Limits
+	transport *Transport
 	endpoints map[string]Endpoint
 	// other serves the paths that no endpoint has; nil: nobody does.
 	other Endpoint
+	alone bool
 }
 
-// New makes a Protocol that serves endpoints by their path, and other paths by other unless it is
-// nil.
-func New(config Config, endpoints map[string]Endpoint, other Endpoint) *Protocol {
-	return &Protocol{limits: config.Limits(), endpoints: endpoints, other: other}
+// Alone is the protocol on a listener that speaks HTTP and nothing else: there, whatever may be a
+// request is one, so that blank lines before it and methods nobody knows are answered.
+func (p *Protocol) Alone() *Protocol {
+	alone := *p
+	alone.alone = true
+	return &alone
 }
 
 // Name implements engine.Protocol.
@@ -63,6 +53,13 @@ var methods = []string{"GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", 
 
 // Sniff implements engine.Protocol.
 func (p *Protocol) Sniff(first []byte) engine.Match {
+	if p.alone {
+		// Printable ASCII, or a blank line's beginning: the upgrader says what is wrong with it.
+		if c := first[0]; c == '\r' || ' ' < c && c < 0x7f {
+			return engine.Matched
+		}
+		return engine.NoMatch
+	}
 	for _, m := range methods {
 		n := min(len(m), len(first))
 		if string(first[:n]) == m[:n] {
@@ -85,41 +82,63 @@ func (p *Protocol) Open(*engine.Conn) engine.Handler { return &upgrader{protocol
 type upgrader struct {
 	protocol *Protocol
 	scanned  int
+	blanks   int // lines before the request
 }
 
+// maxBlanks is how many blank lines before a request are ignored. RFC 9112 2.2 wants one at least.
+const maxBlanks = 8
+
 func (u *upgrader) OnBytes(c *engine.Conn, b []byte) (n, need int) {
-	if len(b) == 0 {
-		return 0, 1
+	skipped := 0
+	for len(b) > 0 && b[0] == '\r' && u.blanks < maxBlanks {
+		if len(b) == 1 {
+			return skipped, 2
+		}
+		if b[1] != '\n' {
+			break
+		}
+		u.blanks++
+		skipped += 2
+		b = b[2:]
 	}
-	n, next, err := websocket.ScanHead(b, u.scanned, u.protocol.limits)
+	if len(b) == 0 {
+		return skipped, 1
+	}
+	n, need = u.head(c, b)
+	return skipped + n, need
+}
+
+// head handles the request head at the front of b.
+func (u *upgrader) head(c *engine.Conn, b []byte) (n, need int) {
+	limits := u.protocol.transport.config.Limits()
+	isHead := bytes.HasPrefix(b, []byte("HEAD "))
+	n, next, err := websocket.ScanHead(b, u.scanned, limits)
 	if err != nil {
-		Refuse(c, refusal(err))
+		answer(c, refusal(err), isHead)
 		return 0, 0
 	}
 	if n == 0 {
 		u.scanned = next
 		return 0, len(b) + 1
 	}
-	req, _, err := websocket.ParseUpgrade(b, u.protocol.limits)
+	req, _, err := websocket.ParseUpgrade(b, limits)
 	if err != nil {
-		Refuse(c, refusal(err))
+		answer(c, refusal(err), isHead)
 		return 0, 0
 	}
 	end := u.protocol.endpoints[string(req.Path)]
 	if end == nil {
 		end = u.protocol.other
 	}
-	if end == nil {
-		Refuse(c, errNotFound)
-		return 0, 0
+	no := u.protocol.transport.check(&req, end)
+	if no == nil {
+		no = end.Upgrade(c, &req)
 	}
-	if no := end.Upgrade(c, &req); no != nil && c.Open() {
-		Refuse(c, no)
+	if no != nil && c.Open() {
+		answer(c, no, isHead)
 	}
 	return n, 0
 }
-
-var errNotFound = &websocket.Refusal{Status: 404, Reason: "Not found"}
 
 func refusal(err error) *websocket.Refusal {
 	var r *websocket.Refusal
@@ -127,12 +146,6 @@ func refusal(err error) *websocket.Refusal {
 		return r
 	}
 	return &websocket.Refusal{Status: 400, Reason: "Bad request"}
-}
-
-// Refuse answers an upgrade request with a refusal and closes the connection.
-func Refuse(c *engine.Conn, r *websocket.Refusal) {
-	c.Commit(r.Append(c.Buffer(512)), 1)
-	c.Close(engine.ReasonUpgradeRefused)
 }
 
 func (u *upgrader) OnDeadline(c *engine.Conn)           { c.Close(engine.ReasonLoginTimeout) }

@@ -1,0 +1,166 @@
+package websocket
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/sluicenet/sluice/codec/websocket"
+	"github.com/sluicenet/sluice/engine"
+)
+
+// Config is what holds for WebSocket on all paths. Its zero value works; zero fields have the
+// defaults they name.
+type Config struct {
+	// Origins are the hosts whose pages may connect, with their subdomains. None: all.
+	Origins []string
+	// SubProtocols are what may be chosen of the sub-protocols that a client offers.
+	SubProtocols []string
+	// Probe has a GET that asks for no upgrade answered with 200, as load balancers want it, in place
+	// of 426.
+	Probe bool
+
+	// MaxHead is the longest head of an upgrade request, in bytes. Zero means 32 KiB, which a
+	// browser's with 12 KiB of cookies fits into. It counts in what may come before a login, which
+	// bounds it too.
+	MaxHead int
+	// MaxHeaders is how many lines a head may have. Zero means 128.
+	MaxHeaders int
+	// MaxFragments is how many frames a message may have, besides one for every 32 bytes of it. Zero
+	// means 256.
+	MaxFragments int
+}
+
+// The bounds of Config.MaxHead: a head has its say within what may come before a login.
+const (
+	MinHead = 1 << 10
+	MaxHead = 64 << 10
+)
+
+// Limits returns the bounds of an upgrade request's head.
+func (c *Config) Limits() websocket.Limits {
+	return websocket.Limits{MaxHead: cmp.Or(c.MaxHead, 32<<10), MaxHeaders: cmp.Or(c.MaxHeaders, 128)}
+}
+
+// Check refuses what could never match.
+func (c *Config) Check() error {
+	for _, host := range c.Origins {
+		if !websocket.ValidOriginHost(host) {
+			return fmt.Errorf("origin %q: want HOST, as example.com", host)
+		}
+	}
+	for _, name := range c.SubProtocols {
+		if !websocket.ValidSubProtocol(name) {
+			return fmt.Errorf("sub-protocol %q: want a name without spaces and separators", name)
+		}
+	}
+	return nil
+}
+
+// A Transport is what the WebSocket connections of a gateway have in common. It is safe for
+// concurrent use.
+type Transport struct {
+	config   Config
+	draining func() bool
+}
+
+// NewTransport makes a Transport. draining says whether the gateway takes no more clients.
+func NewTransport(config Config, draining func() bool) *Transport {
+	return &Transport{config: config, draining: draining}
+}
+
+// Config returns the configuration. It must not be changed.
+func (t *Transport) Config() *Config { return &t.config }
+
+// Protocol makes a Protocol that serves endpoints by their path, and other paths by other unless it
+// is nil.
+func (t *Transport) Protocol(endpoints map[string]Endpoint, other Endpoint) *Protocol {
+	return &Protocol{transport: t, endpoints: endpoints, other: other}
+}
+
+// Exact text that netsvr's customers compare.
+const textShutdown = "Service shutdown"
+
+var (
+	errNotFound = &websocket.Refusal{Status: 404, Reason: "Not found"}
+	errDraining = &websocket.Refusal{Status: 503, Reason: textShutdown}
+	errOrigin   = &websocket.Refusal{Status: 403, Reason: "Origin not allowed"}
+)
+
+// check answers what needs no endpoint's decision, or returns nil.
+func (t *Transport) check(req *websocket.Request, e Endpoint) *websocket.Refusal {
+	if no := req.CheckHTTP(); no != nil {
+		return no
+	}
+	if e == nil {
+		return errNotFound
+	}
+	switch plain := req.Plain(); {
+	case t.draining():
+		return errDraining
+	case plain && t.config.Probe:
+		return &websocket.Refusal{Status: 200, Reason: "sluice: " + e.Profile().About + "\n"}
+	case req.Minor == 0:
+		return websocket.ErrHTTPVersion
+	case plain:
+		return &websocket.Refusal{
+			Status: websocket.ErrNoUpgrade.Status, Reason: websocket.ErrNoUpgrade.Reason + ": " + e.Profile().About + "\n",
+		}
+	}
+	return nil
+}
+
+// Agree decides on an opening handshake: whether the page it comes from may connect, and whether it
+// is right. It returns what to answer it with, which borrows req, or the refusal. Every endpoint asks it.
+func (t *Transport) Agree(req *websocket.Request, profile Profile) (websocket.ResponseOptions, *websocket.Refusal) {
+	var agreed websocket.ResponseOptions
+	if !t.originAllowed(req, profile) {
+		return agreed, errOrigin
+	}
+	if no := req.Check(); no != nil {
+		return agreed, no
+	}
+	if _, err := websocket.NegotiateDeflate(req.Extensions); err != nil {
+		return agreed, refusal(err)
+	}
+	agreed.Protocol = t.subProtocol(req, profile)
+	return agreed, nil
+}
+
+// originAllowed reports whether the page that has sent req may connect. What is no browser sends no
+// Origin, and whom it speaks for is its own affair.
+func (t *Transport) originAllowed(req *websocket.Request, p Profile) bool {
+	if req.Origin == nil && !p.OriginRequired {
+		return true
+	}
+	return websocket.OriginAllowed(req.Origin, t.config.Origins)
+}
+
+// subProtocol is the first of the sub-protocols offered that is to be chosen, nil if none is.
+func (t *Transport) subProtocol(req *websocket.Request, p Profile) (first []byte) {
+	for offered := range req.SubProtocols() {
+		if slices.Contains(t.config.SubProtocols, string(offered)) {
+			return offered
+		}
+		if first == nil && p.AnySubProtocol {
+			first = offered
+		}
+	}
+	return first
+}
+
+// answer sends an answer that is no upgrade, and closes the connection behind it.
+func answer(c *engine.Conn, r *websocket.Refusal, head bool) {
+	why := engine.ReasonUpgradeRefused
+	if r.Status == 200 {
+		why = engine.ReasonClientClose
+	}
+	dst := c.Buffer(512)
+	if head {
+		dst = r.AppendHead(dst)
+	} else {
+		dst = r.Append(dst)
+	}
+	c.Commit(dst, 1)
+	c.Close(why)
+}
