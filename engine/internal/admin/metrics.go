@@ -172,6 +172,10 @@ func collectWorkers(p *page, h link.Stats) {
 	p.sample(float64(h.Limited), "reason", "limited")
 	p.counter("sluice_worker_delayed_refused_total", "Delayed messages of workers that were refused: too many bytes of them wait.", h.DelayedFull)
 	p.counter("sluice_worker_links_refused_total", "Connections of workers that were refused: too many are open.", h.Refused)
+	p.family("sluice_worker_links_ended_total", counter, "Connections of workers that ended, by reason; netsvr-1 and netsvr-3-to-6 are refused versions of the protocol.")
+	for _, reason := range slices.Sorted(maps.Keys(h.Ended)) {
+		p.sample(float64(h.Ended[reason]), "reason", reason)
+	}
 	p.counter("sluice_worker_replies_total", "Replies of workers to requests.", h.Replies)
 	p.counter("sluice_worker_lost_requests_total", "Requests answered with an error because their worker was lost.", h.LostRequests)
 	p.counter("sluice_worker_dropped_bytes_total", "Bytes dropped because a worker took nothing in time.", h.WriteDropped)

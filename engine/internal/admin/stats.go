@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"maps"
 	"net/http"
 	"time"
 
@@ -89,6 +90,7 @@ type workersReport struct {
 	DroppedBytes uint64            `json:"droppedBytes"`
 	DelayedFull  uint64            `json:"delayedRefused"`
 	LinksRefused uint64            `json:"linksRefused"`
+	LinksEnded   map[string]uint64 `json:"linksEnded"` // by reason; those that occurred
 	Panics       uint64            `json:"panics"`
 	Unencoded    uint64            `json:"unencoded"`
 }
@@ -169,8 +171,10 @@ func requests(g *gateway.Stats) requestsReport {
 }
 
 func workers(h link.Stats) *workersReport {
+	maps.DeleteFunc(h.Ended, func(_ string, n uint64) bool { return n == 0 })
 	return &workersReport{
-		Links: h.Links, Registered: h.Registered, Commands: h.Commands, Malformed: h.Malformed, Unknown: h.Unknown,
+		LinksEnded: h.Ended,
+		Links:      h.Links, Registered: h.Registered, Commands: h.Commands, Malformed: h.Malformed, Unknown: h.Unknown,
 		Transfers: h.Transfers, Replies: h.Replies, LostRequests: h.LostRequests, DroppedBytes: h.WriteDropped,
 		DelayedFull: h.DelayedFull, LinksRefused: h.Refused, Panics: h.Panics, Unencoded: h.Unencoded,
 		Drops: map[string]uint64{"no-worker": h.NoWorker, "queue-full": h.QueueFull, "limited": h.Limited},

@@ -1,7 +1,6 @@
 package link
 
 import (
-	"fmt"
 	"time"
 	"unsafe"
 
@@ -94,6 +93,7 @@ func (l *link) command(cmd netsvr.Command, payload []byte) error {
 		if err := d.publish.Decode(payload); err != nil {
 			return err
 		}
+		l.checkPublish(d.publish.Topics)
 		for _, t := range d.publish.Topics {
 			if err := l.publish(t, l.hub.gateway.Push(d.publish.Data)); err != nil {
 				return err
@@ -255,6 +255,9 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 		}
 		return nil
 	case netsvr.CmdForceOffline:
+		if err := l.checkOffline(payload); err != nil {
+			return err
+		}
 		m := new(netsvrpb.ForceOffline)
 		if err := netsvr.Unmarshal(payload, m); err != nil {
 			return err
@@ -276,7 +279,7 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("unknown command %v", cmd)
+	return ends(endUnknownCommand, "unknown command %v", cmd)
 }
 
 // client runs f, which holds so many bytes, on the loop of the client called id, if there is one.

@@ -40,7 +40,9 @@ type Hub struct {
 	refused  throttle
 	stop     chan struct{}
 
-	stats hubStats
+	stats   hubStats
+	ended   endCounts
+	foreign foreignHosts
 }
 
 // hubStats are counters of what passes between the gateway and its workers.
@@ -78,6 +80,8 @@ type Stats struct {
 	Refused           uint64 // connections of workers refused: too many links
 	Panics            uint64 // commands that panicked, or ended their goroutine; each ended its link
 	Unencoded         uint64 // queries not answered: the answer cannot be expressed
+
+	Ended map[string]uint64 // links that ended, by reason
 }
 
 // A group is the links that are registered under one worker id.
@@ -451,6 +455,7 @@ func (h *Hub) Stats() Stats {
 		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
 		WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
 		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(),
+		Ended: h.ended.snapshot(),
 	}
 	h.mu.Lock()
 	s.Links = len(h.links)
@@ -493,7 +498,11 @@ func (h *Hub) Close(ctx context.Context) error {
 		return nil
 	case <-soon.Done():
 	}
-	h.each(func(l *link) { l.conn.Close() })
+	h.each(func(l *link) {
+		// In place of what drain has said.
+		l.why.Store(uint32(endCutOff))
+		l.conn.Close()
+	})
 	select {
 	case <-ended:
 	case <-time.After(closeGrace):

@@ -1,9 +1,12 @@
 package link
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"runtime/debug"
@@ -33,11 +36,15 @@ type link struct {
 	registerID    string
 	workerID      int
 	registered    bool // has been, which is for once
+	ours          bool // has shown that it speaks dialect 2.0.2, and not another
+	bare          bool // registered with a worker id up to 7 and nothing else
+	maybeForeign  bool // and there are signs that it is an events mask of protocol 6
 	takesRequests bool
 
-	changing bool        // commands that change clients may not have reached their loops
-	renaming bool        // and one of them may have changed ids
-	finished atomic.Bool // all is written, and our side of the stream is closed
+	changing bool          // commands that change clients may not have reached their loops
+	renaming bool          // and one of them may have changed ids
+	finished atomic.Bool   // all is written, and our side of the stream is closed
+	why      atomic.Uint32 // an endReason, of whoever ends the link on our side before its reader does
 	logs     throttles
 	decoded  decoded
 	refs     []engine.Ref // of the present multicast
@@ -59,8 +66,8 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 
 // Why a link ended that its worker did nothing wrong on.
 var (
-	errPanic  = errors.New("a panic in a command")
-	errGoexit = errors.New("a command ended its goroutine")
+	errPanic  = ends(endPanic, "a panic in a command")
+	errGoexit = ends(endPanic, "a command ended its goroutine")
 )
 
 // run serves the link until it ends. Whatever a command does to the reader's goroutine, the link
@@ -93,6 +100,8 @@ func (l *link) panicked(r any) error {
 
 // end takes the link apart once its reader is done.
 func (l *link) end(err error, writer *sync.WaitGroup) {
+	l.endWith(endOf(err))
+	why := endReason(l.why.Load())
 	l.hub.forget(l)
 	l.flushLast()
 	l.outbox.close()
@@ -108,11 +117,28 @@ func (l *link) end(err error, writer *sync.WaitGroup) {
 	l.hub.mu.Lock()
 	delete(l.hub.links, l)
 	l.hub.mu.Unlock()
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || l.finished.Load() {
-		err = nil
-	}
-	l.hub.log.Info("worker link ended", "peer", l.peer, "workerId", l.workerID, "err", err)
+	l.logEnd(err, why)
 }
+
+// logEnd counts and logs why the link ended.
+func (l *link) logEnd(err error, why endReason) {
+	l.hub.ended[why].Add(1)
+	level := slog.LevelWarn
+	if why.ordinary() {
+		level, err = slog.LevelInfo, nil
+	}
+	attrs := []slog.Attr{
+		slog.String("reason", why.String()), slog.String("peer", l.peer),
+		slog.Int("workerId", l.workerID), slog.Uint64("link", uint64(l.id)),
+	}
+	if err != nil && err.Error() != why.String() {
+		attrs = append(attrs, slog.String("err", err.Error()))
+	}
+	l.hub.log.LogAttrs(context.Background(), level, "worker link ended", attrs...)
+}
+
+// endWith says why our side ends the link; the first who does is right.
+func (l *link) endWith(why endReason) { l.why.CompareAndSwap(uint32(endUnknown), uint32(why)) }
 
 // flushLast passes on what the commands before the end amounted to.
 func (l *link) flushLast() {
@@ -134,7 +160,11 @@ func (l *link) write() {
 			"peer", l.peer, "bytes", bytes)
 	})
 	if err != nil {
-		l.hub.log.Info("writing to a worker", "peer", l.peer, "err", err)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			l.endWith(endWriteTimeout)
+		} else {
+			l.endWith(endOf(err))
+		}
 		l.outbox.close()
 		l.conn.Close() // the reader ends too
 		return
@@ -158,6 +188,7 @@ func (l *link) discard() {
 
 // drain ends the link when what waits for the worker is written.
 func (l *link) drain() {
+	l.endWith(endShutdown)
 	l.hub.forget(l)
 	l.outbox.close()
 }
@@ -212,7 +243,7 @@ func (l *link) read() error {
 		frames.filled(n)
 		if err != nil && n == 0 {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return fmt.Errorf("silent for %v: %w", l.hub.config.Idle, err)
+				return ends(endSilent, "silent for %v", l.hub.config.Idle)
 			}
 			return err
 		}
@@ -235,6 +266,9 @@ func (l *link) handle(body []byte) (err error) {
 			err = l.panicked(r)
 		}
 	}()
+	if f := netsvr.V2.ForeignBody(body); f != netsvr.NotForeign {
+		return l.foreign(f, body)
+	}
 	cmd, payload := netsvr.V2.Split(body)
 	if cmd != netsvr.CmdReply {
 		if err := l.flushReplies(); err != nil {
@@ -243,19 +277,24 @@ func (l *link) handle(body []byte) (err error) {
 	}
 	switch cmd.Class() {
 	case netsvr.ClassHeartbeat:
-		if cmd == netsvr.CmdPing {
-			if !l.outbox.put(netsvr.V2.AppendPong) {
-				l.hub.stats.queueFull.Add(1)
-			}
+		if cmd == netsvr.CmdPong {
+			return ends(endPong, "the worker sent %s, which only a gateway does", netsvr.V2.Pong())
+		}
+		l.ours = true
+		if !l.outbox.put(netsvr.V2.AppendPong) {
+			l.hub.stats.queueFull.Add(1)
 		}
 		return nil
+	case netsvr.ClassEvent:
+		l.hub.stats.unknown.Add(1)
+		return ends(endWrongDirection, "the worker sent %v, which only a gateway does", cmd)
 	case netsvr.ClassOneWay:
 		err = l.command(cmd, payload)
 	case netsvr.ClassQuery:
 		err = l.query(cmd, payload)
 	default:
 		l.hub.stats.unknown.Add(1)
-		return fmt.Errorf("unknown command %v", cmd)
+		return ends(endUnknownCommand, "unknown command %d", commandNumber(body))
 	}
 	if errors.Is(err, netsvr.ErrMalformed) {
 		// The link stays: one-way commands are ignored, queries are not answered.
@@ -265,6 +304,14 @@ func (l *link) handle(body []byte) (err error) {
 		return nil
 	}
 	return err
+}
+
+// commandNumber is the number at the front of a body.
+func commandNumber(body []byte) uint32 {
+	if len(body) < 4 {
+		return 0
+	}
+	return binary.BigEndian.Uint32(body)
 }
 
 // appendFrame writes a message as a frame after dst.

@@ -212,6 +212,12 @@ func (l *lockedLog) count(text string) int {
 	return strings.Count(l.buf.String(), text)
 }
 
+func (l *lockedLog) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
 func logTo(l *lockedLog) *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
 // 1,000 delayed messages of 1 MiB are refused beyond the link's limit; the link goes on, and another
@@ -470,8 +476,8 @@ func TestCommandPanics(t *testing.T) {
 				t.Errorf("the link ends with %v", err)
 			}
 			await(t, "end of the link", func() bool { return h.Stats().Links == 1 })
-			if n := h.Stats().Panics; n != 1 {
-				t.Errorf("%d panics are counted", n)
+			if s := h.Stats(); s.Panics != 1 || s.Ended["panic"] != 1 {
+				t.Errorf("%d panics are counted, %d ends", s.Panics, s.Ended["panic"])
 			}
 			if log.count(tc.logged) != 1 {
 				t.Error("not logged")

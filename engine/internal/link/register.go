@@ -27,6 +27,15 @@ func (l *link) register(payload []byte) error {
 	case l.registered:
 		code = netsvrpb.RegisterResp_DuplicateRegister
 	}
+	if code == netsvrpb.RegisterResp_Success {
+		if err := l.checkRegister(payload, req.WorkerId); err != nil {
+			// The code is InvalidEvent in protocol 6, whose SDKs show the message.
+			_ = l.respond(netsvr.CmdRegister, &netsvrpb.RegisterResp{
+				Code: netsvrpb.RegisterResp_WorkerIdOverflow, Message: err.Error(),
+			})
+			return err
+		}
+	}
 	resp := &netsvrpb.RegisterResp{Code: code, Message: code.String()}
 	if code != netsvrpb.RegisterResp_Success {
 		l.logs.registers.warn(l.hub.log, "worker not registered", "peer", l.peer, "workerId", req.WorkerId, "serverId", req.ServerId, "code", code.String())
