@@ -150,7 +150,7 @@ func (g *Gateway) AppendID(dst []byte, cl *Client) []byte {
 	if cl.extra != nil && cl.extra.customID != "" {
 		return append(dst, cl.extra.customID...)
 	}
-	return session.AppendID(dst, g.config.ServerID, cl.key)
+	return session.AppendID(dst, g.Config().ServerID, cl.key)
 }
 
 // ID returns the client's uniqId.
@@ -251,7 +251,7 @@ func (g *Gateway) Rename(c *engine.Conn, cl *Client, id string) (displaced engin
 		return 0, err
 	}
 	g.clients.Delete(old, ref)
-	cl.setID(id, g.config.ServerID)
+	cl.setID(id, g.Config().ServerID)
 	if prev == ref {
 		prev = 0
 	}

@@ -10,9 +10,9 @@ import (
 // A failureGate counts refused logins per address: clients in the field reconnect at once when
 // their token is refused, again and again.
 type failureGate struct {
-	limit int // negative: none
-	per   time.Duration
-	used  atomic.Bool // false until the first failure: nothing to look up
+	limit atomic.Int64 // negative: none
+	per   atomic.Int64 // ns
+	used  atomic.Bool  // false until the first failure: nothing to look up
 
 	mu      sync.Mutex
 	windows map[netip.Addr]window
@@ -27,7 +27,16 @@ type window struct {
 const maxWindows = 1 << 17
 
 func newFailureGate(limit int, per time.Duration) *failureGate {
-	return &failureGate{limit: limit, per: per, windows: make(map[netip.Addr]window)}
+	f := &failureGate{windows: make(map[netip.Addr]window)}
+	f.setLimit(limit, per)
+	return f
+}
+
+// setLimit holds for the failures that come; windows that are open stay open as long as they were
+// to.
+func (f *failureGate) setLimit(limit int, per time.Duration) {
+	f.limit.Store(int64(limit))
+	f.per.Store(int64(per))
 }
 
 // subject is what failures are counted by: an IPv4 address, or the /64 that one IPv6 host has.
@@ -43,7 +52,7 @@ func subject(a netip.Addr) netip.Addr {
 
 // note counts one refused login.
 func (f *failureGate) note(a netip.Addr, now time.Time) {
-	if f.limit < 0 {
+	if f.limit.Load() < 0 {
 		return
 	}
 	f.used.Store(true)
@@ -55,7 +64,7 @@ func (f *failureGate) note(a netip.Addr, now time.Time) {
 		if !ok && len(f.windows) >= maxWindows {
 			f.sweep(now)
 		}
-		w = window{ends: now.Add(f.per)}
+		w = window{ends: now.Add(time.Duration(f.per.Load()))}
 	}
 	w.count++
 	f.windows[a] = w
@@ -63,7 +72,7 @@ func (f *failureGate) note(a netip.Addr, now time.Time) {
 
 // banned reports whether an address has used up its failures.
 func (f *failureGate) banned(a netip.Addr, now time.Time) bool {
-	if f.limit < 0 || !f.used.Load() {
+	if f.limit.Load() < 0 || !f.used.Load() {
 		return false
 	}
 	a = subject(a)
@@ -74,7 +83,7 @@ func (f *failureGate) banned(a netip.Addr, now time.Time) bool {
 		delete(f.windows, a)
 		return false
 	}
-	return ok && w.count >= f.limit
+	return ok && int64(w.count) >= f.limit.Load()
 }
 
 // sweep makes room: windows that are over go, and if there are none, some that are not.

@@ -147,7 +147,10 @@ func (c Config) withDefaults() Config {
 
 // A Gateway decides who connections are and who serves them.
 type Gateway struct {
-	config Config
+	config atomic.Pointer[Config]
+	// configuring is held by who replaces config.
+	configuring sync.Mutex
+
 	log    *slog.Logger
 	engine *engine.Engine // set by Bind, before any connection
 
@@ -218,37 +221,39 @@ func New(config Config) (*Gateway, error) {
 	if config.Login == nil {
 		return nil, errors.New("gateway: no login provider")
 	}
-	g := &Gateway{config: config.withDefaults(), stop: make(chan struct{}), done: make(chan struct{})}
-	g.log = g.config.Logger
-	g.router.ignoreCase = g.config.RouteIgnoreCase
+	config = config.withDefaults()
+	g := &Gateway{stop: make(chan struct{}), done: make(chan struct{})}
+	g.config.Store(&config)
+	g.log = config.Logger
+	g.router.ignoreCase = config.RouteIgnoreCase
 	var start [4]byte
-	if _, err := io.ReadFull(g.config.Rand, start[:]); err != nil {
+	if _, err := io.ReadFull(config.Rand, start[:]); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	key := g.config.SessionKey
+	key := config.SessionKey
 	if key == ([session.KeySize]byte{}) {
-		if _, err := io.ReadFull(g.config.Rand, key[:]); err != nil {
+		if _, err := io.ReadFull(config.Rand, key[:]); err != nil {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
 	}
 	var err error
 	g.sessions, err = session.NewStore(session.StoreConfig{
-		Key: key, Rand: g.config.Rand, TTL: g.config.SessionTTL, Grace: g.config.SessionGrace,
-		MaxSnapshotBytes: g.config.SessionBytes, MaxBytes: g.config.SessionTotal,
+		Key: key, Rand: config.Rand, TTL: config.SessionTTL, Grace: config.SessionGrace,
+		MaxSnapshotBytes: config.SessionBytes, MaxBytes: config.SessionTotal,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	g.ids = session.NewGenerator(binary.BigEndian.Uint32(start[:]))
-	g.clients = session.NewDirectory(g.config.ServerID)
+	g.clients = session.NewDirectory(config.ServerID)
 	g.users = session.NewUsers()
 	g.counts = session.NewCounts()
 	g.members = session.NewMembers()
-	g.failures = newFailureGate(g.config.LoginFailures, g.config.LoginFailuresPer)
-	if !unguessable(g.config.Login) {
+	g.failures = newFailureGate(config.LoginFailures, config.LoginFailuresPer)
+	if !unguessable(config.Login) {
 		g.known = newKnownTokens()
 	}
-	g.logins = newLoginPool(g.config.Login)
+	g.logins = newLoginPool(config.Login)
 	return g, nil
 }
 
@@ -257,7 +262,7 @@ func (g *Gateway) Bind(e *engine.Engine) {
 	g.engine = e
 	g.scratch = make([]Scratch, e.Loops())
 	for i := range g.scratch {
-		g.scratch[i].pending.rand = g.config.Rand
+		g.scratch[i].pending.rand = g.Config().Rand
 	}
 	go g.expire()
 }
@@ -300,8 +305,31 @@ func (g *Gateway) Drain() { g.draining.Store(true) }
 // Draining reports whether Drain was called.
 func (g *Gateway) Draining() bool { return g.draining.Load() }
 
-// Config returns the configuration with its defaults filled in.
-func (g *Gateway) Config() *Config { return &g.config }
+// Config returns the configuration that is in force, with its defaults filled in. It must not be
+// changed; SetLimits puts another in its place.
+func (g *Gateway) Config() *Config { return g.config.Load() }
+
+// SetLimits takes from c what may change while the gateway runs: LoginFailures and
+// LoginFailuresPer, LoginTimeout, UserLimit, MaxInflated, MaxTopics, MaxTopicBytes, MaxPending,
+// MaxPendingBytes, RequestTimeout and PacketTimeout. It closes nothing: what is over a smaller limit
+// may stay, and gets no more. Any goroutine may call it; what begins afterwards is under the new
+// ones.
+func (g *Gateway) SetLimits(c Config) {
+	c = c.withDefaults()
+	g.configuring.Lock()
+	defer g.configuring.Unlock()
+	n := *g.Config()
+	n.LoginFailures, n.LoginFailuresPer = c.LoginFailures, c.LoginFailuresPer
+	n.LoginTimeout = c.LoginTimeout
+	n.UserLimit = c.UserLimit
+	n.MaxInflated = c.MaxInflated
+	n.MaxTopics, n.MaxTopicBytes = c.MaxTopics, c.MaxTopicBytes
+	n.MaxPending, n.MaxPendingBytes = c.MaxPending, c.MaxPendingBytes
+	n.RequestTimeout = c.RequestTimeout
+	n.PacketTimeout = c.PacketTimeout
+	g.config.Store(&n)
+	g.failures.setLimit(n.LoginFailures, n.LoginFailuresPer)
+}
 
 // Engine returns the engine given to Bind.
 func (g *Gateway) Engine() *engine.Engine { return g.engine }
@@ -322,7 +350,7 @@ func (g *Gateway) Online(user string) int { return g.counts.Online(user) }
 
 // NewID makes a uniqId that no connection has.
 func (g *Gateway) NewID() string {
-	return session.FormatID(g.config.ServerID, g.ids.Next(g.now()))
+	return session.FormatID(g.Config().ServerID, g.ids.Next(g.now()))
 }
 
 // Clients is the directory of logged-in connections.

@@ -70,14 +70,14 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		return
 	}
 	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata}
-	if p, ok := g.config.Login.(login.Immediate); ok {
+	if p, ok := g.Config().Login.(login.Immediate); ok {
 		identity, err := g.loginNow(c, p, r)
 		g.verdict(c, s, &a, identity, err)
 		return
 	}
 	c.Pause()
 	ref, later := c.Ref(), a
-	ctx, cancel := context.WithTimeout(g.logins.ctx, g.config.LoginTimeout)
+	ctx, cancel := context.WithTimeout(g.logins.ctx, g.Config().LoginTimeout)
 	cl.ensure(g.pool(c)).cancelLogin = cancel
 	ok := g.logins.submit(loginJob{
 		ctx:     ctx,
@@ -176,7 +176,7 @@ func (g *Gateway) reserve(c *engine.Conn, cl *Client, a *admission, user string,
 	}
 	if a.creds.Counted {
 		// Whoever takes over a connection has that one's slot at once, before it has gone.
-		if _, ok := g.counts.Acquire(user, slot, g.config.UserLimit); !ok {
+		if _, ok := g.counts.Acquire(user, slot, g.Config().UserLimit); !ok {
 			return LoginOverLimit
 		}
 		x := cl.ensure(g.pool(c))
@@ -351,7 +351,7 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 			g.refuse(c, s, LoginMalformed)
 			return
 		}
-		cl.setID(id, g.config.ServerID)
+		cl.setID(id, g.Config().ServerID)
 		if prev != 0 {
 			g.displace(engine.Ref(prev))
 		}

@@ -68,7 +68,7 @@ func (t *PacketTimer) begin(now int64, pending int) {
 // how many bytes are there of one that is not whole. When that one must be timed, the connection's
 // deadline is set anew.
 func (g *Gateway) Received(c *engine.Conn, s Session, t *PacketTimer, whole bool, pending int) {
-	if g.config.PacketTimeout < 0 || !c.Open() {
+	if g.Config().PacketTimeout < 0 || !c.Open() {
 		return
 	}
 	if c.Paused() || c.OutputFull() {
@@ -89,13 +89,13 @@ func (g *Gateway) PacketLeft(c *engine.Conn, t *PacketTimer) int64 {
 }
 
 func (g *Gateway) packetLeft(c *engine.Conn, t *PacketTimer) (left int64, ok bool) {
-	if g.config.PacketTimeout < 0 {
+	if g.Config().PacketTimeout < 0 {
 		return 0, false
 	}
 	return t.Left(c.Loop().Now(), unfinished(c), g.packetTimeout())
 }
 
-func (g *Gateway) packetTimeout() int64 { return max(g.config.PacketTimeout.Milliseconds(), 1) }
+func (g *Gateway) packetTimeout() int64 { return max(g.Config().PacketTimeout.Milliseconds(), 1) }
 
 // unfinished returns how many bytes are there of a packet, or of a message in fragments, that is not
 // whole.

@@ -134,7 +134,7 @@ func (r *Request) DeferTo(o Owner) Ticket {
 		return Ticket{}
 	}
 	g, c, cl := r.gateway, r.conn, r.session.Base()
-	timeout := g.config.RequestTimeout
+	timeout := g.Config().RequestTimeout
 	if r.Timeout > 0 {
 		timeout = r.Timeout
 	}
@@ -184,7 +184,7 @@ func (g *Gateway) charge(c *engine.Conn, q *pendingQueue, k engine.Kind, n int) 
 // holdInput leaves the input of a client unread while too many of its requests are owed answers, or
 // they and the replies that wait for their turn are too many bytes.
 func (g *Gateway) holdInput(c *engine.Conn, q *pendingQueue) {
-	if !q.holds && (q.open >= g.config.MaxPending || q.bytes > g.config.MaxPendingBytes) {
+	if !q.holds && (q.open >= g.Config().MaxPending || q.bytes > g.Config().MaxPendingBytes) {
 		q.holds = true
 		g.stats.holds.Add(1)
 		c.Pause()
@@ -193,7 +193,7 @@ func (g *Gateway) holdInput(c *engine.Conn, q *pendingQueue) {
 
 // resumeInput ends that at half, not at one less: each resumption looks at all the input that waits.
 func (g *Gateway) resumeInput(c *engine.Conn, q *pendingQueue) {
-	if q.holds && q.open <= g.config.MaxPending/2 && q.bytes <= g.config.MaxPendingBytes/2 {
+	if q.holds && q.open <= g.Config().MaxPending/2 && q.bytes <= g.Config().MaxPendingBytes/2 {
 		q.holds = false
 		c.Resume()
 	}
@@ -403,7 +403,7 @@ func (g *Gateway) arm(c *engine.Conn, s Session, first int64) {
 
 // Push is payload as publishes and casts are pushed.
 func (g *Gateway) Push(payload []byte) engine.Push {
-	return engine.Push{Route: g.config.PushRoute, Cmd: g.config.PushCmd, Payload: payload}
+	return engine.Push{Route: g.Config().PushRoute, Cmd: g.Config().PushCmd, Payload: payload}
 }
 
 // hand has h serve the loop's Request. Functions of others are isolated: one that ends its goroutine

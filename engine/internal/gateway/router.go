@@ -175,14 +175,10 @@ func (g *Gateway) Handle(pattern string, h Handler) error {
 // Route has requests that match pattern answered by the workers of an id, 1 to 999. Requests that
 // no pattern matches go to worker 1.
 func (g *Gateway) Route(pattern string, worker int) error {
-	e, err := parsePattern(pattern)
+	e, err := parseRoute(pattern, worker)
 	if err != nil {
 		return err
 	}
-	if worker < 1 || worker > MaxWorker {
-		return fmt.Errorf("route %q: worker id %d, want 1 to %d", pattern, worker, MaxWorker)
-	}
-	e.worker = worker
 	g.router.change(func(t *table) { t.routes = append(t.routes, e) })
 	return nil
 }

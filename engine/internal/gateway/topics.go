@@ -16,7 +16,7 @@ func (g *Gateway) Subscribe(c *engine.Conn, topic []byte) bool {
 		return false
 	}
 	cl, cost := s.Base(), len(topic)+topicCost
-	if c.TopicCount() >= g.config.MaxTopics || int(cl.topicBytes)+cost > g.config.MaxTopicBytes {
+	if c.TopicCount() >= g.Config().MaxTopics || int(cl.topicBytes)+cost > g.Config().MaxTopicBytes {
 		if g.stats.topicsRefused.Add(1)%1000 == 1 {
 			g.log.Warn("a client has too many topics", "uniqId", g.ID(cl), "user", cl.user,
 				"topics", c.TopicCount(), "bytes", cl.topicBytes)
