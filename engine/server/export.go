@@ -35,6 +35,8 @@ type (
 	Handler = gateway.Handler
 	// HandlerFunc makes a function a Handler.
 	HandlerFunc = gateway.HandlerFunc
+	// A WorkerRoute sends requests to the workers of an id; see Gateway.SetRoutes.
+	WorkerRoute = gateway.WorkerRoute
 	// Events hears of clients that come and go; see Config.OnConnect for the simple way.
 	Events = gateway.Events
 	// Scratch is a loop's memory for inflated and deflated bytes; see Gateway.Scratch.
