@@ -330,6 +330,13 @@ func simAccounts(w *simWorld, inFlight int64) error {
 	}
 	sum := int64(0)
 	for k := range truth {
+		if w.kept != nil {
+			n := w.kept(Kind(k))
+			if n < 0 {
+				n = counted[k]
+			}
+			truth[k] += n
+		}
 		if Kind(k) < totalKinds {
 			sum += counted[k]
 		}

@@ -96,7 +96,8 @@ type simClient struct {
 	bye      bool
 	received int
 	record   func(line []byte)
-	skipped  int // messages that a policy has dropped
+	socket   *SimSocket // for a peer that is no client of these
+	skipped  int        // messages that a policy has dropped
 }
 
 // connect has the client's connection accepted.
@@ -280,6 +281,12 @@ func (c *simClient) onReset(f *simFile) {
 	if c.file != f {
 		return
 	}
+	if c.socket != nil {
+		f.gone = true
+		c.leave()
+		c.socket.peer.End(c.socket, true)
+		return
+	}
 	f.gone = true
 	if h := c.handler; h != nil && !h.closed {
 		c.w.fail("P8: client %d (%s) was reset before its handler heard of it", c.index, c.kind)
@@ -293,6 +300,10 @@ func (c *simClient) onReadable(f *simFile) {
 		return
 	}
 	w := c.w
+	if c.socket != nil {
+		c.socket.readLater()
+		return
+	}
 	d := int64(w.pick(200))
 	if w.phase == simRunning {
 		switch c.kind {

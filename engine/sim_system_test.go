@@ -159,6 +159,7 @@ func (l *simLoop) hasWork() bool {
 // poll is one round of gnet's loop.
 func (l *simLoop) poll() {
 	w := l.w
+	w.wall.Store(w.clock)
 	w.onLoop = l
 	l.batch, l.ready = l.ready, l.batch[:0]
 	batch := l.batch
@@ -169,6 +170,7 @@ func (l *simLoop) poll() {
 	for _, f := range batch {
 		f.ready = false
 		l.serve(f)
+		w.settle()
 	}
 	if l.pair {
 		l.pair = false
@@ -183,6 +185,7 @@ func (l *simLoop) poll() {
 			l.close(c, nil)
 		}
 		l.wake(c.file)
+		w.settle()
 	}
 	for n := 0; l.tasks > 0; n++ {
 		if n > 100 {
@@ -191,6 +194,7 @@ func (l *simLoop) poll() {
 		}
 		l.tasks--
 		simRun(l.loop)
+		w.settle()
 	}
 	w.onLoop = nil
 }
@@ -319,7 +323,15 @@ func (w *simWorld) now() int64 { return w.clock / 1000 }
 var simEpochTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func (w *simWorld) time() time.Time {
-	return simEpochTime.Add(time.Duration(w.clock) * time.Microsecond)
+	return simEpochTime.Add(time.Duration(w.wall.Load()) * time.Microsecond)
+}
+
+// settle has goroutines beside the loops, of which a run of the engine alone has none, do what they
+// were given to do.
+func (w *simWorld) settle() {
+	if w.settled != nil {
+		w.settled()
+	}
 }
 
 func (w *simWorld) sleep(d time.Duration) {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 )
 
 // A simWorld is one run of the simulation: an engine, its clients and workers, and the driver. The
@@ -14,9 +15,10 @@ type simWorld struct {
 	seed     uint64
 	opt      simOptions
 	rng      *rand.PCG
-	clock    int64 // us
-	jumped   int64 // us in all that passed while nobody had a core
-	jumpedAt int64 // when they ended last
+	clock    int64        // us
+	wall     atomic.Int64 // clock, as it was lately, for goroutines beside the driver's
+	jumped   int64        // us in all that passed while nobody had a core
+	jumpedAt int64        // when they ended last
 	steps    int
 	phase    simPhase
 	hash     uint64
@@ -42,6 +44,8 @@ type simWorld struct {
 	running   *simWorker // the coroutine that runs
 	onLoop    *simLoop   // the loop that runs
 	choices   []int
+	settled   func()           // see settle
+	kept      func(Kind) int64 // bytes that handlers have charged; negative: it is not known how many
 
 	published   [simSources][simTopics]int32
 	lastFloors  [][simTopics][simSources]int32
@@ -468,6 +472,7 @@ func (w *simWorld) step() {
 		}
 		w.advance()
 	}
+	w.wall.Store(w.clock)
 	if w.steps%w.opt.every == 0 {
 		w.check()
 	}
@@ -479,6 +484,7 @@ func (w *simWorld) fair() int64 { return w.clock - w.jumped - w.loopSlept }
 // jump lets time pass in which nobody had a core.
 func (w *simWorld) jump(us int64) {
 	w.clock += us
+	w.wall.Store(w.clock)
 	w.jumped += us
 	w.jumpedAt = w.clock
 }

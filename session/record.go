@@ -121,7 +121,9 @@ func (s *recordShard) take(r *record) (snap Snapshot, ok bool) {
 		s.newest = n.prev
 	}
 	r.snap = nil
-	s.bytes.Add(-int64(n.bytes))
+	if fault != 1 {
+		s.bytes.Add(-int64(n.bytes))
+	}
 	return n.Snapshot, true
 }
 
@@ -186,7 +188,7 @@ func (r *record) rotate(serial uint32, ms, grace int64) (before rotation, err er
 		r.serial = serial + 1
 		r.grace = ms + grace
 		return before, nil
-	case serial+1 == r.serial && ms < r.grace:
+	case serial+1 == r.serial && (ms < r.grace || fault == 2):
 		return rotation{}, nil
 	}
 	return rotation{}, ErrReplayed

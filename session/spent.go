@@ -54,6 +54,8 @@ func (s *spentSet) check(t Ticket) error {
 		return ErrForgotten
 	case known == nil:
 		return nil
+	case known.min == endedSerial && fault == 3:
+		return nil
 	case known.min == endedSerial:
 		return ErrEnded
 	case t.Serial < known.min:

@@ -352,6 +352,35 @@ func TestStoreEnd(t *testing.T) {
 	}
 }
 
+// Who is sent away takes the session with him, unless another connection has it by now.
+func TestStoreEndHeld(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		then  func(s *Store, r Resumed) // after connection 2 has resumed the session of 1
+		ref   Ref
+		ended bool
+	}{
+		{"the holder", func(*Store, Resumed) {}, 2, true},
+		{"the former holder", func(*Store, Resumed) {}, 1, false},
+		{"the former holder, and nobody holds it", func(s *Store, r Resumed) { s.TakeBack(t0, r, 2) }, 1, true},
+		{"of a session that has ended", func(s *Store, r Resumed) { s.End(t0, r.ID) }, 1, true},
+	} {
+		s := newStore(t, StoreConfig{})
+		is := mustBegin(t, s, t0, 1, "ann")
+		r, err := s.resume(t0, is.Ticket, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tc.then(s, r)
+		if got := s.EndHeld(t0, is.ID, tc.ref); got != tc.ended || s.Ended(is.ID) != tc.ended {
+			t.Errorf("%s: ends it: %v, ended: %v, want %v", tc.name, got, s.Ended(is.ID), tc.ended)
+		}
+		if _, err := s.resume(t0, r.Ticket, 3); errors.Is(err, ErrEnded) != tc.ended {
+			t.Errorf("%s: then %v", tc.name, err)
+		}
+	}
+}
+
 // A second Store with the same key stands for the gateway after a restart, or for another gateway.
 func TestStoreUnknownTicket(t *testing.T) {
 	first, second := newStore(t, StoreConfig{}), newStore(t, StoreConfig{})

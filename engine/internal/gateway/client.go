@@ -210,8 +210,12 @@ func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
 	switch {
 	case x.undelivered != nil:
 		successor = g.sessions.TakeBack(now, *x.undelivered, ref)
-	case why == engine.ReasonKickedOut || why == engine.ReasonForcedOffline:
+	case why == engine.ReasonForcedOffline:
 		g.sessions.End(now, x.issued.ID)
+	case fault == 6 && why == engine.ReasonKickedOut:
+		g.sessions.End(now, x.issued.ID)
+	case why == engine.ReasonKickedOut && fault != 7 && g.sessions.EndHeld(now, x.issued.ID, ref):
+		// Else a login that arrived later has the session already, and that one stays.
 	default:
 		topics := c.Topics(make([]string, 0, c.TopicCount()))
 		successor = g.sessions.Detach(now, x.issued.ID, ref, session.Snapshot{SessionText: x.sessionText, Topics: topics})
@@ -317,7 +321,7 @@ func (g *Gateway) freshKey(ref uint64) session.Key {
 // takeHandover gives a client what the connection had whose session it took over.
 func (g *Gateway) takeHandover(c *engine.Conn, cl *Client) {
 	snapshot, ok := g.sessions.Handover(cl.extra.issued.ID, uint64(c.Ref()))
-	if ok {
+	if ok && fault != 5 {
 		g.restore(c, cl, snapshot)
 		g.chargeSessions()
 	}

@@ -19,4 +19,10 @@
 // Handlers run on the loop and must not block. Login providers that can block run on a bounded
 // number of goroutines of this package; their verdict returns to the loop through its mailbox.
 // Gateway's other methods may be called from any goroutine unless they say otherwise.
+//
+// # Time and chance
+//
+// Sessions, tickets and refused logins are judged by the engine's clock (engine.Engine.Time), requests
+// by that of their loop, and random numbers come from Config.Rand. So the whole package runs on
+// simulated loops: engine/sim_session_test.go compares it with a model there.
 package gateway

@@ -294,7 +294,9 @@ func (g *Gateway) expire() {
 		case <-t.C:
 			for now := g.now(); g.sessions.Expire(now, step) == step; {
 			}
-			g.chargeSessions()
+			if fault != 8 {
+				g.chargeSessions()
+			}
 		}
 	}
 }

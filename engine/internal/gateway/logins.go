@@ -301,7 +301,7 @@ func (a *admission) dismiss(oc *engine.Conn, why engine.Reason) (stays bool) {
 	}
 	if s, ok := oc.Handler().(Session); ok && why == engine.ReasonKickedOut {
 		cl := s.Base()
-		if cl.standing.after(a.arrival) {
+		if fault != 1 && cl.standing.after(a.arrival) {
 			return true
 		}
 		if a.resuming && cl.extra != nil && cl.extra.resumable && cl.extra.issued.ID == a.resumed.ID {
@@ -317,6 +317,10 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	cl := s.Base()
 	ref := uint64(c.Ref())
 	now := g.now()
+	if a.resuming && g.sessions.Ended(a.resumed.ID) { // while its holder's end was awaited
+		g.refuse(c, s, SessionRefused)
+		return
+	}
 	if x := cl.extra; x != nil && x.claimed {
 		x.claimed = false
 		if !g.users.Commit(cl.user, ref) { // a login that arrived later has taken the claim

@@ -268,7 +268,9 @@ func (g *Gateway) answer(t Ticket, worker, status int, payload []byte, reply *by
 			return
 		}
 	}
-	g.stats.late.Add(1)
+	if fault != 2 {
+		g.stats.late.Add(1)
+	}
 	if reply != nil {
 		replyBuffers.Put(reply)
 	}
@@ -298,7 +300,7 @@ func (g *Gateway) complete(c *engine.Conn, s Session, place uint32, status int, 
 	q.open--
 	g.charge(c, q, engine.KindRequests, -int(p.bytes))
 	p.bytes = 0
-	if s.Ordered() && place != q.first {
+	if s.Ordered() && place != q.first && fault != 4 {
 		if reply == nil {
 			reply = copyReply(payload)
 		}
@@ -336,7 +338,7 @@ func (g *Gateway) leave(c *engine.Conn, t *pendingTable, q *pendingQueue, place 
 
 // abandon takes all requests of a client that is gone out of the table, and off its account.
 func (g *Gateway) abandon(c *engine.Conn, cl *Client) {
-	if cl.extra == nil {
+	if cl.extra == nil || fault == 3 {
 		return
 	}
 	t, q := g.table(c), &cl.extra.pending

@@ -1,0 +1,61 @@
+//go:build faults
+
+package engine_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/session"
+)
+
+// gatewayFaults and sessionFaults are the faults that these packages have under the build tag faults,
+// by number.
+var gatewayFaults = []string{
+	1: "a user's newer connection goes for the older one, whose verdict came later",
+	2: "a late reply is not counted",
+	3: "the requests of a client that has gone stay in the table",
+	4: "replies are sent in the order in which they come",
+	5: "what a session's former holder had is not handed over",
+	6: "a kick-out ends the session that a newer connection has taken over",
+	7: "a kick-out leaves the session to be resumed",
+	8: "snapshots of expired sessions stay on the account",
+}
+
+var sessionFaults = []string{
+	1: "snapshots are not released",
+	2: "a ticket is good long after its successor was used",
+	3: "a session that has ended can be resumed",
+	4: "the total of snapshots is not bounded",
+}
+
+// TestSimulationFindsSessionFaults plants one fault after the other and requires that the simulation
+// finds it.
+func TestSimulationFindsSessionFaults(t *testing.T) {
+	for name, p := range map[string]struct {
+		plant  func(int)
+		faults []string
+	}{"gateway": {gateway.PlantFault, gatewayFaults}, "session": {session.PlantFault, sessionFaults}} {
+		for number, what := range p.faults {
+			if number == 0 {
+				continue
+			}
+			p.plant(number)
+			findSessionFault(t, name, number, what)
+			p.plant(0)
+		}
+	}
+}
+
+func findSessionFault(t *testing.T, name string, number int, what string) {
+	const seeds, steps = 500, 2000
+	begun := time.Now()
+	for seed := uint64(1); seed <= seeds; seed++ {
+		if w, failure := simulateSessions(t, seed, steps); failure != "" {
+			t.Logf("%s, fault %d, %s: seed %d, step %d, after %v: %s", name, number, what, seed, w.sim.Steps(), time.Since(begun).Round(time.Millisecond), failure)
+			return
+		}
+	}
+	t.Errorf("%s, fault %d, %s, was not found in %d seeds of %d steps", name, number, what, seeds, steps)
+}
