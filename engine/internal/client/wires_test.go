@@ -22,7 +22,7 @@ import (
 const patience = 30 * time.Second
 
 // start runs a gateway with the development worker, on which everybody may log in.
-func start(t *testing.T, change func(*server.Config)) *server.Server {
+func start(t testing.TB, change func(*server.Config)) *server.Server {
 	t.Helper()
 	config := server.Config{
 		Listen: []string{"tcp://127.0.0.1:0"}, Dev: true,
@@ -214,13 +214,13 @@ func frame(o websocket.Opcode, fin bool, payload []byte) []byte {
 
 // A caller is a client.
 type caller struct {
-	t    *testing.T
+	t    testing.TB
 	w    *wire
 	conn net.Conn
 	r    *bufio.Reader
 }
 
-func dial(t *testing.T, s *server.Server, w *wire) *caller {
+func dial(t testing.TB, s *server.Server, w *wire) *caller {
 	t.Helper()
 	_, addr, _ := strings.Cut(s.Addrs()[0], "://")
 	conn, err := net.DialTimeout("tcp", addr, patience)
@@ -233,7 +233,7 @@ func dial(t *testing.T, s *server.Server, w *wire) *caller {
 }
 
 // online dials and logs in.
-func online(t *testing.T, s *server.Server, w *wire) *caller {
+func online(t testing.TB, s *server.Server, w *wire) *caller {
 	t.Helper()
 	c := dial(t, s, w)
 	c.write(w.hello)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
+	"github.com/sluicenet/sluice/engine/internal/unhurried"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -57,10 +58,10 @@ func TestEveryState(t *testing.T) {
 		}
 		return s
 	}
-	run := func(name string, f func(t *try, s servers, unit time.Duration)) {
+	run := func(name string, f func(t *unhurried.Try, s servers, unit time.Duration)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			unhurried(t, func(t *try, unit time.Duration) { f(t, of(unit), unit) })
+			unhurried.Run(t, func(t *unhurried.Try, unit time.Duration) { f(t, of(unit), unit) })
 		})
 	}
 	inputs := []struct {
@@ -101,7 +102,7 @@ func TestEveryState(t *testing.T) {
 	}
 	for _, f := range forms {
 		for _, in := range inputs {
-			run("online, "+in.name+", "+f.name, func(t *try, s servers, silence time.Duration) {
+			run("online, "+in.name+", "+f.name, func(t *unhurried.Try, s servers, silence time.Duration) {
 				at, wait := s.calm, time.Duration(0)
 				if !in.atOnce {
 					at, wait = s.strict, silence
@@ -113,7 +114,7 @@ func TestEveryState(t *testing.T) {
 			})
 			wire := in.wire(&peer{form: f})
 			for _, token := range []string{"ann", "bad", "never"} {
-				run(fmt.Sprintf("waiting for %q, %s, %s", token, in.name, f.name), func(t *try, s servers, unit time.Duration) {
+				run(fmt.Sprintf("waiting for %q, %s, %s", token, in.name, f.name), func(t *unhurried.Try, s servers, unit time.Duration) {
 					at, wait := s.calm, think
 					switch {
 					case token == "never":
@@ -153,7 +154,7 @@ func TestEveryState(t *testing.T) {
 		{"half an Auth", "1109" + auth123[:30], 4, false},
 		{"an Auth that claims 16 MiB", "1109 01 02 00000001 0000 ffffff", 3, true},
 	} {
-		run("new, "+tt.name, func(t *try, s servers, verdict time.Duration) {
+		run("new, "+tt.name, func(t *unhurried.Try, s servers, verdict time.Duration) {
 			at, wait := s.calm, time.Duration(0)
 			if !tt.atOnce {
 				at, wait = s.brisk, verdict
@@ -178,7 +179,7 @@ func TestEveryState(t *testing.T) {
 		"brisk":  func(s servers) *server.Server { return s.brisk },
 		"strict": func(s servers) *server.Server { return s.strict },
 	} {
-		run("inside, "+name, func(t *try, s servers, unit time.Duration) {
+		run("inside, "+name, func(t *unhurried.Try, s servers, unit time.Duration) {
 			p := online(t, at(s), forms[0], "ben")
 			var worst time.Duration
 			for begun := time.Now(); time.Since(begun) < unit*6/5; time.Sleep(2 * time.Millisecond) {

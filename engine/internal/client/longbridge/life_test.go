@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/unhurried"
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -57,7 +58,7 @@ func TestTrickle(t *testing.T) {
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			unhurried(t, func(t *try, silence time.Duration) {
+			unhurried.Run(t, func(t *unhurried.Try, silence time.Duration) {
 				p := online(t, start(t, heartbeats(silence, never)), f, "")
 				packet := p.wire(p.req(200, 1, 0, nil, []byte("slowly")))
 				pause := silence * 6 / 5 / time.Duration(len(packet))
@@ -88,7 +89,7 @@ func TestServerHeartbeats(t *testing.T) {
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			unhurried(t, func(t *try, silence time.Duration) {
+			unhurried.Run(t, func(t *unhurried.Try, silence time.Duration) {
 				interval := silence / 10
 				p := online(t, start(t, heartbeats(silence, interval)), f, "")
 				if f.framed {
@@ -173,7 +174,7 @@ func TestNoServerHeartbeats(t *testing.T) {
 	for _, f := range []form{forms[0], forms[1], forms[2]} {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			unhurried(t, func(t *try, interval time.Duration) {
+			unhurried.Run(t, func(t *unhurried.Try, interval time.Duration) {
 				p := online(t, start(t, heartbeats(never, interval)), f, "")
 				for time.Since(p.begun) < interval*5/4 {
 					p.call(200, "x")
@@ -188,7 +189,7 @@ func TestNoServerHeartbeats(t *testing.T) {
 // Those who have spoken meanwhile are not silent.
 func TestSilenceOfABusyLoop(t *testing.T) {
 	t.Parallel()
-	unhurried(t, func(t *try, silence time.Duration) {
+	unhurried.Run(t, func(t *unhurried.Try, silence time.Duration) {
 		busy := silence * 2
 		s := start(t, func(c *server.Config) {
 			heartbeats(silence, time.Hour)(c)
@@ -205,14 +206,14 @@ func TestSilenceOfABusyLoop(t *testing.T) {
 		peers[0].send(20, "")
 		<-begun
 		if time.Since(first.begun) > silence {
-			t.slow()
+			t.Slow()
 		}
 		time.Sleep(silence) // all others are silent for longer than they may
 		for _, p := range peers[1:] {
 			p.send(200, "still here")
 		}
 		if time.Since(first.begun) > busy {
-			t.slow()
+			t.Slow()
 		}
 		for _, p := range peers[1:] {
 			p.wantResponse(200, p.nextID, 0)

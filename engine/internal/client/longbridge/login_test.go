@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicenet/sluice/engine/internal/unhurried"
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -181,7 +182,7 @@ func TestHeartbeatsBeforeAuth(t *testing.T) {
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			unhurried(t, func(t *try, verdict time.Duration) {
+			unhurried.Run(t, func(t *unhurried.Try, verdict time.Duration) {
 				s := start(t, func(c *server.Config) { c.Gateway.LoginTimeout = verdict })
 				p := dial(t, s, f)
 				closed := make(chan struct{})

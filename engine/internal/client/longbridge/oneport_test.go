@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicenet/sluice/engine/internal/unhurried"
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -186,7 +187,7 @@ func TestGarbage(t *testing.T) {
 			}
 		}()
 	}
-	unhurried(t, func(t *try, _ time.Duration) {
+	unhurried.Run(t, func(t *unhurried.Try, _ time.Duration) {
 		inside := []*peer{online(t, brisk, forms[0], "ben"), online(t, strict, forms[0], "ben")}
 		for range 100 {
 			for _, p := range inside {

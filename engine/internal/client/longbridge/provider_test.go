@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/unhurried"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -356,10 +357,10 @@ func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 // The service that is asked may say what it likes, late or never.
 func TestHTTPCallback(t *testing.T) {
 	t.Parallel()
-	unhurried(t, testHTTPCallback)
+	unhurried.Run(t, testHTTPCallback)
 }
 
-func testHTTPCallback(t *try, verdict time.Duration) {
+func testHTTPCallback(t *unhurried.Try, verdict time.Duration) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/yes", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"user":"root"}`) })
 	mux.HandleFunc("/login", func(w http.ResponseWriter, r *http.Request) {

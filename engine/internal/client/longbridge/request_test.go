@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/unhurried"
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -141,7 +142,7 @@ func TestTimeout(t *testing.T) {
 		for _, f := range forms {
 			t.Run(fmt.Sprintf("the default first %v, %s", defaultFirst, f.name), func(t *testing.T) {
 				t.Parallel()
-				unhurried(t, func(t *try, long time.Duration) { testTimeout(t, f, defaultFirst, long/5, long) })
+				unhurried.Run(t, func(t *unhurried.Try, long time.Duration) { testTimeout(t, f, defaultFirst, long/5, long) })
 			})
 		}
 	}
@@ -149,7 +150,7 @@ func TestTimeout(t *testing.T) {
 
 // testTimeout sends two requests, of which the first has the longer time-out. One of them is the
 // packet's own, the other the default.
-func testTimeout(t *try, f form, defaultFirst bool, short, long time.Duration) {
+func testTimeout(t *unhurried.Try, f form, defaultFirst bool, short, long time.Duration) {
 	byDefault, first, second := long, uint16(0), uint16(short/time.Millisecond)
 	if defaultFirst {
 		byDefault, first, second = short, uint16(long/time.Millisecond), 0
