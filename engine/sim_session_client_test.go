@@ -167,7 +167,7 @@ func (k *clientConn) request() {
 	case 2:
 		k.send("unsub", topic)
 	case 3:
-		k.send("text", strings.Repeat("x", w.sim.Pick(100)))
+		k.send("text", strings.Repeat("x", w.sim.Between(1, 100)))
 	case 4:
 		k.send("publish", topic)
 	case 5:
