@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -53,7 +54,7 @@ func rewrite(t testing.TB, file, text string) {
 }
 
 func same(a, b Identity) bool {
-	return a.User == b.User && a.Session == b.Session && slices.Equal(a.Topics, b.Topics)
+	return a.User == b.User && a.Session == b.Session && slices.Equal(a.Topics, b.Topics) && maps.Equal(a.Claims, b.Claims)
 }
 
 // wantRefused checks that err is want and a refusal, and that its text does not give the token away.

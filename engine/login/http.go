@@ -35,9 +35,10 @@ type HTTPConfig struct {
 //
 // where metadata may be missing, and takes status 200 with
 //
-//	{"user":"ann","session":"...","topics":["news"]}
+//	{"user":"ann","session":"...","topics":["news"],"claims":{"tier":"gold"}}
 //
-// for a yes; session and topics may be missing, and {"anonymous":true} stands in for a user. Status
+// for a yes; session, topics and claims may be missing, and {"anonymous":true} stands in for a user.
+// A claim that is no string reaches workers as JSON. Status
 // 401 and 403 are a no: ErrRefused. Anything else is no verdict, a redirect included:
 // ErrUnavailable.
 type HTTP struct {
@@ -84,6 +85,8 @@ type verdict struct {
 	Anonymous bool     `json:"anonymous"`
 	Session   string   `json:"session"`
 	Topics    []string `json:"topics"`
+
+	Claims map[string]json.RawMessage `json:"claims"`
 }
 
 // Login implements Provider.
@@ -155,7 +158,21 @@ func parseVerdict(text []byte) (Identity, error) {
 	if (v.User == "") != v.Anonymous {
 		return Identity{}, errors.New(`answer wants either a user or "anonymous":true`)
 	}
-	id := Identity{v.User, v.Session, v.Topics}
+	id := Identity{User: v.User, Session: v.Session, Topics: v.Topics}
+	for name, value := range v.Claims {
+		if id.Claims == nil {
+			id.Claims = make(map[string]string, len(v.Claims))
+		}
+		var text string
+		if string(value) == "null" || json.Unmarshal(value, &text) != nil {
+			var b bytes.Buffer
+			if err := json.Compact(&b, value); err != nil {
+				return Identity{}, fmt.Errorf("unreadable answer: %w", err)
+			}
+			text = b.String()
+		}
+		id.Claims[name] = text
+	}
 	if err := id.check(); err != nil {
 		return Identity{}, errors.New(why(err))
 	}

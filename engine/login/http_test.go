@@ -84,7 +84,9 @@ var verdicts = []struct {
 	id     Identity
 }{
 	{"user", 200, `{"user":"ann"}`, yes, ann},
-	{"all", 200, `{"user":"ann","session":"level 3","topics":["a","b"],"more":1}`, yes, Identity{"ann", "level 3", []string{"a", "b"}}},
+	{"all", 200, `{"user":"ann","session":"level 3","topics":["a","b"],"more":1}`, yes, Identity{User: "ann", Session: "level 3", Topics: []string{"a", "b"}}},
+	{"claims", 200, `{"user":"ann","claims":{"tier":"gold","age":12345678901234567890,"roles":[ "a", "b" ],"no":null,"yes":true}}`, yes,
+		Identity{User: "ann", Claims: map[string]string{"tier": "gold", "age": "12345678901234567890", "roles": `["a","b"]`, "no": "null", "yes": "true"}}},
 	{"anonymous", 200, `{"anonymous":true,"topics":["a"]}`, yes, Identity{Topics: []string{"a"}}},
 	{"401", 401, `{"user":"ann"}`, no, Identity{}},
 	{"403", 403, "", no, Identity{}},
@@ -100,6 +102,9 @@ var verdicts = []struct {
 	{"session too long", 200, `{"user":"a","session":"` + strings.Repeat("s", MaxSessionLen+1) + `"}`, unknown, Identity{}},
 	{"too many topics", 200, `{"user":"a","topics":["t"` + strings.Repeat(`,"t"`, MaxTopics) + `]}`, unknown, Identity{}},
 	{"topics a string", 200, `{"user":"a","topics":"t"}`, unknown, Identity{}},
+	{"claims too long", 200, `{"user":"a","claims":{"k":"` + strings.Repeat("v", MaxClaimsLen) + `"}}`, unknown, Identity{}},
+	{"claim without a name", 200, `{"user":"a","claims":{"":"v"}}`, unknown, Identity{}},
+	{"claims an array", 200, `{"user":"a","claims":["v"]}`, unknown, Identity{}},
 	{"empty body", 200, "", unknown, Identity{}},
 	{"null", 200, "null", unknown, Identity{}},
 	{"array", 200, `[{"user":"ann"}]`, unknown, Identity{}},

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,10 +29,15 @@ type JWTConfig struct {
 	Audience []string      // if not empty, "aud" must name one of them
 	Issuer   string        // if not empty, "iss" must be it
 	Leeway   time.Duration // by how much clocks may differ, for "exp" and "nbf"; 0 to 5 minutes
+
+	// Claims are the names of claims that become Identity.Claims, at most MaxClaims. A token need
+	// not have them. What is no string arrives as JSON: 7, true, ["a","b"].
+	Claims []string
 }
 
 // JWT is a provider of signed tokens whose keys are in a file. A token must have "exp", and "sub",
-// the user id. It may have "session", the netsvr session text, and "topics", an array of strings.
+// the user id. It may have "session", the netsvr session text, and "topics", an array of strings;
+// other claims are for workers (JWTConfig.Claims).
 //
 // A token with a "kid" is checked with the key of that name; keys without a name are tried for
 // every token.
@@ -107,7 +113,10 @@ func (j *JWT) Reload() error {
 func isURL(s string) bool { return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") }
 
 // verifier knows everything about good tokens but the keys and the time.
-type verifier struct{ options []jwt.ParserOption }
+type verifier struct {
+	options []jwt.ParserOption
+	claims  []string // that become the Identity's
+}
 
 func newVerifier(c JWTConfig) (verifier, error) {
 	sources := 0
@@ -122,7 +131,16 @@ func newVerifier(c JWTConfig) (verifier, error) {
 	if c.Leeway < 0 || c.Leeway > maxLeeway {
 		return verifier{}, fmt.Errorf("login: jwt: leeway %v is not between 0 and %v", c.Leeway, maxLeeway)
 	}
-	v := verifier{[]jwt.ParserOption{jwt.WithExpirationRequired(), jwt.WithLeeway(c.Leeway), jwt.WithStrictDecoding()}}
+	v := verifier{
+		options: []jwt.ParserOption{
+			jwt.WithExpirationRequired(), jwt.WithLeeway(c.Leeway), jwt.WithStrictDecoding(),
+			jwt.WithJSONNumber(), // a claim of 64 bits stays what it is
+		},
+		claims: slices.Clone(c.Claims),
+	}
+	if len(v.claims) > MaxClaims || slices.Contains(v.claims, "") {
+		return verifier{}, fmt.Errorf("login: jwt: claims: an empty name, or more than %d names", MaxClaims)
+	}
 	if len(c.Audience) > 0 {
 		if slices.Contains(c.Audience, "") {
 			return verifier{}, errors.New("login: jwt: empty aud")
@@ -161,7 +179,11 @@ func (v verifier) verify(now time.Time, text string, keys *keySet) (Identity, er
 	if err != nil {
 		return Identity{}, tokenError(err, token, keys.algs)
 	}
-	return identityOf(claims)
+	id, err := identityOf(claims)
+	if err == nil {
+		id.Claims, err = v.claimsOf(claims)
+	}
+	return id, err
 }
 
 // tokenError says in our words what the library found. It takes no words over that could be the
@@ -189,12 +211,45 @@ func tokenError(err error, token *jwt.Token, algs []string) error {
 	return fmt.Errorf("%w: %v", ErrClaims, err) // a claim missing or of another type; the text names the claim only
 }
 
+// claimsOf returns the claims that the operator has named, nil if the token has none of them.
+func (v verifier) claimsOf(claims jwt.MapClaims) (named map[string]string, err error) {
+	for _, name := range v.claims {
+		value, ok := claims[name]
+		if !ok {
+			continue
+		}
+		text, err := claimText(value)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s", ErrClaims, clip(name))
+		}
+		if named == nil {
+			named = make(map[string]string, len(v.claims))
+		}
+		named[name] = text
+	}
+	return named, checkClaims(named)
+}
+
+// claimText returns a string as it is, and anything else as JSON.
+func claimText(value any) (string, error) {
+	if s, ok := value.(string); ok {
+		return s, nil
+	}
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(value)
+	return strings.TrimSuffix(b.String(), "\n"), err
+}
+
 func identityOf(claims jwt.MapClaims) (id Identity, err error) {
 	for _, name := range []string{"exp", "nbf"} {
 		// Beyond the year 9999 a date has overflowed on the way here, in one direction or the
 		// other.
-		if f, ok := claims[name].(float64); ok && (f < 0 || f > 253402300799) {
-			return Identity{}, fmt.Errorf("%w: %s out of range", ErrClaims, name)
+		if n, ok := claims[name].(json.Number); ok {
+			if f, err := n.Float64(); err != nil || f < 0 || f > 253402300799 {
+				return Identity{}, fmt.Errorf("%w: %s out of range", ErrClaims, name)
+			}
 		}
 	}
 	if id.User, _ = claims["sub"].(string); id.User == "" {

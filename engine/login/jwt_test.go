@@ -2,9 +2,11 @@ package login
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,14 +110,14 @@ func TestJWTClaims(t *testing.T) {
 		want   error
 	}{
 		{"all", claims("session", "level 3", "topics", []string{"a", "b"}, "nbf", now, "iat", now+1000),
-			Identity{"ann", "level 3", []string{"a", "b"}}, nil},
+			Identity{User: "ann", Session: "level 3", Topics: []string{"a", "b"}}, nil},
 		{"aud array", claims("aud", []string{"x", "chat"}), ann, nil},
 		{"no topics", claims("topics", []string{}), ann, nil},
 		{"last second", claims("exp", now+1), ann, nil},
 
 		{"expired", claims("exp", now), ann, ErrExpired},
 		{"no exp", claims("exp", nil), ann, ErrClaims},
-		{"exp 0", claims("exp", 0), ann, ErrClaims},
+		{"exp 0", claims("exp", 0), ann, ErrExpired},
 		{"exp a string", claims("exp", "2100-01-01"), ann, ErrClaims},
 		{"exp null", claims("exp", jwt.ClaimStrings(nil)), ann, ErrClaims},
 		{"exp overflows", claims("exp", 1e300), ann, ErrRefused},
@@ -301,5 +303,42 @@ func BenchmarkJWT(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Workers learn the claims that the operator has named, and no others.
+func TestJWTNamedClaims(t *testing.T) {
+	k := keysOnce()
+	c := JWTConfig{Claims: []string{"tier", "https://id.example/roles", "n", "sub"}}
+	j := newJWT(t, c)
+	for _, v := range []struct {
+		name   string
+		claims jwt.MapClaims
+		named  map[string]string
+		want   error
+	}{
+		{"none", claims(), map[string]string{"sub": "ann"}, nil},
+		{"a string", claims("tier", "gold", "secret", "x"), map[string]string{"sub": "ann", "tier": "gold"}, nil},
+		{"JSON", claims("https://id.example/roles", []string{"<a>", "b"}, "tier", true),
+			map[string]string{"sub": "ann", "https://id.example/roles": `["<a>","b"]`, "tier": "true"}, nil},
+		{"64 bits", claims("n", json.Number("9223372036854775807")), map[string]string{"sub": "ann", "n": "9223372036854775807"}, nil},
+		{"null", claims("tier", json.RawMessage("null")), map[string]string{"sub": "ann", "tier": "null"}, nil},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			token := sign(t, jwt.SigningMethodEdDSA, "", k.ed, v.claims)
+			id, err := j.LoginNow(t0, Request{Token: token})
+			if !errors.Is(err, v.want) {
+				t.Fatal(err)
+			}
+			if err == nil && !same(id, Identity{User: "ann", Claims: v.named}) {
+				t.Errorf("%+v", id)
+			}
+		})
+	}
+	for _, bad := range [][]string{{""}, slices.Repeat([]string{"a"}, MaxClaims+1)} {
+		c := JWTConfig{SecretFile: write(t, "secret", string(k.secret)), Claims: bad}
+		if _, err := NewJWT(c); err == nil || !strings.Contains(err.Error(), "claims") {
+			t.Errorf("%d names: %v", len(bad), err)
+		}
 	}
 }

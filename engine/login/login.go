@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what goes into a login and comes out of it. The last three together stay under the 64
+// Bounds of what goes into a login and comes out of it. The last five together stay under the 64
 // KiB that a session store keeps of one session.
 const (
 	MaxTokenLen   = 8 << 10  // bytes; a longer token is refused unread
@@ -18,6 +18,8 @@ const (
 	MaxSessionLen = 16 << 10 // bytes
 	MaxTopics     = 128
 	MaxTopicLen   = 256 // bytes
+	MaxClaims     = 32
+	MaxClaimsLen  = 8 << 10 // bytes, names and values of all claims together
 )
 
 // Identity is who a token belongs to. Its strings are valid UTF-8 within the bounds above.
@@ -25,6 +27,8 @@ type Identity struct {
 	User    string   // empty: anonymous
 	Session string   // the netsvr session text; empty: guest
 	Topics  []string // to subscribe to; shared, read only
+	// Claims are what the provider vouches for beside that: workers are told. Shared, read only.
+	Claims map[string]string
 }
 
 // Request is what a provider may look at.
@@ -74,7 +78,24 @@ func (id Identity) check() error {
 	if len(id.Session) > MaxSessionLen || !utf8.ValidString(id.Session) {
 		return fmt.Errorf("%w: session text of %d bytes", ErrIdentity, len(id.Session))
 	}
-	return checkTopics(id.Topics)
+	if err := checkTopics(id.Topics); err != nil {
+		return err
+	}
+	return checkClaims(id.Claims)
+}
+
+func checkClaims(claims map[string]string) error {
+	n := 0
+	for k, v := range claims {
+		if k == "" || !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return fmt.Errorf("%w: a claim without a name, or not UTF-8", ErrIdentity)
+		}
+		n += len(k) + len(v)
+	}
+	if len(claims) > MaxClaims || n > MaxClaimsLen {
+		return fmt.Errorf("%w: %d claims of %d bytes", ErrIdentity, len(claims), n)
+	}
+	return nil
 }
 
 // checkUser keeps ids out that no protobuf string can carry or that would break up a line of a

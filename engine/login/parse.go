@@ -14,7 +14,7 @@ var kinds = []struct {
 	{"open", "open", parseOpen},
 	{"tokens", "tokens:FILE", parseTokensKind},
 	{"otp", "otp[:ttl=60s]", parseOTP},
-	{"jwt", "jwt:{secret-file=FILE|key-file=PEM|jwks=FILE-or-URL}[,aud=A][,iss=I][,leeway=10s]", parseJWT},
+	{"jwt", "jwt:{secret-file=FILE|key-file=PEM|jwks=FILE-or-URL}[,aud=A][,iss=I][,leeway=10s][,claims=NAME]", parseJWT},
 	{"http", "http:URL", parseHTTP("http")},
 	{"https", "https://...", parseHTTP("https")},
 }
@@ -36,10 +36,11 @@ func Kinds() []string {
 //	jwt:secret-file=/etc/sluice/secret,aud=chat
 //	jwt:key-file=/etc/sluice/issuer.pem,iss=https://id.example,aud=chat,aud=mobile
 //	jwt:jwks=https://id.example/.well-known/jwks.json,aud=chat,leeway=10s
+//	jwt:jwks=/etc/sluice/jwks.json,claims=tier,claims=region   workers learn these claims
 //	http://127.0.0.1:9000/login   http:https://auth.example/login   https://auth.example/login
 //
-// Options are separated by commas, which their values cannot hold; only aud may come more than
-// once. The errors fit on one line and hold no secrets. A provider that is an io.Closer must be
+// Options are separated by commas, which their values cannot hold; only aud and claims may come more
+// than once. The errors fit on one line and hold no secrets. A provider that is an io.Closer must be
 // closed.
 func Parse(spec string) (Provider, error) {
 	name, rest, _ := strings.Cut(spec, ":")
@@ -83,6 +84,7 @@ func parseJWT(rest string) (Provider, error) {
 		"iss":         textInto(&c.Issuer),
 		"leeway":      durationInto(&c.Leeway),
 		"aud":         func(v string) error { c.Audience = append(c.Audience, v); return nil },
+		"claims":      func(v string) error { c.Claims = append(c.Claims, v); return nil },
 	})
 	if err != nil {
 		return nil, err
@@ -129,7 +131,7 @@ func options(kind, text string, set map[string]func(string) error) error {
 			return fmt.Errorf("login: %s: unknown option %q", kind, clip(name))
 		case value == "":
 			return fmt.Errorf("login: %s: %s has no value", kind, name)
-		case seen[name] && name != "aud":
+		case seen[name] && name != "aud" && name != "claims":
 			return fmt.Errorf("login: %s: %s twice", kind, name)
 		}
 		seen[name] = true

@@ -24,6 +24,7 @@ func TestParse(t *testing.T) {
 		{"jwt:secret-file=" + secret, "*login.JWT immediate reload"},
 		{"jwt:key-file=" + public + ",aud=a,aud=b,iss=https://x,leeway=5s", "*login.JWT immediate reload"},
 		{"jwt:jwks=" + set, "*login.JWT immediate reload"},
+		{"jwt:jwks=" + set + ",claims=tier,claims=region", "*login.JWT immediate reload"},
 		{"jwt:jwks=http://127.0.0.1:1/jwks,aud=a", "*login.RemoteJWT reload close"},
 		{"http://127.0.0.1:1/login", "*login.HTTP close"},
 		{"http:http://127.0.0.1:1/login", "*login.HTTP close"},
