@@ -55,7 +55,7 @@ func TestNoAllocs(t *testing.T) {
 	topics := []string{session, session}
 	noAllocs(t, "lists of strings", func() {
 		buf = AppendTopicPublish(buf[:0], topics, data)
-		buf = AppendPush(buf, nil, topics, nil, 1, data)
+		buf = AppendPush(buf, nil, topics, nil, nil, 1, data)
 	})
 
 	targets, many, sum := [][]byte{id1}, [][]byte{id1, id2, id1}, 0

@@ -57,9 +57,13 @@ const (
 
 // Ours: Request only goes to a worker that registered with acceptsRequests.
 const (
-	CmdRequest Command = 900009001 // gateway to worker
-	CmdReply   Command = 900009002 // worker to gateway
-	CmdPush    Command = 900009003 // worker to gateway
+	CmdRequest          Command = 900009001 // gateway to worker
+	CmdReply            Command = 900009002 // worker to gateway, as the next four
+	CmdPush             Command = 900009003
+	CmdUserForceOffline Command = 900009004
+	CmdUserSubscribe    Command = 900009005
+	CmdUserUnsubscribe  Command = 900009006
+	CmdUserConnList     Command = 900009007 // worker to gateway, answered
 )
 
 // A Class says who may send a command and what follows.
@@ -73,7 +77,7 @@ const (
 	ClassQuery                  // worker to gateway, answered with the same command
 )
 
-// Class sorts c by the thousands of its number, as the protocol does.
+// Class sorts c by the thousands of its number, as the protocol does, and ours one by one.
 func (c Command) Class() Class {
 	switch {
 	case c == CmdPing || c == CmdPong:
@@ -82,7 +86,7 @@ func (c Command) Class() Class {
 		return ClassUnknown
 	case c < 900002000 || c == CmdRequest:
 		return ClassEvent
-	case c < 900003000 || c > 900009000:
+	case c < 900003000 || c > 900009000 && c != CmdUserConnList:
 		return ClassOneWay
 	}
 	return ClassQuery
@@ -167,6 +171,14 @@ func (c Command) name() string {
 		return "Reply"
 	case CmdPush:
 		return "Push"
+	case CmdUserForceOffline:
+		return "UserForceOffline"
+	case CmdUserSubscribe:
+		return "UserSubscribe"
+	case CmdUserUnsubscribe:
+		return "UserUnsubscribe"
+	case CmdUserConnList:
+		return "UserConnList"
 	}
 	return ""
 }

@@ -1,6 +1,7 @@
 // Package netsvr encodes and decodes the worker protocol: netsvr 2.0.2, which
-// any netsvr business process speaks, and the three commands this gateway adds
-// for clients that wait for an answer. Gateway and worker library share it.
+// any netsvr business process speaks, and the commands this gateway adds for
+// clients that wait for an answer and for users. Gateway and worker library
+// share it.
 //
 // # Data flow
 //

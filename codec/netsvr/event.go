@@ -6,6 +6,7 @@ type ConnOpen struct {
 	RawQuery      []byte   // undecoded
 	SubProtocol   [][]byte // offered by the client, in its order
 	XForwardedFor []byte   // the header as it came, or the peer's IP
+	Identity      Identity
 }
 
 // Append encodes m after dst.
@@ -13,13 +14,14 @@ func (m *ConnOpen) Append(dst []byte) []byte {
 	dst = appendText(dst, 1, m.UniqID)
 	dst = appendText(dst, 2, m.RawQuery)
 	dst = appendTexts(dst, 3, m.SubProtocol)
-	return appendText(dst, 4, m.XForwardedFor)
+	dst = appendText(dst, 4, m.XForwardedFor)
+	return m.Identity.append(dst)
 }
 
 // Decode replaces m by the message in b; m points into b. The error is a
 // *DecodeError, and m is then of no use. So it is with all Decode methods.
 func (m *ConnOpen) Decode(b []byte) error {
-	*m = ConnOpen{SubProtocol: reuse(m.SubProtocol)}
+	*m = ConnOpen{SubProtocol: reuse(m.SubProtocol), Identity: m.Identity.reuse()}
 	d := decoder{within: "ConnOpen", rest: b}
 	for d.next() {
 		switch d.field {
@@ -31,6 +33,8 @@ func (m *ConnOpen) Decode(b []byte) error {
 			m.SubProtocol = append(m.SubProtocol, d.text())
 		case 4:
 			m.XForwardedFor = d.text()
+		default:
+			m.Identity.decode(&d)
 		}
 	}
 	return d.end()
@@ -38,19 +42,21 @@ func (m *ConnOpen) Decode(b []byte) error {
 
 // ConnClose tells a worker that a connection is gone.
 type ConnClose struct {
-	UniqID  []byte // its last one
-	Session []byte
+	UniqID   []byte // its last one
+	Session  []byte
+	Identity Identity
 }
 
 // Append encodes m after dst.
 func (m *ConnClose) Append(dst []byte) []byte {
 	dst = appendText(dst, 1, m.UniqID)
-	return appendText(dst, 2, m.Session)
+	dst = appendText(dst, 2, m.Session)
+	return m.Identity.append(dst)
 }
 
 // Decode replaces m by the message in b; m points into b.
 func (m *ConnClose) Decode(b []byte) error {
-	*m = ConnClose{}
+	*m = ConnClose{Identity: m.Identity.reuse()}
 	d := decoder{within: "ConnClose", rest: b}
 	for d.next() {
 		switch d.field {
@@ -58,6 +64,8 @@ func (m *ConnClose) Decode(b []byte) error {
 			m.UniqID = d.text()
 		case 2:
 			m.Session = d.text()
+		default:
+			m.Identity.decode(&d)
 		}
 	}
 	return d.end()
@@ -65,21 +73,23 @@ func (m *ConnClose) Decode(b []byte) error {
 
 // Transfer hands a client's message to a worker.
 type Transfer struct {
-	UniqID  []byte
-	Session []byte
-	Data    []byte
+	UniqID   []byte
+	Session  []byte
+	Data     []byte
+	Identity Identity
 }
 
 // Append encodes m after dst.
 func (m *Transfer) Append(dst []byte) []byte {
 	dst = appendText(dst, 1, m.UniqID)
 	dst = appendText(dst, 2, m.Session)
-	return appendBytes(dst, 3, m.Data)
+	dst = appendBytes(dst, 3, m.Data)
+	return m.Identity.append(dst)
 }
 
 // Decode replaces m by the message in b; m points into b.
 func (m *Transfer) Decode(b []byte) error {
-	*m = Transfer{}
+	*m = Transfer{Identity: m.Identity.reuse()}
 	d := decoder{within: "Transfer", rest: b}
 	for d.next() {
 		switch d.field {
@@ -89,6 +99,8 @@ func (m *Transfer) Decode(b []byte) error {
 			m.Session = d.text()
 		case 3:
 			m.Data = d.bytes()
+		default:
+			m.Identity.decode(&d)
 		}
 	}
 	return d.end()

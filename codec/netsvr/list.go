@@ -48,7 +48,7 @@ func enclose(dst []byte, start int, field protowire.Number) []byte {
 	dst = appendTag(dst, field, protowire.BytesType)
 	dst = protowire.AppendVarint(dst, uint64(end-start))
 	head := len(dst) - end
-	var tmp [1 + 10]byte
+	var tmp [2 + 10]byte // a tag of a field below 2048, and a length
 	copy(tmp[:], dst[end:])
 	copy(dst[start+head:], dst[start:end])
 	copy(dst[start:], tmp[:head])

@@ -228,7 +228,7 @@ func TestToleratedEncodings(t *testing.T) {
 		want    message
 	}{
 		{"last scalar wins", "Reply", "10 01 0a 01 61 10 02 0a 01 62", &Reply{UniqID: []byte("b"), ID: 2}},
-		{"fields in any order", "Transfer", "1a 01 64 12 01 73 0a 01 75", &Transfer{[]byte("u"), []byte("s"), []byte("d")}},
+		{"fields in any order", "Transfer", "1a 01 64 12 01 73 0a 01 75", &Transfer{UniqID: []byte("u"), Session: []byte("s"), Data: []byte("d")}},
 		{"zero sent all the same", "Reply", "0a 00 10 00", &Reply{}},
 		{"longer varints than needed", "Reply", "8a 00 81 00 61 90 80 00 87 80 00", &Reply{UniqID: []byte("a"), ID: 7}},
 		{"uint32 cut to 32 bits", "Push", "20 8180808010", &Push{Cmd: 1}},
@@ -307,6 +307,8 @@ func TestAppendRepairsStrings(t *testing.T) {
 	}{
 		{"ConnOpen", &ConnOpen{UniqID: bad, RawQuery: bad, SubProtocol: [][]byte{bad}, XForwardedFor: bad},
 			&netsvrpb.ConnOpen{UniqId: good, RawQuery: good, SubProtocol: []string{good}, XForwardedFor: good}},
+		{"ConnClose", &ConnClose{Identity: Identity{bad, bad, bad, []Metadata{{bad, bad}}, []Metadata{{bad, bad}}}},
+			&netsvrpb.ConnClose{User: good, Protocol: good, Peer: good, Metadata: map[string]string{good: good}, Claims: map[string]string{good: good}}},
 		{"Transfer", &Transfer{UniqID: bad, Session: bad, Data: bad}, &netsvrpb.Transfer{UniqId: good, Session: good, Data: bad}},
 		{"Request", &Request{Route: bad, Payload: bad, Metadata: []Metadata{{bad, bad}}},
 			&netsvrpb.Request{Route: good, Payload: bad, Metadata: map[string]string{good: good}}},
@@ -333,7 +335,7 @@ func TestAppendStrings(t *testing.T) {
 		{"TopicPublish", AppendTopicPublish(nil, ids, data[0]), &TopicPublish{raw, data[0]}},
 		{"SingleCastBulk", AppendSingleCastBulk(nil, ids, data), &SingleCastBulk{raw, data}},
 		{"TopicPublishBulk", AppendTopicPublishBulk(nil, ids, data), &TopicPublishBulk{raw, data}},
-		{"Push", AppendPush(nil, ids, ids[:1], []byte("r"), 5, data[0]), &Push{raw, raw[:1], []byte("r"), 5, data[0]}},
+		{"Push", AppendPush(nil, ids, ids[:1], ids[1:], []byte("r"), 5, data[0]), &Push{raw, raw[:1], []byte("r"), 5, data[0], raw[1:]}},
 	} {
 		if want := c.want.Append(nil); !bytes.Equal(c.got, want) {
 			t.Errorf("%s: %x, want %x", c.name, c.got, want)
@@ -342,13 +344,14 @@ func TestAppendStrings(t *testing.T) {
 }
 
 func TestColdMessages(t *testing.T) {
-	// The number of our field in RegisterReq is above all of the protocol's.
+	// The numbers of our fields in RegisterReq are above all of the protocol's.
 	wire := unhex(t, `
 		08 07      # 1 workerId 7
 		10 02      # 2 processCmdGoroutineNum 2
 		18 03      # 3 serverId 3
-		a0 06 01   # 100 acceptsRequests`)
-	want := &netsvrpb.RegisterReq{WorkerId: 7, ProcessCmdGoroutineNum: 2, ServerId: 3, AcceptsRequests: true}
+		a0 06 01   # 100 acceptsRequests
+		a8 06 01   # 101 wantsIdentity`)
+	want := &netsvrpb.RegisterReq{WorkerId: 7, ProcessCmdGoroutineNum: 2, ServerId: 3, AcceptsRequests: true, WantsIdentity: true}
 	req := &netsvrpb.RegisterReq{WorkerId: 9, AcceptsRequests: true}
 	if err := Unmarshal(wire, req); err != nil || !proto.Equal(req, want) {
 		t.Errorf("decoded %v, %v", req, err)
@@ -356,7 +359,7 @@ func TestColdMessages(t *testing.T) {
 	if got, err := AppendMessage([]byte("x"), want); err != nil || !bytes.Equal(got[1:], wire) {
 		t.Errorf("encoded %x, %v", got, err)
 	}
-	if err := Unmarshal(append(wire, 0xa8, 0x06, 0x01), req); err != nil || !proto.Equal(req, want) {
+	if err := Unmarshal(append(wire, 0xb0, 0x06, 0x01), req); err != nil || !proto.Equal(req, want) {
 		t.Errorf("unknown field: %v, %v", req, err)
 	}
 	if err := Unmarshal(wire[:3], req); !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), "RegisterReq") {

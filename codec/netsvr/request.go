@@ -13,22 +13,17 @@ type Request struct {
 	Payload    []byte
 	Data       []byte     // a GOSOC attachment
 	TimeoutMs  uint32     // milliseconds the client will wait, 0 if it did not say
-	Metadata   []Metadata // in the order of the wire
+	Metadata   []Metadata // of the request, in the order of the wire
+
+	User          []byte     // empty: anonymous
+	Peer          []byte     // address:port
+	LoginMetadata []Metadata // what the client said at its login
+	Claims        []Metadata // what the login provider vouches for
 }
 
-// Metadata is one pair of a Request. Of several with one key the last counts.
-type Metadata struct {
-	Key, Value []byte
-}
-
-// Lookup returns the value that counts for key.
+// Lookup returns the value that counts for key among m.Metadata.
 func (m *Request) Lookup(key string) (value []byte, ok bool) {
-	for i := len(m.Metadata) - 1; i >= 0; i-- {
-		if string(m.Metadata[i].Key) == key {
-			return m.Metadata[i].Value, true
-		}
-	}
-	return nil, false
+	return Lookup(m.Metadata, key)
 }
 
 // Append encodes m after dst.
@@ -43,18 +38,18 @@ func (m *Request) Append(dst []byte) []byte {
 	dst = appendBytes(dst, 8, m.Payload)
 	dst = appendBytes(dst, 9, m.Data)
 	dst = appendUint(dst, 10, uint64(m.TimeoutMs))
-	for _, p := range m.Metadata {
-		start := len(dst)
-		dst = appendItem(dst, 1, p.Key)
-		dst = appendItem(dst, 2, p.Value)
-		dst = enclose(dst, start, 11)
-	}
-	return dst
+	dst = appendPairs(dst, 11, m.Metadata)
+	dst = appendText(dst, 12, m.User)
+	dst = appendText(dst, 13, m.Peer)
+	dst = appendPairs(dst, 14, m.LoginMetadata)
+	return appendPairs(dst, 15, m.Claims)
 }
 
 // Decode replaces m by the message in b; m points into b.
 func (m *Request) Decode(b []byte) error {
-	*m = Request{Metadata: reuse(m.Metadata)}
+	*m = Request{
+		Metadata: reuse(m.Metadata), LoginMetadata: reuse(m.LoginMetadata), Claims: reuse(m.Claims),
+	}
 	d := decoder{within: "Request", rest: b}
 	for d.next() {
 		switch d.field {
@@ -80,26 +75,17 @@ func (m *Request) Decode(b []byte) error {
 			m.TimeoutMs = uint32(d.uint())
 		case 11:
 			m.Metadata = append(m.Metadata, d.pair())
+		case 12:
+			m.User = d.text()
+		case 13:
+			m.Peer = d.text()
+		case 14:
+			m.LoginMetadata = append(m.LoginMetadata, d.pair())
+		case 15:
+			m.Claims = append(m.Claims, d.pair())
 		}
 	}
 	return d.end()
-}
-
-// pair is the value of a field of type map<string, string>.
-func (d *decoder) pair() (p Metadata) {
-	entry := decoder{rest: d.bytes()}
-	for entry.next() {
-		switch entry.field {
-		case 1:
-			p.Key = entry.text()
-		case 2:
-			p.Value = entry.text()
-		}
-	}
-	if entry.err != nil {
-		d.fail(entry.err)
-	}
-	return p
 }
 
 // Reply answers the Request of that UniqID and ID. Our own command.

@@ -41,16 +41,30 @@ func texts(list [][]byte) (out []string) {
 	return out
 }
 
+func pairs(list []Metadata) map[string]string {
+	out := make(map[string]string)
+	for _, kv := range list {
+		out[string(kv.Key)] = string(kv.Value)
+	}
+	return out
+}
+
 var kinds = []kind{
 	kindOf("ConnOpen", fresh[ConnOpen], fresh[netsvrpb.ConnOpen], func(m *ConnOpen) *netsvrpb.ConnOpen {
 		return &netsvrpb.ConnOpen{UniqId: string(m.UniqID), RawQuery: string(m.RawQuery),
-			SubProtocol: texts(m.SubProtocol), XForwardedFor: string(m.XForwardedFor)}
+			SubProtocol: texts(m.SubProtocol), XForwardedFor: string(m.XForwardedFor),
+			User: string(m.Identity.User), Protocol: string(m.Identity.Protocol), Peer: string(m.Identity.Peer),
+			Metadata: pairs(m.Identity.Metadata), Claims: pairs(m.Identity.Claims)}
 	}),
 	kindOf("ConnClose", fresh[ConnClose], fresh[netsvrpb.ConnClose], func(m *ConnClose) *netsvrpb.ConnClose {
-		return &netsvrpb.ConnClose{UniqId: string(m.UniqID), Session: string(m.Session)}
+		return &netsvrpb.ConnClose{UniqId: string(m.UniqID), Session: string(m.Session),
+			User: string(m.Identity.User), Protocol: string(m.Identity.Protocol), Peer: string(m.Identity.Peer),
+			Metadata: pairs(m.Identity.Metadata), Claims: pairs(m.Identity.Claims)}
 	}),
 	kindOf("Transfer", fresh[Transfer], fresh[netsvrpb.Transfer], func(m *Transfer) *netsvrpb.Transfer {
-		return &netsvrpb.Transfer{UniqId: string(m.UniqID), Session: string(m.Session), Data: m.Data}
+		return &netsvrpb.Transfer{UniqId: string(m.UniqID), Session: string(m.Session), Data: m.Data,
+			User: string(m.Identity.User), Protocol: string(m.Identity.Protocol), Peer: string(m.Identity.Peer),
+			Metadata: pairs(m.Identity.Metadata), Claims: pairs(m.Identity.Claims)}
 	}),
 	kindOf("SingleCast", fresh[SingleCast], fresh[netsvrpb.SingleCast], func(m *SingleCast) *netsvrpb.SingleCast {
 		return &netsvrpb.SingleCast{UniqId: string(m.UniqID), Data: m.Data}
@@ -71,19 +85,16 @@ var kinds = []kind{
 		return &netsvrpb.TopicPublishBulk{Topics: texts(m.Topics), Data: m.Data}
 	}),
 	kindOf("Request", fresh[Request], fresh[netsvrpb.Request], func(m *Request) *netsvrpb.Request {
-		p := &netsvrpb.Request{UniqId: string(m.UniqID), Session: string(m.Session), Protocol: string(m.Protocol),
+		return &netsvrpb.Request{UniqId: string(m.UniqID), Session: string(m.Session), Protocol: string(m.Protocol),
 			Route: string(m.Route), Cmd: m.Cmd, Id: m.ID, WantsReply: m.WantsReply, Payload: m.Payload, Data: m.Data,
-			TimeoutMs: m.TimeoutMs, Metadata: make(map[string]string)}
-		for _, kv := range m.Metadata {
-			p.Metadata[string(kv.Key)] = string(kv.Value)
-		}
-		return p
+			TimeoutMs: m.TimeoutMs, Metadata: pairs(m.Metadata), User: string(m.User), Peer: string(m.Peer),
+			LoginMetadata: pairs(m.LoginMetadata), Claims: pairs(m.Claims)}
 	}),
 	kindOf("Reply", fresh[Reply], fresh[netsvrpb.Reply], func(m *Reply) *netsvrpb.Reply {
 		return &netsvrpb.Reply{UniqId: string(m.UniqID), Id: m.ID, Status: m.Status, Payload: m.Payload}
 	}),
 	kindOf("Push", fresh[Push], fresh[netsvrpb.Push], func(m *Push) *netsvrpb.Push {
-		return &netsvrpb.Push{UniqIds: texts(m.UniqIDs), Topics: texts(m.Topics), Route: string(m.Route), Cmd: m.Cmd, Payload: m.Payload}
+		return &netsvrpb.Push{UniqIds: texts(m.UniqIDs), Topics: texts(m.Topics), Route: string(m.Route), Cmd: m.Cmd, Payload: m.Payload, Users: texts(m.Users)}
 	}),
 }
 
@@ -136,17 +147,43 @@ var specimens = []struct {
 		00000018                                     # length 24
 		35a4ece9                                     # 900001001
 		0a 12 303036354131423243333030303030303031   # 1 uniqId; zero fields are left out`},
+	{"ConnOpen with identity", CmdConnOpen, &ConnOpen{UniqID: []byte("U"), Identity: Identity{User: []byte("ann"), Protocol: []byte("gosoc"), Peer: []byte("[::1]:9"),
+		Metadata: []Metadata{{[]byte("accept-language"), []byte("en")}}, Claims: []Metadata{{[]byte("k"), []byte("v")}}}}, `
+		00000040                                     # length 64
+		35a4ece9                                     # 900001001
+		0a 01 55                                     # 1 uniqId "U"
+		aa06 03 616e6e                               # 101 user "ann"
+		b206 05 676f736f63                           # 102 protocol "gosoc"
+		ba06 07 5b3a3a315d3a39                       # 103 peer "[::1]:9"
+		c206 15 0a 0f 6163636570742d6c616e6775616765 # 104 metadata "accept-language"
+		        12 02 656e                           #     -> "en"
+		ca06 06 0a 01 6b  12 01 76                   # 105 claims "k" -> "v"`},
 	{"ConnClose", CmdConnClose, &ConnClose{UniqID: id1, Session: []byte("alice")}, `
 		0000001f                                     # length 31
 		35a4ecea                                     # 900001002
 		0a 12 303036354131423243333030303030303031   # 1 uniqId
 		12 05 616c696365                             # 2 session "alice"`},
+	{"ConnClose with identity", CmdConnClose, &ConnClose{UniqID: []byte("U"), Session: []byte("s"), Identity: Identity{User: []byte("ann"), Claims: []Metadata{{[]byte("k"), nil}}}}, `
+		00000018                                     # length 24
+		35a4ecea                                     # 900001002
+		0a 01 55                                     # 1 uniqId "U"
+		12 01 73                                     # 2 session "s"
+		aa06 03 616e6e                               # 101 user "ann"
+		ca06 05 0a 01 6b  12 00                      # 105 claims "k" -> ""`},
 	{"Transfer", CmdTransfer, &Transfer{UniqID: id1, Session: []byte("alice"), Data: []byte{0xff, 0x00}}, `
 		00000023                                     # length 35
 		35a4eceb                                     # 900001003
 		0a 12 303036354131423243333030303030303031   # 1 uniqId
 		12 05 616c696365                             # 2 session "alice"
 		1a 02 ff00                                   # 3 data, which need not be UTF-8`},
+	{"Transfer with identity", CmdTransfer, &Transfer{UniqID: []byte("U"), Data: []byte("d"), Identity: Identity{User: []byte("ann"), Protocol: []byte("netsvr"), Peer: []byte("1.2.3.4:5")}}, `
+		00000025                                     # length 37
+		35a4eceb                                     # 900001003
+		0a 01 55                                     # 1 uniqId "U"
+		1a 01 64                                     # 3 data
+		aa06 03 616e6e                               # 101 user "ann"
+		b206 06 6e6574737672                         # 102 protocol "netsvr"
+		ba06 09 312e322e332e343a35                   # 103 peer "1.2.3.4:5"`},
 	{"Transfer of nothing", CmdTransfer, &Transfer{}, `
 		00000004                                     # length 4
 		35a4eceb                                     # 900001003, and an empty message`},
@@ -200,6 +237,16 @@ var specimens = []struct {
 		50 8827                                      # 10 timeoutMs 5000
 		5a 06  0a 01 6b  12 01 76                    # 11 metadata "k" -> "v"
 		5a 04  0a 00     12 00                       # 11 metadata "" -> "": both parts are always there`},
+	{"Request of a user", CmdRequest, &Request{UniqID: []byte("U"), Payload: []byte("{}"), User: []byte("ann"), Peer: []byte("1.2.3.4:5"),
+		LoginMetadata: []Metadata{{[]byte("l"), []byte("en")}}, Claims: []Metadata{{[]byte("k"), []byte("v")}}}, `
+		0000002c                                     # length 44
+		35a50c29                                     # 900009001
+		0a 01 55                                     # 1 uniqId "U"
+		42 02 7b7d                                   # 8 payload "{}"
+		62 03 616e6e                                 # 12 user "ann"
+		6a 09 312e322e332e343a35                     # 13 peer "1.2.3.4:5"
+		72 07  0a 01 6c  12 02 656e                  # 14 loginMetadata "l" -> "en"
+		7a 06  0a 01 6b  12 01 76                    # 15 claims "k" -> "v"`},
 	{"Reply", CmdReply, &Reply{UniqID: []byte("U"), ID: 7, Status: -1, Payload: []byte("{}")}, `
 		00000018                                     # length 24
 		35a50c2a                                     # 900009002
@@ -219,4 +266,10 @@ var specimens = []struct {
 		35a50c2b                                     # 900009003
 		0a 01 55                                     # 1 uniqIds "U"
 		2a 02 6869                                   # 5 payload "hi"`},
+	{"Push to users", CmdPush, &Push{Users: [][]byte{[]byte("ann"), []byte("bob")}, Payload: []byte("hi")}, `
+		00000012                                     # length 18
+		35a50c2b                                     # 900009003
+		2a 02 6869                                   # 5 payload "hi"
+		32 03 616e6e                                 # 6 users "ann"
+		32 03 626f62                                 # 6 users "bob"`},
 }

@@ -156,7 +156,10 @@ type Text interface{ ~string | ~[]byte }
 // The append functions leave out what is zero, as proto3 does, except in lists.
 
 func appendTag(dst []byte, field protowire.Number, typ protowire.Type) []byte {
-	return append(dst, byte(field<<3)|byte(typ)) // fields 1 to 15
+	if field < 16 { // nearly always
+		return append(dst, byte(field<<3)|byte(typ))
+	}
+	return protowire.AppendTag(dst, field, typ)
 }
 
 func appendDelimited(dst []byte, field protowire.Number, v []byte) []byte {

@@ -29,10 +29,12 @@ type ConnInfoDelete struct {
 	Data       []byte
 }
 
-// Push is a SingleCast, Multicast and TopicPublish that says how clients are to see it.
+// Push is a SingleCast, Multicast and TopicPublish that says how clients are to see it, and may name
+// users.
 type Push struct {
 	UniqIDs []string // to these connections
 	Topics  []string // and to the subscribers of these
+	Users   []string // and to all connections of these
 	Route   string   // for GOSOC clients; empty: the gateway's push route
 	Cmd     uint32   // for Longbridge clients; 0: the gateway's push command
 	Payload []byte
@@ -190,7 +192,7 @@ func (l *Link) Push(ctx context.Context, p Push) error {
 	if err != nil {
 		return err
 	}
-	f.buf = netsvr.AppendPush(f.buf, p.UniqIDs, p.Topics, []byte(p.Route), p.Cmd, p.Payload)
+	f.buf = netsvr.AppendPush(f.buf, p.UniqIDs, p.Topics, p.Users, []byte(p.Route), p.Cmd, p.Payload)
 	return f.send()
 }
 

@@ -62,8 +62,10 @@ func TestCommands(t *testing.T) {
 		{netsvr.CmdTopicPublish, func(s sender) error { return s.TopicPublish(ctx, topics, d) }, &netsvrpb.TopicPublish{Topics: topics, Data: d}},
 		{netsvr.CmdTopicPublishBulk, func(s sender) error { return s.TopicPublishBulk(ctx, topics, two) },
 			&netsvrpb.TopicPublishBulk{Topics: topics, Data: two}},
-		{netsvr.CmdPush, func(s sender) error { return s.Push(ctx, Push{ids, topics, "r", 9, d}) },
-			&netsvrpb.Push{UniqIds: ids, Topics: topics, Route: "r", Cmd: 9, Payload: d}},
+		{netsvr.CmdPush, func(s sender) error {
+			return s.Push(ctx, Push{UniqIDs: ids, Topics: topics, Users: ids, Route: "r", Cmd: 9, Payload: d})
+		},
+			&netsvrpb.Push{UniqIds: ids, Topics: topics, Users: ids, Route: "r", Cmd: 9, Payload: d}},
 		{netsvr.CmdForceOffline, func(s sender) error { return s.ForceOffline(ctx, ids, d) }, &netsvrpb.ForceOffline{UniqIds: ids, Data: d}},
 		{netsvr.CmdForceOfflineGuest, func(s sender) error { return s.ForceOfflineGuest(ctx, ids, 1500*time.Millisecond, d) },
 			&netsvrpb.ForceOfflineGuest{UniqIds: ids, Delay: 2, Data: d}},

@@ -1,5 +1,5 @@
 // Package netsvrpb is the generated protobuf form of the worker protocol's
-// messages, dialect 2.0.2 and our own three commands. Package netsvr decodes and
+// messages, dialect 2.0.2 and our own commands. Package netsvr decodes and
 // encodes the frequent ones by hand; the rest are used as they are here.
 //
 // netsvr.proto is named from the module's root, because Go registers the
