@@ -17,6 +17,7 @@ const (
 	KindReplies               // replies that wait for their turn
 	KindRequests              // requests that wait for an answer
 	KindTopics                // topic names and subscriptions
+	KindIdentity              // session texts, and what is known of logins
 	KindDeferred              // publishes that wait, while their client is not read; their bytes are KindShared
 
 	KindSessions    // snapshots of detached sessions
@@ -38,6 +39,7 @@ var kindNames = [numKinds]string{
 	KindReplies:     "replies",
 	KindRequests:    "requests",
 	KindTopics:      "topics",
+	KindIdentity:    "identity",
 	KindDeferred:    "deferred",
 	KindSessions:    "sessions",
 	KindLinkInput:   "link-input",

@@ -162,7 +162,7 @@ func (w *sessionWorld) handle() error {
 		},
 		"text": func(r *gateway.Request) {
 			w.connOf(r.Conn()).text = string(r.Payload)
-			r.Client().SetSession(string(r.Payload))
+			_ = r.Gateway().SetSession(r.Conn(), r.Client(), string(r.Payload))
 			r.Reply(r.Payload)
 		},
 		"echo":    func(r *gateway.Request) { r.Reply(r.Payload) },

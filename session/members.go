@@ -113,6 +113,20 @@ func (m *Members) Append(dst []Ref, user string) []Ref {
 	return dst
 }
 
+// Count returns how many connections user has.
+func (m *Members) Count(user string) int {
+	s, tag := m.shard(user)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.more[tag]; c != nil {
+		return c.len()
+	}
+	if _, ok := s.find(tag); ok {
+		return 1
+	}
+	return 0
+}
+
 // Len counts the connections, one shard at a time.
 func (m *Members) Len() int {
 	n := 0

@@ -8,8 +8,9 @@ import (
 
 // Snapshot is the part of a session that lives in the connection while there is one.
 type Snapshot struct {
-	SessionText string   // set by workers (netsvr "session"); empty means guest
-	Topics      []string // in any order
+	SessionText string            // set by workers (netsvr "session"); empty means guest
+	Topics      []string          // in any order
+	Claims      map[string]string // what the login provider vouches for; may be nil
 }
 
 // A snapshot is a Snapshot that the Store keeps, in its shard's list of them, oldest first.
@@ -20,17 +21,23 @@ type snapshot struct {
 	prev, next *snapshot
 }
 
-// snapshotOverhead is the bytes that a snapshot costs besides its text and topics.
+// snapshotOverhead is the bytes that a snapshot costs besides what is in it.
 const snapshotOverhead = int(unsafe.Sizeof(snapshot{}))
 
 // topicOverhead is the bytes that a topic costs beside its name: the string's header.
 const topicOverhead = int(unsafe.Sizeof(""))
 
-// size returns the bytes of the session text and topics.
+// claimOverhead is the bytes that a claim costs beside its text: two strings' headers, in a map.
+const claimOverhead = 64
+
+// size returns the bytes of the session text, topics and claims.
 func (s *Snapshot) size() int {
 	n := len(s.SessionText)
 	for _, t := range s.Topics {
 		n += len(t) + topicOverhead
+	}
+	for k, v := range s.Claims {
+		n += len(k) + len(v) + claimOverhead
 	}
 	return n
 }

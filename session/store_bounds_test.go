@@ -13,7 +13,7 @@ import (
 
 // A session's state is kept whole or not at all.
 func TestStoreSnapshotBounds(t *testing.T) {
-	state := Snapshot{"ab", []string{"t1", "t2"}}
+	state := Snapshot{SessionText: "ab", Topics: []string{"t1", "t2"}}
 	for _, v := range []struct {
 		name  string
 		limit int
@@ -22,8 +22,8 @@ func TestStoreSnapshotBounds(t *testing.T) {
 	}{
 		{"one byte too many", 2 + 18 + 17, state, false},
 		{"all", 2 + 18 + 18, state, true},
-		{"text too long", 20, Snapshot{strings.Repeat("x", 21), nil}, false},
-		{"text as long as may be", 21, Snapshot{strings.Repeat("x", 21), nil}, true},
+		{"text too long", 20, Snapshot{SessionText: strings.Repeat("x", 21)}, false},
+		{"text as long as may be", 21, Snapshot{SessionText: strings.Repeat("x", 21)}, true},
 		{"nothing", 1, Snapshot{}, true},
 	} {
 		s := newStore(t, StoreConfig{MaxSnapshotBytes: v.limit})
@@ -121,7 +121,7 @@ func TestStoreBytesComeBack(t *testing.T) {
 	var live []held
 	next := Ref(0)
 	state := func() Snapshot {
-		return Snapshot{strings.Repeat("x", random.IntN(1500)), []string{"t"}}
+		return Snapshot{SessionText: strings.Repeat("x", random.IntN(1500)), Topics: []string{"t"}}
 	}
 	for step := range 20_000 {
 		now := after(time.Duration(step) * 200 * time.Millisecond)

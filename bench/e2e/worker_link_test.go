@@ -106,7 +106,7 @@ func (l *workerLink) read() {
 		switch {
 		case err != nil:
 			l.err = err
-		case a.cmd == 0 || a.cmd/1000 == 900003:
+		case a.cmd == 0 || a.cmd/1000 == 900003 || a.cmd == workerUserConnList:
 			l.answers = append(l.answers, a)
 		default:
 			l.events = append(l.events, a)

@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// The commands of the worker protocol 2.0.2, and the three that this gateway adds.
+// The commands of the worker protocol 2.0.2, and those that this gateway adds.
 const (
 	workerConnOpen  = 900001001
 	workerConnClose = 900001002
@@ -44,6 +44,11 @@ const (
 	workerRequest = 900009001
 	workerReply   = 900009002
 	workerPush    = 900009003
+
+	workerUserForceOffline = 900009004
+	workerUserSubscribe    = 900009005
+	workerUserUnsubscribe  = 900009006
+	workerUserConnList     = 900009007
 )
 
 // The heartbeats, whole bodies of frames and of customers' messages.

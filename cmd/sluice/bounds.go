@@ -31,6 +31,8 @@ func (cmd *settings) checkBounds() error {
 		{"max-pending-bytes", int64(cmd.MaxPendingBytes), 1, all},
 		{"max-topics", int64(cmd.MaxTopics), 1, all},
 		{"max-topic-bytes", int64(cmd.MaxTopicBytes), 1, all},
+		{"max-session-text", int64(cmd.MaxSessionText), 1, 1 << 30},
+		{"max-login-metadata", int64(cmd.MaxLoginMetadata), 1, 64 << 10},
 		{"max-connections", int64(cmd.MaxConnections), 0, all},
 		{"session-max", int64(cmd.SessionMax), 1, all},
 		{"session-total", int64(cmd.SessionTotal), 1, all},

@@ -53,17 +53,20 @@ type addressFlags struct {
 }
 
 type loginFlags struct {
-	Login         string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND"`
-	LoginTimeout  time.Duration `help:"How long a client may take to log in." default:"10s"`
-	LoginFailures failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s"`
+	Login            string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND"`
+	LoginTimeout     time.Duration `help:"How long a client may take to log in." default:"10s"`
+	LoginFailures    failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s"`
+	MaxLoginMetadata byteSize      `help:"What a client may say of itself at its login, beside its token, and what the login may vouch for, each: the text, and 64 bytes for each pair." default:"8KiB"`
 }
 
 type sessionFlags struct {
-	ServerID     uint8         `help:"First byte of every uniqId, 0 to 255." default:"0"`
-	SessionTTL   time.Duration `help:"How long a session can be resumed." default:"30m"`
-	SessionMax   byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
-	SessionTotal byteSize      `help:"Session text and topics kept of all such sessions; over it, those of the oldest go." default:"64MiB"`
-	SessionKey   string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
+	ServerID       uint8         `help:"First byte of every uniqId, 0 to 255." default:"0"`
+	SessionTTL     time.Duration `help:"How long a session can be resumed." default:"30m"`
+	SessionMax     byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
+	MaxSessionText byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB"`
+	SessionFrom    string        `help:"What the session text of a client is that logs in without one, for workers that know nothing of users: ${enum}." enum:"none, user" default:"none"`
+	SessionTotal   byteSize      `help:"Session text and topics kept of all such sessions; over it, those of the oldest go." default:"64MiB"`
+	SessionKey     string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
 }
 
 type slowFlags struct {
@@ -114,6 +117,7 @@ type gosocFlags struct {
 	MaxKeepAlive  time.Duration `help:"Longest keep-alive of a GOSOC client, also of one that asks for none. 0: no limit." default:"20m"`
 	PushRoute     string        `help:"Route of pushes to GOSOC clients." default:"push"`
 	GosocBadToken uint8         `help:"ConnAck code for a refused token: 6, bad token, or 3, not authorized, at which the C++ client stops instead of trying again at once." default:"6"`
+	GosocLogins   string        `help:"How many GOSOC connections a user may have: ${enum}. one: a new one closes the older." enum:"one, many" default:"one"`
 }
 
 type netsvrFlags struct {
@@ -374,7 +378,9 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxHeaders:   cmd.WSMaxHeaders,
 			MaxFragments: cmd.WSMaxFragments,
 		},
-		Gosoc: server.GosocConfig{MaxKeepAlive: orNone(cmd.MaxKeepAlive), BadTokenStops: cmd.GosocBadToken == 3},
+		Gosoc: server.GosocConfig{
+			MaxKeepAlive: orNone(cmd.MaxKeepAlive), BadTokenStops: cmd.GosocBadToken == 3, ManyLogins: cmd.GosocLogins == "many",
+		},
 		Netsvr: server.NetsvrConfig{
 			Path:           cmd.NetsvrPath,
 			Idle:           cmd.ClientIdle,
@@ -412,6 +418,9 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			SessionTTL:       cmd.SessionTTL,
 			SessionBytes:     int(cmd.SessionMax),
 			SessionTotal:     int64(cmd.SessionTotal),
+			MaxSessionText:   int(cmd.MaxSessionText),
+			SessionFromUser:  cmd.SessionFrom == "user",
+			MaxLoginMetadata: int(cmd.MaxLoginMetadata),
 			UserLimit:        userLimit,
 			MaxPacket:        int(cmd.MaxPacket),
 			MaxInflated:      int(cmd.MaxInflated),

@@ -71,7 +71,7 @@ type (
 	// that says verdicts on logins (LoginDone) and answers (Answer, Failure) in its protocol's
 	// words.
 	Session = gateway.Session
-	// A Client is what the gateway knows of one connection: User, Session, and whether it is Fresh,
+	// A Client is what the gateway knows of one connection: User, Session, Claim, and whether it is Fresh,
 	// Waiting or Online. A Session embeds it, and returns it from Base.
 	Client = gateway.Client
 	// Credentials are what a client shows to log in, to Gateway.Login.
@@ -101,6 +101,7 @@ const (
 	LoginUnavailable = gateway.LoginUnavailable
 	LoginConcurrent  = gateway.LoginConcurrent
 	LoginOverLimit   = gateway.LoginOverLimit
+	LoginMetadata    = gateway.LoginMetadata
 	SessionRefused   = gateway.SessionRefused
 	LoginBanned      = gateway.LoginBanned
 )

@@ -145,6 +145,7 @@ func collectSessions(p *page, g *gateway.Stats) {
 	p.family("sluice_session_states_dropped_total", counter, "Session texts and topics that were not kept, or no longer: too much of one session (session-max), or of all (session-total).")
 	p.sample(float64(g.Sessions.TooLong), "reason", "session-max")
 	p.sample(float64(g.Sessions.TooMany), "reason", "session-total")
+	p.counter("sluice_session_texts_refused_total", "Session texts from workers that are longer than a client's may be.", g.SessionTextsRefused)
 	p.counter("sluice_subscriptions_refused_total", "Subscriptions over a client's limit of topics or their bytes.", g.TopicsRefused)
 }
 

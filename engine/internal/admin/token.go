@@ -59,5 +59,5 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	if limit <= 0 {
 		limit = math.MaxInt32 // clients take online >= limit for a reason not to connect
 	}
-	writeJSON(w, http.StatusOK, envelope{Data: issued{OTP: token, Limit: limit, Online: s.gateway.Online(user)}})
+	writeJSON(w, http.StatusOK, envelope{Data: issued{OTP: token, Limit: limit, Online: s.gateway.Counted(user)}})
 }

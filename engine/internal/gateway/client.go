@@ -54,6 +54,7 @@ type extra struct {
 	slot        session.Slot
 	issued      session.Issued
 	undelivered *session.Resumed // issued comes from it, and the client has yet to be told
+	about       *about
 	pending     pendingQueue
 }
 
@@ -130,7 +131,7 @@ func (cl *Client) ensure(p *clientPool) *extra {
 
 // shrink lets go of it when it is not needed any more.
 func (cl *Client) shrink(p *clientPool) {
-	if x := cl.extra; x != nil && !x.resumable && !x.counted && x.sessionText == "" && x.customID == "" && x.pending.empty() {
+	if x := cl.extra; x != nil && !x.resumable && !x.counted && x.sessionText == "" && x.customID == "" && x.about == nil && x.pending.empty() {
 		cl.extra = nil
 		p.put(x)
 	}
@@ -172,6 +173,7 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 		g.detach(c, x, why)
 	}
 	g.unsubscribeAll(c, cl) // who is told of the end finds nothing left
+	defer g.forget(c, x)    // but who the client was
 	if cl.user != "" {
 		g.release(cl.user, ref)
 	}
@@ -217,8 +219,11 @@ func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
 	case why == engine.ReasonKickedOut && fault != 7 && g.sessions.EndHeld(now, x.issued.ID, ref):
 		// Else a login that arrived later has the session already, and that one stays.
 	default:
-		topics := c.Topics(make([]string, 0, c.TopicCount()))
-		successor = g.sessions.Detach(now, x.issued.ID, ref, session.Snapshot{SessionText: x.sessionText, Topics: topics})
+		snapshot := session.Snapshot{SessionText: x.sessionText, Topics: c.Topics(make([]string, 0, c.TopicCount()))}
+		if x.about != nil {
+			snapshot.Claims = mapOf(x.about.claims)
+		}
+		successor = g.sessions.Detach(now, x.issued.ID, ref, snapshot)
 	}
 	g.chargeSessions()
 	if successor != 0 {
@@ -230,13 +235,6 @@ func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
 				g.takeHandover(c, s.Base())
 			}
 		})
-	}
-}
-
-// SetSession sets the session text; workers do.
-func (cl *Client) SetSession(text string) {
-	if text != "" || cl.extra != nil {
-		cl.ensure(nil).sessionText = text
 	}
 }
 
@@ -329,7 +327,11 @@ func (g *Gateway) takeHandover(c *engine.Conn, cl *Client) {
 
 func (g *Gateway) restore(c *engine.Conn, cl *Client, snapshot session.Snapshot) {
 	if snapshot.SessionText != "" && cl.Session() == "" {
-		cl.ensure(nil).sessionText = snapshot.SessionText
+		_ = g.SetSession(c, cl, snapshot.SessionText) // it was short enough before
+	}
+	if len(snapshot.Claims) > 0 {
+		metadata, _ := cl.About()
+		g.setAbout(c, cl, mapOf(metadata), snapshot.Claims)
 	}
 	for _, t := range snapshot.Topics {
 		g.Subscribe(c, []byte(t))

@@ -52,9 +52,20 @@ type Config struct {
 	SessionTotal int64
 
 	// UserLimit is how many connections one user may have of the protocols that count them, which
-	// Longbridge does. A connection does not count beside the one whose session it takes over. Zero
+	// Longbridge does; see Gateway.Counted. A connection does not count beside the one whose session it takes over. Zero
 	// means 10, negative no limit.
 	UserLimit int
+
+	// MaxSessionText is the longest session text that a client can have, in bytes. Zero or less means
+	// 64 KiB, which holds what a login provider may give.
+	MaxSessionText int
+	// MaxLoginMetadata bounds what a client may say of itself at its login, beside its token, and
+	// what the login provider may vouch for, each: the text in bytes, and 64 for each pair. A login
+	// with more is refused. Zero or less means 8 KiB.
+	MaxLoginMetadata int
+	// SessionFromUser makes the user the session text of a client that logs in without one, for
+	// workers that know nothing of users. It costs a few hundred bytes for each client.
+	SessionFromUser bool
 
 	// MaxPacket is the longest packet a client may announce, in bytes. Zero means 16 MiB.
 	MaxPacket int
@@ -122,6 +133,8 @@ func (c Config) withDefaults() Config {
 		}
 		*v = min(*v, 1<<30)
 	}
+	bound(&c.MaxSessionText, 64<<10)
+	bound(&c.MaxLoginMetadata, 8<<10)
 	bound(&c.MaxTopics, 1<<16)
 	bound(&c.MaxTopicBytes, 8<<20)
 	bound(&c.MaxPending, 1024)
@@ -195,7 +208,8 @@ type gatewayStats struct {
 	holds    atomic.Uint64
 	panics   atomic.Uint64
 
-	topicsRefused atomic.Uint64
+	topicsRefused       atomic.Uint64
+	sessionTextsRefused atomic.Uint64
 }
 
 // Stats are a Gateway's counters since it started.
@@ -211,9 +225,11 @@ type Stats struct {
 	Panics   uint64 // of Events, each of which cost a connection
 	// TopicsRefused are subscriptions over Config.MaxTopics or MaxTopicBytes.
 	TopicsRefused uint64
-	Clients       int // logged in now
-	Users         int // that can be kicked out, now
-	Sessions      session.StoreStats
+	// SessionTextsRefused are session texts over Config.MaxSessionText.
+	SessionTextsRefused uint64
+	Clients             int // logged in now
+	Users               int // that can be kicked out, now
+	Sessions            session.StoreStats
 }
 
 // New makes a Gateway.
@@ -347,8 +363,21 @@ func (g *Gateway) Lookup(uniqID []byte) engine.Ref {
 	return engine.Ref(g.clients.GetBytes(uniqID))
 }
 
-// Online returns how many connections that count (Config.UserLimit) a user has.
-func (g *Gateway) Online(user string) int { return g.counts.Online(user) }
+// Counted returns how many connections that count (Config.UserLimit) a user has.
+func (g *Gateway) Counted(user string) int { return g.counts.Online(user) }
+
+// Online returns how many connections a user has, of every protocol. The empty user, who is
+// anonymous, has none.
+func (g *Gateway) Online(user string) int {
+	if user == "" {
+		return 0
+	}
+	n := g.members.Count(user)
+	if g.users.Get(user) != 0 {
+		n++
+	}
+	return n
+}
 
 // NewID makes a uniqId that no connection has.
 func (g *Gateway) NewID() string {
@@ -371,7 +400,8 @@ func (g *Gateway) Stats() Stats {
 		Holds:    g.stats.holds.Load(),
 		Panics:   g.stats.panics.Load(),
 
-		TopicsRefused: g.stats.topicsRefused.Load(),
+		TopicsRefused:       g.stats.topicsRefused.Load(),
+		SessionTextsRefused: g.stats.sessionTextsRefused.Load(),
 
 		Clients:  g.clients.Len(),
 		Users:    g.users.Len(),

@@ -49,6 +49,12 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	cl := s.Base()
 	a := admission{creds: creds, arrival: g.arrivals.Add(1)}
 	cl.standing = arrivedAt(a.arrival).with(phaseLogin)
+	if n := pairsSize(creds.Metadata); n > g.Config().MaxLoginMetadata {
+		g.log.Debug("login metadata too long", "protocol", s.Protocol(), "peer", c.Peer(),
+			"bytes", n, "limit", g.Config().MaxLoginMetadata)
+		g.refuse(c, s, LoginMetadata)
+		return
+	}
 	if creds.SessionID != "" {
 		switch o, err := g.resume(c, cl, &a); {
 		case o == LoginOK:
@@ -215,6 +221,12 @@ func (g *Gateway) verdict(c *engine.Conn, s Session, a *admission, identity logi
 	if g.known != nil {
 		g.known.note(a.creds.Token, g.now())
 	}
+	if n := pairsSize(identity.Claims); n > g.Config().MaxLoginMetadata {
+		g.log.Warn("the login provider's claims are too long", "user", identity.User,
+			"bytes", n, "limit", g.Config().MaxLoginMetadata)
+		g.refuse(c, s, LoginUnavailable)
+		return
+	}
 	a.identity = identity
 	g.admit(c, s, a)
 }
@@ -366,9 +378,11 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 		g.members.Add(cl.user, ref)
 	}
 	c.SetDialect(s.Dialect())
-	if a.identity.Session != "" {
-		cl.ensure(nil).sessionText = a.identity.Session
+	if err := g.SetSession(c, cl, a.identity.Session); err != nil {
+		g.log.Warn("the login provider's session text is too long", "user", cl.user,
+			"bytes", len(a.identity.Session), "limit", g.Config().MaxSessionText)
 	}
+	g.setAbout(c, cl, a.creds.Metadata, a.identity.Claims)
 	for _, t := range a.identity.Topics {
 		g.Subscribe(c, []byte(t))
 	}
@@ -377,6 +391,9 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 		cl.extra.unconfirmed = true
 		g.restore(c, cl, a.resumed.Snapshot)
 		g.takeHandover(c, cl)
+	}
+	if g.Config().SessionFromUser && cl.user != "" && cl.Session() == "" {
+		_ = g.SetSession(c, cl, cl.user) // no user is so long
 	}
 	cl.shrink(g.pool(c))
 	cl.standing = cl.standing.with(phaseOnline)

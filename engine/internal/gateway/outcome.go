@@ -15,6 +15,7 @@ const (
 	LoginOverLimit           // the user has as many connections as allowed
 	SessionRefused           // the session to resume is unknown, expired, forged or replayed
 	LoginBanned              // too many logins of the address were refused, and this one proves nothing
+	LoginMetadata            // the client says more of itself than Config.MaxLoginMetadata allows
 
 	numOutcomes
 )
@@ -26,6 +27,7 @@ var outcomeNames = [numOutcomes]string{
 	LoginUnavailable: "unavailable",
 	LoginConcurrent:  "concurrent",
 	LoginOverLimit:   "over-limit",
+	LoginMetadata:    "metadata",
 	SessionRefused:   "session-refused",
 	LoginBanned:      "banned",
 }

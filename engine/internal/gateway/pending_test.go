@@ -104,7 +104,7 @@ func TestPendingTable(t *testing.T) {
 			want[i] = append(want[i], entry{table.ticket(place), id, p.deadline})
 			total++
 		}
-		if table.used != total || q.open != len(want[i]) {
+		if table.used != total || int(q.open) != len(want[i]) {
 			t.Fatalf("%d used and %d open, want %d and %d", table.used, q.open, total, len(want[i]))
 		}
 		if id%97 != 0 {

@@ -45,6 +45,9 @@ func (r *Request) Gateway() *Gateway { return r.gateway }
 // Client returns who asks.
 func (r *Request) Client() *Client { return r.session.Base() }
 
+// Session returns the protocol's state of the connection.
+func (r *Request) Session() Session { return r.session }
+
 // Protocol returns the name of the client's protocol.
 func (r *Request) Protocol() string { return r.session.Protocol() }
 
@@ -184,7 +187,7 @@ func (g *Gateway) charge(c *engine.Conn, q *pendingQueue, k engine.Kind, n int) 
 // holdInput leaves the input of a client unread while too many of its requests are owed answers, or
 // they and the replies that wait for their turn are too many bytes.
 func (g *Gateway) holdInput(c *engine.Conn, q *pendingQueue) {
-	if !q.holds && (q.open >= g.Config().MaxPending || q.bytes > g.Config().MaxPendingBytes) {
+	if !q.holds && (int(q.open) >= g.Config().MaxPending || q.bytes > g.Config().MaxPendingBytes) {
 		q.holds = true
 		g.stats.holds.Add(1)
 		c.Pause()
@@ -193,7 +196,7 @@ func (g *Gateway) holdInput(c *engine.Conn, q *pendingQueue) {
 
 // resumeInput ends that at half, not at one less: each resumption looks at all the input that waits.
 func (g *Gateway) resumeInput(c *engine.Conn, q *pendingQueue) {
-	if q.holds && q.open <= g.Config().MaxPending/2 && q.bytes <= g.Config().MaxPendingBytes/2 {
+	if q.holds && int(q.open) <= g.Config().MaxPending/2 && q.bytes <= g.Config().MaxPendingBytes/2 {
 		q.holds = false
 		c.Resume()
 	}

@@ -42,7 +42,7 @@ func (d *decoded) trim() int {
 	n := 0
 	for _, list := range [...]*[][]byte{
 		&d.multicast.UniqIDs, &d.bulk.UniqIDs, &d.bulk.Data, &d.publish.Topics,
-		&d.topicBulk.Topics, &d.topicBulk.Data, &d.push.UniqIDs, &d.push.Topics,
+		&d.topicBulk.Topics, &d.topicBulk.Data, &d.push.UniqIDs, &d.push.Topics, &d.push.Users,
 	} {
 		*list = kept(*list)
 		n += cap(*list) * int(unsafe.Sizeof([]byte(nil)))
@@ -71,7 +71,7 @@ func (l *link) command(cmd netsvr.Command, payload []byte) error {
 			return err
 		}
 		if len(d.multicast.Data) > 0 {
-			return l.multicast(d.multicast.UniqIDs, l.hub.gateway.Push(d.multicast.Data))
+			return l.multicast(d.multicast.UniqIDs, nil, l.hub.gateway.Push(d.multicast.Data))
 		}
 	case netsvr.CmdSingleCastBulk:
 		if err := d.bulk.Decode(payload); err != nil {
@@ -110,6 +110,8 @@ func (l *link) command(cmd netsvr.Command, payload []byte) error {
 		}
 	case netsvr.CmdPush:
 		return l.push(payload)
+	case netsvr.CmdUserForceOffline, netsvr.CmdUserSubscribe, netsvr.CmdUserUnsubscribe:
+		return l.changeUsers(cmd, payload)
 	default:
 		return l.change(cmd, payload)
 	}
@@ -136,14 +138,17 @@ func (l *link) cast(id, data []byte) error {
 	return nil
 }
 
-// multicast pushes p to the clients called ids.
-func (l *link) multicast(ids [][]byte, p engine.Push) error {
+// multicast pushes p to the clients called ids, and to all of some users.
+func (l *link) multicast(ids, users [][]byte, p engine.Push) error {
 	l.awaitRenames()
 	l.refs = l.refs[:0]
 	for _, id := range ids {
 		if ref := l.hub.gateway.Lookup(id); ref != 0 {
 			l.refs = append(l.refs, ref)
 		}
+	}
+	for _, user := range users {
+		l.refs = l.hub.gateway.Connections(l.refs, string(user))
 	}
 	if len(l.refs) == 0 {
 		return nil
@@ -160,7 +165,7 @@ func (l *link) publish(topic []byte, p engine.Push) error {
 	return l.publisher.Publish(topic, p)
 }
 
-// push is our own command: a cast and a publish that name route and command.
+// push is our own command: a cast and a publish that name route and command, and may name users.
 func (l *link) push(payload []byte) error {
 	m := &l.decoded.push
 	if err := m.Decode(payload); err != nil {
@@ -173,7 +178,7 @@ func (l *link) push(payload []byte) error {
 	if m.Cmd > 0 && m.Cmd <= 255 {
 		p.Cmd = uint8(m.Cmd)
 	}
-	if err := l.multicast(m.UniqIDs, p); err != nil {
+	if err := l.multicast(m.UniqIDs, m.Users, p); err != nil {
 		return err
 	}
 	for _, t := range m.Topics {
@@ -214,7 +219,7 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 				l.hub.gateway.UnsubscribeAll(c)
 			}
 			if m.DelSession {
-				s.Base().SetSession("")
+				_ = l.hub.gateway.SetSession(c, s.Base(), "") // which is never too long
 			}
 			if m.DelUniqId {
 				l.hub.gateway.Renew(c, s.Base())
@@ -329,7 +334,10 @@ func (l *link) update(c *engine.Conn, s gateway.Session, m *netsvrpb.ConnInfoUpd
 		}
 	}
 	if m.NewSession != "" {
-		s.Base().SetSession(m.NewSession)
+		if err := g.SetSession(c, s.Base(), m.NewSession); err != nil {
+			l.logs.sessions.warn(l.hub.log, "session text not changed", "uniqId", g.ID(s.Base()),
+				"bytes", len(m.NewSession), "limit", g.Config().MaxSessionText, "err", err)
+		}
 	}
 	if len(m.NewTopics) > 0 {
 		g.UnsubscribeAll(c)
@@ -388,13 +396,20 @@ func (l *link) runDelayed(it delayedItem) {
 // offline carries out ForceOffline and ForceOfflineGuest.
 func (l *link) offline(ids []string, data []byte, guestsOnly bool) error {
 	l.awaitRenames()
+	l.refs = l.refs[:0]
+	for _, id := range ids {
+		if ref := l.hub.gateway.Lookup([]byte(id)); ref != 0 {
+			l.refs = append(l.refs, ref)
+		}
+	}
+	return l.offlineRefs(l.refs, data, guestsOnly)
+}
+
+// offlineRefs pushes data to connections and closes them.
+func (l *link) offlineRefs(refs []engine.Ref, data []byte, guestsOnly bool) error {
 	l.changing = true
 	bytes := len(data) // counted with the first client: they share it
-	for _, id := range ids {
-		ref := l.hub.gateway.Lookup([]byte(id))
-		if ref == 0 {
-			continue
-		}
+	for _, ref := range refs {
 		err := l.publisher.DoOn(ref.Loop(), bytes, func(loop *engine.Loop) {
 			c := loop.Conn(ref)
 			if c == nil {

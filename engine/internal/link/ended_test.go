@@ -77,6 +77,7 @@ func TestEnds(t *testing.T) {
 				tt.do(h, w)
 			}
 			await(t, "end of the link", func() bool { return h.Stats().Links == 0 })
+			await(t, "line about the end", func() bool { return log.count("worker link ended") > 0 })
 			for reason, n := range h.Stats().Ended {
 				if want := map[bool]uint64{true: 1}[reason == tt.reason]; n != want {
 					t.Errorf("%d links ended for %s, want %d", n, reason, want)

@@ -324,7 +324,7 @@ const (
 )
 
 // Transfer queues a client's message for a worker id, on the client's loop.
-func (h *Hub) Transfer(id int, s gateway.Session, data []byte) Delivery {
+func (h *Hub) Transfer(c *engine.Conn, id int, s gateway.Session, data []byte) Delivery {
 	if !h.allow(id) {
 		h.stats.limited.Add(1)
 		return Limited
@@ -334,9 +334,12 @@ func (h *Hub) Transfer(id int, s gateway.Session, data []byte) Delivery {
 		h.stats.noWorker.Add(1)
 		return NoWorker
 	}
-	var room [session.MaxIDLen]byte
+	var room idRoom
 	cl := s.Base()
-	m := netsvr.Transfer{UniqID: h.gateway.AppendID(room[:0], cl), Session: []byte(cl.Session()), Data: data}
+	uniqID := h.gateway.AppendID(room[:0], cl)
+	m := netsvr.Transfer{
+		UniqID: uniqID, Session: []byte(cl.Session()), Data: data, Identity: l.identity(c, s, uniqID),
+	}
 	return h.queueFor(l, m.UniqID, len(data)+len(m.Session), netsvr.CmdTransfer, m.Append)
 }
 
@@ -406,8 +409,9 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
 		h.stats.noWorker.Add(1)
 		return false
 	}
-	var room [session.MaxIDLen]byte
-	m := netsvr.ConnOpen{UniqID: h.gateway.AppendID(room[:0], s.Base())}
+	var room idRoom
+	id := h.gateway.AppendID(room[:0], s.Base())
+	m := netsvr.ConnOpen{UniqID: id, Identity: l.identity(c, s, id)}
 	if described {
 		query, protocols, forwarded := d.Describe()
 		m.RawQuery, m.XForwardedFor = []byte(query), []byte(forwarded)
@@ -423,7 +427,7 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
 }
 
 // Closed implements gateway.Events.
-func (h *Hub) Closed(_ *engine.Conn, s gateway.Session, id []byte, _ engine.Reason) {
+func (h *Hub) Closed(c *engine.Conn, s gateway.Session, id []byte, _ engine.Reason) {
 	h.metrics.add(metricCloses, 1)
 	if h.config.CloseWorker == 0 {
 		return
@@ -434,7 +438,9 @@ func (h *Hub) Closed(_ *engine.Conn, s gateway.Session, id []byte, _ engine.Reas
 		h.log.Debug("no worker for a client that left", "uniqId", string(id))
 		return
 	}
-	m := netsvr.ConnClose{UniqID: id, Session: []byte(s.Base().Session())}
+	var room idRoom
+	id = append(room[:0], id...)
+	m := netsvr.ConnClose{UniqID: id, Session: []byte(s.Base().Session()), Identity: l.identity(c, s, id)}
 	h.queue(l, netsvr.CmdConnClose, m.Append)
 }
 

@@ -31,8 +31,8 @@ type link struct {
 	input     int               // bytes charged for the reader's buffers
 	delayed   delayedOwner
 
-	// Set by the reader when the link registers; registerID and takesRequests are read by others
-	// only once the link is in its group.
+	// Set by the reader when the link registers; registerID, takesRequests and wantsIdentity are read
+	// by others only once the link is in its group.
 	registerID    string
 	workerID      int
 	registered    bool // has been, which is for once
@@ -40,6 +40,7 @@ type link struct {
 	bare          bool // registered with a worker id up to 7 and nothing else
 	maybeForeign  bool // and there are signs that it is an events mask of protocol 6
 	takesRequests bool
+	wantsIdentity bool
 
 	changing bool          // commands that change clients may not have reached their loops
 	renaming bool          // and one of them may have changed ids

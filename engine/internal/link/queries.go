@@ -89,7 +89,9 @@ func (l *link) query(cmd netsvr.Command, payload []byte) error {
 		if err := netsvr.Unmarshal(payload, req); err != nil {
 			return err
 		}
-		return l.respond(cmd, l.connInfo(req.UniqIds))
+		return l.respond(cmd, l.connInfo(req.UniqIds, l.wantsIdentity || req.WantsIdentity))
+	case netsvr.CmdUserConnList:
+		return l.userConns(cmd, server, payload)
 	case netsvr.CmdMetrics:
 		return l.respond(cmd, &netsvrpb.MetricsResp{ServerId: server, Items: l.hub.metrics.items(l.hub.config.Metrics, time.Now())})
 	case netsvr.CmdLimit:
@@ -228,8 +230,8 @@ func (l *link) subscribers(cmd netsvr.Command, server int32, topics []string) er
 	})
 }
 
-// connInfo collects what is known of clients, each on its loop.
-func (l *link) connInfo(ids []string) *netsvrpb.ConnInfoResp {
+// connInfo collects what is known of clients, each on its loop, and who they are, if that is wanted.
+func (l *link) connInfo(ids []string, identity bool) *netsvrpb.ConnInfoResp {
 	resp := &netsvrpb.ConnInfoResp{Items: make(map[string]*netsvrpb.ConnInfoResp_Item)}
 	g := l.hub.gateway
 	refs := make(map[engine.Ref]string, len(ids))
@@ -250,6 +252,9 @@ func (l *link) connInfo(ids []string) *netsvrpb.ConnInfoResp {
 			}
 			if s, ok := c.Handler().(gateway.Session); ok && s.Base().Online() {
 				item := &netsvrpb.ConnInfoResp_Item{Session: s.Base().Session(), Topics: c.Topics(nil)}
+				if identity {
+					identify(item, c, s)
+				}
 				mu.Lock()
 				resp.Items[id] = item
 				mu.Unlock()

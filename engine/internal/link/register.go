@@ -47,11 +47,12 @@ func (l *link) register(payload []byte) error {
 		return err
 	}
 	l.registered, l.workerID, l.takesRequests = true, int(req.WorkerId), req.AcceptsRequests
+	l.wantsIdentity = req.WantsIdentity
 	if n := req.ProcessCmdGoroutineNum; n > 1 {
 		l.hub.log.Info("processCmdGoroutineNum changes nothing: commands of a link stay in order",
 			"peer", l.peer, "asked", n, "taken", min(n, maxGoroutines))
 	}
-	l.hub.log.Info("worker registered", "peer", l.peer, "workerId", l.workerID, "requests", l.takesRequests)
+	l.hub.log.Info("worker registered", "peer", l.peer, "workerId", l.workerID, "requests", l.takesRequests, "identity", l.wantsIdentity)
 	l.answerThen(netsvr.CmdRegister, message, func() { l.hub.join(l, l.workerID) })
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
-	"github.com/sluicenet/sluice/session"
 )
 
 // requests hands clients' requests to the links of one worker id.
@@ -27,14 +26,15 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		q.without(r, g)
 		return
 	}
-	var room [session.MaxIDLen]byte
+	var room idRoom
 	cl := r.Client()
+	id := h.gateway.AppendID(room[:0], cl)
 	timeout := r.Gateway().Config().RequestTimeout
 	if r.Timeout > 0 {
 		timeout = r.Timeout
 	}
 	m := netsvr.Request{
-		UniqID:     h.gateway.AppendID(room[:0], cl),
+		UniqID:     id,
 		Session:    []byte(cl.Session()),
 		Protocol:   []byte(r.Protocol()),
 		Route:      r.Route,
@@ -43,7 +43,10 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		Payload:    r.Payload,
 		Data:       r.Data,
 		TimeoutMs:  uint32(timeout.Milliseconds()),
+		User:       []byte(cl.User()),
+		Peer:       appendPeer(id, r.Conn()),
 	}
+	m.LoginMetadata, m.Claims = cl.About()
 	size := len(m.Payload) + len(m.Data) + len(m.Session)
 	for k, v := range r.Metadata {
 		size += len(k) + len(v)
@@ -85,8 +88,12 @@ func (q requests) without(r *gateway.Request, g *group) {
 		r.Fail(gateway.StatusInternal, "no worker")
 		return
 	}
-	var room [session.MaxIDLen]byte
-	m := netsvr.Transfer{UniqID: q.hub.gateway.AppendID(room[:0], r.Client()), Session: []byte(r.Client().Session()), Data: r.Payload}
+	var room idRoom
+	id := q.hub.gateway.AppendID(room[:0], r.Client())
+	m := netsvr.Transfer{
+		UniqID: id, Session: []byte(r.Client().Session()), Data: r.Payload,
+		Identity: l.identity(r.Conn(), r.Session(), id),
+	}
 	if q.hub.queueFor(l, m.UniqID, len(m.Data)+len(m.Session), netsvr.CmdTransfer, m.Append) != Delivered {
 		r.Fail(gateway.StatusInternal, l.refusal())
 		return

@@ -39,6 +39,7 @@ type throttles struct {
 	malformed  throttle
 	delayed    throttle
 	renames    throttle
+	sessions   throttle
 	unencoded  throttle
 	registers  throttle
 	panics     throttle

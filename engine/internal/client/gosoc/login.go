@@ -51,7 +51,7 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 		Token:     info.Token,
 		SessionID: info.SessionID,
 		Resumable: info.Session,
-		Exclusive: true,
+		Exclusive: !h.protocol.config.ManyLogins,
 	})
 }
 

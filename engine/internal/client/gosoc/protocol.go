@@ -25,6 +25,9 @@ type Config struct {
 	// BadTokenStops has refused tokens and tickets answered with ConnAck 3, not authorized, at which
 	// the C++ client stops, in place of 6, bad token, after which it tries again at once.
 	BadTokenStops bool
+	// ManyLogins lets a user have several connections at a time, a phone's and a laptop's. Otherwise
+	// a new one closes the older.
+	ManyLogins bool
 }
 
 func (c Config) withDefaults() Config {

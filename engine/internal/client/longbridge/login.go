@@ -52,7 +52,7 @@ func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 		m.Limit = uint32(limit)
 	}
 	if user := h.User(); user != "" {
-		m.Online = uint32(g.Online(user))
+		m.Online = uint32(g.Counted(user))
 	}
 	h.answer(c, h.loginCmd, h.login, longbridge.StatusSuccess, &m)
 	if !c.Open() {
@@ -80,6 +80,8 @@ func refusal(o gateway.Outcome) (longbridge.Status, uint64, string) {
 		return longbridge.StatusPermissionDenied, codeForbidden, "connections limitation is hit"
 	case gateway.LoginBanned:
 		return longbridge.StatusPermissionDenied, codeForbidden, "too many refused logins from this address"
+	case gateway.LoginMetadata:
+		return longbridge.StatusBadRequest, codeBadRequest, "login metadata is too long"
 	case gateway.LoginUnavailable:
 		return longbridge.StatusServerInternalError, codeUnavailable, "login is unavailable"
 	case gateway.SessionRefused:

@@ -22,7 +22,10 @@ import (
 func TestTakeOverState(t *testing.T) {
 	s := start(t, nil)
 	for cmd, f := range map[int]func(*gateway.Request){
-		40: func(r *gateway.Request) { r.Client().SetSession(string(r.Payload)); r.Reply(nil) },
+		40: func(r *gateway.Request) {
+			_ = r.Gateway().SetSession(r.Conn(), r.Client(), string(r.Payload))
+			r.Reply(nil)
+		},
 		41: func(r *gateway.Request) { r.Reply([]byte(r.Client().Session())) },
 	} {
 		if err := s.Handle(fmt.Sprint("cmd:", cmd), f); err != nil {

@@ -151,7 +151,7 @@ func (s *customer) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte
 		h.ServeMessage(c, s.endpoint.gateway, data)
 		return
 	}
-	switch s.endpoint.hub.Transfer(id, s, data) {
+	switch s.endpoint.hub.Transfer(c, id, s, data) {
 	case link.Limited:
 		s.endpoint.gateway.Log().Debug("Message rate limited", "protocol", Name, "workerId", id)
 	case link.NoWorker:
