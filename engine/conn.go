@@ -67,7 +67,11 @@ const (
 	flagClient                              // counts as a client: see SetDialect
 	flagLongInput                           // its unhandled input is in loop.long
 	flagTrusted                             // its handler never ends its goroutine; see isolate.go
+	flagYielding                            // its input waits for the loop's next turn
 )
+
+// heldFlags say that input is left unhandled for the gateway's reasons, not for output that is unread.
+const heldFlags = flagHandlerPause | flagDeferred | flagYielding
 
 // Ref returns the name by which other goroutines may address the connection.
 func (c *Conn) Ref() Ref { return makeRef(c.loop.index, c.slot, c.gen) }
@@ -129,7 +133,7 @@ func (c *Conn) Pause() { c.flags |= flagHandlerPause }
 
 // Paused reports whether input is left unhandled, for whatever reason.
 func (c *Conn) Paused() bool {
-	return c.flags&(flagHandlerPause|flagOutputPause|flagDeferred) != 0
+	return c.flags&(heldFlags|flagOutputPause) != 0
 }
 
 // Resume ends a Pause. Input that waited is handled before the loop waits for events again, not
@@ -137,6 +141,20 @@ func (c *Conn) Paused() bool {
 func (c *Conn) Resume() {
 	c.flags &^= flagHandlerPause
 	c.loop.resume(c)
+}
+
+// Yield leaves the rest of the connection's input for the loop's next turn, so that others have
+// theirs first. It is for a handler whose packets cost much more than their bytes say; OnBytes
+// should return behind it.
+func (c *Conn) Yield() {
+	if !c.Open() || c.flags&flagYielding != 0 {
+		return
+	}
+	c.flags |= flagYielding
+	if c.flags&flagResuming == 0 {
+		c.flags |= flagResuming
+		c.loop.resumed = append(c.loop.resumed, c.Ref())
+	}
 }
 
 // OutputFull reports whether the connection has so much of its own unsent that its handler should

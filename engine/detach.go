@@ -15,11 +15,11 @@ func (l *Loop) gone(c *Conn, err error) {
 	half := errors.Is(err, io.EOF) &&
 		(fault == 10 || c.flags&flagReadingPaused == 0 && !l.engine.system.broken(c.fd))
 	if half && c.Open() {
-		if c.flags&(flagHandlerPause|flagDeferred) == 0 {
+		if c.flags&heldFlags == 0 {
 			c.flags &^= flagOutputPause
 			l.pump(c, false)
 		}
-		more := c.flags&(flagHandlerPause|flagDeferred) != 0 || c.flags&flagOutputPause != 0 && l.buffered(c) > 0
+		more := c.flags&heldFlags != 0 || c.flags&flagOutputPause != 0 && l.buffered(c) > 0
 		if c.Open() && more && l.keepHalf(c) {
 			return
 		}

@@ -26,7 +26,7 @@ func (c *Conn) SilenceLeft(heard *uint32, limit int64) int64 {
 // input is not paused.
 func (c *Conn) heldSince() (since uint32, ok bool) {
 	switch now := uint32(c.loop.now); {
-	case c.flags&(flagHandlerPause|flagDeferred) != 0:
+	case c.flags&heldFlags != 0:
 		return now, true
 	case c.flags&flagOutputPause != 0:
 		if c.queue == nil {

@@ -327,14 +327,14 @@ func (l *Loop) handleResumed() {
 		if c == nil {
 			continue
 		}
-		c.flags &^= flagResuming
+		c.flags &^= flagResuming | flagYielding
 		pump := l.pumpResumed
 		switch {
-		case !c.Open():
+		case !c.Open() || c.Paused():
 			continue
 		case c.sock == nil:
 			pump = l.pumpHalf
-		case !c.Paused():
+		default:
 			l.unpause(c)
 		}
 		l.guardedPump(c, pump)

@@ -85,7 +85,7 @@ type modelSession struct {
 func newSessionWorld(seed uint64) (*sessionWorld, error) {
 	w := &sessionWorld{sessions: make(map[session.SessionID]*modelSession)}
 	w.provider = &simProvider{w: w, asked: make(map[int]*simLogin), fresh: make(chan *simLogin, 64)}
-	config := engine.Config{Backlog: 256 << 10, Dialects: gosoc.Dialects()}
+	config := engine.Config{Backlog: 256 << 10, Dialects: gosoc.Dialects(nil)}
 	sim, err := engine.NewSim(engine.SimOptions{Seed: seed, Config: config, Settle: w.settle, Kept: w.kept,
 		Protocols: func(e *engine.Engine) []engine.Protocol {
 			return []engine.Protocol{gosoc.New(w.gateway, 0, gosoc.Config{})}

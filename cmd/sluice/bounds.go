@@ -42,6 +42,7 @@ func (cmd *settings) checkBounds() error {
 		{"max-worker-links", int64(cmd.MaxWorkerLinks), 1, all},
 		{"ws-max-head", int64(cmd.WSMaxHead), 1 << 10, 64 << 10},
 		{"ws-max-headers", int64(cmd.WSMaxHeaders), 1, most},
+		{"ws-deflate-min", int64(cmd.WSDeflateMin), 1, most},
 		{"ws-max-fragments", int64(cmd.WSMaxFragments), 1, most},
 		{"client-max-message", int64(cmd.ClientMaxMessage), 1, all},
 		{"user-limit", int64(cmd.UserLimit), 0, all},

@@ -108,6 +108,8 @@ type webSocketFlags struct {
 	AllowOrigin    []string `help:"Host whose pages may connect, on every path, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none"`
 	WSSubprotocol  []string `name:"ws-subprotocol" help:"Sub-protocol to choose when a client offers it; repeatable." placeholder:"NAME" sep:"none"`
 	Probe          bool     `help:"Answer a GET or HEAD that asks for no upgrade with 200, and 503 in a shutdown, for load balancers; otherwise with 426."`
+	WSDeflate      bool     `name:"ws-deflate" help:"Offer compression (permessage-deflate) to GOSOC and Longbridge clients; netsvr has --netsvr-deflate." default:"true" negatable:""`
+	WSDeflateMin   byteSize `name:"ws-deflate-min" help:"Shortest message that is sent compressed." default:"128"`
 	WSMaxHead      byteSize `name:"ws-max-head" help:"Longest head of an upgrade request, 1KiB to 64KiB. A browser's cookies are in it." default:"32KiB"`
 	WSMaxHeaders   int      `name:"ws-max-headers" help:"Lines that it may have." default:"128"`
 	WSMaxFragments int      `name:"ws-max-fragments" help:"Frames that a message may have, besides one for every 32 bytes of it." default:"256"`
@@ -126,6 +128,7 @@ type netsvrFlags struct {
 	ClientIdle        time.Duration `help:"How long a netsvr customer may be silent." default:"120s"`
 	ClientMaxMessage  byteSize      `help:"Longest netsvr message, behind its prefix." default:"2MiB"`
 	GuestMaxFragments byteSize      `help:"Longest netsvr message that a guest may send in fragments. 0: --client-max-message." default:"256KiB"`
+	NetsvrDeflate     bool          `help:"Offer compression (permessage-deflate) to netsvr customers."`
 	PushOpcode        string        `help:"WebSocket messages that netsvr customers are pushed: ${enum}." enum:"text, binary" default:"text"`
 	CustomIDKey       string        `help:"Query parameter by which netsvr customers choose their uniqId, with a token." placeholder:"NAME"`
 	CustomIDTTL       time.Duration `name:"custom-id-ttl" help:"How long such a token is good." default:"30s"`
@@ -374,6 +377,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			Origins:      cmd.AllowOrigin,
 			SubProtocols: cmd.WSSubprotocol,
 			Probe:        cmd.Probe,
+			NoDeflate:    !cmd.WSDeflate,
+			DeflateMin:   int(cmd.WSDeflateMin),
 			MaxHead:      int(cmd.WSMaxHead),
 			MaxHeaders:   cmd.WSMaxHeaders,
 			MaxFragments: cmd.WSMaxFragments,
@@ -383,6 +388,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		},
 		Netsvr: server.NetsvrConfig{
 			Path:           cmd.NetsvrPath,
+			Deflate:        cmd.NetsvrDeflate,
 			Idle:           cmd.ClientIdle,
 			MaxMessage:     int(cmd.ClientMaxMessage),
 			GuestFragments: guestFragments,

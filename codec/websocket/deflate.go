@@ -35,14 +35,9 @@ func (s *Scratch) inflate(src []byte, limit int) ([]byte, error) {
 // overlap.
 func Deflate(dst, src []byte) []byte {
 	z := deflaters.Get().(*deflater)
-	z.out.b = dst
-	z.flate.Reset(&z.out)
-	z.flate.Write(src) // an appender does not fail, and neither does what writes to it
-	z.flate.Flush()
-	dst = z.out.b
-	z.out.b = nil
+	dst = z.deflate(dst, src)
 	deflaters.Put(z)
-	return dst[:len(dst)-len(flushed)] // a flush ends in just these bytes
+	return dst
 }
 
 // flushed is the end of a flushed stream, which is not sent (RFC 7692 7.2.1).
@@ -67,9 +62,42 @@ func AppendDeflatedFrame(dst []byte, op Opcode, payload []byte) []byte {
 	return append(h.Append(dst[:start]), deflated...)
 }
 
+// DeflateFrame compresses, in its place, the frame that dst holds from start on: a server's, alone,
+// unfragmented and uncompressed. A frame that would not get shorter is left as it is. So a packet
+// can be encoded once, where it is to be sent from, whether it is to be compressed or not.
+func DeflateFrame(dst []byte, start int) []byte {
+	h, n, err := ParseHeader(dst[start:])
+	if err != nil || n == 0 || h.Masked || h.RSV1 {
+		return dst
+	}
+	payload := dst[start+n:]
+	z := deflaters.Get().(*deflater)
+	deflated := z.deflate(z.frame[:0], payload)
+	if len(deflated) < len(payload) {
+		h.RSV1, h.Length = true, int64(len(deflated))
+		dst = append(h.Append(dst[:start]), deflated...)
+	}
+	if cap(deflated) <= keepScratch {
+		z.frame = deflated
+	}
+	deflaters.Put(z)
+	return dst
+}
+
 type deflater struct {
 	out   appender
 	flate *flate.Writer
+	frame []byte // DeflateFrame's, at most keepScratch of it
+}
+
+func (z *deflater) deflate(dst, src []byte) []byte {
+	z.out.b = dst
+	z.flate.Reset(&z.out)
+	z.flate.Write(src) // an appender does not fail, and neither does what writes to it
+	z.flate.Flush()
+	dst = z.out.b
+	z.out.b = nil
+	return dst[:len(dst)-len(flushed)] // a flush ends in just these bytes
 }
 
 // An appender is the io.Writer that flate writes its output to. It never fails.

@@ -11,6 +11,7 @@
 //
 //	bytes -> Reader.Next    -> a message, ping, pong, close, or how many bytes are missing
 //	payload -> AppendFrame, AppendDeflatedFrame, AppendClose -> bytes to send
+//	a frame in its place -> DeflateFrame -> the same, compressed
 //
 // ParseHeader is below Reader, for callers who want frames instead of messages. The client writes
 // with AppendUpgradeRequest and AppendMaskedFrame and reads with ParseUpgradeResponse and a Reader

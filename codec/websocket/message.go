@@ -80,6 +80,10 @@ type Event struct {
 	// no harm; it is a wasted call.
 	Need int
 
+	// Compressed is how many bytes the message had before it was inflated, as far as that was done; 0
+	// if it was not compressed.
+	Compressed int
+
 	// Payload is valid until the bytes given to Next change or the Scratch is used again. Text
 	// and close reasons are valid UTF-8.
 	Payload []byte
@@ -119,6 +123,9 @@ func NewReader(config *ReaderConfig, deflate bool) Reader {
 // SetConfig changes the limits, for instance after a login. They hold from the next frame header
 // on. The role must stay the same.
 func (r *Reader) SetConfig(config *ReaderConfig) { r.config = config }
+
+// Deflates reports whether permessage-deflate was agreed on.
+func (r *Reader) Deflates() bool { return r.deflate }
 
 // Buffered is the memory in bytes that an unfinished message holds: 0 nearly always.
 func (r *Reader) Buffered() int {
@@ -362,12 +369,13 @@ func (r *Reader) finish(ev *Event, op Opcode, compressed bool, payload []byte, v
 		limit := r.limits().maxMessage()
 		inflated, err := s.inflate(payload, limit)
 		if err == ErrTooBig && r.limits().SkipLimit > int64(limit) {
-			ev.Kind, ev.Size = EventTooLarge, int64(len(payload))
+			ev.Kind, ev.Size, ev.Compressed = EventTooLarge, int64(len(payload)), len(payload)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
+		ev.Compressed = len(payload)
 		payload = inflated
 	}
 	if op == OpText && !utf8.Valid(payload[valid:]) {

@@ -34,7 +34,7 @@ var effective = map[string]func(*Server) any{
 	"Gateway":    func(s *Server) any { return *s.gateway.Config() },
 	"Worker":     func(s *Server) any { return *s.hub.Config() },
 	"Gosoc":      func(s *Server) any { return *s.gosocTCP.Config() },
-	"WebSocket":  func(s *Server) any { return s.config.WebSocket },
+	"WebSocket":  func(s *Server) any { return *s.web.Config() },
 	"Netsvr":     func(s *Server) any { return *s.netsvrWS.Config() },
 	"Longbridge": func(s *Server) any { return *s.longbridgeTCP.Config() },
 	"Admin":      func(s *Server) any { return *s.admin.Config() },

@@ -55,6 +55,8 @@ type (
 
 	// A WebSocketConfig is about WebSocket, whatever is spoken over it.
 	WebSocketConfig = ws.Config
+	// WebSocketStats are the counters of compression over WebSocket.
+	WebSocketStats = ws.Stats
 	// A GosocConfig is about GOSOC's clients.
 	GosocConfig = gosoc.Config
 	// A NetsvrConfig is about netsvr's WebSocket customers.

@@ -55,20 +55,19 @@ func (s *Server) speak() error {
 		table = append(table, ds...)
 		return first
 	}
-	web := ws.NewTransport(s.config.WebSocket, s.gateway.Draining)
-	s.gosocTCP = gosoc.New(s.gateway, add(gosoc.Dialects()), s.config.Gosoc)
-	gosocWS := gosoc.NewEndpoint(s.gosocTCP, web)
-	s.netsvrWS = netsvr.New(s.gateway, s.hub, s.tokens, web, add(netsvr.Dialects()), s.config.Netsvr)
+	s.gosocTCP = gosoc.New(s.gateway, add(gosoc.Dialects(s.web)), s.config.Gosoc)
+	gosocWS := gosoc.NewEndpoint(s.gosocTCP, s.web)
+	s.netsvrWS = netsvr.New(s.gateway, s.hub, s.tokens, s.web, add(netsvr.Dialects(s.web)), s.config.Netsvr)
 	netsvrPath := s.netsvrWS.Config().Path
-	s.longbridgeTCP = longbridge.New(s.gateway, add(longbridge.Dialects()), s.config.Longbridge)
-	longbridgeWS := longbridge.NewEndpoint(s.longbridgeTCP, web)
-	longbridgeHTTP := web.Protocol(nil, longbridgeWS)
-	all := web.Protocol(map[string]ws.Endpoint{gosoc.Path: gosocWS, netsvrPath: s.netsvrWS}, longbridgeWS)
+	s.longbridgeTCP = longbridge.New(s.gateway, add(longbridge.Dialects(s.web)), s.config.Longbridge)
+	longbridgeWS := longbridge.NewEndpoint(s.longbridgeTCP, s.web)
+	longbridgeHTTP := s.web.Protocol(nil, longbridgeWS)
+	all := s.web.Protocol(map[string]ws.Endpoint{gosoc.Path: gosocWS, netsvrPath: s.netsvrWS}, longbridgeWS)
 	s.protocols = map[string][]engine.Protocol{
 		auto:            {s.gosocTCP, s.longbridgeTCP, all},
-		gosoc.Name:      {s.gosocTCP, web.Protocol(map[string]ws.Endpoint{gosoc.Path: gosocWS}, nil)},
+		gosoc.Name:      {s.gosocTCP, s.web.Protocol(map[string]ws.Endpoint{gosoc.Path: gosocWS}, nil)},
 		longbridge.Name: {longbridgeHTTP, s.longbridgeTCP.Pinned(longbridgeHTTP)},
-		netsvr.Name:     {web.Protocol(map[string]ws.Endpoint{netsvrPath: s.netsvrWS}, nil)},
+		netsvr.Name:     {s.web.Protocol(map[string]ws.Endpoint{netsvrPath: s.netsvrWS}, nil)},
 	}
 	for _, own := range s.config.Protocols {
 		dialects := slices.Clone(own.Dialects)

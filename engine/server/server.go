@@ -12,6 +12,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/client/gosoc"
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/dev"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
@@ -29,6 +30,7 @@ type Server struct {
 	endpoints []endpoint
 	protocols map[string][]engine.Protocol // by what a listener asks for
 
+	web           *ws.Transport
 	gosocTCP      *gosoc.Protocol
 	netsvrWS      *netsvr.Endpoint
 	longbridgeTCP *longbridge.Protocol
@@ -82,6 +84,7 @@ func New(config Config) (*Server, error) {
 	if config.OnConnect != nil || config.OnDisconnect != nil {
 		s.gateway.AddEvents(hooks{s.gateway, config.OnConnect, config.OnDisconnect})
 	}
+	s.web = ws.NewTransport(config.WebSocket, s.gateway.Draining)
 	if err := s.speak(); err != nil {
 		return nil, err
 	}
@@ -93,7 +96,7 @@ func New(config Config) (*Server, error) {
 		if config.WorkerListen == "" && config.WorkerListener == nil {
 			hub = nil
 		}
-		if s.admin, err = admin.New(s.engine, s.gateway, hub, config.Admin); err != nil {
+		if s.admin, err = admin.New(s.engine, s.gateway, hub, s.web, config.Admin); err != nil {
 			return nil, err
 		}
 	}
@@ -144,6 +147,9 @@ func (s *Server) Engine() *engine.Engine { return s.engine }
 
 // Gateway returns the sessions and requests, for their counters and for routes.
 func (s *Server) Gateway() *Gateway { return s.gateway }
+
+// WebSocket returns the counters of compression over WebSocket.
+func (s *Server) WebSocket() WebSocketStats { return s.web.Stats() }
 
 // Hub returns the links to workers, for their counters.
 func (s *Server) Hub() *Hub { return s.hub }

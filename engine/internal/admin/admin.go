@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
 )
@@ -46,8 +47,9 @@ type Server struct {
 	log     *slog.Logger
 	engine  *engine.Engine
 	gateway *gateway.Gateway
-	hub     *link.Hub // nil: no workers
-	host    string    // of Config.Address
+	hub     *link.Hub     // nil: no workers
+	web     *ws.Transport // nil: no WebSocket
+	host    string        // of Config.Address
 	key     [sha256.Size]byte
 
 	http     http.Server
@@ -63,8 +65,9 @@ type Server struct {
 	done     chan struct{}
 }
 
-// New makes a Server of a gateway, its engine and its hub, which may be nil. It serves nobody yet.
-func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, config Config) (*Server, error) {
+// New makes a Server of a gateway, its engine, its hub and its WebSocket transport; either of these
+// may be nil. It serves nobody yet.
+func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport, config Config) (*Server, error) {
 	if config.Address == "" && config.Listener != nil {
 		config.Address = "localhost:0"
 	}
@@ -84,6 +87,7 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, config Config) (*S
 		engine:  e,
 		gateway: g,
 		hub:     hub,
+		web:     web,
 		host:    host,
 		key:     sha256.Sum256([]byte(config.APIKey)),
 		begun:   time.Now(),

@@ -27,7 +27,7 @@ func newServer(t testing.TB, p login.Provider, edit func(*Config)) *Server {
 	if edit != nil {
 		edit(&config)
 	}
-	s, err := New(e, g, nil, config)
+	s, err := New(e, g, nil, nil, config)
 	if err != nil {
 		t.Fatal(err)
 	}

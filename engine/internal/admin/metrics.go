@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sluicenet/sluice/engine"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
 	"github.com/sluicenet/sluice/engine/login"
@@ -43,9 +44,21 @@ func (s *Server) collect(p *page) {
 	s.collectLogins(p, &g)
 	collectSessions(p, &g)
 	collectRequests(p, &g)
+	if s.web != nil {
+		collectWebSocket(p, s.web.Stats())
+	}
 	if s.hub != nil {
 		collectWorkers(p, s.hub.Stats())
 	}
+}
+
+func collectWebSocket(p *page, s ws.Stats) {
+	p.counter("sluice_websocket_deflated_total", "Messages compressed, once for each form of those that go to many.", s.Deflated)
+	p.counter("sluice_websocket_deflated_bytes_before_total", "Their bytes before.", s.DeflatedFrom)
+	p.counter("sluice_websocket_deflated_bytes_after_total", "Their bytes after, on the wire.", s.DeflatedTo)
+	p.counter("sluice_websocket_inflated_total", "Messages that came compressed.", s.Inflated)
+	p.counter("sluice_websocket_inflated_bytes_before_total", "Their bytes on the wire.", s.InflatedFrom)
+	p.counter("sluice_websocket_inflated_bytes_after_total", "Their bytes inflated.", s.InflatedTo)
 }
 
 func (s *Server) collectConnections(p *page, e *engine.Stats) {

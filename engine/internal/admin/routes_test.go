@@ -99,7 +99,7 @@ func TestPageEscapes(t *testing.T) {
 
 func TestAddresses(t *testing.T) {
 	for _, address := range []string{"", "6070", "localhost", "localhost:", "localhost:http", "1.2.3.4:65536", "::1:6070", "http://127.0.0.1:6070"} {
-		if _, err := New(newServer(t, login.Open{}, nil).engine, nil, nil, Config{Address: address}); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
+		if _, err := New(newServer(t, login.Open{}, nil).engine, nil, nil, nil, Config{Address: address}); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
 			t.Errorf("%q: %v", address, err)
 		}
 	}

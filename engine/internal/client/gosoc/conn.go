@@ -48,7 +48,15 @@ func (h *conn) Base() *gateway.Client { return &h.Client }
 func (h *conn) Protocol() string      { return Name }
 func (h *conn) Ordered() bool         { return true }
 
-func (h *conn) Dialect() uint8 { return h.protocol.first + uint8(h.wireForm()) }
+func (h *conn) Dialect() uint8 {
+	if h.deflates() {
+		return h.protocol.first + deflateDialects + uint8(h.wireForm()/2)
+	}
+	return h.protocol.first + uint8(h.wireForm())
+}
+
+// deflates reports whether WebSocket compresses what is sent.
+func (h *conn) deflates() bool { return h.protocol.deflate != nil && !h.gzip() }
 
 // wireForm is the connection's place among its transport's dialects.
 func (h *conn) wireForm() int {
@@ -320,6 +328,9 @@ func (h *conn) sendResp(c *engine.Conn, id uint16, payload []byte) error {
 	if b, err = h.form.AppendSendResp(b, resp); err != nil {
 		c.Commit(dst, 0)
 		return err
+	}
+	if h.deflates() {
+		b = h.protocol.deflate.Deflate(b, len(dst))
 	}
 	c.Commit(b, 1)
 	return nil

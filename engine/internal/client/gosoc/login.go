@@ -83,6 +83,9 @@ func (h *conn) tell(c *engine.Conn, p engine.Push) {
 		c.Commit(dst, 0)
 		return
 	}
+	if h.deflates() {
+		b = h.protocol.deflate.Deflate(b, len(dst))
+	}
 	c.Commit(b, 1)
 }
 

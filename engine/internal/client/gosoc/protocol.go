@@ -9,6 +9,7 @@ import (
 	"github.com/sluicenet/sluice/codec/gzip"
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 )
 
@@ -45,6 +46,8 @@ type Protocol struct {
 	// first is the index of the transport's first dialect in the engine's table.
 	first     uint8
 	webSocket bool // packets travel in WebSocket messages
+	// deflate compresses these messages unless the packets are gzipped; nil if that is not agreed.
+	deflate *ws.Transport
 }
 
 // The wire forms pushes are encoded in, in the order of Dialects: each form plain and gzipped, then
@@ -57,8 +60,12 @@ const (
 	webSocketDialects
 )
 
-// Dialects returns the wire forms in which GOSOC clients take pushes.
-func Dialects() []engine.Dialect {
+// deflateDialects is where, behind webSocketDialects, the forms are that WebSocket compresses. There
+// are none of gzipped forms: those would gain nothing.
+const deflateDialects = webSocketDialects
+
+// Dialects returns the wire forms in which GOSOC clients take pushes, some of them over transport.
+func Dialects(transport *ws.Transport) []engine.Dialect {
 	var list []engine.Dialect
 	for _, transport := range []string{"", "-ws"} {
 		webSocket := transport != ""
@@ -68,7 +75,9 @@ func Dialects() []engine.Dialect {
 			engine.Dialect{Name: "gosoc-fixed6" + transport, Append: push(gosoc.Fixed6, false, webSocket)},
 			engine.Dialect{Name: "gosoc-fixed6-gzip" + transport, Append: push(gosoc.Fixed6, true, webSocket)})
 	}
-	return list
+	return append(list,
+		transport.Deflating(list[webSocketDialects+compactPlain]),
+		transport.Deflating(list[webSocketDialects+fixed6Plain]))
 }
 
 // push returns the encoder of one wire form.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sluicenet/sluice/engine"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 )
 
 // A push costs no allocation in any of the wire forms, and is the same each time.
@@ -13,7 +14,7 @@ func TestPushAllocations(t *testing.T) {
 		t.Skip("the race detector allocates, and empties pools")
 	}
 	p := engine.Push{Route: "chat.Said", Payload: bytes.Repeat([]byte("hello "), 100)}
-	for _, d := range Dialects() {
+	for _, d := range Dialects(ws.NewTransport(ws.Config{}, nil)) {
 		dst := make([]byte, 0, 4096)
 		first, err := d.Append(dst, p)
 		if err != nil {

@@ -14,7 +14,8 @@ const Path = "/gosoc"
 // An Endpoint upgrades GOSOC clients.
 type Endpoint struct {
 	transport *ws.Transport
-	protocol  *Protocol // as it is in WebSocket messages
+	plain     *Protocol // as it is in WebSocket messages
+	deflating *Protocol // in compressed ones
 	readers   readers
 }
 
@@ -32,7 +33,9 @@ func NewEndpoint(p *Protocol, transport *ws.Transport) *Endpoint {
 	over := *p
 	over.webSocket = true
 	over.first += webSocketDialects
-	return &Endpoint{transport, &over, newReaders(p.gateway.Config(), transport.Config())}
+	deflating := over
+	deflating.deflate = transport
+	return &Endpoint{transport, &over, &deflating, newReaders(p.gateway.Config(), transport.Config())}
 }
 
 func newReaders(config *gateway.Config, ws *ws.Config) readers {
@@ -44,7 +47,7 @@ func newReaders(config *gateway.Config, ws *ws.Config) readers {
 
 // Profile implements ws.Endpoint.
 func (e *Endpoint) Profile() ws.Profile {
-	return ws.Profile{About: "GOSOC over WebSocket, whole packets in binary messages"}
+	return ws.Profile{About: "GOSOC over WebSocket, whole packets in binary messages", Deflate: !e.transport.Config().NoDeflate}
 }
 
 // Upgrade implements ws.Endpoint.
@@ -53,9 +56,13 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	if no != nil {
 		return no
 	}
-	h := &webSocketConn{conn: newConn(e.protocol), readers: &e.readers}
+	p, deflate := e.plain, agreed.Deflate.Accepted
+	if deflate {
+		p = e.deflating
+	}
+	h := &webSocketConn{conn: newConn(p), endpoint: e}
 	early := &e.readers.early
-	h.BeginGuarded(early, early.MaxMessage+websocket.MaxHeaderSize)
+	h.BeginGuarded(early, deflate, early.MaxMessage+websocket.MaxHeaderSize)
 	c.Commit(websocket.AppendResponse(c.Buffer(256), req, agreed), 1)
 	c.SetHandler(h)
 	return nil
@@ -65,8 +72,8 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 type webSocketConn struct {
 	conn
 	ws.Framing
-	readers *readers
-	waiting *waiting // nil nearly always
+	endpoint *Endpoint
+	waiting  *waiting // nil nearly always
 }
 
 // waiting is what a message held behind a packet that has the connection wait. It is on the
@@ -106,7 +113,7 @@ func (h *webSocketConn) OnClose(c *engine.Conn, why engine.Reason) {
 // LoginDone has bigger messages accepted from now on.
 func (h *webSocketConn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	if o == gateway.LoginOK {
-		h.Admit(&h.readers.online)
+		h.Admit(&h.endpoint.readers.online)
 	}
 	h.conn.LoginDone(c, o)
 }
@@ -160,6 +167,9 @@ func (h *webSocketConn) keep(c *engine.Conn, rest []byte) {
 		c.Charge(engine.KindInput, cap(kept))
 	}
 }
+
+// Transport implements ws.Messages.
+func (h *webSocketConn) Transport() *ws.Transport { return h.endpoint.transport }
 
 // OnPing implements ws.Messages.
 func (h *webSocketConn) OnPing(c *engine.Conn) { h.lastHeard = uint32(c.Loop().Now()) }

@@ -7,6 +7,7 @@ import (
 	"github.com/sluicenet/sluice/codec/longbridge"
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
+	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 )
 
@@ -45,6 +46,8 @@ type Protocol struct {
 	first     uint8
 	pinned    bool // the listener speaks no other protocol
 	webSocket bool // packets travel in WebSocket messages
+	// deflate compresses these messages; nil if that is not agreed.
+	deflate *ws.Transport
 }
 
 // New makes the protocol, over TCP. firstDialect is where Dialects begin in the engine's table.
@@ -98,21 +101,26 @@ const (
 	tcpV2
 	webSocketV1
 	webSocketV2
+	deflateV1
+	deflateV2
 
 	webSocketDialects = webSocketV1
+	deflateDialects   = deflateV1
 )
 
 // Config returns the configuration with its defaults filled in. It must not be changed.
 func (p *Protocol) Config() *Config { return &p.config }
 
-// Dialects returns the wire forms in which Longbridge clients take pushes.
-func Dialects() []engine.Dialect {
-	return []engine.Dialect{
+// Dialects returns the wire forms in which Longbridge clients take pushes, some of them over
+// transport.
+func Dialects(transport *ws.Transport) []engine.Dialect {
+	list := []engine.Dialect{
 		tcpV1:       {Name: "longbridge-v1", Append: push(longbridge.Version1, false)},
 		tcpV2:       {Name: "longbridge-v2", Append: push(longbridge.Version2, false)},
 		webSocketV1: {Name: "longbridge-v1-ws", Append: push(longbridge.Version1, true)},
 		webSocketV2: {Name: "longbridge-v2-ws", Append: push(longbridge.Version2, true)},
 	}
+	return append(list, transport.Deflating(list[webSocketV1]), transport.Deflating(list[webSocketV2]))
 }
 
 // push returns the encoder of one wire form.

@@ -101,6 +101,9 @@ func (h *conn) respond(c *engine.Conn, cmd uint8, id uint32, status longbridge.S
 		c.Commit(dst, 0)
 		return err
 	}
+	if t := h.protocol.deflate; t != nil {
+		b = t.Deflate(b, len(dst))
+	}
 	c.Commit(b, 1)
 	return nil
 }

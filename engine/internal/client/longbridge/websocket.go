@@ -13,7 +13,8 @@ import (
 // An Endpoint upgrades Longbridge clients: whatever the path, the query tells.
 type Endpoint struct {
 	transport *ws.Transport
-	protocol  *Protocol              // as it is in WebSocket messages
+	plain     *Protocol              // as it is in WebSocket messages
+	deflating *Protocol              // in compressed ones
 	early     websocket.ReaderConfig // before the login
 	reader    websocket.ReaderConfig
 }
@@ -24,9 +25,13 @@ func NewEndpoint(p *Protocol, transport *ws.Transport) *Endpoint {
 	over := *p
 	over.webSocket = true
 	over.first += webSocketDialects
+	deflating := over
+	deflating.deflate = transport
+	deflating.first += deflateDialects - webSocketDialects
 	return &Endpoint{
 		transport: transport,
-		protocol:  &over,
+		plain:     &over,
+		deflating: &deflating,
 		early:     websocket.ReaderConfig{MaxMessage: config.LoginBytes, MaxFragments: fragments},
 		reader: websocket.ReaderConfig{MaxFragments: fragments, MaxMessage: longbridge.MaxHeaderSize +
 			longbridge.MaxMetadataLen + min(config.MaxPacket, longbridge.MaxBodyLen) + longbridge.TrailerSize},
@@ -35,7 +40,10 @@ func NewEndpoint(p *Protocol, transport *ws.Transport) *Endpoint {
 
 // Profile implements ws.Endpoint.
 func (e *Endpoint) Profile() ws.Profile {
-	return ws.Profile{About: "Longbridge over WebSocket, with version, codec and platform in the query"}
+	return ws.Profile{
+		About:   "Longbridge over WebSocket, with version, codec and platform in the query",
+		Deflate: !e.transport.Config().NoDeflate,
+	}
 }
 
 // Upgrade implements ws.Endpoint.
@@ -54,9 +62,13 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	if no != nil {
 		return no
 	}
-	h := &webSocketConn{conn: conn{protocol: e.protocol, handshake: hs, handshakeDone: true}, endpoint: e}
+	protocol, deflate := e.plain, agreed.Deflate.Accepted
+	if deflate {
+		protocol = e.deflating
+	}
+	h := &webSocketConn{conn: conn{protocol: protocol, handshake: hs, handshakeDone: true}, endpoint: e}
 	h.heard(c, nil)
-	h.BeginGuarded(&e.early, e.early.MaxMessage+websocket.MaxHeaderSize)
+	h.BeginGuarded(&e.early, deflate, e.early.MaxMessage+websocket.MaxHeaderSize)
 	c.Commit(websocket.AppendResponse(c.Buffer(256), req, agreed), 1)
 	c.SetHandler(h)
 	return nil
@@ -124,6 +136,9 @@ func (h *webSocketConn) OnViolation(c *engine.Conn, err error) {
 	}
 	h.malformed(c, err)
 }
+
+// Transport implements ws.Messages.
+func (h *webSocketConn) Transport() *ws.Transport { return h.endpoint.transport }
 
 // OnPing implements ws.Messages; that something came is noted already.
 func (h *webSocketConn) OnPing(*engine.Conn) {}

@@ -62,8 +62,17 @@ var (
 
 func (s *customer) Base() *gateway.Client { return &s.Client }
 func (s *customer) Protocol() string      { return Name }
-func (s *customer) Dialect() uint8        { return s.endpoint.dialect }
 func (s *customer) Ordered() bool         { return false }
+
+func (s *customer) Dialect() uint8 {
+	if s.Deflates() {
+		return s.endpoint.dialect + deflateDialects
+	}
+	return s.endpoint.dialect
+}
+
+// Transport implements ws.Messages.
+func (s *customer) Transport() *ws.Transport { return s.endpoint.transport }
 
 // Describe implements link.UpgradeInfo.
 func (s *customer) Describe() (rawQuery string, subProtocols []string, xForwardedFor string) {

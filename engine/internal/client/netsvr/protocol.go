@@ -35,6 +35,8 @@ type Config struct {
 	// may send in fragments, which the gateway keeps until the last has come. A longer one is one that
 	// is too large. Zero means 256 KiB; negative, or above MaxMessage, means MaxMessage.
 	GuestFragments int
+	// Deflate offers compression (permessage-deflate), which netsvr itself has none of in this version.
+	Deflate bool
 	// Binary has pushes sent as binary messages, not as text.
 	Binary bool
 	// CustomIDKey is the query parameter that names the uniqId a customer wants, with a token.
@@ -130,9 +132,13 @@ func (e *Endpoint) limits(s *customer) *websocket.ReaderConfig {
 // Config returns the configuration with its defaults filled in. It must not be changed.
 func (e *Endpoint) Config() *Config { return &e.config }
 
-// Dialects returns the wire forms in which customers take pushes: text, then binary messages.
-func Dialects() []engine.Dialect {
-	return []engine.Dialect{
+// deflateDialects is where Dialects has the compressed forms.
+const deflateDialects = 2
+
+// Dialects returns the wire forms in which customers take pushes: text, then binary messages, then
+// the same compressed by transport.
+func Dialects(transport *ws.Transport) []engine.Dialect {
+	list := []engine.Dialect{
 		{Name: "netsvr-text", Append: func(dst []byte, p engine.Push) ([]byte, error) {
 			op := websocket.OpText
 			if !utf8.Valid(p.Payload) {
@@ -144,11 +150,12 @@ func Dialects() []engine.Dialect {
 			return websocket.AppendFrame(dst, websocket.OpBinary, p.Payload), nil
 		}},
 	}
+	return append(list, transport.Deflating(list[0]), transport.Deflating(list[1]))
 }
 
 // Profile implements ws.Endpoint.
 func (e *Endpoint) Profile() ws.Profile {
-	return ws.Profile{About: "netsvr over WebSocket", OriginRequired: true, AnySubProtocol: true}
+	return ws.Profile{About: "netsvr over WebSocket", OriginRequired: true, AnySubProtocol: true, Deflate: e.config.Deflate}
 }
 
 // Upgrade implements ws.Endpoint. The checks are in the order in which customers meet them.
@@ -188,7 +195,7 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	kept.response.B = websocket.AppendResponse(kept.response.B, req, agreed)
 	s := &customer{endpoint: e, upgrade: kept}
 	s.recharge(c)
-	s.Begin(e.limits(s))
+	s.Begin(e.limits(s), agreed.Deflate.Accepted)
 	c.SetHandler(s)
 	e.gateway.Login(c, s, creds)
 	return nil

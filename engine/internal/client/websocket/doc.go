@@ -3,13 +3,16 @@
 //
 // # Data flow
 //
-//	GET -> Protocol -> Endpoint.Upgrade -> a session of its own package, which embeds Framing
+//	GET -> Protocol -> Transport.check -> an answer that is no upgrade
+//	                -> Endpoint.Upgrade, Transport.Agree -> a session of its own package, which
+//	                   embeds Framing
 //	frames -> Framing.Feed -> Messages
+//	push -> Transport.Deflating -> once for each form, for clients with which compression is agreed
 //
 // # Ownership
 //
-// A message borrows the loop's read buffer, or the loop's scratch when it was compressed, until
-// the call returns.
+// A message borrows the loop's read buffer, or a pooled scratch when it was compressed, until the
+// call returns. A Transport is shared by all connections; its counters are atomic.
 //
 // # Goroutines
 //

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"math"
+	"sync"
 
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
@@ -10,6 +11,8 @@ import (
 // Messages receives what Framing reads. Its methods are called on the loop, and may close the
 // connection.
 type Messages interface {
+	// Transport is what the connection came over.
+	Transport() *Transport
 	OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte)
 	// OnPing is called for a ping; Framing has queued the pong.
 	OnPing(c *engine.Conn)
@@ -37,15 +40,16 @@ type Framing struct {
 	sentClose bool
 }
 
-// Begin prepares the layer for a client that is logged in, or needs no login.
-func (f *Framing) Begin(config *websocket.ReaderConfig) {
-	f.reader = websocket.NewReader(config, false)
+// Begin prepares the layer for a client that is logged in, or needs no login. deflate says that
+// permessage-deflate was agreed on.
+func (f *Framing) Begin(config *websocket.ReaderConfig, deflate bool) {
+	f.reader = websocket.NewReader(config, deflate)
 }
 
 // BeginGuarded prepares the layer for a client that has yet to log in: until Admit it may send
-// budget bytes, frames and headers all counted. One that sends more is closed as out of order.
-func (f *Framing) BeginGuarded(config *websocket.ReaderConfig, budget int) {
-	f.Begin(config)
+// budget bytes, frames and headers all counted, and compressed messages as what they become. One that sends more is closed as out of order.
+func (f *Framing) BeginGuarded(config *websocket.ReaderConfig, deflate bool, budget int) {
+	f.Begin(config, deflate)
 	f.budget, f.guarded = int32(min(budget, math.MaxInt32)), true
 }
 
@@ -54,6 +58,21 @@ func (f *Framing) Admit(config *websocket.ReaderConfig) {
 	f.reader.SetConfig(config)
 	f.guarded = false
 }
+
+// Deflates reports whether permessage-deflate was agreed on.
+func (f *Framing) Deflates() bool { return f.reader.Deflates() }
+
+// scratches are where messages are inflated to: one for each loop that does so now.
+var scratches = sync.Pool{New: func() any { return new(websocket.Scratch) }}
+
+const (
+	// inflatePerTurn is how many inflated bytes a connection may make its loop handle before others
+	// have their turn: 64 KiB of input can be 64 MiB of them.
+	inflatePerTurn = 1 << 20
+	// inflateCost is for how many inflated bytes a compressed one counts at least: it can be a block
+	// of its own with nothing in it.
+	inflateCost = 64
+)
 
 // Unfinished is how many bytes have come of a message that has some of its fragments and not the
 // last, 0 when there is none; see websocket.Reader.Unfinished.
@@ -71,9 +90,14 @@ func (f *Framing) Release(c *engine.Conn) {
 // n and need are those of engine.Handler.OnBytes. whole says that a message, or a control frame by
 // itself, has come to its end.
 func (f *Framing) Feed(c *engine.Conn, b []byte, m Messages) (n, need int, whole bool) {
-	packets := 0
+	var scratch *websocket.Scratch
+	if f.reader.Deflates() {
+		scratch = scratches.Get().(*websocket.Scratch)
+		defer scratches.Put(scratch)
+	}
+	packets, inflated, cost := 0, 0, 0
 	for !c.Paused() && !c.OutputFull() {
-		ev, used, err := f.next(c, b[n:])
+		ev, used, err := f.next(c, b[n:], scratch)
 		n += used
 		if err != nil {
 			if b, ok := m.(ViolationHandler); ok {
@@ -89,24 +113,50 @@ func (f *Framing) Feed(c *engine.Conn, b []byte, m Messages) (n, need int, whole
 		}
 		packets++
 		whole = whole || f.reader.Unfinished() == 0
-		f.handle(c, &ev, m)
+		if ev.Compressed > 0 {
+			inflated += max(len(ev.Payload)-ev.Compressed, 0)
+			cost += max(len(ev.Payload), inflateCost*ev.Compressed)
+			if ev.Kind == websocket.EventTooLarge { // up to its limit it was inflated, too
+				cost = inflatePerTurn
+			}
+			f.handleInflated(c, &ev, m)
+		} else {
+			f.handle(c, &ev, m)
+		}
 		if !c.Open() {
+			break
+		}
+		if cost >= inflatePerTurn {
+			c.Yield()
 			break
 		}
 	}
 	c.CountPackets(packets)
-	f.spend(c, n)
+	f.spend(c, n+inflated)
 	return n, need, whole
 }
 
 // next reads on to the next event. What is kept for it is charged.
-func (f *Framing) next(c *engine.Conn, b []byte) (ev websocket.Event, used int, err error) {
+func (f *Framing) next(c *engine.Conn, b []byte, s *websocket.Scratch) (ev websocket.Event, used int, err error) {
 	before := f.reader.Buffered()
-	ev, used, err = f.reader.Next(b, nil)
+	ev, used, err = f.reader.Next(b, s)
 	if kept := f.reader.Buffered(); kept != before {
 		c.Charge(engine.KindFragments, kept-before)
 	}
 	return ev, used, err
+}
+
+// handleInflated handles a message that came compressed. While that lasts, what it has become is on
+// the connection's account.
+func (f *Framing) handleInflated(c *engine.Conn, ev *websocket.Event, m Messages) {
+	counters := &m.Transport().counters
+	counters.inflated.Add(1)
+	counters.inflatedFrom.Add(uint64(ev.Compressed))
+	counters.inflatedTo.Add(uint64(len(ev.Payload)))
+	size := len(ev.Payload)
+	c.Charge(engine.KindInput, size)
+	defer c.Charge(engine.KindInput, -size)
+	f.handle(c, ev, m)
 }
 
 func (f *Framing) handle(c *engine.Conn, ev *websocket.Event, m Messages) {

@@ -28,10 +28,13 @@ type session struct {
 type first struct {
 	config *websocket.ReaderConfig
 	budget int // before the login, 0: there is none
-	enough int // bytes to wait for before the first Feed
-	faults chan string
-	looks  chan look // after each Feed
-	ended  chan engine.Reason
+	over   *Transport
+	// deflate says that compression is agreed on.
+	deflate bool
+	enough  int // bytes to wait for before the first Feed
+	faults  chan string
+	looks   chan look // after each Feed
+	ended   chan engine.Reason
 }
 
 // A look is what Feed and the layer say.
@@ -42,7 +45,7 @@ type look struct {
 
 func newFirst(config websocket.ReaderConfig) *first {
 	return &first{
-		config: &config, faults: make(chan string, 1000), looks: make(chan look, 1000), ended: make(chan engine.Reason, 1),
+		config: &config, over: web(Config{}), faults: make(chan string, 1000), looks: make(chan look, 1000), ended: make(chan engine.Reason, 1),
 	}
 }
 
@@ -51,9 +54,9 @@ func (p *first) Sniff([]byte) engine.Match { return engine.Matched }
 func (p *first) Open(*engine.Conn) engine.Handler {
 	s := &session{first: p}
 	if p.budget > 0 {
-		s.BeginGuarded(p.config, p.budget)
+		s.BeginGuarded(p.config, p.deflate, p.budget)
 	} else {
-		s.Begin(p.config)
+		s.Begin(p.config, p.deflate)
 	}
 	return s
 }
@@ -81,7 +84,9 @@ func (s *session) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 }
 
 func (s *session) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte) {
-	s.check(c, "at a message")
+	if !s.deflate {
+		s.check(c, "at a message")
+	}
 	switch {
 	case string(payload) == "login":
 		s.Admit(s.config)
@@ -94,6 +99,8 @@ func (s *session) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte)
 	}
 	c.Commit(websocket.AppendFrame(c.Buffer(len(payload)+websocket.MaxHeaderSize), op, payload), 1)
 }
+
+func (s *session) Transport() *Transport { return s.over }
 
 func (s *session) OnPing(c *engine.Conn) { s.check(c, "at a ping") }
 func (s *session) OnPong(c *engine.Conn) { s.check(c, "at a pong") }

@@ -24,6 +24,8 @@ type Profile struct {
 	About string
 	// OriginRequired refuses requests without an Origin while origins are configured.
 	OriginRequired bool
+	// Deflate says that messages may be compressed.
+	Deflate bool
 	// AnySubProtocol chooses the first sub-protocol offered when none of them is configured.
 	AnySubProtocol bool
 }

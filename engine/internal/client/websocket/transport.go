@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
@@ -19,6 +20,13 @@ type Config struct {
 	// Probe has a GET that asks for no upgrade answered with 200, as load balancers want it, in place
 	// of 426.
 	Probe bool
+
+	// NoDeflate offers GOSOC and Longbridge clients no compression (permessage-deflate); see
+	// NetsvrConfig.Deflate for netsvr.
+	NoDeflate bool
+	// DeflateMin is the shortest message in bytes that is sent compressed. Zero means 128: shorter
+	// ones gain little.
+	DeflateMin int
 
 	// MaxHead is the longest head of an upgrade request, in bytes. Zero means 32 KiB, which a
 	// browser's with 12 KiB of cookies fits into. It counts in what may come before a login, which
@@ -60,17 +68,69 @@ func (c *Config) Check() error {
 // A Transport is what the WebSocket connections of a gateway have in common. It is safe for
 // concurrent use.
 type Transport struct {
-	config   Config
-	draining func() bool
+	config     Config
+	deflateMin int
+	draining   func() bool
+	counters   counters
+}
+
+// counters are what a Transport counts, on any goroutine.
+type counters struct {
+	deflated, deflatedFrom, deflatedTo atomic.Uint64
+	inflated, inflatedFrom, inflatedTo atomic.Uint64
+}
+
+// Stats are a Transport's counters. Messages that are sent to many clients count once for each form
+// they are compressed in.
+type Stats struct {
+	Deflated                 uint64 // messages that were compressed
+	DeflatedFrom, DeflatedTo uint64 // their bytes before and after, frame headers included
+	Inflated                 uint64 // messages that came compressed
+	InflatedFrom, InflatedTo uint64 // their bytes before and after
+}
+
+// Stats returns the counters as they are now.
+func (t *Transport) Stats() Stats {
+	c := &t.counters
+	return Stats{
+		c.deflated.Load(), c.deflatedFrom.Load(), c.deflatedTo.Load(),
+		c.inflated.Load(), c.inflatedFrom.Load(), c.inflatedTo.Load(),
+	}
 }
 
 // NewTransport makes a Transport. draining says whether the gateway takes no more clients.
 func NewTransport(config Config, draining func() bool) *Transport {
-	return &Transport{config: config, draining: draining}
+	return &Transport{config: config, deflateMin: cmp.Or(config.DeflateMin, 128), draining: draining}
 }
 
 // Config returns the configuration. It must not be changed.
 func (t *Transport) Config() *Config { return &t.config }
+
+// Deflate compresses, in its place, the frame that dst holds from start on, if it is long enough to
+// gain by that. It may be called on any goroutine.
+func (t *Transport) Deflate(dst []byte, start int) []byte {
+	before := len(dst) - start
+	if before < t.deflateMin {
+		return dst
+	}
+	dst = websocket.DeflateFrame(dst, start)
+	t.counters.deflated.Add(1)
+	t.counters.deflatedFrom.Add(uint64(before))
+	t.counters.deflatedTo.Add(uint64(len(dst) - start))
+	return dst
+}
+
+// Deflating is d with its frames compressed, for clients with which that was agreed.
+func (t *Transport) Deflating(d engine.Dialect) engine.Dialect {
+	encode := d.Append
+	return engine.Dialect{Name: d.Name + "-deflate", Append: func(dst []byte, p engine.Push) ([]byte, error) {
+		out, err := encode(dst, p)
+		if err != nil {
+			return out, err
+		}
+		return t.Deflate(out, len(dst)), nil
+	}}
+}
 
 // Protocol makes a Protocol that serves endpoints by their path, and other paths by other unless it
 // is nil.
@@ -120,8 +180,12 @@ func (t *Transport) Agree(req *websocket.Request, profile Profile) (websocket.Re
 	if no := req.Check(); no != nil {
 		return agreed, no
 	}
-	if _, err := websocket.NegotiateDeflate(req.Extensions); err != nil {
+	deflate, err := websocket.NegotiateDeflate(req.Extensions)
+	if err != nil {
 		return agreed, refusal(err)
+	}
+	if profile.Deflate {
+		agreed.Deflate = deflate
 	}
 	agreed.Protocol = t.subProtocol(req, profile)
 	return agreed, nil
