@@ -41,6 +41,7 @@ func file(t *testing.T, name, content string) string {
 
 // Bad flags and files: exit code 2 and one line that says what and where.
 func TestUsageErrors(t *testing.T) {
+	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "missing")
 	for _, tt := range []struct {
 		name string
@@ -114,6 +115,7 @@ func TestUsageErrors(t *testing.T) {
 
 // An address that is taken is no usage error.
 func TestAddressInUse(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	code, _, stderr := run(t, "serve", "--dev", "--listen", "tcp://"+p.addr, "--worker", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0")
 	stderr = withoutPauseWarning(stderr)

@@ -25,6 +25,7 @@ func writeTokens(tb testing.TB, name string, lines ...string) {
 }
 
 func TestConnect(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		for _, tt := range []struct{ name, payload, user string }{
@@ -50,6 +51,7 @@ func TestConnect(t *testing.T) {
 }
 
 func TestConnectRefused(t *testing.T) {
+	t.Parallel()
 	file := tokensFile(t, "# who may come", "t-ann ann", "t-bob bob news,sport")
 	p := startDev(t, "--login", "tokens:"+file)
 	eachMode(t, modes, func(t *testing.T, m mode) {
@@ -107,6 +109,7 @@ func TestBehindRefusedConnect(t *testing.T) {
 }
 
 func TestUniqID(t *testing.T) {
+	t.Parallel()
 	p := startDev(t, "--server-id", "171")
 	now := time.Now().Unix()
 	form := regexp.MustCompile(`^AB[0-9A-F]{16}$`)
@@ -128,6 +131,7 @@ func TestUniqID(t *testing.T) {
 }
 
 func TestSecondConnect(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		for _, payload := range []string{``, `{"token":"same"}`, `{"token":"other"}`, `no JSON`} {
@@ -150,6 +154,7 @@ func TestSecondConnect(t *testing.T) {
 }
 
 func TestDisconnect(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, plainModes, func(t *testing.T, m mode) {
 		for _, typ := range []byte{0, 1, 7, 255} {

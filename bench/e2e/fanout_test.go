@@ -147,7 +147,7 @@ var stalledDialer = &net.Dialer{Timeout: patience, Control: func(_, _ string, ra
 // Thousands listen to one topic, one in a hundred comes and goes every second, and twenty stop
 // reading: those are closed, and nobody else notices.
 func TestFanOut(t *testing.T) {
-	subscribers, seconds, pause := 5000, 5, 80*time.Millisecond
+	subscribers, seconds, pause := 3000, 3, 60*time.Millisecond
 	if raceDetector || slowBuild {
 		subscribers = 1500
 	}

@@ -26,10 +26,16 @@ func bomb(n int) []byte {
 
 // Packets of 256 MiB are refused on their header alone, and nothing is set aside for them.
 func TestHugeAnnouncements(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, plainModes, func(t *testing.T, m mode) {
+		var all []*client // of whom the gateway waits for a moment, whether they are of another protocol
 		for range 20 {
-			p.dial(t, m).wantClosedAtOnce(m.header(connect, 0, 1<<28-1))
+			all = append(all, p.dial(t, m))
+			all[len(all)-1].write(m.header(connect, 0, 1<<28-1))
+		}
+		for _, c := range all {
+			c.wantClosedAtOnce(nil)
 		}
 		for _, typ := range []byte{connect, pingReq, disconnect, sendReq} {
 			for range 20 {
@@ -44,6 +50,7 @@ func TestHugeAnnouncements(t *testing.T) {
 }
 
 func TestMaxPacket(t *testing.T) {
+	t.Parallel()
 	const limit = 100_000
 	p := startDev(t, "--max-packet", fmt.Sprint(limit))
 	for _, m := range plainModes {
@@ -78,6 +85,7 @@ func TestMaxPacket(t *testing.T) {
 
 // Before login the limit is 64 KiB, whatever --max-packet says.
 func TestMaxConnect(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	const limit = 64 << 10
 	for _, m := range plainModes {
@@ -181,23 +189,23 @@ func (p *process) closeAllBut(keep *client) {
 
 // A thousand clients that stop in the middle of a big Connect cost what they sent, and not for long.
 func TestHalfPacketsBeforeLogin(t *testing.T) {
+	t.Parallel()
 	p := startDev(t, "--login-timeout", "4s")
-	eachMode(t, plainModes, func(t *testing.T, m mode) {
-		const clients, size = 1000, 60 << 10
+	const clients, size = 1000, 60 << 10
+	all := make([]*client, clients)
+	start := time.Now()
+	for i := range all {
+		m := plainModes[i%len(plainModes)]
 		whole := m.packet(connect, 0, m.connectBody(0, bytes.Repeat([]byte(" "), size+100)))
-		all := make([]*client, clients)
-		start := time.Now()
-		for i := range all {
-			all[i] = p.dial(t, m)
-			_ = all[i].send(whole[:size]) // whose time may be up
-		}
-		p.wantServing(t)
-		t.Logf("half packets sent in %v", time.Since(start))
-		for _, c := range all {
-			c.wantEOF()
-			c.hangUp()
-		}
-	})
+		all[i] = p.dial(t, m)
+		_ = all[i].send(whole[:size]) // whose time may be up
+	}
+	p.wantServing(t)
+	t.Logf("half packets sent in %v", time.Since(start))
+	for _, c := range all {
+		c.wantEOF()
+		c.hangUp()
+	}
 	p.wantServing(t)
 	p.wantPeakBelow(memoryLimit)
 }
@@ -231,6 +239,7 @@ func TestMessagesLongerThanTheBacklog(t *testing.T) {
 
 // More than the connection limit are turned away, the others are served.
 func TestMaxConnections(t *testing.T) {
+	t.Parallel()
 	p := startDev(t, "--max-connections", "20")
 	var all []*client
 	for range 20 {

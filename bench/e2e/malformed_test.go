@@ -174,6 +174,7 @@ func spoil(b []byte, at int) []byte {
 }
 
 func TestMalformedFirst(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		for name, b := range malformedFirst(m) {
@@ -192,6 +193,7 @@ func TestMalformedFirst(t *testing.T) {
 }
 
 func TestMalformedLater(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	witness := p.login(t, modes[0], "")
 	eachMode(t, modes, func(t *testing.T, m mode) {
@@ -217,6 +219,7 @@ func TestMalformedLater(t *testing.T) {
 
 // A listener for all protocols knows HTTP; what it cannot serve it refuses and closes.
 func TestStrangersOnAnyListener(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	for name, b := range map[string]string{
 		"GET":        "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -244,6 +247,7 @@ func TestStrangersOnAnyListener(t *testing.T) {
 
 // Strange, but allowed: the deployed server takes these too.
 func TestTolerated(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		t.Run("version 0", func(t *testing.T) {
@@ -304,6 +308,7 @@ func TestTolerated(t *testing.T) {
 
 // Random packets with a right header: the gateway may close, and must not fall over.
 func TestNoise(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	eachMode(t, modes, func(t *testing.T, m mode) {

@@ -63,6 +63,7 @@ func workerRandom(rnd *rand.Rand, ids, topics []string) []byte {
 
 // 10,000 frames of all sorts on worker links.
 func TestNetsvrRandomFrames(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, "--limit", "a=5@5")
 	healthy, _ := s.open()
 	rnd := rand.New(rand.NewPCG(netsvrSeed, 1))
@@ -140,6 +141,7 @@ func TestNetsvrRandomFrames(t *testing.T) {
 
 // 10,000 frames and heads of all sorts from customers.
 func TestNetsvrRandomCustomers(t *testing.T) {
+	t.Parallel()
 	s := startScene(t, "--client-max-message", "1KiB")
 	healthy, id := s.open()
 	rnd := rand.New(rand.NewPCG(netsvrSeed, 2))

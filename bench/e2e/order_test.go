@@ -38,6 +38,7 @@ func conversation(m mode) (b []byte, check func(*client)) {
 }
 
 func TestByteByByte(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		b, check := conversation(m)
@@ -51,6 +52,7 @@ func TestByteByByte(t *testing.T) {
 }
 
 func TestEverySplit(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		b, check := conversation(m)
@@ -66,6 +68,7 @@ func TestEverySplit(t *testing.T) {
 }
 
 func TestTenThousandInOneWrite(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		count := 10_000
@@ -118,6 +121,7 @@ func TestTenThousandInOneWrite(t *testing.T) {
 
 // Pushes, pongs and replies to one client keep the order of what caused them.
 func TestMixedOrder(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		c := p.login(t, m, "")
@@ -198,6 +202,7 @@ func TestNeverReads(t *testing.T) {
 
 // A client that has said all it has to say and shuts its writing side still gets its answers.
 func TestHalfClose(t *testing.T) {
+	t.Parallel()
 	// What the sockets do not hold a client must read soon, on a machine that stands still, too.
 	patient := embed(t, server.Config{Dev: true, Engine: engine.Config{Linger: 2 * patience}})
 	patient.start(t)
@@ -279,6 +284,7 @@ func TestHalfClose(t *testing.T) {
 
 // The same while the login waits for an older connection of the user to go.
 func TestHalfCloseDuringKickOut(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	for i := range 20 {
 		m := modes[i%4]
@@ -296,6 +302,7 @@ func TestHalfCloseDuringKickOut(t *testing.T) {
 
 // A client that closes without reading does no harm.
 func TestCloseUnread(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	for i := range 200 {
 		m := modes[i%4]

@@ -26,6 +26,7 @@ func TestEcho(t *testing.T) {
 }
 
 func TestEchoOfOneMiB(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	random := rand.New(rand.NewPCG(3, 4))
 	noise := make([]byte, 1<<19-1)
@@ -47,6 +48,7 @@ func TestEchoOfOneMiB(t *testing.T) {
 
 // A reply that fixed6 cannot express becomes an error, and the connection stays.
 func TestReplyTooLongForFixed6(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	c := p.login(t, mode{fixed6: true}, "")
 	const around = len(`{"status":0,"data":""}`)
@@ -58,6 +60,7 @@ func TestReplyTooLongForFixed6(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		c := p.login(t, m, "")
@@ -86,6 +89,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestUpload(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	random := rand.New(rand.NewPCG(5, 6))
 	noise := func(n int) []byte {
@@ -179,6 +183,7 @@ func TestUploadOfBadGzip(t *testing.T) {
 }
 
 func TestPushMe(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		c := p.login(t, m, "")

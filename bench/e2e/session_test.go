@@ -60,6 +60,7 @@ func (p *process) wantTicketRefused(tb testing.TB, id string) {
 }
 
 func TestResume(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		user := "user of " + m.String()
@@ -102,6 +103,7 @@ func TestNoTicketUnasked(t *testing.T) {
 
 // The newest wins: the connection that holds the session is told off, and its topics move.
 func TestResumeWhileConnected(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		c, first := p.begin(t, m, "held")
@@ -171,6 +173,7 @@ func TestTicketExpires(t *testing.T) {
 }
 
 func TestForgedTickets(t *testing.T) {
+	t.Parallel()
 	p := startDev(t, "--login-failures", "0")
 	other := startDev(t)
 	c, good := p.begin(t, modes[0], "victim")
@@ -205,6 +208,7 @@ func otherLetter(b byte) byte {
 
 // With both, the session is tried first, then the token.
 func TestTicketAndToken(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	c, good := p.begin(t, modes[0], "ann")
 	c.subscribe("hers")
@@ -228,6 +232,7 @@ func TestTicketAndToken(t *testing.T) {
 
 // After a restart with the same key the user is back; with another key nobody is.
 func TestResumeAfterRestart(t *testing.T) {
+	t.Parallel()
 	key := filepath.Join(t.TempDir(), "key")
 	p := startDev(t, "--session-key", key)
 	_, first := p.begin(t, modes[0], "lasting")
@@ -250,6 +255,7 @@ func TestResumeAfterRestart(t *testing.T) {
 }
 
 func TestKickOut(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	for _, older := range modes {
 		for _, newer := range modes {
@@ -277,6 +283,7 @@ func TestKickOut(t *testing.T) {
 
 // Requests behind a Connect that has to wait for the older connection's end are served after it.
 func TestKickOutWithRequestsBehind(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	old := p.login(t, modes[0], token("busy"))
 	for i := range 20 {
@@ -299,6 +306,7 @@ func TestKickOutWithRequestsBehind(t *testing.T) {
 
 // The anonymous do not push each other out.
 func TestAnonymousStay(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	var all []*client
 	for range 20 {
@@ -311,6 +319,7 @@ func TestAnonymousStay(t *testing.T) {
 
 // Fifty logins of one user at once: each gets an answer, and one is left.
 func TestRacingLogins(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	for round := range 6 {
 		const racers = 50

@@ -11,6 +11,7 @@ import (
 
 // Whoever is logged in hears of the shutdown, and then the end.
 func TestShutdown(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			p := startDev(t)
@@ -43,6 +44,7 @@ func TestShutdown(t *testing.T) {
 
 // What was asked before is answered before the goodbye.
 func TestShutdownAfterRequests(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	c := p.login(t, modes[0], "")
 	const count = 200
@@ -113,6 +115,7 @@ func TestSecondSignal(t *testing.T) {
 }
 
 func TestHangup(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	c := p.login(t, modes[0], "")
 	for range 10 {

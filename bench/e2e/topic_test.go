@@ -12,6 +12,7 @@ import (
 func publish(topic, data string) string { return fmt.Sprintf(`{"topic":%q,"data":%s}`, topic, data) }
 
 func TestPublish(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	var subscribers []*client
 	for _, m := range modes {
@@ -43,6 +44,7 @@ func TestPublish(t *testing.T) {
 }
 
 func TestPublisherHearsItself(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	for _, m := range modes {
 		c := p.login(t, m, "")
@@ -54,6 +56,7 @@ func TestPublisherHearsItself(t *testing.T) {
 }
 
 func TestSubscribeTwice(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	c, publisher := p.login(t, modes[0], ""), p.login(t, modes[0], "")
 	c.subscribe("a", "b", "a")
@@ -69,6 +72,7 @@ func TestSubscribeTwice(t *testing.T) {
 }
 
 func TestUnsubscribe(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	eachMode(t, modes, func(t *testing.T, m mode) {
 		c, publisher := p.login(t, m, ""), p.login(t, m, "")
@@ -92,6 +96,7 @@ func TestUnsubscribe(t *testing.T) {
 
 // What goes to several topics arrives in the order in which it was published.
 func TestOrderAcrossTopics(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	var subscribers []*client
 	for _, m := range modes {
@@ -118,6 +123,7 @@ func TestOrderAcrossTopics(t *testing.T) {
 
 // A push too long for fixed6 is left out there and reaches everybody else.
 func TestPushTooLongForFixed6(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	long, short := p.login(t, modes[0], ""), p.login(t, modes[2], "")
 	zipped := p.login(t, modes[3], "")
@@ -137,6 +143,7 @@ func TestPushTooLongForFixed6(t *testing.T) {
 
 // A slot that is used again hears nothing of what its former owner listened to.
 func TestSubscriptionsEndWithTheConnection(t *testing.T) {
+	t.Parallel()
 	p := startDev(t)
 	publisher := p.login(t, modes[0], "")
 	for round := range 30 {

@@ -8,6 +8,7 @@ import (
 
 // Commands of one link are carried out in order, also those that run on different loops.
 func TestWorkerOrder(t *testing.T) {
+	t.Parallel()
 	p := startNetsvr(t)
 	l := p.workerFor(t, 2)
 	a, idA := p.netsvrKnown(t, l, 2)

@@ -163,6 +163,7 @@ func worker(cmd *exec.Cmd) string { return strconv.Itoa(cmd.Process.Pid) }
 // Two worker processes serve 200 clients, and one is killed; later the other is, too. No client is
 // disconnected and every request is answered. None is late: the time-out is longer than the test.
 func TestWorkerProcesses(t *testing.T) {
+	t.Parallel()
 	p := startNetsvr(t, "--request-timeout", "3m")
 	first, second := startWorkerProcess(t, p), startWorkerProcess(t, p)
 	const clients, window = 200, 4
@@ -210,6 +211,7 @@ func TestWorkerProcesses(t *testing.T) {
 // Of two worker processes one is stopped, and goes on later. Its link stays: what it is asked is
 // answered by the clock, and no client is disconnected.
 func TestWorkerProcessStopped(t *testing.T) {
+	t.Parallel()
 	p := startNetsvr(t, "--request-timeout", "1s")
 	first, second := startWorkerProcess(t, p), startWorkerProcess(t, p)
 	var load workerLoad

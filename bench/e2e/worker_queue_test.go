@@ -147,6 +147,7 @@ func TestWorkerFair(t *testing.T) {
 // Two workers serve clients that keep several requests under way; one is killed in the middle. No
 // client is disconnected, every request is answered, and in order.
 func TestWorkerFailover(t *testing.T) {
+	t.Parallel()
 	p := startNetsvr(t, "--request-timeout", "3m")
 	m := modes[0]
 	var served [2]atomic.Int64
