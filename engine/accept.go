@@ -168,7 +168,7 @@ func transient(err error) bool {
 // enroll hands an accepted connection to a loop, or refuses it.
 func (a *acceptor) enroll(conn net.Conn) {
 	e := a.engine
-	if e.connections.Add(1) > int64(e.config.MaxConnections) {
+	if e.connections.Add(1) > int64(e.limits.Load().MaxConnections) {
 		e.refuse(conn, ReasonTooManyClients)
 		return
 	}

@@ -98,7 +98,7 @@ func (l *Loop) publishAccounts() {
 	}
 	if d := a.moved; d != 0 {
 		a.moved = 0
-		if l.engine.total.Add(d) > l.engine.config.BacklogTotal && !l.engine.stopping.Load() {
+		if l.engine.total.Add(d) > l.engine.limits.Load().BacklogTotal && !l.engine.stopping.Load() {
 			l.lookSoon()
 		}
 	}

@@ -20,6 +20,7 @@ import (
 // An Engine holds connections on its loops. Its methods may be called from any goroutine.
 type Engine struct {
 	config Config
+	limits atomic.Pointer[Limits]
 	log    *slog.Logger
 	system system
 	maxRun int
@@ -66,6 +67,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 		stopped: make(chan struct{}),
 	}
 	e.log = e.config.Logger
+	e.limits.Store(e.config.limits())
 	e.topics = topic.NewDirectory(e.config.Loops)
 	e.listeners.Store(new([]*listener))
 	for i := range e.config.Loops {

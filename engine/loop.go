@@ -53,6 +53,7 @@ type Loop struct {
 	lookedAt atomic.Int64 // ms, when the loop last looked at who is congested
 
 	limit, lagLimit, highWater uint32 // bytes
+	lagAge                     int64  // ms, 0: any age
 	stats                      *loopStats
 }
 
@@ -78,19 +79,14 @@ const (
 )
 
 func newLoop(e *Engine, index int) *Loop {
-	c := &e.config
 	l := &Loop{
-		engine:   e,
-		index:    index,
-		poller:   -1,
-		halves:   make(map[uint32][]byte),
-		limit:    uint32(min(c.Backlog, math.MaxInt32)),
-		lagLimit: uint32(min(c.Lag, math.MaxInt32)),
-		stats:    new(loopStats),
+		engine: e,
+		index:  index,
+		poller: -1,
+		halves: make(map[uint32][]byte),
+		stats:  new(loopStats),
 	}
-	// A quarter: a reader that keeps up has room for the mailbox and the run under way beside it.
-	l.highWater = min(maxHighWater, l.limit/4, l.lagLimit/4)
-	l.heavy.floor = l.highWater
+	l.setLimits(e.config.limits())
 	l.memory.scratch = make([]byte, 0, scratchSize)
 	l.mailbox.maxBytes = int64(l.highWater)
 	l.mailbox.awake = true // until Start has the loop's handle

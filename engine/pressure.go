@@ -178,7 +178,7 @@ func (l *Loop) review(c *Conn) {
 		l.watch(c)
 		l.press(c, topic.Congested)
 	}
-	if c.flags&flagWatched == 0 && (c.own > 2*l.limit || l.engine.config.LagAge > 0 && c.lag > 0) {
+	if c.flags&flagWatched == 0 && (c.own > 2*l.limit || l.lagAge > 0 && c.lag > 0) {
 		l.watch(c)
 	}
 }
@@ -309,7 +309,7 @@ func (l *Loop) judge(c *Conn) {
 	if c.flags&flagCongested != 0 && stalled && silence >= stallTimeout && (silence >= servedTimeout || !l.othersServed(c)) {
 		l.press(c, topic.Excluded)
 	}
-	aging := l.engine.config.LagAge > 0 && c.lag > 0
+	aging := l.lagAge > 0 && c.lag > 0
 	switch {
 	case c.own > 2*l.limit:
 		if stalled && silence >= replyStall {
@@ -397,6 +397,6 @@ func (l *Loop) overAge(c *Conn) {
 
 // aged reports whether the first of c's pushes is older than Config.LagAge allows.
 func (l *Loop) aged(c *Conn) bool {
-	limit := l.engine.config.LagAge.Milliseconds()
+	limit := l.lagAge
 	return limit > 0 && c.first.ref != nil && c.first.kind == entryShared && l.now-c.first.ref.block.born > limit
 }

@@ -96,7 +96,7 @@ func (l *Loop) heaviest() (due, most heaviest) {
 func (l *Loop) shed() {
 	e := l.engine
 	l.publishAccounts()
-	limit := e.config.BacklogTotal
+	limit := e.limits.Load().BacklogTotal
 	if e.overfull() && len(l.deferred.list) > 0 {
 		l.runDeferred() // what clients have left behind goes on its receivers' accounts first
 		l.publisher.Flush()
@@ -143,7 +143,7 @@ func (l *Loop) logShed(c *Conn, total int64) {
 }
 
 // overfull reports whether the total is used up.
-func (e *Engine) overfull() bool { return e.total.Load() > e.config.BacklogTotal }
+func (e *Engine) overfull() bool { return e.total.Load() > e.limits.Load().BacklogTotal }
 
 // sieve makes room when the total is exceeded by a quarter, and no connection is above the high-water
 // mark: it is used up by many that are below. It lowers the floor, by powers of two, so far that the

@@ -22,15 +22,20 @@ type bare struct {
 	cmd         *exec.Cmd
 	exited      chan error
 	addr, admin string
+	worker      string
 }
 
-// startBare runs a gateway with --dev that writes its log to stderr.
-func startBare(tb testing.TB, stderr *os.File, args ...string) *bare {
+// startBare runs a gateway with --dev that writes its log to stderr, and may have so many files open,
+// if that is not 0.
+func startBare(tb testing.TB, stderr *os.File, files int, args ...string) *bare {
 	tb.Helper()
 	file := filepath.Join(tb.TempDir(), "ports.json")
-	args = append([]string{"serve", "--dev", "--listen", "tcp://127.0.0.1:0", "--worker", "none", "--admin", "127.0.0.1:0",
+	args = append([]string{"serve", "--dev", "--listen", "tcp://127.0.0.1:0", "--worker", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0",
 		"--ports-file", file, "--log-level", "debug"}, args...)
 	b := &bare{tb: tb, cmd: exec.Command(gatewayBinary, args...), exited: make(chan error, 1)}
+	if files > 0 {
+		b.cmd = exec.Command("sh", append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files), gatewayBinary}, args...)...)
+	}
 	b.cmd.Stderr = stderr
 	if err := b.cmd.Start(); err != nil {
 		tb.Fatal(err)
@@ -40,6 +45,7 @@ func startBare(tb testing.TB, stderr *os.File, args ...string) *bare {
 	var ports struct {
 		Listen []string
 		Admin  string
+		Worker string
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		text, err := os.ReadFile(file)
@@ -54,7 +60,7 @@ func startBare(tb testing.TB, stderr *os.File, args ...string) *bare {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	b.addr, b.admin = u.Host, ports.Admin
+	b.addr, b.admin, b.worker = u.Host, ports.Admin, strings.TrimPrefix(ports.Worker, "tcp://")
 	return b
 }
 
@@ -141,7 +147,7 @@ func TestLogNeverBlocks(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			b := startBare(t, tc.stderr(t))
+			b := startBare(t, tc.stderr(t), 0)
 			b.noise()
 			if status, body := b.get("/livez"); status != http.StatusOK {
 				t.Errorf("/livez: %d %s", status, body)

@@ -4,6 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/sluicenet/sluice/codec/websocket"
@@ -14,8 +18,10 @@ import (
 // their defaults when they are zero, and some are cut to what there is room for.
 func (cmd *settings) checkBounds() error {
 	const (
-		all  = math.MaxInt64
-		most = math.MaxInt32 // what is counted for each connection has 32 bits
+		all     = 1 << 40       // what a byteSize takes
+		most    = math.MaxInt32 // what is counted for each connection has 32 bits
+		gateway = 1 << 30       // what it keeps of one client
+		longest = 365 * 24 * time.Hour
 	)
 	for _, bound := range []struct {
 		name           string
@@ -25,35 +31,37 @@ func (cmd *settings) checkBounds() error {
 		{"lag", int64(cmd.Lag), 1, most},
 		{"backlog-total", int64(cmd.BacklogTotal), 1, all},
 		{"send-buffer", int64(cmd.SendBuffer), 1, most},
-		{"max-packet", int64(cmd.MaxPacket), 1, all},
-		{"max-inflated", int64(cmd.MaxInflated), 1, all},
-		{"max-pending", int64(cmd.MaxPending), 1, all},
-		{"max-pending-bytes", int64(cmd.MaxPendingBytes), 1, all},
-		{"max-topics", int64(cmd.MaxTopics), 1, all},
-		{"max-topic-bytes", int64(cmd.MaxTopicBytes), 1, all},
+		{"max-packet", int64(cmd.MaxPacket), 1, most},
+		{"max-inflated", int64(cmd.MaxInflated), 1, most},
+		{"max-pending", int64(cmd.MaxPending), 1, gateway},
+		{"max-pending-bytes", int64(cmd.MaxPendingBytes), 1, gateway},
+		{"max-topics", int64(cmd.MaxTopics), 1, gateway},
+		{"max-topic-bytes", int64(cmd.MaxTopicBytes), 1, gateway},
 		{"max-session-text", int64(cmd.MaxSessionText), 1, 1 << 30},
 		{"max-login-metadata", int64(cmd.MaxLoginMetadata), 1, 64 << 10},
-		{"max-connections", int64(cmd.MaxConnections), 0, all},
-		{"session-max", int64(cmd.SessionMax), 1, all},
+		{"max-connections", int64(cmd.MaxConnections), 0, most},
+		{"session-max", int64(cmd.SessionMax), 1, most},
 		{"session-total", int64(cmd.SessionTotal), 1, all},
-		{"worker-max-packet", int64(cmd.WorkerMaxPacket), 1, all},
-		{"worker-queue", int64(cmd.WorkerQueue), 1, all},
-		{"worker-delayed", int64(cmd.WorkerDelayed), 1, all},
-		{"max-worker-links", int64(cmd.MaxWorkerLinks), 1, all},
+		{"worker-max-packet", int64(cmd.WorkerMaxPacket), 1, most},
+		{"worker-queue", int64(cmd.WorkerQueue), 1, most},
+		{"worker-delayed", int64(cmd.WorkerDelayed), 1, most},
+		{"max-worker-links", int64(cmd.MaxWorkerLinks), 0, most},
+		{"max-admin-connections", int64(cmd.MaxAdminConnections), 0, most},
 		{"ws-max-head", int64(cmd.WSMaxHead), 1 << 10, 64 << 10},
 		{"ws-max-headers", int64(cmd.WSMaxHeaders), 1, most},
 		{"ws-deflate-min", int64(cmd.WSDeflateMin), 1, most},
 		{"ws-max-fragments", int64(cmd.WSMaxFragments), 1, most},
-		{"client-max-message", int64(cmd.ClientMaxMessage), 1, all},
-		{"user-limit", int64(cmd.UserLimit), 0, all},
-		{"push-cmd", int64(cmd.PushCmd), 1, all},
+		{"client-max-message", int64(cmd.ClientMaxMessage), 1, most},
+		{"user-limit", int64(cmd.UserLimit), 0, most},
+		{"push-cmd", int64(cmd.PushCmd), 1, 255},
+		{"server-id", int64(cmd.ServerID), 0, 255},
+		{"open-worker", int64(cmd.OpenWorker), 0, server.MaxWorker},
+		{"close-worker", int64(cmd.CloseWorker), 0, server.MaxWorker},
+		{"guest-max-fragments", int64(cmd.GuestMaxFragments), 0, most},
 		{"loops", int64(cmd.Loops), 0, 256},
 	} {
-		switch {
-		case bound.n < bound.least:
-			return fmt.Errorf("--%s: %d, want %d or more", bound.name, bound.n, bound.least)
-		case bound.n > bound.most:
-			return fmt.Errorf("--%s: %d, want %d or less", bound.name, bound.n, bound.most)
+		if bound.n < bound.least || bound.n > bound.most {
+			return fmt.Errorf("--%s: %d, want %d to %d", bound.name, bound.n, bound.least, bound.most)
 		}
 	}
 	for _, bound := range []struct {
@@ -71,10 +79,12 @@ func (cmd *settings) checkBounds() error {
 		{"client-idle", cmd.ClientIdle, time.Millisecond},
 		{"custom-id-ttl", cmd.CustomIDTTL, time.Millisecond},
 		{"heartbeat-timeout", cmd.HeartbeatTimeout, time.Millisecond},
+		{"worker-first-byte", cmd.WorkerFirstByte, time.Millisecond},
+		{"stall-timeout", cmd.StallTimeout, 100 * time.Millisecond},
 		{"drain", cmd.Drain, 0},
 	} {
-		if bound.d < bound.least {
-			return fmt.Errorf("--%s: %v, want %v or more", bound.name, bound.d, bound.least)
+		if bound.d < bound.least || bound.d > longest {
+			return fmt.Errorf("--%s: %v, want %v to %v", bound.name, bound.d, bound.least, longest)
 		}
 	}
 	if cmd.NetsvrPath == "" {
@@ -96,8 +106,78 @@ func (cmd *settings) checkBounds() error {
 			return fmt.Errorf("--ws-subprotocol %q: want a name without spaces and separators", name)
 		}
 	}
-	if cmd.PushRoute == "" {
-		return errors.New("--push-route: want a route")
+	if n := len(cmd.PushRoute); n < 1 || n > 255 {
+		return fmt.Errorf("--push-route: %d bytes, want a route of 1 to 255", n)
+	}
+	switch {
+	case int64(cmd.Backlog) > int64(cmd.BacklogTotal):
+		return fmt.Errorf("--backlog: %d, want --backlog-total, %d, or less: one client would have all of it",
+			cmd.Backlog, cmd.BacklogTotal)
+	case cmd.SessionMax > cmd.SessionTotal:
+		return fmt.Errorf("--session-max: %d, want --session-total, %d, or less", cmd.SessionMax, cmd.SessionTotal)
+	}
+	if err := cmd.checkAddresses(); err != nil {
+		return err
+	}
+	return cmd.checkPortsFile()
+}
+
+// checkAddresses refuses what cannot be listened on, and one address for two purposes.
+func (cmd *settings) checkAddresses() error {
+	users := make(map[string]string) // of addresses, by flag
+	use := func(flag, address string) error {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return fmt.Errorf("%s: %q, want HOST:PORT", flag, address)
+		}
+		n, err := strconv.Atoi(port)
+		if err != nil || n < 0 || n > math.MaxUint16 {
+			return fmt.Errorf("%s: port %s of %q, want 0 to %d", flag, port, address, math.MaxUint16)
+		}
+		if other, ok := users[address]; ok && n > 0 {
+			return fmt.Errorf("%s: %s is what %s has already", flag, address, other)
+		}
+		users[address] = flag
+		return nil
+	}
+	for _, text := range cmd.Listen {
+		l, err := server.ParseListen(text)
+		if err == nil {
+			err = use("--listen", l.Address)
+		} else {
+			err = fmt.Errorf("--listen: %w", err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if cmd.Worker != "none" {
+		address, err := server.ParseWorkerListen(cmd.Worker)
+		if err != nil {
+			return fmt.Errorf("--worker: %w", err)
+		}
+		if err := use("--worker", address); err != nil {
+			return err
+		}
+	}
+	if cmd.Admin != "none" {
+		return use("--admin", cmd.Admin)
+	}
+	return nil
+}
+
+// checkPortsFile looks for what would keep the file from being written.
+func (cmd *settings) checkPortsFile() error {
+	if cmd.PortsFile == "" {
+		return nil
+	}
+	if dir, err := os.Stat(filepath.Dir(cmd.PortsFile)); err != nil {
+		return fmt.Errorf("--ports-file: %w", err)
+	} else if !dir.IsDir() {
+		return fmt.Errorf("--ports-file: %s is not a directory", dir.Name())
+	}
+	if f, err := os.Stat(cmd.PortsFile); err == nil && f.IsDir() {
+		return fmt.Errorf("--ports-file: %s is a directory, want a file", cmd.PortsFile)
 	}
 	return nil
 }

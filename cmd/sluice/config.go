@@ -2,24 +2,42 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"maps"
 
 	"github.com/BurntSushi/toml"
 	"github.com/alecthomas/kong"
+
+	"github.com/sluicenet/sluice/internal/readfile"
 )
 
-// loadTOML reads a config file: a flat table whose keys are flag names. A key that is no flag is
-// an error, since it would be a setting without effect.
-func loadTOML(r io.Reader) (kong.Resolver, error) {
-	values := make(map[string]any)
-	if _, err := toml.NewDecoder(r).Decode(&values); err != nil {
-		if f, ok := r.(interface{ Name() string }); ok {
-			err = fmt.Errorf("%s: %w", f.Name(), err)
-		}
-		return nil, fmt.Errorf("config: %w", err)
+// A configFile is the name of a TOML file to read flags from. It is read anew whenever a command
+// line is parsed.
+type configFile string
+
+// maxConfigFile bounds it, in bytes.
+const maxConfigFile = 1 << 20
+
+// BeforeResolve has the file's values stand in for flags that the command line does not give.
+func (configFile) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
+	name := kong.ExpandPath(string(ctx.FlagValue(trace.Flag).(configFile)))
+	text, err := readfile.Read(name, maxConfigFile)
+	if err != nil {
+		return fmt.Errorf("--config: %w", err)
 	}
-	return tomlResolver(values), nil
+	values, err := parseTOML(text)
+	if err != nil {
+		return fmt.Errorf("config: %s: %w", name, err)
+	}
+	ctx.AddResolver(values)
+	return nil
+}
+
+// parseTOML reads a config file: a flat table whose keys are flag names. A key that is no flag is
+// an error, since it would be a setting without effect.
+func parseTOML(text []byte) (tomlResolver, error) {
+	values := make(tomlResolver)
+	_, err := toml.Decode(string(text), (*map[string]any)(&values))
+	return values, err
 }
 
 type tomlResolver map[string]any

@@ -97,6 +97,9 @@ flag's name, and a repeatable flag is a list:
     listen = ["tcp://0.0.0.0:7000", "ws://0.0.0.0:7001"]
     lag = "32MiB"
 
+Flags marked *live* change while the gateway runs: SIGHUP reads the file again
+([operating.md](operating.md)).
+
 The command line counts before the file. ` + "`sluice check`" + ` takes the flags of ` + "`sluice serve`" + ` and says
 whether they would do, without listening.
 `)
@@ -118,10 +121,18 @@ whether they would do, without listening.
 				open = true
 				b.WriteString("\n| flag | default | |\n| --- | --- | --- |\n")
 			}
-			fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, shown(f), strings.ReplaceAll(f.Help, "|", "\\|"))
+			fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, shown(f), strings.ReplaceAll(f.Help, "|", "\\|")+live(f))
 		}
 	}
 	return b.String()
+}
+
+// live marks the flags that a reload changes.
+func live(f *kong.Flag) string {
+	if isLive(f) {
+		return " *live*"
+	}
+	return ""
 }
 
 func shown(f *kong.Flag) string {

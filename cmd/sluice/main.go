@@ -74,7 +74,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	ctx.BindTo(stdout, (*io.Writer)(nil))
-	ctx.Bind(&streams{stdout, stderr})
+	ctx.Bind(&streams{stdout, stderr, args})
 	err = ctx.Run()
 	var usage usageError
 	switch {
@@ -90,11 +90,19 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 // newParser makes the parser of commands and flags.
 func newParser(options ...kong.Option) (*kong.Kong, error) {
-	return kong.New(new(cli), append([]kong.Option{
+	return newParserFor(new(cli), options...)
+}
+
+// newParserFor makes the parser that fills in c.
+func newParserFor(c *cli, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append([]kong.Option{
 		kong.Name("sluice"),
 		kong.Description("A gateway for very many long-lived connections."),
-		kong.Configuration(loadTOML),
 	}, options...)...)
 }
 
-type streams struct{ stdout, stderr io.Writer }
+// streams are a command's surroundings.
+type streams struct {
+	stdout, stderr io.Writer
+	args           []string // of the whole command line
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,45 +124,101 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestBounds: what a Config would take for its default, or cut, is refused by name.
-func TestBounds(t *testing.T) {
-	for _, tc := range []struct{ flag, says string }{
-		{"--backlog=0", "--backlog: 0, want 1 or more"},
-		{"--lag=0", "--lag: 0, want 1 or more"},
-		{"--lag=8GiB", "--lag: 8589934592, want 2147483647 or less"},
-		{"--lag-age=-1s", "--lag-age: -1s, want 0s or more"},
-		{"--backlog-total=0", "--backlog-total: 0"},
-		{"--max-packet=0", "--max-packet: 0"},
-		{"--max-pending=0", "--max-pending: 0"},
-		{"--max-connections=-3", "--max-connections: -3, want 0 or more"},
-		{"--session-ttl=0s", "--session-ttl: 0s, want 1ms or more"},
-		{"--session-total=0", "--session-total: 0"},
-		{"--max-worker-links=0", "--max-worker-links: 0"},
-		{"--worker-links=100", "--max-worker-links"},
-		{"--ws-max-head=1000", "--ws-max-head: 1000, want 1024 or more"},
-		{"--ws-max-head=65KiB", "--ws-max-head: 66560, want 65536 or less"},
-		{"--ws-max-headers=0", "--ws-max-headers: 0"},
-		{"--ws-max-fragments=-1", "--ws-max-fragments: -1"},
-		{"--netsvr-path=", "--netsvr-path"},
-		{"--netsvr-path=netsvr", "--netsvr-path"},
-		{"--netsvr-path=/gosoc", "--netsvr-path"},
-		{"--worker-delayed=0", "--worker-delayed: 0"},
-		{"--loops=300", "--loops: 300, want 256 or less"},
-		{"--drain=-1s", "--drain: -1s"},
-		{"--push-cmd=0", "--push-cmd: 0"},
-		{"--push-route=", "--push-route: want a route"},
-		{"--max-keep-alive=-1s", "--max-keep-alive: -1s"},
+// TestBadValues: each flag refuses what it cannot take, on one line that has its name and what it
+// wants. A flag that takes anything is in the list with no bad value.
+func TestBadValues(t *testing.T) {
+	dir := t.TempDir()
+	tested := make(map[string]bool)
+	size := []string{"0 want 1 to", "-1 not a size", "1MB not a size", "1.5MiB not a size", "9999999GiB not a size"}
+	big := append(size, "3GiB want 1 to 2147483647")
+	count := []string{"-1 want 0 to", "3000000000 want 0 to 2147483647", "x int"}
+	least1 := []string{"0 want 1 to 1073741824", "-1 want 1 to", "2000000000 want 1 to 1073741824"}
+	times := []string{"0s want 1ms to 8760h0m0s", "-1s want 1ms to", "9000h want 1ms to", "5 duration", "x duration"}
+	orNone := []string{"-1s want 0s to 8760h0m0s", "9000h want 0s to", "5 duration"}
+	port := []string{"127.0.0.1:70000 want 0 to 65535", "localhost want HOST:PORT", "127.0.0.1:x want 0 to"}
+	for flag, values := range map[string][]string{
+		"config":  {dir + " is a directory", filepath.Join(dir, "none") + " no such file", "/dev/zero device"},
+		"dev":     {"maybe bool"},
+		"listen":  {"tcp://127.0.0.1:70000 want 0 to 65535", "udp://127.0.0.1:1 want tcp://", "tcp://127.0.0.1 no port", "tcp://127.0.0.1:-1 invalid port"},
+		"worker":  {"tcp://127.0.0.1:70000 want 0 to 65535", "127.0.0.1:1 want tcp://", "tcp://127.0.0.1:7000 --listen has already"},
+		"admin":   append(port, "127.0.0.1:7000 --listen has already", "127.0.0.1:6061 --worker has already"),
+		"api-key": {"a\tb blanks"}, "api-key-file": {dir + " is a directory"},
+		"ports-file":            {dir + " is a directory", filepath.Join(dir, "none", "ports") + " no such file"},
+		"max-connections":       count,
+		"max-admin-connections": count,
+		"login":                 {"magic magic", "tokens:" + dir + " is a directory"},
+		"login-timeout":         times,
+		"login-failures":        {"-1/1s want N/DURATION", "5 want N/DURATION", "5/0s want N/DURATION"},
+		"server-id":             {"256 want 0 to 255", "-1 want 0 to 255"},
+		"session-ttl":           times, "session-max": slices.Concat(big, []string{"128MiB --session-total"}), "session-total": size,
+		"session-key": {dir + " is a directory"},
+		"backlog":     slices.Concat(big, []string{"512MiB --backlog-total"}), "lag": big, "lag-age": orNone,
+		"slow-consumer": {"drop must be one of"}, "backlog-total": append(size, "1000 --backlog-total"), "send-buffer": big,
+		"max-packet": big, "max-inflated": big, "packet-timeout": orNone, "request-timeout": times,
+		"max-pending": least1, "max-pending-bytes": size, "max-topics": least1, "max-topic-bytes": size,
+		"route":       {"chat.* want PATTERN=ID", "a=1000 want 1 to 999", "a=0 want 1 to 999", "a*b=1 one * at the end", "cmd:9-1=1 want cmd:N"},
+		"limit":       {"a=1 no rate", "a=1@0 rate", "a=1000@5 worker ids"},
+		"open-worker": {"1000 want 0 to 999", "-1 want 0 to 999"}, "close-worker": {"1000 want 0 to 999", "-1 want 0 to 999"},
+		"worker-idle": times, "worker-first-byte": times, "worker-write-timeout": times,
+		"worker-max-packet": big, "worker-queue": big, "worker-delayed": big, "max-worker-links": count,
+		"netsvr-metrics": {"0-7 want numbers from 0 to 6"}, "ws-max-head": {"1 want 1024 to 65536", "1MiB want 1024 to 65536"},
+		"ws-max-headers": {"0 want 1 to"}, "ws-max-fragments": {"0 want 1 to"},
+		"max-keep-alive": orNone, "push-route": {" want a route", strings.Repeat("x", 256) + " want a route"},
+		"max-login-metadata": {"0 want 1 to 65536"}, "max-session-text": {"0 want 1 to"}, "session-from": {"x must be one of"},
+		"ws-deflate-min": {"0 want 1 to"}, "gosoc-logins": {"x must be one of"},
+		"gosoc-bad-token": {"5 want 6 or 3"}, "netsvr-login": {"x must be one of"}, "netsvr-path": {" want a path"},
+		"allow-origin": {"a,b want HOST"}, "ws-subprotocol": {"a,b want a name"},
+		"client-idle": times, "client-max-message": big, "guest-max-fragments": {"-1 not a size", "3GiB want 0 to 2147483647"},
+		"push-opcode": {"x must be one of"}, "custom-id-ttl": times, "heartbeat-timeout": times,
+		"user-limit": count, "push-cmd": {"0 want 1 to 255", "256 want 1 to 255"},
+		"loops": {"99999 want 0 to 256", "-1 want 0 to 256", "257 want 0 to 256", "x int"},
+		"drain": orNone, "stall-timeout": {"0s want 100ms to", "-1s want 100ms to"},
+		"log-level": {"loud want debug, info, warn or error"}, "log-format": {"xml must be one of"},
 	} {
-		var out, errs bytes.Buffer
-		if code := run([]string{"check", "--dev", tc.flag}, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), tc.says) {
-			t.Errorf("%s: exit code %d, stderr %q, want %q in it", tc.flag, code, errs.String(), tc.says)
+		for _, v := range values {
+			value, says, _ := strings.Cut(v, " ")
+			var out, errs bytes.Buffer
+			code := run([]string{"check", "--dev", "--" + flag + "=" + value}, &out, &errs)
+			text := strings.TrimSuffix(errs.String(), "\n")
+			if code != exitUsage || !strings.Contains(text, says) || !strings.Contains(text, "--"+flag) && flag != "backlog-total" && flag != "dev" ||
+				strings.Contains(text, "\n") {
+				t.Errorf("--%s=%s: exit code %d, stderr %q, want one line with the flag and %q", flag, value, code, text, says)
+			}
+		}
+		tested[flag] = true
+	}
+	free := []string{"help", "longbridge-close-notice", "route-ignore-case", "custom-id-key", "backlog-soft", "probe"}
+	parser, err := newParser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range parser.Model.Children {
+		for _, f := range cmd.Flags {
+			if cmd.Name == "check" && !tested[f.Name] && !slices.Contains(free, f.Name) && !f.IsBool() && !f.Hidden {
+				t.Errorf("--%s: no bad value is tried", f.Name)
+			}
 		}
 	}
-	for _, flag := range []string{"--loops=256", "--lag=2147483647", "--lag-age=0s", "--max-keep-alive=0s", "--packet-timeout=0s",
-		"--user-limit=0", "--guest-max-fragments=0", "--login-failures=0", "--max-connections=0", "--drain=0s"} {
+}
+
+// TestEdges: what is just within the bounds would do.
+func TestEdges(t *testing.T) {
+	for _, flag := range []string{"--loops=256", "--loops=0", "--lag=2147483647", "--lag-age=0s", "--max-keep-alive=0s", "--packet-timeout=0s",
+		"--user-limit=0", "--guest-max-fragments=0", "--login-failures=0", "--max-connections=0", "--drain=0s", "--server-id=255",
+		"--push-cmd=255", "--open-worker=999", "--max-worker-links=0", "--admin=none", "--worker=none", "--backlog=256MiB",
+		"--listen=tcp://127.0.0.1:65535", "--log-level=warn+1"} {
 		var out, errs bytes.Buffer
 		if code := run([]string{"check", "--dev", flag}, &out, &errs); code != exitOK {
 			t.Errorf("%s: exit code %d, stderr %q", flag, code, errs.String())
 		}
+	}
+}
+
+// TestRoutesShadowed: a route that can never match is a mistake, not a setting without effect.
+func TestRoutesShadowed(t *testing.T) {
+	var out, errs bytes.Buffer
+	code := run([]string{"check", "--dev", "--route", "chat.*=2", "--route", "chat.Add=3"}, &out, &errs)
+	if want := `--route: route "chat.Add" never matches: "chat.*" before it takes all of it`; code != exitUsage || !strings.Contains(errs.String(), want) {
+		t.Errorf("exit code %d, stderr %q, want %q", code, errs.String(), want)
 	}
 }

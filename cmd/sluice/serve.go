@@ -26,8 +26,8 @@ import (
 // settings are the flags of serve and check. docs/flags.md lists them; its test says how it is
 // made again.
 type settings struct {
-	Config kong.ConfigFlag `help:"Read flags from a TOML file, whose keys are the flags' names." placeholder:"FILE"`
-	Dev    bool            `help:"Open login unless --login says otherwise, an in-process worker with the sluice.* routes, and login tokens for everybody unless there is an API key."`
+	Config configFile `help:"Read flags from a TOML file, whose keys are the flags' names." placeholder:"FILE"`
+	Dev    bool       `help:"Open login unless --login says otherwise, an in-process worker with the sluice.* routes, and login tokens for everybody unless there is an API key."`
 
 	addressFlags    `group:"Addresses"`
 	loginFlags      `group:"Logins"`
@@ -44,23 +44,24 @@ type settings struct {
 }
 
 type addressFlags struct {
-	Listen []string `help:"Serve clients here: tcp://HOST:PORT or ws://HOST:PORT, with ?protocol=auto|gosoc|longbridge|netsvr; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
-	Worker string   `help:"Serve workers here; none: nowhere." default:"tcp://127.0.0.1:6061"`
-	Admin  string   `help:"Serve operators here; none: nowhere." default:"127.0.0.1:6070"`
+	Listen              []string `help:"Serve clients here: tcp://HOST:PORT or ws://HOST:PORT, with ?protocol=auto|gosoc|longbridge|netsvr; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
+	Worker              string   `help:"Serve workers here; none: nowhere." default:"tcp://127.0.0.1:6061"`
+	Admin               string   `help:"Serve operators here; none: nowhere." default:"127.0.0.1:6070"`
+	MaxAdminConnections int      `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0"`
 	keyFlags
 	PortsFile      string `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
-	MaxConnections int    `help:"Most clients at a time. 0: the open-file limit less 256." default:"0"`
+	MaxConnections int    `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
 }
 
 type loginFlags struct {
 	Login            string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND"`
-	LoginTimeout     time.Duration `help:"How long a client may take to log in." default:"10s"`
-	LoginFailures    failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s"`
+	LoginTimeout     time.Duration `help:"How long a client may take to log in." default:"10s" live:""`
+	LoginFailures    failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s" live:""`
 	MaxLoginMetadata byteSize      `help:"What a client may say of itself at its login, beside its token, and what the login may vouch for, each: the text, and 64 bytes for each pair." default:"8KiB"`
 }
 
 type sessionFlags struct {
-	ServerID       uint8         `help:"First byte of every uniqId, 0 to 255." default:"0"`
+	ServerID       int           `help:"First byte of every uniqId, 0 to 255." default:"0"`
 	SessionTTL     time.Duration `help:"How long a session can be resumed." default:"30m"`
 	SessionMax     byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
 	MaxSessionText byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB"`
@@ -70,42 +71,43 @@ type sessionFlags struct {
 }
 
 type slowFlags struct {
-	Backlog      byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB"`
-	Lag          byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB"`
-	LagAge       time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s"`
+	Backlog      byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB" live:""`
+	Lag          byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB" live:""`
+	LagAge       time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s" live:""`
 	SlowConsumer string        `help:"The policy for pushes to clients over one of these: ${enum}. Replies are never dropped." enum:"close, drop-newest, drop-oldest" default:"close"`
-	BacklogTotal byteSize      `help:"Bytes kept for all clients, of all kinds, before those with the largest accounts are closed." default:"256MiB"`
+	BacklogTotal byteSize      `help:"Bytes kept for all clients, of all kinds, before those with the largest accounts are closed." default:"256MiB" live:""`
 	SendBuffer   byteSize      `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
 }
 
 type clientFlags struct {
 	MaxPacket       byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
-	MaxInflated     byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB"`
-	PacketTimeout   time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s"`
-	RequestTimeout  time.Duration `help:"How long a request waits for its reply, unless its client says how long it waits. Clients in the field give up after 10s." default:"9s"`
-	MaxPending      int           `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024"`
-	MaxPendingBytes byteSize      `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB"`
-	MaxTopics       int           `help:"Topics that one client may subscribe to." default:"65536"`
-	MaxTopicBytes   byteSize      `help:"Bytes that they may take: their names, and 160 for each." default:"8MiB"`
+	MaxInflated     byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB" live:""`
+	PacketTimeout   time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s" live:""`
+	RequestTimeout  time.Duration `help:"How long a request waits for its reply, unless its client says how long it waits. Clients in the field give up after 10s." default:"9s" live:""`
+	MaxPending      int           `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024" live:""`
+	MaxPendingBytes byteSize      `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB" live:""`
+	MaxTopics       int           `help:"Topics that one client may subscribe to." default:"65536" live:""`
+	MaxTopicBytes   byteSize      `help:"Bytes that they may take: their names, and 160 for each." default:"8MiB" live:""`
 }
 
 type workerFlags struct {
-	Route              []string      `help:"Worker id for requests of a route or command, as chat.*=1 or cmd:6-20=2; repeatable. Others go to 1." placeholder:"PATTERN=ID" sep:"none"`
+	Route              []string      `help:"Worker id for requests of a route or command, as chat.*=1 or cmd:6-20=2; repeatable. Others go to 1." placeholder:"PATTERN=ID" sep:"none" live:""`
 	RouteIgnoreCase    bool          `help:"Match routes without regard to the case of letters."`
 	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none"`
 	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0"`
 	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0"`
 	WorkerIdle         time.Duration `help:"How long a worker may be silent." default:"120s"`
+	WorkerFirstByte    time.Duration `help:"How long a worker may take to send anything at all. At most --worker-idle counts." default:"60s"`
 	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s"`
 	WorkerMaxPacket    byteSize      `help:"Longest frame body a worker may send, and so the most that is kept of one that is not whole." default:"2MiB"`
 	WorkerQueue        byteSize      `help:"Bytes that may wait for a worker. A client may have no more of them than stay free." default:"16MiB"`
 	WorkerDelayed      byteSize      `help:"Bytes of delayed messages that may wait per worker connection; four times as many in all." default:"16MiB"`
-	MaxWorkerLinks     int           `help:"Most connections of workers." default:"4096"`
+	MaxWorkerLinks     int           `help:"Most connections of workers; over it one goes that has sent nothing. 0: 4096, or an eighth of the open-file limit if that is less." default:"0" live:""`
 	NetsvrMetrics      string        `help:"Metrics workers may ask for: numbers from 0 to 6, or none." default:"0-6"`
 }
 
 type webSocketFlags struct {
-	AllowOrigin    []string `help:"Host whose pages may connect, on every path, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none"`
+	AllowOrigin    []string `help:"Host whose pages may connect, on every path, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none" live:""`
 	WSSubprotocol  []string `name:"ws-subprotocol" help:"Sub-protocol to choose when a client offers it; repeatable." placeholder:"NAME" sep:"none"`
 	Probe          bool     `help:"Answer a GET or HEAD that asks for no upgrade with 200, and 503 in a shutdown, for load balancers; otherwise with 426."`
 	WSDeflate      bool     `name:"ws-deflate" help:"Offer compression (permessage-deflate) to GOSOC and Longbridge clients; netsvr has --netsvr-deflate." default:"true" negatable:""`
@@ -118,7 +120,7 @@ type webSocketFlags struct {
 type gosocFlags struct {
 	MaxKeepAlive  time.Duration `help:"Longest keep-alive of a GOSOC client, also of one that asks for none. 0: no limit." default:"20m"`
 	PushRoute     string        `help:"Route of pushes to GOSOC clients." default:"push"`
-	GosocBadToken uint8         `help:"ConnAck code for a refused token: 6, bad token, or 3, not authorized, at which the C++ client stops instead of trying again at once." default:"6"`
+	GosocBadToken int           `help:"ConnAck code for a refused token: 6, bad token, or 3, not authorized, at which the C++ client stops instead of trying again at once." default:"6"`
 	GosocLogins   string        `help:"How many GOSOC connections a user may have: ${enum}. one: a new one closes the older." enum:"one, many" default:"one"`
 }
 
@@ -136,16 +138,17 @@ type netsvrFlags struct {
 
 type longbridgeFlags struct {
 	HeartbeatTimeout      time.Duration `help:"How long a Longbridge client may be silent." default:"150s"`
-	UserLimit             int           `help:"Longbridge connections one user may have. 0: any number." default:"10"`
+	UserLimit             int           `help:"Longbridge connections one user may have. 0: any number." default:"10" live:""`
 	LongbridgeCloseNotice bool          `help:"Tell Longbridge clients why their connection ends. The vendor's Go client recovers best without." default:"true" negatable:""`
-	PushCmd               uint8         `help:"Command of pushes to Longbridge clients." default:"100"`
+	PushCmd               int           `help:"Command of pushes to Longbridge clients." default:"100"`
 }
 
 type processFlags struct {
-	Loops     int           `help:"Event loops. 0: as many as GOMAXPROCS." default:"0"`
-	Drain     time.Duration `help:"How long a shutdown may take." default:"5s"`
-	LogLevel  slog.Level    `help:"Least level to log: debug, info, warn or error." default:"info"`
-	LogFormat string        `help:"How to log, on standard error: ${enum}." enum:"text, json" default:"text"`
+	Loops        int           `help:"Event loops. 0: as many as GOMAXPROCS." default:"0"`
+	Drain        time.Duration `help:"How long a shutdown may take." default:"5s"`
+	StallTimeout time.Duration `help:"How long an event loop may stand still before /livez and /readyz fail." default:"5s"`
+	LogLevel     logLevel      `help:"Least level to log: debug, info, warn or error." default:"info" live:""`
+	LogFormat    string        `help:"How to log, on standard error: ${enum}." enum:"text, json" default:"text"`
 }
 
 type serveCmd struct{ settings }
@@ -178,8 +181,14 @@ func (cmd *checkCmd) Run(s *streams) error {
 }
 
 // Run serves until SIGTERM or SIGINT.
-func (cmd *serveCmd) Run(s *streams) error {
-	log := cmd.logger(s.stderr)
+func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
+	level := new(slog.LevelVar)
+	level.Set(slog.Level(cmd.LogLevel))
+	log := cmd.logger(s.stderr, level)
+	inForce := flagValues(parsed)
+	if err := cmd.checkBounds(); err != nil { // before anything is made as large as they say
+		return usageError{err}
+	}
 	signal.Ignore(syscall.SIGPIPE) // a reader of the log that goes away takes nobody with it
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP) // early: one that comes meanwhile must not end the process
@@ -224,8 +233,13 @@ func (cmd *serveCmd) Run(s *streams) error {
 	done := make(chan struct{})
 	defer close(done)
 	go releaseMemory(srv.Engine(), done)
+	if needed, allowed := srv.Descriptors(); needed > allowed {
+		log.Warn("the open-file limit is too low for the connection limits: connections of one kind may keep those of another out",
+			"needed", needed, "allowed", allowed)
+	}
 	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr(), "admin", srv.AdminURL())
-	go reloads(hangups, done, func() { reload(provider, log) })
+	r := &reloader{s.args, provider, srv, level, log, inForce}
+	go reloads(hangups, done, r.reload)
 	return cmd.wait(srv, stop, log)
 }
 
@@ -262,19 +276,6 @@ func (cmd *serveCmd) wait(srv *server.Server, stop <-chan os.Signal, log *slog.L
 	return nil
 }
 
-func reload(provider login.Provider, log *slog.Logger) {
-	r, ok := provider.(login.Reloader)
-	if !ok {
-		log.Info("reloaded: nothing to do")
-		return
-	}
-	if err := r.Reload(); err != nil {
-		log.Error("reload failed, the old settings stay", "err", err)
-		return
-	}
-	log.Info("reloaded")
-}
-
 // provider makes the login provider. Without one the gateway does not start: a gateway that lets
 // everybody in must be asked for.
 func (cmd *settings) provider() (login.Provider, error) {
@@ -304,6 +305,18 @@ func (cmd *settings) server(config server.Config) (*server.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	routes, err := cmd.routes()
+	if err != nil {
+		return nil, err
+	}
+	if err := srv.Gateway().SetRoutes(routes); err != nil {
+		return nil, fmt.Errorf("--route: %w", err)
+	}
+	return srv, nil
+}
+
+// routes reads --route.
+func (cmd *settings) routes() (list []server.WorkerRoute, err error) {
 	for _, r := range cmd.Route {
 		i := strings.LastIndexByte(r, '=')
 		if i < 0 {
@@ -313,11 +326,9 @@ func (cmd *settings) server(config server.Config) (*server.Server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--route %q: want PATTERN=ID", r)
 		}
-		if err := srv.Gateway().Route(r[:i], id); err != nil {
-			return nil, fmt.Errorf("--route: %w", err)
-		}
+		list = append(list, server.WorkerRoute{Pattern: r[:i], Worker: id})
 	}
-	return srv, nil
+	return list, nil
 }
 
 func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server.Config, err error) {
@@ -331,6 +342,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		OpenWorker:   cmd.OpenWorker,
 		CloseWorker:  cmd.CloseWorker,
 		Idle:         cmd.WorkerIdle,
+		FirstByte:    cmd.WorkerFirstByte,
 		WriteTimeout: cmd.WorkerWriteTimeout,
 		MaxPacket:    int(cmd.WorkerMaxPacket),
 		Queue:        int(cmd.WorkerQueue),
@@ -362,7 +374,9 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	if listen == "none" {
 		listen = ""
 	}
-	operators := server.AdminConfig{Address: cmd.Admin, Version: version()}
+	operators := server.AdminConfig{
+		Address: cmd.Admin, Version: version(), MaxConnections: cmd.MaxAdminConnections, Stall: cmd.StallTimeout,
+	}
 	if operators.APIKey, err = cmd.key(); err != nil {
 		return c, err
 	}
@@ -416,7 +430,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			Logger:         log,
 		},
 		Gateway: server.GatewayConfig{
-			ServerID:         cmd.ServerID,
+			ServerID:         uint8(cmd.ServerID),
 			Login:            provider,
 			LoginTimeout:     cmd.LoginTimeout,
 			LoginFailures:    cmd.LoginFailures.Count,
@@ -438,7 +452,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			RouteIgnoreCase:  cmd.RouteIgnoreCase,
 			PacketTimeout:    orNone(cmd.PacketTimeout),
 			PushRoute:        cmd.PushRoute,
-			PushCmd:          cmd.PushCmd,
+			PushCmd:          uint8(cmd.PushCmd),
 			Logger:           log,
 		},
 	}, nil
@@ -453,8 +467,8 @@ func orNone(limit time.Duration) time.Duration {
 }
 
 // logger makes the log on w, which says when it has lost lines, if it can.
-func (cmd *settings) logger(w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cmd.LogLevel}
+func (cmd *settings) logger(w io.Writer, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
 	var log *slog.Logger
 	if cmd.LogFormat == "json" {
 		log = slog.New(slog.NewJSONHandler(w, options))

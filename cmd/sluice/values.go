@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,17 @@ func (s *byteSize) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%q is not a size: want bytes, or a number with KiB, MiB or GiB", text)
 	}
 	*s = byteSize(n << shift)
+	return nil
+}
+
+// logLevel is a slog.Level by its name, with an offset if wanted: info, debug, warn+1.
+type logLevel slog.Level
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *logLevel) UnmarshalText(text []byte) error {
+	if (*slog.Level)(l).UnmarshalText(text) != nil {
+		return fmt.Errorf("%q, want debug, info, warn or error", text)
+	}
 	return nil
 }
 

@@ -96,7 +96,7 @@ func (c *Config) check() error {
 	if err := c.WebSocket.Check(); err != nil {
 		return fmt.Errorf("server: Config.WebSocket: %w", err)
 	}
-	if c.Admin.Address == "" && c.Admin.Listener == nil {
+	if !c.operators() {
 		for v, i := reflect.ValueOf(c.Admin), 0; i < v.NumField(); i++ {
 			if !v.Field(i).IsZero() {
 				return refuse("Admin."+v.Type().Field(i).Name,
@@ -107,6 +107,12 @@ func (c *Config) check() error {
 	return nil
 }
 
+// operators reports whether they are served.
+func (c *Config) operators() bool { return c.Admin.Address != "" || c.Admin.Listener != nil }
+
+// workers reports whether they are served.
+func (c *Config) workers() bool { return c.WorkerListen != "" || c.WorkerListener != nil }
+
 // settle fills in what one part of c says for another, once g knows its own.
 func (c *Config) settle(g *gateway.Gateway) {
 	c.Engine.FirstBytes = cmp.Or(c.Engine.FirstBytes, g.Config().LoginTimeout)
@@ -115,4 +121,5 @@ func (c *Config) settle(g *gateway.Gateway) {
 	c.Worker.Logger = cmp.Or(c.Worker.Logger, g.Log())
 	c.Admin.Logger = cmp.Or(c.Admin.Logger, g.Log())
 	c.Admin.Dev = c.Admin.Dev || c.Dev
+	c.shareDescriptors()
 }

@@ -35,6 +35,7 @@ type Server struct {
 	netsvrWS      *netsvr.Endpoint
 	longbridgeTCP *longbridge.Protocol
 
+	updating  sync.Mutex // one Update at a time
 	mu        sync.Mutex
 	stage     stage
 	stopAsked bool
@@ -91,9 +92,9 @@ func New(config Config) (*Server, error) {
 	if s.engine, err = engine.New(s.config.Engine); err != nil {
 		return nil, err
 	}
-	if config.Admin.Address != "" || config.Admin.Listener != nil {
+	if config.operators() {
 		hub := s.hub
-		if config.WorkerListen == "" && config.WorkerListener == nil {
+		if !config.workers() {
 			hub = nil
 		}
 		if s.admin, err = admin.New(s.engine, s.gateway, hub, s.web, config.Admin); err != nil {

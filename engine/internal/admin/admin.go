@@ -33,6 +33,11 @@ type Config struct {
 	APIKey string
 	// Dev lets everybody call for tokens while there is no APIKey.
 	Dev bool
+	// MaxConnections is how many connections operators may have: when another comes, the one goes
+	// that has been idle for longest. Zero means 64.
+	MaxConnections int
+	// Stall is how long a loop may stand still before /livez fails. Zero means 5 s.
+	Stall time.Duration
 	// Version is the gateway's, for the metrics and the page.
 	Version string
 	// Logger receives what an operator should know. Nil discards.
@@ -58,6 +63,7 @@ type Server struct {
 	ready    atomic.Bool
 	loopback atomic.Bool // the listener can be reached from this machine only
 	lag      *lag
+	conns    *conns
 	tokens   tokenStats
 
 	mu       sync.Mutex
@@ -81,6 +87,12 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	if config.MaxConnections <= 0 {
+		config.MaxConnections = DefaultMaxConnections
+	}
+	if config.Stall <= 0 {
+		config.Stall = DefaultStall
+	}
 	s := &Server{
 		config:  config,
 		log:     config.Logger,
@@ -92,6 +104,7 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 		key:     sha256.Sum256([]byte(config.APIKey)),
 		begun:   time.Now(),
 		lag:     newLag(e.Loops(), e.TellLoop),
+		conns:   newConns(config.MaxConnections, config.Logger),
 		done:    make(chan struct{}),
 	}
 	s.loopback.Store(true)
@@ -99,6 +112,7 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 	s.hurry = hurry
 	s.http = http.Server{
 		Handler:           s.Handler(),
+		ConnState:         s.conns.changed,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
@@ -130,9 +144,9 @@ func (s *Server) Start() error {
 	if !loopback && s.config.APIKey == "" {
 		s.log.Warn("the admin listener is open to the network: anybody may read counters and take profiles; set an API key or listen on loopback", "admin", addr.String())
 	}
-	go s.lag.run(s.done)
+	go s.lag.run(s.done, s.watch)
 	go func() {
-		if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(listener{ln, s.conns}); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the admin listener has failed", "err", err)
 		}
 	}()

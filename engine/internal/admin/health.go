@@ -7,14 +7,53 @@ import (
 	"time"
 )
 
-// livez says that the process serves.
+// DefaultStall is the zero Config.Stall: long enough for a garbage collection on a busy machine, and
+// for a process that was stopped for a moment.
+const DefaultStall = 5 * time.Second
+
+// livez says that the process serves: that each of its loops runs.
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
-	writeText(w, http.StatusOK, "ok\n")
+	answerHealth(w, s.stalled())
 }
 
 // readyz says whether new clients should be sent here, and if not, why.
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	reasons := s.reasons()
+	answerHealth(w, s.reasons())
+}
+
+// stalled lists the loops that stand still, a line each.
+func (s *Server) stalled() (list []string) {
+	select {
+	case <-s.engine.Stopped(): // loops that have ended answer no more
+		return nil
+	default:
+	}
+	for i := range s.engine.Loops() {
+		if d := s.lag.standing(i); d >= s.config.Stall {
+			list = append(list, fmt.Sprintf("loop %d stands still for %v: a handler or a hook does not return",
+				i, d.Round(time.Millisecond)))
+		}
+	}
+	return list
+}
+
+// watch logs loops that begin to stand still, and those that run again. It is called by one
+// goroutine.
+func (s *Server) watch() {
+	for i := range s.engine.Loops() {
+		p := &s.lag.probes[i]
+		switch d := s.lag.standing(i); {
+		case d >= s.config.Stall && !p.told:
+			p.told = true
+			s.log.Error("a loop stands still: a handler or a hook does not return", "loop", i, "for", d)
+		case d < s.config.Stall && p.told:
+			p.told = false
+			s.log.Warn("a loop runs again", "loop", i)
+		}
+	}
+}
+
+func answerHealth(w http.ResponseWriter, reasons []string) {
 	if len(reasons) > 0 {
 		writeText(w, http.StatusServiceUnavailable, strings.Join(reasons, "\n")+"\n")
 		return
@@ -48,7 +87,8 @@ func (s *Server) reasons() []string {
 			list = append(list, "login: "+oneLine(err.Error()))
 		}
 	}
-	if now, limit := s.engine.Stats().Total, s.engine.Config().BacklogTotal; now > limit {
+	list = append(list, s.stalled()...)
+	if now, limit := s.engine.Stats().Total, s.engine.Limits().BacklogTotal; now > limit {
 		list = append(list, fmt.Sprintf("memory: %d bytes kept for clients, limit %d", now, limit))
 	}
 	return list

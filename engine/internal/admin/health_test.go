@@ -1,8 +1,11 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,4 +64,35 @@ func TestReadyStates(t *testing.T) {
 	wantAnswer(t, ask(s, "GET", "/api/v1/stats"), 200, "application/json", `"ready":false,"notReady":["draining",`)
 	s.Shutdown(context.Background())
 	wantAnswer(t, ask(s, "GET", "/readyz"), 503, "text/plain", "draining\n")
+}
+
+// TestLiveOfLoops: a loop that stands still fails both, by its number, until it runs again.
+func TestLiveOfLoops(t *testing.T) {
+	var log bytes.Buffer
+	s := newServer(t, login.Open{}, func(c *Config) {
+		c.Stall = 50 * time.Millisecond
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	var h held
+	s.lag = newLag(2, h.tell)
+	s.lag.sample()
+	s.watch()
+	wantAnswer(t, ask(s, "GET", "/livez"), 200, "text/plain", "ok\n")
+	s.lag.probes[0].posted.Store(0) // loop 0 has answered
+	time.Sleep(60 * time.Millisecond)
+	s.watch()
+	s.watch()
+	for _, path := range []string{"/livez", "/readyz"} {
+		w := ask(s, "GET", path)
+		wantAnswer(t, w, 503, "text/plain", "loop 1 stands still for ")
+		if strings.Contains(w.Body.String(), "loop 0") {
+			t.Errorf("%s: %q", path, w.Body)
+		}
+	}
+	h.release()
+	s.watch()
+	wantAnswer(t, ask(s, "GET", "/livez"), 200, "text/plain", "ok\n")
+	if text := log.String(); strings.Count(text, "a loop stands still") != 1 || strings.Count(text, "a loop runs again") != 1 {
+		t.Errorf("the log says %q", text)
+	}
 }

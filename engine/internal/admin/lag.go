@@ -20,6 +20,7 @@ type lag struct {
 type probe struct {
 	posted atomic.Int64 // ns since lag.start, 0 when none is on its way
 	last   atomic.Int64 // ns, how late the last one ran
+	told   bool         // the log knows that the loop stands still; the sampler's
 }
 
 // lagBounds are the upper bounds of the histogram's buckets, in seconds.
@@ -32,12 +33,13 @@ func newLag(loops int, tell func(int, func()) bool) *lag {
 	return &lag{tell: tell, start: time.Now(), probes: make([]probe, loops)}
 }
 
-// run samples until done is closed.
-func (l *lag) run(done <-chan struct{}) {
+// run samples until done is closed, and has watch look each time.
+func (l *lag) run(done <-chan struct{}, watch func()) {
 	t := time.NewTicker(lagEvery)
 	defer t.Stop()
 	for {
 		l.sample()
+		watch()
 		select {
 		case <-done:
 			return
@@ -83,6 +85,14 @@ func (l *lag) of(loop int) time.Duration {
 		late = max(late, int64(time.Since(l.start))-at)
 	}
 	return time.Duration(late)
+}
+
+// standing returns how long a loop has not run what it was told, 0 when nothing is on its way.
+func (l *lag) standing(loop int) time.Duration {
+	if at := l.probes[loop].posted.Load(); at != 0 {
+		return max(time.Since(l.start)-time.Duration(at), 0)
+	}
+	return 0
 }
 
 // histogram returns the count of each bucket, not cumulated, the last without a bound, and the sum.

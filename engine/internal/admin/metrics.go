@@ -38,6 +38,7 @@ func (s *Server) collect(p *page) {
 	if f := s.config.LogDropped; f != nil {
 		p.counter("sluice_log_lines_dropped_total", "Lines of the log that were lost: nobody read them in time, or they could not be written.", f())
 	}
+	s.collectOperators(p)
 	s.collectConnections(p, &e)
 	s.collectMessages(p, &e)
 	s.collectLoops(p, &e)
@@ -61,9 +62,19 @@ func collectWebSocket(p *page, s ws.Stats) {
 	p.counter("sluice_websocket_inflated_bytes_after_total", "Their bytes inflated.", s.InflatedTo)
 }
 
+func (s *Server) collectOperators(p *page) {
+	s.conns.mu.Lock()
+	open := len(s.conns.open)
+	s.conns.mu.Unlock()
+	p.gauge("sluice_admin_connections", "Connections of operators that are open.", float64(open))
+	p.gauge("sluice_admin_connections_limit", "Connections of operators that may be open.", float64(s.config.MaxConnections))
+	p.counter("sluice_admin_connections_refused_total", "Connections of operators closed because too many were open.", s.conns.refused.Load())
+	p.counter("sluice_admin_accept_retries_total", "Errors of accept that passed, on the admin listener.", s.conns.retries.Load())
+}
+
 func (s *Server) collectConnections(p *page, e *engine.Stats) {
 	p.gauge("sluice_connections", "Client sockets that are open.", float64(e.Connections))
-	p.gauge("sluice_connections_limit", "Client sockets that may be open.", float64(s.engine.Config().MaxConnections))
+	p.gauge("sluice_connections_limit", "Client sockets that may be open.", float64(s.engine.Limits().MaxConnections))
 	p.family("sluice_clients", gauge, "Clients that are logged in, by protocol.")
 	clients := s.clients(e)
 	for _, name := range slices.Sorted(maps.Keys(clients)) {
@@ -113,7 +124,7 @@ func (s *Server) collectMessages(p *page, e *engine.Stats) {
 	}
 	p.gauge("sluice_memory_clients_bytes", "Bytes kept for clients, of all kinds.", float64(e.Total))
 	p.gauge("sluice_memory_clients_limit_bytes", "Bytes from which the clients with the largest accounts are closed.",
-		float64(s.engine.Config().BacklogTotal))
+		float64(s.engine.Limits().BacklogTotal))
 	p.gauge("sluice_topics", "Topics that have subscribers.", float64(e.Topics))
 }
 

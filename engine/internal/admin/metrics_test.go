@@ -83,6 +83,8 @@ func parsePage(t *testing.T, text string) (list []series, kinds map[string]kind)
 var wantFamilies = map[string]kind{
 	"sluice_build_info": gauge, "sluice_ready": gauge,
 	"sluice_connections": gauge, "sluice_connections_limit": gauge, "sluice_clients": gauge,
+	"sluice_admin_connections": gauge, "sluice_admin_connections_limit": gauge,
+	"sluice_admin_connections_refused_total": counter, "sluice_admin_accept_retries_total": counter,
 	"sluice_connections_accepted_total": counter, "sluice_accept_retries_total": counter,
 	"sluice_connections_refused_total": counter, "sluice_connections_closed_total": counter,
 	"sluice_received_bytes_total": counter, "sluice_sent_bytes_total": counter,

@@ -132,7 +132,7 @@ func (s *Server) report(now time.Time) report {
 
 func (s *Server) connections(e *engine.Stats) connectionsReport {
 	r := connectionsReport{
-		Now: e.Connections, Limit: s.engine.Config().MaxConnections, Clients: s.clients(e),
+		Now: e.Connections, Limit: s.engine.Limits().MaxConnections, Clients: s.clients(e),
 		Accepted: e.Accepted, AcceptErr: e.AcceptRetry,
 		Refused: make(map[string]uint64), Closed: make(map[string]uint64),
 	}

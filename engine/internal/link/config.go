@@ -18,6 +18,9 @@ type Config struct {
 	OpenWorker, CloseWorker int
 	// Idle is how long a worker may be silent. Zero means 120 s.
 	Idle time.Duration
+	// FirstByte is how long a worker may take to send anything at all; no longer than Idle. Zero
+	// means 60 s.
+	FirstByte time.Duration
 	// WriteTimeout is how long a write to a worker may take. Zero means 10 s.
 	WriteTimeout time.Duration
 	// MaxPacket is the longest frame body a worker may send, in bytes, and so the most that is kept
@@ -44,6 +47,10 @@ func (c Config) withDefaults() Config {
 	if c.Idle <= 0 {
 		c.Idle = 120 * time.Second
 	}
+	if c.FirstByte <= 0 {
+		c.FirstByte = 60 * time.Second
+	}
+	c.FirstByte = min(c.FirstByte, c.Idle)
 	if c.WriteTimeout <= 0 {
 		c.WriteTimeout = 10 * time.Second
 	}

@@ -27,10 +27,11 @@ type Hub struct {
 	listener net.Listener
 	running  sync.WaitGroup // links' readers, and the goroutines of Listen
 
-	mu     sync.Mutex // guards links, groups' changes and closed
-	links  map[*link]struct{}
-	nextID uint32
-	closed bool
+	mu       sync.Mutex // guards links, maxLinks, groups' changes and closed
+	links    map[*link]struct{}
+	maxLinks int
+	nextID   uint32
+	closed   bool
 
 	groups   [gateway.MaxWorker + 1]group
 	limiters [gateway.MaxWorker + 1]*limiter // by worker id
@@ -120,12 +121,13 @@ func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, e
 		return nil, err
 	}
 	h := &Hub{
-		config:  config,
-		log:     config.Logger,
-		gateway: g,
-		tokens:  tokens,
-		links:   make(map[*link]struct{}),
-		stop:    make(chan struct{}),
+		config:   config,
+		log:      config.Logger,
+		gateway:  g,
+		tokens:   tokens,
+		links:    make(map[*link]struct{}),
+		maxLinks: config.MaxLinks,
+		stop:     make(chan struct{}),
 	}
 	h.delayed = newDelayed(config.Delayed, func(n int) { h.charge(engine.KindLinkDelayed, n) })
 	for _, l := range config.Limits {
@@ -201,11 +203,12 @@ func (h *Hub) serve(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	if len(h.links) >= h.config.MaxLinks {
+	if len(h.links) >= h.maxLinks && !h.evict() {
+		limit := h.maxLinks
 		h.mu.Unlock()
 		h.stats.refused.Add(1)
 		h.refused.warn(h.log, "worker refused: too many links",
-			"peer", conn.RemoteAddr().String(), "limit", h.config.MaxLinks)
+			"peer", conn.RemoteAddr().String(), "limit", limit)
 		conn.Close()
 		return
 	}
@@ -214,6 +217,43 @@ func (h *Hub) serve(conn net.Conn) {
 	h.links[l] = struct{}{}
 	h.running.Go(l.run)
 	h.mu.Unlock()
+}
+
+// evict makes room for a link: of those that have sent nothing yet the one that has been silent for
+// longest goes, unless it has only just come. It reports whether there was one. h.mu is held.
+func (h *Hub) evict() bool {
+	var oldest *link
+	for l := range h.links {
+		if !l.heard.Load() && !l.evicted && (oldest == nil || l.begun.Before(oldest.begun)) {
+			oldest = l
+		}
+	}
+	if oldest == nil || time.Since(oldest.begun) < evictAfter {
+		return false
+	}
+	oldest.evicted = true // it leaves h.links a little later
+	h.stats.refused.Add(1)
+	h.refused.warn(h.log, "silent worker link closed to make room", "peer", oldest.peer, "limit", h.maxLinks)
+	oldest.conn.Close()
+	return true
+}
+
+// evictAfter is how long a link may take to its first byte, however many others want its place.
+const evictAfter = 2 * time.Second
+
+// SetMaxLinks replaces Config.MaxLinks for connections that come; zero means 4096. Links that are
+// there stay.
+func (h *Hub) SetMaxLinks(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.maxLinks = Config{MaxLinks: n}.withDefaults().MaxLinks
+}
+
+// MaxLinks is how many connections workers may have.
+func (h *Hub) MaxLinks() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.maxLinks
 }
 
 // tick samples the metrics.

@@ -25,6 +25,9 @@ type link struct {
 	id        uint32
 	conn      net.Conn
 	peer      string
+	begun     time.Time
+	heard     atomic.Bool // it has sent something
+	evicted   bool        // guarded by Hub.mu
 	outbox    *outbox
 	publisher *engine.Publisher // the reader's
 	replies   replies           // gathered by the reader
@@ -57,6 +60,7 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 		id:        id,
 		conn:      conn,
 		peer:      conn.RemoteAddr().String(),
+		begun:     time.Now(),
 		outbox:    newOutbox(h.config.Queue),
 		publisher: h.gateway.Engine().NewPublisher(),
 	}
@@ -232,7 +236,11 @@ func (l *link) read() error {
 		}
 		l.refs = kept(l.refs)
 		l.chargeInput(size + l.decoded.trim() + cap(l.refs)*int(unsafe.Sizeof(engine.Ref(0))))
-		if err := l.conn.SetReadDeadline(time.Now().Add(l.hub.config.Idle)); err != nil {
+		patience := l.hub.config.Idle
+		if !l.heard.Load() {
+			patience = l.hub.config.FirstByte
+		}
+		if err := l.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			return err
 		}
 		if l.finished.Load() { // after the deadline above, which may have replaced the writer's
@@ -242,9 +250,12 @@ func (l *link) read() error {
 		}
 		n, err := l.conn.Read(space)
 		frames.filled(n)
+		if n > 0 && !l.heard.Load() {
+			l.heard.Store(true)
+		}
 		if err != nil && n == 0 {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return ends(endSilent, "silent for %v", l.hub.config.Idle)
+				return ends(endSilent, "silent for %v", patience)
 			}
 			return err
 		}

@@ -512,6 +512,37 @@ func TestMaxLinks(t *testing.T) {
 	attach(t, h, true).serves()
 }
 
+// Links that say nothing keep no worker out: they have a time of their own, and go first when there are
+// too many.
+func TestSilentLinks(t *testing.T) {
+	t.Run("time", func(t *testing.T) {
+		h, _ := newHub(t, Config{FirstByte: 50 * time.Millisecond})
+		silent := attach(t, h, true)
+		if _, _, err := silent.read(); err == nil {
+			t.Error("a silent link is sent something")
+		}
+		await(t, "end of the silent link", func() bool { return h.Stats().Links == 0 })
+	})
+	t.Run("place", func(t *testing.T) {
+		h, _ := newHub(t, Config{MaxLinks: 2})
+		speaking := attach(t, h, true)
+		speaking.serves()
+		silent := attach(t, h, true)
+		h.mu.Lock()
+		for l := range h.links {
+			if !l.heard.Load() {
+				l.begun = l.begun.Add(-evictAfter)
+			}
+		}
+		h.mu.Unlock()
+		attach(t, h, true).serves()
+		if _, _, err := silent.read(); err == nil {
+			t.Error("the silent link is still there")
+		}
+		speaking.serves()
+	})
+}
+
 // A flood of what cannot be decoded is counted, and logged now and then.
 func TestMalformedFlood(t *testing.T) {
 	var log lockedLog

@@ -112,7 +112,7 @@ func (u *upgrader) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 
 // head handles the request head at the front of b.
 func (u *upgrader) head(c *engine.Conn, b []byte) (n, need int) {
-	limits := u.protocol.transport.config.Limits()
+	limits := u.protocol.transport.Config().Limits()
 	isHead := bytes.HasPrefix(b, []byte("HEAD "))
 	n, next, err := websocket.ScanHead(b, u.scanned, limits)
 	if err != nil {

@@ -68,7 +68,7 @@ func (c *Config) Check() error {
 // A Transport is what the WebSocket connections of a gateway have in common. It is safe for
 // concurrent use.
 type Transport struct {
-	config     Config
+	config     atomic.Pointer[Config]
 	deflateMin int
 	draining   func() bool
 	counters   counters
@@ -100,11 +100,25 @@ func (t *Transport) Stats() Stats {
 
 // NewTransport makes a Transport. draining says whether the gateway takes no more clients.
 func NewTransport(config Config, draining func() bool) *Transport {
-	return &Transport{config: config, deflateMin: cmp.Or(config.DeflateMin, 128), draining: draining}
+	t := &Transport{deflateMin: cmp.Or(config.DeflateMin, 128), draining: draining}
+	t.config.Store(&config)
+	return t
 }
 
-// Config returns the configuration. It must not be changed.
-func (t *Transport) Config() *Config { return &t.config }
+// Config returns the configuration that is in force. It must not be changed.
+func (t *Transport) Config() *Config { return t.config.Load() }
+
+// SetOrigins replaces Config.Origins for the handshakes that come. It must not be called twice at a
+// time; it may be called while connections are served.
+func (t *Transport) SetOrigins(hosts []string) error {
+	n := *t.Config()
+	n.Origins = hosts
+	if err := n.Check(); err != nil {
+		return err
+	}
+	t.config.Store(&n)
+	return nil
+}
 
 // Deflate compresses, in its place, the frame that dst holds from start on, if it is long enough to
 // gain by that. It may be called on any goroutine.
@@ -158,7 +172,7 @@ func (t *Transport) check(req *websocket.Request, e Endpoint) *websocket.Refusal
 	switch plain := req.Plain(); {
 	case t.draining():
 		return errDraining
-	case plain && t.config.Probe:
+	case plain && t.Config().Probe:
 		return &websocket.Refusal{Status: 200, Reason: "sluice: " + e.Profile().About + "\n"}
 	case req.Minor == 0:
 		return websocket.ErrHTTPVersion
@@ -197,13 +211,13 @@ func (t *Transport) originAllowed(req *websocket.Request, p Profile) bool {
 	if req.Origin == nil && !p.OriginRequired {
 		return true
 	}
-	return websocket.OriginAllowed(req.Origin, t.config.Origins)
+	return websocket.OriginAllowed(req.Origin, t.Config().Origins)
 }
 
 // subProtocol is the first of the sub-protocols offered that is to be chosen, nil if none is.
 func (t *Transport) subProtocol(req *websocket.Request, p Profile) (first []byte) {
 	for offered := range req.SubProtocols() {
-		if slices.Contains(t.config.SubProtocols, string(offered)) {
+		if slices.Contains(t.Config().SubProtocols, string(offered)) {
 			return offered
 		}
 		if first == nil && p.AnySubProtocol {

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"reflect"
+	"slices"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/engine/server"
+)
+
+// A reloader brings a running gateway in line with its config file. Which flags may change says the
+// tag live of their fields in settings; no other list of them exists.
+type reloader struct {
+	args     []string // the command line, whose flags stay above the file
+	provider login.Provider
+	server   *server.Server
+	level    *slog.LevelVar
+	log      *slog.Logger
+	force    map[string]any // the values in force, by flag
+}
+
+// flagValues returns the value of each of the parsed command's flags by its name.
+func flagValues(ctx *kong.Context) map[string]any {
+	values := make(map[string]any)
+	for _, f := range ctx.Selected().Flags {
+		values[f.Name] = f.Target.Interface()
+	}
+	return values
+}
+
+// isLive reports whether a flag may change while the gateway runs.
+func isLive(f *kong.Flag) bool { return f.Tag.Has("live") }
+
+// reload reads everything again, checks all of it, and only then takes it over. What cannot change
+// is named and stays as it is.
+func (r *reloader) reload() {
+	changed, refused, read, err := r.try()
+	switch {
+	case err != nil:
+		r.log.Error("reload failed, the old settings stay", "err", err)
+		return
+	case len(refused) > 0:
+		r.log.Warn("these flags cannot change while the gateway runs: they stay as they are until a restart", "flags", refused)
+	}
+	switch {
+	case len(changed) > 0 || read:
+		r.log.Info("reloaded", "changed", changed, "login", read)
+	default:
+		r.log.Info("reload: nothing has changed")
+	}
+}
+
+// try returns the names of the flags that were given new values, and of those that were refused, and
+// whether the login provider has read its files again. On an error nothing has changed.
+func (r *reloader) try() (changed, refused []string, read bool, err error) {
+	var next cli
+	parser, err := newParserFor(&next, kong.Exit(func(int) {}), kong.Writers(io.Discard, io.Discard))
+	if err != nil {
+		return nil, nil, false, err
+	}
+	ctx, err := parser.Parse(r.args)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	values := flagValues(ctx)
+	for _, f := range ctx.Selected().Flags {
+		switch {
+		case reflect.DeepEqual(values[f.Name], r.force[f.Name]):
+		case isLive(f):
+			changed = append(changed, f.Name)
+		default:
+			refused = append(refused, f.Name)
+		}
+	}
+	slices.Sort(changed)
+	slices.Sort(refused)
+	config, err := next.Serve.config(r.provider, r.log)
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if _, err := next.Serve.server(config); err != nil { // it is never started
+		return nil, nil, false, err
+	}
+	routes, err := next.Serve.routes()
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if p, ok := r.provider.(login.Reloader); ok {
+		if err := p.Reload(); err != nil {
+			return nil, nil, false, err
+		}
+		read = true
+	}
+	if len(changed) == 0 {
+		return nil, refused, read, nil
+	}
+	if err := errors.Join(r.server.Update(config), r.server.Gateway().SetRoutes(routes)); err != nil {
+		return nil, nil, false, err
+	}
+	r.level.Set(slog.Level(next.Serve.LogLevel))
+	for _, name := range changed {
+		r.force[name] = values[name]
+	}
+	return changed, refused, read, nil
+}

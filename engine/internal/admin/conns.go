@@ -1,0 +1,109 @@
+package admin
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DefaultMaxConnections is the zero Config.MaxConnections.
+const DefaultMaxConnections = 64
+
+// conns are the connections of operators. There are at most limit of them: when another comes, the
+// one goes that has been without a request for longest, so that connections left open keep nobody
+// out who wants to look.
+type conns struct {
+	limit   int
+	log     *slog.Logger
+	refused atomic.Uint64 // closed to make room, or for want of it
+	retries atomic.Uint64 // errors of accept that passed
+	logged  atomic.Int64  // second of the last line about those, unix
+
+	mu   sync.Mutex
+	open map[net.Conn]operator
+}
+
+// An operator is what is known of one connection.
+type operator struct {
+	asking bool // a request is under way
+	since  time.Time
+}
+
+func newConns(limit int, log *slog.Logger) *conns {
+	return &conns{limit: limit, log: log, open: make(map[net.Conn]operator)}
+}
+
+// changed is http.Server.ConnState.
+func (c *conns) changed(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		if len(c.open) >= c.limit {
+			c.makeRoom(conn)
+			return
+		}
+		c.open[conn] = operator{since: time.Now()}
+	case http.StateActive, http.StateIdle:
+		if _, ok := c.open[conn]; ok {
+			c.open[conn] = operator{asking: state == http.StateActive, since: time.Now()}
+		}
+	case http.StateClosed, http.StateHijacked:
+		if _, ok := c.open[conn]; ok {
+			c.ended(conn, "closed")
+		}
+	}
+}
+
+// makeRoom closes the connection that has asked for nothing for longest, or newcomer itself when all
+// others are being answered.
+func (c *conns) makeRoom(newcomer net.Conn) {
+	var oldest net.Conn
+	for conn, o := range c.open {
+		if !o.asking && (oldest == nil || o.since.Before(c.open[oldest].since)) {
+			oldest = conn
+		}
+	}
+	c.refused.Add(1)
+	c.warn("too many connections of operators: one is closed", "limit", c.limit)
+	if oldest == nil {
+		c.ended(newcomer, "too-many-connections")
+		_ = newcomer.Close()
+		return
+	}
+	c.ended(oldest, "too-many-connections")
+	_ = oldest.Close()
+	c.open[newcomer] = operator{since: time.Now()}
+}
+
+func (c *conns) ended(conn net.Conn, why string) {
+	delete(c.open, conn)
+	c.log.Debug("connection ended", "protocol", "admin", "peer", conn.RemoteAddr().String(), "reason", why)
+}
+
+// warn logs a line, once a second at most.
+func (c *conns) warn(text string, args ...any) {
+	now := time.Now().Unix()
+	if last := c.logged.Load(); last != now && c.logged.CompareAndSwap(last, now) {
+		c.log.Warn(text, args...)
+	}
+}
+
+// A listener counts and logs what keeps it from accepting; http.Server tries again by itself.
+type listener struct {
+	net.Listener
+	conns *conns
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		l.conns.retries.Add(1)
+		l.conns.warn("accepting an operator", "err", err)
+	}
+	return conn, err
+}

@@ -1,0 +1,78 @@
+package server
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// ownDescriptors are kept for the gateway itself, besides some for each loop: listeners, the
+	// log, files that are read again, calls of login providers.
+	ownDescriptors  = 64
+	loopDescriptors = 8
+	// maxWorkerShare is the most links that workers have unless they are given more; where few
+	// files may be open, they have an eighth of them.
+	maxWorkerShare = 4096
+	workerPart     = 8
+	// maxAdminShare likewise, of operators' connections.
+	maxAdminShare = 64
+	adminPart     = 16
+	// leastShare is what workers and operators have wherever there is anything.
+	leastShare = 4
+	// leastClients likewise.
+	leastClients = 16
+)
+
+// shareDescriptors divides the files that may be open among clients, workers and operators, where
+// config does not: each kind has its limit, so that none can use up what the others need.
+func (c *Config) shareDescriptors() { c.share(fileLimit()) }
+
+func (c *Config) share(files int) {
+	loops := c.Engine.Loops
+	if loops <= 0 {
+		loops = runtime.GOMAXPROCS(0)
+	}
+	left := files - ownDescriptors - loopDescriptors*loops
+	if c.operators() {
+		if c.Admin.MaxConnections <= 0 {
+			c.Admin.MaxConnections = min(maxAdminShare, max(files/adminPart, leastShare))
+		}
+		left -= c.Admin.MaxConnections
+	}
+	if c.workers() {
+		if c.Worker.MaxLinks <= 0 {
+			c.Worker.MaxLinks = min(maxWorkerShare, max(files/workerPart, leastShare))
+			if c.Engine.MaxConnections > 0 { // the clients' share was named, so it is theirs
+				c.Worker.MaxLinks = max(min(c.Worker.MaxLinks, left-c.Engine.MaxConnections), leastShare)
+			}
+		}
+		left -= c.Worker.MaxLinks
+	}
+	if c.Engine.MaxConnections <= 0 {
+		c.Engine.MaxConnections = max(left, leastClients)
+	}
+}
+
+// Descriptors returns how many files the gateway may have open when all its limits are reached, and
+// how many the system allows. More of the first means that connections of one kind can keep those of
+// another out.
+func (s *Server) Descriptors() (needed, allowed int) {
+	needed = ownDescriptors + loopDescriptors*s.engine.Loops() + s.engine.Limits().MaxConnections
+	if s.admin != nil {
+		needed += s.admin.Config().MaxConnections
+	}
+	if s.config.workers() {
+		needed += s.hub.MaxLinks()
+	}
+	return needed, fileLimit()
+}
+
+// fileLimit returns the most files this process may have open.
+func fileLimit() int {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return 1024
+	}
+	return int(min(uint64(lim.Cur), 1<<30))
+}

@@ -1,0 +1,41 @@
+package server
+
+import (
+	"fmt"
+
+	"github.com/sluicenet/sluice/engine"
+)
+
+// Update takes from config what may change while the Server runs, and leaves the rest as it is:
+//
+//   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections
+//   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, UserLimit, MaxInflated, MaxTopics,
+//     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, PacketTimeout
+//   - WebSocket: Origins
+//   - Worker: MaxLinks
+//
+// Routes change with Gateway.SetRoutes. A change closes nobody: who is over a smaller limit stays,
+// and gets no more. On an error nothing has changed. Any goroutine may call it, once Start has
+// returned; it does not wait for the loops, which take what concerns them in their next turn.
+func (s *Server) Update(config Config) error {
+	s.updating.Lock()
+	defer s.updating.Unlock()
+	if !s.running() {
+		return engine.ErrStopped
+	}
+	if err := s.web.SetOrigins(config.WebSocket.Origins); err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
+	config.Engine.Loops = s.engine.Loops()
+	config.shareDescriptors()
+	s.hub.SetMaxLinks(config.Worker.MaxLinks)
+	s.gateway.SetLimits(config.Gateway)
+	s.engine.SetLimits(engine.Limits{
+		Backlog:        config.Engine.Backlog,
+		Lag:            config.Engine.Lag,
+		LagAge:         config.Engine.LagAge,
+		BacklogTotal:   config.Engine.BacklogTotal,
+		MaxConnections: config.Engine.MaxConnections,
+	})
+	return nil
+}
