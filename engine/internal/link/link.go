@@ -119,10 +119,10 @@ func (l *link) end(err error, writer *sync.WaitGroup) {
 	l.conn.Close()
 	l.outbox.release()
 	l.chargeInput(0)
+	l.logEnd(err, why)
 	l.hub.mu.Lock()
 	delete(l.hub.links, l)
 	l.hub.mu.Unlock()
-	l.logEnd(err, why)
 }
 
 // logEnd counts and logs why the link ended.
