@@ -100,8 +100,10 @@ func TestChromium(t *testing.T) {
 		t.Fatalf("no report from the browser\n%s", log.String())
 	}
 	want := map[string]string{
-		"netsvr echo":        "hello \u4e16",
-		"netsvr close":       "1000 clean",
+		"netsvr echo":           "hello \u4e16",
+		"netsvr close":          "1000 clean",
+		"longbridge extensions": "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+
 		"longbridge auth":    "020200000001" + "00",
 		"longbridge echo":    "02c80000000200" + "000003" + "616263",
 		"longbridge big":     "1048586",

@@ -1,6 +1,6 @@
 // Package interop tests the gateway with clients that others have published: Longbridge's Go client
-// over TCP and WebSocket, coder/websocket, and Chromium. It is a module of its own, so that what
-// only these tests need stays out of the gateway's go.mod.
+// over TCP and WebSocket, coder/websocket, gorilla/websocket and Chromium. It is a module of its
+// own, so that what only these tests need stays out of the gateway's go.mod.
 //
 //	cd bench/interop && go test ./...       under a minute on two cores
 //

@@ -67,7 +67,7 @@ func (s *Server) speak() error {
 		auto:            {s.gosocTCP, s.longbridgeTCP, all},
 		gosoc.Name:      {s.gosocTCP, s.web.Protocol(map[string]ws.Endpoint{gosoc.Path: gosocWS}, nil)},
 		longbridge.Name: {longbridgeHTTP, s.longbridgeTCP.Pinned(longbridgeHTTP)},
-		netsvr.Name:     {s.web.Protocol(map[string]ws.Endpoint{netsvrPath: s.netsvrWS}, nil)},
+		netsvr.Name:     {s.web.Protocol(map[string]ws.Endpoint{netsvrPath: s.netsvrWS}, nil).Alone()},
 	}
 	for _, own := range s.config.Protocols {
 		dialects := slices.Clone(own.Dialects)
