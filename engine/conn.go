@@ -67,7 +67,7 @@ const (
 	flagClient                              // counts as a client: see SetDialect
 	flagLongInput                           // its unhandled input is in loop.long
 	flagTrusted                             // its handler never ends its goroutine; see isolate.go
-	flagYielding                            // its input waits for the loop's next turn
+	flagYielding                            // in loop.yielded, and its input waits for that turn
 )
 
 // heldFlags say that input is left unhandled for the gateway's reasons, not for output that is unread.
@@ -143,18 +143,15 @@ func (c *Conn) Resume() {
 	c.loop.resume(c)
 }
 
-// Yield leaves the rest of the connection's input for the loop's next turn, so that others have
-// theirs first. It is for a handler whose packets cost much more than their bytes say; OnBytes
-// should return behind it.
+// Yield leaves the rest of the connection's input, and what arrives next, for a later turn of the
+// loop: others have theirs first, and of those that yield a few are served in each. It is for a
+// handler whose packets cost much more than their bytes say; OnBytes should return behind it.
 func (c *Conn) Yield() {
 	if !c.Open() || c.flags&flagYielding != 0 {
 		return
 	}
 	c.flags |= flagYielding
-	if c.flags&flagResuming == 0 {
-		c.flags |= flagResuming
-		c.loop.resumed = append(c.loop.resumed, c.Ref())
-	}
+	c.loop.yielded = append(c.loop.yielded, c.Ref())
 }
 
 // OutputFull reports whether the connection has so much of its own unsent that its handler should

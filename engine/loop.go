@@ -34,6 +34,7 @@ type Loop struct {
 
 	closes  []uint32              // slots whose close is pending
 	resumed []Ref                 // connections whose unhandled input may be handled
+	yielded []Ref                 // those that let others go first; see Conn.Yield
 	long    map[uint32]*longInput // unhandled input of long packets, by slot
 	halves  map[uint32][]byte     // input of connections whose peer has closed its side, by slot
 
@@ -151,6 +152,7 @@ func (l *Loop) turn() {
 	l.work()
 	l.runDeferred()
 	l.handleResumed()
+	l.handleYielded()
 	l.endStep()
 	if l.unfinished() || l.mail.next < len(l.mail.messages) || !l.mailbox.sleep() {
 		// More to do: let sockets have their turn first. The flag stays set, so nobody else
@@ -160,7 +162,9 @@ func (l *Loop) turn() {
 }
 
 // unfinished reports whether there is something for another turn that no message tells of.
-func (l *Loop) unfinished() bool { return l.output.pending || len(l.resumed) > 0 }
+func (l *Loop) unfinished() bool {
+	return l.output.pending || len(l.resumed) > 0 || len(l.yielded) > 0
+}
 
 // work handles the control lane and up to turnMessages messages, then flushes.
 func (l *Loop) work() {
@@ -319,22 +323,46 @@ func (l *Loop) handleResumed() {
 	refs := l.resumed
 	l.resumed = nil
 	for _, ref := range refs {
-		c := l.conn(ref)
-		if c == nil {
-			continue
+		if c := l.conn(ref); c != nil {
+			c.flags &^= flagResuming
+			l.goOn(c)
 		}
-		c.flags &^= flagResuming | flagYielding
-		pump := l.pumpResumed
-		switch {
-		case !c.Open() || c.Paused():
-			continue
-		case c.sock == nil:
-			pump = l.pumpHalf
-		default:
-			l.unpause(c)
-		}
-		l.guardedPump(c, pump)
-		l.endStep()
-		l.replyNow(ref)
 	}
+}
+
+// yieldsPerTurn is how many of those that yield are served in a turn: each may take milliseconds.
+const yieldsPerTurn = 4
+
+// handleYielded handles the input of the first that have let others go first.
+func (l *Loop) handleYielded() {
+	n := min(len(l.yielded), yieldsPerTurn)
+	if n == 0 {
+		return
+	}
+	var refs [yieldsPerTurn]Ref
+	copy(refs[:], l.yielded[:n])
+	l.yielded = append(l.yielded[:0], l.yielded[n:]...)
+	for _, ref := range refs[:n] {
+		if c := l.conn(ref); c != nil {
+			c.flags &^= flagYielding
+			l.goOn(c)
+		}
+	}
+}
+
+// goOn handles input of c that was left unhandled, unless that is to stay so.
+func (l *Loop) goOn(c *Conn) {
+	pump := l.pumpResumed
+	switch {
+	case !c.Open() || c.Paused():
+		return
+	case c.sock == nil:
+		pump = l.pumpHalf
+	default:
+		l.unpause(c)
+	}
+	ref := c.Ref()
+	l.guardedPump(c, pump)
+	l.endStep()
+	l.replyNow(ref)
 }

@@ -119,7 +119,7 @@ func simEachSubscriber(l *Loop, name []byte, f func(*Conn)) {
 // simBusy reports whether l has anything left to do that no timer or peer is needed for.
 func simBusy(l *Loop) bool {
 	return l.mailbox.length.Load() > 0 || len(l.deferred.list) > 0 || l.mail.next < len(l.mail.messages) ||
-		len(l.resumed) > 0 || len(l.output.dirty) > 0 || len(l.closes) > 0 || l.publisher.open != nil
+		len(l.resumed) > 0 || len(l.yielded) > 0 || len(l.output.dirty) > 0 || len(l.closes) > 0 || l.publisher.open != nil
 }
 
 // simUnflushed calls f with the encoded messages of each run for a topic that was published and has
@@ -363,7 +363,7 @@ func simLeft(e *Engine) error {
 		switch {
 		case len(l.halves) > 0:
 			return fmt.Errorf("loop %d: input of %d half-closed connections", l.index, len(l.halves))
-		case len(l.pressure.watched) > 0, len(l.heavy.slots) > 0, len(l.deferred.list) > 0, len(l.closes) > 0, len(l.resumed) > 0, len(l.output.dirty) > 0:
+		case len(l.pressure.watched) > 0, len(l.heavy.slots) > 0, len(l.deferred.list) > 0, len(l.closes) > 0, len(l.resumed) > 0, len(l.yielded) > 0, len(l.output.dirty) > 0:
 			return fmt.Errorf("loop %d: watched %d heavy %d deferred %d closes %d resumed %d dirty %d", l.index, len(l.pressure.watched), len(l.heavy.slots), len(l.deferred.list),
 				len(l.closes), len(l.resumed), len(l.output.dirty))
 		case len(l.deferred.debts) > 0:

@@ -92,7 +92,7 @@ func TestNetsvrUpgrade(t *testing.T) {
 	}
 	l.event(workerConnOpen)
 	// A head that never ends is answered before it is too long to hold.
-	s.p.netsvrRefused(t, 431, "", netsvrHead("GET", "/netsvr", "X-Long: "+strings.Repeat("x", 9000)))
+	s.p.netsvrRefused(t, 431, "", netsvrHead("GET", "/netsvr", "X-Long: "+strings.Repeat("x", 33<<10)))
 }
 
 // What kind of listener customers may come to.
