@@ -167,6 +167,12 @@ func (w *sessionWorld) kept(kind engine.Kind) (n int64) {
 		return -1
 	case engine.KindSessions:
 		return w.gateway.Stats().Sessions.Bytes
+	case engine.KindIdentity: // nobody says anything of himself: the session texts
+		for _, k := range w.live {
+			if k.online && !k.closed {
+				n += int64(len(k.text))
+			}
+		}
 	case engine.KindTopics:
 		for _, k := range w.live {
 			if !k.online || k.closed {
