@@ -159,7 +159,13 @@ func (c *chatter) wantEvent(event, room, name string, text ...string) {
 // chatGOSOC is a GOSOC client in the chat.
 func chatGOSOC(tb testing.TB, p *process, m mode) *chatter {
 	tb.Helper()
-	c := p.login(tb, m, "")
+	return chatUser(tb, p, m, "")
+}
+
+// chatUser is chatGOSOC with what it logs in with.
+func chatUser(tb testing.TB, p *process, m mode, login string) *chatter {
+	tb.Helper()
+	c := p.login(tb, m, login)
 	return &chatter{
 		tb:  tb,
 		ask: func(typ, payload string) { c.id++; c.write(m.ask(c.id, typ, payload)) },
@@ -327,4 +333,27 @@ func TestWorkerChatroom(t *testing.T) {
 	dan.wantEvent("leave", "lobby", "ann")
 	dan.wantOK("chat.Who", `{}`, members("dan"))
 	second.end(syscall.SIGTERM)
+}
+
+// Who has logged in has a name, and can be told something on all connections.
+func TestWorkerChatroomUsers(t *testing.T) {
+	t.Parallel()
+	p := startNetsvr(t, "--close-worker", "1", "--gosoc-logins", "many")
+	room := startChatroom(t, p)
+	ann := chatUser(t, p, modes[0], token("ann"))
+	phone, laptop := chatUser(t, p, modes[0], token("bob")), chatUser(t, p, modes[1], token("bob"))
+	guest := chatWebSocket(t, p)
+	phone.wantOK("chat.Join", `{"room":"lobby"}`, `{"room":"lobby","members":["bob"]}`)
+	phone.wantEvent("join", "lobby", "bob")
+	ann.wantOK("chat.Tell", `{"to":"bob","text":"psst"}`, `{}`)
+	for _, c := range []*chatter{phone, laptop} {
+		if got, want := c.take(&c.events), `{"type":"chat.Event","event":"tell","name":"ann","text":"psst"}`; got != want {
+			t.Errorf("event %s, want %s", got, want)
+		}
+	}
+	ann.wantRefusal("chat.Tell", `{"to":"cat","text":"psst"}`, "not here")
+	ann.wantRefusal("chat.Tell", `{"to":"bob"}`, "to whom, and what?")
+	guest.wantRefusal("chat.Tell", `{"to":"bob","text":"I am ann"}`, "log in first")
+	guest.wantRefusal("chat.Join", `{"room":"lobby"}`, "room and name, please")
+	room.end(syscall.SIGTERM)
 }

@@ -31,6 +31,10 @@ type sender interface {
 	Push(context.Context, Push) error
 	ForceOffline(context.Context, []string, []byte) error
 	ForceOfflineGuest(context.Context, []string, time.Duration, []byte) error
+	UserCast(context.Context, []string, []byte) error
+	UserForceOffline(context.Context, []string, []byte) error
+	UserSubscribe(context.Context, string, []string, []byte) error
+	UserUnsubscribe(context.Context, string, []string, []byte) error
 }
 
 func TestCommands(t *testing.T) {
@@ -71,6 +75,13 @@ func TestCommands(t *testing.T) {
 			&netsvrpb.ForceOfflineGuest{UniqIds: ids, Delay: 2, Data: d}},
 		{netsvr.CmdForceOfflineGuest, func(s sender) error { return s.ForceOfflineGuest(ctx, ids, -1, nil) },
 			&netsvrpb.ForceOfflineGuest{UniqIds: ids}},
+		{netsvr.CmdPush, func(s sender) error { return s.UserCast(ctx, ids, d) }, &netsvrpb.Push{Users: ids, Payload: d}},
+		{netsvr.CmdUserForceOffline, func(s sender) error { return s.UserForceOffline(ctx, ids, d) },
+			&netsvrpb.UserForceOffline{Users: ids, Data: d}},
+		{netsvr.CmdUserSubscribe, func(s sender) error { return s.UserSubscribe(ctx, "ann", topics, d) },
+			&netsvrpb.UserSubscribe{User: "ann", Topics: topics, Data: d}},
+		{netsvr.CmdUserUnsubscribe, func(s sender) error { return s.UserUnsubscribe(ctx, "ann", topics, d) },
+			&netsvrpb.UserUnsubscribe{User: "ann", Topics: topics, Data: d}},
 	}
 	bubble(t, Config{}, nil, func(t *testing.T, w *running, l *fakeLink) {
 		for _, s := range []sender{w.Gateways()[0], w.Worker} {
@@ -186,6 +197,9 @@ func TestFanOut(t *testing.T) {
 					items[id] = &netsvrpb.ConnInfoResp_Item{Session: fmt.Sprint(l.gateway.serverID)}
 				}
 				l.send(r.cmd, &netsvrpb.ConnInfoResp{Items: items})
+			case netsvr.CmdUserConnList:
+				l.send(r.cmd, &netsvrpb.UserConnListResp{Items: map[string]*netsvrpb.UserConnListResp_Item{"ann": {
+					Count: 1, Conns: []*netsvrpb.UserConnListResp_Conn{{UniqId: fmt.Sprint(l.gateway.serverID), Protocol: "gosoc"}}}}})
 			default:
 				return false
 			}
@@ -210,7 +224,11 @@ func TestFanOut(t *testing.T) {
 		topics, err := w.TopicList(ctx)
 		expect("TopicList", topics, err, "[1 2 t]")
 		infos, err := w.ConnInfo(ctx, []string{idOn2, idOn1})
-		expect("ConnInfo", infos, err, "map["+idOn1+":{1 []} "+idOn2+":{2 []}]")
+		expect("ConnInfo", infos, err, "map["+idOn1+":{1 [] {   [] []}} "+idOn2+":{2 [] {   [] []}}]")
+		conns, err := w.UserConnList(ctx, []string{"ann"})
+		expect("UserConnList", conns, err, "map[ann:[{1  gosoc } {2  gosoc }]]")
+		users, err := w.Online(ctx, []string{"ann"})
+		expect("Online", users, err, "map[ann:2]")
 
 		// One gateway down: the other gets it all the same, and the error says which one is down.
 		g2.setDown(errors.New("down"))

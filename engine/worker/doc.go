@@ -1,6 +1,7 @@
 // Package worker is the worker's side of a gateway: what a business process written in Go
 // imports to answer clients' requests, hear of their coming and going, and reach them through ids
-// and topics. It speaks the netsvr worker protocol 2.0.2 and this gateway's commands for requests.
+// and topics. It speaks the netsvr worker protocol 2.0.2 and this gateway's commands for requests and
+// users.
 //
 // # A first worker
 //
@@ -60,6 +61,16 @@
 // topics. The same methods of a [Gateway], as Request.Gateway, go to that gateway alone:
 //
 //	err := r.Gateway.TopicSubscribe(ctx, r.UniqID, []string{"lobby"}, nil)
+//
+// # Who it is
+//
+// What handlers receive has an [Identity]: the user whose login it is, the protocol, the address, what
+// the client said at its login and what the login provider vouches for. Trust the user and the
+// claims; the rest is the client's word. [Worker.ConnInfo] has it for any connection. A user may have
+// several connections, of several protocols: [Worker.UserCast] reaches all of them, and so do
+// [Worker.UserSubscribe], [Worker.UserUnsubscribe], [Worker.UserForceOffline] and Push.Users;
+// [Worker.UserConnList] and [Worker.Online] say which and how many there are. They go to all gateways,
+// since a user may be on any. docs/workers.md has what travels for it.
 //
 // # Links
 //

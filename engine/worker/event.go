@@ -18,6 +18,7 @@ type Open struct {
 	RawQuery      string   // of a WebSocket client, undecoded
 	SubProtocols  []string // offered by a WebSocket client
 	XForwardedFor string   // the header as it came, or the peer's address
+	Identity
 }
 
 // A Close is the end of a connection. Gateways that run with --close-worker send it.
@@ -25,6 +26,7 @@ type Close struct {
 	Gateway *Gateway
 	UniqID  string // its last one
 	Session string
+	Identity
 }
 
 // A Message is what a client sent without waiting for an answer: netsvr WebSocket clients know
@@ -34,6 +36,7 @@ type Message struct {
 	UniqID  string
 	Session string // empty: a guest
 	Data    []byte
+	Identity
 }
 
 // A Request is a client's question. Its fields may be kept and changed.
@@ -41,13 +44,13 @@ type Request struct {
 	Gateway    *Gateway
 	UniqID     string
 	Session    string // empty: a guest
-	Protocol   string // the client's: "gosoc", "longbridge", ...
 	Route      string // of a GOSOC request
 	Cmd        uint32 // of a Longbridge packet
 	WantsReply bool
 	Payload    []byte
 	Data       []byte        // a GOSOC attachment
 	Timeout    time.Duration // how long the client waits, 0 if the request has none
+	Identity
 
 	id       uint64
 	metadata []netsvr.Metadata
@@ -55,25 +58,15 @@ type Request struct {
 	deadline time.Time // zero: none
 }
 
-// Metadata returns a value that the client sent along, empty if there is none.
+// Metadata returns a value that the client sent along with the request, empty if there is none.
 func (r *Request) Metadata(key string) string {
-	for i := len(r.metadata) - 1; i >= 0; i-- { // of several the last counts
-		if string(r.metadata[i].Key) == key {
-			return string(r.metadata[i].Value)
-		}
-	}
-	return ""
+	value, _ := netsvr.Lookup(r.metadata, key)
+	return string(value)
 }
 
 // AllMetadata yields what the client sent along, in its order.
 func (r *Request) AllMetadata() iter.Seq2[string, string] {
-	return func(yield func(string, string) bool) {
-		for _, p := range r.metadata {
-			if !yield(string(p.Key), string(p.Value)) {
-				return
-			}
-		}
-	}
+	return pairs(r.metadata)
 }
 
 // An event is what lanes carry.
@@ -100,10 +93,14 @@ func (d *decoder) event(c *conn, cmd netsvr.Command, payload []byte) (event, str
 			return nil, "", err
 		}
 		r := &Request{
-			Gateway: g, UniqID: text(m.UniqID), Session: text(m.Session), Protocol: text(m.Protocol),
+			Gateway: g, UniqID: text(m.UniqID), Session: text(m.Session),
 			Route: text(m.Route), Cmd: m.Cmd, WantsReply: m.WantsReply, Payload: m.Payload, Data: m.Data,
 			Timeout: time.Duration(m.TimeoutMs) * time.Millisecond,
-			id:      m.ID, metadata: slices.Clone(m.Metadata), conn: c,
+			Identity: Identity{
+				User: text(m.User), Protocol: text(m.Protocol), Peer: text(m.Peer),
+				metadata: slices.Clone(m.LoginMetadata), claims: slices.Clone(m.Claims),
+			},
+			id: m.ID, metadata: slices.Clone(m.Metadata), conn: c,
 		}
 		if r.Timeout > 0 {
 			r.deadline = time.Now().Add(r.Timeout)
@@ -114,7 +111,7 @@ func (d *decoder) event(c *conn, cmd netsvr.Command, payload []byte) (event, str
 		if err := m.Decode(bytes.Clone(payload)); err != nil {
 			return nil, "", err
 		}
-		e := &Message{Gateway: g, UniqID: text(m.UniqID), Session: text(m.Session), Data: m.Data}
+		e := &Message{Gateway: g, UniqID: text(m.UniqID), Session: text(m.Session), Data: m.Data, Identity: identityOf(&m.Identity)}
 		return e, e.UniqID, nil
 	case cmd == netsvr.CmdConnOpen && h.open != nil:
 		m := &d.open
@@ -124,6 +121,7 @@ func (d *decoder) event(c *conn, cmd netsvr.Command, payload []byte) (event, str
 		e := &Open{
 			Gateway: g, UniqID: text(m.UniqID),
 			RawQuery: text(m.RawQuery), XForwardedFor: text(m.XForwardedFor),
+			Identity: identityOf(&m.Identity),
 		}
 		for _, p := range m.SubProtocol {
 			e.SubProtocols = append(e.SubProtocols, text(p))
@@ -134,7 +132,7 @@ func (d *decoder) event(c *conn, cmd netsvr.Command, payload []byte) (event, str
 		if err := m.Decode(bytes.Clone(payload)); err != nil {
 			return nil, "", err
 		}
-		e := &Close{Gateway: g, UniqID: text(m.UniqID), Session: text(m.Session)}
+		e := &Close{Gateway: g, UniqID: text(m.UniqID), Session: text(m.Session), Identity: identityOf(&m.Identity)}
 		return e, e.UniqID, nil
 	}
 	return nil, "", nil

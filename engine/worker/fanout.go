@@ -103,7 +103,7 @@ func (w *Worker) TopicPublishBulk(ctx context.Context, topics []string, data [][
 }
 
 // Push pushes under a route or command of the caller's choice: to connections wherever they are,
-// and to the subscribers of topics on every gateway.
+// and to the subscribers of topics and to users on every gateway.
 func (w *Worker) Push(ctx context.Context, p Push) error {
 	if len(w.gateways) == 1 {
 		return w.gateways[0].Push(ctx, p)
@@ -116,7 +116,7 @@ func (w *Worker) Push(ctx context.Context, p Push) error {
 		if i := slices.IndexFunc(shares, func(s share) bool { return s.gateway == g }); i >= 0 {
 			theirs.UniqIDs = shares[i].uniqIDs
 		}
-		if len(theirs.UniqIDs)+len(theirs.Topics) > 0 {
+		if len(theirs.UniqIDs)+len(theirs.Topics)+len(theirs.Users) > 0 {
 			errs = append(errs, g.Push(ctx, theirs))
 		}
 	}

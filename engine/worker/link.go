@@ -173,6 +173,7 @@ func (l *Link) greet(ctx context.Context, c *conn) (registerID string, err error
 		ProcessCmdGoroutineNum: 1,
 		ServerId:               uint32(count.GetServerId()),
 		AcceptsRequests:        l.worker.handlers.takesRequests(),
+		WantsIdentity:          true,
 	}, &resp)
 	if err != nil {
 		return "", fmt.Errorf("register: %w", err)

@@ -13,6 +13,7 @@ import (
 type ConnInfo struct {
 	Session string // empty: a guest
 	Topics  []string
+	Identity
 }
 
 // Metric is one of a gateway's counters; rates are per second, over all the time and over the
@@ -118,13 +119,16 @@ func (l *Link) TopicUniqIDCount(ctx context.Context, topics []string, all bool) 
 // ConnInfo returns session and topics of connections; unknown ones are left out.
 func (l *Link) ConnInfo(ctx context.Context, uniqIDs []string) (map[string]ConnInfo, error) {
 	var resp netsvrpb.ConnInfoResp
-	err := l.ask(ctx, netsvr.CmdConnInfo, &netsvrpb.ConnInfoReq{UniqIds: uniqIDs}, &resp)
+	err := l.ask(ctx, netsvr.CmdConnInfo, &netsvrpb.ConnInfoReq{UniqIds: uniqIDs, WantsIdentity: true}, &resp)
 	if err != nil {
 		return nil, err
 	}
 	infos := make(map[string]ConnInfo, len(resp.GetItems()))
 	for id, item := range resp.GetItems() {
-		infos[id] = ConnInfo{Session: item.GetSession(), Topics: item.GetTopics()}
+		infos[id] = ConnInfo{Session: item.GetSession(), Topics: item.GetTopics(), Identity: Identity{
+			User: item.GetUser(), Protocol: item.GetProtocol(), Peer: item.GetPeer(),
+			metadata: listOf(item.GetMetadata()), claims: listOf(item.GetClaims()),
+		}}
 	}
 	return infos, nil
 }

@@ -205,6 +205,51 @@ func TestLateRequest(t *testing.T) {
 	})
 }
 
+// Whoever handles something learns who it is about.
+func TestIdentity(t *testing.T) {
+	var got []string
+	note := func(what string, id *Identity) {
+		tier, ok := id.Claim("tier")
+		_, missing := id.Claim("none")
+		all := ""
+		for k, v := range id.AllLoginMetadata() {
+			all += k + "=" + v
+		}
+		for k, v := range id.AllClaims() {
+			all += k + "=" + v
+		}
+		got = append(got, fmt.Sprint(what, " ", id.User, id.Protocol, id.Peer, id.LoginMetadata("l"), tier, ok, missing, all))
+	}
+	setup := func(w *Worker) {
+		w.OnOpen(func(_ context.Context, o *Open) { note("open", &o.Identity) })
+		w.OnMessage(func(_ context.Context, m *Message) { note("message", &m.Identity) })
+		w.OnClose(func(_ context.Context, c *Close) { note("close", &c.Identity) })
+		w.Handle("*", func(_ context.Context, r *Request) ([]byte, error) {
+			note("request", &r.Identity)
+			return []byte(r.Metadata("l")), nil
+		})
+	}
+	bubble(t, Config{Concurrency: 1}, setup, func(t *testing.T, w *running, l *fakeLink) {
+		said, claims := map[string]string{"l": "en"}, map[string]string{"tier": "gold"}
+		l.send(netsvr.CmdConnOpen, &netsvrpb.ConnOpen{UniqId: "u", User: "ann", Protocol: "p", Peer: "[::1]:9", Metadata: said, Claims: claims})
+		l.send(netsvr.CmdTransfer, &netsvrpb.Transfer{UniqId: "u", User: "bob", Protocol: "p", Peer: "[::1]:9", Metadata: said, Claims: claims})
+		l.send(netsvr.CmdConnClose, &netsvrpb.ConnClose{UniqId: "u", User: "cid", Protocol: "p", Peer: "[::1]:9", Metadata: said, Claims: claims})
+		l.send(netsvr.CmdRequest, &netsvrpb.Request{UniqId: "u", Route: "r", Id: 1, WantsReply: true, User: "dan", Protocol: "p", Peer: "[::1]:9",
+			Metadata: map[string]string{"l": "of the request"}, LoginMetadata: said, Claims: claims})
+		if r := l.reply(); string(r.GetPayload()) != "of the request" {
+			t.Errorf("replied %q", r.GetPayload())
+		}
+		l.send(netsvr.CmdConnClose, &netsvrpb.ConnClose{UniqId: "u"})
+		l.request("u", "x", 2, "")
+		l.reply()
+		want := []string{"open annp[::1]:9engoldtrue falsel=entier=gold", "message bobp[::1]:9engoldtrue falsel=entier=gold",
+			"close cidp[::1]:9engoldtrue falsel=entier=gold", "request danp[::1]:9engoldtrue falsel=entier=gold", "close false false"}
+		if len(got) != 6 || fmt.Sprint(got[:5]) != fmt.Sprint(want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
 func TestEvents(t *testing.T) {
 	var got []string
 	setup := func(w *Worker) {

@@ -13,6 +13,7 @@ const (
 	eventRoute = "chat.Event"
 	maxName    = 64   // bytes, of rooms and people
 	maxText    = 4096 // bytes
+	maxUser    = 256  // bytes, as gateways have it
 )
 
 // chat serves rooms through w.
@@ -28,6 +29,7 @@ type action func(context.Context, caller, ask) (data any, err error)
 type caller struct {
 	gateway *worker.Gateway
 	uniqID  string
+	user    string // empty: anonymous
 }
 
 // ask is a request's payload, or a message.
@@ -36,6 +38,7 @@ type ask struct {
 	Room string `json:"room"`
 	Name string `json:"name"`
 	Text string `json:"text"`
+	To   string `json:"to"` // a user
 }
 
 // member is the session text of whoever is in a room.
@@ -54,7 +57,7 @@ type answer struct {
 type event struct {
 	Type  string `json:"type"`
 	Event string `json:"event"`
-	Room  string `json:"room"`
+	Room  string `json:"room,omitempty"`
 	Name  string `json:"name"`
 	Text  string `json:"text,omitempty"`
 }
@@ -68,6 +71,7 @@ func newChat(w *worker.Worker) *chat {
 	c := &chat{w: w}
 	c.actions = map[string]action{
 		"chat.Join": c.join, "chat.Say": c.say, "chat.Who": c.who, "chat.Leave": c.leave,
+		"chat.Tell": c.tellUser,
 	}
 	for route, act := range c.actions {
 		w.Handle(route, func(ctx context.Context, r *worker.Request) ([]byte, error) {
@@ -88,7 +92,7 @@ func serveRequest(ctx context.Context, act action, r *worker.Request) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	data, err := act(ctx, caller{r.Gateway, r.UniqID}, a)
+	data, err := act(ctx, caller{r.Gateway, r.UniqID, r.User}, a)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +104,7 @@ func (c *chat) serveMessage(ctx context.Context, m *worker.Message) {
 	var data any
 	a, err := parse(m.Data)
 	if act := c.actions[a.Type]; err == nil && act != nil {
-		data, err = act(ctx, caller{m.Gateway, m.UniqID}, a)
+		data, err = act(ctx, caller{m.Gateway, m.UniqID, m.User}, a)
 	} else if err == nil {
 		err = refuse("no such type")
 	}
@@ -125,13 +129,16 @@ func parse(payload []byte) (a ask, err error) {
 	if json.Unmarshal(payload, &a) != nil {
 		return a, refuse("want a JSON object")
 	}
-	if len(a.Room) > maxName || len(a.Name) > maxName || len(a.Text) > maxText {
+	if len(a.Room) > maxName || len(a.Name) > maxName || len(a.Text) > maxText || len(a.To) > maxUser {
 		return a, refuse("too long")
 	}
 	return a, nil
 }
 
 func (c *chat) join(ctx context.Context, who caller, a ask) (any, error) {
+	if a.Name == "" {
+		a.Name = who.user
+	}
 	if a.Room == "" || a.Name == "" {
 		return nil, refuse("room and name, please")
 	}
@@ -198,6 +205,29 @@ func (c *chat) leave(ctx context.Context, who caller, _ ask) (any, error) {
 		return nil, err
 	}
 	return struct{}{}, c.tell(ctx, event{Event: "leave", Room: m.Room, Name: m.Name})
+}
+
+// tellUser tells a user something, on all his connections and from whoever has logged in: a name can
+// be anybody's, a user cannot.
+func (c *chat) tellUser(ctx context.Context, who caller, a ask) (any, error) {
+	switch {
+	case who.user == "":
+		return nil, refuse("log in first")
+	case a.To == "" || a.Text == "":
+		return nil, refuse("to whom, and what?")
+	}
+	online, err := c.w.Online(ctx, []string{a.To})
+	if err := reached(err); err != nil {
+		return nil, err
+	}
+	if online[a.To] == 0 {
+		return nil, refuse("not here")
+	}
+	payload, err := json.Marshal(event{Type: eventRoute, Event: "tell", Name: who.user, Text: a.Text})
+	if err != nil {
+		return nil, err
+	}
+	return struct{}{}, reached(c.w.Push(ctx, worker.Push{Users: []string{a.To}, Route: eventRoute, Payload: payload}))
 }
 
 // gone tells the room of a client that left without a word.
