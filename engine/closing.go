@@ -106,6 +106,7 @@ func (l *Loop) lastCall(c *Conn, why Reason) {
 // finish sends the FIN behind the final words.
 func (l *Loop) finish(c *Conn) {
 	c.state = stateDraining
+	l.stats.told.Add(1)
 	if err := l.engine.system.shutdown(c.fd); err != nil || c.flags&flagDetached != 0 {
 		l.closeLater(c, ReasonPeerClosed, false)
 	}
@@ -130,6 +131,9 @@ func (l *Loop) free(c *Conn) {
 		l.stats.dropped[DropClosing].Add(uint64(n))
 	}
 	l.unwatch(c)
+	if c.state == stateDraining {
+		l.stats.told.Add(-1)
+	}
 	c.state = stateFree
 	l.weigh(c) // off the list
 	c.flags &^= flagBlocked

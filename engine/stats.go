@@ -46,6 +46,7 @@ type loopStats struct {
 	panics     atomic.Uint64
 	wakeups    atomic.Uint64
 	open       atomic.Int64
+	told       atomic.Int64 // of open: everything is sent to them, their end too
 	accounts   [numKinds]atomic.Int64
 	clients    [MaxDialects]atomic.Int64
 	allClients atomic.Int64

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// emptySuccess is what a client gets for a reply that says yes and nothing else.
+const emptySuccess = `{"status":0,"data":{}}`
+
 func TestWorkerRequest(t *testing.T) {
 	t.Parallel()
 	p := startNetsvr(t, "--route", "math.*=2", "--route", "exact.Route=3", "--open-worker", "1", "--close-worker", "1")
@@ -27,7 +30,7 @@ func TestWorkerRequest(t *testing.T) {
 			c.write(m.sendReq(1, 7, to.route, m.text(`{"a":1}`), []byte("attached")))
 			got := to.l.event(workerRequest)
 			if got.text(1) != id || got.text(2) != "" || got.text(3) != "gosoc" || got.text(4) != to.route || got.num(5) != 0 ||
-				got.num(7) != 1 || got.text(8) != `{"a":1}` || got.text(9) != "attached" || got.num(10) != 10_000 {
+				got.num(7) != 1 || got.text(8) != `{"a":1}` || got.text(9) != "attached" || got.num(10) != 9_000 {
 				t.Fatalf("request to %q: %v", to.route, got)
 			}
 			to.l.reply(got, 0, "any bytes, "+to.route)
@@ -44,13 +47,13 @@ func TestWorkerRequest(t *testing.T) {
 		// The client may be given another name before the reply, which names the old one.
 		main.send(workerConnInfoUpdate, workerMsg(nil).text(1, "ann").text(2, "bob"))
 		main.reply(got, 0, "")
-		c.wantReply(1, "")
+		c.wantReply(1, emptySuccess)
 		// Other replies than success.
 		for i, reply := range []struct {
 			status        int
 			payload, want string
 		}{
-			{0, "", ""}, {3, `{"status":3,"message":"as the worker says"}`, `{"status":3,"message":"as the worker says"}`},
+			{0, "", emptySuccess}, {3, `{"status":3,"message":"as the worker says"}`, `{"status":3,"message":"as the worker says"}`},
 			{7, "", "7"}, {-1, "", "-1"},
 		} {
 			c.write(m.ask(uint16(i+10), "x", "1"))

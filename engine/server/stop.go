@@ -105,10 +105,14 @@ func (s *Server) serve() error {
 	return nil
 }
 
-// Stop stops accepting, says goodbye to the clients, waits for them to leave until ctx is nearly
-// done, and ends workers' links, loops and logins. The error says that some clients or links had to
-// be cut off, or what has not ended: a handler, a hook or a login provider that does not return
-// cannot be ended, but Stop is back when ctx is done, and what it waited for ends when it can.
+// Stop stops accepting, has the requests answered that are under way, says goodbye to the clients,
+// waits for them to leave until ctx is nearly done, and ends workers' links, loops and logins.
+// Logins and requests that come meanwhile are refused; workers are served until the clients have
+// gone. The error says that some clients had to be cut off before their final words were sent, or
+// what has not ended: a handler, a hook or a login provider that does not return cannot be ended,
+// but Stop is back when ctx is done, and what it waited for ends when it can. Clients that were
+// told and stay, requests that were not answered in time and workers that do not read are cut off
+// and logged; they are no error.
 //
 // Stop may be called at any time and more than once. A second one waits for the first, and for what
 // that has left behind, until its own ctx is done. Before Start there is nothing to stop, and Start
@@ -153,11 +157,21 @@ func (s *Server) teardown(ctx context.Context) error {
 		s.engine.StopListening()
 		return nil
 	})
+	answering, cancel := before(t.soft, goodbyeTime)
+	s.gateway.Settle(answering)
+	cancel()
 	s.engine.CloseAll(engine.ReasonShutdown)
 	leaving, cancel := reserve(t.soft)
 	t.note(s.engine.WaitClosed(leaving))
 	cancel()
-	t.step("workers' links have not ended", func() error { return s.hub.Close(t.soft) })
+	t.step("workers' links have not ended", func() error {
+		ctx, cancel := before(t.soft, cutTime)
+		defer cancel()
+		if err := s.hub.Close(ctx); err != nil { // what their workers do not read is theirs to miss
+			s.gateway.Log().Warn("shutdown", "err", err)
+		}
+		return nil
+	})
 	loopsEnded := make(chan struct{})
 	t.step("a handler or a hook has not returned", func() error {
 		defer close(loopsEnded)
@@ -252,6 +266,20 @@ func (t *teardown) step(what string, f func() error) {
 	default:
 		t.note(fmt.Errorf("server: %s: %w", what, context.Cause(t.soft)))
 	}
+}
+
+// goodbyeTime is how much of the time there is stays for goodbyes when requests are not answered, at
+// most a fourth.
+const goodbyeTime = time.Second
+
+// before returns ctx with so much less time, at most a fourth.
+func before(ctx context.Context, less time.Duration) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	left := time.Until(deadline)
+	return context.WithTimeout(ctx, left-min(less, left/4))
 }
 
 // reserve returns ctx with a fifth less time: clients that do not leave must not use up what the

@@ -317,12 +317,6 @@ func (g *Gateway) expire() {
 	}
 }
 
-// Drain says that the gateway is stopping: new clients are told so where a protocol can.
-func (g *Gateway) Drain() { g.draining.Store(true) }
-
-// Draining reports whether Drain was called.
-func (g *Gateway) Draining() bool { return g.draining.Load() }
-
 // Config returns the configuration that is in force, with its defaults filled in. It must not be
 // changed; SetLimits puts another in its place.
 func (g *Gateway) Config() *Config { return g.config.Load() }

@@ -49,6 +49,10 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	cl := s.Base()
 	a := admission{creds: creds, arrival: g.arrivals.Add(1)}
 	cl.standing = arrivedAt(a.arrival).with(phaseLogin)
+	if g.Draining() {
+		g.refuse(c, s, LoginUnavailable)
+		return
+	}
 	if n := pairsSize(creds.Metadata); n > g.Config().MaxLoginMetadata {
 		g.log.Debug("login metadata too long", "protocol", s.Protocol(), "peer", c.Peer(),
 			"bytes", n, "limit", g.Config().MaxLoginMetadata)

@@ -288,8 +288,7 @@ func (g *Gateway) FailLink(l *engine.Loop, link uint32, message string) (n int) 
 			continue
 		}
 		if c, s := t.client(place); s != nil {
-			code, payload := s.Failure(StatusInternal, message)
-			g.complete(c, s, place, code, payload, nil)
+			g.failed(c, s, place, message)
 			n++
 		}
 	}
@@ -435,7 +434,10 @@ func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
 	own := &g.scratch[c.Loop().Index()].request
 	*own = r
 	own.gateway, own.conn, own.session, own.done = g, c, s, false
-	if h := g.router.find(own); h != nil {
+	if g.draining.Load() {
+		g.stats.busy.Add(1)
+		own.Fail(StatusInternal, shuttingDown)
+	} else if h := g.router.find(own); h != nil {
 		g.scratch[c.Loop().Index()].hand(c, h)
 	} else {
 		g.stats.busy.Add(1)

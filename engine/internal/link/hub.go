@@ -515,9 +515,10 @@ func (h *Hub) Stats() Stats {
 }
 
 // Close stops listening, lets the links write what waits for their workers, and ends them. Links
-// that have not ended shortly before ctx is done are cut off, whatever their workers do; that is an
-// error. Close returns within ctx, or at most closeGrace after it if ctx has no deadline. Clients
-// should be gone by then, so that each ConnClose is among what waits. A second Close does nothing.
+// that have not ended shortly before ctx is done are cut off, whatever their workers do; the error says
+// how many, and how much was not written. Close returns within ctx, or at most closeGrace after it if ctx has no
+// deadline. Clients should be gone by then, so that each ConnClose is among what waits. A second
+// Close does nothing.
 func (h *Hub) Close(ctx context.Context) error {
 	h.mu.Lock()
 	if h.closed {
@@ -544,7 +545,10 @@ func (h *Hub) Close(ctx context.Context) error {
 		return nil
 	case <-soon.Done():
 	}
+	links, unwritten := 0, 0
 	h.each(func(l *link) {
+		links++
+		unwritten += l.outbox.cut()
 		// In place of what drain has said.
 		l.why.Store(uint32(endCutOff))
 		l.conn.Close()
@@ -554,7 +558,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	case <-time.After(closeGrace):
 		// Readers that wait for a loop end when the engine stops.
 	}
-	return fmt.Errorf("worker: links cut off: %w", soon.Err())
+	return fmt.Errorf("worker: %d links cut off with %d bytes unwritten: %w", links, unwritten, soon.Err())
 }
 
 // closeGrace is how long links that are cut off may take to end.

@@ -73,6 +73,7 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 var (
 	errPanic  = ends(endPanic, "a panic in a command")
 	errGoexit = ends(endPanic, "a command ended its goroutine")
+	errCutOff = ends(endCutOff, "the gateway has stopped meanwhile")
 )
 
 // run serves the link until it ends. Whatever a command does to the reader's goroutine, the link
@@ -177,9 +178,8 @@ func (l *link) write() {
 	if tcp, ok := l.conn.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()
 	}
-	// The worker hears of the end. What it has sent by then is worked off, and it has a while to
-	// close its side: a socket closed with input unread would take what the worker has not read
-	// yet with it.
+	// The worker hears of the end, and has a while to close its side: a socket closed with input
+	// unread would take what the worker has not read yet with it.
 	l.finished.Store(true)
 	_ = l.conn.SetReadDeadline(time.Now().Add(lingerTimeout))
 }
@@ -211,6 +211,7 @@ const (
 func (l *link) read() error {
 	frames := newFrameReader(l.hub.config.MaxPacket)
 	size := frames.size()
+	var finished time.Time // when the reader has seen that the link is
 	for {
 		// Everything whole that is there, then what it amounted to goes out.
 		for {
@@ -244,6 +245,12 @@ func (l *link) read() error {
 			return err
 		}
 		if l.finished.Load() { // after the deadline above, which may have replaced the writer's
+			switch now := time.Now(); {
+			case finished.IsZero():
+				finished = now
+			case now.Sub(finished) > flushTimeout: // it sends on and on
+				return io.EOF
+			}
 			if err := l.conn.SetReadDeadline(time.Now().Add(lingerTimeout)); err != nil {
 				return err
 			}
@@ -272,6 +279,12 @@ func (l *link) chargeInput(bytes int) {
 
 // handle carries out one frame. An error ends the link.
 func (l *link) handle(body []byte) (err error) {
+	switch endReason(l.why.Load()) {
+	case endCutOff:
+		return errCutOff
+	case endShutdown:
+		return nil // the clients have gone, and nobody will have an answer
+	}
 	l.hub.stats.commands.Add(1)
 	defer func() {
 		if r := recover(); r != nil {

@@ -168,6 +168,18 @@ func (o *outbox) close() {
 	o.drained.Broadcast()
 }
 
+// cut closes the outbox and lets go of what the writer has not taken. It returns how many bytes are
+// not written, as far as is known.
+func (o *outbox) cut() int {
+	o.close()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := len(o.buf) + len(o.batch)
+	o.buf = nil
+	o.accountLocked()
+	return n
+}
+
 // release closes the outbox and lets go of all it holds. The writer must have ended.
 func (o *outbox) release() {
 	o.close()
