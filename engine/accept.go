@@ -38,6 +38,8 @@ type listener struct {
 	index  uint8
 	net    net.Listener
 	closed atomic.Bool
+	// refuser says that one of the protocols has answers for those that are refused.
+	refuser bool
 	// local is shared by all connections that came in on one address: gnet keeps it per
 	// connection, and the address is nearly always the same.
 	local atomic.Pointer[net.TCPAddr]
@@ -60,7 +62,7 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln}
+	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln, refuser: hasRefuser(config.Protocols)}
 	grown := append(listeners[:len(listeners):len(listeners)], l)
 	e.listeners.Store(&grown)
 	e.accepting.Add(acceptors)
@@ -169,18 +171,18 @@ func transient(err error) bool {
 func (a *acceptor) enroll(conn net.Conn) {
 	e := a.engine
 	if e.connections.Add(1) > int64(e.limits.Load().MaxConnections) {
-		e.refuse(conn, ReasonTooManyClients)
+		a.refuse(conn, ReasonTooManyClients)
 		return
 	}
 	if _, ok := conn.(*net.TCPConn); !ok { // a listener from outside; gnet reads plain sockets only
 		e.log.Error("connection refused: not a plain TCP connection", "listener", conn.LocalAddr(), "type", fmt.Sprintf("%T", conn))
-		e.refuse(conn, ReasonServerError)
+		a.refuse(conn, ReasonServerError)
 		return
 	}
 	remote := conn.RemoteAddr().(*net.TCPAddr)
 	if e.config.Admit != nil {
 		addr, _ := netip.AddrFromSlice(remote.IP)
-		if !e.admit(conn, addr.Unmap()) {
+		if !a.admit(conn, addr.Unmap()) {
 			return
 		}
 	}
@@ -205,7 +207,8 @@ func (a *acceptor) enroll(conn net.Conn) {
 
 // admit asks Config.Admit about conn and refuses it if it must. One that panics, or ends its goroutine,
 // has refused.
-func (e *Engine) admit(conn net.Conn, addr netip.Addr) bool {
+func (a *acceptor) admit(conn net.Conn, addr netip.Addr) bool {
+	e := a.engine
 	why, ok, returned := ReasonServerError, false, false
 	defer func() {
 		if !returned {
@@ -217,7 +220,7 @@ func (e *Engine) admit(conn net.Conn, addr netip.Addr) bool {
 			e.log.Error("panic of Config.Admit", "peer", addr, "panic", r, "stack", string(debug.Stack()))
 		}
 		if !ok {
-			e.refuse(conn, why)
+			a.refuse(conn, why)
 		}
 	}()
 	why, ok = e.config.Admit(addr)
@@ -226,12 +229,6 @@ func (e *Engine) admit(conn net.Conn, addr netip.Addr) bool {
 }
 
 var errNotPolled = errors.New("engine: no room in the epoll set (see fs.epoll.max_user_watches)")
-
-func (e *Engine) refuse(conn net.Conn, why Reason) {
-	e.connections.Add(-1)
-	e.refused[why].Add(1)
-	_ = conn.Close()
-}
 
 // shareLocal lets go of the connection's own copy of its local IP.
 func (l *listener) shareLocal(sock gnet.Conn) {

@@ -46,6 +46,12 @@ type Config struct {
 	// MaxConnections is the most clients at a time. Zero means the open-file limit less 256.
 	MaxConnections int
 
+	// MaxRefusals is the most connections that are refused, by MaxConnections or Admit, and kept
+	// for a second at most so that a Refuser can answer them; of one address a quarter. Others are
+	// closed without a word. Each costs a descriptor and a goroutine. Zero means 128; negative
+	// means that none is kept.
+	MaxRefusals int
+
 	// Admit is asked, on an accepting goroutine, whether a peer may connect; a false ends the
 	// connection at once with the Reason. Nil admits everybody. It must be safe for
 	// concurrent use.
@@ -89,6 +95,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxConnections <= 0 {
 		c.MaxConnections = max(fileLimit()-256, 16)
+	}
+	if c.MaxRefusals == 0 {
+		c.MaxRefusals = 128
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

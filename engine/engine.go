@@ -43,6 +43,7 @@ type Engine struct {
 	accepted    atomic.Uint64
 	acceptRetry atomic.Uint64
 	refused     [numReasons]atomic.Uint64
+	refusals    refusals
 	outside     loopStats // what happens on no loop
 }
 
@@ -68,6 +69,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 	}
 	e.log = e.config.Logger
 	e.limits.Store(e.config.limits())
+	e.refusals.limit = e.config.MaxRefusals
 	e.topics = topic.NewDirectory(e.config.Loops)
 	e.listeners.Store(new([]*listener))
 	for i := range e.config.Loops {
@@ -182,6 +184,7 @@ func (e *Engine) StopListening() {
 		l.close()
 	}
 	e.accepting.Wait()
+	e.refusals.close()
 }
 
 // CloseAll closes every connection for the given reason, with final words.

@@ -40,6 +40,7 @@ func (cmd *settings) checkBounds() error {
 		{"max-session-text", int64(cmd.MaxSessionText), 1, 1 << 30},
 		{"max-login-metadata", int64(cmd.MaxLoginMetadata), 1, 64 << 10},
 		{"max-connections", int64(cmd.MaxConnections), 0, most},
+		{"max-refusals", int64(cmd.MaxRefusals), 0, 1 << 16},
 		{"session-max", int64(cmd.SessionMax), 1, most},
 		{"session-total", int64(cmd.SessionTotal), 1, all},
 		{"worker-max-packet", int64(cmd.WorkerMaxPacket), 1, most},

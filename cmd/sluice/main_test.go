@@ -145,6 +145,7 @@ func TestBadValues(t *testing.T) {
 		"api-key": {"a\tb blanks"}, "api-key-file": {dir + " is a directory"},
 		"ports-file":            {dir + " is a directory", filepath.Join(dir, "none", "ports") + " no such file"},
 		"max-connections":       count,
+		"max-refusals":          {"-1 want 0 to 65536", "70000 want 0 to 65536", "x int"},
 		"max-admin-connections": count,
 		"login":                 {"magic magic", "tokens:" + dir + " is a directory"},
 		"login-timeout":         times,

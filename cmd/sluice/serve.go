@@ -50,7 +50,8 @@ type addressFlags struct {
 	MaxAdminConnections int      `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0"`
 	keyFlags
 	PortsFile      string `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
-	MaxConnections int    `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
+	MaxConnections int    `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
+	MaxRefusals    int    `help:"Most connections over that which are kept for up to a second to be told so; of one address a quarter. 0: 128, or a sixteenth of the open-file limit if that is less." default:"0"`
 }
 
 type loginFlags struct {
@@ -427,6 +428,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			SendBuffer:     int(cmd.SendBuffer),
 			Linger:         min(2*time.Second, cmd.Drain/2), // clients that do not close are cut within the drain
 			MaxConnections: cmd.MaxConnections,
+			MaxRefusals:    cmd.MaxRefusals,
 			Logger:         log,
 		},
 		Gateway: server.GatewayConfig{

@@ -18,7 +18,10 @@ const (
 	// maxAdminShare likewise, of operators' connections.
 	maxAdminShare = 64
 	adminPart     = 16
-	// leastShare is what workers and operators have wherever there is anything.
+	// maxRefusalShare likewise, of connections that are refused and kept to be told so.
+	maxRefusalShare = 128
+	refusalPart     = 16
+	// leastShare is what workers, operators and those have wherever there is anything.
 	leastShare = 4
 	// leastClients likewise.
 	leastClients = 16
@@ -34,6 +37,10 @@ func (c *Config) share(files int) {
 		loops = runtime.GOMAXPROCS(0)
 	}
 	left := files - ownDescriptors - loopDescriptors*loops
+	if c.Engine.MaxRefusals == 0 {
+		c.Engine.MaxRefusals = min(maxRefusalShare, max(files/refusalPart, leastShare))
+	}
+	left -= max(c.Engine.MaxRefusals, 0)
 	if c.operators() {
 		if c.Admin.MaxConnections <= 0 {
 			c.Admin.MaxConnections = min(maxAdminShare, max(files/adminPart, leastShare))
@@ -58,7 +65,8 @@ func (c *Config) share(files int) {
 // how many the system allows. More of the first means that connections of one kind can keep those of
 // another out.
 func (s *Server) Descriptors() (needed, allowed int) {
-	needed = ownDescriptors + loopDescriptors*s.engine.Loops() + s.engine.Limits().MaxConnections
+	needed = ownDescriptors + loopDescriptors*s.engine.Loops() + s.engine.Limits().MaxConnections +
+		max(s.engine.Config().MaxRefusals, 0)
 	if s.admin != nil {
 		needed += s.admin.Config().MaxConnections
 	}

@@ -126,6 +126,18 @@ func (p *Protocol) Sniff(first []byte) engine.Match {
 	return engine.NoMatch
 }
 
+// Refuse implements engine.Refuser: a Connect is answered.
+func (p *Protocol) Refuse(first []byte, _ engine.Reason) ([]byte, engine.Match) {
+	form, ok, err := gosoc.Recognize(first)
+	switch {
+	case err != nil:
+		return nil, engine.NoMatch
+	case !ok:
+		return nil, engine.NeedMore
+	}
+	return form.AppendConnAck(nil, gosoc.ConnAck{Code: gosoc.ServerUnavailable}), engine.Matched
+}
+
 // TrustedOnLoop implements engine.Trusted.
 func (p *Protocol) TrustedOnLoop() {}
 

@@ -74,6 +74,12 @@ func (p *Protocol) Sniff(first []byte) engine.Match {
 	return engine.NoMatch
 }
 
+// Refuse implements engine.Refuser.
+func (p *Protocol) Refuse(_ []byte, why engine.Reason) ([]byte, engine.Match) {
+	no := &websocket.Refusal{Status: 503, Reason: "Service unavailable: " + why.String()}
+	return no.Append(nil), engine.Matched
+}
+
 // TrustedOnLoop implements engine.Trusted.
 func (p *Protocol) TrustedOnLoop() {}
 

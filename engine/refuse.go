@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// A Refuser is a Protocol with an answer for clients that the engine does not take: those over
+// Config.MaxConnections, or that Config.Admit refuses. Some clients wait for it without end.
+type Refuser interface {
+	Protocol
+	// Refuse looks at the first bytes of such a connection, which Sniff has Matched, and returns
+	// the answer to them with Matched. NeedMore asks for more bytes; NoMatch says that whoever
+	// sends these gets no answer. It is called on any goroutine.
+	Refuse(first []byte, why Reason) (answer []byte, m Match)
+}
+
+const (
+	// refuseTime is how long a connection is kept that is refused: for its first bytes to come, and
+	// for its peer to close once it has been answered.
+	refuseTime = time.Second
+	// refuseBytes is how many first bytes are looked at.
+	refuseBytes = 512
+	// refuseShare is the part of Config.MaxRefusals that one address may have.
+	refuseShare = 4
+)
+
+// refusals are the connections that are refused and kept for an answer, each on a goroutine of its
+// own. They count in no other limit, so they have one of their own, and each address its part of it.
+type refusals struct {
+	limit   int
+	running sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[net.Conn]netip.Addr
+	from   map[netip.Addr]int
+	closed bool
+}
+
+// add takes conn on, if there is room.
+func (r *refusals) add(conn net.Conn) bool {
+	var addr netip.Addr
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		addr = a.AddrPort().Addr().Unmap()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || len(r.conns) >= r.limit || r.from[addr] >= max(r.limit/refuseShare, 1) {
+		return false
+	}
+	if r.conns == nil {
+		r.conns, r.from = make(map[net.Conn]netip.Addr), make(map[netip.Addr]int)
+	}
+	_ = conn.SetDeadline(time.Now().Add(refuseTime))
+	r.conns[conn] = addr
+	r.from[addr]++
+	r.running.Add(1)
+	return true
+}
+
+// remove closes conn.
+func (r *refusals) remove(conn net.Conn) {
+	r.mu.Lock()
+	addr := r.conns[conn]
+	delete(r.conns, conn)
+	if r.from[addr]--; r.from[addr] == 0 {
+		delete(r.from, addr)
+	}
+	r.mu.Unlock()
+	_ = conn.Close()
+	r.running.Done()
+}
+
+// close ends them all and takes no more.
+func (r *refusals) close() {
+	r.mu.Lock()
+	r.closed = true
+	for conn := range r.conns {
+		_ = conn.SetDeadline(time.Unix(1, 0))
+	}
+	r.mu.Unlock()
+	r.running.Wait()
+}
+
+// refuse closes a connection that reaches no loop, behind an answer where there is one.
+func (l *listener) refuse(conn net.Conn, why Reason) {
+	e := l.engine
+	e.connections.Add(-1)
+	e.refused[why].Add(1)
+	if _, plain := conn.(*net.TCPConn); !plain || !l.refuser || !e.refusals.add(conn) {
+		_ = conn.Close()
+		return
+	}
+	go l.answer(conn, why)
+}
+
+// answer waits for the first bytes of a connection that is refused, and answers them.
+func (l *listener) answer(conn net.Conn, why Reason) {
+	e := l.engine
+	defer e.refusals.remove(conn)
+	defer func() { // protocols of others are asked
+		if r := recover(); r != nil {
+			e.outside.panics.Add(1)
+			e.log.Error("panic of a protocol", "peer", conn.RemoteAddr().String(), "panic", r, "stack", string(debug.Stack()))
+		}
+	}()
+	first := make([]byte, 0, refuseBytes)
+	for len(first) < refuseBytes {
+		n, err := conn.Read(first[len(first):refuseBytes])
+		if n == 0 || err != nil {
+			return
+		}
+		first = first[:len(first)+n]
+		switch answer, m := l.refusal(first, why); m {
+		case NoMatch:
+			return
+		case Matched:
+			if _, err := conn.Write(answer); err != nil {
+				return
+			}
+			// Closing with input unread would reset the connection, and take the answer with it.
+			if tcp, ok := conn.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
+				_, _ = io.Copy(io.Discard, conn)
+			}
+			return
+		}
+	}
+}
+
+// refusal asks the protocol that first belongs to for its answer.
+func (l *listener) refusal(first []byte, why Reason) (answer []byte, m Match) {
+	for _, p := range l.config.Protocols {
+		switch p.Sniff(first) {
+		case Matched:
+			if r, ok := p.(Refuser); ok {
+				return r.Refuse(first, why)
+			}
+			return nil, NoMatch
+		case NeedMore:
+			return nil, NeedMore
+		}
+	}
+	return nil, NoMatch
+}
+
+// hasRefuser reports whether one of ps has answers for those that are refused.
+func hasRefuser(ps []Protocol) bool {
+	for _, p := range ps {
+		if _, ok := p.(Refuser); ok {
+			return true
+		}
+	}
+	return false
+}
