@@ -88,6 +88,7 @@ type clientFlags struct {
 	MaxPending      int           `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024" live:""`
 	MaxPendingBytes byteSize      `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB" live:""`
 	MaxTopics       int           `help:"Topics that one client may subscribe to." default:"65536" live:""`
+	MaxTopicName    byteSize      `help:"Longest name of a topic." default:"1KiB" live:""`
 	MaxTopicBytes   byteSize      `help:"Bytes that they may take: their names, and 160 for each." default:"8MiB" live:""`
 }
 
@@ -449,6 +450,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxPending:       cmd.MaxPending,
 			MaxPendingBytes:  int(cmd.MaxPendingBytes),
 			MaxTopics:        cmd.MaxTopics,
+			MaxTopicName:     int(cmd.MaxTopicName),
 			MaxTopicBytes:    int(cmd.MaxTopicBytes),
 			RequestTimeout:   cmd.RequestTimeout,
 			RouteIgnoreCase:  cmd.RouteIgnoreCase,

@@ -26,6 +26,8 @@ type (
 	// later with Defer; Subscribe, Unsubscribe, Publish and Push are about topics and the client
 	// itself. It and its slices are valid until the handler returns.
 	Request = gateway.Request
+	// A NameError says why a topic's name or a uniqId is not taken; see Request.TrySubscribe.
+	NameError = gateway.NameError
 	// A Ticket names a request that is answered later, with Gateway.Answer or Fail, from any
 	// goroutine.
 	Ticket = gateway.Ticket

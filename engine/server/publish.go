@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/sluicenet/sluice/engine"
 )
@@ -11,11 +12,14 @@ import (
 // Kicks of one goroutine take effect in order. payload may be used again when it returns.
 //
 // The error is ctx's own; engine.ErrStopped, when the Server does not run; or engine.ErrOnLoop in a
-// handler or a hook, which must not wait: a handler has Request.Publish. With an error nobody gets
-// the message.
+// handler or a hook, which must not wait: a handler has Request.Publish; or a NameError, for a topic
+// that cannot be one, because its name is not UTF-8 or too long. With an error nobody gets the message.
 func (s *Server) Publish(ctx context.Context, topic string, payload []byte) error {
 	if engine.OnLoop() {
 		return engine.ErrOnLoop
+	}
+	if err := s.gateway.CheckTopic([]byte(topic)); err != nil {
+		return fmt.Errorf("server: %w", err)
 	}
 	pb, err := s.take(ctx)
 	if err != nil {

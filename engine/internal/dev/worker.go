@@ -127,8 +127,8 @@ func subscribe(r *gateway.Request, payload []byte) {
 		return
 	}
 	for _, t := range names {
-		if !r.Subscribe(t) {
-			r.Fail(gateway.StatusError, "too many topics")
+		if err := r.TrySubscribe(t); err != nil {
+			r.Fail(gateway.StatusError, err.Error())
 			return
 		}
 	}

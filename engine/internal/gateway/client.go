@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"unicode/utf8"
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/session"
@@ -238,10 +239,17 @@ func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
 	}
 }
 
-// Rename gives an online client another uniqId of 1 to session.MaxIDLen bytes. When another
+// Rename gives an online client another uniqId of 1 to session.MaxIDLen bytes of UTF-8; the error for
+// another is a NameError, which is counted and logged. When another
 // connection holds it, the id is the client's from now on, and displaced is that connection:
 // the caller sees to it, with Renew and a close.
 func (g *Gateway) Rename(c *engine.Conn, cl *Client, id string) (displaced engine.Ref, err error) {
+	switch {
+	case len(id) == 0 || len(id) > session.MaxIDLen:
+		return 0, g.refuseName(cl, ErrUniqIDLength, "uniqId", id)
+	case !utf8.ValidString(id):
+		return 0, g.refuseName(cl, ErrUniqIDNotUTF8, "uniqId", id)
+	}
 	var room [session.MaxIDLen]byte
 	old := string(g.AppendID(room[:0], cl))
 	if old == id {
@@ -262,6 +270,9 @@ func (g *Gateway) Rename(c *engine.Conn, cl *Client, id string) (displaced engin
 
 // name binds an id that somebody has chosen to a connection, and returns the one that held it.
 func (g *Gateway) name(id string, ref uint64) (prev uint64, err error) {
+	if !utf8.ValidString(id) {
+		return 0, ErrUniqIDNotUTF8
+	}
 	g.named.Store(true)
 	g.naming.Lock()
 	defer g.naming.Unlock()

@@ -73,6 +73,8 @@ type Config struct {
 	MaxInflated int
 	// MaxTopics is how many topics one client may subscribe to. Zero or less means 65536.
 	MaxTopics int
+	// MaxTopicName is the longest name of a topic, in bytes. Zero or less means 1 KiB.
+	MaxTopicName int
 	// MaxTopicBytes is how many bytes the topics of one client may take: their names, and 160 for
 	// each. Zero or less means 8 MiB.
 	MaxTopicBytes int
@@ -136,6 +138,7 @@ func (c Config) withDefaults() Config {
 	bound(&c.MaxSessionText, 64<<10)
 	bound(&c.MaxLoginMetadata, 8<<10)
 	bound(&c.MaxTopics, 1<<16)
+	bound(&c.MaxTopicName, 1<<10)
 	bound(&c.MaxTopicBytes, 8<<20)
 	bound(&c.MaxPending, 1024)
 	bound(&c.MaxPendingBytes, 1<<20)
@@ -208,7 +211,7 @@ type gatewayStats struct {
 	holds    atomic.Uint64
 	panics   atomic.Uint64
 
-	topicsRefused       atomic.Uint64
+	namesRefused        [numNameErrors]atomic.Uint64
 	sessionTextsRefused atomic.Uint64
 }
 
@@ -223,8 +226,10 @@ type Stats struct {
 	Late     uint64 // replies to requests that were over, or were another worker's
 	Holds    uint64 // times that a client's input was paused for its own requests
 	Panics   uint64 // of Events, each of which cost a connection
-	// TopicsRefused are subscriptions over Config.MaxTopics or MaxTopicBytes.
-	TopicsRefused uint64
+	// TopicsRefused are subscriptions that were refused, by reason: NameError has them.
+	TopicsRefused map[string]uint64
+	// RenamesRefused are uniqIds that workers wanted clients to have, likewise.
+	RenamesRefused map[string]uint64
 	// SessionTextsRefused are session texts over Config.MaxSessionText.
 	SessionTextsRefused uint64
 	Clients             int // logged in now
@@ -322,8 +327,8 @@ func (g *Gateway) expire() {
 func (g *Gateway) Config() *Config { return g.config.Load() }
 
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
-// LoginFailuresPer, LoginTimeout, UserLimit, MaxInflated, MaxTopics, MaxTopicBytes, MaxPending,
-// MaxPendingBytes, RequestTimeout and PacketTimeout. It closes nothing: what is over a smaller limit
+// LoginFailuresPer, LoginTimeout, UserLimit, MaxInflated, MaxTopics, MaxTopicBytes, MaxTopicName,
+// MaxPending, MaxPendingBytes, RequestTimeout and PacketTimeout. It closes nothing: what is over a smaller limit
 // may stay, and gets no more. Any goroutine may call it; what begins afterwards is under the new
 // ones.
 func (g *Gateway) SetLimits(c Config) {
@@ -335,7 +340,7 @@ func (g *Gateway) SetLimits(c Config) {
 	n.LoginTimeout = c.LoginTimeout
 	n.UserLimit = c.UserLimit
 	n.MaxInflated = c.MaxInflated
-	n.MaxTopics, n.MaxTopicBytes = c.MaxTopics, c.MaxTopicBytes
+	n.MaxTopics, n.MaxTopicBytes, n.MaxTopicName = c.MaxTopics, c.MaxTopicBytes, c.MaxTopicName
 	n.MaxPending, n.MaxPendingBytes = c.MaxPending, c.MaxPendingBytes
 	n.RequestTimeout = c.RequestTimeout
 	n.PacketTimeout = c.PacketTimeout
@@ -394,12 +399,20 @@ func (g *Gateway) Stats() Stats {
 		Holds:    g.stats.holds.Load(),
 		Panics:   g.stats.panics.Load(),
 
-		TopicsRefused:       g.stats.topicsRefused.Load(),
+		TopicsRefused:       make(map[string]uint64),
+		RenamesRefused:      make(map[string]uint64),
 		SessionTextsRefused: g.stats.sessionTextsRefused.Load(),
 
 		Clients:  g.clients.Len(),
 		Users:    g.users.Len(),
 		Sessions: g.sessions.Stats(),
+	}
+	for e := range numNameErrors {
+		to := s.TopicsRefused
+		if e >= ErrUniqIDNotUTF8 {
+			to = s.RenamesRefused
+		}
+		to[e.Reason()] = g.stats.namesRefused[e].Load()
 	}
 	for o := Outcome(1); o < numOutcomes; o++ {
 		s.Refused[o.String()] = g.stats.refused[o].Load()

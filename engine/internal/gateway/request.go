@@ -57,9 +57,14 @@ func (r *Request) UniqID() string { return r.gateway.ID(r.Client()) }
 // User returns the client's user id, empty for an anonymous one.
 func (r *Request) User() string { return r.Client().user }
 
-// Subscribe adds the client to a topic; false means that it has too many, or their names are too
-// long (Config.MaxTopics, MaxTopicBytes).
+// Subscribe adds the client to a topic; false means that it was refused, see TrySubscribe, or that the
+// name is empty.
 func (r *Request) Subscribe(topic []byte) bool { return r.gateway.Subscribe(r.conn, topic) }
+
+// TrySubscribe adds the client to a topic. The error is a NameError: the name is not UTF-8 or too
+// long, or the client has too many topics (Config.MaxTopicName, MaxTopics, MaxTopicBytes). It is
+// counted and logged, and its text is for the client, too.
+func (r *Request) TrySubscribe(topic []byte) error { return r.gateway.TrySubscribe(r.conn, topic) }
 
 // Unsubscribe removes the client from a topic.
 func (r *Request) Unsubscribe(topic []byte) { r.gateway.Unsubscribe(r.conn, topic) }
@@ -68,6 +73,10 @@ func (r *Request) Unsubscribe(topic []byte) { r.gateway.Unsubscribe(r.conn, topi
 // does not wait: where the crowd of subscribers is congested, the message is deferred, and the
 // client's further requests are not handled meanwhile.
 func (r *Request) Publish(topic, payload []byte) {
+	if err := r.gateway.CheckTopic(topic); err != nil {
+		_ = r.gateway.refuseName(r.Client(), err.(NameError), "publish", string(topic))
+		return
+	}
 	r.conn.Publish(topic, r.gateway.Push(payload))
 }
 

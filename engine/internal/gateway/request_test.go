@@ -195,7 +195,7 @@ func TestTopicsAreOnTheAccount(t *testing.T) {
 	if got := do("Subscribe", `"topic4"`); strings.Contains(got, `"status":0`) {
 		t.Errorf("one more: %s", got)
 	}
-	if got := s.Gateway().Stats().TopicsRefused; got != 1 {
+	if got := s.Gateway().Stats().TopicsRefused["too-many-bytes"]; got != 1 {
 		t.Errorf("%d refused, want 1", got)
 	}
 	want("one too many", 3)

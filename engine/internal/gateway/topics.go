@@ -1,33 +1,103 @@
 package gateway
 
-import "github.com/sluicenet/sluice/engine"
+import (
+	"context"
+	"log/slog"
+	"unicode/utf8"
+
+	"github.com/sluicenet/sluice/engine"
+)
 
 // topicCost is the bytes that a subscription costs beside the topic's name: its places in the
 // connection's list and index and in the loop's, and the topic's own entry, which the first
 // subscriber makes and each pays for.
 const topicCost = 160
 
-// Subscribe adds the connection to a topic, on its loop. It reports false, and counts, when the
-// client has too many (Config.MaxTopics) or their names are too long (MaxTopicBytes). The empty topic
-// is ignored.
+// A NameError says why a topic's name or a uniqId is not taken. It is one of the constants.
+type NameError uint8
+
+// What is refused at the door, from whoever it comes. Names travel to workers as protobuf strings: one
+// that is not UTF-8 would make answers about everybody impossible.
+const (
+	ErrTopicNotUTF8  NameError = iota // the name is not UTF-8
+	ErrTopicTooLong                   // longer than Config.MaxTopicName
+	ErrTooManyTopics                  // the client has Config.MaxTopics
+	ErrTooManyBytes                   // its topics would take more than Config.MaxTopicBytes
+	ErrUniqIDNotUTF8                  // a uniqId that is not UTF-8
+	ErrUniqIDLength                   // or empty, or longer than session.MaxIDLen
+	numNameErrors
+)
+
+var nameErrors = [numNameErrors]struct{ reason, text string }{
+	ErrTopicNotUTF8:  {"not-utf8", "the topic's name is not UTF-8"},
+	ErrTopicTooLong:  {"name-too-long", "the topic's name is too long"},
+	ErrTooManyTopics: {"too-many", "too many topics"},
+	ErrTooManyBytes:  {"too-many-bytes", "too many topics: their names take too much"},
+	ErrUniqIDNotUTF8: {"id-not-utf8", "the uniqId is not UTF-8"},
+	ErrUniqIDLength:  {"id-length", "the uniqId is empty or too long"},
+}
+
+// Error is the reason in words for people.
+func (e NameError) Error() string { return nameErrors[e].text }
+
+// Reason is what counters and logs call it.
+func (e NameError) Reason() string { return nameErrors[e].reason }
+
+// CheckTopic says what is wrong with a topic's name, as a NameError, or returns nil. It counts nothing.
+func (g *Gateway) CheckTopic(name []byte) error {
+	switch {
+	case len(name) > g.Config().MaxTopicName:
+		return ErrTopicTooLong
+	case !utf8.Valid(name):
+		return ErrTopicNotUTF8
+	}
+	return nil
+}
+
+// refuseName counts and logs a name that is not taken. from says what the client, or somebody for it,
+// wanted.
+func (g *Gateway) refuseName(cl *Client, err NameError, from string, name string) error {
+	g.stats.namesRefused[err].Add(1)
+	if g.log.Enabled(context.Background(), slog.LevelWarn) {
+		g.log.Warn(from+" refused", "reason", err.Reason(), "err", err.Error(), "uniqId", g.ID(cl), "user", cl.user,
+			"name", name[:min(len(name), 64)], "bytes", len(name))
+	}
+	return err
+}
+
+// Subscribe adds the connection to a topic, on its loop. It reports false for what TrySubscribe has
+// an error for, and for the empty topic.
 func (g *Gateway) Subscribe(c *engine.Conn, topic []byte) bool {
+	return len(topic) > 0 && g.TrySubscribe(c, topic) == nil
+}
+
+// TrySubscribe adds the connection to a topic, on its loop. The empty topic is ignored. The error is
+// a NameError, which is counted and logged: the name cannot be one, or the client has too many topics
+// or too many bytes of them. A topic that the client is subscribed to is never too many.
+func (g *Gateway) TrySubscribe(c *engine.Conn, topic []byte) error {
 	s, ok := c.Handler().(Session)
 	if !ok || len(topic) == 0 {
-		return false
+		return nil
 	}
 	cl, cost := s.Base(), len(topic)+topicCost
-	if c.TopicCount() >= g.Config().MaxTopics || int(cl.topicBytes)+cost > g.Config().MaxTopicBytes {
-		if g.stats.topicsRefused.Add(1)%1000 == 1 {
-			g.log.Warn("a client has too many topics", "uniqId", g.ID(cl), "user", cl.user,
-				"topics", c.TopicCount(), "bytes", cl.topicBytes)
+	if err := g.CheckTopic(topic); err != nil {
+		return g.refuseName(cl, err.(NameError), "subscription", string(topic))
+	}
+	many := c.TopicCount() >= g.Config().MaxTopics
+	if !c.Subscribe(topic) {
+		return nil
+	}
+	if bytes := int(cl.topicBytes)+cost > g.Config().MaxTopicBytes; many || bytes {
+		c.Unsubscribe(topic)
+		why := ErrTooManyTopics
+		if !many {
+			why = ErrTooManyBytes
 		}
-		return false
+		return g.refuseName(cl, why, "subscription", string(topic))
 	}
-	if c.Subscribe(topic) {
-		cl.topicBytes += uint32(cost)
-		c.Charge(engine.KindTopics, cost)
-	}
-	return true
+	cl.topicBytes += uint32(cost)
+	c.Charge(engine.KindTopics, cost)
+	return nil
 }
 
 // Unsubscribe removes the connection from a topic, on its loop. It reports false when it was not in

@@ -232,8 +232,9 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 			return err
 		}
 		return l.client(m.UniqId, len(payload), false, func(c *engine.Conn, _ gateway.Session) {
-			l.subscribe(c, m.Topics)
-			l.pushTo(c, m.Data)
+			if l.subscribe(c, m.Topics) {
+				l.pushTo(c, m.Data)
+			}
 		})
 	case netsvr.CmdTopicUnsubscribe:
 		m := new(netsvrpb.TopicUnsubscribe)
@@ -315,35 +316,43 @@ func (l *link) pushTo(c *engine.Conn, data []byte) {
 	}
 }
 
-func (l *link) subscribe(c *engine.Conn, topics []string) {
+// subscribe adds a client to topics. false means that one of them was refused, which is counted and
+// logged; the others hold. Then the command's data is not pushed: it would say that all is well.
+func (l *link) subscribe(c *engine.Conn, topics []string) (all bool) {
+	all = true
 	for _, t := range topics {
-		l.hub.gateway.Subscribe(c, []byte(t))
+		if l.hub.gateway.TrySubscribe(c, []byte(t)) != nil {
+			all = false
+		}
 	}
+	return all
 }
 
-// update carries out ConnInfoUpdate. Only fields that are not empty act.
+// update carries out ConnInfoUpdate. Only fields that are not empty act. Where one is refused the
+// others act, and data is not pushed.
 func (l *link) update(c *engine.Conn, s gateway.Session, m *netsvrpb.ConnInfoUpdate) {
-	g := l.hub.gateway
+	g, all := l.hub.gateway, true
 	if m.NewUniqId != "" {
 		displaced, err := g.Rename(c, s.Base(), m.NewUniqId)
-		if err != nil {
-			l.logs.renames.warn(l.hub.log, "uniqId not changed", "uniqId", m.UniqId, "err", err)
-		}
+		all = err == nil
 		if displaced != 0 {
 			l.evict(displaced, m.DataAsNewUniqIdExisted)
 		}
 	}
 	if m.NewSession != "" {
 		if err := g.SetSession(c, s.Base(), m.NewSession); err != nil {
+			all = false
 			l.logs.sessions.warn(l.hub.log, "session text not changed", "uniqId", g.ID(s.Base()),
 				"bytes", len(m.NewSession), "limit", g.Config().MaxSessionText, "err", err)
 		}
 	}
 	if len(m.NewTopics) > 0 {
 		g.UnsubscribeAll(c)
-		l.subscribe(c, m.NewTopics)
+		all = l.subscribe(c, m.NewTopics) && all
 	}
-	l.pushTo(c, m.Data)
+	if all {
+		l.pushTo(c, m.Data)
+	}
 }
 
 // evict sends away a client whose id was given to another. It gets an id of its own for the time

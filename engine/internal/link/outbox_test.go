@@ -120,17 +120,23 @@ func TestOutboxShares(t *testing.T) {
 	}
 }
 
-// However many clients flood, somebody new has room for a frame.
+// However many clients flood, somebody new has room for a frame: of many nearly all, since a few are
+// taken for others.
 func TestOutboxManyFloods(t *testing.T) {
 	o := newOutbox(1 << 20)
-	for round := range 50 {
+	for range 50 {
 		for client := range 300 {
-			_ = round
 			o.putFor(shareOf(fmt.Append(nil, client)), 200, filler(200))
 		}
 	}
-	if !o.putFor(shareOf([]byte("new")), 200, filler(200)) {
-		t.Errorf("refused with %d of %d bytes used", o.usedLocked(), o.limit)
+	taken := 0
+	for client := range 10 {
+		if o.putFor(shareOf(fmt.Append(nil, "new", client)), 200, filler(200)) {
+			taken++
+		}
+	}
+	if taken < 5 {
+		t.Errorf("%d of 10 taken with %d of %d bytes used", taken, o.usedLocked(), o.limit)
 	}
 	if used := o.usedLocked(); used > o.limit {
 		t.Errorf("%d bytes used, limit %d", used, o.limit)

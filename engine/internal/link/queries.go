@@ -3,6 +3,7 @@ package link
 import (
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,7 +81,7 @@ func (l *link) query(cmd netsvr.Command, payload []byte) error {
 		resp := &netsvrpb.TopicUniqIdCountResp{ServerId: server, Items: make(map[string]int32)}
 		for _, t := range topics {
 			if n := g.Engine().Topics().Count([]byte(t)); n > 0 {
-				resp.Items[t] = int32(n)
+				resp.Items[valid(t)] = int32(n)
 			}
 		}
 		return l.respond(cmd, resp)
@@ -105,6 +106,10 @@ func (l *link) query(cmd netsvr.Command, payload []byte) error {
 	}
 	return nil
 }
+
+// valid is s as a protobuf string can have it. Names are checked where they come in, but for those of
+// protocols of the program's own that subscribe on the engine: one must not silence the answer.
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // answers are the buffers that answers are encoded in.
 var answers bytebufferpool.Pool
@@ -251,7 +256,10 @@ func (l *link) connInfo(ids []string, identity bool) *netsvrpb.ConnInfoResp {
 				continue
 			}
 			if s, ok := c.Handler().(gateway.Session); ok && s.Base().Online() {
-				item := &netsvrpb.ConnInfoResp_Item{Session: s.Base().Session(), Topics: c.Topics(nil)}
+				item := &netsvrpb.ConnInfoResp_Item{Session: valid(s.Base().Session()), Topics: c.Topics(nil)}
+				for i, t := range item.Topics {
+					item.Topics[i] = valid(t)
+				}
 				if identity {
 					identify(item, c, s)
 				}

@@ -38,7 +38,6 @@ type throttles struct {
 	congested  throttle
 	malformed  throttle
 	delayed    throttle
-	renames    throttle
 	sessions   throttle
 	unencoded  throttle
 	registers  throttle

@@ -38,8 +38,9 @@ func (l *link) changeUsers(cmd netsvr.Command, payload []byte) error {
 			return err
 		}
 		return l.eachOf(m.User, len(payload), func(c *engine.Conn) {
-			l.subscribe(c, m.Topics)
-			l.pushTo(c, m.Data)
+			if l.subscribe(c, m.Topics) {
+				l.pushTo(c, m.Data)
+			}
 		})
 	default:
 		m := new(netsvrpb.UserUnsubscribe)
