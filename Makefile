@@ -56,26 +56,44 @@ staticcheck: ## staticcheck.conf says which checks
 # Packages at once: many tests wait for timers, and leave the cores to others.
 AT_ONCE := 4
 
-unit: ## promises about allocations and sizes hold without the race detector only
-	$(GO) test -p $(AT_ONCE) ./...
-
 # What starts no goroutine cannot race: the codecs, the parts of the load generator that compute, and
 # comparisons with a model. The API's text is the same.
-SEQUENTIAL = /codec/|/bench/(expect|latency|observe|pace|report|stamp|wire)$$|/versus$$
+SEQUENTIAL := /codec/|/bench/(expect|latency|observe|pace|report|stamp|wire)$$|/versus$$
 ALONE := AgainstModel|WheelMillion|QueueCompaction|TestAPI
 race:
 	$(GO) test -race -p $(AT_ONCE) -skip '$(ALONE)' $$($(GO) list ./... | grep -vE '$(SEQUENTIAL)')
 
+# Allocations, sizes and speed are what they are without the race detector only; packages with such
+# tests have a file for each build. The tests of all others are the same, and race has run them.
+TEST_FILES = $$($(GO) list -f '{{range .TestGoFiles}}{{$$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$$.Dir}}/{{.}} {{end}}' ./...)
+DIFFERENT = $$(grep -lE '^//go:build !race|^func \w*($(ALONE))' $(TEST_FILES) | xargs -n1 dirname | sort -u | grep -vE '$(SEQUENTIAL)')
+unit: ## what race leaves out, and what is different there
+	$(GO) test -p $(AT_ONCE) $$($(GO) list ./... | grep -E '$(SEQUENTIAL)') $(DIFFERENT)
+
 faults: ## planted faults, each of which the simulation must find
 	$(GO) test -tags faults -run Faults ./engine/
 
-# The simulation has both forms of pausing, with either build.
+# The simulation has both forms of pausing, with either build. End to end, the tag matters where
+# sockets fill up, where input has to wait, and at ends behind unread bytes: not to texts, queries and
+# timers, nor to programs that embed the gateway, which are built without it.
+SAME_IF_PORTABLE := Usage|AddressInUse|PortsFile|Version|Help|ConfigFile|KeyFile|Embedded|Identity|UserCommands|SessionFromUser
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|KeepAlive|LoginDeadline|LoginFailures|MaxConnections|LogNeverBlocks|StopBehindReloads
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Strangers|Ticket|FieldVectors|PushRoute|ReloadOfTokens
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(OtherClient|Casts|Topics|ConnInfo|RenameOnto|CustomID|Login|Messages|PushOpcode|ClientIdle)
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(Limits|ConnectLimit|ForceOffline|AllProtocols|EvictedCount|IDs|Queries|Metrics|Upgrade|Listeners|NoOpen|Origin)
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Worker(Chatroom|Frame|Undecodable|Heartbeats|Idle|Register|Unregister|Stray|RequestErrors|RequestTimeout|Push|Dev)
 portable: ## the fallback without pausing and with poll(2), on this system
 	$(GO) test -tags portable -skip 'Simulation|AgainstModel|AllocatesNothing' ./engine/ ./bench/reactor
-	cd bench/e2e && E2E_BUILD='-tags portable' $(GO) test -count=1 ./...
+	cd bench/e2e && E2E_BUILD='-tags portable' $(GO) test -count=1 -skip '$(SAME_IF_PORTABLE)' ./...
 
+# Their tests wait for others most of the time; e2e has the machine to itself.
+BESIDE := interop peers
 nested: ## end to end, with the built binary and independent clients; never from the cache, which does not know of the binary
-	@for m in $(NESTED); do (cd $$m && echo "test $$m" && $(GO) test -count=1 ./...) || exit 1; done
+	@for m in $(filter-out $(BESIDE:%=bench/%),$(NESTED)); do (cd $$m && echo "test $$m" && $(GO) test -count=1 ./...) || exit 1; done
+	@$(MAKE) --no-print-directory -j2 $(BESIDE:%=nested-%)
+
+nested-%:
+	cd bench/$* && $(GO) test -count=1 ./...
 
 generate: ## protobuf code; needs protoc (Debian: protobuf-compiler)
 	$(GO) generate ./...

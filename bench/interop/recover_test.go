@@ -50,7 +50,7 @@ func TestAnswerLost(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t, "--no-longbridge-close-notice")
 	l := newLine(t, g.addr)
-	v := connect(t, g, 0, l.addr(), client.AuthTimeout(10*time.Second))
+	v := connect(t, g, 0, l.addr(), client.AuthTimeout(4*time.Second))
 	v.subscribe("kept")
 	l.lose(1)
 	l.cut()

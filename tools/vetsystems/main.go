@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -27,6 +28,7 @@ func main() {
 	systems := flag.String("systems", "", "GOOS/GOARCH of each system, with commas between them")
 	tags := flag.String("tags", "", "build tags, with commas between them")
 	flag.Parse()
+	debug.SetGCPercent(200) // the memory is needed for seconds, and given back at the end
 	code := 0
 	for system := range strings.SplitSeq(*systems, ",") {
 		goos, goarch, ok := strings.Cut(system, "/")
