@@ -148,6 +148,7 @@ func (l *listener) accept() {
 		case transient(err):
 			// Connections that wait in the kernel's queue are served when some have closed.
 			l.engine.acceptRetry.Add(1)
+			l.engine.logRetry(l, err)
 			pause = min(max(2*pause, 5*time.Millisecond), 100*time.Millisecond)
 			time.Sleep(pause)
 		default:

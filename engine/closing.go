@@ -62,6 +62,7 @@ func (l *Loop) runCloses() {
 // endHandler ends the connection for its handler and its topics.
 func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) {
 	l.stats.closed[why].Add(1)
+	l.logEnd(c, why)
 	c.state = stateClosing
 	l.wheel.clear(c.slot)
 	l.unpause(c) // what still comes is discarded, up to the peer's end
@@ -87,6 +88,12 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) {
 	if c.charged != 0 {
 		l.engine.log.Error("a handler has left charges behind", "bytes", int32(c.charged), "reason", why.String())
 	}
+}
+
+// logEnd logs the end of c. A panic of Config.Describe costs the line.
+func (l *Loop) logEnd(c *Conn, why Reason) {
+	defer l.caught("the line of an end")
+	l.engine.logEnd(c, why)
 }
 
 // goodbye has the handler write its final words. A panic costs it the rest of them.

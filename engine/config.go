@@ -60,6 +60,10 @@ type Config struct {
 	// Dialects are the wire forms pushes are encoded in, at most MaxDialects.
 	Dialects []Dialect
 
+	// Describe says for the log what a connection speaks and, if it has one, its id. It is called on
+	// the connection's loop, when it ends. Nil, or an empty protocol: unknown.
+	Describe func(c *Conn, h Handler) (protocol, id string)
+
 	// Logger receives what an operator should know. Nil discards.
 	Logger *slog.Logger
 }

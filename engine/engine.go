@@ -22,6 +22,7 @@ type Engine struct {
 	config Config
 	limits atomic.Pointer[Limits]
 	log    *slog.Logger
+	endLog endLog
 	system system
 	maxRun int
 
@@ -42,6 +43,7 @@ type Engine struct {
 	connections atomic.Int64 // sockets accepted and not closed
 	accepted    atomic.Uint64
 	acceptRetry atomic.Uint64
+	retryLogged atomic.Int64 // unix, when the last line about those was
 	refused     [numReasons]atomic.Uint64
 	refusals    refusals
 	outside     loopStats // what happens on no loop

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -31,6 +32,9 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		if !ok {
 			e.connections.Add(-1)
 			e.refused[ReasonTooManyClients].Add(1)
+			if addr, ok := sock.RemoteAddr().(*net.TCPAddr); ok {
+				e.logRefused(addr.AddrPort(), ReasonTooManyClients)
+			}
 			return nil, gnet.Close
 		}
 		c.state = stateOpen

@@ -91,6 +91,9 @@ func (l *listener) refuse(conn net.Conn, why Reason) {
 	e := l.engine
 	e.connections.Add(-1)
 	e.refused[why].Add(1)
+	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		e.logRefused(addr.AddrPort(), why)
+	}
 	if _, plain := conn.(*net.TCPConn); !plain || !l.refuser || !e.refusals.add(conn) {
 		_ = conn.Close()
 		return

@@ -117,6 +117,9 @@ func (c *Config) workers() bool { return c.WorkerListen != "" || c.WorkerListene
 func (c *Config) settle(g *gateway.Gateway) {
 	c.Engine.FirstBytes = cmp.Or(c.Engine.FirstBytes, g.Config().LoginTimeout)
 	c.Engine.LoginBytes = g.Config().LoginBytes
+	if c.Engine.Describe == nil {
+		c.Engine.Describe = g.Describe
+	}
 	c.Engine.Logger = cmp.Or(c.Engine.Logger, g.Log())
 	c.Worker.Logger = cmp.Or(c.Worker.Logger, g.Log())
 	c.Admin.Logger = cmp.Or(c.Admin.Logger, g.Log())

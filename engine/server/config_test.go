@@ -74,7 +74,9 @@ var behaviour = map[string]func(*testing.T){
 	"WorkerListener": provesWorkerListener,
 	"CustomIDTTL":    provesCustomIDTTL,
 	"Engine.Admit":   provesAdmit,
-	"Admin.Listener": provesAdminListener,
+
+	"Engine.Describe": provesDescribe,
+	"Admin.Listener":  provesAdminListener,
 }
 
 type slow struct{}
@@ -349,6 +351,28 @@ func provesAdmit(t *testing.T) {
 	receive(t, asked)
 	if n := s.Engine().Stats().Refused[engine.ReasonTooManyClients]; n != 1 {
 		t.Errorf("%d refused", n)
+	}
+}
+
+// Describe is asked about a connection that ends.
+func provesDescribe(t *testing.T) {
+	asked := make(chan bool, 100)
+	_, addr := begin(t, Config{
+		Engine: engine.Config{
+			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Describe: func(c *engine.Conn, h engine.Handler) (protocol, id string) {
+				asked <- c.Peer().IsValid() && h != nil
+				return "mine", ""
+			},
+		},
+	})
+	p := dial(t, addr)
+	if _, err := p.Write([]byte("\xff\xff\xff\xff")); err != nil {
+		t.Fatal(err)
+	}
+	p.wantEnd()
+	if !receive(t, asked) {
+		t.Error("asked about no connection")
 	}
 }
 

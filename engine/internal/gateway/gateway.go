@@ -348,6 +348,18 @@ func (g *Gateway) SetLimits(c Config) {
 	g.failures.setLimit(n.LoginFailures, n.LoginFailuresPer)
 }
 
+// Describe says what a connection speaks and its uniqId, empty before its login; it is what
+// engine.Config.Describe wants.
+func (g *Gateway) Describe(_ *engine.Conn, h engine.Handler) (protocol, id string) {
+	if s, ok := h.(Session); ok && s.Base().Online() {
+		id = g.ID(s.Base())
+	}
+	if s, ok := h.(interface{ Protocol() string }); ok {
+		protocol = s.Protocol()
+	}
+	return protocol, id
+}
+
 // Engine returns the engine given to Bind.
 func (g *Gateway) Engine() *engine.Engine { return g.engine }
 

@@ -93,6 +93,9 @@ type upgrader struct {
 	blanks   int // lines before the request
 }
 
+// Protocol is what the log calls a connection that has asked for none yet.
+func (u *upgrader) Protocol() string { return "http" }
+
 // maxBlanks is how many blank lines before a request are ignored. RFC 9112 2.2 wants one at least.
 const maxBlanks = 8
 
