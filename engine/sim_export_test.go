@@ -17,6 +17,7 @@ type Sim struct {
 // SimOptions set up a Sim.
 type SimOptions struct {
 	Seed      uint64
+	Loops     int // 0: from the seed
 	Config    Config
 	Protocols func(*Engine) []Protocol
 	// Setup is called before the engine is made, with its Config.
@@ -35,6 +36,9 @@ func NewSim(o SimOptions) (*Sim, error) {
 	w.randomOptions()
 	opt := &w.opt
 	opt.clients, opt.workers, opt.publishers, opt.topics, opt.modes = 0, 0, 0, 0, nil
+	if o.Loops > 0 {
+		opt.loops = o.Loops
+	}
 	opt.config, opt.pace = Config{}, min(opt.pace, 64)
 	w.sendCost = min(w.sendCost, 20)
 	w.shown = *opt
@@ -90,6 +94,9 @@ func (s *Sim) Step() { s.w.step() }
 
 // Steps returns how many there were.
 func (s *Sim) Steps() int { return s.w.steps }
+
+// Stick leaves a loop without a core for us.
+func (s *Sim) Stick(loop int, us int64) { s.w.loops[loop].stuck = s.w.clock + us }
 
 // Jump lets time pass in which nobody has a core.
 func (s *Sim) Jump(us int64) { s.w.jump(us) }

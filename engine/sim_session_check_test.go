@@ -31,7 +31,7 @@ func (w *sessionWorld) Opened(c *engine.Conn, s gateway.Session) bool {
 		w.sim.Fail("connection %d of %s is logged in as %s", k.index, k.user(), s.Base().User())
 	}
 	for _, o := range w.live {
-		if o.online && !o.closed && o.user() == k.user() && !w.closing(o) {
+		if o.online && !o.closed && k.rivals(o) && !w.closing(o) {
 			w.sim.Fail("P8: connections %d and %d of %s are logged in", o.index, k.index, k.user())
 		}
 	}
@@ -70,6 +70,9 @@ func (w *sessionWorld) restored(k *clientConn, c *engine.Conn, s gateway.Session
 			return
 		}
 		want, wantText = ms.topics, ms.text
+		if ms.holder != k { // another has it already, who gets what it has
+			want, wantText = got, text
+		}
 		lost := w.gateway.Stats().Sessions
 		if len(got) == 0 && text == "" && (lost.TooMany+lost.TooLong > ms.trimmed || late) {
 			w.saw.Trimmed++
@@ -105,7 +108,7 @@ func (w *sessionWorld) restored(k *clientConn, c *engine.Conn, s gateway.Session
 		ms.openedAt = now.UnixMilli()
 	}
 	ms.serial, ms.contested = t.Serial, false
-	k.issued = ms
+	k.issued, k.had = ms, ms.holder == k
 }
 
 // trace prints what happens to connections, with -sim.trace.
@@ -156,6 +159,9 @@ func (w *sessionWorld) Closed(c *engine.Conn, s gateway.Session, id []byte, why 
 	if why == engine.ReasonKickedOut && !taken || why == engine.ReasonForcedOffline {
 		ms.ended = true
 	}
+	if !k.had {
+		return
+	}
 	ms.topics, ms.text = slices.Clone(k.topics), k.text
 	ms.trimmed = w.lost // its own snapshot may be among those that the store has let go by now
 }
@@ -202,8 +208,14 @@ func (w *sessionWorld) check() {
 			continue
 		}
 		for _, o := range w.live[:i] {
-			if o.online && !o.closed && o.user() == k.user() && !w.closing(o) {
+			if !o.online || o.closed || w.closing(o) {
+				continue
+			}
+			if k.rivals(o) {
 				w.sim.Fail("P8: connections %d and %d of %s are logged in", o.index, k.index, k.user())
+			}
+			if k.issued != nil && k.issued == o.issued {
+				w.sim.Fail("P8: connections %d and %d have one session", o.index, k.index)
 			}
 		}
 	}
@@ -222,7 +234,11 @@ func (w *sessionWorld) checkGauges(online int) {
 	for _, k := range w.live {
 		c := k.socket.Conn()
 		if k.online && !k.closed {
-			users[k.user()] = true
+			if k.device.gosoc {
+				users[k.user()] = true
+			} else if n := w.gateway.Online(k.user()); n < 1 || n > w.opt.config.UserLimit {
+				w.sim.Fail("%d connections of %s count, at most %d", n, k.user(), w.opt.config.UserLimit)
+			}
 		}
 		if c == nil {
 			continue
@@ -277,6 +293,18 @@ func (w *sessionWorld) checkRest() {
 	a := w.sim.Engine().Stats().Accounts
 	if a[engine.KindRequests] != 0 || a[engine.KindReplies] != 0 {
 		w.sim.Fail("P1: nobody waits for a reply, %d bytes of requests and %d of replies are kept", a[engine.KindRequests], a[engine.KindReplies])
+	}
+	counted := make(map[string]int)
+	for _, k := range w.live {
+		if !k.device.gosoc && k.online && !k.closed {
+			counted[k.user()]++
+		}
+	}
+	for i := range w.opt.users {
+		user := fmt.Sprintf("user-%d", i)
+		if n := w.gateway.Online(user); n != counted[user] {
+			w.sim.Fail("%d connections of %s count at rest, there are %d", n, user, counted[user])
+		}
 	}
 	w.checkReplies()
 }

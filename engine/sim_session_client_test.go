@@ -1,13 +1,11 @@
 package engine_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"slices"
 	"strings"
 
-	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/session"
@@ -19,6 +17,7 @@ func goexit() { runtime.Goexit() }
 type device struct {
 	w       *sessionWorld
 	user    string
+	gosoc   bool // else it speaks Longbridge
 	conn    *clientConn
 	tickets []string
 }
@@ -29,6 +28,7 @@ type clientConn struct {
 	device *device
 	index  int
 	socket *engine.SimSocket
+	wire   simWire
 
 	// What the client has asked for.
 	token   int // the number of its token, 0: none
@@ -39,23 +39,25 @@ type clientConn struct {
 	// What it has heard.
 	acked bool
 	owed  []owedReply // in order
-	next  uint16
+	next  uint32
 	pings int
 
 	// What the server must have made of it.
 	arrival  int  // its place among the logins, 0: it has none yet
 	accepted bool // the verdict on it was, or its ticket is good
 	resumed  bool // by its ticket
+	refused  bool // its ticket was no good
 	online   bool // Opened was called
 	closed   bool // Closed was called
 	issued   *modelSession
+	had      bool     // the session was its when it came online
 	topics   []string // sorted
 	ever     []string // all that it has ever had
 	text     string
 }
 
 type owedReply struct {
-	id     uint16
+	id     uint32
 	worker bool
 	want   string
 }
@@ -71,8 +73,14 @@ func (d *device) act() {
 	k := d.conn
 	switch {
 	case k == nil || !k.socket.Live():
-		if d.conn = nil; w.sim.OneIn(3) {
-			d.connect()
+		if d.conn = nil; !w.sim.OneIn(3) {
+			return
+		}
+		d.connect()
+		for _, o := range w.devices { // all of a user's at once, at times
+			if o.user == d.user && (o.conn == nil || !o.conn.socket.Live()) && w.sim.OneIn(3) {
+				o.connect()
+			}
 		}
 	case k.socket.HalfClosed():
 	case !k.acked:
@@ -92,52 +100,58 @@ func (d *device) act() {
 // connect logs in: with the newest ticket, an older one, a token, or both.
 func (d *device) connect() {
 	w := d.w
-	k := &clientConn{w: w, device: d, index: len(w.conns)}
-	k.socket = w.sim.Dial(w.sim.Pick(w.sim.Engine().Loops()), k)
-	w.conns = append(w.conns, k)
-	w.live = append(w.live, k)
-	d.conn = k
-	info := make(map[string]any)
+	ticket, plan := "", byte(0)
 	if n := len(d.tickets); n > 0 && !w.sim.OneIn(4) {
-		k.ticket = d.tickets[n-1]
+		ticket = d.tickets[n-1]
 		if w.sim.OneIn(8) {
-			k.ticket = d.tickets[w.sim.Pick(n)]
+			ticket = d.tickets[w.sim.Pick(n)]
 		}
 		if w.sim.OneIn(16) { // another device's
-			if o := w.devices[w.sim.Pick(len(w.devices))]; len(o.tickets) > 0 {
-				k.ticket = o.tickets[len(o.tickets)-1]
+			if o := w.devices[w.sim.Pick(len(w.devices))]; len(o.tickets) > 0 && o.gosoc == d.gosoc {
+				ticket = o.tickets[len(o.tickets)-1]
 			}
 		}
 		if w.sim.OneIn(32) {
-			k.ticket = "A" + k.ticket[1:]
-			k.ticket = strings.Replace(k.ticket, k.ticket[20:21], "B", 1)
+			ticket = strings.Replace("A"+ticket[1:], ticket[20:21], "B", 1)
 		}
-		k.opened, _ = w.sealer.Open([]byte(k.ticket), w.sim.Engine().Time().AddDate(-1, 0, 0))
-		info["session_id"] = k.ticket
 	}
-	if k.ticket == "" || w.sim.OneIn(4) {
-		w.tokens++
-		k.token = w.tokens
+	if ticket == "" || d.gosoc && w.sim.OneIn(4) {
 		plans := simPlans
 		if w.opt.immediate {
 			plans = simPlansNow
 		}
-		info["token"] = fmt.Sprintf("%d %c %s", k.token, plans[w.sim.Pick(len(plans))], d.user)
-		k.session = !w.sim.OneIn(4)
-		info["session"] = k.session
+		plan = plans[w.sim.Pick(len(plans))]
 	}
-	payload, err := json.Marshal(info)
-	if err != nil {
-		panic(err)
-	}
-	b, err := gosoc.Compact.AppendConnect(nil, gosoc.Connect{Version: gosoc.Version, Payload: payload})
-	if err != nil {
-		panic(err)
-	}
-	k.socket.Write(b)
+	d.dial(w.sim.Pick(w.sim.Engine().Loops()), ticket, plan, !d.gosoc || !w.sim.OneIn(4))
 	if w.sim.OneIn(8) { // what comes behind the login waits for the verdict
-		k.request()
+		d.conn.request()
 	}
+}
+
+// dial connects to a loop and asks to log in with a ticket, with a token of a plan, or both.
+// resumable asks for a ticket, with a token.
+func (d *device) dial(loop int, ticket string, plan byte, resumable bool) {
+	w := d.w
+	k := &clientConn{w: w, device: d, index: len(w.conns), ticket: ticket}
+	k.socket = w.sim.Dial(loop, k)
+	w.conns = append(w.conns, k)
+	w.live = append(w.live, k)
+	d.conn = k
+	k.wire = longbridgeWire{}
+	if d.gosoc {
+		k.wire = gosocWire{}
+	}
+	if ticket != "" {
+		k.opened, _ = w.sealer.Open([]byte(ticket), w.sim.Engine().Time().AddDate(-1, 0, 0))
+	}
+	token := ""
+	if plan != 0 {
+		w.tokens++
+		k.token = w.tokens
+		token = fmt.Sprintf("%d %c %s", k.token, plan, d.user)
+		k.session = resumable
+	}
+	k.socket.Write(k.wire.login(k, token))
 }
 
 // vanish ends the connection in one of the ways there are.
@@ -148,7 +162,8 @@ func (k *clientConn) vanish() {
 	case 1:
 		k.socket.Close()
 	case 2:
-		k.socket.Write(gosoc.Compact.AppendDisconnect(nil, gosoc.Disconnect{}))
+		k.socket.Write(k.wire.bye())
+		k.socket.CloseWrite()
 	default:
 		k.socket.Reset()
 	}
@@ -174,7 +189,7 @@ func (k *clientConn) request() {
 		k.send("echo", fmt.Sprint("echo ", k.next))
 	case 6:
 		k.pings++
-		k.socket.Write(gosoc.Compact.AppendPingReq(nil))
+		k.socket.Write(k.wire.ping())
 	case 7:
 		if w.sim.OneIn(4) {
 			k.socket.Stall(int64(w.sim.Pick(1_000_000)))
@@ -188,75 +203,28 @@ func (k *clientConn) request() {
 
 // send sends a request; some want no reply.
 func (k *clientConn) send(route, payload string) {
-	level := gosoc.LevelReply
-	if k.w.sim.OneIn(8) {
-		level = gosoc.LevelNoReply
-	} else {
+	wanted := !k.device.gosoc || !k.w.sim.OneIn(8)
+	if wanted {
 		k.owed = append(k.owed, owedReply{k.next, route == "work", payload})
 	}
-	b, err := gosoc.Compact.AppendSendReq(nil, gosoc.SendReq{Level: level, ID: k.next, Route: []byte(route), Payload: []byte(payload)})
-	if err != nil {
-		panic(err)
-	}
+	k.socket.Write(k.wire.request(k.next, route, wanted, payload))
 	k.next++
 	k.w.saw.Requests++
-	k.socket.Write(b)
 }
 
 // Bytes implements engine.SimPeer: one packet of the server's.
-func (k *clientConn) Bytes(_ *engine.SimSocket, b []byte) int {
-	h, err := gosoc.Compact.ParseHeader(b)
-	if err != nil {
-		k.w.sim.Fail("connection %d receives %.40q: %v", k.index, b, err)
-		return 0
-	}
-	if h.Size == 0 || len(b) < h.Len() {
-		return 0
-	}
-	k.packet(h, b[h.Size:h.Len()])
-	return h.Len()
-}
+func (k *clientConn) Bytes(_ *engine.SimSocket, b []byte) int { return k.wire.packet(k, b) }
 
-func (k *clientConn) packet(h gosoc.Header, body []byte) {
-	w := k.w
-	switch h.Type {
-	case gosoc.TypeConnAck:
-		ack, err := gosoc.Compact.DecodeConnAck(h, body)
-		if err != nil || k.acked {
-			w.sim.Fail("connection %d: a second answer to its login, or a bad one: %v", k.index, err)
-		}
-		k.connAck(ack.Code)
-	case gosoc.TypePingResp:
-		if k.pings--; k.pings < 0 {
-			w.sim.Fail("connection %d: a pong that it did not ask for", k.index)
-		}
-	case gosoc.TypeDisconnect:
-	case gosoc.TypeSendReq:
-		req, err := gosoc.Compact.DecodeSendReq(h, body)
-		if err != nil {
-			w.sim.Fail("connection %d: %v", k.index, err)
-		}
-		k.push(req)
-	case gosoc.TypeSendResp:
-		resp, err := gosoc.Compact.DecodeSendResp(h, body)
-		if err != nil {
-			w.sim.Fail("connection %d: %v", k.index, err)
-		}
-		k.reply(resp)
-	default:
-		w.sim.Fail("connection %d receives a packet of type %v", k.index, h.Type)
+// answered looks at the answer to the login.
+func (k *clientConn) answered(accepted, concurrent bool) {
+	if k.acked {
+		k.w.sim.Fail("connection %d: a second answer to its login", k.index)
 	}
-}
-
-// connAck looks at the answer to the login.
-func (k *clientConn) connAck(code gosoc.ReturnCode) {
 	k.acked = true
-	switch code {
-	case gosoc.Accepted:
-		if !k.online {
-			k.w.sim.Fail("connection %d is told that it is logged in, and is not", k.index)
-		}
-	case gosoc.ConcurrentLogin:
+	switch {
+	case accepted && !k.online:
+		k.w.sim.Fail("connection %d is told that it is logged in, and is not", k.index)
+	case concurrent:
 		k.w.saw.Concurrent++
 		if k.newer() == nil {
 			k.w.sim.Fail("P8: connection %d is refused for another login, and no later one of %s was accepted", k.index, k.user())
@@ -272,60 +240,66 @@ func (k *clientConn) user() string {
 	return k.device.user
 }
 
+// rivals reports whether the two are connections of which one user has one at a time.
+func (k *clientConn) rivals(o *clientConn) bool {
+	return k.device.gosoc && o.device.gosoc && k.user() == o.user()
+}
+
 // newer returns a connection of the same user that arrived later and was accepted.
 func (k *clientConn) newer() *clientConn {
 	for _, o := range k.w.conns {
-		if o.arrival > k.arrival && o.accepted && o.user() == k.user() {
+		if o.arrival > k.arrival && o.accepted && k.rivals(o) {
 			return o
 		}
 	}
 	return nil
 }
 
-// push is a push: a ticket, or of a topic.
-func (k *clientConn) push(req gosoc.SendReq) {
-	if string(req.Route) == "sluice.Session" {
-		var told struct {
-			ID string `json:"session_id"`
-		}
-		if err := json.Unmarshal(req.Payload, &told); err != nil || told.ID == "" {
-			k.w.sim.Fail("connection %d is told of session %q: %v", k.index, req.Payload, err)
-		}
-		if k.device.tickets = append(k.device.tickets, told.ID); len(k.device.tickets) > 8 {
-			k.device.tickets = k.device.tickets[1:]
-		}
-		return
+// told notes the ticket with which the session can be resumed.
+func (k *clientConn) told(ticket string) {
+	if ticket == "" {
+		k.w.sim.Fail("connection %d is told of a session without a ticket", k.index)
 	}
-	if string(req.Route) != "push" || !slices.Contains(k.ever, string(req.Payload)) {
-		k.w.sim.Fail("P6: connection %d receives a push of %q, to which it never subscribed", k.index, req.Payload)
+	if k.device.tickets = append(k.device.tickets, ticket); len(k.device.tickets) > 8 {
+		k.device.tickets = k.device.tickets[1:]
 	}
 }
 
-// reply is the reply to a request: the oldest that is owed.
-func (k *clientConn) reply(resp gosoc.SendResp) {
+// pong is the answer to a ping.
+func (k *clientConn) pong() {
+	if k.pings--; k.pings < 0 {
+		k.w.sim.Fail("connection %d: a pong that it did not ask for", k.index)
+	}
+}
+
+// push is a push of a topic.
+func (k *clientConn) push(topic string) {
+	if !slices.Contains(k.ever, topic) {
+		k.w.sim.Fail("P6: connection %d receives a push of %q, to which it never subscribed", k.index, topic)
+	}
+}
+
+// reply is the reply to a request: on GOSOC the oldest that is owed. message is a failure's.
+func (k *clientConn) reply(id uint32, payload, message string) {
 	w := k.w
-	if len(k.owed) == 0 || k.owed[0].id != resp.ID {
-		w.sim.Fail("P5: connection %d receives a reply to %d, and is owed %d replies: %.80q", k.index, resp.ID, len(k.owed), resp.Payload)
+	i := slices.IndexFunc(k.owed, func(o owedReply) bool { return o.id == id })
+	if i < 0 || i > 0 && k.device.gosoc {
+		w.sim.Fail("P5: connection %d receives a reply to %d, number %d of the %d that it is owed: %.80q", k.index, id, i, len(k.owed), payload)
 		return
 	}
-	o := k.owed[0]
-	k.owed = k.owed[1:]
-	if string(resp.Payload) == o.want {
+	o := k.owed[i]
+	k.owed = slices.Delete(k.owed, i, i+1)
+	switch {
+	case payload == o.want && message == "":
 		if o.worker {
 			w.saw.Replies++
 		}
 		return
+	case o.worker && (message == "no answer in time" || message == "no worker" || message == linkLost):
+		w.saw.Failures++
+		return
 	}
-	var failure struct{ Message string }
-	_ = json.Unmarshal(resp.Payload, &failure)
-	switch failure.Message {
-	case "no answer in time", "no worker", linkLost:
-		if o.worker {
-			w.saw.Failures++
-			return
-		}
-	}
-	w.sim.Fail("P5: connection %d receives %.80q to %.80q", k.index, resp.Payload, o.want)
+	w.sim.Fail("P5: connection %d receives %.80q (%s) to %.80q", k.index, payload, message, o.want)
 }
 
 // End implements engine.SimPeer.
@@ -360,10 +334,7 @@ func (k *clientConn) arrive(s gateway.Session) {
 	k.arrival = w.arrivals
 	w.trace(k, "arrives as %d, ended %v, token %d of %s, ticket %d of %v", k.arrival, s == nil, k.token, k.device.user, k.opened.Serial, k.opened.ID)
 	if s == nil {
-		n := w.gateway.Stats().Refused["session-refused"]
-		refused := n != w.refused
-		w.refused = n
-		if refused {
+		if k.refused {
 			k.ticketRefused()
 		}
 		return

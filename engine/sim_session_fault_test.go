@@ -13,14 +13,18 @@ import (
 // gatewayFaults and sessionFaults are the faults that these packages have under the build tag faults,
 // by number.
 var gatewayFaults = []string{
-	1: "a user's newer connection goes for the older one, whose verdict came later",
-	2: "a late reply is not counted",
-	3: "the requests of a client that has gone stay in the table",
-	4: "replies are sent in the order in which they come",
-	5: "what a session's former holder had is not handed over",
-	6: "a kick-out ends the session that a newer connection has taken over",
-	7: "a kick-out leaves the session to be resumed",
-	8: "snapshots of expired sessions stay on the account",
+	1:  "a user's newer connection goes for the older one, whose verdict came later",
+	2:  "a late reply is not counted",
+	3:  "the requests of a client that has gone stay in the table",
+	4:  "replies are sent in the order in which they come",
+	5:  "what a session's former holder had is not handed over",
+	6:  "a kick-out ends the session that a newer connection has taken over",
+	7:  "a kick-out leaves the session to be resumed",
+	8:  "snapshots of expired sessions stay on the account",
+	9:  "a connection that has ended counts against its user's limit",
+	10: "who has taken a session over gives it back as it was when he ends",
+	11: "the end of the connection that has a session's state is not awaited",
+	12: "a session can be taken over that ends meanwhile",
 }
 
 var sessionFaults = []string{
@@ -51,6 +55,14 @@ func TestSimulationFindsSessionFaults(t *testing.T) {
 func findSessionFault(t *testing.T, name string, number int, what string) {
 	const seeds, steps = 500, 2000
 	begun := time.Now()
+	for scene := range sessionScenes {
+		for _, longbridge := range []bool{false, true} {
+			if _, failure := playSession(t, scene, longbridge); failure != "" {
+				t.Logf("%s, fault %d, %s: scene %s, after %v: %s", name, number, what, scene, time.Since(begun).Round(time.Millisecond), failure)
+				return
+			}
+		}
+	}
 	for seed := uint64(1); seed <= seeds; seed++ {
 		if w, failure := simulateSessions(t, seed, steps); failure != "" {
 			t.Logf("%s, fault %d, %s: seed %d, step %d, after %v: %s", name, number, what, seed, w.sim.Steps(), time.Since(begun).Round(time.Millisecond), failure)

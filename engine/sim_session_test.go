@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
+	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -11,13 +13,14 @@ import (
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/client/gosoc"
+	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/session"
 )
 
-// A sessionWorld is one run of the simulation with the real gateway, session store and GOSOC: devices
-// of a few users log in, vanish, come back and ask a worker, and a model knows what must come of it.
+// A sessionWorld is one run of the simulation with the real gateway, session store, GOSOC and
+// Longbridge: devices of a few users log in, vanish, come back and ask a worker, and a model knows what must come of it.
 // Loops run on the driver's goroutine. The gateway's own goroutines run in its bubble, whose clock
 // follows the simulated one, and only while the driver waits for them.
 type sessionWorld struct {
@@ -34,9 +37,10 @@ type sessionWorld struct {
 	live     []*clientConn // those that the server may have
 	sessions map[session.SessionID]*modelSession
 	arrivals int
-	refused  uint64 // sessions, when the gateway was asked last
-	lost     uint64 // snapshots that the store had let go then
+	lost     uint64 // snapshots that the store had let go when it was asked last
 	draining bool
+	loops    int  // 0: from the seed
+	scene    bool // devices do what a scene says, and verdicts are said by it
 	tokens   int
 	saw      sessionSaw
 }
@@ -63,6 +67,7 @@ func (s *sessionSaw) list() []*int {
 type sessionOptions struct {
 	users, devices int // devices of each
 	topics         int
+	longbridge     int // devices in eight that speak it
 	period         int // us between a device's actions
 	workerPeriod   int // us
 	immediate      bool
@@ -81,28 +86,37 @@ type modelSession struct {
 	contested bool   // two have resumed it with one ticket
 }
 
-// newSessionWorld makes a run's parameters from its seed.
-func newSessionWorld(seed uint64) (*sessionWorld, error) {
-	w := &sessionWorld{sessions: make(map[session.SessionID]*modelSession)}
+// newSessionWorld makes a run's parameters from its seed, but for what a scene has set in w.
+func newSessionWorld(seed uint64, w *sessionWorld) (*sessionWorld, error) {
+	w.sessions = make(map[session.SessionID]*modelSession)
 	w.provider = &simProvider{w: w, asked: make(map[int]*simLogin), fresh: make(chan *simLogin, 64)}
-	config := engine.Config{Backlog: 256 << 10, Dialects: gosoc.Dialects(nil)}
+	dialects := gosoc.Dialects(nil)
+	first := len(dialects)
+	config := engine.Config{Backlog: 256 << 10, Dialects: append(dialects, longbridge.Dialects(nil)...)}
 	sim, err := engine.NewSim(engine.SimOptions{Seed: seed, Config: config, Settle: w.settle, Kept: w.kept,
 		Protocols: func(e *engine.Engine) []engine.Protocol {
-			return []engine.Protocol{gosoc.New(w.gateway, 0, gosoc.Config{})}
+			return []engine.Protocol{gosoc.New(w.gateway, 0, gosoc.Config{}), longbridge.New(w.gateway, first, longbridge.Config{})}
 		},
-		Setup: w.setUp,
+		Setup: w.setUp, Loops: w.loops,
 	})
 	if err != nil {
 		return nil, err
 	}
 	w.sim = sim
 	for i := range w.opt.users * w.opt.devices {
-		d := &device{w: w, user: fmt.Sprintf("user-%d", i%w.opt.users)}
+		d := &device{w: w, user: fmt.Sprintf("user-%d", i%w.opt.users), gosoc: sim.Pick(8) >= w.opt.longbridge}
 		w.devices = append(w.devices, d)
+		if w.scene {
+			continue
+		}
 		sim.After(int64(sim.Pick(w.opt.period)), d.act)
 	}
-	sim.After(int64(sim.Pick(w.opt.period*20)), w.kick)
 	sim.After(int64(sim.Pick(w.opt.workerPeriod)), w.link.act)
+	if w.scene {
+		sim.Calm()
+		return w, nil
+	}
+	sim.After(int64(sim.Pick(w.opt.period*20)), w.kick)
 	return w, nil
 }
 
@@ -110,20 +124,30 @@ func newSessionWorld(seed uint64) (*sessionWorld, error) {
 func (w *sessionWorld) setUp(sim *engine.Sim, c *engine.Config) error {
 	w.sim = sim
 	o := &w.opt
-	o.users, o.devices = sim.Between(1, 5), sim.Between(1, 4)
+	if o.users, o.devices = sim.Between(1, 5), sim.Between(1, 4); w.scene {
+		o.users, o.devices = 1, 3
+	}
 	o.topics = sim.Between(1, 6)
+	if n := sim.Pick(16); !w.scene {
+		o.longbridge = max(n-7, 0)
+	}
 	o.period = 2000 << sim.Pick(8)
 	o.workerPeriod = 500 << sim.Pick(9)
-	o.immediate = sim.OneIn(4)
+	o.immediate = sim.OneIn(4) && !w.scene
 	gc := &o.config
 	gc.LoginTimeout = time.Duration(sim.Between(200, 5000)) * time.Millisecond
 	gc.SessionGrace = time.Duration(sim.Between(20, 5000)) * time.Millisecond
 	gc.SessionTTL = time.Duration(1<<sim.Between(0, 7)) * time.Second
 	gc.RequestTimeout = time.Duration(sim.Between(50, 5000)) * time.Millisecond
+	if w.scene {
+		gc.SessionTTL = time.Minute
+	}
 	gc.SessionBytes = 64 << sim.Pick(8)
 	gc.SessionTotal = 512 << sim.Pick(8)
+	gc.UserLimit = sim.Between(1, 4)
 	gc.MaxPending = 2 << sim.Pick(9) // in bytes, buffers from a pool of the whole process would count
 	gc.Rand = sim
+	gc.Logger = slog.New(refusals{slog.DiscardHandler, w})
 	gc.SessionKey[0] = 1
 	gc.Login = login.Provider(w.provider)
 	if o.immediate {
@@ -139,6 +163,35 @@ func (w *sessionWorld) setUp(sim *engine.Sim, c *engine.Config) error {
 	w.link = &simLink{w: w}
 	c.FirstBytes = gc.LoginTimeout
 	return w.handle()
+}
+
+// refusals hear from the gateway's log which tickets are no good.
+type refusals struct {
+	slog.Handler
+	w *sessionWorld
+}
+
+func (refusals) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h refusals) Handle(_ context.Context, r slog.Record) error {
+	var peer netip.AddrPort
+	outcome := ""
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "peer":
+			peer, _ = a.Value.Any().(netip.AddrPort)
+		case "outcome":
+			outcome = a.Value.String()
+		}
+		return true
+	})
+	switch {
+	case r.Level >= slog.LevelError:
+		h.w.sim.Fail("the gateway logged: %s", r.Message)
+	case r.Message == "session refused" && outcome == gateway.SessionRefused.String():
+		h.w.conns[int(peer.Port())-1000].refused = true
+	}
+	return nil
 }
 
 // handle sets up what serves requests: see device.request.
@@ -168,8 +221,10 @@ func (w *sessionWorld) handle() error {
 		"echo":    func(r *gateway.Request) { r.Reply(r.Payload) },
 		"publish": func(r *gateway.Request) { r.Publish(r.Payload, r.Payload); r.Reply(r.Payload) },
 	} {
-		if err := w.gateway.Handle(route, f); err != nil {
-			return err
+		for _, pattern := range []string{route, fmt.Sprint("cmd:", simCommands[route])} {
+			if err := w.gateway.Handle(pattern, f); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -394,6 +449,9 @@ func (p *simProvider) schedule() {
 	w := p.w
 	for _, l := range list {
 		p.asked[l.number] = l
+		if w.scene {
+			continue
+		}
 		d := int64(w.sim.Pick(30_000))
 		switch {
 		case w.sim.OneIn(4):
@@ -455,7 +513,7 @@ const sessionReplay = "to see it again: go test ./engine -run 'TestSimulationSes
 func simulateSessions(t *testing.T, seed uint64, steps int) (w *sessionWorld, failure string) {
 	synctest.Test(t, func(t *testing.T) {
 		var err error
-		if w, err = newSessionWorld(seed); err != nil {
+		if w, err = newSessionWorld(seed, new(sessionWorld)); err != nil {
 			t.Fatal(err)
 		}
 		w.run(steps)
@@ -463,8 +521,8 @@ func simulateSessions(t *testing.T, seed uint64, steps int) (w *sessionWorld, fa
 	return w, w.sim.Failure()
 }
 
-// TestSimulationSessions drives logins, sessions, requests and a worker's link through the gateway
-// and GOSOC on simulated loops, and compares what comes of it with a model after every step.
+// TestSimulationSessions drives logins, sessions, requests and a worker's link through the gateway,
+// GOSOC and Longbridge on simulated loops, and compares what comes of it with a model after every step.
 func TestSimulationSessions(t *testing.T) {
 	steps := *engine.SimSteps
 	if *engine.SimSeed != 0 {

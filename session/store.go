@@ -169,6 +169,9 @@ type Resumed struct {
 	// Holder is the connection that held the session until now, to be closed as a duplicate, or 0. Its state is not
 	// here yet: its own Detach hands it over to the new holder, see Handover.
 	Holder Ref
+	// Former is the connection whose state is still to be handed over, or 0: Holder, or one that Holder has resumed the
+	// session from and whose end it awaits.
+	Former Ref
 
 	before rotation // for TakeBack
 }
@@ -218,6 +221,7 @@ func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error
 	}
 	if err == nil {
 		out.Snapshot, out.Holder = sh.supersede(r, ref)
+		out.Former = r.former
 		sh.hold(r, ref, max(r.expires, next.Expires))
 		next.Serial = r.serial
 	}

@@ -352,6 +352,29 @@ func TestStoreEnd(t *testing.T) {
 	}
 }
 
+// Former is whose state there is to wait for.
+func TestStoreFormer(t *testing.T) {
+	s := newStore(t, StoreConfig{})
+	is := mustBegin(t, s, t0, 1, "ann")
+	resume := func(ref, holder, former Ref) Resumed {
+		t.Helper()
+		r, err := s.resume(t0, is.Ticket, ref)
+		if err != nil || r.Holder != holder || r.Former != former {
+			t.Errorf("%d resumes: holder %d, former %d, %v; want %d and %d", ref, r.Holder, r.Former, err, holder, former)
+		}
+		return r
+	}
+	resume(2, 1, 1)
+	s.TakeBack(t0, resume(3, 2, 1), 3) // 3 has superseded 2, which waits for 1, and vanishes
+	resume(4, 0, 1)
+	if next := s.Detach(t0, is.ID, 1, Snapshot{SessionText: "x"}); next != 4 {
+		t.Errorf("the state is for %d, want 4", next)
+	}
+	if r := resume(5, 4, 0); r.Snapshot.SessionText != "x" {
+		t.Errorf("5 gets %q, which 4 did not fetch", r.Snapshot.SessionText)
+	}
+}
+
 // Who is sent away takes the session with him, unless another connection has it by now.
 func TestStoreEndHeld(t *testing.T) {
 	for _, tc := range []struct {

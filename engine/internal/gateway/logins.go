@@ -204,7 +204,7 @@ func (g *Gateway) unreserve(c *engine.Conn, cl *Client) {
 		x.claimed = false
 		g.users.Abort(cl.user, uint64(c.Ref()))
 	}
-	if x.counted {
+	if x.counted && fault != 9 {
 		x.counted = false
 		g.counts.Drop(cl.user, x.slot)
 	}
@@ -257,11 +257,14 @@ func (g *Gateway) admit(c *engine.Conn, s Session, a *admission) {
 		}
 	}
 	old, why := a.kicked, engine.ReasonKickedOut
-	holder := engine.Ref(a.resumed.Holder)
+	former, holder := engine.Ref(a.resumed.Former), engine.Ref(a.resumed.Holder)
 	if holder == c.Ref() {
 		holder = 0
 	}
-	if old == 0 && holder == 0 {
+	if fault == 11 {
+		former = 0
+	}
+	if old == 0 && former == 0 && holder == 0 {
 		g.enter(c, s, a)
 		return
 	}
@@ -269,12 +272,16 @@ func (g *Gateway) admit(c *engine.Conn, s Session, a *admission) {
 	if a.resuming {
 		s.Base().extra.undelivered = &later.resumed
 	}
-	switch {
-	case holder == 0:
-	case old == 0 || old == holder:
-		old, why = holder, engine.ReasonSessionTakenOver
-	default:
-		g.evict(c, &later, holder, engine.ReasonSessionTakenOver, nil)
+	// The end of the one that has the session's state is awaited. The holder may be another, which
+	// waits for that, too.
+	for _, other := range [...]engine.Ref{former, holder} {
+		switch {
+		case other == 0:
+		case old == 0 || old == other:
+			old, why = other, engine.ReasonSessionTakenOver
+		default:
+			g.evict(c, &later, other, engine.ReasonSessionTakenOver, nil)
+		}
 	}
 	g.evict(c, &later, old, why, func(c *engine.Conn, s Session, stays bool) {
 		if stays {
@@ -333,7 +340,7 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	cl := s.Base()
 	ref := uint64(c.Ref())
 	now := g.now()
-	if a.resuming && g.sessions.Ended(a.resumed.ID) { // while its holder's end was awaited
+	if fault != 12 && a.resuming && g.sessions.Ended(a.resumed.ID) { // while its holder's end was awaited
 		g.refuse(c, s, SessionRefused)
 		return
 	}
@@ -348,7 +355,7 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 			return
 		}
 	}
-	if x := cl.extra; x != nil {
+	if x := cl.extra; x != nil && fault != 10 {
 		x.undelivered = nil
 	}
 	if a.creds.Resumable && !a.resuming {
