@@ -236,7 +236,7 @@ func (w *sessionWorld) checkGauges(online int) {
 		if k.online && !k.closed {
 			if k.device.gosoc {
 				users[k.user()] = true
-			} else if n := w.gateway.Online(k.user()); n < 1 || n > w.opt.config.UserLimit {
+			} else if n := w.gateway.Counted(k.user()); n < 1 || n > w.opt.config.UserLimit {
 				w.sim.Fail("%d connections of %s count, at most %d", n, k.user(), w.opt.config.UserLimit)
 			}
 		}
@@ -294,16 +294,22 @@ func (w *sessionWorld) checkRest() {
 	if a[engine.KindRequests] != 0 || a[engine.KindReplies] != 0 {
 		w.sim.Fail("P1: nobody waits for a reply, %d bytes of requests and %d of replies are kept", a[engine.KindRequests], a[engine.KindReplies])
 	}
-	counted := make(map[string]int)
+	counted, online := make(map[string]int), make(map[string]int)
 	for _, k := range w.live {
-		if !k.device.gosoc && k.online && !k.closed {
+		if !k.online || k.closed {
+			continue
+		}
+		if online[k.user()]++; !k.device.gosoc {
 			counted[k.user()]++
 		}
 	}
 	for i := range w.opt.users {
 		user := fmt.Sprintf("user-%d", i)
-		if n := w.gateway.Online(user); n != counted[user] {
+		if n := w.gateway.Counted(user); n != counted[user] {
 			w.sim.Fail("%d connections of %s count at rest, there are %d", n, user, counted[user])
+		}
+		if n := w.gateway.Online(user); n != online[user] {
+			w.sim.Fail("%d connections of %s are online at rest, there are %d", n, user, online[user])
 		}
 	}
 	w.checkReplies()
