@@ -17,7 +17,7 @@ cross: ## compiles the programs for every system, which make lint reads and vets
 	@for s in $$(echo $(SYSTEMS) | tr , ' '); do echo "build $$s" && \
 	  CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) build -o /dev/null ./... || exit 1; done
 
-test: lint unit race faults nested portable ## everything CI runs
+test: lint race unit nested-e2e portable beside ## everything CI runs
 
 # The load generator's own tests measure, and take their time; so do these of the engine.
 QUICK = $$($(GO) list ./... | grep -v '/bench$$\|/sluice-bench$$')
@@ -86,14 +86,16 @@ portable: ## the fallback without pausing and with poll(2), on this system
 	$(GO) test -tags portable -skip 'Simulation|AgainstModel|AllocatesNothing' ./engine/ ./bench/reactor
 	cd bench/e2e && E2E_BUILD='-tags portable' $(GO) test -count=1 -skip '$(SAME_IF_PORTABLE)' ./...
 
-# Their tests wait for others most of the time; e2e has the machine to itself.
-BESIDE := interop peers
-nested: ## end to end, with the built binary and independent clients; never from the cache, which does not know of the binary
-	@for m in $(filter-out $(BESIDE:%=bench/%),$(NESTED)); do (cd $$m && echo "test $$m" && $(GO) test -count=1 ./...) || exit 1; done
-	@$(MAKE) --no-print-directory -j2 $(BESIDE:%=nested-%)
+nested: ## end to end, with the built binary and independent clients
+	@for m in $(NESTED); do $(MAKE) --no-print-directory nested-$${m#bench/} || exit 1; done
 
-nested-%:
+nested-%: # never from the cache, which does not know of the binary
 	cd bench/$* && $(GO) test -count=1 ./...
+
+# The clients wait most of the time, and the search for faults keeps one core busy.
+.PHONY: beside
+beside:
+	@$(MAKE) --no-print-directory -j3 faults nested-interop nested-peers
 
 generate: ## protobuf code; needs protoc (Debian: protobuf-compiler)
 	$(GO) generate ./...
