@@ -154,6 +154,14 @@ func (c *Conn) Yield() {
 	c.loop.yielded = append(c.loop.yielded, c.Ref())
 }
 
+// YieldDue reports whether so many have yielded that more than a turn passes before all of them are
+// served. A handler whose next packet may cost much yields first; it is told false when its turn has
+// come.
+func (c *Conn) YieldDue() bool {
+	l := c.loop
+	return !l.servingYielded && len(l.yielded) >= yieldsPerTurn
+}
+
 // OutputFull reports whether the connection has so much of its own unsent that its handler should
 // return from OnBytes, saying how far it got: the loop sends first, and goes on when there is room.
 func (c *Conn) OutputFull() bool { return c.own > c.loop.highWater }

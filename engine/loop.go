@@ -32,11 +32,13 @@ type Loop struct {
 	mailbox mailbox
 	mail    mail
 
-	closes  []uint32              // slots whose close is pending
-	resumed []Ref                 // connections whose unhandled input may be handled
-	yielded []Ref                 // those that let others go first; see Conn.Yield
-	long    map[uint32]*longInput // unhandled input of long packets, by slot
-	halves  map[uint32][]byte     // input of connections whose peer has closed its side, by slot
+	closes  []uint32 // slots whose close is pending
+	resumed []Ref    // connections whose unhandled input may be handled
+	yielded []Ref    // those that let others go first; see Conn.Yield
+
+	servingYielded bool                  // it is their turn
+	long           map[uint32]*longInput // unhandled input of long packets, by slot
+	halves         map[uint32][]byte     // input of connections whose peer has closed its side, by slot
 
 	output    output
 	pressure  pressure
@@ -342,6 +344,8 @@ func (l *Loop) handleYielded() {
 	var refs [yieldsPerTurn]Ref
 	copy(refs[:], l.yielded[:n])
 	l.yielded = append(l.yielded[:0], l.yielded[n:]...)
+	l.servingYielded = true
+	defer func() { l.servingYielded = false }()
 	for _, ref := range refs[:n] {
 		if c := l.conn(ref); c != nil {
 			c.flags &^= flagYielding

@@ -14,8 +14,12 @@ import (
 // the zero value is ready for use.
 type Scratch struct{ buf []byte }
 
-// keepScratch is how much memory a Scratch keeps from one message to the next.
-const keepScratch = 64 << 10
+const (
+	// keepScratch is how much memory a Scratch keeps from one message to the next. There are few.
+	keepScratch = 1 << 20
+	// keepFrame is how much a deflater does.
+	keepFrame = 64 << 10
+)
 
 // inflate works with a nil s too, then the message has its own memory.
 func (s *Scratch) inflate(src []byte, limit int) ([]byte, error) {
@@ -77,7 +81,7 @@ func DeflateFrame(dst []byte, start int) []byte {
 		h.RSV1, h.Length = true, int64(len(deflated))
 		dst = append(h.Append(dst[:start]), deflated...)
 	}
-	if cap(deflated) <= keepScratch {
+	if cap(deflated) <= keepFrame {
 		z.frame = deflated
 	}
 	deflaters.Put(z)
@@ -87,7 +91,7 @@ func DeflateFrame(dst []byte, start int) []byte {
 type deflater struct {
 	out   appender
 	flate *flate.Writer
-	frame []byte // DeflateFrame's, at most keepScratch of it
+	frame []byte // DeflateFrame's, at most keepFrame of it
 }
 
 func (z *deflater) deflate(dst, src []byte) []byte {

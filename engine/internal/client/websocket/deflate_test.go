@@ -213,6 +213,44 @@ func TestInflatingYields(t *testing.T) {
 	<-bombs.ended
 }
 
+// However many such clients there are, others do not wait for all of them.
+func TestManyInflate(t *testing.T) {
+	p := newFirst(websocket.ReaderConfig{MaxMessage: 4 << 20})
+	p.deflate, p.ended = true, make(chan engine.Reason, 100)
+	turns := make(chan string) // the loop waits at each message until it is looked at
+	_, addr := serve(t, logging{p, turns})
+	bomb := deflated(websocket.OpBinary, strings.Repeat("x", 1<<20))
+	bombers := make([]io.ReadWriteCloser, 24)
+	for i := range bombers {
+		bombers[i] = dial(t, addr)
+		_, _ = bombers[i].Write(bomb)
+		<-turns
+	}
+	other := dial(t, addr)
+	_, _ = other.Write(frame(websocket.OpText, true, "hold"))
+	time.Sleep(10 * time.Millisecond) // nearly always, the loop is there by then
+	for _, b := range bombers {
+		_, _ = b.Write(bomb)
+	}
+	last := dial(t, addr)
+	_, _ = last.Write(frame(websocket.OpText, true, "hello"))
+	before := 0
+	for range len(bombers) + 2 {
+		switch <-turns {
+		case "hello":
+			if before > len(bombers)/2 {
+				t.Errorf("%d of %d were handled before the other's message", before, len(bombers))
+			}
+		case "1048576":
+			before++
+		}
+	}
+	for _, c := range append(bombers, other, last) {
+		c.Close()
+		<-p.ended
+	}
+}
+
 // logging tells what comes, one message in each turn.
 type logging struct {
 	*first

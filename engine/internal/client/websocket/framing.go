@@ -36,6 +36,8 @@ type Framing struct {
 	// budget is how many more bytes may come before the login, while guarded.
 	budget  int32
 	guarded bool
+	// greedy: its messages have once become so many bytes that it had to yield.
+	greedy bool
 	// sentClose is set once a close frame is queued: no frame may follow it.
 	sentClose bool
 }
@@ -92,6 +94,10 @@ func (f *Framing) Release(c *engine.Conn) {
 func (f *Framing) Feed(c *engine.Conn, b []byte, m Messages) (n, need int, whole bool) {
 	var scratch *websocket.Scratch
 	if f.reader.Deflates() {
+		if f.greedy && len(b) > 0 && c.YieldDue() {
+			c.Yield()
+			return 0, 0, false
+		}
 		scratch = scratches.Get().(*websocket.Scratch)
 		defer scratches.Put(scratch)
 	}
@@ -127,6 +133,7 @@ func (f *Framing) Feed(c *engine.Conn, b []byte, m Messages) (n, need int, whole
 			break
 		}
 		if cost >= inflatePerTurn {
+			f.greedy = true
 			c.Yield()
 			break
 		}
