@@ -91,19 +91,28 @@ type group struct {
 	next  atomic.Uint32
 }
 
-// pick returns a link of the group in turn, one that want accepts; nil if there is none.
+// pick returns a link of the group in turn, one that want accepts; nil if there is none. A link that
+// stands still is left out while another will do.
 func (g *group) pick(want func(*link) bool) *link {
 	p := g.links.Load()
 	if p == nil || len(*p) == 0 {
 		return nil
 	}
 	list, start := *p, g.next.Add(1)
+	var still *link
 	for i := range list {
-		if l := list[(int(start)+i)%len(list)]; want == nil || want(l) {
+		l := list[(int(start)+i)%len(list)]
+		if want != nil && !want(l) {
+			continue
+		}
+		if len(list) == 1 || !l.standsStill(list) {
 			return l
 		}
+		if still == nil {
+			still = l
+		}
 	}
-	return nil
+	return still
 }
 
 // pickOpen returns a link of the group in turn, one that has room if there is one.
@@ -139,8 +148,8 @@ func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, e
 	}
 	h.metrics.since = time.Now()
 	h.metrics.outside = func() (writes, bytes int64) {
-		s := g.Engine().Stats()
-		return int64(s.Deliveries), int64(s.PayloadOut)
+		messages, payload := g.Engine().Delivered()
+		return int64(messages), int64(payload)
 	}
 	return h, nil
 }

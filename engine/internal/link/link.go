@@ -49,6 +49,8 @@ type link struct {
 	renaming bool          // and one of them may have changed ids
 	finished atomic.Bool   // all is written, and our side of the stream is closed
 	why      atomic.Uint32 // an endReason, of whoever ends the link on our side before its reader does
+	progress progress
+	given    atomic.Bool // it was given requests
 	logs     throttles
 	decoded  decoded
 	refs     []engine.Ref // of the present multicast
@@ -160,6 +162,13 @@ func (l *link) flushLast() {
 // write is the writer goroutine: it ends when the outbox is closed and empty, or the worker takes
 // nothing.
 func (l *link) write() {
+	l.outbox.began = func(under bool) {
+		at := int64(0)
+		if under {
+			at = l.hub.now()
+		}
+		l.progress.writing.Store(at)
+	}
 	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(bytes int) {
 		l.hub.stats.writeDrops.Add(uint64(bytes))
 		l.logs.writeDrops.warn(l.hub.log, "a worker takes nothing: messages dropped",
@@ -257,6 +266,9 @@ func (l *link) read() error {
 		}
 		n, err := l.conn.Read(space)
 		frames.filled(n)
+		if n > 0 {
+			l.noteHeard()
+		}
 		if n > 0 && !l.heard.Load() {
 			l.heard.Store(true)
 		}

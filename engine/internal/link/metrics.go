@@ -48,27 +48,29 @@ const sampleEvery = 5 * time.Second
 
 func (m *metrics) add(item int, n int64) { m.counts[item].Add(n) }
 
-func (m *metrics) count(item int) int64 {
-	n := m.counts[item].Load()
+// A reading is all counts at one time. The engine's are asked for once: that costs more than the rest.
+type reading [numMetrics]int64
+
+func (m *metrics) read() (r reading) {
+	for i := range r {
+		r[i] = m.counts[i].Load()
+	}
 	if m.outside != nil {
 		writes, bytes := m.outside()
-		switch item {
-		case metricWrites:
-			n += writes
-		case metricWriteBytes:
-			n += bytes
-		}
+		r[metricWrites] += writes
+		r[metricWriteBytes] += bytes
 	}
-	return n
+	return r
 }
 
 // sample moves the averages on by one period.
 func (m *metrics) sample(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	counts := m.read()
 	for i := range m.rates {
 		r := &m.rates[i]
-		n := m.count(i)
+		n := counts[i]
 		instant := float64(n-r.last) / sampleEvery.Seconds()
 		r.last = n
 		for j, minutes := range [...]float64{1, 5, 15} {
@@ -80,15 +82,15 @@ func (m *metrics) sample(now time.Time) {
 			}
 		}
 		r.primed = true
-		m.refreshLocked(i, now)
+		m.refreshLocked(i, n, now)
 	}
 }
 
-// refreshLocked computes the mean and the highest values.
-func (m *metrics) refreshLocked(i int, now time.Time) {
+// refreshLocked computes the mean and the highest values of a metric whose count is n.
+func (m *metrics) refreshLocked(i int, n int64, now time.Time) {
 	r := &m.rates[i]
 	if passed := now.Sub(m.since).Seconds(); passed > 0 {
-		r.mean = float64(m.count(i)) / passed
+		r.mean = float64(n) / passed
 	}
 	r.meanMax = max(r.meanMax, r.mean)
 	for j := range r.ewma {
@@ -100,12 +102,13 @@ func (m *metrics) refreshLocked(i int, now time.Time) {
 func (m *metrics) items(numbers []int32, now time.Time) map[int32]*netsvrpb.MetricsResp_Item {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	counts := m.read()
 	out := make(map[int32]*netsvrpb.MetricsResp_Item, len(numbers))
 	for _, i := range numbers {
-		m.refreshLocked(int(i), now)
+		m.refreshLocked(int(i), counts[i], now)
 		r := &m.rates[i]
 		out[i] = &netsvrpb.MetricsResp_Item{
-			Count:       m.count(int(i)),
+			Count:       counts[i],
 			MeanRate:    float32(r.mean),
 			MeanRateMax: float32(r.meanMax),
 			Rate1:       float32(r.ewma[0]),

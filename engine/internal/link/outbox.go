@@ -19,6 +19,7 @@ import (
 type outbox struct {
 	limit  int
 	charge func(bytes int) // what is allocated, as it changes
+	began  func(bool)      // a write begins, or has ended; the writer's
 
 	mu      sync.Mutex
 	filled  sync.Cond // the writer waits here
@@ -35,7 +36,7 @@ type outbox struct {
 }
 
 func newOutbox(limit int) *outbox {
-	o := &outbox{limit: limit, charge: func(int) {}}
+	o := &outbox{limit: limit, charge: func(int) {}, began: func(bool) {}}
 	o.filled.L, o.drained.L = &o.mu, &o.mu
 	return o
 }
@@ -207,7 +208,9 @@ func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(bytes 
 			if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 				return err
 			}
+			o.began(true)
 			n, err := conn.Write(batch[sent:min(len(batch), sent+writeChunk)])
+			o.began(false)
 			sent += n
 			if err == nil {
 				continue

@@ -57,6 +57,10 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		return // refused: too many wait
 	}
 	m.ID = t.ID()
+	if m.WantsReply {
+		l.given.Store(true) // before the frame is queued: see failRequests
+		l.noteAsked()
+	}
 	if h.queueFor(l, m.UniqID, size, netsvr.CmdRequest, m.Append) != Delivered {
 		h.gateway.Fail(t, gateway.StatusInternal, l.refusal())
 	}
@@ -105,6 +109,9 @@ func (q requests) without(r *gateway.Request, g *group) {
 // behind the replies that it has given.
 func (l *link) failRequests() {
 	h := l.hub
+	if !l.given.Load() {
+		return // what is given to it from now on is refused by its outbox, which is closed
+	}
 	_ = l.publisher.DoEach(func(loop *engine.Loop) { // an error means that the gateway is stopping
 		if n := h.gateway.FailLink(loop, l.id, lostWorker); n > 0 {
 			h.stats.lostReplies.Add(uint64(n))
