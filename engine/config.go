@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"runtime"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
 // Config sets up an Engine. Its zero value works.
@@ -106,6 +108,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Logger = lograte.Logger(c.Logger) // its callers are under the control of peers
 	return c
 }
 

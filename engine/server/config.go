@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"reflect"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/sluicenet/sluice/engine"
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
 // Config sets up a Server. Gateway.Login must be set; everything else has defaults. A field that
@@ -112,6 +114,17 @@ func (c *Config) operators() bool { return c.Admin.Address != "" || c.Admin.List
 
 // workers reports whether they are served.
 func (c *Config) workers() bool { return c.WorkerListen != "" || c.WorkerListener != nil }
+
+// shareLogger has the loggers that are one stay one: each counts what it leaves out.
+func (c *Config) shareLogger() {
+	given := c.Gateway.Logger
+	c.Gateway.Logger = lograte.Logger(given)
+	for _, l := range []**slog.Logger{&c.Engine.Logger, &c.Worker.Logger, &c.Admin.Logger} {
+		if *l == given {
+			*l = c.Gateway.Logger
+		}
+	}
+}
 
 // settle fills in what one part of c says for another, once g knows its own.
 func (c *Config) settle(g *gateway.Gateway) {

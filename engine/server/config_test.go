@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 	"github.com/sluicenet/sluice/engine/login"
 )
 
@@ -139,7 +140,7 @@ func set(t *testing.T, v reflect.Value, sample any) {
 	case sample != nil:
 		v.Set(reflect.ValueOf(sample))
 	case v.Type() == reflect.TypeFor[*slog.Logger]():
-		v.Set(reflect.ValueOf(slog.New(slog.NewTextHandler(io.Discard, nil))))
+		v.Set(reflect.ValueOf(lograte.Logger(slog.New(slog.NewTextHandler(io.Discard, nil)))))
 	case v.CanInt():
 		v.SetInt(7)
 	case v.CanUint():
@@ -162,7 +163,7 @@ func set(t *testing.T, v reflect.Value, sample any) {
 func TestFieldsThatFollowOthers(t *testing.T) {
 	config := base()
 	config.Gateway.LoginTimeout, config.Gateway.LoginBytes = 3*time.Second, 9999
-	config.Gateway.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	config.Gateway.Logger = lograte.Logger(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	s, err := New(config)
 	if err != nil {
 		t.Fatal(err)

@@ -58,6 +58,7 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.shareLogger()
 	s := &Server{turn: make(chan *engine.Publisher, 1), ended: make(chan struct{})}
 	s.life, s.endLife = context.WithCancel(context.Background())
 	if s.endpoints, err = config.endpoints(own); err != nil {

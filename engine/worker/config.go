@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
 // Defaults of Config.
@@ -107,6 +108,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Logger = lograte.Logger(c.Logger) // its callers are under the control of peers
 	if c.Dial == nil {
 		c.Dial = new(net.Dialer).DialContext
 	}

@@ -17,6 +17,7 @@ import (
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
 // DefaultAddress is where cmd/sluice serves operators unless told otherwise.
@@ -87,6 +88,7 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	config.Logger = lograte.Logger(config.Logger)
 	if config.MaxConnections <= 0 {
 		config.MaxConnections = DefaultMaxConnections
 	}

@@ -170,6 +170,7 @@ func collectSessions(p *page, g *gateway.Stats) {
 	p.sample(float64(g.Sessions.TooLong), "reason", "session-max")
 	p.sample(float64(g.Sessions.TooMany), "reason", "session-total")
 	p.counter("sluice_session_texts_refused_total", "Session texts from workers that are longer than a client's may be.", g.SessionTextsRefused)
+	p.counter("sluice_log_lines_omitted_total", "Log lines that were left out because too many of their kind came in a second.", g.LogOmitted)
 	p.family("sluice_subscriptions_refused_total", counter, "Subscriptions that were refused: the client has too many topics or bytes of them, or the name is too long or not UTF-8.")
 	for _, reason := range slices.Sorted(maps.Keys(g.TopicsRefused)) {
 		p.sample(float64(g.TopicsRefused[reason]), "reason", reason)

@@ -99,7 +99,7 @@ var wantFamilies = map[string]kind{
 	"sluice_users": gauge, "sluice_sessions_resumed_total": counter, "sluice_sessions": gauge, "sluice_sessions_evicted_total": counter,
 	"sluice_session_state_bytes": gauge, "sluice_session_states_dropped_total": counter,
 	"sluice_subscriptions_refused_total": counter, "sluice_session_texts_refused_total": counter,
-	"sluice_renames_refused_total": counter, "sluice_input_holds_total": counter,
+	"sluice_renames_refused_total": counter, "sluice_log_lines_omitted_total": counter, "sluice_input_holds_total": counter,
 	"sluice_requests_total": counter, "sluice_request_timeouts_total": counter,
 	"sluice_requests_refused_total": counter, "sluice_late_replies_total": counter,
 	"sluice_worker_links": gauge, "sluice_workers": gauge,

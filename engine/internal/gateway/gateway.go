@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/session"
 )
@@ -158,6 +159,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Logger = lograte.Logger(c.Logger) // its callers are under the control of peers
 	return c
 }
 
@@ -226,6 +228,8 @@ type Stats struct {
 	Late     uint64 // replies to requests that were over, or were another worker's
 	Holds    uint64 // times that a client's input was paused for its own requests
 	Panics   uint64 // of Events, each of which cost a connection
+	// LogOmitted are log lines that were left out because too many of their kind came in a second.
+	LogOmitted uint64
 	// TopicsRefused are subscriptions that were refused, by reason: NameError has them.
 	TopicsRefused map[string]uint64
 	// RenamesRefused are uniqIds that workers wanted clients to have, likewise.
@@ -411,6 +415,7 @@ func (g *Gateway) Stats() Stats {
 		Holds:    g.stats.holds.Load(),
 		Panics:   g.stats.panics.Load(),
 
+		LogOmitted:          lograte.Omitted(g.log),
 		TopicsRefused:       make(map[string]uint64),
 		RenamesRefused:      make(map[string]uint64),
 		SessionTextsRefused: g.stats.sessionTextsRefused.Load(),

@@ -280,7 +280,7 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 		// Looked up and judged when the time has come.
 		if !l.hub.delayed.later(&l.delayed, time.Duration(m.Delay)*time.Second, m) {
 			l.hub.stats.delayedFull.Add(1)
-			l.logs.delayed.warn(l.hub.log, "delayed message refused: too many bytes of them wait",
+			l.hub.log.Warn("delayed message refused: too many bytes of them wait",
 				"peer", l.peer, "workerId", l.workerID, "bytes", len(payload), "limit", l.hub.config.Delayed)
 		}
 		return nil
@@ -342,7 +342,7 @@ func (l *link) update(c *engine.Conn, s gateway.Session, m *netsvrpb.ConnInfoUpd
 	if m.NewSession != "" {
 		if err := g.SetSession(c, s.Base(), m.NewSession); err != nil {
 			all = false
-			l.logs.sessions.warn(l.hub.log, "session text not changed", "uniqId", g.ID(s.Base()),
+			l.hub.log.Warn("session text not changed", "uniqId", g.ID(s.Base()),
 				"bytes", len(m.NewSession), "limit", g.Config().MaxSessionText, "err", err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
 // Config sets up a Hub. Zero fields have the defaults they name.
@@ -69,6 +70,7 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Logger = lograte.Logger(c.Logger) // its callers are under the control of peers
 	return c
 }
 

@@ -38,7 +38,6 @@ type Hub struct {
 	limits   []*limiter                      // in the order they were given
 	metrics  metrics
 	delayed  *delayed
-	refused  throttle
 	stop     chan struct{}
 
 	stats   hubStats
@@ -193,7 +192,7 @@ func (h *Hub) accept() {
 			return
 		}
 		if err != nil {
-			h.refused.warn(h.log, "accepting a worker", "err", err)
+			h.log.Warn("accepting a worker", "err", err)
 			select {
 			case <-time.After(50 * time.Millisecond):
 			case <-h.stop:
@@ -216,7 +215,7 @@ func (h *Hub) serve(conn net.Conn) {
 		limit := h.maxLinks
 		h.mu.Unlock()
 		h.stats.refused.Add(1)
-		h.refused.warn(h.log, "worker refused: too many links",
+		h.log.Warn("worker refused: too many links",
 			"peer", conn.RemoteAddr().String(), "limit", limit)
 		conn.Close()
 		return
@@ -242,7 +241,7 @@ func (h *Hub) evict() bool {
 	}
 	oldest.evicted = true // it leaves h.links a little later
 	h.stats.refused.Add(1)
-	h.refused.warn(h.log, "silent worker link closed to make room", "peer", oldest.peer, "limit", h.maxLinks)
+	h.log.Warn("silent worker link closed to make room", "peer", oldest.peer, "limit", h.maxLinks)
 	oldest.conn.Close()
 	return true
 }

@@ -51,7 +51,6 @@ type link struct {
 	why      atomic.Uint32 // an endReason, of whoever ends the link on our side before its reader does
 	progress progress
 	given    atomic.Bool // it was given requests
-	logs     throttles
 	decoded  decoded
 	refs     []engine.Ref // of the present multicast
 }
@@ -99,10 +98,8 @@ func (l *link) run() {
 // panicked counts and logs a panic of a command.
 func (l *link) panicked(r any) error {
 	l.hub.stats.panics.Add(1)
-	if omitted, ok := l.logs.panics.allow(time.Now()); ok {
-		l.hub.log.Error("panic in a worker's command", "peer", l.peer, "workerId", l.workerID,
-			"panic", r, "stack", string(debug.Stack()), "omitted", omitted)
-	}
+	l.hub.log.Error("panic in a worker's command", "peer", l.peer, "workerId", l.workerID,
+		"panic", r, "stack", string(debug.Stack()))
 	return errPanic
 }
 
@@ -171,7 +168,7 @@ func (l *link) write() {
 	}
 	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(bytes int) {
 		l.hub.stats.writeDrops.Add(uint64(bytes))
-		l.logs.writeDrops.warn(l.hub.log, "a worker takes nothing: messages dropped",
+		l.hub.log.Warn("a worker takes nothing: messages dropped",
 			"peer", l.peer, "bytes", bytes)
 	})
 	if err != nil {
@@ -336,7 +333,7 @@ func (l *link) handle(body []byte) (err error) {
 	if errors.Is(err, netsvr.ErrMalformed) {
 		// The link stays: one-way commands are ignored, queries are not answered.
 		l.hub.stats.malformed.Add(1)
-		l.logs.malformed.warn(l.hub.log, "undecodable command",
+		l.hub.log.Warn("undecodable command",
 			"peer", l.peer, "command", cmd.String(), "err", err)
 		return nil
 	}
@@ -390,6 +387,6 @@ func (l *link) hasRoom() bool { return l.outbox.room() }
 
 // warnCongested logs that the worker does not keep up.
 func (l *link) warnCongested(cmd netsvr.Command) {
-	l.logs.congested.warn(l.hub.log, "a worker does not keep up: messages dropped",
+	l.hub.log.Warn("a worker does not keep up: messages dropped",
 		"peer", l.peer, "command", cmd.String())
 }

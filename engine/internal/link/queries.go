@@ -124,7 +124,7 @@ func (l *link) respond(cmd netsvr.Command, m proto.Message) error {
 	if b.B, err = netsvr.AppendMessage(b.B, m); err != nil {
 		// An id or a topic that is not UTF-8 came from a client or another worker.
 		l.hub.stats.unencoded.Add(1)
-		l.logs.unencoded.warn(l.hub.log, "answer not expressible", "command", cmd.String(), "err", err)
+		l.hub.log.Warn("answer not expressible", "command", cmd.String(), "err", err)
 		answers.Put(b)
 		return nil
 	}

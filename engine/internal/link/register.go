@@ -38,7 +38,7 @@ func (l *link) register(payload []byte) error {
 	}
 	resp := &netsvrpb.RegisterResp{Code: code, Message: code.String()}
 	if code != netsvrpb.RegisterResp_Success {
-		l.logs.registers.warn(l.hub.log, "worker not registered", "peer", l.peer, "workerId", req.WorkerId, "serverId", req.ServerId, "code", code.String())
+		l.hub.log.Warn("worker not registered", "peer", l.peer, "workerId", req.WorkerId, "serverId", req.ServerId, "code", code.String())
 		return l.respond(netsvr.CmdRegister, resp)
 	}
 	resp.RegisterId = l.registerID
