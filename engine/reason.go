@@ -31,6 +31,8 @@ const (
 	ReasonSessionTakenOver // the session was resumed elsewhere
 	ReasonForcedOffline    // a worker's command
 	ReasonUserLimit        // more connections than one user may have
+	ReasonLoginExpired     // the login was good until now
+	ReasonLoginRevoked     // the login was taken back
 
 	// The gateway's doing.
 	ReasonShutdown
@@ -63,6 +65,8 @@ var reasonNames = [numReasons]string{
 	ReasonSessionTakenOver: "session-taken-over",
 	ReasonForcedOffline:    "forced-offline",
 	ReasonUserLimit:        "user-limit",
+	ReasonLoginExpired:     "login-expired",
+	ReasonLoginRevoked:     "login-revoked",
 	ReasonShutdown:         "shutdown",
 	ReasonServerError:      "server-error",
 	ReasonBacklogTotal:     "backlog-total",

@@ -16,7 +16,7 @@ func ExampleStore() {
 	if err != nil {
 		panic(err)
 	}
-	issued, _ := store.Begin(now, 1, "ann")
+	issued, _ := store.Begin(now, 1, session.Login{User: "ann"})
 	store.Detach(now, issued.ID, 1, session.Snapshot{SessionText: "level 3", Topics: []string{"news"}})
 
 	ticket, _ := store.Open(now.Add(time.Second), []byte(issued.Ticket))

@@ -30,6 +30,9 @@ type StoreConfig struct {
 	// TTL is how long a ticket is good, counted from its issue. Zero or less means 30 minutes. Gateways that share a
 	// key should share the TTL.
 	TTL time.Duration
+	// MaxAge is how long a session can be renewed, counted from its beginning: no ticket expires later. Zero or less
+	// means without end.
+	MaxAge time.Duration
 	// Grace is how long a ticket stays good after its first use, in case the answer was lost: three times as long
 	// until Confirm. Zero means 5 s, negative none.
 	Grace time.Duration
@@ -84,6 +87,7 @@ type Store struct {
 	sealer      *Sealer
 	rand        io.Reader
 	ttl         int64 // milliseconds
+	maxAge      int64 // milliseconds; 0: none
 	grace       int64 // milliseconds
 	maxSnapshot int
 	maxBytes    int64
@@ -108,6 +112,7 @@ func NewStore(c StoreConfig) (*Store, error) {
 		sealer:      NewSealer(c.Key),
 		rand:        c.Rand,
 		ttl:         orDefault(c.TTL, 30*time.Minute).Milliseconds(),
+		maxAge:      max(c.MaxAge, 0).Milliseconds(),
 		grace:       max(c.Grace, 0).Milliseconds(),
 		maxSnapshot: orDefault(c.MaxSnapshotBytes, 64<<10),
 		maxBytes:    orDefault(c.MaxBytes, 64<<20),
@@ -134,24 +139,40 @@ type Issued struct {
 	Expires int64     // unix milliseconds
 }
 
-// Begin starts a session of user, held by connection ref, which must not be 0. The string user is kept. It fails with
-// ErrUserTooLong, ErrRandom or what the random source reports.
-func (s *Store) Begin(now time.Time, ref Ref, user string) (Issued, error) {
-	if len(user) > MaxUserLen {
+// expires returns until when a ticket of a session is good that is issued at ms.
+func (s *Store) expires(ms, began int64, l Login) int64 {
+	at := ms + s.ttl
+	if s.maxAge > 0 {
+		at = min(at, began+s.maxAge)
+	}
+	if l.Until > 0 {
+		at = min(at, l.Until)
+	}
+	return at
+}
+
+// Begin starts a session of l, held by connection ref, which must not be 0. The string l.User is kept. It fails with
+// ErrUserTooLong, ErrRandom, ErrExpired when the login is over, or what the random source reports.
+func (s *Store) Begin(now time.Time, ref Ref, l Login) (Issued, error) {
+	if len(l.User) > MaxUserLen {
 		return Issued{}, ErrUserTooLong
 	}
-	r := &record{user: user, holder: ref, expires: now.UnixMilli() + s.ttl}
+	ms := now.UnixMilli()
+	r := &record{user: l.User, holder: ref, expires: s.expires(ms, ms, l)}
+	if r.expires <= ms {
+		return Issued{}, ErrExpired
+	}
 	if _, err := io.ReadFull(s.rand, r.id[:]); err != nil {
 		return Issued{}, fmt.Errorf("session: making a session id: %w", err)
 	}
-	t := Ticket{ID: r.id, Expires: r.expires, User: user}
+	t := Ticket{ID: r.id, Expires: r.expires, Began: ms, Login: l}
 	sh := s.shard(r.id)
 	sh.mu.Lock()
 	if sh.byID[r.id] != nil || sh.spent.byID[r.id] != nil {
 		sh.mu.Unlock()
 		return Issued{}, ErrRandom
 	}
-	sh.makeRoom(now.UnixMilli())
+	sh.makeRoom(ms)
 	sh.add(r)
 	sh.mu.Unlock()
 	return s.issue(t)
@@ -160,7 +181,7 @@ func (s *Store) Begin(now time.Time, ref Ref, user string) (Issued, error) {
 // Resumed is what a client gets back for its ticket.
 type Resumed struct {
 	Issued
-	User string
+	Login
 
 	// Snapshot is the state remembered. Pass it back to Detach if the connection does not come to use it.
 	Snapshot Snapshot
@@ -182,6 +203,9 @@ func (s *Store) Open(now time.Time, text []byte) (Ticket, error) {
 	t, err := s.sealer.Open(text, now)
 	if err != nil {
 		return Ticket{}, err
+	}
+	if ms := now.UnixMilli(); s.expires(ms, t.Began, t.Login) <= ms { // MaxAge was longer when it was issued
+		return Ticket{}, ErrExpired
 	}
 	return t, nil
 }
@@ -206,8 +230,8 @@ func (s *Store) Check(now time.Time, t Ticket) error {
 // then nothing has changed. If the client cannot be told of the next ticket after all, call TakeBack.
 func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error) {
 	ms := now.UnixMilli()
-	out.User = t.User
-	next := Ticket{ID: t.ID, User: t.User, Expires: ms + s.ttl}
+	out.Login = t.Login
+	next := Ticket{ID: t.ID, Expires: s.expires(ms, t.Began, t.Login), Began: t.Began, Login: t.Login}
 
 	sh := s.shard(t.ID)
 	sh.mu.Lock()
@@ -246,7 +270,7 @@ func (sh *recordShard) readmit(t Ticket, ref Ref, ms int64) (*record, error) {
 }
 
 func (s *Store) issue(t Ticket) (Issued, error) {
-	var buf [128]byte // user ids up to 51 bytes
+	var buf [160]byte // user ids up to 51 bytes
 	text, err := s.sealer.Seal(buf[:0], t)
 	return Issued{ID: t.ID, Ticket: string(text), Expires: t.Expires}, err
 }

@@ -52,7 +52,7 @@ func TestStoreConcurrent(t *testing.T) {
 		for i := range 300 {
 			now := after(time.Duration(i) * 100 * time.Millisecond)
 			ref := Ref(g*10_000 + i*2 + 1)
-			is, err := s.Begin(now, ref, "ann")
+			is, err := s.Begin(now, ref, Login{User: "ann"})
 			if err != nil {
 				t.Error(err)
 			}

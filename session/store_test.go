@@ -26,7 +26,7 @@ func newStore(t testing.TB, c StoreConfig) *Store {
 
 func mustBegin(t testing.TB, s *Store, now time.Time, ref Ref, user string) Issued {
 	t.Helper()
-	is, err := s.Begin(now, ref, user)
+	is, err := s.Begin(now, ref, Login{User: user})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,16 +57,16 @@ func TestStoreBegin(t *testing.T) {
 		t.Errorf("expires %d", is.Expires)
 	}
 	ticket, err := s.sealer.Open([]byte(is.Ticket), t0)
-	if want := (Ticket{ID: is.ID, Expires: is.Expires, User: "ann"}); err != nil || ticket != want {
+	if want := (Ticket{ID: is.ID, Expires: is.Expires, Began: t0.UnixMilli(), Login: Login{User: "ann"}}); err != nil || ticket != want {
 		t.Errorf("ticket %+v, %v, want %+v", ticket, err, want)
 	}
 	if st := counts(s); st != (StoreStats{Attached: 1}) {
 		t.Errorf("stats %+v", st)
 	}
-	if _, err := s.Begin(t0, 1, strings.Repeat("u", MaxUserLen+1)); !errors.Is(err, ErrUserTooLong) {
+	if _, err := s.Begin(t0, 1, Login{User: strings.Repeat("u", MaxUserLen+1)}); !errors.Is(err, ErrUserTooLong) {
 		t.Errorf("long user: %v", err)
 	}
-	if _, err := s.Begin(t0, 1, strings.Repeat("u", MaxUserLen)); err != nil {
+	if _, err := s.Begin(t0, 1, Login{User: strings.Repeat("u", MaxUserLen)}); err != nil {
 		t.Errorf("longest user: %v", err)
 	}
 }
@@ -76,19 +76,19 @@ func TestStoreRandomSource(t *testing.T) {
 		t.Errorf("none: %v", err)
 	}
 	s, _ := NewStore(StoreConfig{Rand: zeroReader{}})
-	is, err := s.Begin(t0, 1, "ann")
+	is, err := s.Begin(t0, 1, Login{User: "ann"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Begin(t0, 2, "bob"); !errors.Is(err, ErrRandom) {
+	if _, err := s.Begin(t0, 2, Login{User: "bob"}); !errors.Is(err, ErrRandom) {
 		t.Errorf("id of a living session: %v", err)
 	}
 	s.End(t0, is.ID)
-	if _, err := s.Begin(t0, 2, "bob"); !errors.Is(err, ErrRandom) {
+	if _, err := s.Begin(t0, 2, Login{User: "bob"}); !errors.Is(err, ErrRandom) {
 		t.Errorf("id of an ended session: %v", err)
 	}
 	s, _ = NewStore(StoreConfig{Rand: strings.NewReader("15 bytes, alas.")})
-	if _, err := s.Begin(t0, 1, "ann"); !errors.Is(err, io.ErrUnexpectedEOF) || s.Stats().Attached != 0 {
+	if _, err := s.Begin(t0, 1, Login{User: "ann"}); !errors.Is(err, io.ErrUnexpectedEOF) || s.Stats().Attached != 0 {
 		t.Errorf("short: %v", err)
 	}
 }
@@ -560,4 +560,72 @@ func TestStoreTakeBack(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// No ticket outlives its login, nor the session's greatest age, however often it is renewed.
+func TestStoreTicketsEnd(t *testing.T) {
+	const ttl, age, until = 30 * time.Minute, 2 * time.Hour, 70 * time.Minute
+	for _, tc := range []struct {
+		name  string
+		age   time.Duration
+		until time.Duration
+		end   time.Duration // of the last ticket; 0: there is none
+	}{
+		{"without end", 0, 0, 0},
+		{"greatest age", age, 0, age},
+		{"end of the login", 0, until, until},
+		{"the earlier of both", age, until, until},
+		{"the earlier of both, the other way", until, age, until},
+	} {
+		s := newStore(t, StoreConfig{TTL: ttl, MaxAge: tc.age})
+		l := Login{User: "ann", Proof: 7}
+		if tc.until > 0 {
+			l.Until = after(tc.until).UnixMilli()
+		}
+		is, err := s.Begin(t0, 1, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var at time.Duration
+		for ; at < 4*time.Hour; at += 20 * time.Minute {
+			r, err := s.resume(after(at), is.Ticket, 1)
+			if err != nil {
+				if !errors.Is(err, ErrExpired) || tc.end == 0 || at < tc.end {
+					t.Errorf("%s: after %v: %v", tc.name, at, err)
+				}
+				break
+			}
+			want := after(at + ttl)
+			if tc.end > 0 && after(tc.end).Before(want) {
+				want = after(tc.end)
+			}
+			if r.Expires != want.UnixMilli() || r.Login != l {
+				t.Errorf("%s: after %v: expires %v, want %v; %+v", tc.name, at, time.UnixMilli(r.Expires).Sub(t0), want.Sub(t0), r.Login)
+			}
+			is = r.Issued
+		}
+		if tc.end > 0 && at >= tc.end+20*time.Minute {
+			t.Errorf("%s: good after %v", tc.name, at)
+		}
+		// A gateway that has no record of it holds it to the same.
+		other := newStore(t, StoreConfig{TTL: ttl, MaxAge: tc.age})
+		if _, err := other.resume(after(4*time.Hour), is.Ticket, 1); tc.end > 0 && !errors.Is(err, ErrExpired) {
+			t.Errorf("%s: elsewhere: %v", tc.name, err)
+		}
+	}
+}
+
+// A greatest age that was set later holds for tickets from before, too; a login that is over has no session.
+func TestStoreTicketsEndEarlier(t *testing.T) {
+	is := mustBegin(t, newStore(t, StoreConfig{TTL: time.Hour}), t0, 1, "ann")
+	s := newStore(t, StoreConfig{TTL: time.Hour, MaxAge: time.Minute})
+	if _, err := s.resume(after(time.Minute-time.Millisecond), is.Ticket, 1); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.resume(after(time.Minute), is.Ticket, 1); !errors.Is(err, ErrExpired) {
+		t.Error(err)
+	}
+	if _, err := s.Begin(t0, 1, Login{User: "ann", Until: t0.UnixMilli()}); !errors.Is(err, ErrExpired) {
+		t.Error(err)
+	}
 }

@@ -19,15 +19,15 @@ var ticketVectors = []struct {
 	ticket Ticket
 	text   string
 }{
-	{"no user", Ticket{vectorID, 0, 1700000000000, ""},
-		// 01 | a0…af | 00000000 | 0000018bcfe56800 | | e3452a5bb43f31d204527163a9b7f0cc
-		"AaChoqOkpaanqKmqq6ytrq8AAAAAAAABi8_laADjRSpbtD8x0gRScWOpt_DM"},
-	{"alice, rotated once", Ticket{vectorID, 1, 1700000600000, "alice"},
-		// 01 | a0…af | 00000001 | 0000018bcfee8fc0 | 616c696365 | e67cffc5ffa9fd5c5e5e853d540416f7
-		"AaChoqOkpaanqKmqq6ytrq8AAAABAAABi8_uj8BhbGljZeZ8_8X_qf1cXl6FPVQEFvc"},
-	{"largest numbers, any bytes", Ticket{vectorID, math.MaxUint32 - 1, math.MaxInt64, "\x00\xff\xfe"},
-		// 01 | a0…af | fffffffe | 7fffffffffffffff | 00fffe | 4cf6f285177cbd7f8a7ebb9b46ed553c
-		"AaChoqOkpaanqKmqq6ytrq_____-f_________8A__5M9vKFF3y9f4p-u5tG7VU8"},
+	{"no user", Ticket{vectorID, 0, 1700000000000, 1699999000000, Login{}},
+		// 02 | a0…af | 00000000 | 0000018bcfe56800 | 0000018bcfd625c0 | 0000000000000000 | 0000000000000000 |  | 4ac364bbf3b5b8c18b17932ff2643d48
+		"AqChoqOkpaanqKmqq6ytrq8AAAAAAAABi8_laAAAAAGLz9YlwAAAAAAAAAAAAAAAAAAAAABKw2S787W4wYsXky_yZD1I"},
+	{"alice, rotated once, with the end and the proof of her login", Ticket{vectorID, 1, 1700000600000, 1700000000000, Login{"alice", 1700000700000, 0x0123456789abcdef}},
+		// 02 | a0…af | 00000001 | 0000018bcfee8fc0 | 0000018bcfe56800 | 0000018bcff01660 | b06bd2403bcbe7e1 | 616c696365 | fd539ad52e2d67ef81640218664ebabc
+		"AqChoqOkpaanqKmqq6ytrq8AAAABAAABi8_uj8AAAAGLz-VoAAAAAYvP8BZgsGvSQDvL5-FhbGljZf1TmtUuLWfvgWQCGGZOurw"},
+	{"largest numbers, any bytes", Ticket{vectorID, math.MaxUint32 - 1, math.MaxInt64, math.MaxInt64, Login{"\x00\xff\xfe", math.MaxInt64, math.MaxUint64}},
+		// 02 | a0…af | fffffffe | 7fffffffffffffff | 7fffffffffffffff | 7fffffffffffffff | 4eb768d84d9fd5f1 | 00fffe | cbdb3ec717170e5fe314d5b7b8d1fd2b
+		"AqChoqOkpaanqKmqq6ytrq_____-f_________9__________3__________Trdo2E2f1fEA__7L2z7HFxcOX-MU1be40f0r"},
 }
 
 func TestTicketVectors(t *testing.T) {
@@ -46,7 +46,7 @@ func TestTicketVectors(t *testing.T) {
 
 func TestTicketUserLength(t *testing.T) {
 	s := NewSealer(testKey())
-	longest := Ticket{ID: vectorID, Expires: math.MaxInt64, User: strings.Repeat("u", MaxUserLen)}
+	longest := Ticket{ID: vectorID, Expires: math.MaxInt64, Login: Login{User: strings.Repeat("u", MaxUserLen)}}
 	text, err := s.Seal(nil, longest)
 	if err != nil || len(text) != MaxTicketLen {
 		t.Fatalf("longest: %d bytes, %v", len(text), err)
@@ -130,8 +130,8 @@ func TestTicketMalformed(t *testing.T) {
 		{"stray bits in the last character", good[:len(good)-1] + "d", ErrMalformed},
 		{"over the longest", strings.Repeat("A", MaxTicketLen+1), ErrMalformed},
 		{"version 0", strings.Repeat("A", minTicketLen), ErrMalformed},
-		{"as long as can be", "AQ" + strings.Repeat("A", MaxTicketLen-2), ErrForged},
-		{"as short as can be", "AQ" + strings.Repeat("A", minTicketLen-2), ErrForged},
+		{"as long as can be", "Ag" + strings.Repeat("A", MaxTicketLen-2), ErrForged},
+		{"as short as can be", "Ag" + strings.Repeat("A", minTicketLen-2), ErrForged},
 		{"two tickets", ticketVectors[0].text + ticketVectors[0].text, ErrForged},
 	} {
 		if ticket, err := s.Open([]byte(v.text), after(-time.Second)); !errors.Is(err, v.want) || ticket != (Ticket{}) {
@@ -167,7 +167,7 @@ func TestSealerAllocations(t *testing.T) {
 	wantNoAllocs(t, "Seal", func() { s.Seal(buf, ticketVectors[1].ticket) })
 	noUser := []byte(ticketVectors[0].text)
 	wantNoAllocs(t, "Open without user", func() { s.Open(noUser, after(-time.Second)) })
-	forged := []byte("AQ" + strings.Repeat("A", MaxTicketLen-2))
+	forged := []byte("Ag" + strings.Repeat("A", MaxTicketLen-2))
 	wantNoAllocs(t, "Open of a forgery", func() { s.Open(forged, t0) })
 }
 
@@ -205,7 +205,7 @@ func FuzzTicketRoundTrip(f *testing.F) {
 	s := NewSealer(testKey())
 	other := NewSealer([KeySize]byte{1})
 	f.Fuzz(func(t *testing.T, id []byte, serial uint32, expires int64, user string) {
-		want := Ticket{Serial: serial, Expires: expires, User: user}
+		want := Ticket{Serial: serial, Expires: expires, Began: expires / 2, Login: Login{User: user, Until: expires / 3, Proof: uint64(expires)}}
 		copy(want.ID[:], id)
 		text, err := s.Seal(nil, want)
 		if err != nil {
@@ -226,7 +226,7 @@ func FuzzTicketRoundTrip(f *testing.F) {
 func BenchmarkTicket(b *testing.B) {
 	s := NewSealer(testKey())
 	for _, user := range []string{"alice", strings.Repeat("u", MaxUserLen)} {
-		ticket := Ticket{ID: vectorID, Expires: math.MaxInt64, User: user}
+		ticket := Ticket{ID: vectorID, Expires: math.MaxInt64, Login: Login{User: user}}
 		text, _ := s.Seal(nil, ticket)
 		buf := make([]byte, 0, MaxTicketLen)
 		b.Run("seal/"+user[:5], func(b *testing.B) {

@@ -432,9 +432,10 @@ func TestReconnectStorm(t *testing.T) {
 }
 
 func TestReloadOfTokens(t *testing.T) {
-	file := tokensFile(t, "old ann")
+	file := tokensFile(t, "old ann", "same eve")
 	p := startDev(t, "--login", "tokens:"+file)
 	c := p.login(t, modes[0], token("old"))
+	eve := p.login(t, modes[0], token("same"))
 	reloads := 0
 	reload := func(said string) {
 		t.Helper()
@@ -453,14 +454,34 @@ func TestReloadOfTokens(t *testing.T) {
 		r.wantEOF()
 	}
 	refused("new")
-	writeTokens(t, file, "new bob")
+	writeTokens(t, file, "new bob", "same eve")
 	reload("reloaded")
 	p.login(t, modes[0], token("new")).hangUp()
 	refused("old")
-	c.wantEcho("1") // who is in, stays in
+	c.wantDisconnect(1) // its token is not in the file any more
+	c.wantEOF()
+	eve.wantEcho("1")
 	writeTokens(t, file, "a b c d e f g")
 	reload("reload failed")
 	p.login(t, modes[0], token("new")).hangUp()
 	refused("a")
+	eve.wantEcho("2")
+}
+
+// With --revoke keep a connection outlives its token, its session does not.
+func TestReloadOfTokensKeeps(t *testing.T) {
+	t.Parallel()
+	file := tokensFile(t, "old ann", "same eve")
+	p := startDev(t, "--login", "tokens:"+file, "--revoke", "keep")
+	c := p.login(t, modes[0], `{"token":"old","session":true}`)
+	ticket := c.wantTicket()
+	writeTokens(t, file, "same eve")
+	p.signal(syscall.SIGHUP)
+	p.await(func() bool { return strings.Contains(p.stderr.String(), "reloaded") }, "the reload")
+	c.wantEcho("1")
+	r := p.dial(t, modes[0])
+	r.write(r.mode.connect(0, resume(ticket.SessionID)))
+	r.wantConnAck(badToken)
+	r.wantEOF()
 	c.wantEcho("2")
 }

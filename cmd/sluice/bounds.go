@@ -42,7 +42,7 @@ func (cmd *settings) checkBounds() error {
 		{"max-login-metadata", int64(cmd.MaxLoginMetadata), 1, 64 << 10},
 		{"max-connections", int64(cmd.MaxConnections), 0, most},
 		{"max-refusals", int64(cmd.MaxRefusals), 0, 1 << 16},
-		{"session-max", int64(cmd.SessionMax), 1, most},
+		{"session-bytes", int64(cmd.SessionBytes), 1, most},
 		{"session-total", int64(cmd.SessionTotal), 1, all},
 		{"worker-max-packet", int64(cmd.WorkerMaxPacket), 1, most},
 		{"worker-queue", int64(cmd.WorkerQueue), 1, most},
@@ -72,6 +72,7 @@ func (cmd *settings) checkBounds() error {
 	}{
 		{"login-timeout", cmd.LoginTimeout, time.Millisecond},
 		{"session-ttl", cmd.SessionTTL, time.Millisecond},
+		{"session-max", cmd.SessionMax, 0},
 		{"lag-age", cmd.LagAge, 0},
 		{"packet-timeout", cmd.PacketTimeout, 0},
 		{"max-keep-alive", cmd.MaxKeepAlive, 0},
@@ -115,8 +116,8 @@ func (cmd *settings) checkBounds() error {
 	case int64(cmd.Backlog) > int64(cmd.BacklogTotal):
 		return fmt.Errorf("--backlog: %d, want --backlog-total, %d, or less: one client would have all of it",
 			cmd.Backlog, cmd.BacklogTotal)
-	case cmd.SessionMax > cmd.SessionTotal:
-		return fmt.Errorf("--session-max: %d, want --session-total, %d, or less", cmd.SessionMax, cmd.SessionTotal)
+	case cmd.SessionBytes > cmd.SessionTotal:
+		return fmt.Errorf("--session-bytes: %d, want --session-total, %d, or less", cmd.SessionBytes, cmd.SessionTotal)
 	}
 	if err := cmd.checkAddresses(); err != nil {
 		return err

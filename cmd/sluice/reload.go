@@ -95,6 +95,7 @@ func (r *reloader) try() (changed, refused []string, read bool, err error) {
 			return nil, nil, false, err
 		}
 		read = true
+		defer r.server.Revalidate() // under the flags of this reload
 	}
 	if len(changed) == 0 {
 		return nil, refused, read, nil

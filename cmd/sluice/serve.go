@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,7 +65,9 @@ type loginFlags struct {
 type sessionFlags struct {
 	ServerID       int           `help:"First byte of every uniqId, 0 to 255." default:"0"`
 	SessionTTL     time.Duration `help:"How long a session can be resumed." default:"30m"`
-	SessionMax     byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
+	SessionMax     time.Duration `help:"How long it can be resumed again and again, counted from the login. 0: without end." default:"24h"`
+	Revoke         string        `help:"Connections of a login that ends (exp of a JWT, expires of an HTTP login) or is taken back (its token is not in the file any more): close or keep. Their sessions cannot be resumed in any case." enum:"close,keep" default:"close" live:""`
+	SessionBytes   byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
 	MaxSessionText byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB"`
 	SessionFrom    string        `help:"What the session text of a client is that logs in without one, for workers that know nothing of users: ${enum}." enum:"none, user" default:"none"`
 	SessionTotal   byteSize      `help:"Session text and topics kept of all such sessions; over it, those of the oldest go." default:"64MiB"`
@@ -439,7 +442,9 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			LoginFailures:    cmd.LoginFailures.Count,
 			LoginFailuresPer: cmd.LoginFailures.Per,
 			SessionTTL:       cmd.SessionTTL,
-			SessionBytes:     int(cmd.SessionMax),
+			SessionBytes:     int(cmd.SessionBytes),
+			SessionMax:       cmp.Or(cmd.SessionMax, -1),
+			KeepRevoked:      cmd.Revoke == "keep",
 			SessionTotal:     int64(cmd.SessionTotal),
 			MaxSessionText:   int(cmd.MaxSessionText),
 			SessionFromUser:  cmd.SessionFrom == "user",

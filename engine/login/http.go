@@ -35,10 +35,11 @@ type HTTPConfig struct {
 //
 // where metadata may be missing, and takes status 200 with
 //
-//	{"user":"ann","session":"...","topics":["news"],"claims":{"tier":"gold"}}
+//	{"user":"ann","session":"...","topics":["news"],"claims":{"tier":"gold"},"expires":1767225600}
 //
-// for a yes; session, topics and claims may be missing, and {"anonymous":true} stands in for a user.
-// A claim that is no string reaches workers as JSON. Status
+// for a yes; session, topics, claims and expires, the unix time in seconds at which the login ends,
+// may be missing, and {"anonymous":true} stands in for a user. A claim that is no string reaches
+// workers as JSON. Status
 // 401 and 403 are a no: ErrRefused. Anything else is no verdict, a redirect included:
 // ErrUnavailable.
 type HTTP struct {
@@ -85,6 +86,7 @@ type verdict struct {
 	Anonymous bool     `json:"anonymous"`
 	Session   string   `json:"session"`
 	Topics    []string `json:"topics"`
+	Expires   int64    `json:"expires"`
 
 	Claims map[string]json.RawMessage `json:"claims"`
 }
@@ -172,6 +174,12 @@ func parseVerdict(text []byte) (Identity, error) {
 			text = b.String()
 		}
 		id.Claims[name] = text
+	}
+	if v.Expires < 0 || v.Expires > maxDate {
+		return Identity{}, errors.New("expires out of range")
+	}
+	if v.Expires > 0 {
+		id.Expires = time.Unix(v.Expires, 0)
 	}
 	if err := id.check(); err != nil {
 		return Identity{}, errors.New(why(err))

@@ -88,6 +88,11 @@ var verdicts = []struct {
 	{"claims", 200, `{"user":"ann","claims":{"tier":"gold","age":12345678901234567890,"roles":[ "a", "b" ],"no":null,"yes":true}}`, yes,
 		Identity{User: "ann", Claims: map[string]string{"tier": "gold", "age": "12345678901234567890", "roles": `["a","b"]`, "no": "null", "yes": "true"}}},
 	{"anonymous", 200, `{"anonymous":true,"topics":["a"]}`, yes, Identity{Topics: []string{"a"}}},
+	{"with an end", 200, `{"user":"ann","expires":1767225600}`, yes, Identity{User: "ann", Expires: time.Unix(1767225600, 0)}},
+	{"without one", 200, `{"user":"ann","expires":0}`, yes, ann},
+	{"an end below zero", 200, `{"user":"ann","expires":-1}`, unknown, Identity{}},
+	{"an end beyond all dates", 200, `{"user":"ann","expires":253402300800}`, unknown, Identity{}},
+	{"an end as text", 200, `{"user":"ann","expires":"2100-01-01"}`, unknown, Identity{}},
 	{"401", 401, `{"user":"ann"}`, no, Identity{}},
 	{"403", 403, "", no, Identity{}},
 	{"403, huge", 403, strings.Repeat(" ", 1<<20), no, Identity{}},
@@ -147,7 +152,7 @@ func TestHTTPVerdicts(t *testing.T) {
 			id, err := h.Login(bg, Request{Token: token})
 			switch v.want {
 			case yes:
-				if err != nil || !same(id, v.id) {
+				if err != nil || !same(id, v.id) || !id.Expires.Equal(v.id.Expires) {
 					t.Errorf("%+v, %v", id, err)
 				}
 				return

@@ -36,8 +36,8 @@ type JWTConfig struct {
 }
 
 // JWT is a provider of signed tokens whose keys are in a file. A token must have "exp", and "sub",
-// the user id. It may have "session", the netsvr session text, and "topics", an array of strings;
-// other claims are for workers (JWTConfig.Claims).
+// the user id. With "exp" the login ends (Identity.Expires). It may have "session", the netsvr session
+// text, and "topics", an array of strings; other claims are for workers (JWTConfig.Claims).
 //
 // A token with a "kid" is checked with the key of that name; keys without a name are tried for
 // every token.
@@ -116,6 +116,7 @@ func isURL(s string) bool { return strings.HasPrefix(s, "http://") || strings.Ha
 type verifier struct {
 	options []jwt.ParserOption
 	claims  []string // that become the Identity's
+	leeway  time.Duration
 }
 
 func newVerifier(c JWTConfig) (verifier, error) {
@@ -132,6 +133,7 @@ func newVerifier(c JWTConfig) (verifier, error) {
 		return verifier{}, fmt.Errorf("login: jwt: leeway %v is not between 0 and %v", c.Leeway, maxLeeway)
 	}
 	v := verifier{
+		leeway: c.Leeway,
 		options: []jwt.ParserOption{
 			jwt.WithExpirationRequired(), jwt.WithLeeway(c.Leeway), jwt.WithStrictDecoding(),
 			jwt.WithJSONNumber(), // a claim of 64 bits stays what it is
@@ -182,6 +184,9 @@ func (v verifier) verify(now time.Time, text string, keys *keySet) (Identity, er
 	id, err := identityOf(claims)
 	if err == nil {
 		id.Claims, err = v.claimsOf(claims)
+	}
+	if exp, expErr := claims.GetExpirationTime(); err == nil && expErr == nil && exp != nil {
+		id.Expires = exp.Add(v.leeway)
 	}
 	return id, err
 }
@@ -242,12 +247,14 @@ func claimText(value any) (string, error) {
 	return strings.TrimSuffix(b.String(), "\n"), err
 }
 
+// maxDate is the end of the year 9999 in unix seconds. A date beyond it has overflowed on its way, in
+// one direction or the other.
+const maxDate = 253402300799
+
 func identityOf(claims jwt.MapClaims) (id Identity, err error) {
 	for _, name := range []string{"exp", "nbf"} {
-		// Beyond the year 9999 a date has overflowed on the way here, in one direction or the
-		// other.
 		if n, ok := claims[name].(json.Number); ok {
-			if f, err := n.Float64(); err != nil || f < 0 || f > 253402300799 {
+			if f, err := n.Float64(); err != nil || f < 0 || f > maxDate {
 				return Identity{}, fmt.Errorf("%w: %s out of range", ErrClaims, name)
 			}
 		}

@@ -168,6 +168,12 @@ func TestJWTClaims(t *testing.T) {
 			t.Errorf("leeway, %s: %v", v.name, err)
 		}
 	}
+	for p, want := range map[*JWT]int64{j: now + 1000, lenient: now + 1010} {
+		id, err := p.LoginNow(t0, Request{Token: sign(t, jwt.SigningMethodEdDSA, "", k.ed, claims("exp", now+1000))})
+		if err != nil || id.Expires.Unix() != want {
+			t.Errorf("expires %v, %v, want %d", id.Expires, err, want)
+		}
+	}
 	for _, body := range []string{"null", "[]", "{}", "1", "{\"sub\":\"ann\"", "\xff"} {
 		text := b64([]byte(`{"alg":"EdDSA"}`)) + "." + b64([]byte(body))
 		sig, err := jwt.SigningMethodEdDSA.Sign(text, k.ed)

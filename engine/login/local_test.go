@@ -119,6 +119,40 @@ func TestTokensReload(t *testing.T) {
 	}
 }
 
+// A login holds while the file gives its token to the same user.
+func TestTokensHold(t *testing.T) {
+	file := write(t, "tokens", "a ann\nb bob\nc ann news")
+	p, err := NewTokens(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proofs := make(map[string]uint64)
+	for _, token := range []string{"a", "b", "c"} {
+		id, err := p.LoginNow(t0, Request{Token: token})
+		if err != nil || id.Proof == 0 || !p.Holds(id.Proof) {
+			t.Fatalf("%s: %+v, %v", token, id, err)
+		}
+		proofs[token] = id.Proof
+	}
+	rewrite(t, file, "b bea\nc ann sport\nd dora\n")
+	if err := p.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	// Another process with the same file is of the same mind.
+	next, err := NewTokens(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[string]bool{"a": false, "b": false, "c": true} {
+		if p.Holds(proofs[token]) != want || next.Holds(proofs[token]) != want {
+			t.Errorf("%s: %v, next %v, want %v", token, p.Holds(proofs[token]), next.Holds(proofs[token]), want)
+		}
+	}
+	if p.Holds(0) || p.Holds(1) {
+		t.Error("what was granted for nothing holds")
+	}
+}
+
 func TestTokensReloadRace(t *testing.T) {
 	p, err := NewTokens(write(t, "tokens", "a ann"))
 	if err != nil {
@@ -150,11 +184,17 @@ func FuzzTokens(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		table, err := parseTokens(text)
-		if (err == nil) != (len(table) > 0) {
-			t.Fatalf("%d tokens, %v", len(table), err)
+		if (err == nil) != (table != nil) {
+			t.Fatalf("%v, %v", table, err)
+		}
+		if err != nil {
+			return
+		}
+		if n := len(table.byDigest); n == 0 || len(table.proofs) != n {
+			t.Fatalf("%d tokens, %d proofs", n, len(table.proofs))
 		}
 		lines := strings.Count(text, "\n") + 1
-		for _, e := range table {
+		for _, e := range table.byDigest {
 			if err := e.check(); err != nil || e.User == "" || e.line < 1 || e.line > lines {
 				t.Errorf("%+v: %v", e, err)
 			}

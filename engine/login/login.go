@@ -29,6 +29,11 @@ type Identity struct {
 	Topics  []string // to subscribe to; shared, read only
 	// Claims are what the provider vouches for beside that: workers are told. Shared, read only.
 	Claims map[string]string
+	// Expires is when the login ends: its connections are closed, and its session cannot be resumed
+	// any more. Zero: it does not end by itself.
+	Expires time.Time
+	// Proof names what the login was granted for, a token for one, for Revocable. 0: nothing.
+	Proof uint64
 }
 
 // Request is what a provider may look at.
@@ -51,6 +56,16 @@ type Immediate interface {
 	Provider
 	// LoginNow is Login at the time now. Any goroutine may call it, an event loop's too.
 	LoginNow(now time.Time, r Request) (Identity, error)
+}
+
+// Revocable is a Provider that may take back what it has granted.
+type Revocable interface {
+	Provider
+	// Holds reports whether a login still holds that was granted with this Identity.Proof, which is
+	// not 0; also one of an earlier process. Any goroutine may call it, an event loop's too; it must
+	// not block. It is asked when a session is resumed, and about all who are there by
+	// Gateway.Revalidate.
+	Holds(proof uint64) bool
 }
 
 // Unguessable is a Provider whose tokens prove themselves: they are signed, or drawn at random and

@@ -3,8 +3,10 @@ package login
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,16 +26,21 @@ const maxTokensFile = 64 << 20
 //	77d1e0a9cc10  bob    news,sport    # topics are separated by commas
 //
 // Fields are separated by blanks or tabs. Users may have several tokens. An empty file is an error,
-// so that a half-written one does not lock everybody out on Reload.
+// so that a half-written one does not lock everybody out on Reload. What is not in it any more is taken
+// back.
 type Tokens struct {
 	file  string
 	mu    sync.Mutex // one Reload at a time, or an older table could replace a newer one
 	table atomic.Pointer[tokenTable]
 }
 
-// tokenTable is keyed by digests, so that the time of a look-up says nothing about the text of a
-// token near by.
-type tokenTable map[[sha256.Size]byte]tokenEntry
+// A tokenTable is what a file says.
+type tokenTable struct {
+	// byDigest is keyed by digests, so that the time of a look-up says nothing about the text of a
+	// token near by.
+	byDigest map[[sha256.Size]byte]tokenEntry
+	proofs   []uint64 // of all entries, sorted
+}
 
 type tokenEntry struct {
 	Identity
@@ -43,6 +50,7 @@ type tokenEntry struct {
 var (
 	_ Immediate = (*Tokens)(nil)
 	_ Reloader  = (*Tokens)(nil)
+	_ Revocable = (*Tokens)(nil)
 )
 
 // NewTokens reads file. It fails with an error that names the file and line.
@@ -64,7 +72,7 @@ func (t *Tokens) LoginNow(_ time.Time, r Request) (Identity, error) {
 	if len(r.Token) > MaxTokenLen {
 		return Identity{}, ErrTooLong
 	}
-	e, ok := (*t.table.Load())[sha256.Sum256([]byte(r.Token))]
+	e, ok := t.table.Load().byDigest[sha256.Sum256([]byte(r.Token))]
 	if !ok {
 		return Identity{}, ErrUnknown
 	}
@@ -72,7 +80,19 @@ func (t *Tokens) LoginNow(_ time.Time, r Request) (Identity, error) {
 }
 
 // Len returns the number of tokens. Any goroutine may call it.
-func (t *Tokens) Len() int { return len(*t.table.Load()) }
+func (t *Tokens) Len() int { return len(t.table.Load().byDigest) }
+
+// Holds implements Revocable: a login holds while the file gives its token to the same user.
+func (t *Tokens) Holds(proof uint64) bool {
+	_, ok := slices.BinarySearch(t.table.Load().proofs, proof)
+	return ok
+}
+
+// proofOf names a token of a user's. It is good in later processes, too.
+func proofOf(digest [sha256.Size]byte, user string) uint64 {
+	sum := sha256.Sum256(append(digest[:], user...))
+	return max(binary.BigEndian.Uint64(sum[:]), 1)
+}
 
 // Reload implements Reloader.
 func (t *Tokens) Reload() error {
@@ -86,13 +106,13 @@ func (t *Tokens) Reload() error {
 	if err != nil {
 		return fmt.Errorf("login: tokens: %s %w", t.file, err)
 	}
-	t.table.Store(&table)
+	t.table.Store(table)
 	return nil
 }
 
 // parseTokens never puts a token into an error.
-func parseTokens(text string) (tokenTable, error) {
-	table := make(tokenTable)
+func parseTokens(text string) (*tokenTable, error) {
+	table := &tokenTable{byDigest: make(map[[sha256.Size]byte]tokenEntry)}
 	n := 0
 	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
 		n++
@@ -114,14 +134,17 @@ func parseTokens(text string) (tokenTable, error) {
 			return nil, fmt.Errorf("line %d: %s", n, why(err))
 		}
 		key := sha256.Sum256([]byte(fields[0]))
-		if old, ok := table[key]; ok {
+		if old, ok := table.byDigest[key]; ok {
 			return nil, fmt.Errorf("line %d: same token as line %d", n, old.line)
 		}
-		table[key] = e
+		e.Proof = proofOf(key, e.User)
+		table.byDigest[key] = e
+		table.proofs = append(table.proofs, e.Proof)
 	}
-	if len(table) == 0 {
+	if len(table.byDigest) == 0 {
 		return nil, errors.New("holds no tokens")
 	}
+	slices.Sort(table.proofs)
 	return table, nil
 }
 

@@ -147,6 +147,11 @@ func (s *Server) AdminURL() string {
 // Engine returns the loops, for their counters.
 func (s *Server) Engine() *engine.Engine { return s.engine }
 
+// Revalidate closes the connections of logins that Gateway.Login, a login.Revocable, has taken back,
+// after its Reload for one. With Gateway.KeepRevoked it does nothing. It returns before they are
+// closed; any goroutine may call it.
+func (s *Server) Revalidate() { s.gateway.Revalidate() }
+
 // Gateway returns the sessions and requests, for their counters and for routes.
 func (s *Server) Gateway() *Gateway { return s.gateway }
 

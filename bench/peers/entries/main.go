@@ -166,7 +166,7 @@ func (l *loop) open(i int) {
 	}
 	l.shard.Subscribe(&l.members[i], uint32(i), l.topic(i), 0, topic.Flowing, false)
 	if l.store != nil {
-		issued, err := l.store.Begin(l.start, ref, user)
+		issued, err := l.store.Begin(l.start, ref, session.Login{User: user})
 		if err != nil {
 			panic(err)
 		}

@@ -163,7 +163,7 @@ func messages(e *engine.Stats) messagesReport {
 
 func sessions(st session.StoreStats, resumed uint64) sessionsReport {
 	return sessionsReport{Attached: st.Attached, Detached: st.Detached, Spent: st.Spent, Evicted: st.Evicted, Resumed: resumed,
-		StateBytes: st.Bytes, StatesDropped: map[string]uint64{"session-max": st.TooLong, "session-total": st.TooMany}}
+		StateBytes: st.Bytes, StatesDropped: map[string]uint64{"session-bytes": st.TooLong, "session-total": st.TooMany}}
 }
 
 func requests(g *gateway.Stats) requestsReport {

@@ -165,6 +165,7 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 	cl.standing = cl.standing.with(phaseGone)
 	x := cl.extra
 	ref := uint64(c.Ref())
+	g.unlease(c)
 	g.unreserve(c, cl)
 	g.abandon(c, cl)
 	if x != nil && x.cancelLogin != nil {
@@ -213,7 +214,7 @@ func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
 	switch {
 	case x.undelivered != nil:
 		successor = g.sessions.TakeBack(now, *x.undelivered, ref)
-	case why == engine.ReasonForcedOffline:
+	case why == engine.ReasonForcedOffline || why == engine.ReasonLoginExpired || why == engine.ReasonLoginRevoked:
 		g.sessions.End(now, x.issued.ID)
 	case fault == 6 && why == engine.ReasonKickedOut:
 		g.sessions.End(now, x.issued.ID)

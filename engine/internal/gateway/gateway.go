@@ -41,6 +41,12 @@ type Config struct {
 	// way: three times as long while the client has shown no sign of having it. Zero means 5 s,
 	// negative none.
 	SessionGrace time.Duration
+	// SessionMax is how long a session can be resumed again and again, counted from its login. Zero
+	// means 24 h, negative without end.
+	SessionMax time.Duration
+	// KeepRevoked leaves the connections of a login alone that ends by itself (login.Identity.Expires)
+	// or was taken back (login.Revocable). Its session cannot be resumed in any case.
+	KeepRevoked bool
 	// SessionKey signs resumption tickets; with the same key they are good after a restart and on
 	// other gateways. All zero means a random key.
 	SessionKey [session.KeySize]byte
@@ -127,6 +133,9 @@ func (c Config) withDefaults() Config {
 	def(&c.LoginFailures, 100)
 	def(&c.LoginBytes, 64<<10)
 	dur(&c.SessionTTL, 30*time.Minute)
+	if c.SessionMax == 0 {
+		c.SessionMax = 24 * time.Hour
+	}
 	def(&c.UserLimit, 10)
 	def(&c.MaxPacket, 16<<20)
 	def(&c.MaxInflated, 4<<20)
@@ -181,10 +190,12 @@ type Gateway struct {
 
 	failures *failureGate
 	known    *knownTokens // nil: tokens prove themselves
-	logins   *loginPool
-	router   router
-	scratch  []Scratch // by loop
-	events   []Events  // told in this order
+	// revocable is the provider, nil unless it can take back what it has granted.
+	revocable login.Revocable
+	logins    *loginPool
+	router    router
+	scratch   []Scratch // by loop
+	events    []Events  // told in this order
 
 	// named is set once a uniqId was chosen by somebody, so that it may be chosen again; from then
 	// on naming keeps a holder's end, with the event of it, apart from the next holder's beginning.
@@ -193,7 +204,8 @@ type Gateway struct {
 
 	arrivals     atomic.Uint64  // logins asked for
 	resuming     [64]sync.Mutex // by session, see resume
-	sessionBytes atomic.Int64   // charged for snapshots
+	sessionBytes atomic.Int64   // charged for snapshots and leases
+	leased       atomic.Int64   // leases of all loops
 
 	draining atomic.Bool
 	stats    gatewayStats
@@ -264,6 +276,7 @@ func New(config Config) (*Gateway, error) {
 	var err error
 	g.sessions, err = session.NewStore(session.StoreConfig{
 		Key: key, Rand: config.Rand, TTL: config.SessionTTL, Grace: config.SessionGrace,
+		MaxAge:           config.SessionMax,
 		MaxSnapshotBytes: config.SessionBytes, MaxBytes: config.SessionTotal,
 	})
 	if err != nil {
@@ -278,6 +291,7 @@ func New(config Config) (*Gateway, error) {
 	if !unguessable(config.Login) {
 		g.known = newKnownTokens()
 	}
+	g.revocable, _ = config.Login.(login.Revocable)
 	g.logins = newLoginPool(config.Login)
 	return g, nil
 }
@@ -300,13 +314,13 @@ func (g *Gateway) Close(ctx context.Context) error {
 	return g.logins.close(ctx)
 }
 
-// chargeSessions brings the gauge of the snapshots up to date.
+// chargeSessions brings the gauge of the snapshots and leases up to date.
 func (g *Gateway) chargeSessions() {
-	n := g.sessions.Bytes()
+	n := g.sessions.Bytes() + g.leased.Load()*leaseSize
 	g.engine.Charge(engine.KindSessions, n-g.sessionBytes.Swap(n))
 }
 
-// expire forgets sessions whose time is over.
+// expire forgets sessions whose time is over, and ends logins.
 func (g *Gateway) expire() {
 	defer close(g.done)
 	t := time.NewTicker(time.Second)
@@ -318,6 +332,11 @@ func (g *Gateway) expire() {
 			return
 		case <-t.C:
 			for now := g.now(); g.sessions.Expire(now, step) == step; {
+			}
+			if g.leased.Load() > 0 {
+				for i := range g.scratch {
+					g.engine.TellLoop(i, func() { g.endLeases(i) })
+				}
 			}
 			if fault != 8 {
 				g.chargeSessions()
@@ -331,10 +350,10 @@ func (g *Gateway) expire() {
 func (g *Gateway) Config() *Config { return g.config.Load() }
 
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
-// LoginFailuresPer, LoginTimeout, UserLimit, MaxInflated, MaxTopics, MaxTopicBytes, MaxTopicName,
-// MaxPending, MaxPendingBytes, RequestTimeout and PacketTimeout. It closes nothing: what is over a smaller limit
-// may stay, and gets no more. Any goroutine may call it; what begins afterwards is under the new
-// ones.
+// LoginFailuresPer, LoginTimeout, KeepRevoked, UserLimit, MaxInflated, MaxTopics, MaxTopicBytes,
+// MaxTopicName, MaxPending, MaxPendingBytes, RequestTimeout and PacketTimeout. It closes nothing:
+// what is over a smaller limit may stay, and gets no more. Any goroutine may call it; what begins
+// afterwards is under the new ones.
 func (g *Gateway) SetLimits(c Config) {
 	c = c.withDefaults()
 	g.configuring.Lock()
@@ -342,6 +361,7 @@ func (g *Gateway) SetLimits(c Config) {
 	n := *g.Config()
 	n.LoginFailures, n.LoginFailuresPer = c.LoginFailures, c.LoginFailuresPer
 	n.LoginTimeout = c.LoginTimeout
+	n.KeepRevoked = c.KeepRevoked
 	n.UserLimit = c.UserLimit
 	n.MaxInflated = c.MaxInflated
 	n.MaxTopics, n.MaxTopicBytes, n.MaxTopicName = c.MaxTopics, c.MaxTopicBytes, c.MaxTopicName
@@ -446,6 +466,7 @@ type Scratch struct {
 	f             HandlerFunc // that serves it
 	isolated      func()      // calls f
 	pending       pendingTable
+	leases        leases
 	_             [64]byte
 }
 

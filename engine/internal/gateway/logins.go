@@ -37,7 +37,8 @@ type admission struct {
 	creds    Credentials
 	arrival  uint64 // counts the logins asked for
 	identity login.Identity
-	kicked   engine.Ref // the user's older connection, which goes
+	grant    session.Login // what the session rests on
+	kicked   engine.Ref    // the user's older connection, which goes
 	resumed  session.Resumed
 	resuming bool
 }
@@ -149,6 +150,9 @@ func (g *Gateway) resume(c *engine.Conn, cl *Client, a *admission) (Outcome, err
 	defer mu.Unlock()
 	a.arrival = g.arrivals.Add(1)
 	cl.standing = arrivedAt(a.arrival).with(phaseLogin)
+	if !g.holds(ticket.Login) {
+		return SessionRefused, errRevoked
+	}
 	if err := g.sessions.Check(now, ticket); err != nil { // before an earlier login loses its claim to it
 		return SessionRefused, err
 	}
@@ -162,7 +166,7 @@ func (g *Gateway) resume(c *engine.Conn, cl *Client, a *admission) (Outcome, err
 		return SessionRefused, err
 	}
 	a.resuming = true
-	a.identity = login.Identity{User: a.resumed.User}
+	a.identity, a.grant = login.Identity{User: a.resumed.User}, a.resumed.Login
 	g.chargeSessions()
 	x := cl.ensure(g.pool(c))
 	x.resumable, x.issued = true, a.resumed.Issued
@@ -210,7 +214,10 @@ func (g *Gateway) unreserve(c *engine.Conn, cl *Client) {
 	}
 }
 
-var errLoginQueue = errors.New("gateway: too many logins are waiting")
+var (
+	errLoginQueue = errors.New("gateway: too many logins are waiting")
+	errRevoked    = errors.New("gateway: the login that the session rests on was taken back")
+)
 
 func (g *Gateway) verdict(c *engine.Conn, s Session, a *admission, identity login.Identity, err error) {
 	if err != nil {
@@ -231,7 +238,7 @@ func (g *Gateway) verdict(c *engine.Conn, s Session, a *admission, identity logi
 		g.refuse(c, s, LoginUnavailable)
 		return
 	}
-	a.identity = identity
+	a.identity, a.grant = identity, grantOf(&identity)
 	g.admit(c, s, a)
 }
 
@@ -355,11 +362,15 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 			return
 		}
 	}
+	if !g.holds(a.grant) { // since the verdict
+		g.refuse(c, s, LoginRefused)
+		return
+	}
 	if x := cl.extra; x != nil && fault != 10 {
 		x.undelivered = nil
 	}
 	if a.creds.Resumable && !a.resuming {
-		issued, err := g.sessions.Begin(now, ref, cl.user)
+		issued, err := g.sessions.Begin(now, ref, a.grant)
 		if err != nil {
 			g.log.Warn("no session for a client", "user", cl.user, "err", err)
 		} else {
@@ -407,6 +418,7 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 		_ = g.SetSession(c, cl, cl.user) // no user is so long
 	}
 	cl.shrink(g.pool(c))
+	g.lease(c, a.grant)
 	cl.standing = cl.standing.with(phaseOnline)
 	g.stats.logins.Add(1)
 	s.LoginDone(c, LoginOK)

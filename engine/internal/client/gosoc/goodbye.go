@@ -21,7 +21,8 @@ func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
 	}
 	switch why {
 	case engine.ReasonKickedOut, engine.ReasonSessionTakenOver, engine.ReasonForcedOffline,
-		engine.ReasonLoginRefused, engine.ReasonLoginBanned, engine.ReasonUserLimit:
+		engine.ReasonLoginRefused, engine.ReasonLoginBanned, engine.ReasonUserLimit,
+		engine.ReasonLoginExpired, engine.ReasonLoginRevoked:
 		h.disconnect(c, gosoc.DisconnectKickOut)
 	case engine.ReasonShutdown:
 		h.disconnect(c, gosoc.DisconnectNormal)

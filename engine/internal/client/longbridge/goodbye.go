@@ -57,7 +57,10 @@ func (h *conn) notice(why engine.Reason) (m longbridge.Close, ok bool) {
 			return longbridge.Close{Code: longbridge.CloseSessExpired}, true
 		}
 		return longbridge.Close{Code: longbridge.CloseAuthError}, true
-	case engine.ReasonOutOfOrder, engine.ReasonLoginTimeout, engine.ReasonUserLimit, engine.ReasonForcedOffline:
+	case engine.ReasonLoginExpired:
+		m.Code = longbridge.CloseSessExpired
+	case engine.ReasonOutOfOrder, engine.ReasonLoginTimeout, engine.ReasonUserLimit, engine.ReasonForcedOffline,
+		engine.ReasonLoginRevoked:
 		m.Code = longbridge.CloseAuthError
 	case engine.ReasonSessionTakenOver, engine.ReasonKickedOut:
 		return longbridge.Close{Code: longbridge.CloseConnectDuplicate}, true
