@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"crypto/hmac"
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -457,4 +459,134 @@ func (p *process) metric(tb testing.TB, series string) string {
 		}
 	}
 	return ""
+}
+
+// vendorSignature signs a call for a token as the vendor's published Go and Rust SDKs do.
+func vendorSignature(path, query, key, authorization, timestamp, secret string) string {
+	const names = "authorization;x-api-key;x-timestamp"
+	text := fmt.Sprintf("GET|%s|%s|authorization:%s\nx-api-key:%s\nx-timestamp:%s\n|%s|", path, query, authorization, key, timestamp, names)
+	digest := sha1.Sum([]byte(text))
+	h := hmac.New(sha256.New, []byte(secret))
+	fmt.Fprintf(h, "HMAC-SHA256|%x", digest)
+	return fmt.Sprintf("HMAC-SHA256 SignedHeaders=%s, Signature=%x", names, h.Sum(nil))
+}
+
+// Users call for tokens with keys of their own, as the vendor's SDKs do.
+func TestTokenUsers(t *testing.T) {
+	t.Parallel()
+	file := tokensFile(t, "kann ann\nkbob bob s3cret")
+	p := startNetsvr(t, "--login", "otp", "--token-users", file, "--api-key", "operator")
+	now := func(off time.Duration) string { return fmt.Sprint(time.Now().Add(off).UnixMilli()) }
+	type answer struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Data    struct {
+			OTP    string `json:"otp"`
+			Limit  int    `json:"limit"`
+			Online *int   `json:"online"`
+		} `json:"data"`
+	}
+	call := func(path string, headers ...string) (int, answer) {
+		t.Helper()
+		status, body := p.admin(t, path, headers...)
+		var a answer
+		if err := json.Unmarshal([]byte(body), &a); err != nil {
+			t.Fatalf("%s: %q, %v", path, body, err)
+		}
+		return status, a
+	}
+	// logsIn takes a token to the gateway and says whose it is.
+	want := func(user, path string, headers ...string) {
+		t.Helper()
+		status, a := call(path, headers...)
+		if status != 200 || a.Code != 0 || a.Data.OTP == "" || a.Data.Limit != 10 || a.Data.Online == nil || *a.Data.Online != 0 {
+			t.Fatalf("%s %q: %d %+v", path, headers, status, a)
+		}
+		c, granted, body := p.longbridgeAuth(t, a.Data.OTP, nil)
+		if granted != 0 {
+			t.Fatalf("the token of %s: status %d, %v", user, granted, body)
+		}
+		if got, body := p.admin(t, "/api/v1/online?user="+user); got != 200 || body != fmt.Sprintf(`{"user":%q,"online":1}`+"\n", user) {
+			t.Errorf("online: %d %q", got, body)
+		}
+		c.hangUp()
+		p.await(func() bool { _, b := p.admin(t, "/api/v1/online?user="+user); return strings.Contains(b, `"online":0`) }, "the end of "+user)
+	}
+	refused := func(what string, status, code int, path string, headers ...string) {
+		t.Helper()
+		if got, a := call(path, headers...); got != status || a.Code != code || a.Message == "" || a.Data.OTP != "" {
+			t.Errorf("%s: %d %+v, want %d, code %d", what, got, a, status, code)
+		}
+	}
+	signed := func(path, query string, at string) []string {
+		target := path
+		if query != "" {
+			target += "?" + query
+		}
+		return []string{target, "x-api-key", "kbob", "authorization", "access token", "x-timestamp", at,
+			"x-api-signature", vendorSignature(path, query, "kbob", "access token", at, "s3cret")}
+	}
+	for _, path := range []string{"/v1/socket/token", "/v2/socket/token"} {
+		want("ann", path, "x-api-key", "kann", "authorization", "any", "x-timestamp", now(0), "x-api-signature", "HMAC-SHA256 SignedHeaders=x, Signature=00")
+		b := signed(path, "", now(0))
+		want("bob", b[0], b[1:]...)
+	}
+	b := signed("/v1/socket/token", "user=bob&x=%20", fmt.Sprintf("%.3f", float64(time.Now().UnixMilli())/1000))
+	want("bob", b[0], b[1:]...)
+
+	const path = "/v2/socket/token"
+	refused("unknown key", 403, 403203, path, "x-api-key", "kcid")
+	refused("operator's key without a user", 400, 400, path, "x-api-key", "operator")
+	refused("no key", 401, 401, path)
+	refused("another user", 403, 403, path+"?user=bob", "x-api-key", "kann")
+	refused("unsigned", 403, 403201, path, "x-api-key", "kbob", "authorization", "Bearer x")
+	for what, change := range map[string]func(h []string){
+		"another path":   func(h []string) { h[0] = "/v1/socket/token" },
+		"another query":  func(h []string) { h[0] += "?a=b" },
+		"another token":  func(h []string) { h[4] = "x" },
+		"another time":   func(h []string) { h[6] = now(time.Second) },
+		"half of it":     func(h []string) { h[8] = h[8][:len(h[8])-2] },
+		"another digit":  func(h []string) { h[8] = h[8][:len(h[8])-1] + string(otherLetter(h[8][len(h[8])-1])) },
+		"another method": func(h []string) { h[8] = strings.Replace(h[8], "SHA256", "SHA1", 1) },
+		"time not signed": func(h []string) {
+			h[8] = strings.Replace(h[8], ";x-timestamp", "", 1)
+		},
+	} {
+		h := signed(path, "", now(0))
+		change(h)
+		refused(what, 403, 403201, h[0], h[1:]...)
+	}
+	for _, off := range []time.Duration{-6 * time.Minute, 6 * time.Minute} {
+		h := signed(path, "", now(off))
+		refused("a clock that is off", 403, 403201, h[0], h[1:]...)
+	}
+	want("cid", path+"?user=cid", "x-api-key", "operator")
+	want("cid", path+"?user=cid", "authorization", "Bearer operator")
+
+	// The file is read again, whole or not at all.
+	reloads := 0
+	reload := func(text string) {
+		t.Helper()
+		writeTokens(t, file, text)
+		reloads++
+		p.signal(syscall.SIGHUP)
+		p.await(func() bool { return strings.Count(p.stderr.String(), "reload") == reloads }, "the reload")
+	}
+	reload("knew ann")
+	refused("a key that is gone", 403, 403203, path, "x-api-key", "kann")
+	want("ann", path, "x-api-key", "knew")
+	reload("a b c d")
+	if !strings.Contains(p.stderr.String(), "reload failed") {
+		t.Error("a bad file was taken")
+	}
+	want("ann", path, "x-api-key", "knew")
+	for _, bad := range [][]string{
+		{"--login", "open", "--token-users", file}, {"--login", "otp", "--token-users", file},
+		{"--login", "otp", "--token-users", filepath.Join(t.TempDir(), "none")},
+		{"--login", "otp", "--admin", "none", "--token-users", file}, {"--login", "otp", "--token-skew", "0s"},
+	} {
+		if code, _, stderr := run(t, append([]string{"check"}, bad...)...); code != 2 || !strings.Contains(stderr, "--token-") {
+			t.Errorf("check %q: %d %q", bad, code, stderr)
+		}
+	}
 }

@@ -70,6 +70,7 @@ func (cmd *settings) checkBounds() error {
 		name     string
 		d, least time.Duration
 	}{
+		{"token-skew", cmd.TokenSkew, time.Second},
 		{"login-timeout", cmd.LoginTimeout, time.Millisecond},
 		{"session-ttl", cmd.SessionTTL, time.Millisecond},
 		{"session-max", cmd.SessionMax, 0},

@@ -168,6 +168,7 @@ func TestBadValues(t *testing.T) {
 		"ws-max-headers": {"0 want 1 to"}, "ws-max-fragments": {"0 want 1 to"},
 		"max-keep-alive": orNone, "push-route": {" want a route", strings.Repeat("x", 256) + " want a route"},
 		"max-login-metadata": {"0 want 1 to 65536"}, "max-session-text": {"0 want 1 to"}, "session-from": {"x must be one of"},
+		"token-users": {"x only with --login otp"}, "token-skew": {"0s want 1s to", "-1s want 1s to", "x duration"},
 		"ws-deflate-min": {"0 want 1 to"}, "gosoc-logins": {"x must be one of"},
 		"gosoc-bad-token": {"5 want 6 or 3"}, "netsvr-login": {"x must be one of"}, "netsvr-path": {" want a path"},
 		"allow-origin": {"a,b want HOST"}, "ws-subprotocol": {"a,b want a name"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"reflect"
@@ -18,6 +19,7 @@ import (
 type reloader struct {
 	args     []string // the command line, whose flags stay above the file
 	provider login.Provider
+	users    *login.APIKeys // of the token call; nil: none
 	server   *server.Server
 	level    *slog.LevelVar
 	log      *slog.Logger
@@ -56,7 +58,7 @@ func (r *reloader) reload() {
 }
 
 // try returns the names of the flags that were given new values, and of those that were refused, and
-// whether the login provider has read its files again. On an error nothing has changed.
+// whether files of tokens, keys or users were read again. On an error nothing has changed.
 func (r *reloader) try() (changed, refused []string, read bool, err error) {
 	var next cli
 	parser, err := newParserFor(&next, kong.Exit(func(int) {}), kong.Writers(io.Discard, io.Discard))
@@ -90,12 +92,22 @@ func (r *reloader) try() (changed, refused []string, read bool, err error) {
 	if err != nil {
 		return nil, nil, false, err
 	}
+	var users *login.APIKeys
+	if r.users != nil { // the file in force, which the flag may not name any more
+		if users, err = login.NewAPIKeys(r.users.File()); err != nil {
+			return nil, nil, false, fmt.Errorf("--token-users: %w", err)
+		}
+	}
 	if p, ok := r.provider.(login.Reloader); ok {
 		if err := p.Reload(); err != nil {
 			return nil, nil, false, err
 		}
 		read = true
 		defer r.server.Revalidate() // under the flags of this reload
+	}
+	if users != nil {
+		r.users.Replace(users)
+		read = true
 	}
 	if len(changed) == 0 {
 		return nil, refused, read, nil

@@ -50,9 +50,11 @@ type addressFlags struct {
 	Admin               string   `help:"Serve operators here; none: nowhere." default:"127.0.0.1:6070"`
 	MaxAdminConnections int      `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0"`
 	keyFlags
-	PortsFile      string `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
-	MaxConnections int    `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
-	MaxRefusals    int    `help:"Most connections over that which are kept for up to a second to be told so; of one address a quarter. 0: 128, or a sixteenth of the open-file limit if that is less." default:"0"`
+	TokenUsers     string        `help:"File of API keys with which users call for one-time tokens themselves, as the Longbridge vendor's SDKs do: lines \"key user\", or \"key user secret\" if calls must be signed. Read again on SIGHUP." placeholder:"FILE"`
+	TokenSkew      time.Duration `help:"How far the clock of a caller may be off whose calls must be signed." default:"5m"`
+	PortsFile      string        `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
+	MaxConnections int           `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
+	MaxRefusals    int           `help:"Most connections over that which are kept for up to a second to be told so; of one address a quarter. 0: 128, or a sixteenth of the open-file limit if that is less." default:"0"`
 }
 
 type loginFlags struct {
@@ -243,7 +245,7 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 			"needed", needed, "allowed", allowed)
 	}
 	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr(), "admin", srv.AdminURL())
-	r := &reloader{s.args, provider, srv, level, log, inForce}
+	r := &reloader{s.args, provider, config.Admin.TokenUsers, srv, level, log, inForce}
 	go reloads(hangups, done, r.reload)
 	return cmd.wait(srv, stop, log)
 }
@@ -385,6 +387,10 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	if operators.APIKey, err = cmd.key(); err != nil {
 		return c, err
 	}
+	if operators.TokenUsers, err = cmd.tokenUsers(provider); err != nil {
+		return c, err
+	}
+	operators.TokenSkew = cmd.TokenSkew
 	if cmd.Admin == "none" {
 		operators = server.AdminConfig{} // the key may be for sluice token alone
 	}
@@ -465,6 +471,24 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			Logger:           log,
 		},
 	}, nil
+}
+
+// tokenUsers reads the API keys of users, nil when there are none.
+func (cmd *settings) tokenUsers(provider login.Provider) (*login.APIKeys, error) {
+	if cmd.TokenUsers == "" {
+		return nil, nil
+	}
+	if _, ok := provider.(*login.OTP); !ok {
+		return nil, errors.New("--token-users: there are one-time tokens only with --login otp")
+	}
+	if cmd.Admin == "none" {
+		return nil, errors.New("--token-users: nobody can call for tokens with --admin none")
+	}
+	users, err := login.NewAPIKeys(cmd.TokenUsers)
+	if err != nil {
+		return nil, fmt.Errorf("--token-users: %w", err)
+	}
+	return users, nil
 }
 
 // orNone is a limit as Config fields want it, where 0 stands for a default and less for no limit.

@@ -43,6 +43,7 @@ var effective = map[string]func(*Server) any{
 
 // samples are the values of fields that have no obvious one.
 var samples = map[string]any{
+	"Admin.TokenUsers":  new(login.APIKeys),
 	"Gateway.Login":     login.Provider(slow{}),
 	"Gateway.Rand":      io.LimitReader(rand.Reader, 1<<20),
 	"Admin.Address":     "127.0.0.1:1",

@@ -31,6 +31,10 @@ func (s *Server) find(w Who) []engine.Ref {
 	return nil
 }
 
+// Online returns how many connections a user has, of every protocol that logs in. The empty user, who
+// is anonymous, has none. Any goroutine may call it.
+func (s *Server) Online(user string) int { return s.gateway.Online(user) }
+
 // Send pushes payload to the connections that who names, as a push of the configured route and
 // command, and returns how many those were when it looked; one that closes meanwhile gets nothing
 // and is counted as a drop. payload is copied.

@@ -18,6 +18,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
 	"github.com/sluicenet/sluice/engine/internal/lograte"
+	"github.com/sluicenet/sluice/engine/login"
 )
 
 // DefaultAddress is where cmd/sluice serves operators unless told otherwise.
@@ -39,6 +40,12 @@ type Config struct {
 	MaxConnections int
 	// Stall is how long a loop may stand still before /livez fails. Zero means 5 s.
 	Stall time.Duration
+	// TokenUsers are keys with which users call for tokens themselves, as the Longbridge vendor's SDKs
+	// do it. Nil: nobody does.
+	TokenUsers *login.APIKeys
+	// TokenSkew is how far the clock of a caller may be off whose calls must be signed. Zero or less
+	// means 5 min.
+	TokenSkew time.Duration
 	// Version is the gateway's, for the metrics and the page.
 	Version string
 	// Logger receives what an operator should know. Nil discards.
@@ -84,6 +91,9 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 	}
 	if err != nil {
 		return nil, fmt.Errorf("admin %q: want HOST:PORT", config.Address)
+	}
+	if config.TokenSkew <= 0 {
+		config.TokenSkew = DefaultTokenSkew
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)

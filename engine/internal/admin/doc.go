@@ -17,7 +17,8 @@
 //
 // # Who may ask
 //
-// The token call always needs the API key, except in development mode without one. Tokens are to be
+// The token call always needs the API key, except in development mode without one; users may have
+// keys of their own (Config.TokenUsers), as the Longbridge vendor's SDKs want it. Tokens are to be
 // had only where the login provider is login.OTP: a development gateway that was not told otherwise
 // lets everybody in by the name they give, and answers 409.
 //

@@ -24,7 +24,16 @@ func (s *Server) guarded(d demand, h http.Handler) http.Handler {
 			fail(w, http.StatusForbidden, "this host name is not served here: use localhost or an IP address")
 			return
 		}
-		keyed := s.config.APIKey != ""
+		if d == always {
+			switch user, answered := s.caller(w, r); {
+			case answered:
+				return
+			case user != "":
+				onlyGet(func(w http.ResponseWriter, _ *http.Request) { s.tokenFor(w, user) }).ServeHTTP(w, r)
+				return
+			}
+		}
+		keyed := s.config.APIKey != "" || d == always && s.config.TokenUsers != nil
 		switch {
 		case d == always && !keyed && !s.config.Dev:
 			s.tokens.unauthorized.Add(1)
@@ -55,6 +64,9 @@ func (s *Server) authorized(r *http.Request) bool {
 		if strings.EqualFold(scheme, "Bearer") {
 			shown = strings.TrimSpace(rest)
 		}
+	}
+	if s.config.APIKey == "" {
+		return false
 	}
 	digest := sha256.Sum256([]byte(shown))
 	return subtle.ConstantTimeCompare(digest[:], s.key[:]) == 1

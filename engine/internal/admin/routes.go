@@ -21,6 +21,7 @@ func (s *Server) Handler() http.Handler {
 		mux.HandleFunc("/"+version+"/", notFound)
 	}
 	mux.Handle("/api/v1/stats", s.guarded(fromElsewhere, get(s.stats)))
+	mux.Handle("/api/v1/online", s.guarded(fromElsewhere, get(s.online)))
 	mux.HandleFunc("/api/", notFound)
 
 	// Not /debug/pprof/cmdline: the arguments may hold the API key.

@@ -180,3 +180,16 @@ func workers(h link.Stats) *workersReport {
 		Drops: map[string]uint64{"no-worker": h.NoWorker, "queue-full": h.QueueFull, "limited": h.Limited},
 	}
 }
+
+// online answers how many connections the user in the query has, of every protocol.
+func (s *Server) online(w http.ResponseWriter, r *http.Request) {
+	user := r.URL.Query().Get("user")
+	if user == "" {
+		fail(w, http.StatusBadRequest, "who? want ?user=ID")
+		return
+	}
+	writeJSON(w, http.StatusOK, struct {
+		User   string `json:"user"`
+		Online int    `json:"online"`
+	}{user, s.gateway.Online(user)})
+}

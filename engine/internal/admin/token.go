@@ -28,15 +28,20 @@ type issued struct {
 
 // token issues a one-time token for the user in the query.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) {
+	user := r.URL.Query().Get("user")
+	if user == "" && s.config.Dev {
+		user = devUser
+	}
+	s.tokenFor(w, user)
+}
+
+// tokenFor issues a one-time token for a user.
+func (s *Server) tokenFor(w http.ResponseWriter, user string) {
 	otp, ok := s.gateway.Config().Login.(*login.OTP)
 	if !ok {
 		s.tokens.failed.Add(1)
 		fail(w, http.StatusConflict, "this gateway has no one-time tokens: start it with --login otp")
 		return
-	}
-	user := r.URL.Query().Get("user")
-	if user == "" && s.config.Dev {
-		user = devUser
 	}
 	if user == "" {
 		s.tokens.failed.Add(1)
