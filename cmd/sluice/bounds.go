@@ -36,6 +36,7 @@ func (cmd *settings) checkBounds() error {
 		{"max-pending", int64(cmd.MaxPending), 1, gateway},
 		{"max-pending-bytes", int64(cmd.MaxPendingBytes), 1, gateway},
 		{"max-topics", int64(cmd.MaxTopics), 1, gateway},
+		{"max-request-rate", int64(cmd.MaxRequestRate), 0, 1_000_000},
 		{"max-topic-name", int64(cmd.MaxTopicName), 1, 1 << 20},
 		{"max-topic-bytes", int64(cmd.MaxTopicBytes), 1, gateway},
 		{"max-session-text", int64(cmd.MaxSessionText), 1, 1 << 30},

@@ -92,6 +92,7 @@ type clientFlags struct {
 	RequestTimeout  time.Duration `help:"How long a request waits for its reply, unless its client says how long it waits. Clients in the field give up after 10s." default:"9s" live:""`
 	MaxPending      int           `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024" live:""`
 	MaxPendingBytes byteSize      `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB" live:""`
+	MaxRequestRate  int           `help:"Requests, and netsvr messages, of one client a second, and at once; more are refused. 0: any number." default:"0" live:""`
 	MaxTopics       int           `help:"Topics that one client may subscribe to." default:"65536" live:""`
 	MaxTopicName    byteSize      `help:"Longest name of a topic." default:"1KiB" live:""`
 	MaxTopicBytes   byteSize      `help:"Bytes that they may take: their names, and 160 for each." default:"8MiB" live:""`
@@ -461,6 +462,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxPending:       cmd.MaxPending,
 			MaxPendingBytes:  int(cmd.MaxPendingBytes),
 			MaxTopics:        cmd.MaxTopics,
+			MaxRequestRate:   cmd.MaxRequestRate,
 			MaxTopicName:     int(cmd.MaxTopicName),
 			MaxTopicBytes:    int(cmd.MaxTopicBytes),
 			RequestTimeout:   cmd.RequestTimeout,

@@ -185,6 +185,7 @@ func collectRequests(p *page, g *gateway.Stats) {
 	p.counter("sluice_requests_total", "Requests of clients.", g.Requests)
 	p.counter("sluice_request_timeouts_total", "Requests that nobody answered in time.", g.Timeouts)
 	p.counter("sluice_requests_refused_total", "Requests that nobody could take.", g.Busy)
+	p.counter("sluice_requests_rate_limited_total", "Requests, and messages for workers, over a client's rate (max-request-rate).", g.RateLimited)
 	p.counter("sluice_late_replies_total", "Replies to requests that were over, or another worker's.", g.Late)
 	p.counter("sluice_input_holds_total", "Times that a client's input was paused because too many of its own requests, or bytes of them and their replies, wait.", g.Holds)
 }

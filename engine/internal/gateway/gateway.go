@@ -85,6 +85,9 @@ type Config struct {
 	// MaxTopicBytes is how many bytes the topics of one client may take: their names, and 160 for
 	// each. Zero or less means 8 MiB.
 	MaxTopicBytes int
+	// MaxRequestRate is how many requests, or messages for workers, one client may send a second, and
+	// at once. What is over it is refused, each. Zero or less means any number.
+	MaxRequestRate int
 	// MaxPending is how many requests of one client may wait for a worker's reply before its input
 	// is paused. Zero or less means 1024.
 	MaxPending int
@@ -225,6 +228,7 @@ type gatewayStats struct {
 	holds    atomic.Uint64
 	panics   atomic.Uint64
 
+	rateLimited         atomic.Uint64
 	namesRefused        [numNameErrors]atomic.Uint64
 	sessionTextsRefused atomic.Uint64
 }
@@ -240,6 +244,8 @@ type Stats struct {
 	Late     uint64 // replies to requests that were over, or were another worker's
 	Holds    uint64 // times that a client's input was paused for its own requests
 	Panics   uint64 // of Events, each of which cost a connection
+	// RateLimited are requests, and messages for workers, over Config.MaxRequestRate.
+	RateLimited uint64
 	// LogOmitted are log lines that were left out because too many of their kind came in a second.
 	LogOmitted uint64
 	// TopicsRefused are subscriptions that were refused, by reason: NameError has them.
@@ -351,9 +357,9 @@ func (g *Gateway) Config() *Config { return g.config.Load() }
 
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
 // LoginFailuresPer, LoginTimeout, KeepRevoked, UserLimit, MaxInflated, MaxTopics, MaxTopicBytes,
-// MaxTopicName, MaxPending, MaxPendingBytes, RequestTimeout and PacketTimeout. It closes nothing:
-// what is over a smaller limit may stay, and gets no more. Any goroutine may call it; what begins
-// afterwards is under the new ones.
+// MaxTopicName, MaxRequestRate, MaxPending, MaxPendingBytes, RequestTimeout and PacketTimeout. It
+// closes nothing: what is over a smaller limit may stay, and gets no more. Any goroutine may call it;
+// what begins afterwards is under the new ones.
 func (g *Gateway) SetLimits(c Config) {
 	c = c.withDefaults()
 	g.configuring.Lock()
@@ -365,6 +371,7 @@ func (g *Gateway) SetLimits(c Config) {
 	n.UserLimit = c.UserLimit
 	n.MaxInflated = c.MaxInflated
 	n.MaxTopics, n.MaxTopicBytes, n.MaxTopicName = c.MaxTopics, c.MaxTopicBytes, c.MaxTopicName
+	n.MaxRequestRate = c.MaxRequestRate
 	n.MaxPending, n.MaxPendingBytes = c.MaxPending, c.MaxPendingBytes
 	n.RequestTimeout = c.RequestTimeout
 	n.PacketTimeout = c.PacketTimeout
@@ -435,6 +442,7 @@ func (g *Gateway) Stats() Stats {
 		Holds:    g.stats.holds.Load(),
 		Panics:   g.stats.panics.Load(),
 
+		RateLimited:         g.stats.rateLimited.Load(),
 		LogOmitted:          lograte.Omitted(g.log),
 		TopicsRefused:       make(map[string]uint64),
 		RenamesRefused:      make(map[string]uint64),
@@ -467,6 +475,7 @@ type Scratch struct {
 	isolated      func()      // calls f
 	pending       pendingTable
 	leases        leases
+	rates         requestRates
 	_             [64]byte
 }
 

@@ -446,6 +446,8 @@ func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
 	if g.draining.Load() {
 		g.stats.busy.Add(1)
 		own.Fail(StatusInternal, shuttingDown)
+	} else if !g.AllowRequest(c) {
+		own.Fail(StatusError, "too many requests")
 	} else if h := g.router.find(own); h != nil {
 		g.scratch[c.Loop().Index()].hand(c, h)
 	} else {

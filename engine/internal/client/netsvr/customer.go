@@ -156,6 +156,10 @@ func (s *customer) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte
 		return
 	}
 	data := payload[prefixLen:]
+	if !s.endpoint.gateway.AllowRequest(c) {
+		s.endpoint.gateway.Log().Debug("Message rate limited", "protocol", Name, "workerId", id, "by", "max-request-rate")
+		return
+	}
 	if h, ok := s.endpoint.gateway.WorkerHere(id).(MessageHandler); ok {
 		h.ServeMessage(c, s.endpoint.gateway, data)
 		return
