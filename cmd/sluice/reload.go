@@ -57,6 +57,14 @@ func (r *reloader) reload() {
 	}
 }
 
+// loads is how often a provider has read something new, 0 when it does not say.
+func loads(p login.Provider) uint64 {
+	if p, ok := p.(interface{ Loads() uint64 }); ok {
+		return p.Loads()
+	}
+	return 0
+}
+
 // try returns the names of the flags that were given new values, and of those that were refused, and
 // whether files of tokens, keys or users were read again. On an error nothing has changed.
 func (r *reloader) try() (changed, refused []string, read bool, err error) {
@@ -99,10 +107,11 @@ func (r *reloader) try() (changed, refused []string, read bool, err error) {
 		}
 	}
 	if p, ok := r.provider.(login.Reloader); ok {
+		before := loads(p)
 		if err := p.Reload(); err != nil {
 			return nil, nil, false, err
 		}
-		read = true
+		read = before == 0 || loads(p) != before
 		defer r.server.Revalidate() // under the flags of this reload
 	}
 	if users != nil {

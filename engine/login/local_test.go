@@ -3,6 +3,8 @@ package login
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -259,5 +261,30 @@ func TestOTPBounds(t *testing.T) {
 	// Ten a second, good for one second: what expired has gone although no timer runs.
 	if n, evicted := p.Len(); n > 11 || evicted != 0 {
 		t.Errorf("%d outstanding, %d driven out", n, evicted)
+	}
+}
+
+// TestTokensLoads: a reload of the same file is none.
+func TestTokensLoads(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	var p *Tokens
+	for i, step := range []struct {
+		text string
+		want uint64
+	}{{"a ann\n", 1}, {"a ann\n", 1}, {"a bob\n", 2}, {"broken\n", 2}, {"a bob\n", 2}} {
+		if err := os.WriteFile(file, []byte(step.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			var err error
+			if p, err = NewTokens(file); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			_ = p.Reload()
+		}
+		if n := p.Loads(); n != step.want {
+			t.Errorf("step %d: %d loads, want %d", i, n, step.want)
+		}
 	}
 }

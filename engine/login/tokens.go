@@ -30,8 +30,10 @@ const maxTokensFile = 64 << 20
 // back.
 type Tokens struct {
 	file  string
-	mu    sync.Mutex // one Reload at a time, or an older table could replace a newer one
+	mu    sync.Mutex        // one Reload at a time, or an older table could replace a newer one
+	sum   [sha256.Size]byte // of the file that was read last; guarded by mu
 	table atomic.Pointer[tokenTable]
+	loads atomic.Uint64
 }
 
 // A tokenTable is what a file says.
@@ -94,6 +96,10 @@ func proofOf(digest [sha256.Size]byte, user string) uint64 {
 	return max(binary.BigEndian.Uint64(sum[:]), 1)
 }
 
+// Loads returns how often a file has been read that was not the same as before. Any goroutine may
+// call it.
+func (t *Tokens) Loads() uint64 { return t.loads.Load() }
+
 // Reload implements Reloader.
 func (t *Tokens) Reload() error {
 	t.mu.Lock()
@@ -107,6 +113,10 @@ func (t *Tokens) Reload() error {
 		return fmt.Errorf("login: tokens: %s %w", t.file, err)
 	}
 	t.table.Store(table)
+	if sum := sha256.Sum256(text); sum != t.sum {
+		t.sum = sum
+		t.loads.Add(1)
+	}
 	return nil
 }
 

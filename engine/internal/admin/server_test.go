@@ -392,3 +392,28 @@ func TestBodyThatNeverComes(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// TestBlockedLoop: what does not return on a loop fails /livez and /readyz while it lasts.
+func TestBlockedLoop(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *server.Config) { c.Admin.Stall = 100 * time.Millisecond })
+	status := func(path string) (int, string) {
+		resp, err := http.Get(s.AdminURL() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(text)
+	}
+	release := make(chan struct{})
+	s.Engine().TellLoop(1, func() { <-release })
+	for _, path := range []string{"/livez", "/readyz"} {
+		waitFor(t, path+" to fail", func() bool {
+			code, text := status(path)
+			return code == http.StatusServiceUnavailable && strings.Contains(text, "loop 1 stands still")
+		})
+	}
+	close(release)
+	waitFor(t, "/livez to be well again", func() bool { code, _ := status("/livez"); return code == http.StatusOK })
+}
