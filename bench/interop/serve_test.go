@@ -111,6 +111,21 @@ func TestUserLimit(t *testing.T) {
 	})
 }
 
+// Over the limit of connections a login is answered over TCP: the client waits 10 s for it otherwise.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, "--max-connections", "1")
+	first := connect(t, g, 0, g.addr)
+	second := newVendor(t, "ben")
+	err := second.dial(0, g.addr, func() *gateway { return g })
+	second.closeAfter(t)
+	var no *protocol.LBError
+	if !errors.As(err, &no) || no.Status != 7 || no.Code != 503 || no.Message != "too-many-clients" {
+		t.Errorf("a second connection: %v", err)
+	}
+	first.wantEcho("not disturbed")
+}
+
 // A one-time token is good once.
 func TestTokenTwice(t *testing.T) {
 	t.Parallel()
