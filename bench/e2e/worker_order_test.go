@@ -124,6 +124,9 @@ func TestWorkerReplyOrder(t *testing.T) {
 		}
 		l.sendRaw(wire)
 		c.wantReply(0, "short")
+		if n == 0 {
+			big = `{"status":0,"data":{}}` // in its place: clients do not take an empty one
+		}
 		c.wantReply(1, big)
 		c.wantReply(2, "short")
 	}

@@ -285,6 +285,7 @@ func TestWorkerDev(t *testing.T) {
 		c.sayBinary("001binary") // a push, so it is text
 		c.wantText("binary")
 		c.say("001")
+		c.wantText("")
 		c.say("002for nobody")
 		c.wantAlive()
 		g.wantEcho("1")
