@@ -40,6 +40,8 @@ func (cmd *settings) checkBounds() error {
 		{"max-topic-name", int64(cmd.MaxTopicName), 1, 1 << 20},
 		{"max-topic-bytes", int64(cmd.MaxTopicBytes), 1, gateway},
 		{"max-session-text", int64(cmd.MaxSessionText), 1, 1 << 30},
+		{"max-logins", int64(cmd.MaxLogins), 1, 1 << 14},
+		{"max-token-logins", int64(cmd.MaxTokenLogins), 0, most},
 		{"max-login-metadata", int64(cmd.MaxLoginMetadata), 1, 64 << 10},
 		{"max-connections", int64(cmd.MaxConnections), 0, most},
 		{"max-refusals", int64(cmd.MaxRefusals), 0, 1 << 16},

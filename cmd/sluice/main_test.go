@@ -168,6 +168,7 @@ func TestBadValues(t *testing.T) {
 		"netsvr-metrics": {"0-7 want numbers from 0 to 6"}, "ws-max-head": {"1 want 1024 to 65536", "1MiB want 1024 to 65536"},
 		"ws-max-headers": {"0 want 1 to"}, "ws-max-fragments": {"0 want 1 to"},
 		"max-keep-alive": orNone, "push-route": {" want a route", strings.Repeat("x", 256) + " want a route"},
+		"max-logins": {"0 want 1 to 16384", "16385 want 1 to 16384", "x int"}, "max-token-logins": count,
 		"max-login-metadata": {"0 want 1 to 65536"}, "max-session-text": {"0 want 1 to"}, "session-from": {"x must be one of"},
 		"token-users": {"x only with --login otp"}, "token-skew": {"0s want 1s to", "-1s want 1s to", "x duration"},
 		"ws-deflate-min": {"0 want 1 to"}, "gosoc-logins": {"x must be one of"},

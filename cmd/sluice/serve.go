@@ -61,6 +61,8 @@ type loginFlags struct {
 	Login            string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND"`
 	LoginTimeout     time.Duration `help:"How long a client may take to log in." default:"10s" live:""`
 	LoginFailures    failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s" live:""`
+	MaxLogins        int           `help:"Logins that an HTTP service is asked about at once; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns." default:"256" live:""`
+	MaxTokenLogins   int           `help:"Logins with one token that may be under way or waiting; further ones are refused for now. 0: no limit." default:"8" live:""`
 	MaxLoginMetadata byteSize      `help:"What a client may say of itself at its login, beside its token, and what the login may vouch for, each: the text, and 64 bytes for each pair." default:"8KiB"`
 }
 
@@ -448,6 +450,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			LoginTimeout:     cmd.LoginTimeout,
 			LoginFailures:    cmd.LoginFailures.Count,
 			LoginFailuresPer: cmd.LoginFailures.Per,
+			MaxLogins:        cmd.MaxLogins,
+			MaxTokenLogins:   cmp.Or(cmd.MaxTokenLogins, -1),
 			SessionTTL:       cmd.SessionTTL,
 			SessionBytes:     int(cmd.SessionBytes),
 			SessionMax:       cmp.Or(cmd.SessionMax, -1),

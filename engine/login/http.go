@@ -23,7 +23,7 @@ type HTTPConfig struct {
 	// Timeout is how long one login may take, waiting for others included, if its context does not
 	// end sooner. Zero or less means 5 s.
 	Timeout time.Duration
-	// InFlight is how many calls may be under way; more logins wait. Zero or less means 64.
+	// InFlight is how many calls may be under way; more logins wait. Zero or less means 256.
 	InFlight int
 	// Transport makes the calls. Nil means one of its own, with bounds.
 	Transport http.RoundTripper
@@ -52,7 +52,7 @@ type HTTP struct {
 	once    sync.Once
 }
 
-var _ Provider = (*HTTP)(nil)
+var _ Concurrent = (*HTTP)(nil)
 
 // NewHTTP returns a provider that has not called anybody yet. The caller must Close it.
 func NewHTTP(c HTTPConfig) (*HTTP, error) {
@@ -64,7 +64,7 @@ func NewHTTP(c HTTPConfig) (*HTTP, error) {
 		c.Timeout = 5 * time.Second
 	}
 	if c.InFlight <= 0 {
-		c.InFlight = 64
+		c.InFlight = 256
 	}
 	if c.Transport == nil {
 		c.Transport = newTransport(c.InFlight)
@@ -114,6 +114,9 @@ func (h *HTTP) Login(ctx context.Context, r Request) (Identity, error) {
 	}
 	return Identity{}, unavailable(fmt.Errorf("waiting for one of %d calls to end: %w", h.config.InFlight, ctx.Err()))
 }
+
+// Concurrency implements Concurrent.
+func (h *HTTP) Concurrency() int { return h.config.InFlight }
 
 func (h *HTTP) ask(ctx context.Context, r Request) (Identity, error) {
 	body, err := json.Marshal(question{r.Token, r.Protocol, r.Peer.Unmap(), r.Metadata})

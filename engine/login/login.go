@@ -58,6 +58,14 @@ type Immediate interface {
 	LoginNow(now time.Time, r Request) (Identity, error)
 }
 
+// Concurrent is a Provider that decides on a limited number of logins at once: further ones would
+// wait inside it, whoever they are of.
+type Concurrent interface {
+	Provider
+	// Concurrency returns that number. Any goroutine may call it.
+	Concurrency() int
+}
+
 // Revocable is a Provider that may take back what it has granted.
 type Revocable interface {
 	Provider

@@ -9,9 +9,9 @@ import (
 // Update takes from config what may change while the Server runs, and leaves the rest as it is:
 //
 //   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections
-//   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, UserLimit, MaxInflated,
-//     MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxPending, MaxPendingBytes,
-//     RequestTimeout, PacketTimeout
+//   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,
+//     MaxInflated, MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxPending,
+//     MaxPendingBytes, RequestTimeout, PacketTimeout
 //   - WebSocket: Origins
 //   - Worker: MaxLinks
 //

@@ -146,6 +146,12 @@ func (s *Server) collectLogins(p *page, g *gateway.Stats) {
 	for _, outcome := range slices.Sorted(maps.Keys(g.Refused)) {
 		p.sample(float64(g.Refused[outcome]), "outcome", outcome)
 	}
+	p.family("sluice_logins_unasked_total", counter, "Logins refused as unavailable because too many waited for the login provider: in all (queue), of their address, or with their token.")
+	for _, limit := range slices.Sorted(maps.Keys(g.LoginsUnasked)) {
+		p.sample(float64(g.LoginsUnasked[limit]), "limit", limit)
+	}
+	p.gauge("sluice_login_calls", "Logins that the login provider is asked about now.", float64(g.LoginCalls))
+	p.gauge("sluice_logins_waiting", "Logins that wait for the login provider to be asked.", float64(g.LoginsWaiting))
 	p.family("sluice_token_calls_total", counter, "Calls for one-time tokens, by outcome.")
 	p.sample(float64(s.tokens.issued.Load()), "outcome", "issued")
 	p.sample(float64(s.tokens.unauthorized.Load()), "outcome", "unauthorized")

@@ -32,6 +32,14 @@ type Config struct {
 	// means 100 in 10 s, negative no limit.
 	LoginFailures    int
 	LoginFailuresPer time.Duration
+	// MaxLogins is how many logins a provider that may block is asked about at once, or what it can do
+	// if that is less (login.Concurrent). One address, an IPv4 one or an IPv6 /64, has a quarter of
+	// them at most; further ones wait, and addresses take turns. Zero or less means 256.
+	MaxLogins int
+	// MaxTokenLogins is how many logins with one token may be under way or wait for such a provider,
+	// from all addresses; further ones are refused as unavailable. Logins without a token do not
+	// count. Zero means 8, negative no limit.
+	MaxTokenLogins int
 	// LoginBytes is what a connection may send before its login is decided. Zero means 64 KiB.
 	LoginBytes int
 
@@ -148,6 +156,8 @@ func (c Config) withDefaults() Config {
 		}
 		*v = min(*v, 1<<30)
 	}
+	bound(&c.MaxLogins, maxLogins)
+	def(&c.MaxTokenLogins, maxTokenLogins)
 	bound(&c.MaxSessionText, 64<<10)
 	bound(&c.MaxLoginMetadata, 8<<10)
 	bound(&c.MaxTopics, 1<<16)
@@ -235,15 +245,20 @@ type gatewayStats struct {
 
 // Stats are a Gateway's counters since it started.
 type Stats struct {
-	Logins   uint64            // accepted, resumptions included
-	Resumed  uint64            // by a session ticket
-	Refused  map[string]uint64 // by outcome
-	Requests uint64
-	Timeouts uint64 // requests nobody answered in time
-	Busy     uint64 // requests refused because nobody could take them
-	Late     uint64 // replies to requests that were over, or were another worker's
-	Holds    uint64 // times that a client's input was paused for its own requests
-	Panics   uint64 // of Events, each of which cost a connection
+	Logins  uint64            // accepted, resumptions included
+	Resumed uint64            // by a session ticket
+	Refused map[string]uint64 // by outcome
+	// LoginsUnasked are those of the refused, as unavailable, about which the provider was not asked
+	// because too many were waiting, by whose limit that was: queue, address or token.
+	LoginsUnasked map[string]uint64
+	LoginCalls    int // of the provider, under way now
+	LoginsWaiting int // for such a call, now
+	Requests      uint64
+	Timeouts      uint64 // requests nobody answered in time
+	Busy          uint64 // requests refused because nobody could take them
+	Late          uint64 // replies to requests that were over, or were another worker's
+	Holds         uint64 // times that a client's input was paused for its own requests
+	Panics        uint64 // of Events, each of which cost a connection
 	// RateLimited are requests, and messages for workers, over Config.MaxRequestRate.
 	RateLimited uint64
 	// LogOmitted are log lines that were left out because too many of their kind came in a second.
@@ -298,7 +313,7 @@ func New(config Config) (*Gateway, error) {
 		g.known = newKnownTokens()
 	}
 	g.revocable, _ = config.Login.(login.Revocable)
-	g.logins = newLoginPool(config.Login)
+	g.logins = newLoginPool(config.Login, config.MaxLogins, config.MaxTokenLogins)
 	return g, nil
 }
 
@@ -356,10 +371,10 @@ func (g *Gateway) expire() {
 func (g *Gateway) Config() *Config { return g.config.Load() }
 
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
-// LoginFailuresPer, LoginTimeout, KeepRevoked, UserLimit, MaxInflated, MaxTopics, MaxTopicBytes,
-// MaxTopicName, MaxRequestRate, MaxPending, MaxPendingBytes, RequestTimeout and PacketTimeout. It
-// closes nothing: what is over a smaller limit may stay, and gets no more. Any goroutine may call it;
-// what begins afterwards is under the new ones.
+// LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, KeepRevoked, UserLimit, MaxInflated,
+// MaxTopics, MaxTopicBytes, MaxTopicName, MaxRequestRate, MaxPending, MaxPendingBytes, RequestTimeout
+// and PacketTimeout. It closes nothing: what is over a smaller limit may stay, and gets no more. Any
+// goroutine may call it; what begins afterwards is under the new ones.
 func (g *Gateway) SetLimits(c Config) {
 	c = c.withDefaults()
 	g.configuring.Lock()
@@ -367,6 +382,7 @@ func (g *Gateway) SetLimits(c Config) {
 	n := *g.Config()
 	n.LoginFailures, n.LoginFailuresPer = c.LoginFailures, c.LoginFailuresPer
 	n.LoginTimeout = c.LoginTimeout
+	n.MaxLogins, n.MaxTokenLogins = c.MaxLogins, c.MaxTokenLogins
 	n.KeepRevoked = c.KeepRevoked
 	n.UserLimit = c.UserLimit
 	n.MaxInflated = c.MaxInflated
@@ -377,6 +393,7 @@ func (g *Gateway) SetLimits(c Config) {
 	n.PacketTimeout = c.PacketTimeout
 	g.config.Store(&n)
 	g.failures.setLimit(n.LoginFailures, n.LoginFailuresPer)
+	g.logins.setLimits(n.MaxLogins, n.MaxTokenLogins)
 }
 
 // Describe says what a connection speaks and its uniqId, empty before its login; it is what
@@ -444,6 +461,7 @@ func (g *Gateway) Stats() Stats {
 
 		RateLimited:         g.stats.rateLimited.Load(),
 		LogOmitted:          lograte.Omitted(g.log),
+		LoginsUnasked:       make(map[string]uint64),
 		TopicsRefused:       make(map[string]uint64),
 		RenamesRefused:      make(map[string]uint64),
 		SessionTextsRefused: g.stats.sessionTextsRefused.Load(),
@@ -459,6 +477,10 @@ func (g *Gateway) Stats() Stats {
 		}
 		to[e.Reason()] = g.stats.namesRefused[e].Load()
 	}
+	for r := range errLoginClosed {
+		s.LoginsUnasked[loginRefusals[r].name] = g.logins.refused[r].Load()
+	}
+	s.LoginCalls, s.LoginsWaiting = g.logins.numbers()
 	for o := Outcome(1); o < numOutcomes; o++ {
 		s.Refused[o.String()] = g.stats.refused[o].Load()
 	}

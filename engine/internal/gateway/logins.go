@@ -90,7 +90,7 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	ref, later := c.Ref(), a
 	ctx, cancel := context.WithTimeout(g.logins.ctx, g.Config().LoginTimeout)
 	cl.ensure(g.pool(c)).cancelLogin = cancel
-	ok := g.logins.submit(loginJob{
+	why := g.logins.submit(&loginJob{
 		ctx:     ctx,
 		request: r,
 		done: func(identity login.Identity, err error) {
@@ -103,9 +103,11 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 			})
 		},
 	})
-	if !ok {
+	if why != nil {
 		cancel()
-		g.verdict(c, s, &a, login.Identity{}, errors.Join(login.ErrUnavailable, errLoginQueue))
+		cl.extra.cancelLogin = nil
+		g.log.Info("login refused, the provider was not asked", "protocol", s.Protocol(), "peer", c.Peer(), "err", why)
+		g.verdict(c, s, &a, login.Identity{}, errors.Join(login.ErrUnavailable, why))
 	}
 }
 
@@ -214,10 +216,7 @@ func (g *Gateway) unreserve(c *engine.Conn, cl *Client) {
 	}
 }
 
-var (
-	errLoginQueue = errors.New("gateway: too many logins are waiting")
-	errRevoked    = errors.New("gateway: the login that the session rests on was taken back")
-)
+var errRevoked = errors.New("gateway: the login that the session rests on was taken back")
 
 func (g *Gateway) verdict(c *engine.Conn, s Session, a *admission, identity login.Identity, err error) {
 	if err != nil {
