@@ -60,7 +60,7 @@ func (s *Server) caller(w http.ResponseWriter, r *http.Request) (user string, an
 }
 
 var (
-	errNoSignature = errors.New("want x-api-signature: HMAC-SHA256 SignedHeaders=..., Signature=...")
+	errNoSignature = errors.New("want x-api-signature with HMAC-SHA256, SignedHeaders and Signature")
 	errUnsigned    = errors.New("x-api-key and x-timestamp must be signed")
 	errTimestamp   = errors.New("x-timestamp is no time")
 	errMismatch    = errors.New("it does not match")
