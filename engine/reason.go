@@ -16,6 +16,7 @@ const (
 	ReasonOutOfOrder      // a packet that is legal, but not now: before login, or from the wrong side
 	ReasonTooLarge        // a packet above the limit, refused on its header
 	ReasonInflatedTooLarge
+	ReasonGzipMembers    // a body of too many gzip members
 	ReasonUpgradeRefused // an HTTP request that is no WebSocket upgrade, or not allowed
 	ReasonLoginTimeout
 	ReasonLoginRefused
@@ -52,6 +53,7 @@ var reasonNames = [numReasons]string{
 	ReasonOutOfOrder:       "out-of-order",
 	ReasonTooLarge:         "too-large",
 	ReasonInflatedTooLarge: "inflated-too-large",
+	ReasonGzipMembers:      "gzip-members",
 	ReasonUpgradeRefused:   "upgrade-refused",
 	ReasonLoginTimeout:     "login-timeout",
 	ReasonLoginRefused:     "login-refused",

@@ -92,7 +92,7 @@ func newSessionWorld(seed uint64, w *sessionWorld) (*sessionWorld, error) {
 	w.provider = &simProvider{w: w, asked: make(map[int]*simLogin), fresh: make(chan *simLogin, 64)}
 	dialects := gosoc.Dialects(nil)
 	first := len(dialects)
-	config := engine.Config{Backlog: 256 << 10, Dialects: append(dialects, longbridge.Dialects(nil)...)}
+	config := engine.Config{Backlog: 256 << 10, Dialects: append(dialects, longbridge.Dialects(nil, longbridge.Config{})...)}
 	sim, err := engine.NewSim(engine.SimOptions{Seed: seed, Config: config, Settle: w.settle, Kept: w.kept,
 		Protocols: func(e *engine.Engine) []engine.Protocol {
 			return []engine.Protocol{gosoc.New(w.gateway, 0, gosoc.Config{}), longbridge.New(w.gateway, first, longbridge.Config{})}

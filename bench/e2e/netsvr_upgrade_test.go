@@ -61,7 +61,7 @@ func TestNetsvrUpgrade(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/", "/netsvr/", "/netsvrx", "/NETSVR", "/net%73vr", "//netsvr", "/netsvr/x?y"} {
-		s.p.netsvrRefused(t, 404, "", netsvrHead("GET", path))
+		s.p.netsvrRefused(t, 400, "", netsvrHead("GET", path)) // a bad Longbridge handshake
 	}
 	s.p.netsvrRefused(t, 405, "", netsvrHead("POST", "/netsvr"))
 	s.p.netsvrRefused(t, 405, "", netsvrHead("POST", "/netsvr", "Upgrade:", "Connection:", "Content-Length: 5"))

@@ -164,7 +164,7 @@ func worker(cmd *exec.Cmd) string { return strconv.Itoa(cmd.Process.Pid) }
 // disconnected and every request is answered. None is late: the time-out is longer than the test.
 func TestWorkerProcesses(t *testing.T) {
 	t.Parallel()
-	p := startNetsvr(t, "--request-timeout", "3m")
+	p := startNetsvr(t, "--request-timeout", "3m", "--wait-workers", "0s")
 	first, second := startWorkerProcess(t, p), startWorkerProcess(t, p)
 	const clients, window = 200, 4
 	var load workerLoad

@@ -126,7 +126,7 @@ func TestWorkerStrayReplies(t *testing.T) {
 
 func TestWorkerRequestErrors(t *testing.T) {
 	t.Parallel()
-	p := startNetsvr(t, "--request-timeout", "3m", "--limit", "slow=9@1", "--route", "slow.*=9")
+	p := startNetsvr(t, "--request-timeout", "3m", "--wait-workers", "0s", "--limit", "slow=9@1", "--route", "slow.*=9")
 	m := modes[0]
 	c := p.login(t, m, "")
 	wantError := c.wantWorkerError

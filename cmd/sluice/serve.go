@@ -90,8 +90,11 @@ type slowFlags struct {
 type clientFlags struct {
 	MaxPacket       byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
 	MaxInflated     byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB" live:""`
+	MaxInflateRate  byteSize      `help:"Bytes a second that may come out of gzip for one client, and at once; with more it is not read for a while. 0: no limit." default:"8MiB" live:""`
+	MaxGzipMembers  int           `help:"Gzip members that a payload or attachment may have." default:"1024" live:""`
 	PacketTimeout   time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s" live:""`
 	RequestTimeout  time.Duration `help:"How long a request waits for its reply, unless its client says how long it waits. Clients in the field give up after 10s." default:"9s" live:""`
+	WaitWorkers     time.Duration `help:"How long a request waits for a worker of its id to register before it is answered that there is none. 0: not at all." default:"3s" live:""`
 	MaxPending      int           `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024" live:""`
 	MaxPendingBytes byteSize      `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB" live:""`
 	MaxRequestRate  int           `help:"Requests, and netsvr messages, of one client a second, and at once; more are refused. 0: any number." default:"0" live:""`
@@ -150,6 +153,7 @@ type longbridgeFlags struct {
 	HeartbeatTimeout      time.Duration `help:"How long a Longbridge client may be silent." default:"150s"`
 	UserLimit             int           `help:"Longbridge connections one user may have. 0: any number." default:"10" live:""`
 	LongbridgeCloseNotice bool          `help:"Tell Longbridge clients why their connection ends. The vendor's Go client recovers best without." default:"true" negatable:""`
+	LongbridgeGzip        byteSize      `help:"Size from which bodies to Longbridge clients are compressed, if that makes them shorter. 0: never." default:"0"`
 	PushCmd               int           `help:"Command of pushes to Longbridge clients." default:"100"`
 }
 
@@ -372,14 +376,6 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	if err := cmd.checkBounds(); err != nil {
 		return c, err
 	}
-	userLimit := cmd.UserLimit
-	if userLimit <= 0 {
-		userLimit = -1
-	}
-	guestFragments := int(cmd.GuestMaxFragments)
-	if guestFragments <= 0 {
-		guestFragments = -1
-	}
 	listen := cmd.Worker
 	if listen == "none" {
 		listen = ""
@@ -419,7 +415,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			Deflate:        cmd.NetsvrDeflate,
 			Idle:           cmd.ClientIdle,
 			MaxMessage:     int(cmd.ClientMaxMessage),
-			GuestFragments: guestFragments,
+			GuestFragments: noneIsNegative(int(cmd.GuestMaxFragments)),
 			Binary:         cmd.PushOpcode == "binary",
 			CustomIDKey:    cmd.CustomIDKey,
 			LoginRequired:  cmd.NetsvrLogin == "required",
@@ -428,6 +424,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		Longbridge: server.LongbridgeConfig{
 			HeartbeatTimeout: cmd.HeartbeatTimeout,
 			NoCloseNotice:    !cmd.LongbridgeCloseNotice,
+			Gzip:             int(cmd.LongbridgeGzip),
 		},
 		CustomIDTTL:  cmd.CustomIDTTL,
 		Dev:          cmd.Dev,
@@ -460,9 +457,11 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxSessionText:   int(cmd.MaxSessionText),
 			SessionFromUser:  cmd.SessionFrom == "user",
 			MaxLoginMetadata: int(cmd.MaxLoginMetadata),
-			UserLimit:        userLimit,
+			UserLimit:        noneIsNegative(cmd.UserLimit),
 			MaxPacket:        int(cmd.MaxPacket),
 			MaxInflated:      int(cmd.MaxInflated),
+			MaxInflateRate:   noneIsNegative(int(cmd.MaxInflateRate)),
+			MaxGzipMembers:   cmd.MaxGzipMembers,
 			MaxPending:       cmd.MaxPending,
 			MaxPendingBytes:  int(cmd.MaxPendingBytes),
 			MaxTopics:        cmd.MaxTopics,
@@ -470,6 +469,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxTopicName:     int(cmd.MaxTopicName),
 			MaxTopicBytes:    int(cmd.MaxTopicBytes),
 			RequestTimeout:   cmd.RequestTimeout,
+			WaitWorkers:      orNone(cmd.WaitWorkers),
 			RouteIgnoreCase:  cmd.RouteIgnoreCase,
 			PacketTimeout:    orNone(cmd.PacketTimeout),
 			PushRoute:        cmd.PushRoute,
@@ -499,6 +499,14 @@ func (cmd *settings) tokenUsers(provider login.Provider) (*login.APIKeys, error)
 
 // orNone is a limit as Config fields want it, where 0 stands for a default and less for no limit.
 func orNone(limit time.Duration) time.Duration {
+	if limit <= 0 {
+		return -1
+	}
+	return limit
+}
+
+// noneIsNegative is orNone for a number.
+func noneIsNegative(limit int) int {
 	if limit <= 0 {
 		return -1
 	}

@@ -10,7 +10,8 @@
 //	Deflate:  src -> flate, fastest level -> dst
 //
 // A peer decides what is in src, so nothing it announces is believed: the output grows with the
-// bytes that really come out and stops at the limit, whatever the trailer says.
+// bytes that really come out and stops at the limit, whatever the trailer says. Members are counted:
+// one of nothing costs as much as a kilobyte.
 //
 // # Ownership
 //

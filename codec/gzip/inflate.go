@@ -14,10 +14,18 @@ var (
 	// ErrTooLarge says that more would come out than the caller allows.
 	ErrTooLarge = errors.New("gzip: inflated size exceeds limit")
 
+	// ErrManyMembers says that the source has more members than the caller allows.
+	ErrManyMembers = errors.New("gzip: too many members")
+
 	// ErrCorrupt says that the source is not one or more whole gzip members and nothing else.
 	// The error returned wraps the cause too; for a stream cut short that is io.ErrUnexpectedEOF.
 	ErrCorrupt = errors.New("gzip: corrupt stream")
 )
+
+// DefaultMembers is how many members Inflate takes. Each costs about as much as a kilobyte, and one
+// of nothing is 20 bytes long. Programs that compress in blocks, as bgzip does for random access, make
+// one of every 64 KiB.
+const DefaultMembers = 1024
 
 // firstRoom is what Inflate makes room for when dst has none: most payloads are small JSON
 // texts, and growing from here by doubling costs a large one little.
@@ -42,31 +50,43 @@ var inflaters = sync.Pool{New: func() any {
 // Inflate appends to dst what src inflates to: one gzip member, or several joined.
 //
 // At most limit bytes are appended, counted while they come out; if there would be more, the
-// error is ErrTooLarge, and a limit below 0 counts as 0. Anything that is not whole members to
-// the last byte is ErrCorrupt. With an error the slice returned is as long as dst was; what is
-// behind it in its capacity may have been written to.
+// error is ErrTooLarge, and a limit below 0 counts as 0. More than DefaultMembers members are
+// ErrManyMembers. Anything that is not whole members to the last byte is ErrCorrupt. With an error
+// the slice returned is as long as dst was; what is behind it in its capacity may have been written
+// to.
 //
 // Inflate does not allocate if dst has room. If not, it grows with what really comes out, at most
 // to limit bytes behind what dst held. dst and src must not overlap.
 func Inflate(dst, src []byte, limit int) ([]byte, error) {
+	return InflateMembers(dst, src, limit, DefaultMembers)
+}
+
+// InflateMembers is Inflate of at most so many members; zero or less means DefaultMembers.
+func InflateMembers(dst, src []byte, limit, members int) ([]byte, error) {
+	if members <= 0 {
+		members = DefaultMembers
+	}
 	z := inflaters.Get().(*inflater)
-	out, err := z.members(dst, src, max(limit, 0))
+	out, err := z.members(dst, src, max(limit, 0), members)
 	z.src.Reset(nil)
 	inflaters.Put(z)
 
 	if err != nil {
 		out = out[:len(dst)]
-		if err != ErrTooLarge {
+		if err != ErrTooLarge && err != ErrManyMembers {
 			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 	}
 	return out, err
 }
 
-// members inflates one member after the other until src is used up.
-func (z *inflater) members(dst, src []byte, limit int) ([]byte, error) {
+// members inflates one member after the other, at most so many, until src is used up.
+func (z *inflater) members(dst, src []byte, limit, most int) ([]byte, error) {
 	start := len(dst)
 	for {
+		if most--; most < 0 {
+			return dst, ErrManyMembers
+		}
 		n, err := skipHeader(src)
 		if err != nil {
 			return dst, err

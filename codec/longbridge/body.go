@@ -11,16 +11,17 @@ import (
 // start, grown where it must be; scratch may be nil and must not overlap body.
 //
 // At most limit bytes come out, counted while inflating: the size announced in
-// the gzip trailer is not believed. The limit is for inflated bodies only. The
-// errors are ErrGzipEmpty and those of package gzip, wrapped.
-func (h *Header) Inflate(scratch, body []byte, limit int) ([]byte, error) {
+// the gzip trailer is not believed. The limit is for inflated bodies only, and so
+// is that of gzip members (zero: see gzip.DefaultMembers). The errors are
+// ErrGzipEmpty and those of package gzip, wrapped.
+func (h *Header) Inflate(scratch, body []byte, limit, members int) ([]byte, error) {
 	if !h.Gzip {
 		return body, nil
 	}
 	if len(body) == 0 {
 		return nil, ErrGzipEmpty
 	}
-	inflated, err := gzip.Inflate(scratch[:0], body, limit)
+	inflated, err := gzip.InflateMembers(scratch[:0], body, limit, members)
 	if err != nil {
 		return nil, fmt.Errorf("longbridge: body: %w", err)
 	}

@@ -4,7 +4,7 @@
 // # Data flow
 //
 //	TCP:       2 handshake bytes, then packets back to back
-//	WebSocket: the handshake is in the query, then one packet per binary message
+//	WebSocket: the handshake is in the query, then one packet per message
 //
 //	bytes -> ParseHandshake -> Handshake        once per connection
 //	bytes -> ParseHeader    -> Header           size limits are checked here

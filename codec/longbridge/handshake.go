@@ -94,8 +94,9 @@ func AppendHandshake(dst []byte, hs Handshake) []byte {
 }
 
 // ParseQuery reads the handshake of a WebSocket client from the values of its
-// query parameters version, codec and platform, decimal numbers. All three are
-// required; the error wraps ErrHandshake and names the one that is wrong. (The
+// query parameters version, codec and platform, decimal numbers. Without a
+// platform it is PlatformOpenAPI; the other two are required, and the error
+// wraps ErrHandshake and names the one that is wrong. (The
 // vendor's Go client says codec 1 here also when it goes on in JSON, so that
 // only TCP serves it in JSON.)
 func ParseQuery(version, codec, platform string) (Handshake, error) {
@@ -107,7 +108,10 @@ func ParseQuery(version, codec, platform string) (Handshake, error) {
 	if !ok || !Codec(c).valid() {
 		return Handshake{}, fmt.Errorf("%w: codec %.16q", ErrHandshake, codec)
 	}
-	p, ok := parseNibble(platform)
+	p, ok := uint8(PlatformOpenAPI), true
+	if platform != "" {
+		p, ok = parseNibble(platform)
+	}
 	if !ok {
 		return Handshake{}, fmt.Errorf("%w: platform %.16q", ErrHandshake, platform)
 	}

@@ -94,6 +94,9 @@ type Reply struct {
 	ID      uint64
 	Status  int32
 	Payload []byte
+	// Message is for people, in place of a payload beside a status other than 0. The gateway puts it
+	// into the words of the client's protocol.
+	Message []byte
 }
 
 // Append encodes m after dst.
@@ -101,7 +104,8 @@ func (m *Reply) Append(dst []byte) []byte {
 	dst = appendText(dst, 1, m.UniqID)
 	dst = appendUint(dst, 2, m.ID)
 	dst = appendUint(dst, 3, uint64(m.Status))
-	return appendBytes(dst, 4, m.Payload)
+	dst = appendBytes(dst, 4, m.Payload)
+	return appendText(dst, 5, m.Message)
 }
 
 // Decode replaces m by the message in b; m points into b.
@@ -118,6 +122,8 @@ func (m *Reply) Decode(b []byte) error {
 			m.Status = int32(d.uint())
 		case 4:
 			m.Payload = d.bytes()
+		case 5:
+			m.Message = d.text()
 		}
 	}
 	return d.end()

@@ -91,7 +91,7 @@ var kinds = []kind{
 			LoginMetadata: pairs(m.LoginMetadata), Claims: pairs(m.Claims)}
 	}),
 	kindOf("Reply", fresh[Reply], fresh[netsvrpb.Reply], func(m *Reply) *netsvrpb.Reply {
-		return &netsvrpb.Reply{UniqId: string(m.UniqID), Id: m.ID, Status: m.Status, Payload: m.Payload}
+		return &netsvrpb.Reply{UniqId: string(m.UniqID), Id: m.ID, Status: m.Status, Payload: m.Payload, Message: string(m.Message)}
 	}),
 	kindOf("Push", fresh[Push], fresh[netsvrpb.Push], func(m *Push) *netsvrpb.Push {
 		return &netsvrpb.Push{UniqIds: texts(m.UniqIDs), Topics: texts(m.Topics), Route: string(m.Route), Cmd: m.Cmd, Payload: m.Payload, Users: texts(m.Users)}
@@ -254,6 +254,13 @@ var specimens = []struct {
 		10 07                                        # 2 id 7
 		18 ffffffffffffffffff01                      # 3 status -1, as int32 is: ten bytes
 		22 02 7b7d                                   # 4 payload "{}"`},
+	{"Reply with a message", CmdReply, &Reply{UniqID: []byte("U"), ID: 7, Status: 3, Message: []byte("no")}, `
+		0000000f                                     # length 15
+		35a50c2a                                     # 900009002
+		0a 01 55                                     # 1 uniqId "U"
+		10 07                                        # 2 id 7
+		18 03                                        # 3 status 3
+		2a 02 6e6f                                   # 5 message "no"`},
 	{"Push to topics", CmdPush, &Push{Topics: [][]byte{[]byte("t")}, Route: []byte("r"), Cmd: 100, Payload: []byte("hi")}, `
 		00000010                                     # length 16
 		35a50c2b                                     # 900009003

@@ -24,6 +24,10 @@ type ReaderConfig struct {
 	// MaxFragments is how many frames a message may have, besides one for every 32 bytes of it:
 	// frames of a few bytes, or none, cost as much as whole messages. Zero or less means 256.
 	MaxFragments int
+
+	// AnyText takes text messages that are not UTF-8, which RFC 6455 8.1 forbids: for protocols
+	// whose clients send bytes in text frames.
+	AnyText bool
 }
 
 const (
@@ -84,8 +88,8 @@ type Event struct {
 	// if it was not compressed.
 	Compressed int
 
-	// Payload is valid until the bytes given to Next change or the Scratch is used again. Text
-	// and close reasons are valid UTF-8.
+	// Payload is valid until the bytes given to Next change or the Scratch is used again. Close
+	// reasons are valid UTF-8, and so is text without ReaderConfig.AnyText.
 	Payload []byte
 
 	// Size is how many bytes on the wire a message is known to have, which may still be growing.
@@ -319,7 +323,7 @@ func (r *Reader) take(ev *Event, h FrameHeader, payload []byte, s *Scratch) erro
 		f = &fragments{opcode: h.Opcode, compressed: h.RSV1}
 		r.fragments = f
 	}
-	if err := f.add(payload); err != nil || !h.Fin {
+	if err := f.add(payload, r.limits().AnyText); err != nil || !h.Fin {
 		return err
 	}
 	r.fragments = nil
@@ -345,13 +349,13 @@ func (r *Reader) control(ev *Event, op Opcode, payload []byte) error {
 	return nil
 }
 
-// add copies payload to the message and checks text as far as it is there: what is wrong
-// with a text is known before its end.
-func (f *fragments) add(payload []byte) error {
+// add copies payload to the message and checks text as far as it is there, unless any will do: what
+// is wrong with a text is known before its end.
+func (f *fragments) add(payload []byte, any bool) error {
 	f.buf = append(f.buf, payload...)
 	f.size += int64(len(payload))
 	f.frames++
-	if f.opcode != OpText || f.compressed {
+	if f.opcode != OpText || f.compressed || any {
 		return nil
 	}
 	n, ok := utf8Prefix(f.buf[f.valid:])
@@ -378,7 +382,7 @@ func (r *Reader) finish(ev *Event, op Opcode, compressed bool, payload []byte, v
 		ev.Compressed = len(payload)
 		payload = inflated
 	}
-	if op == OpText && !utf8.Valid(payload[valid:]) {
+	if op == OpText && !r.limits().AnyText && !utf8.Valid(payload[valid:]) {
 		return ErrUTF8
 	}
 	ev.Kind, ev.Payload = EventMessage, payload

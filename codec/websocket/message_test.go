@@ -407,3 +407,20 @@ func ExampleReader() {
 	// 18 bytes used, 11 needed
 	// message: World
 }
+
+// Text of no UTF-8 is taken where the protocol above asks for it, whole and in fragments.
+func TestAnyText(t *testing.T) {
+	whole := AppendFrame(nil, OpText, []byte("\xff\xfe"))
+	first := AppendFrame(nil, OpText, []byte("\xc3"))
+	first[0] &^= 0x80
+	split := append(first, AppendFrame(nil, OpContinuation, []byte("\x28"))...)
+	for _, wire := range [][]byte{whole, split} {
+		for _, any := range []bool{false, true} {
+			r := NewReader(&ReaderConfig{Client: true, AnyText: any}, false)
+			ev, _, err := r.Next(wire, nil)
+			if any && (err != nil || ev.Kind != EventMessage || ev.Opcode != OpText) || !any && err != ErrUTF8 {
+				t.Errorf("%x, any text %v: %+v, %v", wire, any, ev, err)
+			}
+		}
+	}
+}

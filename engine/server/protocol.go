@@ -59,7 +59,7 @@ func (s *Server) speak() error {
 	gosocWS := gosoc.NewEndpoint(s.gosocTCP, s.web)
 	s.netsvrWS = netsvr.New(s.gateway, s.hub, s.tokens, s.web, add(netsvr.Dialects(s.web)), s.config.Netsvr)
 	netsvrPath := s.netsvrWS.Config().Path
-	s.longbridgeTCP = longbridge.New(s.gateway, add(longbridge.Dialects(s.web)), s.config.Longbridge)
+	s.longbridgeTCP = longbridge.New(s.gateway, add(longbridge.Dialects(s.web, s.config.Longbridge)), s.config.Longbridge)
 	longbridgeWS := longbridge.NewEndpoint(s.longbridgeTCP, s.web)
 	longbridgeHTTP := s.web.Protocol(nil, longbridgeWS)
 	all := s.web.Protocol(map[string]ws.Endpoint{gosoc.Path: gosocWS, netsvrPath: s.netsvrWS}, longbridgeWS)

@@ -10,8 +10,8 @@ import (
 //
 //   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,
-//     MaxInflated, MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxPending,
-//     MaxPendingBytes, RequestTimeout, PacketTimeout
+//     MaxInflated, MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName,
+//     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
 //   - WebSocket: Origins
 //   - Worker: MaxLinks
 //

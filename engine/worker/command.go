@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -36,7 +37,7 @@ type Push struct {
 	Topics  []string // and to the subscribers of these
 	Users   []string // and to all connections of these
 	Route   string   // for GOSOC clients; empty: the gateway's push route
-	Cmd     uint32   // for Longbridge clients; 0: the gateway's push command
+	Cmd     uint32   // for Longbridge clients, 4 to 255; 0: the gateway's push command
 	Payload []byte
 }
 
@@ -187,7 +188,12 @@ func (l *Link) TopicPublishBulk(ctx context.Context, topics []string, data [][]b
 
 // Push pushes under a route or command of the caller's choice. The command is an extension of this
 // gateway; others of the protocol end the link.
+//
+// The error is ErrPushCmd, and nothing was sent, for a command that no push can have.
 func (l *Link) Push(ctx context.Context, p Push) error {
+	if p.Cmd != 0 && (p.Cmd < 4 || p.Cmd > 255) {
+		return l.failed(netsvr.CmdPush, fmt.Errorf("%w: %d", ErrPushCmd, p.Cmd))
+	}
 	f, err := l.begin(ctx, netsvr.CmdPush)
 	if err != nil {
 		return err

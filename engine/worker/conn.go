@@ -208,13 +208,13 @@ func (c *conn) ping() {
 }
 
 // reply answers r.
-func (c *conn) reply(ctx context.Context, r *Request, status int32, payload []byte) error {
+func (c *conn) reply(ctx context.Context, r *Request, status int32, payload []byte, message string) error {
 	b, err := c.out.lock(ctx, &c.link.inbox)
 	if err != nil {
 		return err
 	}
 	start := len(b)
-	m := netsvr.Reply{UniqID: []byte(r.UniqID), ID: r.id, Status: status, Payload: payload}
+	m := netsvr.Reply{UniqID: []byte(r.UniqID), ID: r.id, Status: status, Payload: payload, Message: []byte(message)}
 	b = m.Append(netsvr.V2.BeginFrame(b, netsvr.CmdReply))
 	b, err = netsvr.EndFrame(b, start, c.link.worker.config.MaxFrame)
 	c.out.unlock(b)

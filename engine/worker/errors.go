@@ -27,6 +27,9 @@ var (
 	// ErrPattern: a route that Handle, or a range that HandleCmd, cannot make sense of.
 	ErrPattern = errors.New("worker: bad route")
 
+	// ErrPushCmd: a command that no push can have; 0 to 3 are Longbridge's own, and it has one byte.
+	ErrPushCmd = errors.New("worker: command of a push is not 4 to 255")
+
 	// ErrDrainTimeout: handlers were still busy when Run had to return.
 	ErrDrainTimeout = errors.New("worker: handlers still running")
 
@@ -81,8 +84,8 @@ const (
 // A Longbridge client knows other statuses, and its errors are packed as it asked for at its
 // handshake, which only the gateway knows. Unless there is a Payload it gets 3 (bad request) for
 // StatusRefused, 7 (server internal error) for StatusInternal, any other Status as it is, and the
-// gateway's words in place of the Message. With a Payload both go out as they are: it is for those
-// who know whom they answer (Request.Protocol).
+// Message in an Error with a code that says the same in HTTP's numbers. With a Payload it goes out as
+// it is: that is for those who know whom they answer (Request.Protocol).
 type StatusError struct {
 	Status  int32
 	Message string // for people; sent as {"status":...,"message":...,"data":null}
@@ -101,25 +104,25 @@ const (
 	longbridgeInternal   = 7
 )
 
-// reply is what a client of a protocol is answered. Without a payload the gateway writes its own
-// words.
-func (e *StatusError) reply(protocol string) (status int32, payload []byte) {
+// reply is what a client of a protocol is answered. The gateway puts the message into the protocol's
+// words; with neither payload nor message it writes its own.
+func (e *StatusError) reply(protocol string) (status int32, payload []byte, message string) {
 	if len(e.Payload) > 0 {
-		return e.Status, e.Payload
+		return e.Status, e.Payload, ""
 	}
 	if protocol == protocolLongbridge {
 		switch {
 		case e == errTooLate:
-			return longbridgeTimeout, nil
+			return longbridgeTimeout, nil, e.Message
 		case e.Status == StatusRefused:
-			return longbridgeBadRequest, nil
+			return longbridgeBadRequest, nil, e.Message
 		case e.Status == StatusInternal:
-			return longbridgeInternal, nil
+			return longbridgeInternal, nil, e.Message
 		}
-		return e.Status, nil
+		return e.Status, nil, e.Message
 	}
 	if e.Message == "" {
-		return e.Status, nil
+		return e.Status, nil, ""
 	}
 	b, err := json.Marshal(struct {
 		Status  int32     `json:"status"`
@@ -127,7 +130,7 @@ func (e *StatusError) reply(protocol string) (status int32, payload []byte) {
 		Data    *struct{} `json:"data"`
 	}{Status: e.Status, Message: e.Message})
 	if err != nil {
-		return e.Status, nil
+		return e.Status, nil, ""
 	}
-	return e.Status, b
+	return e.Status, b, ""
 }

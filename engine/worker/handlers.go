@@ -175,7 +175,7 @@ func (w *Worker) panicked(v any) {
 
 func (r *Request) reply(ctx context.Context, payload []byte, err error) {
 	w := r.conn.link.worker
-	status := int32(StatusOK)
+	status, message := int32(StatusOK), ""
 	if err != nil {
 		var se *StatusError
 		if !errors.As(err, &se) {
@@ -184,16 +184,16 @@ func (r *Request) reply(ctx context.Context, payload []byte, err error) {
 			w.log.LogAttrs(ctx, slog.LevelWarn, "request failed", slog.String("route", r.Route),
 				slog.Uint64("cmd", uint64(r.Cmd)), slog.String("uniqId", r.UniqID), slog.Any("error", err))
 		}
-		status, payload = se.reply(r.Protocol)
+		status, payload, message = se.reply(r.Protocol)
 	}
 	if !r.WantsReply {
 		return
 	}
-	err = r.conn.reply(ctx, r, status, payload)
+	err = r.conn.reply(ctx, r, status, payload, message)
 	if errors.Is(err, netsvr.ErrFrameTooLarge) {
 		w.log.Error("reply too large", "route", r.Route, "cmd", r.Cmd, "bytes", len(payload))
-		status, payload = errInternal.reply(r.Protocol)
-		err = r.conn.reply(ctx, r, status, payload)
+		status, payload, message = errInternal.reply(r.Protocol)
+		err = r.conn.reply(ctx, r, status, payload, message)
 	}
 	if err != nil {
 		w.stats.unsent.Add(1)

@@ -93,10 +93,11 @@ func TestReplyStatus(t *testing.T) {
 		{err: &StatusError{Status: 4, Payload: []byte("raw")}, gosoc: 4, other: 4, raw: "raw"},
 	}
 	for _, tt := range tests {
-		if status, payload := tt.err.reply("gosoc"); status != tt.gosoc || string(payload) != tt.body+tt.raw {
+		if status, payload, _ := tt.err.reply("gosoc"); status != tt.gosoc || string(payload) != tt.body+tt.raw {
 			t.Errorf("%v: GOSOC gets %d %q, want %d %q", tt.err, status, payload, tt.gosoc, tt.body+tt.raw)
 		}
-		if status, payload := tt.err.reply("longbridge"); status != tt.other || string(payload) != tt.raw {
+		if status, payload, message := tt.err.reply("longbridge"); status != tt.other || string(payload) != tt.raw ||
+			len(tt.err.Payload) == 0 && message != tt.err.Message {
 			t.Errorf("%v: Longbridge gets %d %q, want %d %q", tt.err, status, payload, tt.other, tt.raw)
 		}
 	}

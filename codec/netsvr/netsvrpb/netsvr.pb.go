@@ -2314,11 +2314,14 @@ func (x *Request) GetClaims() map[string]string {
 
 // Worker to gateway: the answer to the Request of that uniqId and id.
 type Reply struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	UniqId        string                 `protobuf:"bytes,1,opt,name=uniqId,proto3" json:"uniqId,omitempty"`
-	Id            uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
-	Status        int32                  `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"`
-	Payload       []byte                 `protobuf:"bytes,4,opt,name=payload,proto3" json:"payload,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	UniqId  string                 `protobuf:"bytes,1,opt,name=uniqId,proto3" json:"uniqId,omitempty"`
+	Id      uint64                 `protobuf:"varint,2,opt,name=id,proto3" json:"id,omitempty"`
+	Status  int32                  `protobuf:"varint,3,opt,name=status,proto3" json:"status,omitempty"`
+	Payload []byte                 `protobuf:"bytes,4,opt,name=payload,proto3" json:"payload,omitempty"`
+	// Without a payload and with a status other than 0: for people. The gateway puts it into the words
+	// of the client's protocol.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2379,6 +2382,13 @@ func (x *Reply) GetPayload() []byte {
 		return x.Payload
 	}
 	return nil
+}
+
+func (x *Reply) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
 }
 
 // Worker to gateway: a push that says its route or command.
@@ -3465,12 +3475,13 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vClaimsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"{\n" +
 	"\x05Reply\x12\x16\n" +
 	"\x06uniqId\x18\x01 \x01(\tR\x06uniqId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\x04R\x02id\x12\x16\n" +
 	"\x06status\x18\x03 \x01(\x05R\x06status\x12\x18\n" +
-	"\apayload\x18\x04 \x01(\fR\apayload\"\x90\x01\n" +
+	"\apayload\x18\x04 \x01(\fR\apayload\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"\x90\x01\n" +
 	"\x04Push\x12\x18\n" +
 	"\auniqIds\x18\x01 \x03(\tR\auniqIds\x12\x16\n" +
 	"\x06topics\x18\x02 \x03(\tR\x06topics\x12\x14\n" +

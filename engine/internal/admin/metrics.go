@@ -192,7 +192,9 @@ func collectRequests(p *page, g *gateway.Stats) {
 	p.counter("sluice_request_timeouts_total", "Requests that nobody answered in time.", g.Timeouts)
 	p.counter("sluice_requests_refused_total", "Requests that nobody could take.", g.Busy)
 	p.counter("sluice_requests_rate_limited_total", "Requests, and messages for workers, over a client's rate (max-request-rate).", g.RateLimited)
+	p.counter("sluice_request_waits_total", "Requests that waited for a worker to register.", g.Waited)
 	p.counter("sluice_late_replies_total", "Replies to requests that were over, or another worker's.", g.Late)
+	p.counter("sluice_inflate_holds_total", "Times that a client's input was paused because it had more inflated than it may a second.", g.InflateHolds)
 	p.counter("sluice_input_holds_total", "Times that a client's input was paused because too many of its own requests, or bytes of them and their replies, wait.", g.Holds)
 }
 
@@ -200,11 +202,12 @@ func collectWorkers(p *page, h link.Stats) {
 	p.gauge("sluice_worker_links", "Connections of workers that are open.", float64(h.Links))
 	p.gauge("sluice_workers", "Workers that are registered, on those connections.", float64(h.Registered))
 	p.counter("sluice_worker_commands_total", "Commands of workers.", h.Commands)
-	p.family("sluice_worker_bad_commands_total", counter, "Commands of workers that could not be decoded (malformed), whose answer cannot be expressed (unencoded), or that ended their link (unknown, panic).")
+	p.family("sluice_worker_bad_commands_total", counter, "Commands of workers that could not be decoded (malformed), whose answer cannot be expressed (unencoded), that push with a command no push can have (push-command), or that ended their link (unknown, panic).")
 	p.sample(float64(h.Malformed), "reason", "malformed")
 	p.sample(float64(h.Unknown), "reason", "unknown")
 	p.sample(float64(h.Panics), "reason", "panic")
 	p.sample(float64(h.Unencoded), "reason", "unencoded")
+	p.sample(float64(h.BadPush), "reason", "push-command")
 	p.counter("sluice_worker_transfers_total", "Messages, requests and events queued for workers.", h.Transfers)
 	p.family("sluice_worker_drops_total", counter, "Messages, requests and events that were not queued for a worker.")
 	p.sample(float64(h.NoWorker), "reason", "no-worker")

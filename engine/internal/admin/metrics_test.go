@@ -103,6 +103,7 @@ var wantFamilies = map[string]kind{
 	"sluice_renames_refused_total": counter, "sluice_log_lines_omitted_total": counter,
 	"sluice_requests_rate_limited_total": counter, "sluice_input_holds_total": counter,
 	"sluice_requests_total": counter, "sluice_request_timeouts_total": counter,
+	"sluice_request_waits_total": counter, "sluice_inflate_holds_total": counter,
 	"sluice_requests_refused_total": counter, "sluice_late_replies_total": counter,
 	"sluice_worker_links": gauge, "sluice_workers": gauge,
 	"sluice_worker_commands_total": counter, "sluice_worker_bad_commands_total": counter,

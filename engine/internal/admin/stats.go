@@ -75,6 +75,8 @@ type requestsReport struct {
 	Refused  uint64 `json:"refused"`
 	Late     uint64 `json:"lateReplies"`
 	Holds    uint64 `json:"inputHolds"`
+	Inflate  uint64 `json:"inflateHolds"`
+	Waited   uint64 `json:"waitedForWorker"`
 }
 
 type workersReport struct {
@@ -167,7 +169,7 @@ func sessions(st session.StoreStats, resumed uint64) sessionsReport {
 }
 
 func requests(g *gateway.Stats) requestsReport {
-	return requestsReport{All: g.Requests, TimedOut: g.Timeouts, Refused: g.Busy, Late: g.Late, Holds: g.Holds}
+	return requestsReport{All: g.Requests, TimedOut: g.Timeouts, Refused: g.Busy, Late: g.Late, Holds: g.Holds, Inflate: g.InflateHolds, Waited: g.Waited}
 }
 
 func workers(h link.Stats) *workersReport {

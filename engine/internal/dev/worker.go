@@ -34,6 +34,10 @@ const (
 	CmdPushMe      = 204
 )
 
+// StandsIn implements gateway.StandIn: once there was a real worker, routes that begin with sluice. are
+// still for this one, and commands, whose numbers belong to nobody, wait for that.
+func (Worker) StandsIn(r *gateway.Request) bool { return bytes.HasPrefix(r.Route, []byte("sluice.")) }
+
 // ServeRequest implements gateway.Handler.
 func (w Worker) ServeRequest(r *gateway.Request) {
 	if r.Route == nil {

@@ -33,6 +33,20 @@ type Session interface {
 	NextDeadline(c *engine.Conn) int64
 }
 
+// An Explainer is a Session that puts a worker's words for a failure, a status as workers have it and a
+// message for people, in the protocol's: the status and payload to Answer with. Of other Sessions
+// Failure does.
+type Explainer interface {
+	Explain(status int, message string) (code int, payload []byte)
+}
+
+func explain(s Session, status int, message string) (code int, payload []byte) {
+	if e, ok := s.(Explainer); ok {
+		return e.Explain(status, message)
+	}
+	return s.Failure(status, message)
+}
+
 // A Client is what the gateway knows of one connection. Protocols embed it in their state; it
 // belongs to the connection's loop.
 type Client struct {
@@ -52,11 +66,13 @@ type extra struct {
 	claimed     bool // a login of user is under way and holds the claim
 	counted     bool // counts against the user's limit, in slot
 	unconfirmed bool // the client was told of issued, and has sent nothing since
+	paused      pauses
 	slot        session.Slot
 	issued      session.Issued
 	undelivered *session.Resumed // issued comes from it, and the client has yet to be told
 	about       *about
 	pending     pendingQueue
+	waiting     *clientQueue // its requests that wait for a worker
 }
 
 // A standing is how far a client has come, how many Events were told of it, and the place of its login
@@ -132,7 +148,8 @@ func (cl *Client) ensure(p *clientPool) *extra {
 
 // shrink lets go of it when it is not needed any more.
 func (cl *Client) shrink(p *clientPool) {
-	if x := cl.extra; x != nil && !x.resumable && !x.counted && x.sessionText == "" && x.customID == "" && x.about == nil && x.pending.empty() {
+	if x := cl.extra; x != nil && !x.resumable && !x.counted && x.sessionText == "" && x.customID == "" && x.pending.empty() &&
+		x.about == nil && x.waiting == nil && x.paused == 0 {
 		cl.extra = nil
 		p.put(x)
 	}
@@ -168,6 +185,7 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 	g.unlease(c)
 	g.unreserve(c, cl)
 	g.abandon(c, cl)
+	g.forgetInflated(c)
 	if x != nil && x.cancelLogin != nil {
 		x.cancelLogin() // nobody waits for the verdict
 	}

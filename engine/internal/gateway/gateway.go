@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicenet/sluice/codec/gzip"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/lograte"
 	"github.com/sluicenet/sluice/engine/login"
@@ -86,6 +87,13 @@ type Config struct {
 	MaxPacket int
 	// MaxInflated is the longest payload or attachment after gzip, in bytes. Zero means 4 MiB.
 	MaxInflated int
+	// MaxInflateRate is how many bytes a second may come out of gzip for one client, and at once:
+	// when there is more, its input is paused until it may have it. Zero means 8 MiB, negative no
+	// limit.
+	MaxInflateRate int
+	// MaxGzipMembers is how many members a payload or attachment may have. Zero or less means 1024:
+	// programs that compress in blocks make one of every 64 KiB.
+	MaxGzipMembers int
 	// MaxTopics is how many topics one client may subscribe to. Zero or less means 65536.
 	MaxTopics int
 	// MaxTopicName is the longest name of a topic, in bytes. Zero or less means 1 KiB.
@@ -109,6 +117,11 @@ type Config struct {
 	RequestTimeout time.Duration
 	// RouteIgnoreCase has patterns match routes that differ from them in the case of letters.
 	RouteIgnoreCase bool
+
+	// WaitWorkers is how long a request waits for a worker of its id to register, within its own
+	// time-out, before it is answered that there is none. Zero means 3 s, negative that it does not
+	// wait.
+	WaitWorkers time.Duration
 
 	// PacketTimeout is how long a logged-in client's packet may take from its first byte to its last,
 	// unless at least 1 KiB of it comes for each second, looked at over as long again; see
@@ -150,6 +163,7 @@ func (c Config) withDefaults() Config {
 	def(&c.UserLimit, 10)
 	def(&c.MaxPacket, 16<<20)
 	def(&c.MaxInflated, 4<<20)
+	def(&c.MaxInflateRate, 8<<20)
 	bound := func(v *int, d int) { // there is no unlimited
 		if *v <= 0 {
 			*v = d
@@ -158,6 +172,7 @@ func (c Config) withDefaults() Config {
 	}
 	bound(&c.MaxLogins, maxLogins)
 	def(&c.MaxTokenLogins, maxTokenLogins)
+	bound(&c.MaxGzipMembers, gzip.DefaultMembers)
 	bound(&c.MaxSessionText, 64<<10)
 	bound(&c.MaxLoginMetadata, 8<<10)
 	bound(&c.MaxTopics, 1<<16)
@@ -166,6 +181,9 @@ func (c Config) withDefaults() Config {
 	bound(&c.MaxPending, 1024)
 	bound(&c.MaxPendingBytes, 1<<20)
 	dur(&c.RequestTimeout, 9*time.Second)
+	if c.WaitWorkers == 0 {
+		c.WaitWorkers = 3 * time.Second
+	}
 	if c.PacketTimeout == 0 {
 		c.PacketTimeout = time.Minute
 	}
@@ -241,6 +259,8 @@ type gatewayStats struct {
 	rateLimited         atomic.Uint64
 	namesRefused        [numNameErrors]atomic.Uint64
 	sessionTextsRefused atomic.Uint64
+	inflateHolds        atomic.Uint64
+	waited              atomic.Uint64
 }
 
 // Stats are a Gateway's counters since it started.
@@ -263,10 +283,14 @@ type Stats struct {
 	RateLimited uint64
 	// LogOmitted are log lines that were left out because too many of their kind came in a second.
 	LogOmitted uint64
+	// InflateHolds are times that a client's input was paused because of Config.MaxInflateRate.
+	InflateHolds uint64
 	// TopicsRefused are subscriptions that were refused, by reason: NameError has them.
 	TopicsRefused map[string]uint64
 	// RenamesRefused are uniqIds that workers wanted clients to have, likewise.
 	RenamesRefused map[string]uint64
+	// Waited are requests that waited for a worker, those that none came for included.
+	Waited uint64
 	// SessionTextsRefused are session texts over Config.MaxSessionText.
 	SessionTextsRefused uint64
 	Clients             int // logged in now
@@ -280,6 +304,9 @@ func New(config Config) (*Gateway, error) {
 		return nil, errors.New("gateway: no login provider")
 	}
 	config = config.withDefaults()
+	if err := CheckPushCmd(uint32(config.PushCmd)); err != nil {
+		return nil, fmt.Errorf("gateway: Config.PushCmd: %w", err)
+	}
 	g := &Gateway{stop: make(chan struct{}), done: make(chan struct{})}
 	g.config.Store(&config)
 	g.log = config.Logger
@@ -372,9 +399,10 @@ func (g *Gateway) Config() *Config { return g.config.Load() }
 
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
 // LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, KeepRevoked, UserLimit, MaxInflated,
-// MaxTopics, MaxTopicBytes, MaxTopicName, MaxRequestRate, MaxPending, MaxPendingBytes, RequestTimeout
-// and PacketTimeout. It closes nothing: what is over a smaller limit may stay, and gets no more. Any
-// goroutine may call it; what begins afterwards is under the new ones.
+// MaxInflateRate, MaxGzipMembers, MaxTopics, MaxTopicBytes, MaxTopicName, MaxRequestRate, MaxPending,
+// MaxPendingBytes, RequestTimeout, WaitWorkers and PacketTimeout. It closes nothing: what is over a
+// smaller limit may stay, and gets no more. Any goroutine may call it; what begins afterwards is under
+// the new ones.
 func (g *Gateway) SetLimits(c Config) {
 	c = c.withDefaults()
 	g.configuring.Lock()
@@ -388,8 +416,9 @@ func (g *Gateway) SetLimits(c Config) {
 	n.MaxInflated = c.MaxInflated
 	n.MaxTopics, n.MaxTopicBytes, n.MaxTopicName = c.MaxTopics, c.MaxTopicBytes, c.MaxTopicName
 	n.MaxRequestRate = c.MaxRequestRate
+	n.MaxInflateRate, n.MaxGzipMembers = c.MaxInflateRate, c.MaxGzipMembers
 	n.MaxPending, n.MaxPendingBytes = c.MaxPending, c.MaxPendingBytes
-	n.RequestTimeout = c.RequestTimeout
+	n.RequestTimeout, n.WaitWorkers = c.RequestTimeout, c.WaitWorkers
 	n.PacketTimeout = c.PacketTimeout
 	g.config.Store(&n)
 	g.failures.setLimit(n.LoginFailures, n.LoginFailuresPer)
@@ -465,6 +494,8 @@ func (g *Gateway) Stats() Stats {
 		TopicsRefused:       make(map[string]uint64),
 		RenamesRefused:      make(map[string]uint64),
 		SessionTextsRefused: g.stats.sessionTextsRefused.Load(),
+		InflateHolds:        g.stats.inflateHolds.Load(),
+		Waited:              g.stats.waited.Load(),
 
 		Clients:  g.clients.Len(),
 		Users:    g.users.Len(),
@@ -498,7 +529,11 @@ type Scratch struct {
 	pending       pendingTable
 	leases        leases
 	rates         requestRates
-	_             [64]byte
+	workers       map[int]*workerQueue // by worker id: requests that wait for one
+	// inflated is up to when clients have used up their rate (Config.MaxInflateRate), in µs on the
+	// engine's clock.
+	inflated map[engine.Ref]int64
+	_        [64]byte
 }
 
 // maxScratch is how much of each a loop keeps between packets.

@@ -84,10 +84,9 @@ const (
 // A pendingQueue is a client's requests in the table of its loop, oldest first.
 type pendingQueue struct {
 	first, last uint32
-	open        int32 // requests that are not answered
-	holds       bool  // the client's input, see Gateway.holdInput
-	bytes       int   // charged to the connection, for requests and replies
-	armed       int64 // no request has an earlier deadline; 0 when there is none
+	open        int32  // requests that are not answered
+	bytes       uint32 // charged to the connection, for requests and replies
+	armed       int64  // no request has an earlier deadline; 0 when there is none
 }
 
 func (q *pendingQueue) empty() bool { return q.first == 0 }

@@ -7,8 +7,12 @@ import (
 )
 
 // Replies of workers travel to a loop in batches: back to back the ticket, the status, the length of
-// the payload, and the payload.
-const replyHead = 8 + 4 + 4
+// the payload, and the payload. In place of a payload there may be a message, which bit 31 of the
+// length says.
+const (
+	replyHead    = 8 + 4 + 4
+	replyMessage = 1 << 31
+)
 
 // ReplySize returns the bytes that AppendReply appends.
 func ReplySize(payload []byte) int { return replyHead + len(payload) }
@@ -19,6 +23,15 @@ func AppendReply(batch []byte, t Ticket, status int32, payload []byte) []byte {
 	batch = binary.LittleEndian.AppendUint32(batch, uint32(status))
 	batch = binary.LittleEndian.AppendUint32(batch, uint32(len(payload)))
 	return append(batch, payload...)
+}
+
+// AppendFailure is AppendReply with a message for people, which the client's Session puts into its
+// protocol's words; see Explainer.
+func AppendFailure(batch []byte, t Ticket, status int32, message []byte) []byte {
+	start := len(batch)
+	batch = AppendReply(batch, t, status, message)
+	batch[start+replyHead-1] |= replyMessage >> 24
+	return batch
 }
 
 // PostReplies sends a batch of replies to requests of one loop there, behind what the Publisher has
@@ -43,8 +56,9 @@ func (g *Gateway) OnMail(_ *engine.Conn, worker uint32, _ int32, batch []byte) {
 	for len(batch) >= replyHead {
 		t := Ticket{binary.LittleEndian.Uint64(batch)}
 		status := int32(binary.LittleEndian.Uint32(batch[8:]))
-		end := replyHead + int(binary.LittleEndian.Uint32(batch[12:]))
-		g.answer(t, int(worker), int(status), batch[replyHead:end], nil)
+		size := binary.LittleEndian.Uint32(batch[12:])
+		end := replyHead + int(size&^replyMessage)
+		g.answer(t, int(worker), int(status), batch[replyHead:end], nil, size&replyMessage != 0)
 		batch = batch[end:]
 	}
 }

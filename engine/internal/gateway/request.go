@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/valyala/bytebufferpool"
@@ -34,6 +35,7 @@ type Request struct {
 	conn    *engine.Conn
 	session Session
 	done    bool
+	waiting *waitingRequest // the request's, if it has waited for its worker
 }
 
 // Conn returns the connection the request came on.
@@ -109,6 +111,10 @@ func (r *Request) answer(status int, payload []byte) {
 	if !r.WantsReply || !r.conn.Open() {
 		return
 	}
+	if w := r.waiting; w != nil && w.place != 0 {
+		r.gateway.complete(r.conn, r.session, w.place, status, payload, nil)
+		return
+	}
 	cl := r.session.Base()
 	if !r.session.Ordered() || cl.extra == nil || cl.extra.pending.empty() {
 		r.session.Answer(r.conn, r.ID, r.Cmd, status, payload)
@@ -151,6 +157,12 @@ func (r *Request) DeferTo(o Owner) Ticket {
 		timeout = r.Timeout
 	}
 	t := g.table(c)
+	if w := r.waiting; w != nil { // it has its place
+		p := &t.list[w.place]
+		p.worker, p.link, p.deadline = uint16(o.Worker), o.Link, w.timeout
+		r.done = true
+		return newTicket(c.Loop().Index(), w.place, p.check)
+	}
 	q := &cl.ensure(&t.clients).pending
 	deadline := c.Loop().Now() + max(timeout.Milliseconds(), 1)
 	size := r.size()
@@ -167,9 +179,9 @@ func (r *Request) DeferTo(o Owner) Ticket {
 	g.charge(c, q, engine.KindRequests, pendingCost+size)
 	if q.armed == 0 || deadline < q.armed {
 		q.armed = deadline
-		g.arm(c, r.session, deadline)
+		g.Arm(c, r.session)
 	}
-	g.holdInput(c, q)
+	g.holdInput(c, cl.extra)
 	return newTicket(c.Loop().Index(), place, t.list[place].check)
 }
 
@@ -189,25 +201,25 @@ func (g *Gateway) table(c *engine.Conn) *pendingTable {
 // charge adds n bytes that a client's requests or replies cost to its account, and to what holds
 // its input back.
 func (g *Gateway) charge(c *engine.Conn, q *pendingQueue, k engine.Kind, n int) {
-	q.bytes += n
+	q.bytes += uint32(n)
 	c.Charge(k, n)
 }
 
 // holdInput leaves the input of a client unread while too many of its requests are owed answers, or
 // they and the replies that wait for their turn are too many bytes.
-func (g *Gateway) holdInput(c *engine.Conn, q *pendingQueue) {
-	if !q.holds && (int(q.open) >= g.Config().MaxPending || q.bytes > g.Config().MaxPendingBytes) {
-		q.holds = true
+func (g *Gateway) holdInput(c *engine.Conn, x *extra) {
+	q := &x.pending
+	if x.paused&pausedPending == 0 && (int(q.open) >= g.Config().MaxPending || int(q.bytes) > g.Config().MaxPendingBytes) {
 		g.stats.holds.Add(1)
-		c.Pause()
+		x.pause(c, pausedPending)
 	}
 }
 
 // resumeInput ends that at half, not at one less: each resumption looks at all the input that waits.
-func (g *Gateway) resumeInput(c *engine.Conn, q *pendingQueue) {
-	if q.holds && int(q.open) <= g.Config().MaxPending/2 && q.bytes <= g.Config().MaxPendingBytes/2 {
-		q.holds = false
-		c.Resume()
+func (g *Gateway) resumeInput(c *engine.Conn, x *extra) {
+	q := &x.pending
+	if x.paused&pausedPending != 0 && int(q.open) <= g.Config().MaxPending/2 && int(q.bytes) <= g.Config().MaxPendingBytes/2 {
+		x.resume(c, pausedPending)
 	}
 }
 
@@ -226,7 +238,7 @@ func (g *Gateway) Answer(t Ticket, status int, payload []byte) {
 	g.engine.Charge(engine.KindReplies, cost) // until it is on its connection's account, or sent
 	done := func() {
 		g.engine.Charge(engine.KindReplies, -cost)
-		g.answer(t, 0, status, reply.B, reply)
+		g.answer(t, 0, status, reply.B, reply, false)
 	}
 	if !g.engine.TellLoop(t.Loop(), done) {
 		g.engine.Charge(engine.KindReplies, -cost)
@@ -271,11 +283,16 @@ func (t *pendingTable) client(place uint32) (*engine.Conn, Session) {
 
 // answer is Answer on the loop of the request. worker is the id of the worker that answers, 0 for
 // a handler in this process. reply is the buffer that payload lies in and becomes the gateway's, or
-// nil.
-func (g *Gateway) answer(t Ticket, worker, status int, payload []byte, reply *bytebufferpool.ByteBuffer) {
+// nil. message says that payload is none, but a message for people.
+func (g *Gateway) answer(
+	t Ticket, worker, status int, payload []byte, reply *bytebufferpool.ByteBuffer, message bool,
+) {
 	table := &g.scratch[t.Loop()].pending
 	if place := table.find(t, worker); place != 0 {
 		if c, s := table.client(place); s != nil {
+			if message {
+				status, payload = explain(s, status, string(payload))
+			}
 			g.complete(c, s, place, status, payload, reply)
 			return
 		}
@@ -306,8 +323,8 @@ func (g *Gateway) FailLink(l *engine.Loop, link uint32, message string) (n int) 
 
 // complete sends the reply to the request at place, or keeps it until those before it are out.
 func (g *Gateway) complete(c *engine.Conn, s Session, place uint32, status int, payload []byte, reply *bytebufferpool.ByteBuffer) {
-	t, q := g.table(c), &s.Base().extra.pending
-	p := &t.list[place]
+	t, x := g.table(c), s.Base().extra
+	q, p := &x.pending, &t.list[place]
 	q.open--
 	g.charge(c, q, engine.KindRequests, -int(p.bytes))
 	p.bytes = 0
@@ -317,7 +334,7 @@ func (g *Gateway) complete(c *engine.Conn, s Session, place uint32, status int, 
 		}
 		p.reply, p.status, p.answered = reply, int32(status), true
 		g.charge(c, q, engine.KindReplies, cap(reply.B)+bufferCost)
-		g.holdInput(c, q)
+		g.holdInput(c, x)
 		return
 	}
 	id, cmd := p.id, p.cmd
@@ -336,7 +353,7 @@ func (g *Gateway) complete(c *engine.Conn, s Session, place uint32, status int, 
 		replyBuffers.Put(reply)
 	}
 	if c.Open() { // else Closed has let go of the rest
-		g.resumeInput(c, q)
+		g.resumeInput(c, x)
 		s.Base().shrink(&t.clients) // q may be another client's from here on
 	}
 }
@@ -352,6 +369,7 @@ func (g *Gateway) abandon(c *engine.Conn, cl *Client) {
 	if cl.extra == nil || fault == 3 {
 		return
 	}
+	g.abandonWaiting(c, cl.extra)
 	t, q := g.table(c), &cl.extra.pending
 	for q.first != 0 {
 		p := &t.list[q.first]
@@ -368,10 +386,11 @@ func (g *Gateway) abandon(c *engine.Conn, cl *Client) {
 // Expire answers the requests whose time is up. Protocols call it from OnDeadline, and then Arm.
 func (g *Gateway) Expire(c *engine.Conn, s Session) {
 	x := s.Base().extra
-	if x == nil || x.pending.empty() {
+	if x == nil || x.pending.empty() && x.waiting == nil {
 		return
 	}
 	now, t := c.Loop().Now(), g.table(c)
+	g.expireWaiting(c, s, x)
 	for place := x.pending.first; place != 0; {
 		p := &t.list[place]
 		if p.answered || p.deadline > now {
@@ -382,7 +401,7 @@ func (g *Gateway) Expire(c *engine.Conn, s Session) {
 		first, next := place == x.pending.first, p.next
 		code, payload := s.Failure(StatusTimeout, "no answer in time")
 		g.complete(c, s, place, code, payload, nil)
-		if !c.Open() || s.Base().extra != x || x.pending.empty() {
+		if !c.Open() || s.Base().extra != x {
 			return
 		}
 		if first { // replies that waited behind it are out, too
@@ -390,28 +409,31 @@ func (g *Gateway) Expire(c *engine.Conn, s Session) {
 		}
 		place = next
 	}
-	x.pending.armed = t.earliest(&x.pending)
+	x.pending.armed = Sooner(t.earliest(&x.pending), x.nextWaiting())
+	s.Base().shrink(&t.clients)
 }
 
-// Arm sets the connection's deadline to the session's own next one or that of its first request,
-// whichever comes first. Protocols call it when theirs has changed.
+// Arm sets the connection's deadline to the session's own next one, that of its first request or the
+// end of a pause, whichever comes first. Protocols call it when theirs has changed, and at the end of
+// OnDeadline.
 func (g *Gateway) Arm(c *engine.Conn, s Session) {
-	first := int64(0)
-	if x := s.Base().extra; x != nil {
-		first = x.pending.armed
-	}
-	g.arm(c, s, first)
-}
-
-// arm is Arm with the deadline of the first request, 0 when none waits.
-func (g *Gateway) arm(c *engine.Conn, s Session, first int64) {
 	left := s.NextDeadline(c)
-	if first > 0 {
-		if wait := max(first-c.Loop().Now(), 1); left == 0 || wait < left {
-			left = wait
+	if x := s.Base().extra; x != nil {
+		if first := x.pending.armed; first > 0 {
+			left = Sooner(left, max(first-c.Loop().Now(), 1))
 		}
 	}
+	left = Sooner(left, g.inflateLeft(c, s.Base()))
 	c.SetDeadline(time.Duration(left) * time.Millisecond)
+}
+
+// CheckPushCmd says whether pushes may have a command: Longbridge has one byte for it, and 0 to 3 are
+// the protocol's own.
+func CheckPushCmd(cmd uint32) error {
+	if cmd < 4 || cmd > 255 {
+		return fmt.Errorf("command %d of a push: want 4 to 255", cmd)
+	}
+	return nil
 }
 
 // Push is payload as publishes and casts are pushed.
@@ -443,14 +465,18 @@ func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
 	own := &g.scratch[c.Loop().Index()].request
 	*own = r
 	own.gateway, own.conn, own.session, own.done = g, c, s, false
-	if g.draining.Load() {
+	h, worker := g.router.find(own)
+	switch {
+	case g.draining.Load():
 		g.stats.busy.Add(1)
 		own.Fail(StatusInternal, shuttingDown)
-	} else if !g.AllowRequest(c) {
+	case !g.AllowRequest(c):
 		own.Fail(StatusError, "too many requests")
-	} else if h := g.router.find(own); h != nil {
+	case s.Base().extra.queueFor(worker) != nil && own.Wait(worker): // behind those that wait
+	case h != nil:
 		g.scratch[c.Loop().Index()].hand(c, h)
-	} else {
+	case own.Wait(worker):
+	default:
 		g.stats.busy.Add(1)
 		own.Fail(StatusInternal, "no worker")
 	}

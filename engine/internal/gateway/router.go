@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,13 @@ import (
 // is deferred (Request.Defer) and answered from another goroutine.
 type Handler interface {
 	ServeRequest(r *Request)
+}
+
+// A StandIn is a Handler for SetWorker that makes way for workers: once one of its id has been
+// attached, it serves what StandsIn says, and the rest waits for the worker to come back.
+type StandIn interface {
+	Handler
+	StandsIn(r *Request) bool
 }
 
 // HandlerFunc makes a function a Handler.
@@ -42,6 +50,7 @@ type table struct {
 	routes  []route
 	workers map[int]Handler // in this process
 	links   map[int]Handler // attached, which come before those
+	seen    map[int]bool    // ids that were attached once
 }
 
 type route struct {
@@ -55,7 +64,7 @@ type route struct {
 }
 
 func (t *table) clone() *table {
-	n := &table{workers: make(map[int]Handler), links: make(map[int]Handler)}
+	n := &table{workers: make(map[int]Handler), links: make(map[int]Handler), seen: make(map[int]bool)}
 	if t != nil {
 		n.routes = append(n.routes, t.routes...)
 		for id, h := range t.workers {
@@ -64,32 +73,46 @@ func (t *table) clone() *table {
 		for id, h := range t.links {
 			n.links[id] = h
 		}
+		maps.Copy(n.seen, t.seen)
 	}
 	return n
 }
 
-// find returns who answers r, nil when nobody does.
-func (rt *router) find(r *Request) Handler {
+// find returns who answers r, nil when nobody does, and the worker id whose links are to, 0 when that
+// is a handler in this process.
+func (rt *router) find(r *Request) (Handler, int) {
 	t := rt.table.Load()
 	if t == nil {
-		return nil
+		return nil, DefaultWorker
 	}
 	for i := range t.routes {
 		if e := &t.routes[i]; e.matches(r, rt.ignoreCase) {
 			if e.handler != nil {
-				return e.handler
+				return e.handler, 0
 			}
-			return t.worker(e.worker)
+			return t.worker(e.worker, r)
 		}
 	}
-	return t.worker(DefaultWorker)
+	return t.worker(DefaultWorker, r)
 }
 
-func (t *table) worker(id int) Handler {
+func (t *table) worker(id int, r *Request) (Handler, int) {
 	if h, ok := t.links[id]; ok {
-		return h
+		return h, id
 	}
-	return t.workers[id]
+	h := t.workers[id]
+	if s, ok := h.(StandIn); h == nil || ok && t.seen[id] && !s.StandsIn(r) {
+		return nil, id
+	}
+	return h, 0
+}
+
+// attached returns the handler of a worker id that is attached, nil when there is none.
+func (rt *router) attached(id int) Handler {
+	if t := rt.table.Load(); t != nil {
+		return t.links[id]
+	}
+	return nil
 }
 
 func (e *route) matches(r *Request, ignoreCase bool) bool {
@@ -188,23 +211,33 @@ func (g *Gateway) SetWorker(id int, h Handler) {
 	g.router.change(func(t *table) { t.workers[id] = h })
 }
 
-// Attach has h answer for a worker id in place of what SetWorker set; nil ends that.
+// Attach has h answer for a worker id in place of what SetWorker set; nil ends that. Requests that
+// wait for a worker of that id are passed on to h.
 func (g *Gateway) Attach(id int, h Handler) {
 	g.router.change(func(t *table) {
 		if h == nil {
 			delete(t.links, id)
 		} else {
-			t.links[id] = h
+			t.links[id], t.seen[id] = h, true
 		}
 	})
+	if h != nil {
+		g.releaseAll(id)
+	}
 }
 
-// WorkerHere returns the handler that SetWorker set for an id, if no worker of that id is attached.
+// WorkerHere returns the handler that SetWorker set for an id, if no worker of that id is attached, or
+// was and it is a StandIn.
 func (g *Gateway) WorkerHere(id int) Handler {
-	if t := g.router.table.Load(); t != nil && t.links[id] == nil {
-		return t.workers[id]
+	t := g.router.table.Load()
+	if t == nil || t.links[id] != nil {
+		return nil
 	}
-	return nil
+	h := t.workers[id]
+	if _, ok := h.(StandIn); ok && t.seen[id] {
+		return nil
+	}
+	return h
 }
 
 func (rt *router) change(f func(*table)) {

@@ -123,6 +123,9 @@ func (l *link) reply(m *netsvr.Reply) error {
 	// Workers with a pool of links may answer on any of them. Whether it is a request's answer is for
 	// the client's loop to say.
 	l.hub.stats.replies.Add(1)
+	if len(m.Payload) == 0 && len(m.Message) > 0 && m.Status != gateway.StatusOK {
+		return l.gatherAs(gateway.AppendFailure, gateway.TicketOf(m.ID), m.Status, m.Message)
+	}
 	return l.gather(gateway.TicketOf(m.ID), m.Status, m.Payload)
 }
 
@@ -175,7 +178,14 @@ func (l *link) push(payload []byte) error {
 	if len(m.Route) > 0 {
 		p.Route = string(m.Route)
 	}
-	if m.Cmd > 0 && m.Cmd <= 255 {
+	switch {
+	case m.Cmd == 0: // the gateway's own
+	case gateway.CheckPushCmd(m.Cmd) != nil: // it reaches nobody
+		l.hub.stats.badPush.Add(1)
+		l.hub.log.Warn("push refused", "peer", l.peer, "workerId", l.workerID,
+			"err", gateway.CheckPushCmd(m.Cmd))
+		return nil
+	default:
 		p.Cmd = uint8(m.Cmd)
 	}
 	if err := l.multicast(m.UniqIDs, m.Users, p); err != nil {

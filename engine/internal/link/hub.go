@@ -61,6 +61,7 @@ type hubStats struct {
 	refused     atomic.Uint64
 	panics      atomic.Uint64
 	unencoded   atomic.Uint64
+	badPush     atomic.Uint64
 }
 
 // Stats are a Hub's counters since it started.
@@ -80,6 +81,7 @@ type Stats struct {
 	Refused           uint64 // connections of workers refused: too many links
 	Panics            uint64 // commands that panicked, or ended their goroutine; each ended its link
 	Unencoded         uint64 // queries not answered: the answer cannot be expressed
+	BadPush           uint64 // pushes refused: no push can have their command
 
 	Ended map[string]uint64 // links that ended, by reason
 }
@@ -508,7 +510,7 @@ func (h *Hub) Stats() Stats {
 		Transfers: h.stats.transfers.Load(), NoWorker: h.stats.noWorker.Load(), QueueFull: h.stats.queueFull.Load(),
 		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
 		WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
-		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(),
+		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(), BadPush: h.stats.badPush.Load(),
 		Ended: h.ended.snapshot(),
 	}
 	h.mu.Lock()

@@ -22,6 +22,12 @@ var batchBuffers bytebufferpool.Pool
 
 // gather adds a reply to what goes to its loop.
 func (l *link) gather(t gateway.Ticket, status int32, payload []byte) error {
+	return l.gatherAs(gateway.AppendReply, t, status, payload)
+}
+
+func (l *link) gatherAs(
+	appendTo func([]byte, gateway.Ticket, int32, []byte) []byte, t gateway.Ticket, status int32, payload []byte,
+) error {
 	r, g := &l.replies, l.hub.gateway
 	if r.batches == nil {
 		r.batches = make([]*bytebufferpool.ByteBuffer, g.Engine().Loops())
@@ -39,7 +45,7 @@ func (l *link) gather(t gateway.Ticket, status int32, payload []byte) error {
 		r.batches[t.Loop()] = batchBuffers.Get()
 	}
 	b := r.batches[t.Loop()]
-	b.B = gateway.AppendReply(b.B, t, status, payload)
+	b.B = appendTo(b.B, t, status, payload)
 	r.waiting = true
 	return nil
 }

@@ -16,6 +16,9 @@ type requests struct {
 func (q requests) ServeRequest(r *gateway.Request) {
 	h := q.hub
 	if !h.allow(q.id) {
+		if r.Waited() && r.Wait(q.id) {
+			return // the others wait for the limit with it
+		}
 		h.stats.limited.Add(1)
 		r.Fail(gateway.StatusInternal, "rate limited")
 		return
@@ -62,6 +65,9 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		l.noteAsked()
 	}
 	if h.queueFor(l, m.UniqID, size, netsvr.CmdRequest, m.Append) != Delivered {
+		if r.Waited() && r.Wait(q.id) {
+			return
+		}
 		h.gateway.Fail(t, gateway.StatusInternal, l.refusal())
 	}
 }
@@ -82,12 +88,18 @@ func (l *link) refusal() string {
 // asked for requests, which get the payload as a message.
 func (q requests) without(r *gateway.Request, g *group) {
 	if l := g.pick(func(l *link) bool { return l.takesRequests }); l != nil {
+		if r.Waited() && r.Wait(q.id) {
+			return // there will be room
+		}
 		q.hub.stats.queueFull.Add(1)
 		r.Fail(gateway.StatusInternal, l.refusal())
 		return
 	}
 	l := g.pick(nil)
 	if l == nil {
+		if r.Wait(q.id) {
+			return
+		}
 		q.hub.stats.noWorker.Add(1)
 		r.Fail(gateway.StatusInternal, "no worker")
 		return

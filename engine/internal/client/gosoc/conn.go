@@ -233,8 +233,11 @@ func (h *conn) malformed(c *engine.Conn, err error) {
 		log.Debug("malformed packet", "protocol", Name, "peer", c.Peer(), "err", err)
 	}
 	why := engine.ReasonMalformed
-	if errors.Is(err, gzip.ErrTooLarge) {
+	switch {
+	case errors.Is(err, gzip.ErrTooLarge):
 		why = engine.ReasonInflatedTooLarge
+	case errors.Is(err, gzip.ErrManyMembers):
+		why = engine.ReasonGzipMembers
 	}
 	c.Close(why)
 }
@@ -246,20 +249,23 @@ func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
 	}
 	g := h.protocol.gateway
 	scratch := g.Scratch(c.Loop())
-	payload, data := req.Payload, req.Data
+	payload, data, inflated := req.Payload, req.Data, 0
 	var err error
 	if h.gzip() {
-		if payload, scratch.Payload, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().MaxInflated); err != nil {
+		if payload, scratch.Payload, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().MaxInflated, g.Config().MaxGzipMembers); err != nil {
 			h.malformed(c, err)
 			return
 		}
+		inflated += len(scratch.Payload)
 	}
 	if req.HasData && len(data) > 0 {
-		if data, scratch.Data, err = gosoc.InflateData(scratch.Data[:0], data, g.Config().MaxInflated); err != nil {
+		if data, scratch.Data, err = gosoc.InflateData(scratch.Data[:0], data, g.Config().MaxInflated, g.Config().MaxGzipMembers); err != nil {
 			h.malformed(c, err)
 			return
 		}
+		inflated += len(scratch.Data)
 	}
+	g.Inflated(c, h, inflated)
 	g.Serve(c, h, gateway.Request{
 		Route:      req.Route,
 		ID:         uint32(req.ID),

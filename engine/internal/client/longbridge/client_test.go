@@ -135,6 +135,8 @@ type peer struct {
 	form
 	nextID uint32
 	pings  int       // ping frames seen
+	opcode byte      // of the last message
+	gzip   bool      // packets may be compressed
 	begun  time.Time // before it dialled; zero if nobody noted it
 }
 
@@ -306,7 +308,8 @@ func (p *peer) next() (got, error) {
 			return got{}, err
 		}
 		switch head[0] {
-		case 0x82:
+		case 0x81, 0x82:
+			p.opcode = head[0] & 0xf
 			r := bytes.NewReader(payload)
 			g, err := p.parse(r)
 			if err == nil && r.Len() > 0 {
@@ -367,7 +370,7 @@ func (p *peer) parse(r io.Reader) (g got, err error) {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if err == nil && g.flags != 0 {
+	if err == nil && g.flags != 0 && !(p.gzip && g.flags == 2) {
 		err = fmt.Errorf("flags %x", g.flags)
 	}
 	return g, err

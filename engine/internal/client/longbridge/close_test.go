@@ -62,10 +62,10 @@ func TestOneSegment(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		wire   []byte // behind the handshake
-		before []byte // in front of the Close
+		before []byte // in front of the Close, or in place of it
 		code   string
 	}{
-		{"Auth refused", unhex("01 02 00000001 0000 000005 0a 03 626164"), refused, "03 00 000002 0804"},
+		{"Auth refused", unhex("01 02 00000001 0000 000005 0a 03 626164"), refused, ""},
 		{"garbage", unhex("00"), nil, "03 00 000002 0803"},
 		{"packet type 5", unhex("05"), nil, "03 00 000002 0803"},
 		{"not quite a stranger's name", unhex("05 47 4f 53 4f 44"), nil, "03 00 000002 0803"},
@@ -124,8 +124,10 @@ func TestOneSegmentOfEveryCode(t *testing.T) {
 					p.r = newReader(bytes.NewReader(got))
 					if tt.code == 5 {
 						p.wantError(3, p.nextID, 5, 401)
+						p.wantEnd() // the response says it all
+					} else {
+						p.wantClose(uint64(tt.code))
 					}
-					p.wantClose(uint64(tt.code))
 					_ = p.conn.Close()
 				}
 			})
@@ -236,7 +238,7 @@ func TestMessageGarbage(t *testing.T) {
 		name string
 		wire []byte
 	}{
-		{"text", frame(0x1, echo)},
+		{"half a packet in a text", frame(0x1, echo[:len(echo)-1])},
 		{"empty", frame(0x2, nil)},
 		{"half a packet", frame(0x2, echo[:len(echo)-1])},
 		{"a header", frame(0x2, echo[:5])},
@@ -369,9 +371,13 @@ func TestUpgradeRefused(t *testing.T) {
 		{"GET /v2?version=3&codec=1&platform=9" + head, "400"},
 		{"GET /v2?version=1&codec=0&platform=9" + head, "400"},
 		{"GET /v2?version=1&codec=1&platform=16" + head, "400"},
-		{"GET /v2?version=1&codec=1" + head, "400"},
+		{"GET /v2?version=1&codec=1" + head, "101"},
+		{"GET /v2?version=1" + head, "400"},
+		{"GET /v2?codec=1&platform=9" + head, "400"},
+		{"GET /v2?x" + head, "400"},
+		{"GET /v2?version=1&codec=1&platform=" + head, "101"},
 		{"GET /v2?version=one&codec=1&platform=9" + head, "400"},
-		{"GET /v2" + head, "404"},
+		{"GET /v2" + head, "400"},
 		{"GET /v2?version=1&codec=1&platform=9 HTTP/1.1\r\nHost: x\r\n\r\n", "426"},
 		{"POST /v2?version=1&codec=1&platform=9" + head, "405"},
 	} {
@@ -416,8 +422,8 @@ func TestPacketsCounted(t *testing.T) {
 			p.wantClose(2)
 			out++
 			p = dial(t, s, f)
-			p.wantAuthRefused("bad", 5, 401, 4)
-			in, out = in+1, out+2
+			p.wantAuthRefused("bad", 5, 401)
+			in, out = in+1, out+1
 			if f.framed {
 				out++
 			}

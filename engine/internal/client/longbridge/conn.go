@@ -24,11 +24,27 @@ type conn struct {
 
 	// login is how many bytes of packets were handled before the login, over TCP; from the login on
 	// it is that request's id.
-	login         uint32
-	loginCmd      uint8  // Auth or Reconnect, once it has come
-	handshakeDone bool   // handshake is the client's
-	beats         uint16 // request id of the last heartbeat we sent
-	handshake     longbridge.Handshake
+	login     uint32
+	loginCmd  uint8 // Auth or Reconnect, once it has come
+	flags     flags
+	beats     uint16 // request id of the last heartbeat we sent
+	handshake longbridge.Handshake
+}
+
+type flags uint8
+
+const (
+	handshakeDone flags = 1 << iota // handshake is the client's
+	text                            // the client's last packet came in a text message
+	refused                         // an error response says why the connection ends
+)
+
+// set changes f as on says.
+func (f *flags) set(f1 flags, on bool) {
+	*f &^= f1
+	if on {
+		*f |= f1
+	}
 }
 
 var _ gateway.Session = (*conn)(nil)
@@ -42,13 +58,16 @@ func (h *conn) Dialect() uint8 {
 	if h.handshake.Version == longbridge.Version2 {
 		d++
 	}
+	if h.flags&text != 0 {
+		d += textDialects - webSocketDialects
+	}
 	return d
 }
 
 // OnBytes handles the handshake, then whole packets.
 func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	h.heard(c, b)
-	if !h.handshakeDone {
+	if h.flags&handshakeDone == 0 {
 		hs, size, err := longbridge.ParseHandshake(b)
 		switch {
 		case err != nil:
@@ -60,7 +79,8 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 			c.Close(engine.ReasonUnknownProtocol)
 			return 0, 0
 		}
-		h.handshake, h.handshakeDone = hs, true
+		h.handshake = hs
+		h.flags |= handshakeDone
 		n = size
 	}
 	packets := 0
@@ -134,6 +154,7 @@ func (h *conn) allowed(c *engine.Conn, header *longbridge.Header) bool {
 		!h.protocol.webSocket && int(h.login)+header.Total() > config.LoginBytes {
 		if header.Type == longbridge.Request {
 			h.fail(c, header.Cmd, header.RequestID, longbridge.StatusUnauthenticated, codeUnauthenticated, "not authenticated")
+			h.flags |= refused
 		}
 		c.Close(engine.ReasonOutOfOrder)
 		return false
@@ -163,12 +184,15 @@ func (h *conn) handle(c *engine.Conn, header *longbridge.Header, packet []byte) 
 	}
 	if header.Gzip {
 		scratch := g.Scratch(c.Loop())
-		inflated, err := header.Inflate(scratch.Payload, body, limit)
+		inflated, err := header.Inflate(scratch.Payload, body, limit, g.Config().MaxGzipMembers)
 		if err != nil {
 			h.malformed(c, err)
 			return
 		}
 		body, scratch.Payload = inflated, inflated
+		if h.Online() {
+			g.Inflated(c, h, len(inflated))
+		}
 		defer scratch.Trim()
 	}
 	switch {
@@ -191,8 +215,11 @@ func (h *conn) malformed(c *engine.Conn, err error) {
 		log.Debug("malformed packet", "protocol", Name, "peer", c.Peer(), "err", err)
 	}
 	why := engine.ReasonMalformed
-	if errors.Is(err, gzip.ErrTooLarge) {
+	switch {
+	case errors.Is(err, gzip.ErrTooLarge):
 		why = engine.ReasonInflatedTooLarge
+	case errors.Is(err, gzip.ErrManyMembers):
+		why = engine.ReasonGzipMembers
 	}
 	c.Close(why)
 }

@@ -7,8 +7,9 @@
 //	request   -> gunzip -> gateway.Serve -> response, in any order
 //	publish   -> dialect -> push
 //
-// A WebSocket client's handshake is in the query of its upgrade request; from then on each binary
-// message is one packet, and the rest is the same.
+// A WebSocket client's handshake is in the query of its upgrade request; from then on each message is
+// one packet, and the rest is the same. Clients send binary messages, a few send text with the same
+// bytes in it, and each is answered in its own kind.
 //
 // # States
 //
@@ -21,7 +22,8 @@
 //
 // A connection that the gateway ends gets what it has coming, then a Close push, then the FIN, in
 // one write: the vendor's Go client locks itself up unless it sees the end of the stream right
-// behind the Close. That push is the only notice, over WebSocket too: no close frame follows it.
+// behind the Close. That push is the only notice, over WebSocket too: no close frame follows it. Behind
+// a response that says why the connection ends there is none.
 //
 // # Goroutines
 //

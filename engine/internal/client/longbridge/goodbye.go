@@ -8,9 +8,10 @@ import (
 	"github.com/sluicenet/sluice/engine"
 )
 
-// Goodbye writes the Close push.
+// Goodbye writes the Close push. A client that was refused has its error response instead: the
+// vendor's Go client, which knows then that the connection ends, locks itself up over a Close.
 func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
-	if h.protocol.config.NoCloseNotice {
+	if h.protocol.config.NoCloseNotice || h.flags&refused != 0 {
 		return
 	}
 	m, ok := h.notice(why)
@@ -27,7 +28,7 @@ func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
 	dst := c.Buffer(size + websocket.MaxHeaderSize)
 	b := dst
 	if h.protocol.webSocket {
-		b = websocket.AppendFrameHeader(b, websocket.OpBinary, size)
+		b = websocket.AppendFrameHeader(b, h.opcode(), size)
 	}
 	if b, err = longbridge.AppendPush(b, h.handshake.Version, longbridge.Header{Cmd: longbridge.CmdClose}, nil, body.B); err != nil {
 		b = dst
@@ -50,7 +51,7 @@ func (h *conn) notice(why engine.Reason) (m longbridge.Close, ok bool) {
 		return longbridge.Close{Code: longbridge.CloseUnpackError}, true
 	case engine.ReasonPacketTimeout:
 		m.Code = longbridge.CloseHeartbeatTimeout
-	case engine.ReasonTooLarge, engine.ReasonInflatedTooLarge:
+	case engine.ReasonTooLarge, engine.ReasonInflatedTooLarge, engine.ReasonGzipMembers:
 		m.Code = longbridge.CloseUnpackError
 	case engine.ReasonLoginRefused:
 		if h.loginCmd == longbridge.CmdReconnect {

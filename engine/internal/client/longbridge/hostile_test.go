@@ -130,10 +130,10 @@ func TestEveryState(t *testing.T) {
 						p.wantClose(in.code)
 					case "bad":
 						p.wantError(2, 1, 5, 401)
-						p.wantClose(4)
+						p.wantEnd()
 					case "never":
 						p.wantError(2, 1, 7, 503)
-						p.wantClose(1)
+						p.wantEnd()
 					}
 					within(t, p.begun, wait, wait)
 				})
@@ -216,7 +216,7 @@ func TestFloodBehindAuth(t *testing.T) {
 				}()
 				if token == "bad" {
 					p.wantError(2, 1, 5, 401)
-					p.wantClose(4)
+					p.wantEnd()
 					continue
 				}
 				p.session(p.wantResponse(2, 1, 0))

@@ -42,6 +42,7 @@ func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	if o != gateway.LoginOK {
 		status, code, msg := refusal(o)
 		h.fail(c, h.loginCmd, h.login, status, code, msg)
+		h.flags |= refused
 		c.Close(o.Reason())
 		return
 	}

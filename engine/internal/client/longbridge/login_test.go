@@ -52,9 +52,9 @@ func TestAuthRefused(t *testing.T) {
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			p := dial(t, s, f)
-			p.wantAuthRefused("bad", 5, 401, 4)
+			p.wantAuthRefused("bad", 5, 401)
 			p = dial(t, s, f)
-			p.wantAuthRefused("broken", 7, 503, 1)
+			p.wantAuthRefused("broken", 7, 503)
 		})
 	}
 }
@@ -100,17 +100,17 @@ func TestLoginGarbage(t *testing.T) {
 	}
 }
 
-// wantAuthRefused sends Auth and wants the refusal, the Close and the end.
-func (p *peer) wantAuthRefused(token string, status byte, code, closeCode uint64) {
+// wantAuthRefused sends Auth and wants the refusal and the end: no Close follows an error response.
+func (p *peer) wantAuthRefused(token string, status byte, code uint64) {
 	p.tb.Helper()
 	p.wantError(2, p.send(2, p.message("token", token)), status, code)
-	p.wantClose(closeCode)
+	p.wantEnd()
 }
 
 func (p *peer) wantReconnectRefused(ticket string) {
 	p.tb.Helper()
 	p.wantError(3, p.send(3, p.message("session_id", ticket)), 5, 401)
-	p.wantClose(5)
+	p.wantEnd()
 }
 
 // A provider that blocks must make no difference but in time: what follows Auth waits.
@@ -130,7 +130,7 @@ func TestLoginThatWaits(t *testing.T) {
 			p = dial(t, s, f)
 			p.packet(p.req(2, 1, 0, nil, []byte(p.message("token", "bad"))), p.req(200, 2, 0, nil, []byte("hi")))
 			p.wantError(2, 1, 5, 401)
-			p.wantClose(4)
+			p.wantEnd()
 		})
 	}
 }
@@ -145,7 +145,7 @@ func TestLoginThatNeverEnds(t *testing.T) {
 	p.r = newReader(p.conn)
 	p.raw("1109" + auth123)
 	p.wantError(2, 1, 7, 503)
-	p.wantClose(1)
+	p.wantEnd()
 }
 
 func TestFirstPacketMustLogIn(t *testing.T) {
@@ -154,11 +154,11 @@ func TestFirstPacketMustLogIn(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			p := dial(t, s, f)
 			p.wantError(200, p.send(200, "hi"), 5, 401)
-			p.wantClose(4)
+			p.wantEnd()
 
 			p = dial(t, s, f)
 			p.wantError(0, p.send(0, ""), 5, 401)
-			p.wantClose(4)
+			p.wantEnd()
 
 			p = dial(t, s, f)
 			push := unhex("03 64 000000")
@@ -173,7 +173,7 @@ func TestFirstPacketMustLogIn(t *testing.T) {
 		p := dial(t, s, forms[0])
 		p.raw("01 c8 00000009 0000 000010 00")
 		p.wantError(200, 9, 5, 401)
-		p.wantClose(4)
+		p.wantEnd()
 	})
 }
 
@@ -240,7 +240,7 @@ func TestBytesBeforeAuth(t *testing.T) {
 		}
 		p.packet(beat) // 65 times 1011 bytes
 		p.wantError(1, 1, 5, 401)
-		p.wantClose(4)
+		p.wantEnd()
 	})
 	t.Run("many pongs", func(t *testing.T) {
 		p := dial(t, s, forms[4])
@@ -317,7 +317,7 @@ func TestUserLimit(t *testing.T) {
 		if m := third.decode(g.body); m.number("code") != 403 || m.text("msg") != "connections limitation is hit" {
 			t.Errorf("error %v", m)
 		}
-		third.wantClose(4)
+		third.wantEnd()
 	}
 	online(t, s, forms[0], "ben")
 
@@ -355,7 +355,7 @@ func TestUserLimitKeepsTheSession(t *testing.T) {
 			for range 12 {
 				p = dial(t, s, f)
 				p.wantError(3, p.send(3, p.message("session_id", ticket)), 6, 403)
-				p.wantClose(4)
+				p.wantEnd()
 				time.Sleep(grace / 2)
 			}
 			other.call(200, "not disturbed")

@@ -2,7 +2,10 @@ package longbridge
 
 import (
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/valyala/bytebufferpool"
 
 	"github.com/sluicenet/sluice/codec/longbridge"
 	"github.com/sluicenet/sluice/codec/websocket"
@@ -26,6 +29,10 @@ type Config struct {
 	// NoCloseNotice leaves the Close push out: connections end with the FIN alone, from which the
 	// vendor's Go client always recovers.
 	NoCloseNotice bool
+	// Gzip is the size in bytes from which bodies of responses and pushes are compressed, if that
+	// makes them shorter; what is published is compressed once for each of Dialects, whatever the
+	// number of subscribers. Zero or less means never.
+	Gzip int
 }
 
 func (c Config) withDefaults() Config {
@@ -101,10 +108,12 @@ const (
 	tcpV2
 	webSocketV1
 	webSocketV2
-	deflateV1
-	deflateV2
+	textV1 // in text messages
+	textV2
+	deflateV1 // the four of WebSocket, compressed
 
 	webSocketDialects = webSocketV1
+	textDialects      = textV1
 	deflateDialects   = deflateV1
 )
 
@@ -113,27 +122,45 @@ func (p *Protocol) Config() *Config { return &p.config }
 
 // Dialects returns the wire forms in which Longbridge clients take pushes, some of them over
 // transport.
-func Dialects(transport *ws.Transport) []engine.Dialect {
-	list := []engine.Dialect{
-		tcpV1:       {Name: "longbridge-v1", Append: push(longbridge.Version1, false)},
-		tcpV2:       {Name: "longbridge-v2", Append: push(longbridge.Version2, false)},
-		webSocketV1: {Name: "longbridge-v1-ws", Append: push(longbridge.Version1, true)},
-		webSocketV2: {Name: "longbridge-v2-ws", Append: push(longbridge.Version2, true)},
+func Dialects(transport *ws.Transport, config Config) []engine.Dialect {
+	push := func(v longbridge.Version, op websocket.Opcode) func([]byte, engine.Push) ([]byte, error) {
+		return push(v, op, config.Gzip)
 	}
-	return append(list, transport.Deflating(list[webSocketV1]), transport.Deflating(list[webSocketV2]))
+	list := []engine.Dialect{
+		tcpV1:       {Name: "longbridge-v1", Append: push(longbridge.Version1, unframed)},
+		tcpV2:       {Name: "longbridge-v2", Append: push(longbridge.Version2, unframed)},
+		webSocketV1: {Name: "longbridge-v1-ws", Append: push(longbridge.Version1, websocket.OpBinary)},
+		webSocketV2: {Name: "longbridge-v2-ws", Append: push(longbridge.Version2, websocket.OpBinary)},
+		textV1:      {Name: "longbridge-v1-text", Append: push(longbridge.Version1, websocket.OpText)},
+		textV2:      {Name: "longbridge-v2-text", Append: push(longbridge.Version2, websocket.OpText)},
+	}
+	for _, d := range list[webSocketDialects:deflateDialects] {
+		list = append(list, transport.Deflating(d))
+	}
+	return list
 }
 
-// push returns the encoder of one wire form.
-func push(v longbridge.Version, webSocket bool) func([]byte, engine.Push) ([]byte, error) {
+// unframed is in place of an opcode where packets travel without WebSocket messages around them.
+const unframed = websocket.OpContinuation
+
+// push returns the encoder of one wire form; op is the kind of message it travels in. Payloads of gzip
+// bytes and more are compressed.
+func push(v longbridge.Version, op websocket.Opcode, gzip int) func([]byte, engine.Push) ([]byte, error) {
 	return func(dst []byte, p engine.Push) ([]byte, error) {
 		header := longbridge.Header{Cmd: p.Cmd}
 		if header.Control() {
 			// A worker must not close or confuse clients in the protocol's own name.
 			return dst, fmt.Errorf("longbridge: command %d is the protocol's own", p.Cmd)
 		}
+		if gzip > 0 && len(p.Payload) >= gzip {
+			packed := bytebufferpool.Get()
+			defer bytebufferpool.Put(packed)
+			packed.B = roomFor(packed.B, p.Payload)
+			p.Payload, header.Gzip = longbridge.MaybeDeflate(packed.B, p.Payload, gzip)
+		}
 		b := dst
-		if webSocket {
-			b = websocket.AppendFrameHeader(b, websocket.OpBinary, headerSize(longbridge.Push, v)+len(p.Payload))
+		if op != unframed {
+			b = websocket.AppendFrameHeader(b, op, headerSize(longbridge.Push, v)+len(p.Payload))
 		}
 		b, err := longbridge.AppendPush(b, v, header, nil, p.Payload)
 		if err != nil {
@@ -141,6 +168,11 @@ func push(v longbridge.Version, webSocket bool) func([]byte, engine.Push) ([]byt
 		}
 		return b, nil
 	}
+}
+
+// roomFor returns room with space for what body is deflated to, be it longer than body.
+func roomFor(room, body []byte) []byte {
+	return slices.Grow(room[:0], len(body)+len(body)>>8+64)
 }
 
 // headerSize is the length of a response's or push's header, which the frame around it must know

@@ -29,17 +29,50 @@ func (h *conn) request(c *engine.Conn, header *longbridge.Header, metadata, body
 
 // Answer sends a response.
 func (h *conn) Answer(c *engine.Conn, id uint32, cmd uint8, status int, payload []byte) {
-	code := longbridge.StatusServerInternalError // for what the protocol has no number for
-	if 0 <= status && status <= int(longbridge.StatusClientInternalError) {
-		code = longbridge.Status(status)
-	}
+	code := statusOf(status)
 	if code != longbridge.StatusSuccess && len(payload) == 0 {
-		h.fail(c, cmd, id, code, codeInternal, "request failed")
+		if status == gateway.StatusError { // a worker's that thinks of GOSOC; no server has a bad response
+			code = longbridge.StatusBadRequest
+		}
+		h.fail(c, cmd, id, code, codeOf(code), "request failed")
 		return
 	}
 	if h.respond(c, cmd, id, code, payload) != nil {
 		h.fail(c, cmd, id, longbridge.StatusServerInternalError, codeInternal, "the reply is too long")
 	}
+}
+
+// statusOf is a status as the protocol has it: there is no number for some of what others say.
+func statusOf(status int) longbridge.Status {
+	if 0 <= status && status <= int(longbridge.StatusClientInternalError) {
+		return longbridge.Status(status)
+	}
+	return longbridge.StatusServerInternalError
+}
+
+// codeOf is the code of an Error beside a status for which nobody has said one.
+func codeOf(status longbridge.Status) uint64 {
+	switch status {
+	case longbridge.StatusServerTimeout, longbridge.StatusClientTimeout:
+		return codeTimeout
+	case longbridge.StatusBadRequest:
+		return codeBadRequest
+	case longbridge.StatusUnauthenticated:
+		return codeUnauthenticated
+	case longbridge.StatusPermissionDenied:
+		return codeForbidden
+	}
+	return codeInternal
+}
+
+// Explain implements gateway.Explainer: a worker's message becomes an Error. Workers that think of
+// GOSOC say 4 for a request at fault; here that is a bad response, of which a server has no use.
+func (h *conn) Explain(status int, message string) (int, []byte) {
+	code := statusOf(status)
+	if status == gateway.StatusError {
+		code = longbridge.StatusBadRequest
+	}
+	return int(code), h.errorBody(codeOf(code), message)
 }
 
 // Failure implements gateway.Session.
@@ -87,16 +120,30 @@ func (h *conn) answer(c *engine.Conn, cmd uint8, id uint32, status longbridge.St
 	_ = h.respond(c, cmd, id, status, body.B)
 }
 
+// opcode is what kind of message a packet to the client travels in: the kind its own came in.
+func (h *conn) opcode() websocket.Opcode {
+	if h.flags&text != 0 {
+		return websocket.OpText
+	}
+	return websocket.OpBinary
+}
+
 // respond queues a response. The error says that no packet has room for body.
 func (h *conn) respond(c *engine.Conn, cmd uint8, id uint32, status longbridge.Status, body []byte) error {
+	header := longbridge.Header{Cmd: cmd, RequestID: id, Status: status}
+	if gzip := h.protocol.config.Gzip; gzip > 0 && len(body) >= gzip && !header.Control() {
+		scratch := h.protocol.gateway.Scratch(c.Loop())
+		scratch.Out = roomFor(scratch.Out, body)
+		body, header.Gzip = longbridge.MaybeDeflate(scratch.Out, body, gzip)
+		defer scratch.Trim()
+	}
 	size := headerSize(longbridge.Response, h.handshake.Version) + len(body)
 	dst := c.Buffer(size + websocket.MaxHeaderSize)
 	b := dst
 	if h.protocol.webSocket {
-		b = websocket.AppendFrameHeader(b, websocket.OpBinary, size)
+		b = websocket.AppendFrameHeader(b, h.opcode(), size)
 	}
-	b, err := longbridge.AppendResponse(b, h.handshake.Version,
-		longbridge.Header{Cmd: cmd, RequestID: id, Status: status}, nil, body)
+	b, err := longbridge.AppendResponse(b, h.handshake.Version, header, nil, body)
 	if err != nil {
 		c.Commit(dst, 0)
 		return err

@@ -98,7 +98,7 @@ func TestHeartbeat(t *testing.T) {
 
 // Statuses of the gateway and of handlers in this process are mapped, those of replies are not.
 func TestStatuses(t *testing.T) {
-	s := start(t, nil)
+	s := start(t, func(c *server.Config) { c.Gateway.WaitWorkers = -1 })
 	handle := func(cmd int, f func(*gateway.Request)) {
 		if err := s.Handle(fmt.Sprintf("cmd:%d", cmd), f); err != nil {
 			t.Fatal(err)
@@ -107,7 +107,7 @@ func TestStatuses(t *testing.T) {
 	handle(10, func(r *gateway.Request) { r.Fail(gateway.StatusError, "no") })
 	handle(11, func(r *gateway.Request) { r.Fail(gateway.StatusInternal, "oh \xff") })
 	handle(12, func(r *gateway.Request) { r.ReplyStatus(int(r.Payload[0]), []byte("as it is")) })
-	handle(13, func(r *gateway.Request) { r.ReplyStatus(6, nil) })
+	handle(13, func(r *gateway.Request) { r.ReplyStatus(int(r.Payload[0]), nil) })
 	handle(14, func(*gateway.Request) {})
 	handle(15, func(r *gateway.Request) { r.ReplyStatus(-1, []byte("x")) })
 	handle(16, func(r *gateway.Request) { r.Reply(make([]byte, 1<<24)) })
@@ -125,7 +125,12 @@ func TestStatuses(t *testing.T) {
 				}
 			}
 			p.wantResponse(12, p.send(12, "\x09"), 7)
-			p.wantError(13, p.send(13, ""), 6, 500)
+			for status, want := range map[byte]struct {
+				status byte
+				code   uint64
+			}{1: {1, 504}, 2: {2, 504}, 3: {3, 400}, 4: {3, 400}, 5: {5, 401}, 6: {6, 403}, 7: {7, 500}, 8: {8, 500}, 99: {7, 500}} {
+				p.wantError(13, p.send(13, string([]byte{status})), want.status, want.code)
+			}
 			p.wantError(14, p.send(14, ""), 7, 500)
 			p.wantResponse(15, p.send(15, ""), 7)
 			p.wantError(16, p.send(16, ""), 7, 500)

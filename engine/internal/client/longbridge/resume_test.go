@@ -266,7 +266,7 @@ func loginFailures(t *testing.T) (inTime bool) {
 		p.wantClose(3)
 		p = dial(t, s, forms[i%len(forms)])
 		if i%2 == 0 {
-			p.wantAuthRefused("bad", 5, 401, 4)
+			p.wantAuthRefused("bad", 5, 401)
 		} else {
 			p.wantReconnectRefused("gone")
 		}

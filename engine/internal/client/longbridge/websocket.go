@@ -1,8 +1,6 @@
 package longbridge
 
 import (
-	"errors"
-
 	"github.com/sluicenet/sluice/codec/longbridge"
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
@@ -32,9 +30,10 @@ func NewEndpoint(p *Protocol, transport *ws.Transport) *Endpoint {
 		transport: transport,
 		plain:     &over,
 		deflating: &deflating,
-		early:     websocket.ReaderConfig{MaxMessage: config.LoginBytes, MaxFragments: fragments},
-		reader: websocket.ReaderConfig{MaxFragments: fragments, MaxMessage: longbridge.MaxHeaderSize +
-			longbridge.MaxMetadataLen + min(config.MaxPacket, longbridge.MaxBodyLen) + longbridge.TrailerSize},
+		early:     websocket.ReaderConfig{MaxMessage: config.LoginBytes, MaxFragments: fragments, AnyText: true},
+		reader: websocket.ReaderConfig{MaxFragments: fragments, AnyText: true,
+			MaxMessage: longbridge.MaxHeaderSize + longbridge.MaxMetadataLen +
+				min(config.MaxPacket, longbridge.MaxBodyLen) + longbridge.TrailerSize},
 	}
 }
 
@@ -48,12 +47,9 @@ func (e *Endpoint) Profile() ws.Profile {
 
 // Upgrade implements ws.Endpoint.
 func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Refusal {
-	version, v := websocket.QueryGet(req.RawQuery, "version")
-	codec, ok := websocket.QueryGet(req.RawQuery, "codec")
-	platform, p := websocket.QueryGet(req.RawQuery, "platform")
-	if !v && !ok && !p {
-		return &websocket.Refusal{Status: 404, Reason: "Not found"}
-	}
+	version, _ := websocket.QueryGet(req.RawQuery, "version")
+	codec, _ := websocket.QueryGet(req.RawQuery, "codec")
+	platform, _ := websocket.QueryGet(req.RawQuery, "platform")
 	hs, err := longbridge.ParseQuery(string(version), string(codec), string(platform))
 	if err != nil {
 		return &websocket.Refusal{Status: 400, Reason: err.Error()}
@@ -66,7 +62,7 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	if deflate {
 		protocol = e.deflating
 	}
-	h := &webSocketConn{conn: conn{protocol: protocol, handshake: hs, handshakeDone: true}, endpoint: e}
+	h := &webSocketConn{conn: conn{protocol: protocol, handshake: hs, flags: handshakeDone}, endpoint: e}
 	h.heard(c, nil)
 	h.BeginGuarded(&e.early, deflate, e.early.MaxMessage+websocket.MaxHeaderSize)
 	c.Commit(websocket.AppendResponse(c.Buffer(256), req, agreed), 1)
@@ -110,14 +106,10 @@ func (h *webSocketConn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	h.conn.LoginDone(c, o)
 }
 
-var errText = errors.New("longbridge: text message")
-
-// OnMessage handles the packet in a message.
+// OnMessage handles the packet in a message. A client that sends its packets in text messages is
+// answered in such.
 func (h *webSocketConn) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte) {
-	if op != websocket.OpBinary {
-		h.malformed(c, errText)
-		return
-	}
+	h.flags.set(text, op == websocket.OpText)
 	header, err := longbridge.ParseMessage(payload, h.handshake.Version)
 	if err != nil {
 		h.malformed(c, err)
