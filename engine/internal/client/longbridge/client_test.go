@@ -73,9 +73,10 @@ func (q queue) Login(ctx context.Context, r login.Request) (login.Identity, erro
 func start(tb testing.TB, change func(*server.Config)) *server.Server {
 	tb.Helper()
 	config := server.Config{
-		Listen:  []string{"tcp://127.0.0.1:0"},
-		Dev:     true,
-		Gateway: gateway.Config{Login: door{}, LoginFailures: -1, LoginTimeout: never, RequestTimeout: never},
+		Listen: []string{"tcp://127.0.0.1:0"},
+		Dev:    true,
+		Gateway: gateway.Config{Login: door{}, LoginFailures: -1, MaxLogins: 4096, MaxTokenLogins: -1,
+			LoginTimeout: never, RequestTimeout: never},
 	}
 	config.Engine.Loops = 2
 	config.Engine.Linger = patience // a client that reads late is not reset
