@@ -5,22 +5,15 @@ import "bytes"
 // validHost reports whether b is host or host:port as a Host header may have it (RFC 9110 7.2),
 // but for a comma: that is two hosts which somebody has joined. The host is not empty.
 func validHost(b []byte) bool {
-	host, port := b, []byte(nil)
 	if len(b) > 0 && b[0] == '[' {
 		end := bytes.IndexByte(b, ']')
 		if end < 2 || !only(string(b[1:end]), "abcdefABCDEF0123456789:.") {
 			return false
 		}
-		host, port = b[:end+1], b[end+1:]
-		if len(port) > 0 {
-			if port[0] != ':' {
-				return false
-			}
-			port = port[1:]
-		}
-		return validPort(port)
+		port := b[end+1:]
+		return len(port) == 0 || port[0] == ':' && validPort(port[1:])
 	}
-	host, port, _ = bytes.Cut(b, []byte{':'})
+	host, port, _ := bytes.Cut(b, []byte{':'})
 	return validName(host) && validPort(port)
 }
 

@@ -16,11 +16,10 @@ import (
 
 // slowly is a provider that takes its time, and knows how many calls are under way.
 type slowly struct {
-	takes     time.Duration
-	calls     atomic.Int64
-	most      atomic.Int64
-	deaf      bool // does not hear that nobody waits
-	concurred int
+	takes time.Duration
+	calls atomic.Int64
+	most  atomic.Int64
+	deaf  bool // does not hear that nobody waits
 }
 
 func (p *slowly) Login(ctx context.Context, r login.Request) (login.Identity, error) {
