@@ -226,18 +226,13 @@ func (g *Gateway) Attach(id int, h Handler) {
 	}
 }
 
-// WorkerHere returns the handler that SetWorker set for an id, if no worker of that id is attached, or
-// was and it is a StandIn.
+// WorkerHere returns the handler that SetWorker set for an id, if no worker of that id is attached.
 func (g *Gateway) WorkerHere(id int) Handler {
 	t := g.router.table.Load()
 	if t == nil || t.links[id] != nil {
 		return nil
 	}
-	h := t.workers[id]
-	if _, ok := h.(StandIn); ok && t.seen[id] {
-		return nil
-	}
-	return h
+	return t.workers[id]
 }
 
 func (rt *router) change(f func(*table)) {
