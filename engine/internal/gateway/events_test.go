@@ -108,7 +108,12 @@ func (w witness) Closed(c *engine.Conn, s gateway.Session, id []byte, why engine
 
 func startLine(t *testing.T, exclusive bool, events ...gateway.Events) (*gateway.Gateway, string) {
 	t.Helper()
-	g, err := gateway.New(gateway.Config{Login: login.Open{}})
+	return startLineWith(t, gateway.Config{Login: login.Open{}}, exclusive, events...)
+}
+
+func startLineWith(t *testing.T, config gateway.Config, exclusive bool, events ...gateway.Events) (*gateway.Gateway, string) {
+	t.Helper()
+	g, err := gateway.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,12 +2,15 @@ package gateway_test
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -197,4 +200,53 @@ func TestProviderThatEndsItsGoroutine(t *testing.T) {
 	if st := s.Gateway().Stats(); st.Refused["unavailable"] != 600 || st.Logins != 1 {
 		t.Errorf("%v, %d logins", st.Refused, st.Logins)
 	}
+}
+
+// A troubled is a provider that has no verdict on "out", and refuses everybody else.
+type troubled struct{}
+
+func (troubled) Login(_ context.Context, r login.Request) (login.Identity, error) {
+	if r.Token == "out" {
+		return login.Identity{}, fmt.Errorf("%w: connection refused", login.ErrUnavailable)
+	}
+	return login.Identity{}, login.ErrRefused
+}
+
+// Why a provider had no verdict is in the log of an operator who has not asked for more; that a
+// client was refused by it is the client's affair.
+func TestTroubleOfTheProviderIsLogged(t *testing.T) {
+	for token, logged := range map[string]bool{"out": true, "bad": false} {
+		t.Run(token, func(t *testing.T) {
+			t.Parallel()
+			var text syncBuffer
+			log := slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelWarn}))
+			_, addr := startLineWith(t, gateway.Config{Login: troubled{}, Logger: log}, false)
+			lineLogin(t, addr, token)
+			got := text.String()
+			if !logged && got != "" {
+				t.Errorf("log %q, want none", got)
+			}
+			if logged && (!strings.Contains(got, "outcome=unavailable") || !strings.Contains(got, "connection refused")) {
+				t.Errorf("log %q, want the outcome and the cause", got)
+			}
+		})
+	}
+}
+
+// A syncBuffer is a log that is read while it is written.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }

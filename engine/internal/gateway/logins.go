@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/login"
@@ -107,7 +108,7 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		cancel()
 		cl.extra.cancelLogin = nil
 		g.log.Info("login refused, the provider was not asked", "protocol", s.Protocol(), "peer", c.Peer(), "err", why)
-		g.verdict(c, s, &a, login.Identity{}, errors.Join(login.ErrUnavailable, why))
+		g.refuse(c, s, LoginUnavailable)
 	}
 }
 
@@ -220,11 +221,15 @@ var errRevoked = errors.New("gateway: the login that the session rests on was ta
 
 func (g *Gateway) verdict(c *engine.Conn, s Session, a *admission, identity login.Identity, err error) {
 	if err != nil {
-		o := LoginUnavailable
-		if errors.Is(err, login.ErrRefused) {
-			o = LoginRefused
+		o, level := LoginUnavailable, slog.LevelWarn // the provider is in trouble, not the client
+		switch {
+		case errors.Is(err, login.ErrRefused):
+			o, level = LoginRefused, slog.LevelDebug
+		case errors.Is(err, errLoginClosed):
+			level = slog.LevelDebug
 		}
-		g.log.Debug("login refused", "protocol", s.Protocol(), "peer", c.Peer(), "outcome", o.String(), "err", err)
+		g.log.Log(context.Background(), level, "login refused", "protocol", s.Protocol(), "peer", c.Peer(),
+			"outcome", o.String(), "err", err)
 		g.refuse(c, s, o)
 		return
 	}
