@@ -11,7 +11,7 @@
 //
 // A peer decides what is in src, so nothing it announces is believed: the output grows with the
 // bytes that really come out and stops at the limit, whatever the trailer says. Members are counted:
-// one of nothing costs as much as a kilobyte.
+// one of nothing costs as much as a kilobyte. So are the blocks of a long source, see package blocks.
 //
 // # Ownership
 //

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/flate"
+
+	"github.com/sluicenet/sluice/codec/internal/blocks"
 )
 
 var (
@@ -36,6 +38,12 @@ type inflater struct {
 	src   bytes.Reader // a flate.Reader, so flate takes not one byte more than its stream
 	flate io.ReadCloser
 
+	// The blocks of a long source are counted. counted is nil for others, otherwise it is in flate's
+	// place, and rest is what it has not taken yet.
+	counted io.Reader
+	rest    []byte
+	meter   blocks.Meter
+
 	// probe catches what follows when dst is full, so that a payload which just fits does not
 	// make dst grow, and one byte over the limit is seen without room for it.
 	probe [64]byte
@@ -55,8 +63,12 @@ var inflaters = sync.Pool{New: func() any {
 // the slice returned is as long as dst was; what is behind it in its capacity may have been written
 // to.
 //
-// Inflate does not allocate if dst has room. If not, it grows with what really comes out, at most
-// to limit bytes behind what dst held. dst and src must not overlap.
+// A src above 64 KiB is ErrCorrupt too if it is of very small blocks, more than 16,384 and one for
+// every 128 bytes that come out: each costs as much as some hundred bytes.
+//
+// Inflate does not allocate if dst has room, but some 80 KiB for each member of a src above 64 KiB.
+// If dst has none, it grows with what really comes out, at most to limit bytes behind what dst
+// held. dst and src must not overlap.
 func Inflate(dst, src []byte, limit int) ([]byte, error) {
 	return InflateMembers(dst, src, limit, DefaultMembers)
 }
@@ -69,6 +81,7 @@ func InflateMembers(dst, src []byte, limit, members int) ([]byte, error) {
 	z := inflaters.Get().(*inflater)
 	out, err := z.members(dst, src, max(limit, 0), members)
 	z.src.Reset(nil)
+	z.counted, z.rest, z.meter = nil, nil, blocks.Meter{}
 	inflaters.Put(z)
 
 	if err != nil {
@@ -83,6 +96,7 @@ func InflateMembers(dst, src []byte, limit, members int) ([]byte, error) {
 // members inflates one member after the other, at most so many, until src is used up.
 func (z *inflater) members(dst, src []byte, limit, most int) ([]byte, error) {
 	start := len(dst)
+	long := len(src) > blocks.Unmetered
 	for {
 		if most--; most < 0 {
 			return dst, ErrManyMembers
@@ -91,15 +105,20 @@ func (z *inflater) members(dst, src []byte, limit, most int) ([]byte, error) {
 		if err != nil {
 			return dst, err
 		}
-		z.src.Reset(src[n:])
-		if err := z.flate.(flate.Resetter).Reset(&z.src, nil); err != nil {
-			return dst, err
+		if long {
+			z.src.Reset(nil)
+			z.rest, z.counted = src[n:], blocks.NewReader(&z.src, nil)
+		} else {
+			z.src.Reset(src[n:])
+			if err := z.flate.(flate.Resetter).Reset(&z.src, nil); err != nil {
+				return dst, err
+			}
 		}
 		member := len(dst)
 		if dst, err = z.stream(dst, start, limit); err != nil {
 			return dst, err
 		}
-		src = src[len(src)-z.src.Len():]
+		src = src[len(src)-z.left():]
 		if err := checkTrailer(src, dst[member:]); err != nil {
 			return dst, err
 		}
@@ -117,7 +136,7 @@ func (z *inflater) stream(dst []byte, start, limit int) ([]byte, error) {
 		if room == 0 {
 			into = z.probe[:]
 		}
-		n, err := z.flate.Read(into)
+		n, err := z.read(into)
 		switch {
 		case room > 0:
 			dst = dst[:len(dst)+n]
@@ -133,6 +152,34 @@ func (z *inflater) stream(dst []byte, start, limit int) ([]byte, error) {
 			return dst, err
 		}
 	}
+}
+
+// read reads from flate. If blocks are counted, flate is given no more of the source than it may
+// take at one time, so that blocks of nothing come to an end.
+func (z *inflater) read(p []byte) (int, error) {
+	if z.counted == nil {
+		return z.flate.Read(p)
+	}
+	window := z.rest[:min(len(z.rest), blocks.Window)]
+	z.src.Reset(window)
+	n, err := z.counted.Read(p)
+	taken := len(window) - z.src.Len()
+	z.rest = z.rest[taken:]
+	if err == io.ErrUnexpectedEOF && len(z.rest) > 0 {
+		err = blocks.ErrTooMany
+	}
+	if tooMany := z.meter.Add(taken, n); tooMany != nil {
+		err = tooMany
+	}
+	return n, err
+}
+
+// left is how much of the source is behind the stream that has been read.
+func (z *inflater) left() int {
+	if z.counted == nil {
+		return z.src.Len()
+	}
+	return len(z.rest)
 }
 
 // grow doubles the room for inflated bytes, which begin at start, but not beyond limit.

@@ -2,9 +2,12 @@ package websocket
 
 import (
 	"io"
+	"math"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
+
+	"github.com/sluicenet/sluice/codec/internal/blocks"
 )
 
 // Each message is compressed by itself (no context takeover, RFC 7692 7.1.1): a connection keeps
@@ -133,15 +136,18 @@ const (
 // not a whole DEFLATE stream is ErrInflate. With an error the slice returned is as long as dst was;
 // what is behind it in its capacity may have been written to.
 //
-// Inflate does not allocate if dst has room; if not, it grows with what really comes out. dst and
-// src must not overlap.
+// A src above 64 KiB is ErrManyBlocks if it is of very small blocks, more than 16,384 and one for
+// every 128 bytes that come out: each costs as much as some hundred bytes.
+//
+// Inflate does not allocate if dst has room, but some 80 KiB for a src above 64 KiB. If dst has
+// none, it grows with what really comes out. dst and src must not overlap.
 func Inflate(dst, src []byte, limit int) ([]byte, error) {
 	if len(src) == 0 { // some write an empty message like this
 		return dst, nil
 	}
 	z := inflaters.Get().(*inflater)
 	out, err := z.message(dst, src, limit)
-	z.src = source{}
+	z.src, z.counted, z.meter = source{}, nil, blocks.Meter{}
 	inflaters.Put(z)
 	if err != nil {
 		return out[:len(dst)], err
@@ -152,6 +158,10 @@ func Inflate(dst, src []byte, limit int) ([]byte, error) {
 type inflater struct {
 	src   source
 	flate io.ReadCloser
+
+	// The blocks of a long message are counted. counted is in flate's place then, otherwise nil.
+	counted io.Reader
+	meter   blocks.Meter
 
 	// probe catches what follows when there is no room, so that a message which just fits does
 	// not make dst grow, and one byte over the limit is seen without room for it.
@@ -168,10 +178,12 @@ var inflaters = sync.Pool{New: func() any {
 // the next byte on and refer to what was before.
 func (z *inflater) message(dst, src []byte, limit int) ([]byte, error) {
 	start := len(dst)
-	z.src = source{b: src}
+	z.src = source{b: src, most: math.MaxInt}
 	for range maxFinal {
 		history := dst[max(start, len(dst)-window):]
-		if err := z.flate.(flate.Resetter).Reset(&z.src, history); err != nil {
+		if len(src) > blocks.Unmetered {
+			z.counted = blocks.NewReader(&z.src, history)
+		} else if err := z.flate.(flate.Resetter).Reset(&z.src, history); err != nil {
 			return dst, ErrInflate
 		}
 		var err error
@@ -195,7 +207,7 @@ func (z *inflater) stream(dst []byte, start, limit int) ([]byte, error) {
 		if room > 0 {
 			into = dst[len(dst) : len(dst)+room]
 		}
-		n, err := z.flate.Read(into)
+		n, err := z.read(into)
 		switch {
 		case n > left:
 			return dst, ErrTooBig
@@ -207,10 +219,30 @@ func (z *inflater) stream(dst []byte, start, limit int) ([]byte, error) {
 		if err == io.EOF {
 			return dst, nil
 		}
+		if err == blocks.ErrTooMany {
+			return dst, ErrManyBlocks
+		}
 		if err != nil {
 			return dst, ErrInflate
 		}
 	}
+}
+
+// read reads from flate. If blocks are counted, flate is given no more of the message than it may
+// take at one time, so that blocks of nothing come to an end.
+func (z *inflater) read(p []byte) (int, error) {
+	if z.counted == nil {
+		return z.flate.Read(p)
+	}
+	z.src.most = blocks.Window
+	n, err := z.counted.Read(p)
+	if err == io.ErrUnexpectedEOF && z.src.most == 0 {
+		err = blocks.ErrTooMany
+	}
+	if tooMany := z.meter.Add(blocks.Window-z.src.most, n); tooMany != nil {
+		err = tooMany
+	}
+	return n, err
 }
 
 // grow doubles the room for inflated bytes, which begin at start, but not beyond limit. The room
@@ -226,10 +258,11 @@ func grow(dst []byte, start, limit int) []byte {
 	return grown
 }
 
-// A source gives flate a message and then the tail.
+// A source gives flate a message and then the tail, but only so many bytes of it.
 type source struct {
 	b      []byte
 	inTail bool
+	most   int
 }
 
 func (s *source) next() bool {
@@ -244,19 +277,21 @@ func (s *source) next() bool {
 var tailBytes = []byte(tail)
 
 func (s *source) ReadByte() (byte, error) {
-	if len(s.b) == 0 && !s.next() {
+	if s.most == 0 || len(s.b) == 0 && !s.next() {
 		return 0, io.EOF
 	}
 	c := s.b[0]
 	s.b = s.b[1:]
+	s.most--
 	return c, nil
 }
 
 func (s *source) Read(p []byte) (int, error) {
-	if len(s.b) == 0 && !s.next() {
+	if s.most == 0 || len(s.b) == 0 && !s.next() {
 		return 0, io.EOF
 	}
-	n := copy(p, s.b)
+	n := copy(p[:min(len(p), s.most)], s.b)
 	s.b = s.b[n:]
+	s.most -= n
 	return n, nil
 }

@@ -26,6 +26,7 @@ var (
 	ErrUTF8          = &Error{CloseInvalidPayload, "text is not UTF-8"}
 	ErrInflate       = &Error{CloseInvalidPayload, "compressed message is corrupt"}
 	ErrTooBig        = &Error{CloseMessageTooBig, "message too big"}
+	ErrManyBlocks    = &Error{ClosePolicyViolation, "compressed in too many small blocks"}
 	ErrManyFragments = &Error{ClosePolicyViolation, "too many small fragments"}
 )
 
