@@ -56,7 +56,8 @@ func TestWorkerBusy(t *testing.T) {
 			if waiting++; waiting > 10 {
 				t.Fatal("16 MB for a worker that does not read, and requests still wait")
 			}
-			// What came too fast was refused before the sockets were full: more, a little at a time.
+			// What came too fast was refused before the sockets were full: more, a little at a
+			// time.
 			for range 200 {
 				flood.write(m.sendReq(0, 0, "x", []byte(payload)))
 				time.Sleep(time.Millisecond)
@@ -81,8 +82,8 @@ func TestWorkerBusy(t *testing.T) {
 	p.wantPeakBelow(200 << 20)
 }
 
-// One client floods a worker that does not read: it gets "busy", and the requests of ten others wait
-// until the worker reads again.
+// One client floods a worker that does not read: it gets "busy", and the requests of ten others
+// wait until the worker reads again.
 func TestWorkerFair(t *testing.T) {
 	t.Parallel()
 	p := startNetsvr(t, "--worker-queue", "1MiB", "--request-timeout", "3m", "--worker-write-timeout", "3m")
@@ -141,6 +142,54 @@ func TestWorkerFair(t *testing.T) {
 				t.Errorf("client %d, request %d: %q, %v", i, n, msg.payload, err)
 			}
 		}
+	}
+}
+
+// One client has 1,000 requests in the queue of a worker that reads nothing for now, another asks
+// once: it waits for what the socket has of the flood, and for a turn, not for the flood.
+func TestWorkerTurns(t *testing.T) {
+	t.Parallel()
+	p := startNetsvr(t, "--request-timeout", "3m", "--worker-write-timeout", "3m")
+	conn := p.workerConn(t)
+	if _, err := conn.Write(workerCommand(workerRegister, workerMsg(nil).num(1, 1).num(100, 1))); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(conn)
+	if a, err := workerReadFrame(r); err != nil || a.fields.num(1) != 0 {
+		t.Fatalf("not registered: %v, %v", a, err)
+	}
+	m := modes[0]
+	flood, other := p.login(t, m, ""), p.login(t, m, "")
+	payload := []byte(strings.Repeat("x", 4<<10))
+	for range 1000 {
+		flood.write(m.sendReq(0, 0, "x", payload))
+	}
+	flood.write(m.ping())
+	flood.wantPong() // behind all of them
+	other.write(m.ask(1, "x", "hello"))
+	other.write(m.ping())
+	for before := 0; ; before++ {
+		got, err := workerReadFrame(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.fields.num(7) == 0 { // the flood wants no replies
+			continue
+		}
+		t.Logf("served behind %d requests", before)
+		if before > 150 {
+			t.Errorf("served behind %d requests of another client", before)
+		}
+		if _, err := conn.Write(workerCommand(workerReply, workerReplyTo(got.fields, 0, "here"))); err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	other.wantPong() // pongs wait for no worker
+	if got, err := other.next(); err != nil {
+		t.Fatal(err)
+	} else if msg, err := m.message(got); err != nil || msg.payload != "here" {
+		t.Errorf("reply %q, %v", msg.payload, err)
 	}
 }
 

@@ -101,7 +101,7 @@
 //
 // A gateway keeps at most --worker-queue bytes for a link that does not read. A client may have no
 // more of them than stay free, so one that floods leaves room for all others; requests beyond it
-// are answered "busy". Commands longer than the gateway's --worker-max-packet would end the link,
+// are answered "busy". What waits is sent in turn of the clients, in order for each. Commands longer than the gateway's --worker-max-packet would end the link,
 // and those longer than Config.MaxFrame fail here instead. [Worker.ForceOfflineGuest] with a delay
 // is kept by the gateway until its time, at most --worker-delayed bytes for a link; the protocol
 // has no answer to it, so one beyond that does nothing but raise the gateway's counter

@@ -41,6 +41,10 @@
 //
 // # Workers that do not keep up
 //
+// Frames go out in the order in which they came until more than a write of them waits. From then on
+// each client has a queue of its own, and they are served in turn: see backlog. On Linux little
+// waits in the kernel. What the gateway says of itself goes first.
+//
 // Clients share a link's queue by one rule: a client may have no more in it than stays free. One
 // that floods a stopped worker fills half of the queue, and as much stays free for all others; n
 // that flood get 1/(n+1) each. A request beyond it is answered "busy" at once; a message of a

@@ -390,7 +390,7 @@ func (h *Hub) Transfer(c *engine.Conn, id int, s gateway.Session, data []byte) D
 	m := netsvr.Transfer{
 		UniqID: uniqID, Session: []byte(cl.Session()), Data: data, Identity: l.identity(c, s, uniqID),
 	}
-	return h.queueFor(l, m.UniqID, len(data)+len(m.Session), netsvr.CmdTransfer, m.Append)
+	return h.queueFor(l, c.Ref(), len(data)+len(m.Session), netsvr.CmdTransfer, m.Append)
 }
 
 // AllowOpen takes a token for a new connection from the limit of the worker that is told of it.
@@ -404,18 +404,20 @@ func (h *Hub) allow(id int) bool {
 	return l == nil || l.allow(h.gateway.Engine().Time())
 }
 
-// queue appends one event to a link's outbox.
-func (h *Hub) queue(l *link, cmd netsvr.Command, encode func(dst []byte) []byte) Delivery {
-	size, ok := l.send(cmd, encode)
+// queue appends one event of a client to a link's outbox.
+func (h *Hub) queue(
+	l *link, client engine.Ref, cmd netsvr.Command, encode func(dst []byte) []byte,
+) Delivery {
+	size, ok := l.sendEvent(shareOf(client), cmd, encode)
 	return h.queued(l, cmd, size, ok)
 }
 
-// queueFor appends what the client called uniqID sends, of about bytes bytes, to a link's outbox,
-// within the client's share of it.
+// queueFor appends what a client sends, of about bytes bytes, to a link's outbox, within the
+// client's share of it.
 func (h *Hub) queueFor(
-	l *link, uniqID []byte, bytes int, cmd netsvr.Command, encode func(dst []byte) []byte,
+	l *link, client engine.Ref, bytes int, cmd netsvr.Command, encode func(dst []byte) []byte,
 ) Delivery {
-	size, ok := l.sendFor(shareOf(uniqID), bytes+frameOverhead, cmd, encode)
+	size, ok := l.sendFor(shareOf(client), bytes+frameOverhead, cmd, encode)
 	return h.queued(l, cmd, size, ok)
 }
 
@@ -472,7 +474,7 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
 	if len(m.XForwardedFor) == 0 {
 		m.XForwardedFor = []byte(c.Peer().Addr().String())
 	}
-	h.queue(l, netsvr.CmdConnOpen, m.Append)
+	h.queue(l, c.Ref(), netsvr.CmdConnOpen, m.Append)
 	return true
 }
 
@@ -491,7 +493,7 @@ func (h *Hub) Closed(c *engine.Conn, s gateway.Session, id []byte, _ engine.Reas
 	var room idRoom
 	id = append(room[:0], id...)
 	m := netsvr.ConnClose{UniqID: id, Session: []byte(s.Base().Session()), Identity: l.identity(c, s, id)}
-	h.queue(l, netsvr.CmdConnClose, m.Append)
+	h.queue(l, c.Ref(), netsvr.CmdConnClose, m.Append)
 }
 
 // Heartbeat counts a client's sign of life, for the metrics.

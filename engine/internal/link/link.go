@@ -65,6 +65,7 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 		outbox:    newOutbox(h.config.Queue),
 		publisher: h.gateway.Engine().NewPublisher(),
 	}
+	preferShortQueue(conn)
 	l.outbox.charge = func(n int) { h.charge(engine.KindLinkQueue, n) }
 	l.registerID = fmt.Sprintf("%08x%s", id, l.peer)
 	return l
@@ -166,10 +167,10 @@ func (l *link) write() {
 		}
 		l.progress.writing.Store(at)
 	}
-	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(bytes int) {
-		l.hub.stats.writeDrops.Add(uint64(bytes))
+	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(batch []byte) {
+		l.hub.stats.writeDrops.Add(uint64(len(batch)))
 		l.hub.log.Warn("a worker takes nothing: messages dropped",
-			"peer", l.peer, "bytes", bytes)
+			"peer", l.peer, "bytes", len(batch))
 	})
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -358,10 +359,22 @@ func appendFrame(dst []byte, cmd netsvr.Command, encode func(dst []byte) []byte)
 	return framed
 }
 
-// send queues one frame for the worker and returns its size in bytes; false means that the queue
-// is full.
-func (l *link) send(cmd netsvr.Command, encode func(dst []byte) []byte) (size int, ok bool) {
-	ok = l.outbox.put(func(dst []byte) []byte {
+// send queues one frame of the gateway's own for the worker, if last is set behind all that waits
+// for it; false means that the queue is full.
+func (l *link) send(cmd netsvr.Command, last bool, encode func(dst []byte) []byte) (ok bool) {
+	frame := func(dst []byte) []byte { return appendFrame(dst, cmd, encode) }
+	if last {
+		return l.outbox.putLast(frame)
+	}
+	return l.outbox.put(frame)
+}
+
+// sendEvent queues what the worker is told of a client and returns the frame's size in bytes; false
+// means that the queue is full.
+func (l *link) sendEvent(
+	client uint64, cmd netsvr.Command, encode func(dst []byte) []byte,
+) (size int, ok bool) {
+	ok = l.outbox.putEvent(client, func(dst []byte) []byte {
 		framed := appendFrame(dst, cmd, encode)
 		size = len(framed) - len(dst)
 		return framed
@@ -369,8 +382,8 @@ func (l *link) send(cmd netsvr.Command, encode func(dst []byte) []byte) (size in
 	return size, ok
 }
 
-// sendFor is send for a frame of about estimate bytes that a client caused: false means that the
-// queue is full or the client has its share of it.
+// sendFor is sendEvent for a frame of about estimate bytes that a client caused: false means that
+// the queue is full or the client has its share of it.
 func (l *link) sendFor(
 	client uint64, estimate int, cmd netsvr.Command, encode func(dst []byte) []byte,
 ) (size int, ok bool) {

@@ -332,7 +332,7 @@ func TestQueueFair(t *testing.T) {
 	taken, before := 0, heap()
 	ask := func(client string, size int) bool {
 		m := netsvr.Request{UniqID: []byte(client), Payload: make([]byte, size), ID: 1}
-		return h.queueFor(l, m.UniqID, size, netsvr.CmdRequest, m.Append) == Delivered
+		return h.queueFor(l, engine.Ref(named(client)), size, netsvr.CmdRequest, m.Append) == Delivered
 	}
 	for range 16 << 10 {
 		if ask("flood", 1<<10) {
@@ -373,7 +373,7 @@ func TestHubClose(t *testing.T) {
 	fill := func(h *Hub, w *fakeWorker) { // more than the sockets take
 		l := h.groups[1].pickOpen()
 		for range 12 {
-			h.queue(l, netsvr.CmdTransfer, func(dst []byte) []byte { return append(dst, long...) })
+			h.queue(l, 1, netsvr.CmdTransfer, func(dst []byte) []byte { return append(dst, long...) })
 		}
 	}
 	for _, tc := range []struct {
@@ -659,7 +659,7 @@ func FuzzCommand(f *testing.F) {
 		l := newLink(h, ours, 1)
 		h.mu.Unlock()
 		written := make(chan error, 1)
-		go func() { written <- l.outbox.write(ours, patience, func(int) {}) }()
+		go func() { written <- l.outbox.write(ours, patience, func([]byte) {}) }()
 		before := h.Stats().Panics
 		_ = l.handle(body)
 		_ = l.flushReplies()

@@ -6,11 +6,16 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
 )
 
-// An outbox is what waits to be written to a worker: frames back to back, bounded in bytes. Any
-// goroutine may append; the writer goroutine takes all there is at a time, so that many frames
-// share a write.
+// An outbox is what waits to be written to a worker: frames, bounded in bytes. Any goroutine may
+// append; the writer goroutine takes what makes one write at a time.
+//
+// While the worker keeps up, frames lie back to back in one buffer, in the order in which they
+// came. Once batchSize of them wait, those that come go to the backlog, which has a queue for each
+// client.
 //
 // Its room is shared among clients by one rule: a client may have no more in the outbox than stays
 // free. One that floods gets half of it, n that flood get 1/(n+1) each, and as much stays free for
@@ -21,19 +26,30 @@ type outbox struct {
 	charge func(bytes int) // what is allocated, as it changes
 	began  func(bool)      // a write begins, or has ended; the writer's
 
-	mu      sync.Mutex
-	filled  sync.Cond // the writer waits here
-	drained sync.Cond // a reader with an answer waits here
-	buf     []byte    // to be written
-	batch   []byte    // being written
-	spare   []byte
-	queued  *shares // of clients in buf; nil before the first
-	writing *shares // and in batch
-	beside  int     // bytes of the frame beside the limit, in buf or batch
-	besideB bool    // it is in batch
-	charged int
-	closed  bool
+	mu       sync.Mutex
+	filled   sync.Cond // the writer waits here
+	drained  sync.Cond // a reader with an answer waits here
+	buf      []byte    // to be written first
+	backlog  backlog   // to be written then
+	batch    []byte    // being written
+	spare    []byte
+	queued   *shares // of clients in buf; nil before the first
+	writing  *shares // and in batch
+	beside   int     // bytes of the frame beside the limit
+	besideAt place
+	besideOf uint64 // its client, where besideAt is inBacklog
+	charged  int
+	closed   bool
 }
+
+// A place is where in an outbox a frame is.
+type place uint8
+
+const (
+	inBuf place = iota
+	inBacklog
+	inBatch
+)
 
 func newOutbox(limit int) *outbox {
 	o := &outbox{limit: limit, charge: func(int) {}, began: func(bool) {}}
@@ -44,18 +60,42 @@ func newOutbox(limit int) *outbox {
 // keepSpare is how big a buffer may be that is kept for the next batch or answer, in bytes.
 const keepSpare = 256 << 10
 
-// used returns the bytes that count against the limit. Call it with mu locked.
-func (o *outbox) usedLocked() int { return len(o.buf) + len(o.batch) - o.beside }
+// batchSize is about how many bytes are written at a time, and may wait in the order in which they
+// came: what somebody's first frame waits for. Longer batches make writing hardly cheaper.
+const batchSize = 32 << 10
 
-// put appends what f appends, unless the outbox is full or closed. One frame always fits.
+// usedLocked returns the bytes that count against the limit.
+func (o *outbox) usedLocked() int {
+	return len(o.buf) + len(o.batch) + o.backlog.cost() - o.beside
+}
+
+// put appends a frame of the gateway's own, which is what f appends, unless the outbox is full or
+// closed. One frame always fits.
 func (o *outbox) put(f func(dst []byte) []byte) bool {
+	return o.putWhere(f, func(frame []byte) { o.backlog.pushTo(ownQueue, frame) })
+}
+
+// putLast is put for a frame that goes out behind everything else.
+func (o *outbox) putLast(f func(dst []byte) []byte) bool {
+	return o.putWhere(f, func(frame []byte) { o.backlog.pushTo(lastQueue, frame) })
+}
+
+// putEvent is put for what the worker is told of a client: it is in order with the client's frames.
+func (o *outbox) putEvent(client uint64, f func(dst []byte) []byte) bool {
+	return o.putWhere(f, func(frame []byte) { o.backlog.push(client, frame) })
+}
+
+func (o *outbox) putWhere(f func(dst []byte) []byte, push func(frame []byte)) bool {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.closed || o.usedLocked() >= o.limit {
-		o.mu.Unlock()
 		return false
 	}
-	o.appendLocked(f)
-	o.mu.Unlock()
+	if o.directLocked() {
+		o.appendLocked(f)
+	} else {
+		o.pushLocked(f, push)
+	}
 	return true
 }
 
@@ -70,7 +110,11 @@ func (o *outbox) putFor(client uint64, size int, f func(dst []byte) []byte) bool
 	if o.queued == nil {
 		o.queued, o.writing = new(shares), new(shares)
 	}
-	has := o.queued.of(client) + o.writing.of(client)
+	behind, direct := o.backlog.of(client), o.directLocked()
+	if behind == 0 && !direct {
+		size += clientCost
+	}
+	has := o.queued.of(client) + o.writing.of(client) + behind
 	beside := false
 	if has+size > o.limit-o.usedLocked()-size {
 		if has > 0 || o.beside > 0 {
@@ -78,15 +122,26 @@ func (o *outbox) putFor(client uint64, size int, f func(dst []byte) []byte) bool
 		}
 		beside = true
 	}
-	n := o.appendLocked(f)
-	o.queued.add(client, n)
+	n, at := 0, inBuf
+	if direct {
+		n = o.appendLocked(f)
+		o.queued.add(client, n)
+	} else {
+		at = inBacklog
+		n = o.pushLocked(f, func(frame []byte) { o.backlog.push(client, frame) })
+	}
 	if beside {
-		o.beside, o.besideB = n, false
+		o.beside, o.besideAt, o.besideOf = n, at, client
 	}
 	return true
 }
 
-// appendLocked adds a frame and returns its length.
+// directLocked reports whether a frame may go to buf: nothing is to be overtaken.
+func (o *outbox) directLocked() bool {
+	return len(o.buf) < batchSize && o.backlog.empty()
+}
+
+// appendLocked adds a frame to buf and returns its length.
 func (o *outbox) appendLocked(f func(dst []byte) []byte) int {
 	was := len(o.buf)
 	o.buf = f(o.buf)
@@ -95,6 +150,24 @@ func (o *outbox) appendLocked(f func(dst []byte) []byte) int {
 		o.filled.Signal()
 	}
 	return len(o.buf) - was
+}
+
+// pushLocked adds a frame to the backlog and returns its length.
+func (o *outbox) pushLocked(f func(dst []byte) []byte, push func(frame []byte)) int {
+	was := len(o.buf)
+	grown := f(o.buf) // the room behind it is free
+	frame := grown[was:]
+	if len(frame) > 0 {
+		push(frame)
+	}
+	if o.buf = grown[:was]; cap(grown) > keepSpare && was <= batchSize {
+		o.buf = append([]byte(nil), o.buf...)
+	}
+	o.accountLocked()
+	if was == 0 {
+		o.filled.Signal()
+	}
+	return len(frame)
 }
 
 // awaitRoom waits until put would succeed. It reports false when the outbox is closed.
@@ -114,20 +187,83 @@ func (o *outbox) room() bool {
 	return !o.closed && o.usedLocked() < o.limit
 }
 
+// waits reports whether there is something that the writer has not taken.
+func (o *outbox) waits() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.buf) > 0 || !o.backlog.empty()
+}
+
 // take waits for something to write. ok is false when the outbox is closed and empty.
 func (o *outbox) take() (batch []byte, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.buf) == 0 {
+	for len(o.buf) == 0 && o.backlog.empty() {
 		if o.closed {
 			return nil, false
 		}
 		o.filled.Wait()
 	}
+	if o.besideAt == inBuf {
+		o.besideAt = inBatch
+	}
+	for len(o.buf) < batchSize && !o.backlog.empty() {
+		o.popLocked()
+	}
 	o.batch, o.buf, o.spare = o.buf, o.spare[:0], nil
 	o.queued, o.writing = o.writing, o.queued
-	o.besideB = o.beside > 0
+	o.accountLocked()
 	return o.batch, true
+}
+
+// popLocked moves the next frame of the backlog to buf.
+func (o *outbox) popLocked() {
+	var client uint64
+	var size int
+	if o.buf, client, size = o.backlog.pop(o.buf); client == 0 {
+		return
+	}
+	if o.queued == nil {
+		o.queued, o.writing = new(shares), new(shares)
+	}
+	o.queued.add(client, size)
+	if o.beside > 0 && o.besideAt == inBacklog && o.besideOf == client {
+		o.besideAt = inBatch // it is its client's first
+	}
+}
+
+// withdraw calls move with frames that the writer has not taken, in the order of each client, and
+// lets go of those that it takes. client is 0 if only the frame knows. move is called with the
+// outbox locked, and not again for a client whose frame it has not taken.
+func (o *outbox) withdraw(move func(client uint64, frame []byte) bool) {
+	o.mu.Lock()
+	kept := o.buf[:0]
+	for rest := o.buf; len(rest) > 0; {
+		n, err := netsvr.FrameSize(rest, netsvr.MaxFrameLen)
+		if err != nil || n == 0 || n > len(rest) {
+			n = len(rest) // all of it is frames
+		}
+		if !move(0, rest[:n]) {
+			kept = append(kept, rest[:n]...)
+		}
+		rest = rest[n:]
+	}
+	o.buf = kept
+	if o.queued != nil && len(o.buf) == 0 {
+		o.queued.clear()
+	}
+	var w withdrawal
+	for o.backlog.withdraw(&w, writeChunk, move) {
+		o.mu.Unlock() // loops wait meanwhile
+		o.mu.Lock()
+	}
+	if o.beside > 0 && (o.besideAt == inBuf && len(o.buf) == 0 ||
+		o.besideAt == inBacklog && o.backlog.of(o.besideOf) == 0) {
+		o.beside = 0
+	}
+	o.accountLocked()
+	o.mu.Unlock()
+	o.drained.Broadcast()
 }
 
 // done says that the batch is written, or dropped.
@@ -141,8 +277,8 @@ func (o *outbox) done() {
 	if o.writing != nil {
 		o.writing.clear()
 	}
-	if o.besideB {
-		o.beside, o.besideB = 0, false
+	if o.besideAt == inBatch {
+		o.beside, o.besideAt = 0, inBuf
 	}
 	o.accountLocked()
 	o.drained.Broadcast()
@@ -150,7 +286,7 @@ func (o *outbox) done() {
 
 // accountLocked charges for what is allocated.
 func (o *outbox) accountLocked() {
-	n := cap(o.buf) + cap(o.batch) + cap(o.spare)
+	n := cap(o.buf) + cap(o.batch) + cap(o.spare) + o.backlog.memory()
 	if o.queued != nil {
 		n += 2 * sharesSize
 	}
@@ -175,8 +311,9 @@ func (o *outbox) cut() int {
 	o.close()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := len(o.buf) + len(o.batch)
+	n := len(o.buf) + len(o.batch) + o.backlog.bytes
 	o.buf = nil
+	o.backlog.reset()
 	o.accountLocked()
 	return n
 }
@@ -187,6 +324,8 @@ func (o *outbox) release() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.buf, o.batch, o.spare = nil, nil, nil
+	o.backlog.reset()
+	o.backlog = backlog{}
 	o.queued, o.writing, o.beside = nil, nil, 0
 	o.accountLocked()
 }
@@ -198,7 +337,7 @@ const writeChunk = 64 << 10
 // write sends batches until the outbox is closed and empty, or the worker does not take them.
 // A batch of which nothing went out in time is dropped and the link goes on; after a part of one
 // the stream is broken.
-func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(bytes int)) error {
+func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(batch []byte)) error {
 	for {
 		batch, ok := o.take()
 		if !ok {
@@ -218,7 +357,7 @@ func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(bytes 
 			if sent > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 				return err
 			}
-			dropped(len(batch))
+			dropped(batch)
 			break
 		}
 		o.done()

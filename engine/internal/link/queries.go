@@ -150,22 +150,22 @@ func (l *link) answer(cmd netsvr.Command, encode func(dst []byte) []byte) error 
 func (l *link) sendAnswer(cmd netsvr.Command, b *bytebufferpool.ByteBuffer) {
 	size := cap(b.B)
 	l.hub.charge(engine.KindLinkQueue, size)
-	l.answerThen(cmd, b.B, func() {})
+	l.answerThen(cmd, b.B, false, func() {})
 	l.hub.charge(engine.KindLinkQueue, -size)
 	if size <= keepSpare {
 		answers.Put(b)
 	}
 }
 
-// answerThen queues an answer that is encoded. It calls then when the answer is queued and before
-// the worker can have it, or anything be queued behind it.
-func (l *link) answerThen(cmd netsvr.Command, message []byte, then func()) {
+// answerThen queues an answer that is encoded, if last is set behind all that waits. It calls then
+// when the answer is queued and before the worker can have it, or anything be queued behind it.
+func (l *link) answerThen(cmd netsvr.Command, message []byte, last bool, then func()) {
 	encode := func(dst []byte) []byte {
 		then()
 		return append(dst, message...)
 	}
 	for l.outbox.awaitRoom() {
-		if _, ok := l.send(cmd, encode); ok {
+		if l.send(cmd, last, encode) {
 			return
 		}
 		// Loops were quicker: once more.

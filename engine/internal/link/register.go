@@ -53,20 +53,24 @@ func (l *link) register(payload []byte) error {
 			"peer", l.peer, "asked", n, "taken", min(n, maxGoroutines))
 	}
 	l.hub.log.Info("worker registered", "peer", l.peer, "workerId", l.workerID, "requests", l.takesRequests, "identity", l.wantsIdentity)
-	l.answerThen(netsvr.CmdRegister, message, func() { l.hub.join(l, l.workerID) })
+	l.answerThen(netsvr.CmdRegister, message, false, func() { l.hub.join(l, l.workerID) })
 	return nil
 }
 
 // unregister answers Unregister, which may come from any link and removes exactly the pair it
-// names. It is answered whether or not there is such a pair.
+// names. It is answered whether or not there is such a pair. A link that
+// names itself is answered behind all that waits for it: it may hang up on the answer.
 func (l *link) unregister(payload []byte) error {
 	req := new(netsvrpb.UnRegisterReq)
 	if err := netsvr.Unmarshal(payload, req); err != nil {
 		return err
 	}
+	last := false
 	if other := l.hub.find(int(req.WorkerId), req.RegisterId); other != nil {
+		last = other == l
 		l.hub.leave(other, int(req.WorkerId))
 		l.hub.log.Info("worker unregistered", "peer", other.peer, "workerId", req.WorkerId)
 	}
-	return l.respond(netsvr.CmdUnregister, new(netsvrpb.UnRegisterResp))
+	l.answerThen(netsvr.CmdUnregister, nil, last, func() {}) // the message has no fields
+	return nil
 }

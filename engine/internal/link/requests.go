@@ -64,7 +64,7 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		l.given.Store(true) // before the frame is queued: see failRequests
 		l.noteAsked()
 	}
-	if h.queueFor(l, m.UniqID, size, netsvr.CmdRequest, m.Append) != Delivered {
+	if h.queueFor(l, r.Conn().Ref(), size, netsvr.CmdRequest, m.Append) != Delivered {
 		if r.Waited() && r.Wait(q.id) {
 			return
 		}
@@ -110,7 +110,7 @@ func (q requests) without(r *gateway.Request, g *group) {
 		UniqID: id, Session: []byte(r.Client().Session()), Data: r.Payload,
 		Identity: l.identity(r.Conn(), r.Session(), id),
 	}
-	if q.hub.queueFor(l, m.UniqID, len(m.Data)+len(m.Session), netsvr.CmdTransfer, m.Append) != Delivered {
+	if q.hub.queueFor(l, r.Conn().Ref(), len(m.Data)+len(m.Session), netsvr.CmdTransfer, m.Append) != Delivered {
 		r.Fail(gateway.StatusInternal, l.refusal())
 		return
 	}

@@ -1,6 +1,10 @@
 package link
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+
+	"github.com/sluicenet/sluice/engine"
+)
 
 // shares are the bytes that each client has in a queue, in constant memory however many clients
 // there are: a count-min sketch. A client's bytes are added to one counter of every row, and its
@@ -23,11 +27,11 @@ const (
 	sharesSize    = shareRows * shareCounters * 4 // bytes
 )
 
-// shareSeed makes it impossible to choose ids that share counters.
+// shareSeed makes it impossible to choose connections that share counters.
 var shareSeed = maphash.MakeSeed()
 
-// shareOf is what shares know a client by.
-func shareOf(uniqID []byte) uint64 { return maphash.Bytes(shareSeed, uniqID) }
+// shareOf is what an outbox knows a client by, other than 0: its connection, whatever its id is.
+func shareOf(ref engine.Ref) uint64 { return max(maphash.Comparable(shareSeed, ref), 1) }
 
 func (s *shares) add(client uint64, bytes int) {
 	s.used = true
