@@ -12,6 +12,7 @@
 //	close   -> Store.Detach, Users.Release, Counts.Drop, Members.Remove, Directory.DeleteKey
 //	        -> Store.TakeBack                              instead, when the client was not told of its new ticket
 //	        -> Store.EndHeld, Store.End                    instead, when it is sent away: the session ends
+//	restart -> StoreConfig.Journal, then Store.Remember    which tickets are spent, for the next process
 //
 // A connection is named by a [Ref] throughout. This package never looks inside one and never calls a connection: it
 // answers with the reference of the connection that has to go, and the caller sends the word.

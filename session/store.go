@@ -47,6 +47,10 @@ type StoreConfig struct {
 	// are more, those kept for the longest time go, and their sessions are resumed with their users only. Zero or less
 	// means 64 MiB.
 	MaxBytes int64
+
+	// Journal is told of all tickets that are spent from now on, those of one session in their order. It is called
+	// with a lock held: it must not block, and not call the Store. Nil means that nobody is.
+	Journal func(JournalEntry)
 }
 
 // unconfirmed is how many times Grace a ticket stays good while nobody knows whether its successor has arrived.
@@ -78,8 +82,9 @@ func orDefault[T int | int64 | time.Duration](v, def T) T {
 // Evicted and ended sessions are remembered in MaxSpent entries. Beyond that the entry that expires first is forgotten,
 // and all tickets without a record that expire no later than it did are refused with ErrForgotten. So a full memory
 // costs some clients a new login, but never lets this process accept a replayed or ended ticket (while now does not
-// run backwards). Memory does not survive the process nor reach other gateways: there, a ticket that is good by its
-// signature and expiry passes once.
+// run backwards). Memory does not reach other gateways: there, a ticket that is good by its signature and expiry passes
+// once. It survives the process in a journal, if somebody keeps one (StoreConfig.Journal, Remember): then a ticket is
+// spent from its first use on, since the time in which it is good once more ends with the process.
 //
 // Bounds and the order of eviction are kept per shard, of which there is one for bounds below 8192 and up to 64 above;
 // a shard may be full when the whole is still some percent below its bound.
@@ -92,6 +97,7 @@ type Store struct {
 	maxSnapshot int
 	maxBytes    int64
 	shards      []recordShard
+	journal     func(JournalEntry)
 
 	bytes   atomic.Int64  // of the snapshots
 	next    atomic.Uint32 // the shard whose oldest snapshot goes next
@@ -116,6 +122,7 @@ func NewStore(c StoreConfig) (*Store, error) {
 		grace:       max(c.Grace, 0).Milliseconds(),
 		maxSnapshot: orDefault(c.MaxSnapshotBytes, 64<<10),
 		maxBytes:    orDefault(c.MaxBytes, 64<<20),
+		journal:     c.Journal,
 		shards:      make([]recordShard, shardsFor(min(records, spent))),
 	}
 	for i := range s.shards {
@@ -248,6 +255,9 @@ func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error
 		out.Former = r.former
 		sh.hold(r, ref, max(r.expires, next.Expires))
 		next.Serial = r.serial
+		if out.before.stepped {
+			s.note(r)
+		}
 	}
 	sh.mu.Unlock()
 	if err != nil {
@@ -267,6 +277,13 @@ func (sh *recordShard) readmit(t Ticket, ref Ref, ms int64) (*record, error) {
 	r := &record{id: t.ID, user: t.User, holder: ref, expires: expires, serial: t.Serial}
 	sh.add(r)
 	return r, nil
+}
+
+// note tells the journal which tickets of r are spent.
+func (s *Store) note(r *record) {
+	if s.journal != nil {
+		s.journal(JournalEntry{r.id, r.serial, r.expires})
+	}
 }
 
 func (s *Store) issue(t Ticket) (Issued, error) {
@@ -337,6 +354,9 @@ func (s *Store) TakeBack(now time.Time, r Resumed, ref Ref) (successor Ref) {
 	rec := sh.byID[r.ID]
 	if rec != nil && rec.holder == ref {
 		rec.unrotate(r.before)
+		if r.before.stepped {
+			s.note(rec)
+		}
 	}
 	successor = sh.detach(now, rec, ref, kept)
 	sh.mu.Unlock()
@@ -413,6 +433,9 @@ func (s *Store) endLocked(sh *recordShard, now time.Time, id SessionID, r *recor
 		sh.drop(r)
 	}
 	sh.spent.put(id, endedSerial, expires)
+	if s.journal != nil {
+		s.journal(JournalEntry{id, endedSerial, expires})
+	}
 }
 
 // EndHeld is End for the sake of connection ref, which is sent away. It reports false and does nothing if another

@@ -254,6 +254,61 @@ func TestResumeAfterRestart(t *testing.T) {
 	startDev(t).wantTicketRefused(t, third.SessionID)
 }
 
+// With a journal, tickets that were used and sessions that were ended stay so after a restart; the
+// newest ticket is good. Killed makes no difference.
+func TestJournalAfterRestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	args := []string{"--session-key", filepath.Join(dir, "key"), "--session-journal", filepath.Join(dir, "journal")}
+	p := startDev(t, args...)
+	c, first := p.begin(t, modes[0], "ann")
+	c.hangUp()
+	_, second := p.resume(t, modes[0], first.SessionID)
+	old, kicked := p.begin(t, modes[0], "ben")
+	_, unused := p.begin(t, modes[0], "ben")
+	old.wantDisconnect(1)
+	old.wantEOF()
+	p.await(func() bool { st, err := os.Stat(args[3]); return err == nil && st.Size() == 3*32 }, "the journal")
+	p.signal(syscall.SIGKILL)
+	<-p.exited
+	p.stopped = true
+
+	for range 2 {
+		p = startDev(t, args...)
+		p.wantTicketRefused(t, first.SessionID)
+		p.wantTicketRefused(t, kicked.SessionID)
+		newest := second
+		c, second = p.resume(t, modes[0], second.SessionID)
+		if got := c.whoami().User; got != "ann" {
+			t.Errorf("user %q, want ann", got)
+		}
+		p.wantTicketRefused(t, first.SessionID)
+		c, unused = p.resume(t, modes[0], unused.SessionID)
+		if got := c.whoami().User; got != "ben" {
+			t.Errorf("user %q, want ben", got)
+		}
+		p.stop()
+		first = newest
+	}
+	p = startDev(t, append(args, "--drain", "2m")...)
+	if st, err := os.Stat(args[3]); err != nil || st.Mode() != 0o600 {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
+	code, _, stderr := run(t, "serve", "--dev", "--listen", "tcp://127.0.0.1:0", "--worker", "none", "--admin", "none",
+		args[0], args[1], args[2], args[3])
+	if code == 0 || !strings.Contains(stderr, "in use by another process") {
+		t.Errorf("a second gateway with the same journal: exit code %d, %q", code, stderr)
+	}
+	for _, bad := range [][]string{{"--session-journal", args[3]}, {"--session-key", args[1], "--session-journal", dir}} {
+		for _, cmd := range []string{"check", "serve"} {
+			code, _, stderr := run(t, append([]string{cmd, "--dev"}, bad...)...)
+			if code != 2 || !strings.Contains(stderr, "--session-journal: ") {
+				t.Errorf("%s %v: exit code %d, %q", cmd, bad, code, stderr)
+			}
+		}
+	}
+}
+
 func TestKickOut(t *testing.T) {
 	t.Parallel()
 	p := startDev(t)

@@ -76,6 +76,7 @@ type sessionFlags struct {
 	SessionFrom    string        `help:"What the session text of a client is that logs in without one, for workers that know nothing of users: ${enum}." enum:"none, user" default:"none"`
 	SessionTotal   byteSize      `help:"Session text and topics kept of all such sessions; over it, those of the oldest go." default:"64MiB"`
 	SessionKey     string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
+	SessionJournal string        `help:"File, made at the first start, in which used-up tickets and ended sessions stay refused across restarts. Wants --session-key; each gateway has its own." placeholder:"FILE"`
 }
 
 type slowFlags struct {
@@ -187,6 +188,9 @@ func (cmd *checkCmd) Run(s *streams) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if err := cmd.checkJournal(); err != nil {
+		return usageError{err}
+	}
 	if _, err := cmd.server(config); err != nil {
 		return usageError{err}
 	}
@@ -225,6 +229,10 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 			return usageError{err}
 		}
 	}
+	if err := cmd.checkJournal(); err != nil {
+		return usageError{err}
+	}
+	config.Gateway.SessionJournal = cmd.SessionJournal
 	srv, err := cmd.server(config)
 	if err != nil {
 		return usageError{err}

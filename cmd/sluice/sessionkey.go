@@ -8,12 +8,27 @@ import (
 	"os"
 	"strings"
 
+	"github.com/sluicenet/sluice/engine/server"
 	"github.com/sluicenet/sluice/internal/readfile"
 	"github.com/sluicenet/sluice/session"
 )
 
 // maxKeyFile bounds files that hold one key, in bytes.
 const maxKeyFile = 4 << 10
+
+// checkJournal says what would keep --session-journal from being kept.
+func (cmd *settings) checkJournal() error {
+	switch {
+	case cmd.SessionJournal == "":
+		return nil
+	case cmd.SessionKey == "":
+		return errors.New("--session-journal: want --session-key, too: without it no ticket outlives the process")
+	}
+	if err := server.CheckSessionJournal(cmd.SessionJournal); err != nil {
+		return fmt.Errorf("--session-journal: %w", err)
+	}
+	return nil
+}
 
 // loadSessionKey reads the key, and makes the file at the first start.
 func loadSessionKey(name string) (key [session.KeySize]byte, err error) {

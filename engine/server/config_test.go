@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -79,6 +81,8 @@ var behaviour = map[string]func(*testing.T){
 
 	"Engine.Describe": provesDescribe,
 	"Admin.Listener":  provesAdminListener,
+
+	"Gateway.SessionJournal": provesSessionJournal,
 }
 
 type slow struct{}
@@ -131,6 +135,48 @@ func walkFields(t *testing.T, typ reflect.Type, prefix string, index []int) {
 				t.Errorf("set to %v, in force is %v", v, got)
 			}
 		})
+	}
+}
+
+// provesSessionJournal: it wants a key, is a file, and belongs to one gateway while that runs.
+func provesSessionJournal(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "journal")
+	config := base()
+	config.Gateway.SessionJournal = name
+	if _, err := New(config); err == nil || !strings.Contains(err.Error(), "Config.SessionKey") {
+		t.Errorf("without a key: %v", err)
+	}
+	config.Gateway.SessionKey[0] = 1
+	config.Gateway.SessionJournal = filepath.Dir(name)
+	if _, err := New(config); err == nil || !strings.Contains(err.Error(), "Config.SessionJournal: ") {
+		t.Errorf("a directory: %v", err)
+	}
+	config.Gateway.SessionJournal = name
+	start := func() (*Server, error) {
+		s, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, s.Start()
+	}
+	s, err := start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(name); err != nil || st.Size() == 0 {
+		t.Errorf("the file: %v, %v", st, err)
+	}
+	if _, err := start(); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("a second one: %v", err)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if s, err = start(); err != nil { // it is free again
+		t.Fatal(err)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -129,3 +129,8 @@ func ParseLimit(text string) (Limit, error) { return link.ParseLimit(text) }
 
 // ParseMetrics reads a list of netsvr metric numbers: "0-6", "none", or "0,3,5-6".
 func ParseMetrics(text string) ([]int32, error) { return link.ParseMetrics(text) }
+
+// CheckSessionJournal says what would keep a file from being a GatewayConfig.SessionJournal: it is
+// something else, or cannot be written. It changes nothing, and a file that does not exist is no
+// error. New asks it, too.
+func CheckSessionJournal(name string) error { return gateway.CheckJournal(name) }

@@ -49,7 +49,10 @@ func (s *Server) Start() error {
 	}
 	s.gateway.Bind(s.engine)
 	s.turn <- s.engine.NewPublisher()
-	err := s.serve()
+	err := s.gateway.OpenJournal()
+	if err == nil {
+		err = s.serve()
+	}
 	s.mu.Lock()
 	if err == nil && s.stopAsked {
 		err = engine.ErrStopped

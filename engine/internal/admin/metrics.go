@@ -171,6 +171,8 @@ func collectSessions(p *page, g *gateway.Stats) {
 	p.sample(float64(g.Sessions.Detached), "state", "detached")
 	p.sample(float64(g.Sessions.Spent), "state", "spent")
 	p.counter("sluice_sessions_evicted_total", "Sessions forgotten for want of room.", g.Sessions.Evicted)
+	p.gauge("sluice_session_journal_bytes", "Size of the session journal.", float64(g.JournalBytes))
+	p.counter("sluice_session_journal_missed_total", "Entries of the session journal that could not be written when they were to be.", g.JournalMissed)
 	p.gauge("sluice_session_state_bytes", "Bytes of session texts and topics kept of sessions that wait for their client.", float64(g.Sessions.Bytes))
 	p.family("sluice_session_states_dropped_total", counter, "Session texts and topics that were not kept, or no longer: too much of one session (session-bytes), or of all (session-total).")
 	p.sample(float64(g.Sessions.TooLong), "reason", "session-bytes")

@@ -59,6 +59,10 @@ type Config struct {
 	// SessionKey signs resumption tickets; with the same key they are good after a restart and on
 	// other gateways. All zero means a random key.
 	SessionKey [session.KeySize]byte
+	// SessionJournal is a file in which used-up tickets and ended sessions outlive the process, so
+	// that they are refused after a restart, too. It wants a SessionKey, is made if it does not exist,
+	// and is one gateway's only. Empty means that a ticket from before a restart is good once.
+	SessionJournal string
 
 	// SessionBytes bounds the session text and topics kept of one session without a connection, in
 	// bytes: of a session with more only the user is kept. Zero or less means 64 KiB.
@@ -218,6 +222,7 @@ type Gateway struct {
 	counts   *session.Counts
 	members  *session.Members // of the users that are not in users
 	sessions *session.Store
+	journal  atomic.Pointer[journal] // of what sessions spends; nil: none
 
 	failures *failureGate
 	known    *knownTokens // nil: tokens prove themselves
@@ -296,6 +301,10 @@ type Stats struct {
 	Clients             int // logged in now
 	Users               int // that can be kicked out, now
 	Sessions            session.StoreStats
+	// JournalMissed are entries of Config.SessionJournal that could not be written when they were to
+	// be; JournalBytes is its size.
+	JournalMissed uint64
+	JournalBytes  int64
 }
 
 // New makes a Gateway.
@@ -321,11 +330,22 @@ func New(config Config) (*Gateway, error) {
 			return nil, fmt.Errorf("gateway: %w", err)
 		}
 	}
+	var told func(session.JournalEntry)
+	if config.SessionJournal != "" {
+		if config.SessionKey == ([session.KeySize]byte{}) {
+			return nil, errors.New("gateway: Config.SessionJournal wants Config.SessionKey: without it no ticket outlives the process")
+		}
+		if err := CheckJournal(config.SessionJournal); err != nil {
+			return nil, fmt.Errorf("gateway: Config.SessionJournal: %w", err)
+		}
+		told = g.journalEntry
+	}
 	var err error
 	g.sessions, err = session.NewStore(session.StoreConfig{
 		Key: key, Rand: config.Rand, TTL: config.SessionTTL, Grace: config.SessionGrace,
 		MaxAge:           config.SessionMax,
 		MaxSnapshotBytes: config.SessionBytes, MaxBytes: config.SessionTotal,
+		Journal: told,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
@@ -359,6 +379,9 @@ func (g *Gateway) Bind(e *engine.Engine) {
 func (g *Gateway) Close(ctx context.Context) error {
 	close(g.stop)
 	<-g.done
+	if j := g.journal.Load(); j != nil {
+		j.close()
+	}
 	return g.logins.close(ctx)
 }
 
@@ -507,6 +530,9 @@ func (g *Gateway) Stats() Stats {
 			to = s.RenamesRefused
 		}
 		to[e.Reason()] = g.stats.namesRefused[e].Load()
+	}
+	if j := g.journal.Load(); j != nil {
+		s.JournalMissed, s.JournalBytes = j.missed.Load(), j.bytes.Load()
 	}
 	for r := range errLoginClosed {
 		s.LoginsUnasked[loginRefusals[r].name] = g.logins.refused[r].Load()
