@@ -180,6 +180,14 @@ func TestDrainWithFloodingWorkers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := startNetsvr(t, "--drain", "2s")
 			c := p.login(t, modes[0], token("ann"))
+			var got []byte
+			read := make(chan error)
+			go func() { // as fast as it comes: it can be much
+				_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+				var err error
+				got, err = io.ReadAll(c.r)
+				read <- err
+			}()
 			many := []byte(strings.Repeat(string(cmd), 40_000))
 			for range 20 {
 				conn := p.workerConn(t)
@@ -194,9 +202,7 @@ func TestDrainWithFloodingWorkers(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 			begun := time.Now()
 			p.signal(syscall.SIGTERM)
-			// All that waits is read as fast as it comes: it can be much.
-			_ = c.conn.SetReadDeadline(time.Now().Add(patience))
-			got, err := io.ReadAll(c.r)
+			err := <-read
 			if goodbye := c.mode.packet(disconnect, 0, []byte{0}); err != nil || !bytes.HasSuffix(got, goodbye) {
 				t.Errorf("%d bytes and %v, want Disconnect at the end", len(got), err)
 			}

@@ -99,7 +99,7 @@ func TestNetsvrOtherClient(t *testing.T) {
 	l.wantClosed(id, "")
 	// Refused.
 	_, resp, err := websocket.Dial(ctx, "ws://"+s.p.addr+"/elsewhere", nil)
-	if err == nil || resp == nil || resp.StatusCode != 404 {
+	if err == nil || resp == nil || resp.StatusCode != 400 {
 		t.Errorf("another path: %v", err)
 	}
 	// A shutdown says so.

@@ -354,7 +354,7 @@ func TestNetsvrConnectLimit(t *testing.T) {
 	if n := refusals["400 Custom uniqId wrong"]; n < 5 || n > most || n+refusals["503 Connect rate limited"] != 30 {
 		t.Errorf("%v, want 5 to %d wrong ids", refusals, most)
 	}
-	p.netsvrRefused(t, 404, "", netsvrHead("GET", "/other")) // and behind the path
+	p.netsvrRefused(t, 400, "", netsvrHead("GET", "/other")) // and behind the path
 	l.wantNoEvent(10 * time.Millisecond)
 	// GOSOC clients are not limited at their login.
 	for range 10 {
