@@ -22,11 +22,19 @@ type embedded struct {
 	process // for its way to dial
 }
 
-// embed starts a gateway and checks at the test's end that it leaves nothing behind.
+// embed starts a gateway and checks at the test's end that it leaves nothing behind. The test must
+// be alone: what others leave for the moment would count.
 func embed(t *testing.T, config server.Config) *embedded {
 	t.Helper()
 	leaks := goleak.IgnoreCurrent()
 	descriptors := countDescriptors(t, "self")
+	t.Cleanup(func() { wantNoTrace(t, leaks, descriptors) }) // behind the gateway's end
+	return embedBeside(t, config)
+}
+
+// embedBeside is embed for a test that runs beside others.
+func embedBeside(t *testing.T, config server.Config) *embedded {
+	t.Helper()
 	config.Listen = []string{"tcp://127.0.0.1:0"}
 	if config.Gateway.Login == nil {
 		config.Gateway.Login = login.Open{}
@@ -42,7 +50,6 @@ func embed(t *testing.T, config server.Config) *embedded {
 	t.Cleanup(func() {
 		e.closeClients()
 		e.shut(t)
-		wantNoTrace(t, leaks, descriptors)
 	})
 	return e
 }

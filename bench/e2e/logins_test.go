@@ -32,7 +32,7 @@ func TestOneAddressDoesNotTakeAllLogins(t *testing.T) {
 		fmt.Fprintf(w, `{"user":%q}`, q.Token)
 	}))
 	t.Cleanup(provider.Close)
-	p := startDev(t, "--login", provider.URL)
+	p := startDev(t, "--login", provider.URL, "--login-timeout", "3m")
 	from := func(ip string) *client {
 		c, err := p.openWith(t, &net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}, modes[0])
 		if err != nil {
@@ -72,7 +72,7 @@ func TestOneTokenDoesNotTakeAllLogins(t *testing.T) {
 		io.WriteString(w, `{"user":"ann"}`)
 	}))
 	t.Cleanup(provider.Close)
-	p := startDev(t, "--login", provider.URL, "--gosoc-logins", "many")
+	p := startDev(t, "--login", provider.URL, "--login-timeout", "3m", "--gosoc-logins", "many")
 	var waiting []*client
 	for range 8 {
 		c := p.dial(t, modes[0])

@@ -204,7 +204,7 @@ func TestNeverReads(t *testing.T) {
 func TestHalfClose(t *testing.T) {
 	t.Parallel()
 	// What the sockets do not hold a client must read soon, on a machine that stands still, too.
-	patient := embed(t, server.Config{Dev: true, Engine: engine.Config{Linger: 2 * patience}})
+	patient := embedBeside(t, server.Config{Dev: true, Engine: engine.Config{Linger: 2 * patience}})
 	patient.start(t)
 	p := startDev(t)
 	text := strings.Repeat("h", 1000)
