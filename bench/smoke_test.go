@@ -235,10 +235,11 @@ func TestConnectRefused(t *testing.T) {
 	t.Parallel()
 	g := newGateway(t, func(g *gateway) { g.refuse = true })
 	c := quick(g, "connect")
+	c.Warmup, c.Duration = 0, time.Minute // it ends when all have been told
 	if a := mustRun(t, c).Accounting; a.Lost != 20 || a.Delivered != 0 || a.Failed != 20 {
 		t.Errorf("%+v", a)
 	}
-	c.Scenario = "idle"
+	c = quick(g, "idle")
 	if _, err := Run(t.Context(), c, Observer{}); !errors.Is(err, errNotReady) {
 		t.Errorf("set-up with all logins refused: %v", err)
 	}

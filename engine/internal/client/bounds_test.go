@@ -24,7 +24,7 @@ func TestNetsvrPath(t *testing.T) {
 	}
 	c = dial(t, s, &w)
 	c.write(upgraded("/netsvr", nil))
-	if line, err := c.r.ReadString('\n'); err != nil || line != "HTTP/1.1 404 Not Found\r\n" {
+	if line, err := c.r.ReadString('\n'); err != nil || line != "HTTP/1.1 400 Bad Request\r\n" {
 		t.Errorf("%q, %v at the old path", line, err)
 	}
 }
