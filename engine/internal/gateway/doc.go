@@ -17,7 +17,10 @@
 // # Goroutines
 //
 // Handlers run on the loop and must not block. Login providers that can block run on a bounded
-// number of goroutines of this package; their verdict returns to the loop through its mailbox.
+// number of goroutines of this package, addresses in turns; their verdict returns to the loop through
+// its mailbox. The journal of spent tickets has a goroutine that alone touches the file; a loop only
+// adds to its queue.
+//
 // Gateway's other methods may be called from any goroutine unless they say otherwise.
 //
 // # Time and chance

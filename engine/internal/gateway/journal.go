@@ -317,6 +317,9 @@ func (j *journal) write() {
 // damage notes that entries are missing in the file, also in the file itself.
 func (j *journal) damage(why error) {
 	if j.damaged == nil {
+		if path := (*fs.PathError)(nil); errors.As(why, &path) {
+			why = fmt.Errorf("%s: %w", path.Op, path.Err) // the name may be the one it was written under
+		}
 		j.damaged = why
 		j.sayLost()
 	}
