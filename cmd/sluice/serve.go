@@ -91,7 +91,7 @@ type slowFlags struct {
 type clientFlags struct {
 	MaxPacket       byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
 	MaxInflated     byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB" live:""`
-	MaxInflateRate  byteSize      `help:"Bytes a second that may come out of gzip for one client, and at once; with more it is not read for a while. 0: no limit." default:"8MiB" live:""`
+	MaxInflateRate  byteSize      `help:"Bytes a second that may come out of gzip and compressed WebSocket messages for one client, and at once; with more it is not read for a while. 0: no limit." default:"8MiB" live:""`
 	MaxGzipMembers  int           `help:"Gzip members that a payload or attachment may have." default:"1024" live:""`
 	PacketTimeout   time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s" live:""`
 	RequestTimeout  time.Duration `help:"How long a request waits for its reply, unless its client says how long it waits. Clients in the field give up after 10s." default:"9s" live:""`

@@ -87,6 +87,9 @@ type Event struct {
 	// Compressed is how many bytes the message had before it was inflated, as far as that was done; 0
 	// if it was not compressed.
 	Compressed int
+	// Inflated is how many bytes were inflated for the message, 0 if it was not compressed. For
+	// EventTooLarge that is the limit.
+	Inflated int
 
 	// Payload is valid until the bytes given to Next change or the Scratch is used again. Close
 	// reasons are valid UTF-8, and so is text without ReaderConfig.AnyText.
@@ -373,13 +376,13 @@ func (r *Reader) finish(ev *Event, op Opcode, compressed bool, payload []byte, v
 		limit := r.limits().maxMessage()
 		inflated, err := s.inflate(payload, limit)
 		if err == ErrTooBig && r.limits().SkipLimit > int64(limit) {
-			ev.Kind, ev.Size, ev.Compressed = EventTooLarge, int64(len(payload)), len(payload)
+			ev.Kind, ev.Size, ev.Compressed, ev.Inflated = EventTooLarge, int64(len(payload)), len(payload), limit
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		ev.Compressed = len(payload)
+		ev.Compressed, ev.Inflated = len(payload), len(inflated)
 		payload = inflated
 	}
 	if op == OpText && !r.limits().AnyText && !utf8.Valid(payload[valid:]) {

@@ -91,9 +91,9 @@ type Config struct {
 	MaxPacket int
 	// MaxInflated is the longest payload or attachment after gzip, in bytes. Zero means 4 MiB.
 	MaxInflated int
-	// MaxInflateRate is how many bytes a second may come out of gzip for one client, and at once:
-	// when there is more, its input is paused until it may have it. Zero means 8 MiB, negative no
-	// limit.
+	// MaxInflateRate is how many bytes a second may come out of gzip and compressed WebSocket messages
+	// for one client, and at once: when there is more, its input is paused until it may have it. Zero
+	// means 8 MiB, negative no limit.
 	MaxInflateRate int
 	// MaxGzipMembers is how many members a payload or attachment may have. Zero or less means 1024:
 	// programs that compress in blocks make one of every 64 KiB.

@@ -14,9 +14,8 @@ const inflateWindow = 1_000_000
 // inflateCost is about what a client costs among a loop's debts, in bytes.
 const inflateCost = 40
 
-// Inflated notes that n bytes of a client's requests have come out of gzip, or whatever else packs
-// them. Protocols call it on the client's loop, once it has logged in, before they handle what came
-// out.
+// Inflated notes that n bytes of what a client sent have come out of gzip or permessage-deflate.
+// Protocols call it on the client's loop, once it has logged in.
 func (g *Gateway) Inflated(c *engine.Conn, s Session, n int) {
 	rate := int64(g.Config().MaxInflateRate)
 	if rate <= 0 || n <= 0 || !c.Open() {

@@ -2,10 +2,16 @@ package gateway_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sluicenet/sluice/codec/gzip"
+	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/server"
@@ -73,4 +79,72 @@ func TestGzipMembersOfAttachments(t *testing.T) {
 	}
 	p.write(attached(2, "sluice.Upload", bytes.Repeat(gzip.Deflate(nil, nil), 4)))
 	await(t, "the end", func() bool { return s.Engine().Stats().Closed[engine.ReasonGzipMembers] == 1 })
+}
+
+// message is a client's WebSocket message, compressed or as it is.
+func message(op byte, payload string, compressed bool) []byte {
+	b, head := []byte(payload), 0x80|op
+	if compressed {
+		b, head = websocket.Deflate(nil, b), head|0x40
+	}
+	frame := []byte{head}
+	switch n := len(b); {
+	case n < 126:
+		frame = append(frame, 0x80|byte(n))
+	case n < 1<<16:
+		frame = binary.BigEndian.AppendUint16(append(frame, 0x80|126), uint16(n))
+	default:
+		frame = binary.BigEndian.AppendUint64(append(frame, 0x80|127), uint64(n))
+	}
+	return append(append(frame, 0, 0, 0, 0), b...) // a mask of zeros
+}
+
+// Compressed WebSocket messages are inflated at their client's rate, whatever the protocol; those of
+// netsvr also when they are too large.
+func TestInflateRateOfMessages(t *testing.T) {
+	t.Parallel()
+	const size, messages, rate = 32 << 10, 8, 192 << 10
+	body := strings.Repeat("a", size)
+	hello := "\x05GOSOC\x01\x00\x00\x00\x0f{\"token\":\"ann\"}"
+	for _, tt := range []struct {
+		name, path     string
+		login, request string
+	}{
+		{"gosoc", "/gosoc", "\x10" + string(rune(len(hello))) + hello, string(request(1, "sluice.Echo", body))},
+		{"longbridge", "/?version=1&codec=1&platform=9", "\x01\x02\x00\x00\x00\x01\x00\x00\x00\x00\x05\x0a\x03ann",
+			"\x01\xc8\x00\x00\x00\x02\x00\x00\x00\x80\x00" + body},
+		{"netsvr", "/netsvr", "", "001" + body},
+		{"netsvr, too large", "/netsvr", "", "001" + strings.Repeat(body, 2)},
+	} {
+		for _, compressed := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, compressed %v", tt.name, compressed), func(t *testing.T) {
+				t.Parallel()
+				s := start(t, func(c *server.Config) {
+					c.Gateway.MaxInflateRate = rate
+					c.Netsvr.Deflate, c.Netsvr.MaxMessage = true, size+3
+				})
+				p := dial(t, s)
+				fmt.Fprintf(p.conn, "GET %s HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+					"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+
+					"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n", tt.path)
+				resp, err := http.ReadResponse(p.r, nil)
+				if err != nil || resp.Header.Get("Sec-WebSocket-Extensions") == "" {
+					t.Fatalf("upgrade: %v, %v", resp, err)
+				}
+				go func() { _, _ = io.Copy(io.Discard, p.r) }()
+				if tt.login != "" {
+					p.write(message(2, tt.login, false))
+					await(t, "the login", func() bool { return s.Gateway().Online("ann") == 1 })
+				}
+				before := s.Engine().Stats().PacketsIn
+				for range messages {
+					p.write(message(2, tt.request, compressed))
+				}
+				await(t, "all to be handled", func() bool { return s.Engine().Stats().PacketsIn >= before+messages })
+				if n := s.Gateway().Stats().InflateHolds; (n > 0) != compressed {
+					t.Errorf("paused %d times", n)
+				}
+			})
+		}
+	}
 }

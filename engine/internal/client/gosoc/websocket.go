@@ -191,6 +191,13 @@ func (h *webSocketConn) OnViolation(c *engine.Conn, err error) {
 // OnTooLarge implements ws.Messages; nothing is skipped here.
 func (h *webSocketConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}
 
+// OnInflated implements ws.Messages.
+func (h *webSocketConn) OnInflated(c *engine.Conn, n int) {
+	if h.Online() {
+		h.protocol.gateway.Inflated(c, h, n)
+	}
+}
+
 // Goodbye writes GOSOC's Disconnect where there is one for the reason, then WebSocket's close frame.
 func (h *webSocketConn) Goodbye(c *engine.Conn, why engine.Reason) {
 	h.conn.Goodbye(c, why)

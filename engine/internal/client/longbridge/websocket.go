@@ -140,3 +140,10 @@ func (h *webSocketConn) OnPong(*engine.Conn) {}
 
 // OnTooLarge implements ws.Messages; nothing is skipped here.
 func (h *webSocketConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}
+
+// OnInflated implements ws.Messages.
+func (h *webSocketConn) OnInflated(c *engine.Conn, n int) {
+	if h.Online() {
+		h.protocol.gateway.Inflated(c, h, n)
+	}
+}

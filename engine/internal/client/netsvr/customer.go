@@ -214,6 +214,13 @@ func (s *customer) OnTooLarge(c *engine.Conn, op websocket.Opcode) {
 	s.sendText(c, op, textTooLarge)
 }
 
+// OnInflated implements ws.Messages.
+func (s *customer) OnInflated(c *engine.Conn, n int) {
+	if s.Online() {
+		s.endpoint.gateway.Inflated(c, s, n)
+	}
+}
+
 // Answer implements gateway.Session: netsvr knows no requests.
 func (s *customer) Answer(*engine.Conn, uint32, uint8, int, []byte) {}
 

@@ -20,6 +20,9 @@ type Messages interface {
 	OnPong(c *engine.Conn)
 	// OnTooLarge is called for a message that is skipped because it is over the reader's limit.
 	OnTooLarge(c *engine.Conn, op websocket.Opcode)
+	// OnInflated is called behind OnMessage or OnTooLarge for a message that came compressed, unless
+	// that has closed the connection. n bytes were inflated for it.
+	OnInflated(c *engine.Conn, n int)
 }
 
 // A ViolationHandler is Messages of a protocol that has words of its own for a breach of the frame layer,
@@ -164,6 +167,9 @@ func (f *Framing) handleInflated(c *engine.Conn, ev *websocket.Event, m Messages
 	c.Charge(engine.KindInput, size)
 	defer c.Charge(engine.KindInput, -size)
 	f.handle(c, ev, m)
+	if c.Open() {
+		m.OnInflated(c, ev.Inflated)
+	}
 }
 
 func (f *Framing) handle(c *engine.Conn, ev *websocket.Event, m Messages) {

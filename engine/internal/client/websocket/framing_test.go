@@ -107,6 +107,7 @@ func (s *session) OnPong(c *engine.Conn) { s.check(c, "at a pong") }
 func (s *session) OnTooLarge(c *engine.Conn, _ websocket.Opcode) {
 	s.check(c, "at a message too large")
 }
+func (s *session) OnInflated(*engine.Conn, int)              {}
 func (s *session) OnDeadline(*engine.Conn)                   {}
 func (s *session) Goodbye(c *engine.Conn, why engine.Reason) { s.SendClose(c, 1001, why.String()) }
 func (s *session) OnClose(c *engine.Conn, why engine.Reason) {
