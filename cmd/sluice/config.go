@@ -54,6 +54,7 @@ func (v tomlResolver) Validate(app *kong.Application) error {
 			maps.Copy(known, names)
 		}
 	}
+	delete(known, "config") // one file is read, not another that it names
 	for key := range v {
 		if !known[key] {
 			return fmt.Errorf("config: unknown key %q", key)

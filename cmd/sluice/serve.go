@@ -178,10 +178,8 @@ func (cmd *checkCmd) Run(s *streams) error {
 	}
 	defer closeProvider(provider)
 	if cmd.SessionKey != "" {
-		if _, err := os.Stat(cmd.SessionKey); err == nil {
-			if _, err := readSessionKey(cmd.SessionKey); err != nil {
-				return usageError{err}
-			}
+		if err := checkSessionKey(cmd.SessionKey); err != nil {
+			return usageError{err}
 		}
 	}
 	config, err := cmd.config(provider, slog.New(slog.DiscardHandler))
@@ -353,9 +351,35 @@ func (cmd *settings) routes() (list []server.WorkerRoute, err error) {
 	return list, nil
 }
 
+// parseLimits reads --limit.
+func parseLimits(texts []string) (list []server.Limit, err error) {
+	names, owner := make(map[string]bool), make(map[int]string)
+	for _, text := range texts {
+		l, err := server.ParseLimit(text)
+		if err != nil {
+			return nil, err
+		}
+		if names[l.Name] {
+			return nil, fmt.Errorf("%s: given twice", l.Name)
+		}
+		names[l.Name] = true
+		for _, id := range l.Workers {
+			if other, ok := owner[id]; ok {
+				return nil, fmt.Errorf("%s: worker %d is in %s already", l.Name, id, other)
+			}
+			owner[id] = l.Name
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
 func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server.Config, err error) {
 	policies := map[string]engine.SlowConsumer{
 		"close": engine.SlowClose, "drop-newest": engine.SlowDropNewest, "drop-oldest": engine.SlowDropOldest,
+	}
+	if cmd.CustomIDKey == "token" || strings.ContainsAny(cmd.CustomIDKey, "=&#") {
+		return c, fmt.Errorf("--custom-id-key: %q, want the name of a query parameter, other than token", cmd.CustomIDKey)
 	}
 	if cmd.CustomIDKey != "" && cmd.NetsvrLogin == "required" {
 		return c, errors.New("--custom-id-key and --netsvr-login required both want ?token=: choose one")
@@ -374,12 +398,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	if workers.Metrics, err = server.ParseMetrics(cmd.NetsvrMetrics); err != nil {
 		return c, fmt.Errorf("--netsvr-metrics: %w", err)
 	}
-	for _, text := range cmd.Limit {
-		l, err := server.ParseLimit(text)
-		if err != nil {
-			return c, fmt.Errorf("--limit: %w", err)
-		}
-		workers.Limits = append(workers.Limits, l)
+	if workers.Limits, err = parseLimits(cmd.Limit); err != nil {
+		return c, fmt.Errorf("--limit: %w", err)
 	}
 	if err := cmd.checkBounds(); err != nil {
 		return c, err

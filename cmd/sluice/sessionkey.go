@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/sluicenet/sluice/engine/server"
@@ -54,6 +55,18 @@ func loadSessionKey(name string) (key [session.KeySize]byte, err error) {
 		return key, fmt.Errorf("--session-key: %w", err)
 	}
 	return key, nil
+}
+
+// checkSessionKey says why loadSessionKey would fail, as far as can be told without making the file.
+func checkSessionKey(name string) error {
+	_, err := readSessionKey(name)
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("--session-key: %w", err)
+	}
+	return nil
 }
 
 func readSessionKey(name string) (key [session.KeySize]byte, err error) {

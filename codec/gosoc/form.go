@@ -27,9 +27,10 @@ const (
 const (
 	protocolName = "GOSOC"
 
-	// The shortest Connect body: name, version, flags, keep-alive and an empty payload.
-	minConnectCompact = 1 + len(protocolName) + 1 + 1 + 2 + 1
-	minConnectFixed6  = 2 + len(protocolName) + 1 + 1 + 2 + 2
+	// The shortest body that has the name in it. That of a whole Connect is longer, but what names
+	// itself is a broken Connect and no other protocol.
+	minNamedCompact = 1 + len(protocolName)
+	minNamedFixed6  = 2 + len(protocolName)
 )
 
 // Sniff tells the form from a connection's first byte. Any other byte than a plain Connect's is
@@ -72,7 +73,7 @@ func recognizeCompact(src []byte) (ok bool, err error) {
 		return false, nil
 	case n < 0:
 		return false, notGOSOC(maxVarint)
-	case remaining < minConnectCompact:
+	case remaining < minNamedCompact:
 		return false, notGOSOC(n)
 	}
 	// The length of the name may be written with more bytes than it takes, as any varint.
@@ -93,7 +94,7 @@ func recognizeFixed6(src []byte) (ok bool, err error) {
 	if len(src) > 1 && src[1] > maxRemaining>>24 {
 		return false, notGOSOC(1)
 	}
-	if len(src) > 4 && binary.BigEndian.Uint32(src[1:]) < uint32(minConnectFixed6) {
+	if len(src) > 4 && binary.BigEndian.Uint32(src[1:]) < uint32(minNamedFixed6) {
 		return false, notGOSOC(4)
 	}
 	if len(src) > 5 && src[5]&flagReserved != 0 {

@@ -52,8 +52,9 @@ func TestRecognizeFirstImpossibleByte(t *testing.T) {
 
 		{"5-byte length", `10 ff ff ff ff`, 4},
 		{"nothing behind", `10 00`, 1},
-		{"one byte less than a Connect", `10 0a`, 1},
-		{"the same, long varint", `10 8a 00`, 2},
+		{"one byte less than the name", `10 05`, 1},
+		{"the same, long varint", `10 85 00`, 2},
+		{"the name alone, a broken Connect", `10 06 05 474f534f43`, -1},
 		{"least Connect", `10 0b 05 474f534f43`, -1},
 		{"long varints", `10 9a808000 85808000 474f534f43`, -1},
 		{"name of 6 bytes", `10 1a 06`, 2},
@@ -65,7 +66,8 @@ func TestRecognizeFirstImpossibleByte(t *testing.T) {
 
 		{"negative length", `01 ff`, 1},
 		{"length 2^28", `01 10`, 1},
-		{"length too small", `01 0000000c`, 4},
+		{"length too small", `01 00000006`, 4},
+		{"the name alone, fixed6", `01 00000007 00 0005 474f534f43`, -1},
 		{"reserved flag, fixed6", `01 0000001c 01`, 5},
 		{"other flags", `01 0000001c 0e 0005 474f534f43`, -1},
 		{"name of 5 + 256 bytes", `01 0000001c 00 01`, 6},

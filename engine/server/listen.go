@@ -66,7 +66,10 @@ func ParseListen(text string, own ...string) (Listen, error) {
 		if name != "protocol" {
 			return Listen{}, fmt.Errorf("listen %q: unknown option %q", text, name)
 		}
-		l.Protocol = values[len(values)-1]
+		if len(values) > 1 {
+			return Listen{}, fmt.Errorf("listen %q: option %q is given twice", text, name)
+		}
+		l.Protocol = values[0]
 	}
 	if err := checkSpoken(l.Scheme, l.Protocol, own); err != nil {
 		return Listen{}, fmt.Errorf("listen %q: %w", text, err)

@@ -527,9 +527,9 @@ func (h *Hub) Stats() Stats {
 }
 
 // Close stops listening, lets the links write what waits for their workers, and ends them. Links
-// that have not ended shortly before ctx is done are cut off, whatever their workers do; the error says
-// how many, and how much was not written. Close returns within ctx, or at most closeGrace after it if ctx has no
-// deadline. Clients should be gone by then, so that each ConnClose is among what waits. A second
+// that have not ended shortly before ctx is done are cut off, whatever their workers do; the error
+// says how many, and how much was not written. Close returns within ctx, or at most closeGrace after
+// it if ctx has no deadline. Clients should be gone by then, so that each ConnClose is among what waits. A second
 // Close does nothing.
 func (h *Hub) Close(ctx context.Context) error {
 	h.mu.Lock()
@@ -569,6 +569,9 @@ func (h *Hub) Close(ctx context.Context) error {
 	case <-ended:
 	case <-time.After(closeGrace):
 		// Readers that wait for a loop end when the engine stops.
+	}
+	if links == 0 {
+		return nil
 	}
 	return fmt.Errorf("worker: %d links cut off with %d bytes unwritten: %w", links, unwritten, soon.Err())
 }

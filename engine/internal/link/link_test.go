@@ -465,6 +465,16 @@ func TestHubCloseStuckLoop(t *testing.T) {
 	close(release)
 }
 
+// Close has nothing to say when there was no link, however late it comes.
+func TestHubCloseWithoutLinks(t *testing.T) {
+	h, _ := newHub(t, Config{})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := h.Close(ctx); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+}
+
 // crashing is a log handler that does something on one line.
 type crashing struct {
 	slog.Handler

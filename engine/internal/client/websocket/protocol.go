@@ -74,11 +74,21 @@ func (p *Protocol) Sniff(first []byte) engine.Match {
 	return engine.NoMatch
 }
 
-// Refuse implements engine.Refuser.
-func (p *Protocol) Refuse(_ []byte, why engine.Reason) ([]byte, engine.Match) {
+// Refuse implements engine.Refuser. Only an answer to HEAD depends on the method.
+func (p *Protocol) Refuse(first []byte, why engine.Reason) ([]byte, engine.Match) {
 	no := &websocket.Refusal{Status: 503, Reason: "Service unavailable: " + why.String()}
-	return no.Append(nil), engine.Matched
+	request := bytes.TrimLeft(first, "\r\n") // blank lines may come before
+	switch n := min(len(request), len(head)); {
+	case string(request[:n]) != head[:n]:
+		return no.Append(nil), engine.Matched
+	case n < len(head):
+		return nil, engine.NeedMore
+	}
+	return no.AppendHead(nil), engine.Matched
 }
+
+// head begins a request whose answer has no body.
+const head = "HEAD "
 
 // TrustedOnLoop implements engine.Trusted.
 func (p *Protocol) TrustedOnLoop() {}
@@ -122,7 +132,7 @@ func (u *upgrader) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 // head handles the request head at the front of b.
 func (u *upgrader) head(c *engine.Conn, b []byte) (n, need int) {
 	limits := u.protocol.transport.Config().Limits()
-	isHead := bytes.HasPrefix(b, []byte("HEAD "))
+	isHead := bytes.HasPrefix(b, []byte(head))
 	n, next, err := websocket.ScanHead(b, u.scanned, limits)
 	if err != nil {
 		answer(c, refusal(err), isHead)

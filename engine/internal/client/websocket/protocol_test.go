@@ -51,6 +51,40 @@ func TestSniff(t *testing.T) {
 	}
 }
 
+// A connection that is refused gets an answer of its method.
+func TestRefuse(t *testing.T) {
+	const head = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n" +
+		"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 37\r\n\r\n"
+	const body = "Service unavailable: too-many-clients"
+	shared, alone := web(Config{}).Protocol(nil, nil), web(Config{}).Protocol(nil, nil).Alone()
+	for _, tt := range []struct {
+		first         string
+		shared, alone string // the answer; empty: more is needed
+	}{
+		{"GET / HTTP/1.1\r\n", head + body, head + body},
+		{"POST /", head + body, head + body},
+		{"HEAD / HTTP/1.1\r\n", head, head},
+		{"\r\n\r\nHEAD /", head + body, head},
+		{"\r\nGET /", head + body, head + body},
+		{"HEA", "", ""},
+		{"\r\n", "", ""},
+		{"HEADER /", head + body, head + body},
+	} {
+		for p, want := range map[*Protocol]string{shared: tt.shared, alone: tt.alone} {
+			if p == shared && tt.first[0] == '\r' {
+				continue // it is not HTTP there
+			}
+			m := engine.Matched
+			if want == "" {
+				m = engine.NeedMore
+			}
+			if got, gotMatch := p.Refuse([]byte(tt.first), engine.ReasonTooManyClients); string(got) != want || gotMatch != m {
+				t.Errorf("%q: %q, %v, want %q, %v", tt.first, got, gotMatch, want, m)
+			}
+		}
+	}
+}
+
 // web is a transport of a gateway that serves.
 func web(config Config) *Transport { return NewTransport(config, func() bool { return false }) }
 
