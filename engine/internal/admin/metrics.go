@@ -223,6 +223,7 @@ func collectWorkers(p *page, h link.Stats) {
 	}
 	p.counter("sluice_worker_replies_total", "Replies of workers to requests.", h.Replies)
 	p.counter("sluice_worker_lost_requests_total", "Requests answered with an error because their worker was lost.", h.LostRequests)
+	p.counter("sluice_worker_moved_total", "Messages, requests and events that were moved to another link because their worker had stopped or left.", h.Moved)
 	p.counter("sluice_worker_dropped_bytes_total", "Bytes dropped because a worker took nothing in time.", h.WriteDropped)
 }
 

@@ -110,7 +110,8 @@ var wantFamilies = map[string]kind{
 	"sluice_worker_commands_total": counter, "sluice_worker_bad_commands_total": counter,
 	"sluice_worker_delayed_refused_total": counter, "sluice_worker_links_refused_total": counter,
 	"sluice_worker_transfers_total": counter, "sluice_worker_drops_total": counter,
-	"sluice_worker_replies_total": counter, "sluice_worker_lost_requests_total": counter, "sluice_worker_dropped_bytes_total": counter,
+	"sluice_worker_replies_total": counter, "sluice_worker_lost_requests_total": counter, "sluice_worker_moved_total": counter,
+	"sluice_worker_dropped_bytes_total": counter,
 }
 
 // scrape returns what collectors say, in the text format.

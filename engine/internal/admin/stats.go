@@ -89,6 +89,7 @@ type workersReport struct {
 	Drops        map[string]uint64 `json:"drops"` // by reason
 	Replies      uint64            `json:"replies"`
 	LostRequests uint64            `json:"lostRequests"`
+	Moved        uint64            `json:"moved"`
 	DroppedBytes uint64            `json:"droppedBytes"`
 	DelayedFull  uint64            `json:"delayedRefused"`
 	LinksRefused uint64            `json:"linksRefused"`
@@ -177,7 +178,8 @@ func workers(h link.Stats) *workersReport {
 	return &workersReport{
 		LinksEnded: h.Ended,
 		Links:      h.Links, Registered: h.Registered, Commands: h.Commands, Malformed: h.Malformed, Unknown: h.Unknown,
-		Transfers: h.Transfers, Replies: h.Replies, LostRequests: h.LostRequests, DroppedBytes: h.WriteDropped,
+		Transfers: h.Transfers, Replies: h.Replies, LostRequests: h.LostRequests,
+		Moved: h.Moved, DroppedBytes: h.WriteDropped,
 		DelayedFull: h.DelayedFull, LinksRefused: h.Refused, Panics: h.Panics, Unencoded: h.Unencoded,
 		Drops: map[string]uint64{"no-worker": h.NoWorker, "queue-full": h.QueueFull, "limited": h.Limited},
 	}

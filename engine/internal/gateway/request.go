@@ -321,6 +321,23 @@ func (g *Gateway) FailLink(l *engine.Loop, link uint32, message string) (n int) 
 	return n
 }
 
+// A Given is a request that another link was given.
+type Given struct {
+	Ticket Ticket
+	Link   uint32
+}
+
+// Reassign has the links of list owe the answers of l's clients that from has owed, as far as it
+// still does. It must be called on l. It is no method, since a Gateway's are for programs, too.
+func Reassign(g *Gateway, l *engine.Loop, from uint32, list []Given) {
+	t := &g.scratch[l.Index()].pending
+	for _, given := range list {
+		if place := t.find(given.Ticket, 0); place != 0 && t.list[place].link == from {
+			t.list[place].link = given.Link
+		}
+	}
+}
+
 // complete sends the reply to the request at place, or keeps it until those before it are out.
 func (g *Gateway) complete(c *engine.Conn, s Session, place uint32, status int, payload []byte, reply *bytebufferpool.ByteBuffer) {
 	t, x := g.table(c), s.Base().extra

@@ -20,7 +20,7 @@ func drainedLink(t testing.TB) *link {
 	go func() { _, _ = io.Copy(io.Discard, theirs) }()
 	l := newLink(h, ours, 1)
 	written := make(chan error, 1)
-	go func() { written <- l.outbox.write(ours, patience, func([]byte) {}) }()
+	go func() { written <- l.outbox.write(ours, patience, func(int) {}) }()
 	t.Cleanup(func() { // before newHub's
 		l.outbox.close()
 		if err := <-written; err != nil {

@@ -51,6 +51,9 @@
 // WebSocket customer is dropped, counted (Stats.QueueFull) and logged. A frame that is too long for
 // the rule may wait beside the limit, one at a time, if its client has nothing else in the queue.
 //
+// What waits for a link that stands still, or has ended, goes to other links of its worker id, in
+// order for each client, but for what its writer has taken: see move.
+//
 // A worker that takes nothing for Config.WriteTimeout loses what was being written; one that takes
 // a part of it loses the link.
 //

@@ -38,6 +38,8 @@ type Hub struct {
 	limits   []*limiter                      // in the order they were given
 	metrics  metrics
 	delayed  *delayed
+	moving   sync.Mutex        // one move at a time
+	moves    *engine.Publisher // theirs
 	stop     chan struct{}
 
 	stats   hubStats
@@ -57,6 +59,7 @@ type hubStats struct {
 	replies     atomic.Uint64
 	lostReplies atomic.Uint64
 	writeDrops  atomic.Uint64
+	moved       atomic.Uint64
 	delayedFull atomic.Uint64
 	refused     atomic.Uint64
 	panics      atomic.Uint64
@@ -76,6 +79,7 @@ type Stats struct {
 	Limited           uint64 // not queued: over a rate limit
 	Replies           uint64
 	LostRequests      uint64 // answered with an error because their worker was lost
+	Moved             uint64 // of the transfers, to another link: their worker has stopped or left
 	WriteDropped      uint64 // bytes dropped because a worker took nothing in time
 	DelayedFull       uint64 // delayed messages refused: too many bytes of them wait
 	Refused           uint64 // connections of workers refused: too many links
@@ -174,7 +178,9 @@ func (h *Hub) Serve(ln net.Listener) {
 
 // start runs what runs beside the links until Close.
 func (h *Hub) start() {
+	h.moves = h.gateway.Engine().NewPublisher()
 	h.running.Go(h.tick)
+	h.running.Go(h.watch)
 	h.running.Go(func() {
 		late := &link{hub: h, peer: "delayed", publisher: h.gateway.Engine().NewPublisher()}
 		h.delayed.run(h.stop, late.runDelayed)
@@ -281,6 +287,20 @@ func (h *Hub) tick() {
 				next = next.Add(sampleEvery)
 			}
 			h.tokens.Expire(now, 1024)
+		}
+	}
+}
+
+// watch looks for links that stand still.
+func (h *Hub) watch() {
+	t := time.NewTicker(stillAfter / 2)
+	defer t.Stop()
+	for {
+		select {
+		case <-h.stop:
+			return
+		case <-t.C:
+			h.moveStill()
 		}
 	}
 }
@@ -511,7 +531,7 @@ func (h *Hub) Stats() Stats {
 		Commands: h.stats.commands.Load(), Malformed: h.stats.malformed.Load(), Unknown: h.stats.unknown.Load(),
 		Transfers: h.stats.transfers.Load(), NoWorker: h.stats.noWorker.Load(), QueueFull: h.stats.queueFull.Load(),
 		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
-		WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
+		Moved: h.stats.moved.Load(), WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
 		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(), BadPush: h.stats.badPush.Load(),
 		Ended: h.ended.snapshot(),
 	}

@@ -111,6 +111,7 @@ func (l *link) end(err error, writer *sync.WaitGroup) {
 	l.hub.forget(l)
 	l.flushLast()
 	l.outbox.close()
+	l.hub.moveWaiting(l)
 	l.failRequests()
 	// The answers to what the worker asked before are still written, if it takes them soon.
 	cut := time.AfterFunc(flushTimeout, func() { l.conn.Close() })
@@ -167,10 +168,10 @@ func (l *link) write() {
 		}
 		l.progress.writing.Store(at)
 	}
-	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(batch []byte) {
-		l.hub.stats.writeDrops.Add(uint64(len(batch)))
+	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(bytes int) {
+		l.hub.stats.writeDrops.Add(uint64(bytes))
 		l.hub.log.Warn("a worker takes nothing: messages dropped",
-			"peer", l.peer, "bytes", len(batch))
+			"peer", l.peer, "bytes", bytes)
 	})
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {

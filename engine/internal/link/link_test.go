@@ -669,7 +669,7 @@ func FuzzCommand(f *testing.F) {
 		l := newLink(h, ours, 1)
 		h.mu.Unlock()
 		written := make(chan error, 1)
-		go func() { written <- l.outbox.write(ours, patience, func([]byte) {}) }()
+		go func() { written <- l.outbox.write(ours, patience, func(int) {}) }()
 		before := h.Stats().Panics
 		_ = l.handle(body)
 		_ = l.flushReplies()

@@ -6,8 +6,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"github.com/sluicenet/sluice/codec/netsvr"
 )
 
 // An outbox is what waits to be written to a worker: frames, bounded in bytes. Any goroutine may
@@ -239,10 +237,7 @@ func (o *outbox) withdraw(move func(client uint64, frame []byte) bool) {
 	o.mu.Lock()
 	kept := o.buf[:0]
 	for rest := o.buf; len(rest) > 0; {
-		n, err := netsvr.FrameSize(rest, netsvr.MaxFrameLen)
-		if err != nil || n == 0 || n > len(rest) {
-			n = len(rest) // all of it is frames
-		}
+		n := frameLen(rest)
 		if !move(0, rest[:n]) {
 			kept = append(kept, rest[:n]...)
 		}
@@ -337,7 +332,7 @@ const writeChunk = 64 << 10
 // write sends batches until the outbox is closed and empty, or the worker does not take them.
 // A batch of which nothing went out in time is dropped and the link goes on; after a part of one
 // the stream is broken.
-func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(batch []byte)) error {
+func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(bytes int)) error {
 	for {
 		batch, ok := o.take()
 		if !ok {
@@ -357,7 +352,7 @@ func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(batch 
 			if sent > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 				return err
 			}
-			dropped(batch)
+			dropped(len(batch))
 			break
 		}
 		o.done()

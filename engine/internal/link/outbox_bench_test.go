@@ -29,7 +29,7 @@ func tcpPair(t testing.TB) (ours, theirs net.Conn) {
 // writing runs an outbox's writer on conn until the benchmark ends.
 func writing(b *testing.B, o *outbox, conn net.Conn) {
 	written := make(chan error, 1)
-	go func() { written <- o.write(conn, patience, func([]byte) {}) }()
+	go func() { written <- o.write(conn, patience, func(int) {}) }()
 	b.Cleanup(func() { // before tcpPair's
 		o.close()
 		if err := <-written; err != nil {

@@ -201,7 +201,7 @@ func TestOutboxWriteTimeout(t *testing.T) {
 				o := newOutbox(1 << 20)
 				dropped, failed := 0, make(chan error, 1)
 				o.put(filler(200_000))
-				go func() { failed <- o.write(ours, timeout, func(batch []byte) { dropped += len(batch) }); ours.Close() }()
+				go func() { failed <- o.write(ours, timeout, func(n int) { dropped += n }); ours.Close() }()
 				arrived := make(chan int, 1)
 				go func() {
 					tc.read(theirs)
