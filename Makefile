@@ -24,7 +24,7 @@ QUICK = $$($(GO) list ./... | grep -v '/bench$$\|/sluice-bench$$')
 SLOW := AllocatesNothing|Parked|HoldIsBounded|StartWithoutFiles|SlowConsumerPolicies|Overload|StopLeavesNothing|ManyPosters|SimulationR|SimulationHot|GoneBeforeTold|OfABusyLoop|KeepComing
 quick: format ## the inner loop, below a minute: unit tests without the slow ones, and without the race detector
 	$(GO) vet ./...
-	$(GO) test -p $(AT_ONCE) -short -skip '$(SLOW)' $(QUICK)
+	$(GOTEST) -p $(AT_ONCE) -short -skip '$(SLOW)' $(QUICK)
 
 lint: format vet staticcheck
 
@@ -35,14 +35,16 @@ format:
 
 # What runs on Linux is vetted for the others too, tests included; the nested modules are for Linux.
 # go vet would compile everything for each system, the standard library, too: tools/vetsystems, which
-# has the same analyzers, reads the source instead.
+# has the same analyzers, reads the source instead. This system go vet has looked at.
 SYSTEMS := linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,freebsd/amd64,freebsd/arm64
+HOST := $(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)
+OTHERS = $$(echo $(SYSTEMS) | tr , '\n' | grep -vx $(HOST) | paste -sd, -)
 PORTABLE_SYSTEMS := linux/amd64,darwin/arm64,freebsd/amd64
 VETSYSTEMS := bin/tools/vetsystems
 vet:
 	$(GO) vet ./...
 	@$(GO) build -C tools -o ../$(VETSYSTEMS) ./vetsystems
-	$(VETSYSTEMS) -systems $(SYSTEMS) ./...
+	$(VETSYSTEMS) -systems $(OTHERS) ./...
 	$(VETSYSTEMS) -systems $(PORTABLE_SYSTEMS) -tags portable ./engine/ ./bench/reactor
 	@for m in $(NESTED) tools; do (cd $$m && echo "vet $$m" && $(GO) vet ./...) || exit 1; done
 
@@ -53,25 +55,28 @@ staticcheck: ## staticcheck.conf says which checks
 	$(STATICCHECK) ./...
 	@for m in $(NESTED); do (cd $$m && echo "staticcheck $$m" && $(abspath $(STATICCHECK)) ./...) || exit 1; done
 
+# lint has vetted all of it, by more rules than go test has.
+GOTEST := $(GO) test -vet=off
+
 # Packages at once: many tests wait for timers, and leave the cores to others.
 AT_ONCE := 4
 
 # What starts no goroutine cannot race: the codecs, the parts of the load generator that compute, and
 # comparisons with a model. The API's text is the same.
 SEQUENTIAL := /codec/|/bench/(expect|latency|observe|pace|report|stamp|wire)$$|/versus$$
-ALONE := AgainstModel|WheelMillion|QueueCompaction|TestAPI
+ALONE := AgainstModel|WheelMillion|QueueCompaction|TestAPI\b|TestAPINames
 race:
-	$(GO) test -race -p $(AT_ONCE) -skip '$(ALONE)' $$($(GO) list ./... | grep -vE '$(SEQUENTIAL)')
+	$(GOTEST) -race -p $(AT_ONCE) -skip '$(ALONE)' $$($(GO) list ./... | grep -vE '$(SEQUENTIAL)')
 
 # Allocations, sizes and speed are what they are without the race detector only; packages with such
 # tests have a file for each build. The tests of all others are the same, and race has run them.
 TEST_FILES = $$($(GO) list -f '{{range .TestGoFiles}}{{$$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$$.Dir}}/{{.}} {{end}}' ./...)
 DIFFERENT = $$(grep -lE '^//go:build !race|^func \w*($(ALONE))' $(TEST_FILES) | xargs -n1 dirname | sort -u | grep -vE '$(SEQUENTIAL)')
 unit: ## what race leaves out, and what is different there
-	$(GO) test -p $(AT_ONCE) $$($(GO) list ./... | grep -E '$(SEQUENTIAL)') $(DIFFERENT)
+	$(GOTEST) -p $(AT_ONCE) $$($(GO) list ./... | grep -E '$(SEQUENTIAL)') $(DIFFERENT)
 
 faults: ## planted faults, each of which the simulation must find
-	$(GO) test -tags faults -run Faults ./engine/
+	$(GOTEST) -tags faults -run Faults ./engine/
 
 # The simulation has both forms of pausing, with either build. End to end, the tag matters where
 # sockets fill up, where input has to wait, and at ends behind unread bytes: not to texts, queries and
@@ -83,14 +88,14 @@ SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(OtherClient|Casts|Topics|ConnInfo
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(Limits|ConnectLimit|ForceOffline|AllProtocols|EvictedCount|IDs|Queries|Metrics|Upgrade|Listeners|NoOpen|Origin)
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Worker(Chatroom|Frame|Undecodable|Heartbeats|Idle|Register|Unregister|Stray|RequestErrors|RequestTimeout|Push|Dev)
 portable: ## the fallback without pausing and with poll(2), on this system
-	$(GO) test -tags portable -skip 'Simulation|AgainstModel|AllocatesNothing' ./engine/ ./bench/reactor
-	cd bench/e2e && E2E_BUILD='-tags portable' $(GO) test -count=1 -skip '$(SAME_IF_PORTABLE)' ./...
+	$(GOTEST) -tags portable -skip 'Simulation|AgainstModel|AllocatesNothing' ./engine/ ./bench/reactor
+	cd bench/e2e && E2E_BUILD='-tags portable' $(GOTEST) -count=1 -skip '$(SAME_IF_PORTABLE)' ./...
 
 nested: ## end to end, with the built binary and independent clients
 	@for m in $(NESTED); do $(MAKE) --no-print-directory nested-$${m#bench/} || exit 1; done
 
 nested-%: # never from the cache, which does not know of the binary
-	cd bench/$* && $(GO) test -count=1 ./...
+	cd bench/$* && $(GOTEST) -count=1 ./...
 
 # The clients wait most of the time, and the search for faults keeps one core busy.
 .PHONY: beside
