@@ -66,3 +66,36 @@ func TestDevelopmentWorkerMakesWay(t *testing.T) {
 	l.reply(l.event(workerRequest), 0, "back")
 	c.wantReply(2, "back")
 }
+
+// Workers of one id that take messages alone do not answer for one that takes requests and is away:
+// requests wait for it, and come to the others as messages only if there never was one.
+func TestRequestsWaitForWorkersThatTakeThem(t *testing.T) {
+	t.Parallel()
+	p := startNetsvr(t, "--wait-workers", "2m", "--request-timeout", "3m")
+	m := modes[0]
+	c := p.login(t, m, "")
+	plain := p.workerFor(t, 1)
+	c.write(m.ask(1, "x", "before"))
+	plain.wantTransfer("before")
+	c.wantWorkerError(1, "the worker takes messages, not requests")
+
+	for id := uint16(2); id < 4; id++ {
+		l := p.workerServer(t, 1)
+		l.close()
+		p.await(func() bool { return p.metrics()["sluice_workers"] == 1 }, "the worker to be gone")
+		c.write(m.ask(id, "x", "meanwhile"))
+		p.await(func() bool { return p.metrics()["sluice_request_waits_total"] == float64(id-1) }, "the request to wait")
+		another := p.workerFor(t, 1) // nor does one that comes
+		another.sync()
+		another.close()
+		p.await(func() bool { return p.metrics()["sluice_workers"] == 1 }, "that one to be gone")
+
+		l = p.workerServer(t, 1)
+		l.reply(l.event(workerRequest), 0, "back")
+		c.wantReply(id, "back")
+		l.close()
+		p.await(func() bool { return p.metrics()["sluice_workers"] == 1 }, "the worker to be gone")
+	}
+	plain.sync()
+	plain.wantNoEvent(0)
+}

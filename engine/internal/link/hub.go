@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -94,6 +95,9 @@ type Stats struct {
 type group struct {
 	links atomic.Pointer[[]*link]
 	next  atomic.Uint32
+
+	tookRequests bool // one of its links once did. Guarded by Hub.mu
+	attached     bool // to the gateway, for requests. Guarded by Hub.mu
 }
 
 // pick returns a link of the group in turn, one that want accepts; nil if there is none. A link that
@@ -328,8 +332,23 @@ func (h *Hub) join(l *link, id int) {
 	}
 	list = append(list, l)
 	g.links.Store(&list)
-	if len(list) == 1 {
+	g.tookRequests = g.tookRequests || l.takesRequests
+	h.attach(g, id, list)
+}
+
+// attach has the gateway's requests come to a group while it has links for them: those that take
+// requests, or any until there was one that does. The messages of the others are not what a client
+// wants whose worker has gone for a moment. h.mu is held.
+func (h *Hub) attach(g *group, id int, list []*link) {
+	wanted := len(list) > 0 && (!g.tookRequests || slices.ContainsFunc(list, func(l *link) bool { return l.takesRequests }))
+	if wanted == g.attached {
+		return
+	}
+	g.attached = wanted
+	if wanted {
 		h.gateway.Attach(id, requests{h, id})
+	} else {
+		h.gateway.Attach(id, nil)
 	}
 }
 
@@ -352,9 +371,7 @@ func (h *Hub) leave(l *link, id int) bool {
 		return false
 	}
 	g.links.Store(&list)
-	if len(list) == 0 {
-		h.gateway.Attach(id, nil)
-	}
+	h.attach(g, id, list)
 	return true
 }
 
