@@ -27,6 +27,7 @@ const (
 	endReset        // the connection broke
 	endSilent       // nothing heard for Config.Idle
 	endWriteTimeout // took a part of what was written, and then nothing for Config.WriteTimeout
+	endMadeRoom     // had sent nothing when there were more than Config.MaxLinks
 	endCutOff       // had not ended when the gateway's time to stop was over
 
 	// The worker's fault.
@@ -53,6 +54,7 @@ var endNames = [numEndReasons]string{
 	endReset:          "reset",
 	endSilent:         "silent",
 	endWriteTimeout:   "write-timeout",
+	endMadeRoom:       "made-room",
 	endCutOff:         "cut-off",
 	endTooLarge:       "frame-too-large",
 	endTooShort:       "frame-too-short",

@@ -252,6 +252,7 @@ func (h *Hub) evict() bool {
 		return false
 	}
 	oldest.evicted = true // it leaves h.links a little later
+	oldest.endWith(endMadeRoom)
 	h.stats.refused.Add(1)
 	h.log.Warn("silent worker link closed to make room", "peer", oldest.peer, "limit", h.maxLinks)
 	oldest.conn.Close()

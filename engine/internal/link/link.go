@@ -138,7 +138,7 @@ func (l *link) logEnd(err error, why endReason) {
 		slog.String("reason", why.String()), slog.String("peer", l.peer),
 		slog.Int("workerId", l.workerID), slog.Uint64("link", uint64(l.id)),
 	}
-	if err != nil && err.Error() != why.String() {
+	if err != nil && err.Error() != why.String() && !errors.Is(err, net.ErrClosed) { // closed by us
 		attrs = append(attrs, slog.String("err", err.Error()))
 	}
 	l.hub.log.LogAttrs(context.Background(), level, "worker link ended", attrs...)

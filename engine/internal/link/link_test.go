@@ -559,7 +559,8 @@ func TestSilentLinks(t *testing.T) {
 		await(t, "end of the silent link", func() bool { return h.Stats().Links == 0 })
 	})
 	t.Run("place", func(t *testing.T) {
-		h, _ := newHub(t, Config{MaxLinks: 2})
+		var log lockedLog
+		h, _ := newHub(t, Config{MaxLinks: 2, Logger: logTo(&log)})
 		speaking := attach(t, h, true)
 		speaking.serves()
 		silent := attach(t, h, true)
@@ -575,6 +576,11 @@ func TestSilentLinks(t *testing.T) {
 			t.Error("the silent link is still there")
 		}
 		speaking.serves()
+		await(t, "end of the silent link", func() bool { return h.Stats().Ended["made-room"] == 1 })
+		await(t, "its line", func() bool { return log.count("reason=made-room") == 1 })
+		if log.count("closed network connection") != 0 {
+			t.Error("the log blames the network")
+		}
 	})
 }
 
