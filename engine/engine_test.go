@@ -53,6 +53,20 @@ func TestSilentConnectionClosed(t *testing.T) {
 	}
 }
 
+// A time that is changed is that of the connections that come afterwards.
+func TestFirstBytesChanged(t *testing.T) {
+	e, addr := startLine(t, Config{FirstBytes: time.Hour}, ListenConfig{})
+	dialLine(t, addr)
+	waitFor(t, "the first connection", func() bool { return e.Stats().Connections == 1 })
+	n := e.Limits()
+	n.FirstBytes = 100 * time.Millisecond
+	e.SetLimits(n)
+	dialLine(t, addr).expectEOF()
+	if n := e.Stats().Closed[ReasonLoginTimeout]; n != 1 {
+		t.Errorf("login timeouts = %d, want 1", n)
+	}
+}
+
 func TestPublishAcrossLoops(t *testing.T) {
 	e, addr := startLine(t, Config{Loops: 3}, ListenConfig{})
 	subs := make([]*lineClient, 9)

@@ -45,7 +45,7 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		sock.SetContext(c)
 		from.shareLocal(sock)
 		l.stats.open.Add(1)
-		l.schedule(c.slot, e.config.FirstBytes)
+		l.schedule(c.slot, e.limits.Load().FirstBytes)
 		if from.closed.Load() { // too late for CloseAll, perhaps
 			e.Tell(c.Ref(), func(c *Conn) {
 				if c != nil {

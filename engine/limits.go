@@ -11,12 +11,13 @@ type Limits struct {
 	LagAge         time.Duration
 	BacklogTotal   int64
 	MaxConnections int
+	FirstBytes     time.Duration // of the connections that come from then on
 }
 
 func (c *Config) limits() *Limits {
 	return &Limits{
 		Backlog: c.Backlog, Lag: c.Lag, LagAge: c.LagAge,
-		BacklogTotal: c.BacklogTotal, MaxConnections: c.MaxConnections,
+		BacklogTotal: c.BacklogTotal, MaxConnections: c.MaxConnections, FirstBytes: c.FirstBytes,
 	}
 }
 
@@ -28,7 +29,8 @@ func (e *Engine) Limits() Limits { return *e.limits.Load() }
 // when more comes for it. Any goroutine may call it, once Start has returned.
 func (e *Engine) SetLimits(n Limits) {
 	c := e.config // zero fields mean the defaults, not what was set at the start
-	c.Backlog, c.Lag, c.LagAge, c.BacklogTotal, c.MaxConnections = n.Backlog, n.Lag, n.LagAge, n.BacklogTotal, n.MaxConnections
+	c.Backlog, c.Lag, c.LagAge, c.BacklogTotal = n.Backlog, n.Lag, n.LagAge, n.BacklogTotal
+	c.MaxConnections, c.FirstBytes = n.MaxConnections, n.FirstBytes
 	c = c.withDefaults()
 	e.limits.Store(c.limits())
 	for _, l := range e.loops {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/sluicenet/sluice/engine"
@@ -8,7 +9,7 @@ import (
 
 // Update takes from config what may change while the Server runs, and leaves the rest as it is:
 //
-//   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections
+//   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,
 //     MaxInflated, MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName,
 //     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
@@ -37,6 +38,7 @@ func (s *Server) Update(config Config) error {
 		LagAge:         config.Engine.LagAge,
 		BacklogTotal:   config.Engine.BacklogTotal,
 		MaxConnections: config.Engine.MaxConnections,
+		FirstBytes:     cmp.Or(config.Engine.FirstBytes, config.Gateway.LoginTimeout),
 	})
 	return nil
 }
