@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	mrand "math/rand/v2"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/valyala/bytebufferpool"
@@ -51,8 +52,9 @@ type pendingTable struct {
 	list    []pending    // place 0 is not used
 	free    uint32       // the first of the free places, 0 when there is none
 	used    int
-	limit   int       // places; 0 means maxPlace+1
-	rand    io.Reader // seeds random; nil means crypto/rand
+	places  atomic.Uint32 // the length of list, for other goroutines
+	limit   int           // places; 0 means maxPlace+1
+	rand    io.Reader     // seeds random; nil means crypto/rand
 	random  *mrand.ChaCha8
 	clients clientPool
 }
@@ -105,6 +107,7 @@ func (t *pendingTable) add(q *pendingQueue, p pending) (place uint32) {
 		}
 		place = uint32(len(t.list))
 		t.list = append(t.list, pending{})
+		t.places.Store(uint32(len(t.list)))
 	}
 	if t.random == nil {
 		var seed [32]byte
@@ -163,6 +166,7 @@ func (t *pendingTable) remove(q *pendingQueue, place uint32) {
 	t.free = place
 	if t.used--; t.used == 0 && len(t.list) > keptPlaces {
 		t.list, t.free = nil, 0
+		t.places.Store(0)
 	}
 }
 

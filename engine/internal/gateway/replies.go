@@ -48,6 +48,13 @@ type batches struct{ *Gateway }
 // TrustedOnLoop is never called.
 func (batches) TrustedOnLoop() {}
 
+// Stray reports whether a ticket names no place that a request could have, on any goroutine: a reply
+// to it need not go to a loop. Most replies to nothing are; of the others the loop knows.
+func Stray(g *Gateway, t Ticket) bool {
+	return t.Loop() >= len(g.scratch) || t.place() == 0 ||
+		t.place() >= g.scratch[t.Loop()].pending.places.Load()
+}
+
 // CountLate counts a reply that cannot be to any request.
 func (g *Gateway) CountLate() { g.stats.late.Add(1) }
 

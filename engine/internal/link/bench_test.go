@@ -18,6 +18,7 @@ func drainedLink(t testing.TB) *link {
 	h, _ := newHub(t, Config{})
 	ours, theirs := net.Pipe()
 	go func() { _, _ = io.Copy(io.Discard, theirs) }()
+	h.stray = func(*gateway.Gateway, gateway.Ticket) bool { return false } // there are no requests
 	l := newLink(h, ours, 1)
 	written := make(chan error, 1)
 	go func() { written <- l.outbox.write(ours, patience, func(int) {}) }()
@@ -95,6 +96,19 @@ func BenchmarkReplies(b *testing.B) {
 				}
 				l.onLoops(func(*engine.Loop) {}) // all are handled
 			})
+		}
+	}
+}
+
+// Replies to nothing, of 1 KiB: the worker's own goroutine sees that nobody wants them.
+func BenchmarkStrayReplies(b *testing.B) {
+	l := drainedLink(b)
+	l.hub.stray = gateway.Stray
+	payload := make([]byte, 1000)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.gather(gateway.TicketOf(1<<32|1), 0, payload); err != nil {
+			b.Fatal(err)
 		}
 	}
 }

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
 )
 
 // raw is a frame around any body.
@@ -34,6 +37,7 @@ func TestEnds(t *testing.T) {
 		config Config
 		send   string
 		do     func(h *Hub, w *fakeWorker)
+		wrap   func(net.Conn) net.Conn // our side of the connection
 		reason string
 		says   string // in the log line, beside it
 	}{
@@ -62,14 +66,37 @@ func TestEnds(t *testing.T) {
 			defer cancel()
 			_ = h.Close(ctx)
 		}, reason: "shutdown"},
+		{name: "takes a part and no more", config: Config{
+			WriteTimeout: 100 * time.Millisecond,
+		}, do: func(h *Hub, w *fakeWorker) {
+			h.queue(linkOf(h, w), 1, netsvr.CmdTransfer, filler(12<<20))
+		}, reason: "write-timeout"},
+		{name: "cut off", do: func(h *Hub, w *fakeWorker) {
+			h.queue(linkOf(h, w), 1, netsvr.CmdTransfer, filler(12<<20))
+			ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+			defer cancel()
+			_ = h.Close(ctx)
+		}, reason: "cut-off"},
+		{name: "the loops have stopped", do: func(h *Hub, w *fakeWorker) {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			_ = h.gateway.Engine().Stop(ctx)
+			h.stray = func(*gateway.Gateway, gateway.Ticket) bool { return false }
+			m := netsvr.Reply{ID: 1<<32 | 7}
+			_, _ = w.Write(appendFrame(nil, netsvr.CmdReply, m.Append))
+		}, reason: "gateway-stopped"},
+		{name: "an error nobody knows", wrap: func(c net.Conn) net.Conn { return strange{c} },
+			send: "x", reason: "other", says: "strange"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var log lockedLog
 			tt.config.Logger = logTo(&log)
 			h, _ := newHub(t, tt.config)
-			w := attach(t, h, true)
-			w.serves()
+			w := attachWrapped(t, h, tt.wrap)
+			if tt.wrap == nil {
+				w.serves()
+			}
 			if _, err := io.WriteString(w, tt.send); err != nil {
 				t.Fatal(err)
 			}
@@ -90,6 +117,16 @@ func TestEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A strange connection fails as none does.
+type strange struct{ net.Conn }
+
+func (s strange) Read(p []byte) (int, error) {
+	if n, err := s.Conn.Read(p); err != nil {
+		return n, err
+	}
+	return 0, errors.New("strange")
 }
 
 func TestEndNames(t *testing.T) {

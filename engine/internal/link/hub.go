@@ -42,6 +42,7 @@ type Hub struct {
 	moving   sync.Mutex        // one move at a time
 	moves    *engine.Publisher // theirs
 	stop     chan struct{}
+	stray    func(*gateway.Gateway, gateway.Ticket) bool // gateway.Stray
 
 	stats   hubStats
 	ended   endCounts
@@ -146,6 +147,7 @@ func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, e
 		links:    make(map[*link]struct{}),
 		maxLinks: config.MaxLinks,
 		stop:     make(chan struct{}),
+		stray:    gateway.Stray,
 	}
 	h.delayed = newDelayed(config.Delayed, func(n int) { h.charge(engine.KindLinkDelayed, n) })
 	for _, l := range config.Limits {

@@ -132,7 +132,10 @@ func (l *link) logEnd(err error, why endReason) {
 	l.hub.ended[why].Add(1)
 	level := slog.LevelWarn
 	if why.ordinary() {
-		level, err = slog.LevelInfo, nil
+		level = slog.LevelInfo
+	}
+	if why.ordinary() || endOf(err) != why {
+		err = nil // of the second kind is what the reader met because we had ended the link
 	}
 	attrs := []slog.Attr{
 		slog.String("reason", why.String()), slog.String("peer", l.peer),

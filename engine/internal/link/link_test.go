@@ -144,6 +144,17 @@ func attach(t testing.TB, h *Hub, sockets bool) *fakeWorker {
 	return &fakeWorker{t, theirs}
 }
 
+// attachWrapped is attach with sockets, whose gateway's side is wrapped.
+func attachWrapped(t testing.TB, h *Hub, wrap func(net.Conn) net.Conn) *fakeWorker {
+	t.Helper()
+	if wrap == nil {
+		return attach(t, h, true)
+	}
+	ours, theirs := tcpPair(t)
+	h.serve(wrap(ours))
+	return &fakeWorker{t, theirs}
+}
+
 func frameOf(t testing.TB, cmd netsvr.Command, m proto.Message) []byte {
 	t.Helper()
 	var payload []byte
@@ -626,6 +637,12 @@ func TestStrayReplies(t *testing.T) {
 	await(t, "the late replies", func() bool { return h.gateway.Stats().Late >= 3 })
 	if s := h.gateway.Stats(); s.Late != 3 {
 		t.Errorf("%d late replies, want 3", s.Late)
+	}
+	// Nobody's payload goes to a loop.
+	l, payload := linkOf(h, w), []byte("x")
+	n := testing.AllocsPerRun(100, func() { _ = l.gather(gateway.TicketOf(7<<32|7), 0, payload) })
+	if n > 0 || l.replies.waiting || l.replies.batches != nil {
+		t.Errorf("%v allocations for a reply to nothing, waiting: %v", n, l.replies.waiting)
 	}
 }
 

@@ -29,12 +29,12 @@ func (l *link) gatherAs(
 	appendTo func([]byte, gateway.Ticket, int32, []byte) []byte, t gateway.Ticket, status int32, payload []byte,
 ) error {
 	r, g := &l.replies, l.hub.gateway
-	if r.batches == nil {
-		r.batches = make([]*bytebufferpool.ByteBuffer, g.Engine().Loops())
-	}
-	if t.Loop() >= len(r.batches) {
+	if l.hub.stray(g, t) {
 		g.CountLate()
 		return nil
+	}
+	if r.batches == nil {
+		r.batches = make([]*bytebufferpool.ByteBuffer, g.Engine().Loops())
 	}
 	if b := r.batches[t.Loop()]; b != nil && b.Len()+gateway.ReplySize(payload) > maxReplyBatch {
 		if err := l.flushReplies(); err != nil {
