@@ -83,6 +83,8 @@ faults: ## planted faults, each of which the simulation must find
 # timers, nor to programs that embed the gateway, which are built without it.
 SAME_IF_PORTABLE := Usage|AddressInUse|PortsFile|Version|Help|ConfigFile|KeyFile|Embedded|Identity|UserCommands|SessionFromUser
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|KeepAlive|LoginDeadline|LoginFailures|MaxConnections|LogNeverBlocks|StopBehindReloads
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Drain|TestFull|AllLogins|GosocLogins|TokenUsers|EndsAreLogged|Journal|UniqID
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|RequestsWait|DevelopmentWorker|LongbridgeWorker|Worker(Turns|Failover|Still|Process)
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Strangers|Ticket|FieldVectors|PushRoute|ReloadOfTokens
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(OtherClient|Casts|Topics|ConnInfo|RenameOnto|CustomID|Login|Messages|PushOpcode|ClientIdle)
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(Limits|ConnectLimit|ForceOffline|AllProtocols|EvictedCount|IDs|Queries|Metrics|Upgrade|Listeners|NoOpen|Origin)

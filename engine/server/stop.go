@@ -207,17 +207,17 @@ type teardown struct {
 }
 
 // cutTime is how long steps have to cut off what is left when ctx is done: a turn of each loop and
-// some closes of sockets. With a deadline it is a tenth of the time there is, if that is less, and
-// comes out of it.
-const cutTime = 100 * time.Millisecond
+// some closes of sockets, on a busy machine, too. With a deadline it is a tenth of the time there is,
+// if that is less, and comes out of it. Who cancels instead does not want to wait: it is a third then.
+const cutTime = 300 * time.Millisecond
 
 func newTeardown(ctx context.Context) *teardown {
 	t := new(teardown)
-	grace := cutTime
+	grace := cutTime / 3
 	var soft context.Context
 	var cancelSoft context.CancelFunc
 	if deadline, ok := ctx.Deadline(); ok {
-		grace = max(min(grace, time.Until(deadline)/10), cutTime/10)
+		grace = max(min(cutTime, time.Until(deadline)/10), cutTime/30)
 		soft, cancelSoft = context.WithDeadline(ctx, deadline.Add(-grace))
 	} else {
 		soft, cancelSoft = context.WithCancel(ctx)
