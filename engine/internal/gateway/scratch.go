@@ -1,0 +1,43 @@
+package gateway
+
+import (
+	"github.com/sluicenet/sluice/engine"
+)
+
+// Scratch is a loop's memory for inflated and deflated bytes.
+type Scratch struct {
+	Payload, Data []byte // a request, inflated
+	Reply         []byte // a reply, as a handler writes it
+	Out           []byte // a reply, deflated
+	request       Request
+	f             HandlerFunc // that serves it
+	isolated      func()      // calls f
+	pending       pendingTable
+	leases        leases
+	rates         requestRates
+	workers       map[int]*workerQueue // by worker id: requests that wait for one
+	// inflated is up to when clients have used up their rate (Config.MaxInflateRate), in µs on the
+	// engine's clock.
+	inflated map[engine.Ref]int64
+	_        [64]byte
+}
+
+// maxScratch is how much of each a loop keeps between packets.
+const maxScratch = 256 << 10
+
+// Scratch returns the loop's buffers. A protocol may use each until it returns to the engine, but
+// must not hold more than one packet in it.
+func (g *Gateway) Scratch(l *engine.Loop) *Scratch { return &g.scratch[l.Index()] }
+
+func (g *Gateway) pool(c *engine.Conn) *clientPool {
+	return &g.scratch[c.Loop().Index()].pending.clients
+}
+
+// Trim lets go of a buffer that one big packet has blown up.
+func (s *Scratch) Trim() {
+	for _, b := range []*[]byte{&s.Payload, &s.Data, &s.Reply, &s.Out} {
+		if cap(*b) > maxScratch {
+			*b = nil
+		}
+	}
+}
