@@ -290,7 +290,7 @@ func TestJournalAfterRestart(t *testing.T) {
 		p.stop()
 		first = newest
 	}
-	p = startDev(t, append(args, "--drain", "2m")...)
+	startDev(t, append(args, "--drain", "2m")...)
 	if st, err := os.Stat(args[3]); err != nil || st.Mode() != 0o600 {
 		t.Errorf("%v, %v", st.Mode(), err)
 	}
