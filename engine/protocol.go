@@ -1,5 +1,7 @@
 package engine
 
+import "errors"
+
 // A Protocol recognises its connections and makes the state machine that serves each.
 // Its methods are called on any loop, at once.
 type Protocol interface {
@@ -45,9 +47,21 @@ type Handler interface {
 type Dialect struct {
 	// Name is the protocol's name, by which clients are counted, then a hyphen and the form.
 	Name string
-	// Append encodes p after dst. An error means that the form cannot express p. It is called
-	// on any goroutine, must not keep p's slices, and is nil for a form that has no pushes.
+	// Append encodes p after dst. An error means that the form cannot express p: its command, for
+	// ErrCommand, else its length. It is called on any goroutine, must not keep p's slices, and is nil
+	// for a form that has no pushes.
 	Append func(dst []byte, p Push) ([]byte, error)
+}
+
+// ErrCommand is what Dialect.Append's error wraps when Push.Cmd is none that a push may have.
+var ErrCommand = errors.New("engine: not a command for pushes")
+
+// inexpressible returns what to count a push as of which a Dialect says err.
+func inexpressible(err error) Drop {
+	if errors.Is(err, ErrCommand) {
+		return DropCommand
+	}
+	return DropTooLong
 }
 
 // MaxDialects is the most wire forms an Engine can tell apart.

@@ -184,7 +184,7 @@ func (pb *Publisher) append(r *run, p Push) {
 		}
 		out, err := enc(b.data, p)
 		if err != nil {
-			pb.stats().dropped[DropTooLong].Add(1)
+			pb.stats().dropped[inexpressible(err)].Add(1)
 			pb.engine.log.Debug("push not expressible", "dialect", pb.engine.config.Dialects[d].Name, "err", err)
 			continue
 		}

@@ -118,7 +118,7 @@ func (l *Loop) push(c *Conn, p Push) {
 	out, err := enc(dst, p)
 	if err != nil {
 		c.commit(dst, 0, entryPush)
-		l.stats.dropped[DropTooLong].Add(1)
+		l.stats.dropped[inexpressible(err)].Add(1)
 		return
 	}
 	c.commit(out, 1, entryPush)

@@ -103,6 +103,7 @@ const (
 	DropTooLong                  // the connection's wire form cannot express a message so long
 	DropMailboxFull              // a loop did not take a publish in time
 	DropClosing                  // was queued for a connection when it closed
+	DropCommand                  // the connection's wire form does not let a push have its command
 
 	numDrops
 )
@@ -113,6 +114,7 @@ var dropNames = [numDrops]string{
 	DropTooLong:      "too-long",
 	DropMailboxFull:  "mailbox-full",
 	DropClosing:      "closing",
+	DropCommand:      "command",
 }
 
 // String returns the name used in counters and logs.

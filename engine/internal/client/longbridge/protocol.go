@@ -150,7 +150,7 @@ func push(v longbridge.Version, op websocket.Opcode, gzip int) func([]byte, engi
 		header := longbridge.Header{Cmd: p.Cmd}
 		if header.Control() {
 			// A worker must not close or confuse clients in the protocol's own name.
-			return dst, fmt.Errorf("longbridge: command %d is the protocol's own", p.Cmd)
+			return dst, fmt.Errorf("%w: longbridge keeps command %d to itself", engine.ErrCommand, p.Cmd)
 		}
 		if gzip > 0 && len(p.Payload) >= gzip {
 			packed := bytebufferpool.Get()
