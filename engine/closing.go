@@ -7,6 +7,10 @@ import "github.com/sluicenet/sluice/topic"
 // peer closes or the linger time is up, because closing a socket with unread input would reset it and
 // might destroy the final words on their way. Abort skips all that.
 //
+// One that is closed for what it does not read has no room for final words: its socket is full, and
+// much is queued. That is dropped, but for the rest of a packet that was sent in part, so that the
+// final words follow whole packets; see cutQueue.
+//
 // Both only note what is to be done. It is done at one place, runCloses, at the end of the step: no
 // connection goes away under a handler, or under a walk over connections.
 
@@ -47,7 +51,7 @@ func (l *Loop) runCloses() {
 		graceful := c.flags&flagGraceful != 0
 		c.flags &^= flagClosePending | flagGraceful
 		if c.state == stateOpen {
-			l.endHandler(c, c.why, graceful)
+			graceful = l.endHandler(c, c.why, graceful)
 		}
 		if !graceful {
 			l.disconnect(c)
@@ -59,13 +63,17 @@ func (l *Loop) runCloses() {
 	l.closes = l.closes[:0]
 }
 
-// endHandler ends the connection for its handler and its topics.
-func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) {
+// endHandler ends the connection for its handler and its topics. It reports whether that was
+// graceful: final words may not be possible.
+func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
 	l.stats.closed[why].Add(1)
 	l.logEnd(c, why)
 	c.state = stateClosing
 	l.wheel.clear(c.slot)
 	l.unpause(c) // what still comes is discarded, up to the peer's end
+	if graceful && (why == ReasonSlowConsumer || why == ReasonBacklogTotal) {
+		graceful = l.cutQueue(c)
+	}
 	if graceful {
 		l.goodbye(c, why)
 	}
@@ -88,6 +96,44 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) {
 	if c.charged != 0 {
 		l.engine.log.Error("a handler has left charges behind", "bytes", int32(c.charged), "reason", why.String())
 	}
+	return graceful
+}
+
+const (
+	// maxRest is how long, in bytes, the rest of what was sent in part may be for final words to follow
+	// it: a run is no longer.
+	maxRest = maxRun
+	// restPart bounds what is kept of all such connections: this part of Config.BacklogTotal, shared by
+	// the loops. Thousands that lag behind the same messages may be closed at once.
+	restPart = 32
+)
+
+// cutQueue drops what is queued for c, which does not read it, but for the rest of an entry that was
+// sent in part, which becomes a reply of c's own. It reports false when it has dropped that, too: it
+// is too long, or too much is kept of others.
+func (l *Loop) cutQueue(c *Conn) bool {
+	if f := l.engine.beforeCut; f != nil {
+		f(c)
+	}
+	kept, messages := []byte(nil), 0
+	if c.flags&flagPartial != 0 {
+		e := &c.first
+		kept, messages = e.ref.block.data[e.off:e.end], int(e.messages)
+	}
+	room := l.engine.limits.Load().BacklogTotal / restPart / int64(len(l.engine.loops))
+	ok := len(kept) <= maxRest && l.rests+int64(len(kept)) <= room
+	if !ok || fault == 15 {
+		kept, messages = nil, 0
+	}
+	kept = append(l.memory.scratch[:0], kept...)
+	l.stats.dropped[DropClosing].Add(uint64(c.dropQueue() - messages))
+	c.flags |= flagCut
+	if len(kept) > 0 {
+		c.commit(append(c.buffer(len(kept), entryReply), kept...), messages, entryReply)
+		c.flags |= flagPartial
+	}
+	l.weigh(c)
+	return ok
 }
 
 // logEnd logs the end of c. A panic of Config.Describe costs the line.

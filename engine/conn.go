@@ -68,6 +68,7 @@ const (
 	flagLongInput                           // its unhandled input is in loop.long
 	flagTrusted                             // its handler never ends its goroutine; see isolate.go
 	flagYielding                            // in loop.yielded, and its input waits for that turn
+	flagCut                                 // its own bytes count in loop.rests
 )
 
 // heldFlags say that input is left unhandled for the gateway's reasons, not for output that is unread.

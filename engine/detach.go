@@ -28,6 +28,7 @@ func (l *Loop) gone(c *Conn, err error) {
 		why, graceful := ReasonPeerClosed, false
 		if c.flags&flagClosePending != 0 {
 			why, graceful = c.why, c.flags&flagGraceful != 0
+			c.flags &^= flagClosePending | flagGraceful // or final words are discarded
 		}
 		l.endHandler(c, why, graceful)
 	}

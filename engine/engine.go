@@ -25,6 +25,8 @@ type Engine struct {
 	endLog endLog
 	system system
 	maxRun int
+	// beforeCut is the simulation's: it sees connections before their queues are cut.
+	beforeCut func(c *Conn)
 
 	client *gnet.Client
 	loops  []*Loop

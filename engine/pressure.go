@@ -313,7 +313,7 @@ func (l *Loop) judge(c *Conn) {
 	switch {
 	case c.own > 2*l.limit:
 		if stalled && silence >= replyStall {
-			l.closeLater(c, ReasonSlowConsumer, false)
+			l.closeLater(c, ReasonSlowConsumer, true)
 		}
 	case aging:
 		if l.aged(c) {
@@ -380,14 +380,14 @@ func (l *Loop) overLimit(c *Conn, kind entryKind, size, messages uint32) bool {
 	}
 	l.stats.dropped[DropSlowConsumer].Add(uint64(messages))
 	l.engine.log.Debug("slow consumer", "peer", c.Peer(), "lag", c.lag, "runs", c.entries(), "own", c.own)
-	l.closeLater(c, ReasonSlowConsumer, false)
+	l.closeLater(c, ReasonSlowConsumer, true)
 	return false
 }
 
 // overAge applies the policy of c's listener to what is older than Config.LagAge allows.
 func (l *Loop) overAge(c *Conn) {
 	if c.Listener().SlowConsumer == SlowClose {
-		l.closeLater(c, ReasonSlowConsumer, false)
+		l.closeLater(c, ReasonSlowConsumer, true)
 		return
 	}
 	// Whatever the policy drops elsewhere, what is too old is the oldest.

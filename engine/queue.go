@@ -71,6 +71,9 @@ func (c *Conn) counted(kind entryKind, n uint32) {
 		return
 	}
 	c.own += n
+	if c.flags&flagCut != 0 {
+		c.loop.rests += int64(int32(n))
+	}
 	if kind == entryPush && c.queue != nil {
 		c.queue.pushes += n
 	}

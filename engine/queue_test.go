@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/panjf2000/gnet/v2"
@@ -358,6 +359,9 @@ func deliver(t *testing.T, l *Loop, topic string, payloads ...string) {
 // which a flush could not get past.
 func TestInexpressibleRunQueuesNothing(t *testing.T) {
 	never := Dialect{Name: "never", Append: func(dst []byte, p Push) ([]byte, error) {
+		if p.Cmd == 1 {
+			return dst, fmt.Errorf("1: %w", ErrCommand)
+		}
 		return dst, errors.New("too long")
 	}}
 	l := bareLoop(t, Config{Dialects: []Dialect{lineDialect, never}})
@@ -373,6 +377,10 @@ func TestInexpressibleRunQueuesNothing(t *testing.T) {
 	}
 	if n := l.engine.Stats().Dropped[DropTooLong]; n != 1 {
 		t.Errorf("%d drops counted, want 1", n)
+	}
+	unable.Deliver(Push{Cmd: 1})
+	if st := l.engine.Stats(); st.Dropped[DropCommand] != 1 || st.Dropped[DropTooLong] != 1 {
+		t.Errorf("%d drops counted for a command and %d for a length, want 1 of each", st.Dropped[DropCommand], st.Dropped[DropTooLong])
 	}
 	able.dropQueue()
 	unable.dropQueue()
@@ -464,6 +472,75 @@ func TestGoodbyeOverTheLimit(t *testing.T) {
 	}
 	if want := uint32(10*32<<10 + 4); c.unsent() != want {
 		t.Errorf("%d bytes are to be sent, want %d", c.unsent(), want)
+	}
+}
+
+// Of what a connection does not read only the rest of an entry that was sent in part is kept, in
+// memory of its own and within limits, and final words follow it.
+func TestCutQueue(t *testing.T) {
+	const bye = "BYE\n"
+	for _, tt := range []struct {
+		name    string
+		why     Reason
+		size    int // of the first entry
+		sent    int // of it
+		rests   int // bytes that are kept of others
+		kept    int // of the connection, final words included; 0: it ends without them
+		dropped uint64
+	}{
+		{name: "in a packet", why: ReasonSlowConsumer, size: 1000, sent: 400, kept: 600 + len(bye), dropped: 3},
+		{name: "shed", why: ReasonBacklogTotal, size: 1000, sent: 400, kept: 600 + len(bye), dropped: 3},
+		{name: "at a boundary", why: ReasonSlowConsumer, size: 1000, kept: len(bye), dropped: 4},
+		{name: "as long as may be", why: ReasonSlowConsumer, size: maxRest + 1, sent: 1, kept: maxRest + len(bye), dropped: 3},
+		{name: "too long", why: ReasonSlowConsumer, size: maxRest + 2, sent: 1, dropped: 4},
+		{name: "just room", why: ReasonSlowConsumer, size: 1000, sent: 400, rests: 1<<20 - 600, kept: 600 + len(bye), dropped: 3},
+		{name: "no room", why: ReasonSlowConsumer, size: 1000, sent: 400, rests: 1<<20 - 599, dropped: 4},
+		{name: "for another reason", why: ReasonShutdown, size: 1000, sent: 400, kept: 600 + 3*5000 + len(bye)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := bareLoop(t, Config{Backlog: 1 << 20, BacklogTotal: 32 << 20})
+			l.rests = int64(tt.rests)
+			c := bareConn(t, l, 0)
+			c.handler = &partingHandler{goodbye: func(c *Conn) { c.Write([]byte(bye)) }}
+			c.flags |= flagBlocked
+			c.Subscribe([]byte("t"))
+			deliver(t, l, "t", strings.Repeat("x", tt.size-1))
+			c.advance(tt.sent)
+			c.Write(bytes.Repeat([]byte("y"), 5000))
+			for range 2 {
+				c.Deliver(Push{Payload: bytes.Repeat([]byte("z"), 4999)})
+			}
+			l.closeLater(c, tt.why, true)
+			l.runCloses()
+			if n := l.stats.dropped[DropClosing].Load(); n != tt.dropped {
+				t.Errorf("%d messages are counted as dropped, want %d", n, tt.dropped)
+			}
+			if int(c.unsent()) != tt.kept || (c.state == stateFree) != (tt.kept == 0) {
+				t.Fatalf("%d bytes are kept in state %d, want %d", c.unsent(), c.state, tt.kept)
+			}
+			if tt.why != ReasonShutdown && tt.kept > 0 {
+				if got, want := string(l.gather(c)), strings.Repeat("x", max(tt.size-1-tt.sent, 0))+"\n"+bye; tt.sent > 0 && !strings.HasPrefix(want, got) {
+					t.Errorf("%d bytes ending in %q are to be sent, want %d", len(got), got[max(len(got)-10, 0):], len(want))
+				}
+				if got, most := l.accounts.now[KindUnsent]+l.accounts.now[KindShared], int64(2*tt.kept+2<<10); got > most {
+					t.Errorf("%d bytes of memory are counted for %d", got, tt.kept)
+				}
+				if got, want := l.rests, int64(tt.rests+tt.kept); got != want {
+					t.Errorf("%d bytes of rests are counted, want %d", got, want)
+				}
+			}
+			if c.state != stateFree {
+				c.Abort(ReasonPeerClosed)
+				l.runCloses()
+			}
+			if l.rests != int64(tt.rests) {
+				t.Errorf("%d bytes of rests are counted at the end, want %d", l.rests, tt.rests)
+			}
+			l.settle()
+			if n := l.engine.total.Load(); n != 0 {
+				t.Errorf("%d bytes are still counted", n)
+			}
+		})
 	}
 }
 

@@ -124,7 +124,7 @@ func (l *Loop) shed() {
 			return
 		}
 		l.logShed(goes.conn, total)
-		l.closeLater(goes.conn, ReasonBacklogTotal, false)
+		l.closeLater(goes.conn, ReasonBacklogTotal, goes.conn.Open()) // one that is closing is in the way
 		l.runCloses()
 		l.publishAccounts()
 	}

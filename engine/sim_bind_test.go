@@ -22,7 +22,7 @@ func simStart(w *simWorld, config Config, listeners []ListenConfig, canPause boo
 		return err
 	}
 	e.loopOf = make(map[gnet.EventLoop]*Loop)
-	w.engine = e
+	w.engine, e.beforeCut = e, w.checkCut
 	w.events = &events{engine: e}
 	for i, l := range e.loops {
 		sl := &simLoop{w: w, loop: l, index: i}
@@ -399,6 +399,18 @@ func (h simLog) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool { text += fmt.Sprintf(" %s=%v", a.Key, a.Value); return true })
 	h.w.fail("the engine logged: %s", text)
 	return nil
+}
+
+// checkCut looks at a connection that is closed for what it does not read, while that is still there.
+func (w *simWorld) checkCut(c *Conn) {
+	h, ok := c.handler.(*simHandler)
+	switch {
+	case !ok:
+	case c.why == ReasonSlowConsumer:
+		w.checkSlowConsumer(h, c)
+	default:
+		w.checkVictim(h, c)
+	}
 }
 
 // checkSlowConsumer is P4: nobody is closed below the limit.

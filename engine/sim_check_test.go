@@ -80,14 +80,11 @@ func (w *simWorld) checkClose(h *simHandler, c *Conn, why Reason) {
 			w.fail("client %d is closed for a shutdown", k.index)
 		}
 	case ReasonClientClose:
-	case ReasonSlowConsumer:
-		w.checkSlowConsumer(h, c)
+	case ReasonSlowConsumer, ReasonBacklogTotal: // see checkCut
 	case ReasonInputBacklog:
 		if w.canPause {
 			w.fail("P4: client %d (%s) is closed for its input, which could have been paused", k.index, k.kind)
 		}
-	case ReasonBacklogTotal:
-		w.checkVictim(h, c)
 	default:
 		w.fail("client %d (%s) is closed: %v", k.index, k.kind, why)
 	}

@@ -361,7 +361,9 @@ func (c *simClient) onEOF(f *simFile) {
 	case h != nil && !h.closed:
 		w.fail("P8: client %d (%s) sees an end that its handler does not know of", c.index, c.kind)
 	case f.cut || w.opt.config.BacklogTotal > 0 || h != nil && w.clock-h.closedAt > 19*simSecond/10 || h != nil && h.unfair != w.clock-w.fair():
-	case f.parsed != f.read && h != nil && h.why != ReasonSlowConsumer && h.why != ReasonBacklogTotal:
+	case h != nil && h.parted && !c.bye && !f.finAsked:
+		w.fail("P5: client %d (%s) sees an end without final words: %v, %d bytes behind the last message", c.index, c.kind, h.why, f.read-f.parsed)
+	case f.parsed != f.read && h != nil && (h.parted || h.why != ReasonSlowConsumer && h.why != ReasonBacklogTotal):
 		w.fail("P5: client %d (%s): its last message is cut short: %v", c.index, c.kind, h.why)
 	case h != nil && h.why == ReasonPeerClosed && f.finAsked && c.answered != c.asked && h.handledAll:
 		w.fail("P5: client %d (%s) has %d answers of %d at the end", c.index, c.kind, c.answered, c.asked)
@@ -559,6 +561,7 @@ type simHandler struct {
 	published  bool
 	closed     bool
 	handledAll bool // nothing that the client sent was left
+	parted     bool // final words were written
 	why        Reason
 	closedAt   int64 // us
 	unfair     int64 // us that had been nobody's when it was closed
@@ -748,6 +751,7 @@ func (h *simHandler) Goodbye(c *Conn, why Reason) {
 	b = append(b, '\n')
 	h.w.payload = b[:0]
 	c.Write(b)
+	h.parted = true
 }
 
 func (h *simHandler) OnClose(c *Conn, why Reason) {

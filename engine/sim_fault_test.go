@@ -24,6 +24,7 @@ var simFaults = []string{
 	12: "a push overtakes what its client has published before",
 	13: "deferred publishes are forgotten",
 	14: "what a half-closed client has still to be sent is lost",
+	15: "final words follow half a message",
 }
 
 // TestSimulationFindsFaults plants one fault after the other and requires that the simulation finds

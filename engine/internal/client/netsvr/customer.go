@@ -254,7 +254,7 @@ func (s *customer) NextDeadline(c *engine.Conn) int64 {
 }
 
 // Goodbye sends a close frame where the protocol leaves room for one; customers that are sent away
-// see the end of the connection and nothing else.
+// by a worker see the end of the connection and nothing else.
 func (s *customer) Goodbye(c *engine.Conn, why engine.Reason) {
 	if !s.Online() {
 		return
@@ -266,6 +266,8 @@ func (s *customer) Goodbye(c *engine.Conn, why engine.Reason) {
 		s.SendClose(c, websocket.CloseGoingAway, "heartbeat timeout")
 	case engine.ReasonPacketTimeout:
 		s.SendClose(c, websocket.ClosePolicyViolation, "message timeout")
+	case engine.ReasonSlowConsumer, engine.ReasonBacklogTotal:
+		s.SendClose(c, websocket.ClosePolicyViolation, why.String())
 	case engine.ReasonServerError, engine.ReasonInputBacklog:
 		s.SendClose(c, websocket.CloseInternalError, why.String())
 	}
