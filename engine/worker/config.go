@@ -44,6 +44,7 @@ type Config struct {
 
 	// Concurrency is how many handlers may run at once, default 64. The messages of one client
 	// are handled one at a time whatever it is; 1 handles everything in the order of arrival.
+	// Clients are spread over so many lanes by a hash: two that share one wait for each other.
 	Concurrency int
 
 	// Logger gets lost links, handlers that fail and frames that cannot be read. Default: silence.
