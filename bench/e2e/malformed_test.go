@@ -94,6 +94,7 @@ func malformedFirst(m mode) map[string][]byte {
 // brokenConnects are those of malformedFirst that are a Connect, whole and of GOSOC: whoever sends
 // one may wait for the answer.
 var brokenConnects = map[string]bool{
+	"only a name": true, "no keep-alive": true, "no payload field": true,
 	"version 2": true, "version 255": true,
 	"flag bit 0x40": true, "flag bit 0x01": true, "flag bits 0xFF": true,
 	"a byte left over": true, "payload runs past": true,
