@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"net/netip"
+
 	"github.com/sluicenet/sluice/engine"
 )
 
@@ -12,6 +14,7 @@ type Scratch struct {
 	request       Request
 	f             HandlerFunc // that serves it
 	isolated      func()      // calls f
+	peer          peerText
 	pending       pendingTable
 	leases        leases
 	rates         requestRates
@@ -40,4 +43,21 @@ func (s *Scratch) Trim() {
 			*b = nil
 		}
 	}
+}
+
+// A peerText is the address of the connection that asked last: requests come in runs.
+type peerText struct {
+	of   engine.Ref
+	text []byte
+}
+
+// Peer returns the text of a client's address; one of IPv4 as such, whatever the listener's. It is
+// valid until the next call on the loop, and must not be changed.
+func (s *Scratch) Peer(c *engine.Conn) []byte {
+	if p := &s.peer; p.of != c.Ref() {
+		addr := c.Peer()
+		p.text = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).AppendTo(p.text[:0])
+		p.of = c.Ref()
+	}
+	return s.peer.text
 }

@@ -428,7 +428,7 @@ func (h *Hub) Transfer(c *engine.Conn, id int, s gateway.Session, data []byte) D
 	cl := s.Base()
 	uniqID := h.gateway.AppendID(room[:0], cl)
 	m := netsvr.Transfer{
-		UniqID: uniqID, Session: []byte(cl.Session()), Data: data, Identity: l.identity(c, s, uniqID),
+		UniqID: uniqID, Session: []byte(cl.Session()), Data: data, Identity: l.identity(c, s),
 	}
 	return h.queueFor(l, c.Ref(), len(data)+len(m.Session), netsvr.CmdTransfer, m.Append)
 }
@@ -503,7 +503,7 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
 	}
 	var room idRoom
 	id := h.gateway.AppendID(room[:0], s.Base())
-	m := netsvr.ConnOpen{UniqID: id, Identity: l.identity(c, s, id)}
+	m := netsvr.ConnOpen{UniqID: id, Identity: l.identity(c, s)}
 	if described {
 		query, protocols, forwarded := d.Describe()
 		m.RawQuery, m.XForwardedFor = []byte(query), []byte(forwarded)
@@ -532,7 +532,7 @@ func (h *Hub) Closed(c *engine.Conn, s gateway.Session, id []byte, _ engine.Reas
 	}
 	var room idRoom
 	id = append(room[:0], id...)
-	m := netsvr.ConnClose{UniqID: id, Session: []byte(s.Base().Session()), Identity: l.identity(c, s, id)}
+	m := netsvr.ConnClose{UniqID: id, Session: []byte(s.Base().Session()), Identity: l.identity(c, s)}
 	h.queue(l, c.Ref(), netsvr.CmdConnClose, m.Append)
 }
 

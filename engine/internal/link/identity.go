@@ -1,8 +1,6 @@
 package link
 
 import (
-	"net/netip"
-
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 	"github.com/sluicenet/sluice/engine"
@@ -10,36 +8,25 @@ import (
 	"github.com/sluicenet/sluice/session"
 )
 
-// idRoom is memory for a client's uniqId and, behind it, its address.
-type idRoom [session.MaxIDLen + 64]byte
+// idRoom is memory for a client's uniqId.
+type idRoom [session.MaxIDLen]byte
 
-// identity says who a client is, for a link that wants to know; for any other it is zero. The
-// address is written behind id, which lies in a room.
-func (l *link) identity(c *engine.Conn, s gateway.Session, id []byte) (m netsvr.Identity) {
+// identity says who a client is, for a link that wants to know; for any other it is zero. It is valid
+// until the next call on the loop.
+func (l *link) identity(c *engine.Conn, s gateway.Session) (m netsvr.Identity) {
 	if !l.wantsIdentity {
 		return m
 	}
 	cl := s.Base()
-	m.User, m.Protocol, m.Peer = []byte(cl.User()), []byte(s.Protocol()), appendPeer(id, c)
+	m.User, m.Protocol, m.Peer = []byte(cl.User()), []byte(s.Protocol()), l.hub.gateway.Scratch(c.Loop()).Peer(c)
 	m.Metadata, m.Claims = cl.About()
 	return m
 }
 
-// peerOf returns a client's address; one of IPv4 as such, whatever the listener's.
-func peerOf(c *engine.Conn) netip.AddrPort {
-	p := c.Peer()
-	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
-}
-
-// appendPeer writes a client's address behind id and returns it alone.
-func appendPeer(id []byte, c *engine.Conn) []byte {
-	return peerOf(c).AppendTo(id)[len(id):]
-}
-
 // identify fills in the identity of an answer to ConnInfo, on the client's loop.
-func identify(item *netsvrpb.ConnInfoResp_Item, c *engine.Conn, s gateway.Session) {
+func (h *Hub) identify(item *netsvrpb.ConnInfoResp_Item, c *engine.Conn, s gateway.Session) {
 	cl := s.Base()
-	item.User, item.Protocol, item.Peer = cl.User(), s.Protocol(), peerOf(c).String()
+	item.User, item.Protocol, item.Peer = cl.User(), s.Protocol(), string(h.gateway.Scratch(c.Loop()).Peer(c))
 	metadata, claims := cl.About()
 	item.Metadata, item.Claims = mapOf(metadata), mapOf(claims)
 }

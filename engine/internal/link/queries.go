@@ -261,7 +261,7 @@ func (l *link) connInfo(ids []string, identity bool) *netsvrpb.ConnInfoResp {
 					item.Topics[i] = valid(t)
 				}
 				if identity {
-					identify(item, c, s)
+					l.hub.identify(item, c, s)
 				}
 				mu.Lock()
 				resp.Items[id] = item

@@ -47,7 +47,7 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		Data:       r.Data,
 		TimeoutMs:  uint32(timeout.Milliseconds()),
 		User:       []byte(cl.User()),
-		Peer:       appendPeer(id, r.Conn()),
+		Peer:       h.gateway.Scratch(r.Conn().Loop()).Peer(r.Conn()),
 	}
 	m.LoginMetadata, m.Claims = cl.About()
 	size := len(m.Payload) + len(m.Data) + len(m.Session)
@@ -108,7 +108,7 @@ func (q requests) without(r *gateway.Request, g *group) {
 	id := q.hub.gateway.AppendID(room[:0], r.Client())
 	m := netsvr.Transfer{
 		UniqID: id, Session: []byte(r.Client().Session()), Data: r.Payload,
-		Identity: l.identity(r.Conn(), r.Session(), id),
+		Identity: l.identity(r.Conn(), r.Session()),
 	}
 	if q.hub.queueFor(l, r.Conn().Ref(), len(m.Data)+len(m.Session), netsvr.CmdTransfer, m.Append) != Delivered {
 		r.Fail(gateway.StatusInternal, l.refusal())

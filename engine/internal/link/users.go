@@ -118,7 +118,7 @@ func (l *link) userConns(cmd netsvr.Command, server int32, payload []byte) error
 				continue
 			}
 			conn := &netsvrpb.UserConnListResp_Conn{
-				UniqId: g.ID(s.Base()), Session: s.Base().Session(), Protocol: s.Protocol(), Peer: peerOf(c).String(),
+				UniqId: g.ID(s.Base()), Session: s.Base().Session(), Protocol: s.Protocol(), Peer: string(g.Scratch(loop).Peer(c)),
 			}
 			mu.Lock()
 			item := resp.Items[whose[ref]]
