@@ -550,10 +550,19 @@ func inRounds(x *pressure, round time.Duration) {
 		}
 	}
 	var longest time.Duration
-	for turn := start; time.Since(start) < lasts; {
+	ended := func() bool { // what the worker is writing has to be taken first, and the rounds go on for that
+		select {
+		case <-f.done:
+			return true
+		default:
+			return false
+		}
+	}
+	for turn := start; !ended(); {
 		for i, m := range c.members {
 			time.Sleep(time.Until(turn.Add(round * time.Duration(i) / time.Duration(connections))))
 			visit(m)
+			f.stop.Store(time.Since(start) > lasts)
 		}
 		longest = max(longest, time.Since(turn))
 		turn = time.Now()
