@@ -96,34 +96,29 @@ func (k *APIKeys) Replace(with *APIKeys) {
 // parseAPIKeys never puts a key or a secret into an error.
 func parseAPIKeys(text string) (apiKeyTable, error) {
 	table := make(apiKeyTable)
-	n := 0
-	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
-		n++
-		fields := tokenFields(line)
-		if len(fields) == 0 {
-			continue
-		}
-		if len(fields) < 2 || len(fields) > 3 {
-			return nil, fmt.Errorf("line %d: %d fields, want: key user [secret]", n, len(fields))
-		}
+	err := eachLine(text, "key user [secret]", func(n int, fields []string) error {
 		e := apiKeyEntry{APIKey{User: fields[1]}, n}
 		if len(fields) == 3 {
 			e.Secret = fields[2]
 		}
 		if len(fields[0]) > MaxAPIKeyLen || len(e.Secret) > MaxAPIKeyLen {
-			return nil, fmt.Errorf("line %d: key or secret longer than %d bytes", n, MaxAPIKeyLen)
+			return fmt.Errorf("key or secret longer than %d bytes", MaxAPIKeyLen)
 		}
 		if strings.ContainsFunc(fields[0], func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return nil, fmt.Errorf("line %d: the key holds characters that no header can", n)
+			return errors.New("the key holds characters that no header can")
 		}
 		if err := checkUser(e.User); err != nil {
-			return nil, fmt.Errorf("line %d: %s", n, why(err))
+			return errors.New(why(err))
 		}
 		key := sha256.Sum256([]byte(fields[0]))
 		if old, ok := table[key]; ok {
-			return nil, fmt.Errorf("line %d: same key as line %d", n, old.line)
+			return fmt.Errorf("same key as line %d", old.line)
 		}
 		table[key] = e
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	if len(table) == 0 {
 		return nil, errors.New("holds no keys")

@@ -123,6 +123,39 @@ func (t *Tokens) Reload() error {
 // parseTokens never puts a token into an error.
 func parseTokens(text string) (*tokenTable, error) {
 	table := &tokenTable{byDigest: make(map[[sha256.Size]byte]tokenEntry)}
+	err := eachLine(text, "token user [topic,topic]", func(n int, fields []string) error {
+		e := tokenEntry{Identity{User: fields[1]}, n}
+		if len(fields) == 3 {
+			e.Topics = strings.Split(fields[2], ",")
+		}
+		if len(fields[0]) > MaxTokenLen {
+			return fmt.Errorf("token longer than %d bytes", MaxTokenLen)
+		}
+		if err := e.check(); err != nil {
+			return errors.New(why(err))
+		}
+		key := sha256.Sum256([]byte(fields[0]))
+		if old, ok := table.byDigest[key]; ok {
+			return fmt.Errorf("same token as line %d", old.line)
+		}
+		e.Proof = proofOf(key, e.User)
+		table.byDigest[key] = e
+		table.proofs = append(table.proofs, e.Proof)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(table.byDigest) == 0 {
+		return nil, errors.New("holds no tokens")
+	}
+	slices.Sort(table.proofs)
+	return table, nil
+}
+
+// eachLine calls f for each line of a file of secrets that is not empty: with its number, and its
+// fields, of which there are two or three, as form says. An error names the line.
+func eachLine(text, form string, f func(n int, fields []string) error) error {
 	n := 0
 	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
 		n++
@@ -131,31 +164,13 @@ func parseTokens(text string) (*tokenTable, error) {
 			continue
 		}
 		if len(fields) < 2 || len(fields) > 3 {
-			return nil, fmt.Errorf("line %d: %d fields, want: token user [topic,topic]", n, len(fields))
+			return fmt.Errorf("line %d: %d fields, want: %s", n, len(fields), form)
 		}
-		e := tokenEntry{Identity{User: fields[1]}, n}
-		if len(fields) == 3 {
-			e.Topics = strings.Split(fields[2], ",")
+		if err := f(n, fields); err != nil {
+			return fmt.Errorf("line %d: %w", n, err)
 		}
-		if len(fields[0]) > MaxTokenLen {
-			return nil, fmt.Errorf("line %d: token longer than %d bytes", n, MaxTokenLen)
-		}
-		if err := e.check(); err != nil {
-			return nil, fmt.Errorf("line %d: %s", n, why(err))
-		}
-		key := sha256.Sum256([]byte(fields[0]))
-		if old, ok := table.byDigest[key]; ok {
-			return nil, fmt.Errorf("line %d: same token as line %d", n, old.line)
-		}
-		e.Proof = proofOf(key, e.User)
-		table.byDigest[key] = e
-		table.proofs = append(table.proofs, e.Proof)
 	}
-	if len(table.byDigest) == 0 {
-		return nil, errors.New("holds no tokens")
-	}
-	slices.Sort(table.proofs)
-	return table, nil
+	return nil
 }
 
 // tokenFields splits a line up to its comment, which is a field that begins with #.
