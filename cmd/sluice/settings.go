@@ -1,0 +1,147 @@
+package main
+
+import (
+	"time"
+)
+
+// settings are the flags of serve and check. docs/flags.md lists them; its test says how it is
+// made again.
+type settings struct {
+	Config configFile `help:"Read flags from a TOML file, whose keys are the flags' names." placeholder:"FILE"`
+	Dev    bool       `help:"Open login unless --login says otherwise, an in-process worker with the sluice.* routes, and login tokens for everybody unless there is an API key."`
+
+	addressFlags    `group:"Addresses"`
+	loginFlags      `group:"Logins"`
+	sessionFlags    `group:"Sessions"`
+	slowFlags       `group:"Memory and slow clients"`
+	clientFlags     `group:"Limits of a client"`
+	workerFlags     `group:"Workers"`
+	webSocketFlags  `group:"WebSocket"`
+	gosocFlags      `group:"GOSOC"`
+	netsvrFlags     `group:"netsvr"`
+	longbridgeFlags `group:"Longbridge"`
+	processFlags    `group:"Process and log"`
+	removedFlags
+}
+
+type addressFlags struct {
+	Listen              []string `help:"Serve clients here: tcp://HOST:PORT or ws://HOST:PORT, with ?protocol=auto|gosoc|longbridge|netsvr; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
+	Worker              string   `help:"Serve workers here; none: nowhere." default:"tcp://127.0.0.1:6061"`
+	Admin               string   `help:"Serve operators here; none: nowhere." default:"127.0.0.1:6070"`
+	MaxAdminConnections int      `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0"`
+	keyFlags
+	TokenUsers     string        `help:"File of API keys with which users call for one-time tokens themselves, as the Longbridge vendor's SDKs do: lines \"key user\", or \"key user secret\" if calls must be signed. Read again on SIGHUP." placeholder:"FILE"`
+	TokenSkew      time.Duration `help:"How far the clock of a caller may be off whose calls must be signed." default:"5m"`
+	PortsFile      string        `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
+	MaxConnections int           `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
+	MaxRefusals    int           `help:"Most connections over that which are kept for up to a second to be told so; of one address a quarter. 0: 128, or a sixteenth of the open-file limit if that is less." default:"0"`
+}
+
+type loginFlags struct {
+	Login            string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND"`
+	LoginTimeout     time.Duration `help:"How long a client may take to log in." default:"10s" live:""`
+	LoginFailures    failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s" live:""`
+	MaxLogins        int           `help:"Logins that an HTTP service is asked about at once; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns." default:"256" live:""`
+	MaxTokenLogins   int           `help:"Logins with one token that may be under way or waiting; further ones are refused for now. 0: no limit." default:"8" live:""`
+	MaxLoginMetadata byteSize      `help:"What a client may say of itself at its login, beside its token, and what the login may vouch for, each: the text, and 64 bytes for each pair." default:"8KiB"`
+}
+
+type sessionFlags struct {
+	ServerID       int           `help:"First byte of every uniqId, 0 to 255." default:"0"`
+	SessionTTL     time.Duration `help:"How long a session can be resumed." default:"30m"`
+	SessionMax     time.Duration `help:"How long it can be resumed again and again, counted from the login. 0: without end." default:"24h"`
+	Revoke         string        `help:"Connections of a login that ends (exp of a JWT, expires of an HTTP login) or is taken back (its token is not in the file any more): close or keep. Their sessions cannot be resumed in any case." enum:"close,keep" default:"close" live:""`
+	SessionBytes   byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
+	MaxSessionText byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB"`
+	SessionFrom    string        `help:"What the session text of a client is that logs in without one, for workers that know nothing of users: ${enum}." enum:"none, user" default:"none"`
+	SessionTotal   byteSize      `help:"Session text and topics kept of all such sessions; over it, those of the oldest go." default:"64MiB"`
+	SessionKey     string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
+	SessionJournal string        `help:"File, made at the first start, in which used-up tickets and ended sessions stay refused across restarts. Wants --session-key; each gateway has its own." placeholder:"FILE"`
+}
+
+type slowFlags struct {
+	Backlog      byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB" live:""`
+	Lag          byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB" live:""`
+	LagAge       time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s" live:""`
+	SlowConsumer string        `help:"The policy for pushes to clients over one of these: ${enum}. Replies are never dropped." enum:"close, drop-newest, drop-oldest" default:"close"`
+	BacklogTotal byteSize      `help:"Bytes kept for all clients, of all kinds, before those with the largest accounts are closed." default:"256MiB" live:""`
+	SendBuffer   byteSize      `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
+}
+
+type clientFlags struct {
+	MaxPacket       byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
+	MaxInflated     byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB" live:""`
+	MaxInflateRate  byteSize      `help:"Bytes a second that may come out of gzip and compressed WebSocket messages for one client, and at once; with more it is not read for a while. 0: no limit." default:"8MiB" live:""`
+	MaxGzipMembers  int           `help:"Gzip members that a payload or attachment may have." default:"1024" live:""`
+	PacketTimeout   time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s" live:""`
+	RequestTimeout  time.Duration `help:"How long a request waits for its reply, unless its client says how long it waits. Clients in the field give up after 10s." default:"9s" live:""`
+	WaitWorkers     time.Duration `help:"How long a request waits for a worker of its id to register before it is answered that there is none. 0: not at all." default:"3s" live:""`
+	MaxPending      int           `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024" live:""`
+	MaxPendingBytes byteSize      `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB" live:""`
+	MaxRequestRate  int           `help:"Requests, and netsvr messages, of one client a second, and at once; more are refused. 0: any number." default:"0" live:""`
+	MaxTopics       int           `help:"Topics that one client may subscribe to." default:"65536" live:""`
+	MaxTopicName    byteSize      `help:"Longest name of a topic." default:"1KiB" live:""`
+	MaxTopicBytes   byteSize      `help:"Bytes that they may take: their names, and 160 for each." default:"8MiB" live:""`
+}
+
+type workerFlags struct {
+	Route              []string      `help:"Worker id for requests of a route or command, as chat.*=1 or cmd:6-20=2; repeatable. Others go to 1." placeholder:"PATTERN=ID" sep:"none" live:""`
+	RouteIgnoreCase    bool          `help:"Match routes without regard to the case of letters."`
+	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none"`
+	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0"`
+	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0"`
+	WorkerIdle         time.Duration `help:"How long a worker may be silent." default:"120s"`
+	WorkerFirstByte    time.Duration `help:"How long a worker may take to send anything at all. At most --worker-idle counts." default:"60s"`
+	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s"`
+	WorkerMaxPacket    byteSize      `help:"Longest frame body a worker may send, and so the most that is kept of one that is not whole." default:"2MiB"`
+	WorkerQueue        byteSize      `help:"Bytes that may wait for a worker. A client may have no more of them than stay free." default:"16MiB"`
+	WorkerDelayed      byteSize      `help:"Bytes of delayed messages that may wait per worker connection; four times as many in all." default:"16MiB"`
+	MaxWorkerLinks     int           `help:"Most connections of workers; over it one goes that has sent nothing. 0: 4096, or an eighth of the open-file limit if that is less." default:"0" live:""`
+	NetsvrMetrics      string        `help:"Metrics workers may ask for: numbers from 0 to 6, or none." default:"0-6"`
+}
+
+type webSocketFlags struct {
+	AllowOrigin    []string `help:"Host whose pages may connect, on every path, with its subdomains; repeatable. None: all." placeholder:"HOST" sep:"none" live:""`
+	WSSubprotocol  []string `name:"ws-subprotocol" help:"Sub-protocol to choose when a client offers it; repeatable." placeholder:"NAME" sep:"none"`
+	Probe          bool     `help:"Answer a GET or HEAD that asks for no upgrade with 200, and 503 in a shutdown, for load balancers; otherwise with 426."`
+	WSDeflate      bool     `name:"ws-deflate" help:"Offer compression (permessage-deflate) to GOSOC and Longbridge clients; netsvr has --netsvr-deflate." default:"true" negatable:""`
+	WSDeflateMin   byteSize `name:"ws-deflate-min" help:"Shortest message that is sent compressed." default:"128"`
+	WSMaxHead      byteSize `name:"ws-max-head" help:"Longest head of an upgrade request, 1KiB to 64KiB. A browser's cookies are in it." default:"32KiB"`
+	WSMaxHeaders   int      `name:"ws-max-headers" help:"Lines that it may have." default:"128"`
+	WSMaxFragments int      `name:"ws-max-fragments" help:"Frames that a message may have, besides one for every 32 bytes of it." default:"256"`
+}
+
+type gosocFlags struct {
+	MaxKeepAlive  time.Duration `help:"Longest keep-alive of a GOSOC client, also of one that asks for none. 0: no limit." default:"20m"`
+	PushRoute     string        `help:"Route of pushes to GOSOC clients." default:"push"`
+	GosocBadToken int           `help:"ConnAck code for a refused token: 6, bad token, or 3, not authorized, at which the C++ client stops instead of trying again at once." default:"6"`
+	GosocLogins   string        `help:"How many GOSOC connections a user may have: ${enum}. one: a new one closes the older." enum:"one, many" default:"one"`
+}
+
+type netsvrFlags struct {
+	NetsvrPath        string        `help:"Path where netsvr customers connect." default:"/netsvr"`
+	NetsvrLogin       string        `help:"Whether netsvr customers must log in, with ?token=: ${enum}." enum:"guest, required" default:"guest"`
+	ClientIdle        time.Duration `help:"How long a netsvr customer may be silent." default:"120s"`
+	ClientMaxMessage  byteSize      `help:"Longest netsvr message, behind its prefix." default:"2MiB"`
+	GuestMaxFragments byteSize      `help:"Longest netsvr message that a guest may send in fragments. 0: --client-max-message." default:"256KiB"`
+	NetsvrDeflate     bool          `help:"Offer compression (permessage-deflate) to netsvr customers."`
+	PushOpcode        string        `help:"WebSocket messages that netsvr customers are pushed: ${enum}." enum:"text, binary" default:"text"`
+	CustomIDKey       string        `help:"Query parameter by which netsvr customers choose their uniqId, with a token." placeholder:"NAME"`
+	CustomIDTTL       time.Duration `name:"custom-id-ttl" help:"How long such a token is good." default:"30s"`
+}
+
+type longbridgeFlags struct {
+	HeartbeatTimeout      time.Duration `help:"How long a Longbridge client may be silent." default:"150s"`
+	UserLimit             int           `help:"Longbridge connections one user may have. 0: any number." default:"10" live:""`
+	LongbridgeCloseNotice bool          `help:"Tell Longbridge clients why their connection ends. The vendor's Go client recovers best without." default:"true" negatable:""`
+	LongbridgeGzip        byteSize      `help:"Size from which bodies to Longbridge clients are compressed, if that makes them shorter. 0: never." default:"0"`
+	PushCmd               int           `help:"Command of pushes to Longbridge clients." default:"100"`
+}
+
+type processFlags struct {
+	Loops        int           `help:"Event loops. 0: as many as GOMAXPROCS." default:"0"`
+	Drain        time.Duration `help:"How long a shutdown may take." default:"5s"`
+	StallTimeout time.Duration `help:"How long an event loop may stand still before /livez and /readyz fail." default:"5s"`
+	LogLevel     logLevel      `help:"Least level to log: debug, info, warn or error." default:"info" live:""`
+	LogFormat    string        `help:"How to log, on standard error: ${enum}." enum:"text, json" default:"text"`
+}
