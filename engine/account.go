@@ -130,7 +130,7 @@ func (e *Engine) Charge(k Kind, n int64) {
 func (c *Conn) account() int64 {
 	n := int64(c.own) + int64(c.entries())*entrySize + int64(c.charged) + c.inputRoom()
 	if c.flags&flagDeferred != 0 {
-		n += c.loop.deferred.debt(c.Ref()).held
+		n += c.loop.deferred.debt(c.Ref()).deferred
 	}
 	return n
 }

@@ -26,7 +26,7 @@ type deferredPublish struct {
 	run   *run
 	from  Ref
 	since int64 // ms
-	held  int64 // bytes
+	bytes int64
 	wait  wait
 }
 
@@ -56,7 +56,7 @@ func (l *Loop) deferPublish(r *run, c *Conn) {
 	d := &l.deferred
 	now := l.engine.Now()
 	l.stats.waits.Add(1)
-	d.list = append(d.list, deferredPublish{run: r, from: c.Ref(), since: now, held: r.memory(), wait: wait{begun: now}})
+	d.list = append(d.list, deferredPublish{run: r, from: c.Ref(), since: now, bytes: r.memory(), wait: wait{begun: now}})
 	d.count.Store(int32(len(d.list)))
 	if d.debts == nil {
 		d.debts, d.blocked = make(map[Ref]*debt), make(map[Ref]struct{})
@@ -64,7 +64,7 @@ func (l *Loop) deferPublish(r *run, c *Conn) {
 	if d.debts[c.Ref()] == nil {
 		if len(d.debts) >= maxDebts {
 			for ref, owed := range d.debts {
-				if owed.owed(now) == 0 && owed.held == 0 {
+				if owed.owed(now) == 0 && owed.deferred == 0 {
 					delete(d.debts, ref)
 				}
 			}
@@ -72,7 +72,7 @@ func (l *Loop) deferPublish(r *run, c *Conn) {
 		d.debts[c.Ref()] = new(debt)
 	}
 	l.accounts.add(KindDeferred, deferredSize)
-	d.debts[c.Ref()].held += r.memory()
+	d.debts[c.Ref()].deferred += r.memory()
 	c.flags |= flagDeferred
 	l.weigh(c)
 	l.tickIn(deferredEvery)
@@ -109,7 +109,7 @@ func (l *Loop) runDeferred() {
 			kept = append(kept, p)
 			continue
 		}
-		d.debt(p.from).held -= p.held
+		d.debt(p.from).deferred -= p.bytes
 		d.freed = append(d.freed, p.from)
 		l.accounts.add(KindDeferred, -deferredSize)
 	}

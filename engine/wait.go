@@ -34,8 +34,8 @@ const (
 
 // A debt is what a source of messages owes for waits in which nobody took bytes.
 type debt struct {
-	repaid int64 // ms on the engine's clock, when it will be paid off
-	held   int64 // bytes of what is deferred, of a loop's client
+	repaid   int64 // ms on the engine's clock, when it will be paid off
+	deferred int64 // bytes of what is deferred, of a loop's client
 }
 
 // owed returns the debt in ms.

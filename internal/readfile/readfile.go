@@ -23,7 +23,7 @@ const pipeLook = 10 * time.Millisecond
 // devices are refused.
 func Read(name string, limit int64) ([]byte, error) { return read(name, limit, Patience) }
 
-func read(name string, limit int64, patience time.Duration) ([]byte, error) {
+func read(name string, limit int64, timeout time.Duration) ([]byte, error) {
 	// Without O_NONBLOCK opening a pipe waits for its writer.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -51,7 +51,7 @@ func read(name string, limit int64, patience time.Duration) ([]byte, error) {
 			return nil, fmt.Errorf("%s changes while it is read", name)
 		}
 	case mode&fs.ModeNamedPipe != 0:
-		if b, err = readPipe(f, limit, patience); err != nil {
+		if b, err = readPipe(f, limit, timeout); err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	case mode.IsDir():
@@ -71,8 +71,8 @@ func tooLong(name string, limit int64) error {
 
 // readPipe reads up to the writer's end. Until the first byte an end means that there is no writer
 // yet.
-func readPipe(f *os.File, limit int64, patience time.Duration) ([]byte, error) {
-	deadline := time.Now().Add(patience)
+func readPipe(f *os.File, limit int64, timeout time.Duration) ([]byte, error) {
+	deadline := time.Now().Add(timeout)
 	if err := f.SetReadDeadline(deadline); err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func readPipe(f *os.File, limit int64, patience time.Duration) ([]byte, error) {
 		b, err := io.ReadAll(io.LimitReader(f, limit+1))
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded), err == nil && len(b) == 0 && time.Now().After(deadline):
-			return nil, fmt.Errorf("a pipe that has not ended within %v", patience)
+			return nil, fmt.Errorf("a pipe that has not ended within %v", timeout)
 		case err != nil || len(b) > 0:
 			return b, err
 		}

@@ -248,11 +248,11 @@ func (l *link) read() error {
 		}
 		l.refs = kept(l.refs)
 		l.chargeInput(size + l.decoded.trim() + cap(l.refs)*int(unsafe.Sizeof(engine.Ref(0))))
-		patience := l.hub.config.Idle
+		silence := l.hub.config.Idle
 		if !l.heard.Load() {
-			patience = l.hub.config.FirstByte
+			silence = l.hub.config.FirstByte
 		}
-		if err := l.conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := l.conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
 			return err
 		}
 		if l.finished.Load() { // after the deadline above, which may have replaced the writer's
@@ -276,7 +276,7 @@ func (l *link) read() error {
 		}
 		if err != nil && n == 0 {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return ends(endSilent, "silent for %v", patience)
+				return ends(endSilent, "silent for %v", silence)
 			}
 			return err
 		}
