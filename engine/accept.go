@@ -6,14 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluicenet/sluice/engine/internal/address"
 )
 
 // ListenConfig describes one listener.
@@ -181,11 +181,8 @@ func (a *acceptor) enroll(conn net.Conn) {
 		return
 	}
 	remote := conn.RemoteAddr().(*net.TCPAddr)
-	if e.config.Admit != nil {
-		addr, _ := netip.AddrFromSlice(remote.IP)
-		if !a.admit(conn, addr.Unmap()) {
-			return
-		}
+	if !a.admit(conn, address.Of(remote).Addr()) {
+		return
 	}
 	// gnet hands the bytes of a zone to a pool when the connection closes, but net shares them.
 	remote.Zone = ""
@@ -204,29 +201,6 @@ func (a *acceptor) enroll(conn net.Conn) {
 			e.log.Warn("connection not enrolled", "peer", remote.String(), "err", err)
 		}
 	}
-}
-
-// admit asks Config.Admit about conn and refuses it if it must. One that panics, or ends its goroutine,
-// has refused.
-func (a *acceptor) admit(conn net.Conn, addr netip.Addr) bool {
-	e := a.engine
-	why, ok, returned := ReasonServerError, false, false
-	defer func() {
-		if !returned {
-			r := recover()
-			if r == nil {
-				r = errGoexit
-			}
-			e.outside.panics.Add(1)
-			e.log.Error("panic of Config.Admit", "peer", addr, "panic", r, "stack", string(debug.Stack()))
-		}
-		if !ok {
-			a.refuse(conn, why)
-		}
-	}()
-	why, ok = e.config.Admit(addr)
-	returned = true
-	return ok
 }
 
 var errNotPolled = errors.New("engine: no room in the epoll set (see fs.epoll.max_user_watches)")

@@ -195,6 +195,7 @@ func (l *Loop) free(c *Conn) {
 	l.stats.open.Add(-1)
 	l.engine.connections.Add(-1)
 	delete(l.halves, c.slot)
+	l.forgetPeer(c)
 	delete(l.deferred.debts, c.Ref())
 	gen := c.gen
 	*c = Conn{loop: l, slot: c.slot, gen: gen, fd: -1}

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"net"
-	"net/netip"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -69,6 +67,7 @@ const (
 	flagTrusted                             // its handler never ends its goroutine; see isolate.go
 	flagYielding                            // in loop.yielded, and its input waits for that turn
 	flagCut                                 // its own bytes count in loop.rests
+	flagPeerTold                            // its real address is in loop.peers
 )
 
 // heldFlags say that input is left unhandled for the gateway's reasons, not for output that is unread.
@@ -86,20 +85,6 @@ func (c *Conn) Handler() Handler { return c.handler }
 // SetHandler puts h in charge, for a protocol that changes hands such as an HTTP upgrade. It is
 // called from the present handler's OnBytes, which must return next.
 func (c *Conn) SetHandler(h Handler) { c.handler = h }
-
-// Peer returns the remote address. It is not meant for hot paths.
-func (c *Conn) Peer() netip.AddrPort {
-	if c.sock != nil {
-		if a, ok := c.sock.RemoteAddr().(*net.TCPAddr); ok {
-			ap := a.AddrPort()
-			return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-		}
-	}
-	if c.fd >= 0 { // gnet is done with it, we are not
-		return c.loop.engine.system.peer(c.fd)
-	}
-	return netip.AddrPort{}
-}
 
 // Listener returns the configuration of the listener that accepted the connection.
 func (c *Conn) Listener() *ListenConfig { return &c.loop.engine.listenerAt(c.listener).config }

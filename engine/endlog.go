@@ -40,7 +40,7 @@ func (e *Engine) logEnd(c *Conn, why Reason) {
 	if f := e.config.Describe; f != nil {
 		protocol, id = f(c, c.handler)
 	}
-	if _, ok := c.handler.(sniffer); ok || protocol == "" {
+	if _, ok := c.handler.(newcomer); ok || protocol == "" {
 		protocol = "unknown"
 	}
 	e.writeEnd(why, protocol, c.Peer(), id)

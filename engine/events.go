@@ -1,10 +1,9 @@
 package engine
 
 import (
-	"net"
-	"time"
-
 	"github.com/panjf2000/gnet/v2"
+
+	"github.com/sluicenet/sluice/engine/internal/address"
 )
 
 // events receives gnet's callbacks, each on the goroutine of the loop it concerns.
@@ -32,20 +31,17 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		if !ok {
 			e.connections.Add(-1)
 			e.refused[ReasonTooManyClients].Add(1)
-			if addr, ok := sock.RemoteAddr().(*net.TCPAddr); ok {
-				e.logRefused(addr.AddrPort(), ReasonTooManyClients)
-			}
+			e.logRefused(address.Of(sock.RemoteAddr()), ReasonTooManyClients)
 			return nil, gnet.Close
 		}
 		c.state = stateOpen
 		c.sock, c.fd = sock, int32(sock.Fd())
 		c.listener = from.index
-		c.handler = sniffer{}
 		c.flags |= flagTrusted
 		sock.SetContext(c)
 		from.shareLocal(sock)
 		l.stats.open.Add(1)
-		l.schedule(c.slot, e.limits.Load().FirstBytes)
+		l.enter(c, stageSniff)
 		if from.closed.Load() { // too late for CloseAll, perhaps
 			e.Tell(c.Ref(), func(c *Conn) {
 				if c != nil {
@@ -231,55 +227,3 @@ func (l *Loop) setInput(c *Conn, left int) {
 	c.input = uint32(left)
 	l.weigh(c)
 }
-
-// A sniffer is the handler of a connection whose protocol is not known yet.
-type sniffer struct{}
-
-func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
-	for _, p := range c.Listener().Protocols {
-		switch c.loop.sniff(p, b) {
-		case Matched:
-			if _, ok := p.(Trusted); !ok {
-				c.flags &^= flagTrusted
-			}
-			c.loop.open(c, p)
-			if !c.Open() || c.Paused() {
-				return 0, 0
-			}
-			return c.loop.onBytes(c, b)
-		case NeedMore: // those behind it wait, or what a client speaks would depend on its segments
-			return 0, len(b) + 1
-		}
-	}
-	c.Close(ReasonUnknownProtocol)
-	return 0, len(b) + 1
-}
-
-// sniff shows p a connection's first bytes.
-func (l *Loop) sniff(p Protocol, b []byte) (m Match) {
-	if _, ok := p.(Trusted); ok {
-		return p.Sniff(b)
-	}
-	l.Isolate(func() { m = p.Sniff(b) })
-	return m
-}
-
-// open makes the handler of a connection whose protocol is known.
-func (l *Loop) open(c *Conn, p Protocol) {
-	if c.flags&flagTrusted != 0 {
-		c.handler = p.Open(c)
-		return
-	}
-	l.Isolate(func() { c.handler = p.Open(c) })
-}
-
-func (sniffer) OnDeadline(c *Conn) {
-	if c.unread() { // its first bytes are there; the loop will come to them
-		c.SetDeadline(tickMillis * time.Millisecond)
-		return
-	}
-	c.Close(ReasonLoginTimeout)
-}
-
-func (sniffer) Goodbye(*Conn, Reason) {}
-func (sniffer) OnClose(*Conn, Reason) {}

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/address"
 )
 
 // A Refuser is a Protocol with an answer for clients that the engine does not take: those over
@@ -37,16 +39,13 @@ type refusals struct {
 
 	mu     sync.Mutex
 	conns  map[net.Conn]netip.Addr
-	from   map[netip.Addr]int
+	from   map[netip.Addr]int // by address.Key
 	closed bool
 }
 
 // add takes conn on, if there is room.
 func (r *refusals) add(conn net.Conn) bool {
-	var addr netip.Addr
-	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		addr = a.AddrPort().Addr().Unmap()
-	}
+	addr := address.Key(address.Of(conn.RemoteAddr()).Addr())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || len(r.conns) >= r.limit || r.from[addr] >= max(r.limit/refuseShare, 1) {
@@ -91,9 +90,7 @@ func (l *listener) refuse(conn net.Conn, why Reason) {
 	e := l.engine
 	e.connections.Add(-1)
 	e.refused[why].Add(1)
-	if addr, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		e.logRefused(addr.AddrPort(), why)
-	}
+	e.logRefused(address.Of(conn.RemoteAddr()), why)
 	if _, plain := conn.(*net.TCPConn); !plain || !l.refuser || !e.refusals.add(conn) {
 		_ = conn.Close()
 		return

@@ -5,17 +5,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/address"
 )
 
 // A failureGate counts refused logins per address: clients in the field reconnect at once when
-// their token is refused, again and again.
+// their token is refused, again and again. Clients without an address do not count.
 type failureGate struct {
 	limit atomic.Int64 // negative: none
 	per   atomic.Int64 // ns
 	used  atomic.Bool  // false until the first failure: nothing to look up
 
 	mu      sync.Mutex
-	windows map[netip.Addr]window
+	windows map[netip.Addr]window // by address.Key
 }
 
 type window struct {
@@ -39,24 +41,13 @@ func (f *failureGate) setLimit(limit int, per time.Duration) {
 	f.per.Store(int64(per))
 }
 
-// subject is what failures are counted by: an IPv4 address, or the /64 that one IPv6 host has.
-func subject(a netip.Addr) netip.Addr {
-	a = a.Unmap()
-	if a.Is6() {
-		if p, err := a.WithZone("").Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return a
-}
-
 // note counts one refused login.
 func (f *failureGate) note(a netip.Addr, now time.Time) {
-	if f.limit.Load() < 0 {
+	if f.limit.Load() < 0 || !a.IsValid() {
 		return
 	}
 	f.used.Store(true)
-	a = subject(a)
+	a = address.Key(a)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w, ok := f.windows[a]
@@ -72,10 +63,10 @@ func (f *failureGate) note(a netip.Addr, now time.Time) {
 
 // banned reports whether an address has used up its failures.
 func (f *failureGate) banned(a netip.Addr, now time.Time) bool {
-	if f.limit.Load() < 0 || !f.used.Load() {
+	if f.limit.Load() < 0 || !f.used.Load() || !a.IsValid() {
 		return false
 	}
-	a = subject(a)
+	a = address.Key(a)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w, ok := f.windows[a]

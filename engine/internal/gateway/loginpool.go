@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sluicenet/sluice/engine/internal/address"
 	"github.com/sluicenet/sluice/engine/login"
 )
 
@@ -35,12 +36,20 @@ type loginPool struct {
 	ended     chan struct{} // closed when the pool is, and no call is under way
 }
 
-// A loginQueue is what one address (see subject) has of the pool.
+// A loginQueue is what one address has of the pool.
 type loginQueue struct {
-	address netip.Addr
+	address netip.Addr    // address.Key; invalid: all clients that have none
 	calls   int           // under way
 	jobs    list.List     // of *loginJob: those that wait, the first to come first
 	turn    *list.Element // in loginPool.turns; nil: nobody waits, or the address has its share
+}
+
+// share returns how much of n places the queue may have.
+func (q *loginQueue) share(n int) int {
+	if !q.address.IsValid() {
+		return n
+	}
+	return max(n/addressParts, 1)
 }
 
 type loginJob struct {
@@ -129,26 +138,26 @@ func (lp *loginPool) submit(j *loginJob) error {
 }
 
 func (lp *loginPool) enqueue(j *loginJob) error {
-	address := subject(j.request.Peer)
+	key := address.Key(j.request.Peer)
 	if j.request.Token != "" { // who shows none is not known by it
 		j.token = maphash.String(lp.seed, j.request.Token)
 	}
 	lp.mu.Lock()
 	defer lp.mu.Unlock()
-	q := lp.addresses[address]
+	q := lp.addresses[key]
 	switch {
 	case lp.closed:
 		return errLoginClosed
 	case lp.waiting >= maxLoginQueue:
 		return errLoginQueue
-	case q != nil && q.jobs.Len() >= maxLoginQueue/addressParts:
+	case q != nil && q.jobs.Len() >= q.share(maxLoginQueue):
 		return errLoginAddress
 	case j.token != 0 && lp.perToken >= 0 && lp.tokens[j.token] >= lp.perToken:
 		return errLoginToken
 	}
 	if q == nil {
-		q = &loginQueue{address: address}
-		lp.addresses[address] = q
+		q = &loginQueue{address: key}
+		lp.addresses[key] = q
 	}
 	if j.token != 0 {
 		lp.tokens[j.token]++
@@ -164,7 +173,7 @@ func (lp *loginPool) enqueue(j *loginJob) error {
 // takeTurnLocked has an address wait for its turn if it may have one more call and wants it. An
 // address that has nothing in the pool any more is forgotten.
 func (lp *loginPool) takeTurnLocked(q *loginQueue) {
-	may := q.jobs.Len() > 0 && q.calls < max(lp.limit/addressParts, 1)
+	may := q.jobs.Len() > 0 && q.calls < q.share(lp.limit)
 	switch {
 	case may && q.turn == nil:
 		q.turn = lp.turns.PushBack(q)

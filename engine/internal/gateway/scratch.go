@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"net/netip"
-
 	"github.com/sluicenet/sluice/engine"
 )
 
@@ -51,12 +49,11 @@ type peerText struct {
 	text []byte
 }
 
-// Peer returns the text of a client's address; one of IPv4 as such, whatever the listener's. It is
-// valid until the next call on the loop, and must not be changed.
+// Peer returns the text of a client's address. It is valid until the next call on the loop, and must
+// not be changed.
 func (s *Scratch) Peer(c *engine.Conn) []byte {
 	if p := &s.peer; p.of != c.Ref() {
-		addr := c.Peer()
-		p.text = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()).AppendTo(p.text[:0])
+		p.text = c.Peer().AppendTo(p.text[:0])
 		p.of = c.Ref()
 	}
 	return s.peer.text

@@ -3,7 +3,7 @@ package link
 import (
 	"encoding/binary"
 	"maps"
-	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -21,7 +21,7 @@ const speaks = "this gateway speaks netsvr protocol 2.0.2"
 
 // foreign ends the link for a certain sign.
 func (l *link) foreign(f netsvr.Foreign, body []byte) error {
-	l.hub.foreign.note(l.peer)
+	l.hub.foreign.note(l.host)
 	if f == netsvr.Foreign1 {
 		return ends(endForeign1, "the worker speaks netsvr protocol 1 (its frame begins with 0x08): %s", speaks)
 	}
@@ -46,7 +46,7 @@ func (l *link) checkRegister(payload []byte, id int32) error {
 		if id&(id-1) == 0 { // of one bit: rarely a mask, often a worker id
 			return nil
 		}
-		if l.hub.foreign.known(l.peer) {
+		if l.hub.foreign.known(l.host) {
 			return ends(endForeign3To6,
 				"the worker id %d is an events mask of netsvr protocol 6, which others of its host speak: %s", id, speaks)
 		}
@@ -70,7 +70,7 @@ func (l *link) checkPublish(topics [][]byte) {
 func (l *link) checkOffline(payload []byte) error {
 	certain, name := netsvr.ForeignOffline(payload)
 	if certain {
-		l.hub.foreign.note(l.peer)
+		l.hub.foreign.note(l.host)
 		return ends(endForeign3To6, "the worker speaks netsvr protocol 3 to 6 (a TopicUnsubscribe): %s", speaks)
 	}
 	if len(name) > 0 && !l.ours && (l.maybeForeign || l.hub.gateway.Engine().Topics().Count(name) > 0) {
@@ -83,7 +83,7 @@ func (l *link) checkOffline(payload []byte) error {
 // foreignHosts remembers for a while which hosts have processes of other protocols.
 type foreignHosts struct {
 	mu    sync.Mutex
-	hosts map[string]time.Time // of the last certain sign
+	hosts map[netip.Addr]time.Time // of the last certain sign, by address.Key
 }
 
 const (
@@ -93,24 +93,16 @@ const (
 	maxForeignHosts = 1024
 )
 
-func hostOf(peer string) string {
-	host, _, err := net.SplitHostPort(peer)
-	if err != nil {
-		return peer
-	}
-	return host
-}
-
 // note remembers the host of a link.
-func (f *foreignHosts) note(peer string) {
+func (f *foreignHosts) note(host netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now, host := time.Now(), hostOf(peer)
+	now := time.Now()
 	if f.hosts == nil {
-		f.hosts = make(map[string]time.Time)
+		f.hosts = make(map[netip.Addr]time.Time)
 	}
 	if _, ok := f.hosts[host]; !ok && len(f.hosts) >= maxForeignHosts {
-		maps.DeleteFunc(f.hosts, func(_ string, last time.Time) bool { return now.Sub(last) > foreignMemory })
+		maps.DeleteFunc(f.hosts, func(_ netip.Addr, last time.Time) bool { return now.Sub(last) > foreignMemory })
 		if len(f.hosts) >= maxForeignHosts {
 			return
 		}
@@ -119,9 +111,9 @@ func (f *foreignHosts) note(peer string) {
 }
 
 // known reports whether the host of a link is remembered.
-func (f *foreignHosts) known(peer string) bool {
+func (f *foreignHosts) known(host netip.Addr) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	last, ok := f.hosts[hostOf(peer)]
+	last, ok := f.hosts[host]
 	return ok && time.Since(last) <= foreignMemory
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/address"
 )
 
 // A link is one worker's connection.
@@ -25,6 +27,7 @@ type link struct {
 	id        uint32
 	conn      net.Conn
 	peer      string
+	host      netip.Addr // of the peer, by address.Key
 	begun     time.Time
 	heard     atomic.Bool // it has sent something
 	evicted   bool        // guarded by Hub.mu
@@ -61,6 +64,7 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 		id:        id,
 		conn:      conn,
 		peer:      conn.RemoteAddr().String(),
+		host:      address.Key(address.Of(conn.RemoteAddr()).Addr()),
 		begun:     time.Now(),
 		outbox:    newOutbox(h.config.Queue),
 		publisher: h.gateway.Engine().NewPublisher(),

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"net/netip"
+
+	"github.com/sluicenet/sluice/engine/internal/address"
+)
+
+// Peer returns the address of the client: the remote end of its socket, or what a trusted proxy has
+// said. IPv4 is IPv4, whatever the listener's socket, and there is no zone. It is invalid for a
+// client that has none, such as that of a unix socket. It is not meant for hot paths.
+func (c *Conn) Peer() netip.AddrPort {
+	if c.flags&flagPeerTold != 0 {
+		return c.loop.peers[c.slot].addrPort()
+	}
+	return c.socketPeer()
+}
+
+// socketPeer returns the remote end of c's socket: a proxy's, if one speaks for the client.
+func (c *Conn) socketPeer() netip.AddrPort {
+	if c.sock != nil {
+		return address.Of(c.sock.RemoteAddr())
+	}
+	if c.fd >= 0 { // gnet is done with it, we are not
+		return c.loop.engine.system.peer(c.fd)
+	}
+	return netip.AddrPort{}
+}
+
+// setPeer notes the client's real address, which is not that of its socket. An invalid one says that
+// it has none. It is for stages, and holds from then on.
+func (c *Conn) setPeer(addr netip.AddrPort) {
+	l := c.loop
+	if l.peers == nil {
+		l.peers = make(map[uint32]toldPeer)
+	}
+	l.peers[c.slot] = tellPeer(addr)
+	c.flags |= flagPeerTold
+}
+
+// forgetPeer gives up what setPeer has noted.
+func (l *Loop) forgetPeer(c *Conn) {
+	if c.flags&flagPeerTold != 0 {
+		delete(l.peers, c.slot)
+	}
+}
+
+// A toldPeer is an address and port without pointers, for a map that the garbage collector need not
+// look into.
+type toldPeer struct {
+	addr  [16]byte // IPv4 as IPv4-mapped
+	port  uint16
+	valid bool
+}
+
+func tellPeer(a netip.AddrPort) toldPeer {
+	if !a.IsValid() {
+		return toldPeer{}
+	}
+	return toldPeer{a.Addr().As16(), a.Port(), true}
+}
+
+func (p toldPeer) addrPort() netip.AddrPort {
+	if !p.valid {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(p.addr).Unmap(), p.port)
+}
