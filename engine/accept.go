@@ -40,6 +40,8 @@ type listener struct {
 	closed atomic.Bool
 	// refuser says that one of the protocols has answers for those that are refused.
 	refuser bool
+	// public says that other machines reach it.
+	public bool
 	// local is shared by all connections that came in on one address: gnet keeps it per
 	// connection, and the address is nearly always the same.
 	local atomic.Pointer[net.TCPAddr]
@@ -62,7 +64,8 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln, refuser: hasRefuser(config.Protocols)}
+	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln,
+		refuser: hasRefuser(config.Protocols), public: public(ln.Addr())}
 	grown := append(listeners[:len(listeners):len(listeners)], l)
 	e.listeners.Store(&grown)
 	e.accepting.Add(acceptors)
@@ -121,7 +124,14 @@ func (e *Engine) setSendBuffer(raw syscall.RawConn) error {
 // points to.
 type acceptor struct {
 	*listener
-	opened bool // set on the loop by the connection that is being handed over
+	opened  bool // set on the loop by the connection that is being handed over
+	counted bool // that one is in Engine.addresses
+}
+
+// public reports whether a listener can be reached from other machines.
+func public(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && !tcp.IP.IsLoopback()
 }
 
 // accept takes connections until the listener is closed.
@@ -181,7 +191,8 @@ func (a *acceptor) enroll(conn net.Conn) {
 		return
 	}
 	remote := conn.RemoteAddr().(*net.TCPAddr)
-	if !a.admit(conn, address.Of(remote).Addr()) {
+	addr := address.Of(remote).Addr()
+	if !a.admit(conn, addr) {
 		return
 	}
 	// gnet hands the bytes of a zone to a pool when the connection closes, but net shares them.
@@ -189,12 +200,15 @@ func (a *acceptor) enroll(conn net.Conn) {
 	remote.IP = bytes.Clone(remote.IP) // it lies within the whole socket address
 	conn.LocalAddr().(*net.TCPAddr).Zone = ""
 	e.accepted.Add(1)
-	a.opened = false
+	a.opened, a.counted = false, addr.IsValid()
 	_, err := e.client.EnrollContext(conn, a)
 	if err == nil && !a.opened {
 		err = errNotPolled // gnet does not say when its epoll set has no room
 	}
 	if err != nil {
+		if a.counted {
+			e.addresses.leave(keyOf(addr))
+		}
 		e.connections.Add(-1)
 		e.acceptRetry.Add(1)
 		if !e.stopping.Load() {

@@ -24,6 +24,7 @@ const (
 	KindLinkInput   // half frames of worker links
 	KindLinkQueue   // frames that wait for a worker
 	KindLinkDelayed // messages that a worker wants delivered later
+	KindAddresses   // what is known of clients' addresses
 
 	numKinds
 )
@@ -45,6 +46,7 @@ var kindNames = [numKinds]string{
 	KindLinkInput:   "link-input",
 	KindLinkQueue:   "link-queue",
 	KindLinkDelayed: "link-delayed",
+	KindAddresses:   "addresses",
 }
 
 // String returns the name used in gauges and logs.

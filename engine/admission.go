@@ -9,11 +9,21 @@ import (
 // admission decides whether a client may connect. It is asked once for each connection, when the
 // client's real address is known: by an accepting goroutine, or on the connection's loop once a proxy
 // has told it. addr is plain, and invalid for a client that has none.
-func (e *Engine) admission(addr netip.Addr) (Reason, bool) {
-	if f := e.config.Admit; f != nil {
-		return f(addr)
+//
+// Whoever it admits is counted in e.addresses, if it has an address, and leaves it in the end: its
+// connection has flagCounted, or the acceptor's.
+func (l *listener) admission(addr netip.Addr) (why Reason, ok bool) {
+	e := l.engine
+	if why, ok = e.addresses.enter(addr, l.public); !ok || e.config.Admit == nil {
+		return why, ok
 	}
-	return 0, true
+	ok = false
+	defer func() { // also when Admit panics
+		if !ok && addr.IsValid() {
+			e.addresses.leave(keyOf(addr))
+		}
+	}()
+	return e.config.Admit(addr)
 }
 
 // admit asks for the admission of conn and refuses it if it must. A Config.Admit that panics, or ends
@@ -33,7 +43,7 @@ func (a *acceptor) admit(conn net.Conn, addr netip.Addr) bool {
 			a.refuse(conn, why)
 		}
 	}()
-	why, ok = a.engine.admission(addr)
+	why, ok = a.admission(addr)
 	returned = true
 	return ok
 }

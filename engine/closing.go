@@ -167,6 +167,7 @@ func (l *Loop) finish(c *Conn) {
 
 // disconnect closes the socket and frees the slot.
 func (l *Loop) disconnect(c *Conn) {
+	l.leaveAddress(c)
 	if c.flags&flagDetached != 0 {
 		l.engine.system.close(c.fd)
 	} else if sock := c.sock; sock != nil {

@@ -48,7 +48,19 @@ type Config struct {
 	// MaxConnections is the most clients at a time. Zero means the open-file limit less 256.
 	MaxConnections int
 
-	// MaxRefusals is the most connections that are refused, by MaxConnections or Admit, and kept
+	// MaxPerAddress is the most connections that one address may have at a time: an IPv4 one, or the
+	// /64 of an IPv6 one. Zero means 1,000 on listeners that other machines reach, and no limit on those
+	// of a loopback address; negative means no limit. Connections on all listeners count.
+	MaxPerAddress int
+	// ConnectRatePerAddress is how many new connections one address may make a second, and at once.
+	// Zero means 100 on listeners that other machines reach, and no limit on those of a loopback
+	// address; negative means no limit.
+	ConnectRatePerAddress int
+	// ConnectRate is how many new connections there may be a second, and at once, of all addresses.
+	// Zero or less means no limit: after a restart all clients come at once.
+	ConnectRate int
+
+	// MaxRefusals is the most connections that are refused, by one of the limits above or Admit, and kept
 	// for a second at most so that a Refuser can answer them; of one address a quarter. Others are
 	// closed without a word. Each costs a descriptor and a goroutine. Zero means 128; negative
 	// means that none is kept.

@@ -68,6 +68,7 @@ const (
 	flagYielding                            // in loop.yielded, and its input waits for that turn
 	flagCut                                 // its own bytes count in loop.rests
 	flagPeerTold                            // its real address is in loop.peers
+	flagCounted                             // it is in engine.addresses
 )
 
 // heldFlags say that input is left unhandled for the gateway's reasons, not for output that is unread.

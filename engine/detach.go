@@ -41,6 +41,7 @@ func (l *Loop) gone(c *Conn, err error) {
 			return
 		}
 	}
+	l.leaveAddress(c)
 	c.sock = nil
 	l.free(c)
 }
@@ -80,6 +81,7 @@ func (l *Loop) detach(c *Conn) bool {
 		// The file outlives the old number, and so would its place in the poller's set.
 		s.disarm(c.fd)
 	}
+	c.setPeer(c.Peer()) // a socket that has failed does not tell it any more
 	c.fd = fd
 	c.sock = nil
 	c.flags &^= flagPolled | flagBlocked | flagReadingPaused

@@ -14,6 +14,7 @@ import (
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
 
+	"github.com/sluicenet/sluice/engine/internal/rate"
 	"github.com/sluicenet/sluice/topic"
 )
 
@@ -48,6 +49,7 @@ type Engine struct {
 	retryLogged atomic.Int64 // unix, when the last line about those was
 	refused     [numReasons]atomic.Uint64
 	refusals    refusals
+	addresses   addresses
 	outside     loopStats // what happens on no loop
 }
 
@@ -74,6 +76,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 	e.log = e.config.Logger
 	e.limits.Store(e.config.limits())
 	e.refusals.limit = e.config.MaxRefusals
+	e.addresses = addresses{engine: e, recent: rate.Table[addressKey]{Max: maxRecent}}
 	e.topics = topic.NewDirectory(e.config.Loops)
 	e.listeners.Store(new([]*listener))
 	for i := range e.config.Loops {

@@ -31,6 +31,9 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		if !ok {
 			e.connections.Add(-1)
 			e.refused[ReasonTooManyClients].Add(1)
+			if from.counted {
+				e.addresses.leave(keyOf(address.Of(sock.RemoteAddr()).Addr()))
+			}
 			e.logRefused(address.Of(sock.RemoteAddr()), ReasonTooManyClients)
 			return nil, gnet.Close
 		}
@@ -38,6 +41,9 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		c.sock, c.fd = sock, int32(sock.Fd())
 		c.listener = from.index
 		c.flags |= flagTrusted
+		if from.counted {
+			c.flags |= flagCounted
+		}
 		sock.SetContext(c)
 		from.shareLocal(sock)
 		l.stats.open.Add(1)
@@ -88,6 +94,7 @@ func (l *Loop) guardedGone(c *Conn, err error) {
 				if c.state == stateOpen {
 					l.endHandler(c, ReasonServerError, false)
 				}
+				l.leaveAddress(c)
 				c.sock = nil
 				l.free(c)
 			}

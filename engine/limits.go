@@ -12,12 +12,15 @@ type Limits struct {
 	BacklogTotal   int64
 	MaxConnections int
 	FirstBytes     time.Duration // of the connections that come from then on
+
+	MaxPerAddress, ConnectRatePerAddress, ConnectRate int
 }
 
 func (c *Config) limits() *Limits {
 	return &Limits{
 		Backlog: c.Backlog, Lag: c.Lag, LagAge: c.LagAge,
 		BacklogTotal: c.BacklogTotal, MaxConnections: c.MaxConnections, FirstBytes: c.FirstBytes,
+		MaxPerAddress: c.MaxPerAddress, ConnectRatePerAddress: c.ConnectRatePerAddress, ConnectRate: c.ConnectRate,
 	}
 }
 
@@ -31,6 +34,7 @@ func (e *Engine) SetLimits(n Limits) {
 	c := e.config // zero fields mean the defaults, not what was set at the start
 	c.Backlog, c.Lag, c.LagAge, c.BacklogTotal = n.Backlog, n.Lag, n.LagAge, n.BacklogTotal
 	c.MaxConnections, c.FirstBytes = n.MaxConnections, n.FirstBytes
+	c.MaxPerAddress, c.ConnectRatePerAddress, c.ConnectRate = n.MaxPerAddress, n.ConnectRatePerAddress, n.ConnectRate
 	c = c.withDefaults()
 	e.limits.Store(c.limits())
 	for _, l := range e.loops {

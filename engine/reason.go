@@ -40,6 +40,9 @@ const (
 	ReasonServerError
 	ReasonBacklogTotal   // shed: the gateway as a whole keeps too many bytes
 	ReasonTooManyClients // over the connection limit
+	ReasonAddressLimit   // more connections than one address may have
+	ReasonAddressRate    // more new connections a second than one address may make
+	ReasonConnectRate    // more new connections a second than there may be in all
 	ReasonNoWorker       // no worker to serve the connection
 
 	numReasons
@@ -73,6 +76,9 @@ var reasonNames = [numReasons]string{
 	ReasonServerError:      "server-error",
 	ReasonBacklogTotal:     "backlog-total",
 	ReasonTooManyClients:   "too-many-clients",
+	ReasonAddressLimit:     "address-limit",
+	ReasonAddressRate:      "address-connect-rate",
+	ReasonConnectRate:      "connect-rate",
 	ReasonNoWorker:         "no-worker",
 }
 

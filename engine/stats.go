@@ -23,10 +23,12 @@ type Stats struct {
 	Panics            uint64           // of handlers, encoders and functions of others
 	Wakeups           uint64           // of loops, by mail or a deadline
 
-	Total    int64              // now: bytes kept for connections, of all kinds
-	Accounts [numKinds]int64    // now: bytes kept, by Kind
-	Topics   int                // now
-	Clients  [MaxDialects]int64 // now: by the dialect they take pushes in, an index into Config.Dialects
+	Total    int64           // now: bytes kept for connections, of all kinds
+	Accounts [numKinds]int64 // now: bytes kept, by Kind
+	Topics   int             // now
+	// Addresses are those that clients are connected from now, IPv6 by /64.
+	Addresses int
+	Clients   [MaxDialects]int64 // now: by the dialect they take pushes in, an index into Config.Dialects
 }
 
 // loopStats are one loop's counters: written by the loop alone, read by anybody.
@@ -60,6 +62,7 @@ func (e *Engine) Stats() Stats {
 		AcceptRetry: e.acceptRetry.Load(),
 		Total:       e.total.Load(),
 		Topics:      e.topics.Len(),
+		Addresses:   e.addresses.count(),
 	}
 	for i := range e.refused {
 		s.Refused[i] = e.refused[i].Load()

@@ -46,6 +46,7 @@ func (cmd *settings) checkBounds() error {
 		{"max-token-logins", int64(cmd.MaxTokenLogins), 0, most},
 		{"max-login-metadata", int64(cmd.MaxLoginMetadata), 1, 64 << 10},
 		{"max-connections", int64(cmd.MaxConnections), 0, most},
+		{"connect-rate", int64(cmd.ConnectRate), 0, most},
 		{"max-refusals", int64(cmd.MaxRefusals), 0, 1 << 16},
 		{"session-bytes", int64(cmd.SessionBytes), 1, most},
 		{"session-total", int64(cmd.SessionTotal), 1, all},

@@ -185,8 +185,10 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			SendBuffer:     int(cmd.SendBuffer),
 			Linger:         min(2*time.Second, cmd.Drain/2), // clients that do not close are cut within the drain
 			MaxConnections: cmd.MaxConnections,
-			MaxRefusals:    cmd.MaxRefusals,
-			Logger:         log,
+			MaxPerAddress:  int(cmd.MaxConnectionsPerAddress), ConnectRatePerAddress: int(cmd.ConnectRatePerAddress),
+			ConnectRate: cmd.ConnectRate,
+			MaxRefusals: cmd.MaxRefusals,
+			Logger:      log,
 		},
 		Gateway: server.GatewayConfig{
 			ServerID:         uint8(cmd.ServerID),

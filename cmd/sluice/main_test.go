@@ -47,6 +47,22 @@ func TestFailureRate(t *testing.T) {
 	}
 }
 
+func TestAutoLimit(t *testing.T) {
+	for _, tc := range []struct {
+		text string
+		want autoLimit
+		ok   bool
+	}{
+		{"auto", 0, true}, {"0", -1, true}, {"1", 1, true}, {"2147483647", 1<<31 - 1, true},
+		{"2147483648", 0, false}, {"-1", 0, false}, {"", 0, false}, {"none", 0, false},
+	} {
+		var l autoLimit
+		if err := l.UnmarshalText([]byte(tc.text)); (err == nil) != tc.ok || err == nil && l != tc.want {
+			t.Errorf("%q: %d, %v", tc.text, l, err)
+		}
+	}
+}
+
 // TestUsage: what is wrong with flags or files is one line that says what and where, and exit code 2.
 func TestUsage(t *testing.T) {
 	dir := t.TempDir()
@@ -138,6 +154,7 @@ func TestBadValues(t *testing.T) {
 	tested := make(map[string]bool)
 	size := []string{"0 want 1 to", "-1 not a size", "1MB not a size", "1.5MiB not a size", "9999999GiB not a size"}
 	big := append(size, "3GiB want 1 to 2147483647")
+	auto := []string{"-1 want auto, or 0 to 2147483647", "x want auto", "3000000000 want auto"}
 	count := []string{"-1 want 0 to", "3000000000 want 0 to 2147483647", "x int"}
 	least1 := []string{"0 want 1 to 1073741824", "-1 want 1 to", "2000000000 want 1 to 1073741824"}
 	times := []string{"0s want 1ms to 8760h0m0s", "-1s want 1ms to", "9000h want 1ms to", "5 duration", "x duration"}
@@ -150,8 +167,11 @@ func TestBadValues(t *testing.T) {
 		"worker":  {"tcp://127.0.0.1:70000 want 0 to 65535", "127.0.0.1:1 want tcp://", "tcp://127.0.0.1:7000 --listen has already"},
 		"admin":   append(port, "127.0.0.1:7000 --listen has already", "127.0.0.1:6061 --worker has already"),
 		"api-key": {"a\tb blanks"}, "api-key-file": {dir + " is a directory"},
-		"ports-file":            {dir + " is a directory", filepath.Join(dir, "none", "ports") + " no such file"},
-		"max-connections":       count,
+		"ports-file":      {dir + " is a directory", filepath.Join(dir, "none", "ports") + " no such file"},
+		"max-connections": count,
+		"connect-rate":    count,
+
+		"max-connections-per-address": auto, "connect-rate-per-address": auto,
 		"max-refusals":          {"-1 want 0 to 65536", "70000 want 0 to 65536", "x int"},
 		"max-admin-connections": count,
 		"login":                 {"magic magic", "tokens:" + dir + " is a directory"},

@@ -30,11 +30,14 @@ type addressFlags struct {
 	Admin               string   `help:"Serve operators here; none: nowhere." default:"127.0.0.1:6070"`
 	MaxAdminConnections int      `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0"`
 	keyFlags
-	TokenUsers     string        `help:"File of API keys with which users call for one-time tokens themselves, as the Longbridge vendor's SDKs do: lines \"key user\", or \"key user secret\" if calls must be signed. Read again on SIGHUP." placeholder:"FILE"`
-	TokenSkew      time.Duration `help:"How far the clock of a caller may be off whose calls must be signed." default:"5m"`
-	PortsFile      string        `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
-	MaxConnections int           `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
-	MaxRefusals    int           `help:"Most connections over that which are kept for up to a second to be told so; of one address a quarter. 0: 128, or a sixteenth of the open-file limit if that is less." default:"0"`
+	TokenUsers               string        `help:"File of API keys with which users call for one-time tokens themselves, as the Longbridge vendor's SDKs do: lines \"key user\", or \"key user secret\" if calls must be signed. Read again on SIGHUP." placeholder:"FILE"`
+	TokenSkew                time.Duration `help:"How far the clock of a caller may be off whose calls must be signed." default:"5m"`
+	PortsFile                string        `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
+	MaxConnections           int           `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
+	MaxConnectionsPerAddress autoLimit     `help:"Most clients of one address (IPv4, or IPv6 /64) at a time. auto: 1000 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
+	ConnectRate              int           `help:"New connections a second, and at once, of all addresses; more are refused. 0: any number." default:"0" live:""`
+	ConnectRatePerAddress    autoLimit     `help:"New connections a second, and at once, of one address; more are refused. auto: 100 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
+	MaxRefusals              int           `help:"Most connections over these limits which are kept for up to a second to be told so; of one address a quarter. 0: 128, or a sixteenth of the open-file limit if that is less." default:"0"`
 }
 
 type loginFlags struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,27 @@ type logLevel slog.Level
 func (l *logLevel) UnmarshalText(text []byte) error {
 	if (*slog.Level)(l).UnmarshalText(text) != nil {
 		return fmt.Errorf("%q, want debug, info, warn or error", text)
+	}
+	return nil
+}
+
+// autoLimit is a limit as Config has it, on the command line a number, 0 for none, or auto for the
+// default, which depends.
+type autoLimit int
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *autoLimit) UnmarshalText(text []byte) error {
+	if string(text) == "auto" {
+		*l = 0
+		return nil
+	}
+	n, err := strconv.ParseInt(string(text), 10, 32)
+	if err != nil || n < 0 {
+		return fmt.Errorf("%q, want auto, or 0 to %d", text, math.MaxInt32)
+	}
+	*l = autoLimit(n)
+	if n == 0 {
+		*l = -1
 	}
 	return nil
 }

@@ -9,7 +9,8 @@ import (
 
 // Update takes from config what may change while the Server runs, and leaves the rest as it is:
 //
-//   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes
+//   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes,
+//     MaxPerAddress, ConnectRatePerAddress, ConnectRate
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,
 //     MaxInflated, MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName,
 //     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
@@ -33,12 +34,15 @@ func (s *Server) Update(config Config) error {
 	s.hub.SetMaxLinks(config.Worker.MaxLinks)
 	s.gateway.SetLimits(config.Gateway)
 	s.engine.SetLimits(engine.Limits{
-		Backlog:        config.Engine.Backlog,
-		Lag:            config.Engine.Lag,
-		LagAge:         config.Engine.LagAge,
-		BacklogTotal:   config.Engine.BacklogTotal,
-		MaxConnections: config.Engine.MaxConnections,
-		FirstBytes:     cmp.Or(config.Engine.FirstBytes, config.Gateway.LoginTimeout),
+		Backlog:               config.Engine.Backlog,
+		Lag:                   config.Engine.Lag,
+		LagAge:                config.Engine.LagAge,
+		BacklogTotal:          config.Engine.BacklogTotal,
+		MaxConnections:        config.Engine.MaxConnections,
+		MaxPerAddress:         config.Engine.MaxPerAddress,
+		ConnectRatePerAddress: config.Engine.ConnectRatePerAddress,
+		ConnectRate:           config.Engine.ConnectRate,
+		FirstBytes:            cmp.Or(config.Engine.FirstBytes, config.Gateway.LoginTimeout),
 	})
 	return nil
 }

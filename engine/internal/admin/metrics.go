@@ -125,6 +125,7 @@ func (s *Server) collectMessages(p *page, e *engine.Stats) {
 	p.gauge("sluice_memory_clients_bytes", "Bytes kept for clients, of all kinds.", float64(e.Total))
 	p.gauge("sluice_memory_clients_limit_bytes", "Bytes from which the clients with the largest accounts are closed.",
 		float64(s.engine.Limits().BacklogTotal))
+	p.gauge("sluice_client_addresses", "Addresses that clients are connected from, IPv6 by /64.", float64(e.Addresses))
 	p.gauge("sluice_topics", "Topics that have subscribers.", float64(e.Topics))
 }
 

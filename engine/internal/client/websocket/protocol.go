@@ -77,6 +77,9 @@ func (p *Protocol) Sniff(first []byte) engine.Match {
 // Refuse implements engine.Refuser. Only an answer to HEAD depends on the method.
 func (p *Protocol) Refuse(first []byte, why engine.Reason) ([]byte, engine.Match) {
 	no := &websocket.Refusal{Status: 503, Reason: "Service unavailable: " + why.String()}
+	if why == engine.ReasonAddressLimit || why == engine.ReasonAddressRate {
+		no = &websocket.Refusal{Status: 429, Reason: "Too many requests: " + why.String()}
+	}
 	request := bytes.TrimLeft(first, "\r\n") // blank lines may come before
 	switch n := min(len(request), len(head)); {
 	case string(request[:n]) != head[:n]:
