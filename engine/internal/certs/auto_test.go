@@ -1,0 +1,169 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/certs/certtest"
+)
+
+// serve does handshakes on a listener, each with a second's time, until the test ends.
+func serve(t *testing.T, config *tls.Config, patience time.Duration) (address string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil {
+				continue
+			}
+			conns.Go(func() {
+				defer conn.Close()
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
+				defer cancel()
+				c := tls.Server(conn, config)
+				if c.HandshakeContext(ctx) == nil {
+					_, _ = c.Read(make([]byte, 1))
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { ln.Close(); conns.Wait() })
+	return ln.Addr().String()
+}
+
+// run has s run until the test ends.
+func run(t *testing.T, s *Store) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); s.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+// A host's certificate is ordered at the start, once, whoever asks meanwhile, and kept for the next
+// start. Handshakes that come before it is there wait for it.
+func TestACME(t *testing.T) {
+	t.Parallel()
+	service, dir := certtest.NewACME(t), t.TempDir()
+	release := service.Hold()
+	book := new(logbook)
+	config := Config{Logger: book.logger(), Auto: AutoConfig{
+		Hosts: []string{"Chat.example", "other.example"}, Cache: filepath.Join(dir, "cache"), Directory: service.URL, Email: "ops@chat.example",
+	}}
+	s := newStore(t, config)
+	server := s.TLS(Use{Protocols: []string{HTTP1}, Challenges: true})
+	address := serve(t, server, time.Minute)
+	service.Target(address)
+	run(t, s)
+	client := func(host string) *tls.Config { return &tls.Config{ServerName: host, RootCAs: service.CA.Pool()} }
+	var waiting sync.WaitGroup
+	for range 20 {
+		waiting.Go(func() {
+			conn, err := tls.Dial("tcp", address, client("chat.example"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+		})
+	}
+	// Who does not wait so long is let go.
+	hasty := serve(t, server, 50*time.Millisecond)
+	if _, err := tls.Dial("tcp", hasty, client("chat.example")); err == nil {
+		t.Error("a handshake was done without a certificate")
+	}
+	release()
+	waiting.Wait()
+	if conn, err := tls.Dial("tcp", address, client("other.example")); err != nil {
+		t.Error(err)
+	} else {
+		conn.Close()
+	}
+	for _, foreign := range []string{"foreign.example", ""} { // gets the first host's, and nothing is ordered
+		c := &tls.Config{ServerName: foreign, InsecureSkipVerify: true}
+		conn, err := tls.Dial("tcp", address, c)
+		if err != nil {
+			t.Fatalf("%q: %v", foreign, err)
+		}
+		if got := conn.ConnectionState().PeerCertificates[0].DNSNames[0]; got != "chat.example" {
+			t.Errorf("%q: certificate of %s", foreign, got)
+		}
+		conn.Close()
+	}
+	// A challenge's protocol alone opens nothing else.
+	for _, host := range []string{"chat.example", "foreign.example"} {
+		if conn, err := tls.Dial("tcp", address, &tls.Config{ServerName: host, NextProtos: []string{"acme-tls/1"}, InsecureSkipVerify: true}); err == nil {
+			conn.Close()
+			t.Errorf("%s: a challenge that nobody waits for was answered", host)
+		}
+	}
+	if st := service.Stats(); st.Accounts != 1 || st.Orders != 2 || st.Issued != 2 || len(st.Failed) > 0 {
+		t.Errorf("the service: %+v", st)
+	}
+	st := s.Stats()
+	if st.Orders != 2 || st.OrdersFailed != 0 || len(st.Certificates) != 2 || st.Certificates[0].Name != "chat.example" ||
+		time.Until(st.Certificates[0].Ends) < 80*24*time.Hour {
+		t.Errorf("%+v", st)
+	}
+	// The next process finds them in the cache.
+	next := newStore(t, config)
+	nextAddress := serve(t, next.TLS(Use{Challenges: true}), time.Minute)
+	run(t, next)
+	if conn, err := tls.Dial("tcp", nextAddress, client("chat.example")); err != nil {
+		t.Error(err)
+	} else {
+		conn.Close()
+	}
+	if st := service.Stats(); st.Orders != 2 {
+		t.Errorf("%d orders, want 2", st.Orders)
+	}
+	if lines := book.lines("level=WARN"); len(lines) > 0 {
+		t.Error(lines)
+	}
+}
+
+// A host that is not ours gets no certificate: that is logged and counted, and handshakes for it fail
+// at once, those for others do not.
+func TestACMERefused(t *testing.T) {
+	t.Parallel()
+	service, dir, book := certtest.NewACME(t), t.TempDir(), new(logbook)
+	ca := certtest.New(t, "ca")
+	cert, key := ca.Issue(t, certtest.Order{}).Write(t, dir, "c")
+	s := newStore(t, Config{Pairs: []Pair{{cert, key}}, Logger: book.logger(), Auto: AutoConfig{
+		Hosts: []string{"chat.example"}, Cache: dir, Directory: service.URL,
+	}})
+	address := serve(t, s.TLS(Use{Challenges: true}), time.Minute)
+	elsewhere := serve(t, newStore(t, Config{Pairs: []Pair{{cert, key}}}).TLS(Use{Protocols: []string{HTTP1}}), time.Minute)
+	service.Target(elsewhere)
+	run(t, s)
+	if conn, err := tls.Dial("tcp", address, &tls.Config{ServerName: "chat.example", RootCAs: service.CA.Pool()}); err == nil {
+		conn.Close()
+		t.Error("a handshake was done")
+	}
+	if conn, err := tls.Dial("tcp", address, &tls.Config{ServerName: "localhost", RootCAs: ca.Pool()}); err != nil {
+		t.Error(err)
+	} else {
+		conn.Close()
+	}
+	st, lines := s.Stats(), book.lines("no certificate from the ACME service")
+	if st.OrdersFailed != 1 || st.Orders != 0 || len(lines) != 1 || !strings.Contains(lines[0], "host=chat.example") {
+		t.Errorf("%+v, %v", st, lines)
+	}
+	if len(service.Stats().Failed) == 0 {
+		t.Error("the service has found it")
+	}
+}

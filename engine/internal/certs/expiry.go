@@ -1,0 +1,67 @@
+package certs
+
+import (
+	"fmt"
+	"time"
+)
+
+// endNear is how long before its end a certificate is warned of, at most a third of its lifetime, once
+// a day.
+const endNear = 14 * 24 * time.Hour
+
+// ending says that a certificate has ended or soon will, empty when there is time.
+func (l *loaded) ending(now time.Time) string {
+	left := l.notAfter.Sub(now)
+	switch {
+	case left <= 0:
+		return fmt.Sprintf("expired on %s", l.notAfter.UTC().Format(time.RFC3339))
+	case left < min(endNear, l.lifetime/3):
+		return fmt.Sprintf("expires on %s, in %v", l.notAfter.UTC().Format(time.RFC3339), left.Round(time.Minute))
+	}
+	return ""
+}
+
+// warnOfEnds logs, once a day, which certificates end soon or have ended.
+func (s *Store) warnOfEnds() {
+	now := s.config.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.state.Load().list {
+		if l.file == "" || !l.warned.IsZero() && now.Sub(l.warned) < 24*time.Hour {
+			continue
+		}
+		if w := l.ending(now); w != "" {
+			l.warned = now
+			s.log.Warn("a certificate ends", "file", l.file, "when", w)
+		}
+	}
+}
+
+// Stats are counters, and what is in force.
+type Stats struct {
+	Certificates []Status // those of Pairs, then those of Auto.Hosts
+	Reloads      uint64   // changes of files that were taken over
+	Failures     uint64   // changes that could not be
+	Orders       uint64   // of certificates, from the ACME service
+	OrdersFailed uint64
+}
+
+// A Status is one certificate's.
+type Status struct {
+	Name string    // of its file; of the host, where ACME gets it
+	Ends time.Time // the earliest end of its chain; zero: there is none yet
+}
+
+// Stats returns them.
+func (s *Store) Stats() Stats {
+	st := Stats{Reloads: s.reloads.Load(), Failures: s.failures.Load()}
+	for _, l := range s.state.Load().list {
+		if l.file != "" {
+			st.Certificates = append(st.Certificates, Status{l.file, l.notAfter})
+		}
+	}
+	if s.auto != nil {
+		s.auto.stats(&st)
+	}
+	return st
+}
