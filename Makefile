@@ -102,17 +102,18 @@ nested-%: # never from the cache, which does not know of the binary
 # The clients wait most of the time, and the search for faults keeps one core busy.
 .PHONY: beside
 beside:
-	@$(MAKE) --no-print-directory -j3 faults nested-interop nested-peers
+	@$(MAKE) --no-print-directory -j3 faults nested-interop nested-oracle nested-peers
 
 generate: ## protobuf code; needs protoc (Debian: protobuf-compiler)
 	$(GO) generate ./...
 
 FUZZTIME ?= 10s
 fuzz: ## every fuzz target for FUZZTIME
-	@for p in $$($(GO) list ./...); do \
-	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	    $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
-	  done; done
+	@for m in . bench/oracle; do \
+	  for p in $$($(GO) list -C $$m ./...); do \
+	    for f in $$($(GO) test -C $$m -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	      $(GO) test -C $$m -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	    done; done; done
 
 bench: ## microbenchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
