@@ -185,6 +185,10 @@ func (a *acceptor) enroll(conn net.Conn) {
 		a.refuse(conn, ReasonTooManyClients)
 		return
 	}
+	if e.refuseNew.Load() {
+		a.refuse(conn, ReasonMemory)
+		return
+	}
 	if _, ok := conn.(*net.TCPConn); !ok { // a listener from outside; gnet reads plain sockets only
 		e.log.Error("connection refused: not a plain TCP connection", "listener", conn.LocalAddr(), "type", fmt.Sprintf("%T", conn))
 		a.refuse(conn, ReasonServerError)

@@ -100,7 +100,8 @@ func (l *Loop) publishAccounts() {
 	}
 	if d := a.moved; d != 0 {
 		a.moved = 0
-		if l.engine.total.Add(d) > l.engine.limits.Load().BacklogTotal && !l.engine.stopping.Load() {
+		l.engine.total.Add(d)
+		if l.engine.overfull() && !l.engine.stopping.Load() {
 			l.lookSoon()
 		}
 	}

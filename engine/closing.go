@@ -71,7 +71,7 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
 	c.state = stateClosing
 	l.wheel.clear(c.slot)
 	l.unpause(c) // what still comes is discarded, up to the peer's end
-	if graceful && (why == ReasonSlowConsumer || why == ReasonBacklogTotal) {
+	if graceful && (why == ReasonSlowConsumer || why == ReasonBacklogTotal || why == ReasonMemory) {
 		graceful = l.cutQueue(c)
 	}
 	if graceful {

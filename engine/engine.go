@@ -51,6 +51,9 @@ type Engine struct {
 	refusals    refusals
 	addresses   addresses
 	outside     loopStats // what happens on no loop
+
+	refuseNew atomic.Bool  // see RefuseNew
+	squeezed  atomic.Int64 // bytes; see Squeeze
 }
 
 // New makes an Engine. It holds nothing until Start.

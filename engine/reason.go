@@ -43,6 +43,7 @@ const (
 	ReasonAddressLimit   // more connections than one address may have
 	ReasonAddressRate    // more new connections a second than one address may make
 	ReasonConnectRate    // more new connections a second than there may be in all
+	ReasonMemory         // the memory budget is nearly used up
 	ReasonNoWorker       // no worker to serve the connection
 
 	numReasons
@@ -79,6 +80,7 @@ var reasonNames = [numReasons]string{
 	ReasonAddressLimit:     "address-limit",
 	ReasonAddressRate:      "address-connect-rate",
 	ReasonConnectRate:      "connect-rate",
+	ReasonMemory:           "memory",
 	ReasonNoWorker:         "no-worker",
 }
 

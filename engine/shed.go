@@ -96,7 +96,7 @@ func (l *Loop) heaviest() (due, most heaviest) {
 func (l *Loop) shed() {
 	e := l.engine
 	l.publishAccounts()
-	limit := e.limits.Load().BacklogTotal
+	limit, why := e.backlogTotal()
 	if e.overfull() && len(l.deferred.list) > 0 {
 		l.runDeferred() // what clients have left behind goes on its receivers' accounts first
 		l.publisher.Flush()
@@ -124,7 +124,7 @@ func (l *Loop) shed() {
 			return
 		}
 		l.logShed(goes.conn, total)
-		l.closeLater(goes.conn, ReasonBacklogTotal, goes.conn.Open()) // one that is closing is in the way
+		l.closeLater(goes.conn, why, goes.conn.Open()) // one that is closing is in the way
 		l.runCloses()
 		l.publishAccounts()
 	}
@@ -143,7 +143,10 @@ func (l *Loop) logShed(c *Conn, total int64) {
 }
 
 // overfull reports whether the total is used up.
-func (e *Engine) overfull() bool { return e.total.Load() > e.limits.Load().BacklogTotal }
+func (e *Engine) overfull() bool {
+	limit, _ := e.backlogTotal()
+	return e.total.Load() > limit
+}
 
 // sieve makes room when the total is exceeded by a quarter, and no connection is above the high-water
 // mark: it is used up by many that are below. It lowers the floor, by powers of two, so far that the

@@ -151,10 +151,7 @@ func (s *recordShard) makeRoom(ms int64) {
 	if len(victims) == 0 {
 		victims = s.attached
 	}
-	r := victims[0]
-	s.drop(r)
-	s.spent.put(r.id, r.serial, r.expires)
-	s.evicted++
+	s.evict(victims[0])
 }
 
 // expire removes up to max records that are due at unix milliseconds ms and returns their number.

@@ -141,6 +141,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		operators = server.AdminConfig{} // the key may be for sluice token alone
 	}
 	return server.Config{
+		Memory:       int64(cmd.budget.size),
 		Listen:       cmd.Listen,
 		WorkerListen: listen,
 		Worker:       workers,

@@ -135,7 +135,7 @@ func TestCheckGood(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs bytes.Buffer
-	if code := run([]string{"check", "--config", config}, &out, &errs); code != exitOK || out.String() != "ok\n" {
+	if code := run([]string{"check", "--memory", "off", "--config", config}, &out, &errs); code != exitOK || out.String() != "ok\n" {
 		t.Errorf("exit code %d, stdout %q, stderr %q", code, out.String(), errs.String())
 	}
 }
@@ -182,6 +182,7 @@ func TestBadValues(t *testing.T) {
 		"session-bytes": slices.Concat(big, []string{"128MiB --session-total"}), "session-total": size,
 		"session-journal": {filepath.Join(dir, "j") + " want --session-key"},
 		"session-key":     {dir + " is a directory"},
+		"memory":          {"1MiB want at least 64MiB, auto or off", "1MB want a size", "-1 want a size", "some want a size"},
 		"backlog":         slices.Concat(big, []string{"512MiB --backlog-total"}), "lag": big, "lag-age": orNone,
 		"slow-consumer": {"drop must be one of"}, "backlog-total": append(size, "1000 --backlog-total"), "send-buffer": big,
 		"max-packet": big, "max-inflated": big, "packet-timeout": orNone, "request-timeout": times,

@@ -24,6 +24,7 @@ type reloader struct {
 	level    *slog.LevelVar
 	log      *slog.Logger
 	force    map[string]any // the values in force, by flag
+	budget   budget         // in force
 }
 
 // flagValues returns the value of each of the parsed command's flags by its name.
@@ -75,6 +76,9 @@ func (r *reloader) try() (changed, refused []string, read bool, err error) {
 	}
 	ctx, err := parser.Parse(r.args)
 	if err != nil {
+		return nil, nil, false, err
+	}
+	if err := next.Serve.share(r.budget, givenFlags(ctx)); err != nil {
 		return nil, nil, false, err
 	}
 	values := flagValues(ctx)

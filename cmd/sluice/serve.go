@@ -22,7 +22,11 @@ type serveCmd struct{ settings }
 type checkCmd struct{ settings }
 
 // Run says whether serve would start with these settings, as far as can be told without listening.
-func (cmd *checkCmd) Run(s *streams) error {
+func (cmd *checkCmd) Run(s *streams, parsed *kong.Context) error {
+	warning, err := cmd.plan(os.DirFS("/"), parsed)
+	if err != nil {
+		return usageError{err}
+	}
 	provider, err := cmd.provider()
 	if err != nil {
 		return err
@@ -43,8 +47,15 @@ func (cmd *checkCmd) Run(s *streams) error {
 	if _, err := cmd.server(config); err != nil {
 		return usageError{err}
 	}
-	_, err = fmt.Fprintln(s.stdout, "ok")
-	return err
+	for _, text := range []string{warning, cmd.report(), "ok"} {
+		if text == "" {
+			continue
+		}
+		if _, err := fmt.Fprintln(s.stdout, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Run serves until SIGTERM or SIGINT.
@@ -52,6 +63,10 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 	level := new(slog.LevelVar)
 	level.Set(slog.Level(cmd.LogLevel))
 	log := cmd.logger(s.stderr, level)
+	warning, err := cmd.plan(os.DirFS("/"), parsed)
+	if err != nil {
+		return usageError{err}
+	}
 	inForce := flagValues(parsed)
 	if err := cmd.checkBounds(); err != nil { // before anything is made as large as they say
 		return usageError{err}
@@ -66,6 +81,8 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 	}
 	defer closeProvider(provider)
 	cmd.tune()
+	cmd.limitHeap()
+	cmd.logBudget(log, warning)
 	config, err := cmd.config(provider, log)
 	if err != nil {
 		return usageError{err}
@@ -109,7 +126,7 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 			"needed", needed, "allowed", allowed)
 	}
 	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr(), "admin", srv.AdminURL())
-	r := &reloader{s.args, provider, config.Admin.TokenUsers, srv, level, log, inForce}
+	r := &reloader{s.args, provider, config.Admin.TokenUsers, srv, level, log, inForce, cmd.budget}
 	go reloads(hangups, done, r.reload)
 	return cmd.wait(srv, stop, log)
 }

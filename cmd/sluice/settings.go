@@ -22,6 +22,8 @@ type settings struct {
 	longbridgeFlags `group:"Longbridge"`
 	processFlags    `group:"Process and log"`
 	removedFlags
+
+	budget budget `kong:"-"` // of --memory; see plan
 }
 
 type addressFlags struct {
@@ -63,6 +65,7 @@ type sessionFlags struct {
 }
 
 type slowFlags struct {
+	Memory       memorySize    `help:"Bytes that the process may use, 64MiB or more: the limits below that are in proportion to it, and --session-total, --worker-queue and --worker-delayed, unless they are given; with 1GiB they are as they are without it. Near it the gateway sheds in stages. auto: three quarters of the container's limit, if it has one; that makes no limit larger. off: nothing is shed." default:"auto" placeholder:"SIZE"`
 	Backlog      byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB" live:""`
 	Lag          byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB" live:""`
 	LagAge       time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s" live:""`

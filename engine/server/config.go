@@ -46,6 +46,14 @@ type Config struct {
 	// WorkerListener is served in place of WorkerListen, and is the Server's like Listeners.
 	WorkerListener net.Listener
 
+	// Memory is how many bytes the process may use, at least LeastMemory. It sets the limits of
+	// MemoryShares where they are zero; those that are not must fit into it. Near it the gateway sheds
+	// in stages, which /readyz and the metrics show: from 80% on connections that come are refused, from
+	// 85% on sessions of clients that are away are forgotten, too, the oldest first, and from 90% on the
+	// slowest clients are closed. The kernel's socket buffers do not count. The runtime's own limit,
+	// debug.SetMemoryLimit, is the program's to set. Zero means that nothing is shed for it.
+	Memory int64
+
 	// Engine is about loops and memory. FirstBytes is Gateway.LoginTimeout if it is zero, Logger is
 	// Gateway.Logger if it is nil. LoginBytes and Dialects are refused: see Gateway.LoginBytes and
 	// Protocols.
@@ -89,6 +97,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("server: Config.WebSocket.MaxHead is %d, want %d to %d", c.WebSocket.MaxHead, ws.MinHead, ws.MaxHead)
 	case c.WebSocket.MaxHeaders < 0 || c.WebSocket.MaxFragments < 0:
 		return errors.New("server: Config.WebSocket has a negative limit")
+	case c.CheckMemory() != nil:
+		return fmt.Errorf("server: Config.Memory: %w", c.CheckMemory())
 	case c.CustomIDTTL < 0:
 		return errors.New("server: Config.CustomIDTTL is negative")
 	}

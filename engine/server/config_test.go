@@ -77,6 +77,7 @@ var behaviour = map[string]func(*testing.T){
 	"WorkerListen":   provesWorkerListen,
 	"WorkerListener": provesWorkerListener,
 	"CustomIDTTL":    provesCustomIDTTL,
+	"Memory":         TestMemorySetsLimits,
 	"Engine.Admit":   provesAdmit,
 
 	"Engine.Describe": provesDescribe,

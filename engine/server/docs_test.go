@@ -38,6 +38,7 @@ func TestDocsCounters(t *testing.T) {
 	srv, err := server.New(server.Config{
 		Listen:  []string{"tcp://127.0.0.1:0"},
 		Gateway: server.GatewayConfig{Login: login.Open{}},
+		Memory:  1 << 30,
 		Admin: server.AdminConfig{
 			Address:    "127.0.0.1:0",
 			LogDropped: func() uint64 { return 0 },

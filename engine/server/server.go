@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/admin"
+	"github.com/sluicenet/sluice/engine/internal/budget"
 	"github.com/sluicenet/sluice/engine/internal/client/gosoc"
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
@@ -42,11 +43,14 @@ type Server struct {
 	addrs     []string
 	workers   string
 
+	memory *budget.Watch // nil: no limit
+
 	turn      chan *engine.Publisher // the Publisher of those outside the loops, while nobody uses it
 	fromLoops atomic.Int64           // bytes of Sends from handlers that are under way
 	life      context.Context        // done when nothing is waited for any more
 	endLife   context.CancelFunc
-	ended     chan struct{} // closed when all has ended
+	ended     chan struct{}  // closed when all has ended
+	besides   sync.WaitGroup // goroutines that end with life
 }
 
 // New checks config and makes a Server that serves nobody yet.
@@ -59,6 +63,7 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	config.shareLogger()
+	config.shareMemory()
 	s := &Server{turn: make(chan *engine.Publisher, 1), ended: make(chan struct{})}
 	s.life, s.endLife = context.WithCancel(context.Background())
 	if s.endpoints, err = config.endpoints(own); err != nil {
@@ -102,6 +107,7 @@ func New(config Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	s.keepWithin(nil)
 	if config.Dev {
 		s.gateway.SetWorker(gateway.DefaultWorker, dev.Worker{IgnoreCase: config.Gateway.RouteIgnoreCase})
 	}

@@ -49,6 +49,9 @@ func (s *Server) Start() error {
 	}
 	s.gateway.Bind(s.engine)
 	s.turn <- s.engine.NewPublisher()
+	if s.memory != nil {
+		s.besides.Go(func() { s.memory.Run(s.life.Done()) })
+	}
 	err := s.gateway.OpenJournal()
 	if err == nil {
 		err = s.serve()
@@ -189,6 +192,7 @@ func (s *Server) teardown(ctx context.Context) error {
 	}
 	s.closeGiven()
 	s.endLife()
+	s.besides.Wait()
 	go func() {
 		t.steps.Wait()
 		close(s.ended)

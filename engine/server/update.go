@@ -26,9 +26,14 @@ func (s *Server) Update(config Config) error {
 	if !s.running() {
 		return engine.ErrStopped
 	}
+	config.Memory = s.config.Memory
+	if err := config.CheckMemory(); err != nil {
+		return fmt.Errorf("server: Config.Memory: %w", err)
+	}
 	if err := s.web.SetOrigins(config.WebSocket.Origins); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
+	config.shareMemory()
 	config.Engine.Loops = s.engine.Loops()
 	config.shareDescriptors()
 	s.hub.SetMaxLinks(config.Worker.MaxLinks)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/budget"
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
@@ -72,6 +73,7 @@ type Server struct {
 	loopback atomic.Bool // the listener can be reached from this machine only
 	lag      *lag
 	conns    *conns
+	memory   *budget.Watch // nil: no budget
 	tokens   tokenStats
 
 	mu       sync.Mutex
@@ -133,6 +135,9 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 	}
 	return s, nil
 }
+
+// SetMemory tells of the memory budget, which may be nil: none. It must be called before Start.
+func (s *Server) SetMemory(w *budget.Watch) { s.memory = w }
 
 // Start listens and serves. The engine must have been started.
 func (s *Server) Start() error {

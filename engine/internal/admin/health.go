@@ -3,8 +3,11 @@ package admin
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/budget"
 )
 
 // DefaultStall is the zero Config.Stall: long enough for a garbage collection on a busy machine, and
@@ -16,9 +19,38 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
 	answerHealth(w, s.stalled())
 }
 
-// readyz says whether new clients should be sent here, and if not, why.
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	answerHealth(w, s.reasons())
+// readyz says whether new clients should be sent here, and if not, why. With ?verbose it says more in
+// any case.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	reasons := s.reasons()
+	if !r.URL.Query().Has("verbose") {
+		answerHealth(w, reasons)
+		return
+	}
+	code, lines := http.StatusOK, []string{"ok"}
+	if len(reasons) > 0 {
+		code, lines = http.StatusServiceUnavailable, reasons
+	}
+	writeText(w, code, strings.Join(append(lines, s.details(reasons)...), "\n")+"\n")
+}
+
+// details are lines about how the gateway is, ready or not, but for those that are among reasons.
+func (s *Server) details(reasons []string) (list []string) {
+	st, limits := s.engine.Stats(), s.engine.Limits()
+	list = append(list,
+		fmt.Sprintf("connections: %d of %d", st.Connections, limits.MaxConnections),
+		fmt.Sprintf("kept for clients: %d of %d bytes", st.Total, limits.BacklogTotal))
+	memory := "memory: no budget"
+	if s.memory != nil {
+		memory = s.memory.Status()
+	}
+	if !slices.Contains(reasons, memory) {
+		list = append(list, memory)
+	}
+	for i := range s.engine.Loops() {
+		list = append(list, fmt.Sprintf("loop %d: %v late", i, s.lag.of(i).Round(time.Microsecond)))
+	}
+	return list
 }
 
 // stalled lists the loops that stand still, a line each.
@@ -90,6 +122,9 @@ func (s *Server) reasons() []string {
 	list = append(list, s.stalled()...)
 	if now, limit := s.engine.Stats().Total, s.engine.Limits().BacklogTotal; now > limit {
 		list = append(list, fmt.Sprintf("memory: %d bytes kept for clients, limit %d", now, limit))
+	}
+	if s.memory != nil && s.memory.Stage() > budget.Calm {
+		list = append(list, s.memory.Status())
 	}
 	return list
 }

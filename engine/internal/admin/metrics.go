@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/budget"
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
@@ -126,7 +127,28 @@ func (s *Server) collectMessages(p *page, e *engine.Stats) {
 	p.gauge("sluice_memory_clients_limit_bytes", "Bytes from which the clients with the largest accounts are closed.",
 		float64(s.engine.Limits().BacklogTotal))
 	p.gauge("sluice_client_addresses", "Addresses that clients are connected from, IPv6 by /64.", float64(e.Addresses))
+	s.collectMemory(p, e)
 	p.gauge("sluice_topics", "Topics that have subscribers.", float64(e.Topics))
+}
+
+// collectMemory writes what is known of the memory budget, if there is one.
+func (s *Server) collectMemory(p *page, e *engine.Stats) {
+	m := s.memory
+	if m == nil {
+		return
+	}
+	p.gauge("sluice_memory_limit_bytes", "Bytes that the process may use (memory).", float64(m.Limit()))
+	p.gauge("sluice_memory_used_bytes", "Bytes that it uses, without garbage and the kernel's buffers.", float64(m.Used()))
+	p.gauge("sluice_memory_stage", "What is shed to save memory: 0 nothing, 1 new connections, 2 detached sessions, too, 3 the slowest clients, too.",
+		float64(m.Stage()))
+	p.family("sluice_memory_stage_entered_total", counter, "Times that a stage of saving memory began.")
+	for stage := budget.Calm + 1; stage < budget.Stages; stage++ {
+		p.sample(float64(m.Entered(stage)), "stage", strconv.Itoa(int(stage)))
+	}
+	p.family("sluice_memory_shed_total", counter, "What was shed to save memory, by the stage: connections refused, detached sessions forgotten, clients closed.")
+	for stage, n := range map[string]uint64{"1": e.Refused[engine.ReasonMemory], "2": m.Trimmed(), "3": e.Closed[engine.ReasonMemory]} {
+		p.sample(float64(n), "stage", stage)
+	}
 }
 
 func (s *Server) collectLoops(p *page, e *engine.Stats) {

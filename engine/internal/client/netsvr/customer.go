@@ -266,7 +266,7 @@ func (s *customer) Goodbye(c *engine.Conn, why engine.Reason) {
 		s.SendClose(c, websocket.CloseGoingAway, "heartbeat timeout")
 	case engine.ReasonPacketTimeout:
 		s.SendClose(c, websocket.ClosePolicyViolation, "message timeout")
-	case engine.ReasonSlowConsumer, engine.ReasonBacklogTotal:
+	case engine.ReasonSlowConsumer, engine.ReasonBacklogTotal, engine.ReasonMemory:
 		s.SendClose(c, websocket.ClosePolicyViolation, why.String())
 	case engine.ReasonServerError, engine.ReasonInputBacklog:
 		s.SendClose(c, websocket.CloseInternalError, why.String())

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"path"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/sluicenet/sluice/engine/server"
+)
+
+// memorySize is --memory: a size, auto or off.
+type memorySize struct {
+	auto bool
+	size byteSize // 0: off
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *memorySize) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "auto":
+		*m = memorySize{auto: true}
+	case "off":
+		*m = memorySize{}
+	default:
+		if m.size.UnmarshalText(text) != nil {
+			return fmt.Errorf("%q: want a size such as 512MiB, auto or off", text)
+		}
+		m.auto = false
+		if m.size < server.LeastMemory {
+			return fmt.Errorf("%s: want at least %s, auto or off", text, sizeText(server.LeastMemory))
+		}
+	}
+	return nil
+}
+
+// containerPart is how much of a container's limit the process plans with, in quarters: the kernel
+// charges the container for the sockets' buffers, too.
+const containerPart = 3
+
+// A budget is what --memory has come to.
+type budget struct {
+	size      byteSize // 0: none
+	container byteSize // the limit it was made from, 0: the flag says it
+}
+
+// memoryBudget says how much the process may use. root is the file system.
+func (m memorySize) budget(root fs.FS) budget {
+	if !m.auto {
+		return budget{size: m.size}
+	}
+	limit := containerLimit(root)
+	size := limit / 4 * containerPart
+	if size < server.LeastMemory {
+		return budget{container: limit}
+	}
+	return budget{size, limit}
+}
+
+// share sets the limits that depend on the budget and were not given. A container's limit makes none
+// larger than its default. On an error nothing has changed.
+func (cmd *settings) share(b budget, given map[string]bool) error {
+	if b.size == 0 {
+		return nil
+	}
+	shares, before := server.ShareMemory(int64(b.size)), *cmd
+	for _, s := range []struct {
+		flag   string
+		target *byteSize
+		share  int64
+	}{
+		{"backlog-total", &cmd.BacklogTotal, shares.BacklogTotal},
+		{"session-total", &cmd.SessionTotal, shares.SessionTotal},
+		{"worker-queue", &cmd.WorkerQueue, int64(shares.WorkerQueue)},
+		{"worker-delayed", &cmd.WorkerDelayed, int64(shares.WorkerDelayed)},
+		{"lag", &cmd.Lag, int64(shares.Lag)},
+	} {
+		switch share := byteSize(s.share); {
+		case given[s.flag]:
+		case b.container == 0:
+			*s.target = share
+		default:
+			*s.target = min(*s.target, share)
+		}
+	}
+	config := cmd.memoryConfig()
+	config.Memory = int64(b.size)
+	if err := config.CheckMemory(); err != nil {
+		*cmd = before
+		return fmt.Errorf("--memory: %w", err)
+	}
+	cmd.budget = b
+	return nil
+}
+
+// memoryConfig is config, as far as the budget is concerned.
+func (cmd *settings) memoryConfig() (c server.Config) {
+	c.Memory = int64(cmd.budget.size)
+	c.Engine.Backlog, c.Engine.BacklogTotal, c.Engine.Lag = int(cmd.Backlog), int64(cmd.BacklogTotal), int(cmd.Lag)
+	c.Gateway.SessionTotal = int64(cmd.SessionTotal)
+	c.Worker.Queue, c.Worker.Delayed = int(cmd.WorkerQueue), int(cmd.WorkerDelayed)
+	return c
+}
+
+// plan settles the budget of a command. What a container's limit does not leave room for was asked
+// for: then there is no budget, and the text says so.
+func (cmd *settings) plan(root fs.FS, parsed *kong.Context) (warning string, err error) {
+	b := cmd.Memory.budget(root)
+	switch {
+	case b.container > 0 && b.size == 0:
+		return fmt.Sprintf("--memory auto: the container's limit, %s, is too small for a budget: nothing is shed to stay below it",
+			sizeText(b.container)), nil
+	case cmd.share(b, givenFlags(parsed)) == nil:
+		return "", nil
+	case b.container > 0:
+		err := cmd.share(b, givenFlags(parsed))
+		return fmt.Sprintf("no memory budget is made of the container's limit, %s: %v", sizeText(b.container), err), nil
+	}
+	return "", cmd.share(b, givenFlags(parsed))
+}
+
+// givenFlags are the names of the flags that the command line or the config file gives.
+func givenFlags(parsed *kong.Context) map[string]bool {
+	given := make(map[string]bool)
+	for _, p := range parsed.Path {
+		if p.Flag != nil {
+			given[p.Flag.Name] = true
+		}
+	}
+	return given
+}
+
+// limitHeap sets the runtime's own limit, unless the environment does.
+func (cmd *settings) limitHeap() {
+	if cmd.budget.size > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(cmd.budget.size))
+	}
+}
+
+// report says what the budget is and what it is made of, empty when there is none.
+func (cmd *settings) report() string {
+	b := cmd.budget
+	if b.size == 0 {
+		return ""
+	}
+	config := cmd.memoryConfig()
+	m := config.MemoryShares()
+	from, limit := "", "GOMEMLIMIT as the environment says"
+	if b.container > 0 {
+		from = fmt.Sprintf(" (three quarters of the container's %s)", sizeText(b.container))
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		limit = "GOMEMLIMIT " + sizeText(b.size)
+	}
+	return fmt.Sprintf("memory %s%s: backlog-total %s, session-total %s, worker-queue %s a worker, worker-delayed %s a worker, lag %s a client; "+
+		"in all %s of at most %s; %s",
+		sizeText(b.size), from, sizeText(byteSize(m.BacklogTotal)), sizeText(byteSize(m.SessionTotal)),
+		sizeText(byteSize(m.WorkerQueue)), sizeText(byteSize(m.WorkerDelayed)), sizeText(byteSize(m.Lag)),
+		sizeText(byteSize(m.Sum())), sizeText(b.size/4*3), limit)
+}
+
+// logBudget logs what the budget is, or why there is none.
+func (cmd *settings) logBudget(log *slog.Logger, warning string) {
+	if warning != "" {
+		log.Warn(warning)
+	}
+	if text := cmd.report(); text != "" {
+		log.Info(text)
+	}
+}
+
+// sizeText writes a size as it may be given.
+func sizeText(n byteSize) string {
+	for _, unit := range []struct {
+		suffix string
+		shift  int
+	}{{"GiB", 30}, {"MiB", 20}, {"KiB", 10}} {
+		if n>>unit.shift<<unit.shift == n && n > 0 {
+			return strconv.FormatInt(int64(n>>unit.shift), 10) + unit.suffix
+		}
+	}
+	return strconv.FormatInt(int64(n), 10)
+}
+
+// containerLimit returns the least memory limit of the control groups that the process is in, of
+// version 2 or 1, 0 when there is none.
+func containerLimit(root fs.FS) byteSize {
+	groups, err := fs.ReadFile(root, "proc/self/cgroup")
+	if err != nil {
+		return 0
+	}
+	least := int64(math.MaxInt64)
+	for line := range strings.Lines(string(groups)) {
+		// hierarchy:controllers:path
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		base, file := "", ""
+		switch {
+		case parts[1] == "":
+			base, file = "sys/fs/cgroup", "memory.max"
+		case strings.Contains(","+parts[1]+",", ",memory,"):
+			base, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		default:
+			continue
+		}
+		// Within a container the path may be the one outside, and the group the root.
+		for dir := path.Join("/", parts[2]); ; dir = path.Dir(dir) {
+			if n, err := readLimit(root, path.Join(base, dir, file)); err == nil {
+				least = min(least, n)
+			}
+			if dir == "/" {
+				break
+			}
+		}
+	}
+	if least > 1<<40 { // none: version 1 says so by a very large number
+		return 0
+	}
+	return byteSize(least)
+}
+
+var errNoLimit = errors.New("no limit")
+
+func readLimit(root fs.FS, name string) (int64, error) {
+	text, err := fs.ReadFile(root, name)
+	if err != nil {
+		return 0, err
+	}
+	text = bytes.TrimSpace(text)
+	if string(text) == "max" {
+		return 0, errNoLimit
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if err == nil && n <= 0 {
+		err = errNoLimit
+	}
+	return n, err
+}

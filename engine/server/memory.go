@@ -1,0 +1,125 @@
+package server
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/sluicenet/sluice/engine/internal/budget"
+)
+
+// LeastMemory is the smallest Config.Memory, in bytes: a gateway without clients takes a third of it.
+const LeastMemory = 64 << 20
+
+// MemoryShares are the limits that Config.Memory sets in proportion, where they are zero, in bytes.
+// With 1 GiB they are what they are without it.
+type MemoryShares struct {
+	BacklogTotal  int64 // a quarter; Engine.BacklogTotal
+	SessionTotal  int64 // a sixteenth; Gateway.SessionTotal
+	WorkerQueue   int   // a sixty-fourth, for each worker; Worker.Queue
+	WorkerDelayed int   // a sixty-fourth, for each worker, four times as many in all; Worker.Delayed
+	Lag           int   // a sixty-fourth, for each client; Engine.Lag
+}
+
+// largestShare bounds the shares that are for each client or worker: more would only be delay.
+const largestShare = 256 << 20
+
+// ShareMemory returns the shares of so many bytes.
+func ShareMemory(memory int64) MemoryShares {
+	each := int(min(memory/64, largestShare))
+	return MemoryShares{
+		BacklogTotal: memory / 4, SessionTotal: memory / 16,
+		WorkerQueue: each, WorkerDelayed: each, Lag: each,
+	}
+}
+
+const (
+	// countedQueues is for how many workers that do not read there must be room.
+	countedQueues = 4
+	// delayedTotal is how many times Worker.Delayed all links may have.
+	delayedTotal = 4
+)
+
+// Sum returns the bytes that the shares may come to, with the queues of four workers that do not
+// read. Lag is part of BacklogTotal.
+func (m MemoryShares) Sum() int64 {
+	return m.BacklogTotal + m.SessionTotal + countedQueues*int64(m.WorkerQueue) + delayedTotal*int64(m.WorkerDelayed)
+}
+
+// MemoryShares returns the shares that are in force in c; zero fields have their defaults.
+func (c *Config) MemoryShares() MemoryShares {
+	d := ShareMemory(cmp.Or(c.Memory, 1<<30))
+	return MemoryShares{
+		BacklogTotal:  cmp.Or(max(c.Engine.BacklogTotal, 0), d.BacklogTotal),
+		SessionTotal:  cmp.Or(max(c.Gateway.SessionTotal, 0), d.SessionTotal),
+		WorkerQueue:   cmp.Or(max(c.Worker.Queue, 0), d.WorkerQueue),
+		WorkerDelayed: cmp.Or(max(c.Worker.Delayed, 0), d.WorkerDelayed),
+		Lag:           cmp.Or(max(c.Engine.Lag, 0), d.Lag),
+	}
+}
+
+// CheckMemory says what is wrong with Config.Memory, or the limits beside it: they may have three
+// quarters of it. The rest is for connections, the program and garbage.
+func (c *Config) CheckMemory() error {
+	if c.Memory == 0 {
+		return nil
+	}
+	if c.Memory < LeastMemory {
+		return fmt.Errorf("%d bytes, want %d or more", c.Memory, LeastMemory)
+	}
+	m := c.MemoryShares()
+	if sum, most := m.Sum(), c.Memory/4*3; sum > most {
+		return fmt.Errorf("%d bytes, of which the limits may have three quarters, %d: backlog total %d, session total %d, "+
+			"queues of %d workers %d, delayed messages %d: %d in all",
+			c.Memory, most, m.BacklogTotal, m.SessionTotal, countedQueues, countedQueues*int64(m.WorkerQueue),
+			delayedTotal*int64(m.WorkerDelayed), sum)
+	}
+	if backlog := int64(cmp.Or(c.Engine.Backlog, 1<<20)); backlog > m.BacklogTotal {
+		return fmt.Errorf("%d bytes, which leaves %d for what all clients have unsent: less than the %d that one may have",
+			c.Memory, m.BacklogTotal, backlog)
+	}
+	return nil
+}
+
+// shareMemory fills in the limits that Config.Memory sets.
+func (c *Config) shareMemory() {
+	if c.Memory == 0 {
+		return
+	}
+	m := c.MemoryShares()
+	c.Engine.BacklogTotal, c.Engine.Lag = m.BacklogTotal, m.Lag
+	c.Gateway.SessionTotal = m.SessionTotal
+	c.Worker.Queue, c.Worker.Delayed = m.WorkerQueue, m.WorkerDelayed
+}
+
+// keepWithin has s keep within Config.Memory, if that is set. used returns how much is used, nil: what
+// the process does.
+func (s *Server) keepWithin(used func() int64) {
+	if s.config.Memory == 0 {
+		return
+	}
+	meter := budget.NewMeter(s.kept)
+	if used == nil {
+		used = meter.Used
+	}
+	s.memory = budget.New(budget.Config{
+		Limit:        s.config.Memory,
+		Used:         used,
+		Refuse:       s.engine.RefuseNew,
+		TrimSessions: s.gateway.TrimSessions,
+		Squeeze:      s.engine.Squeeze,
+		Collect:      meter.Collect,
+		Logger:       s.gateway.Log(),
+	})
+	if s.admin != nil {
+		s.admin.SetMemory(s.memory)
+	}
+}
+
+// kept returns the bytes that are on the gateway's accounts.
+func (s *Server) kept() (n int64) {
+	st := s.engine.Stats()
+	for _, bytes := range st.Accounts {
+		n += bytes
+	}
+	return n
+}
