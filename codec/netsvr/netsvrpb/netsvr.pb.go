@@ -37,16 +37,21 @@ const (
 	RegisterResp_WorkerIdOverflow     RegisterResp_Code = 2
 	RegisterResp_ServerIdInconsistent RegisterResp_Code = 3
 	RegisterResp_DuplicateRegister    RegisterResp_Code = 4
+	// Ours; the link ends.
+	RegisterResp_TokenMissing RegisterResp_Code = 100
+	RegisterResp_TokenWrong   RegisterResp_Code = 101
 )
 
 // Enum value maps for RegisterResp_Code.
 var (
 	RegisterResp_Code_name = map[int32]string{
-		0: "Success",
-		1: "UnmarshalError",
-		2: "WorkerIdOverflow",
-		3: "ServerIdInconsistent",
-		4: "DuplicateRegister",
+		0:   "Success",
+		1:   "UnmarshalError",
+		2:   "WorkerIdOverflow",
+		3:   "ServerIdInconsistent",
+		4:   "DuplicateRegister",
+		100: "TokenMissing",
+		101: "TokenWrong",
 	}
 	RegisterResp_Code_value = map[string]int32{
 		"Success":              0,
@@ -54,6 +59,8 @@ var (
 		"WorkerIdOverflow":     2,
 		"ServerIdInconsistent": 3,
 		"DuplicateRegister":    4,
+		"TokenMissing":         100,
+		"TokenWrong":           101,
 	}
 )
 
@@ -1144,6 +1151,9 @@ type RegisterReq struct {
 	AcceptsRequests bool `protobuf:"varint,100,opt,name=acceptsRequests,proto3" json:"acceptsRequests,omitempty"`
 	// and wants fields 101 to 105 of ConnOpen, ConnClose, Transfer and ConnInfoResp.
 	WantsIdentity bool `protobuf:"varint,101,opt,name=wantsIdentity,proto3" json:"wantsIdentity,omitempty"`
+	// The secret by which a worker proves that it is one. With workerId 0 it is all there is to the
+	// message: nothing is registered, and the answer is Success without a registerId.
+	Token         string `protobuf:"bytes,102,opt,name=token,proto3" json:"token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1211,6 +1221,13 @@ func (x *RegisterReq) GetWantsIdentity() bool {
 		return x.WantsIdentity
 	}
 	return false
+}
+
+func (x *RegisterReq) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
 }
 
 type RegisterResp struct {
@@ -3331,25 +3348,29 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x11ForceOfflineGuest\x12\x18\n" +
 	"\auniqIds\x18\x01 \x03(\tR\auniqIds\x12\x14\n" +
 	"\x05delay\x18\x02 \x01(\x05R\x05delay\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\xcd\x01\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"\xe3\x01\n" +
 	"\vRegisterReq\x12\x1a\n" +
 	"\bworkerId\x18\x01 \x01(\x05R\bworkerId\x126\n" +
 	"\x16processCmdGoroutineNum\x18\x02 \x01(\rR\x16processCmdGoroutineNum\x12\x1a\n" +
 	"\bserverId\x18\x03 \x01(\rR\bserverId\x12(\n" +
 	"\x0facceptsRequests\x18d \x01(\bR\x0facceptsRequests\x12$\n" +
-	"\rwantsIdentity\x18e \x01(\bR\rwantsIdentity\"\xf1\x01\n" +
+	"\rwantsIdentity\x18e \x01(\bR\rwantsIdentity\x12\x14\n" +
+	"\x05token\x18f \x01(\tR\x05token\"\x94\x02\n" +
 	"\fRegisterResp\x127\n" +
 	"\x04code\x18\x01 \x01(\x0e2#.sluice.netsvr.v2.RegisterResp.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1e\n" +
 	"\n" +
 	"registerId\x18\x03 \x01(\tR\n" +
-	"registerId\"n\n" +
+	"registerId\"\x90\x01\n" +
 	"\x04Code\x12\v\n" +
 	"\aSuccess\x10\x00\x12\x12\n" +
 	"\x0eUnmarshalError\x10\x01\x12\x14\n" +
 	"\x10WorkerIdOverflow\x10\x02\x12\x18\n" +
 	"\x14ServerIdInconsistent\x10\x03\x12\x15\n" +
-	"\x11DuplicateRegister\x10\x04\"K\n" +
+	"\x11DuplicateRegister\x10\x04\x12\x10\n" +
+	"\fTokenMissing\x10d\x12\x0e\n" +
+	"\n" +
+	"TokenWrong\x10e\"K\n" +
 	"\rUnRegisterReq\x12\x1a\n" +
 	"\bworkerId\x18\x01 \x01(\x05R\bworkerId\x12\x1e\n" +
 	"\n" +

@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,19 @@ type Config struct {
 	// MaxLinks is how many connections workers may have. Each costs two goroutines and 64 KiB.
 	// Zero means 4096.
 	MaxLinks int
+	// Tokens are secrets, one of which a worker must show when it registers. Each has MinToken to
+	// MaxToken bytes; several are there so that they can be replaced one after another.
+	Tokens []string
+	// Allow are networks whose workers need no token, and AllowUnix says so of peers without an
+	// address, such as those on unix sockets. If there are none, and no Tokens, loopback and peers
+	// without an address need none. Others are refused if there are no Tokens.
+	Allow     []netip.Prefix
+	AllowUnix bool
+	// ProofTimeout is how long a connection may take to show its token. Zero means 10 s.
+	ProofTimeout time.Duration
+	// MaxUnproven is how many connections one address (IPv4, or IPv6 /64) may have that have not
+	// shown their token. Zero means 32.
+	MaxUnproven int
 	// Limits are rate limits of messages to workers.
 	Limits []Limit
 	// Metrics are the numbers of the metrics that workers may ask for, 0 to 6.
@@ -66,6 +80,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxLinks <= 0 {
 		c.MaxLinks = 4096
+	}
+	if c.ProofTimeout <= 0 {
+		c.ProofTimeout = 10 * time.Second
+	}
+	if c.MaxUnproven <= 0 {
+		c.MaxUnproven = 32
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,11 +28,16 @@ type Hub struct {
 	listener net.Listener
 	running  sync.WaitGroup // links' readers, and the goroutines of Listen
 
-	mu       sync.Mutex // guards links, maxLinks, groups' changes and closed
+	mu       sync.Mutex // guards links, unproven, from, maxLinks, groups' changes and closed
 	links    map[*link]struct{}
+	unproven map[*unproven]struct{}
+	from     map[netip.Addr]int // of unproven, by subject
 	maxLinks int
 	nextID   uint32
 	closed   bool
+
+	trust    atomic.Pointer[trust]
+	failures failures
 
 	groups   [gateway.MaxWorker + 1]group
 	limiters [gateway.MaxWorker + 1]*limiter // by worker id
@@ -43,9 +49,10 @@ type Hub struct {
 	stop     chan struct{}
 	stray    func(*gateway.Gateway, gateway.Ticket) bool // gateway.Stray
 
-	stats   hubStats
-	ended   endCounts
-	foreign foreignHosts
+	stats    hubStats
+	ended    endCounts
+	refusals refusalCounts
+	foreign  foreignHosts
 }
 
 // A group is the links that are registered under one worker id.
@@ -101,9 +108,14 @@ func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, e
 		gateway:  g,
 		tokens:   tokens,
 		links:    make(map[*link]struct{}),
+		unproven: make(map[*unproven]struct{}),
+		from:     make(map[netip.Addr]int),
 		maxLinks: config.MaxLinks,
 		stop:     make(chan struct{}),
 		stray:    gateway.Stray,
+	}
+	if err := h.SetTrust(config); err != nil {
+		return nil, err
 	}
 	h.delayed = newDelayed(config.Delayed, func(n int) { h.charge(engine.KindLinkDelayed, n) })
 	for _, l := range config.Limits {
@@ -173,28 +185,44 @@ func (h *Hub) accept() {
 	}
 }
 
-// serve runs a link on conn, unless there are too many.
+// serve runs a link on conn, or what is to become one, unless there are too many.
 func (h *Hub) serve(conn net.Conn) {
+	peer, addr := peerOf(conn)
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
 		conn.Close()
 		return
 	}
-	if len(h.links) >= h.maxLinks && !h.evict() {
+	if len(h.links)+len(h.unproven) >= h.maxLinks && !h.evictUnproven(netip.Addr{}) && !h.evict() {
 		limit := h.maxLinks
 		h.mu.Unlock()
 		h.stats.refused.Add(1)
-		h.log.Warn("worker refused: too many links",
-			"peer", conn.RemoteAddr().String(), "limit", limit)
+		h.log.Warn("worker refused: too many links", "peer", peer, "limit", limit)
 		conn.Close()
 		return
 	}
+	if h.proven(conn, addr) {
+		h.startLink(conn, peer, nil)
+		h.mu.Unlock()
+		return
+	}
+	why, ok := h.prove(conn, peer, addr)
+	h.mu.Unlock()
+	if !ok {
+		h.logRefusal(why, peer, nil)
+		conn.Close()
+	}
+}
+
+// startLink runs a link on conn, of which first has been read already. h.mu is held.
+func (h *Hub) startLink(conn net.Conn, peer string, first []byte) {
 	h.nextID++
 	l := newLink(h, conn, h.nextID)
+	l.peer, l.first = peer, first
+	l.registerID = fmt.Sprintf("%08x%s", l.id, peer)
 	h.links[l] = struct{}{}
 	h.running.Go(l.run)
-	h.mu.Unlock()
 }
 
 // evict makes room for a link: of those that have sent nothing yet the one that has been silent for
@@ -375,6 +403,7 @@ func (h *Hub) Close(ctx context.Context) error {
 		_ = h.listener.Close()
 	}
 	close(h.stop)
+	h.cutUnproven()
 	h.delayed.close()
 	h.each((*link).drain)
 	ended := make(chan struct{})

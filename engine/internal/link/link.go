@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -29,6 +28,7 @@ type link struct {
 	peer      string
 	host      netip.Addr // of the peer, by address.Key
 	begun     time.Time
+	first     []byte      // read before it was a link; the reader's
 	heard     atomic.Bool // it has sent something
 	evicted   bool        // guarded by Hub.mu
 	outbox    *outbox
@@ -63,7 +63,6 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 		hub:       h,
 		id:        id,
 		conn:      conn,
-		peer:      conn.RemoteAddr().String(),
 		host:      address.Key(address.Of(conn.RemoteAddr()).Addr()),
 		begun:     time.Now(),
 		outbox:    newOutbox(h.config.Queue),
@@ -71,7 +70,6 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 	}
 	preferShortQueue(conn)
 	l.outbox.charge = func(n int) { h.charge(engine.KindLinkQueue, n) }
-	l.registerID = fmt.Sprintf("%08x%s", id, l.peer)
 	return l
 }
 
@@ -190,8 +188,8 @@ func (l *link) write() {
 		l.conn.Close() // the reader ends too
 		return
 	}
-	if tcp, ok := l.conn.(*net.TCPConn); ok {
-		_ = tcp.CloseWrite()
+	if half, ok := l.conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
 	}
 	// The worker hears of the end, and has a while to close its side: a socket closed with input
 	// unread would take what the worker has not read yet with it.
@@ -225,6 +223,9 @@ const (
 // read works off frames until the link ends.
 func (l *link) read() error {
 	frames := newFrameReader(l.hub.config.MaxPacket)
+	frames.filled(copy(frames.space(), l.first))
+	l.heard.Store(len(l.first) > 0)
+	l.first = nil
 	size := frames.size()
 	var finished time.Time // when the reader has seen that the link is
 	for {

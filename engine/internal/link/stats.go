@@ -45,6 +45,9 @@ type Stats struct {
 	BadPush           uint64 // pushes refused: no push can have their command
 
 	Ended map[string]uint64 // links that ended, by reason
+
+	Unproven       int               // now: connections that have not shown their token
+	UnprovenClosed map[string]uint64 // those that ended before they had, by reason
 }
 
 // Stats returns the counters.
@@ -55,10 +58,10 @@ func (h *Hub) Stats() Stats {
 		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
 		Moved: h.stats.moved.Load(), WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
 		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(), BadPush: h.stats.badPush.Load(),
-		Ended: h.ended.snapshot(),
+		Ended: h.ended.snapshot(), UnprovenClosed: h.refusals.snapshot(),
 	}
 	h.mu.Lock()
-	s.Links = len(h.links)
+	s.Links, s.Unproven = len(h.links), len(h.unproven)
 	h.mu.Unlock()
 	for i := range h.groups {
 		if p := h.groups[i].links.Load(); p != nil {

@@ -1,0 +1,277 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/address"
+)
+
+// An unproven is a connection to the worker listener that has not shown yet that it is a worker's. It
+// has one goroutine and a small buffer, and nothing of what it says is carried out but heartbeats and
+// the Register that has the token, with which it becomes a link.
+type unproven struct {
+	hub   *Hub
+	conn  net.Conn
+	peer  string
+	addr  netip.Addr // by address.Key
+	begun time.Time
+	made  bool // evicted: it goes to make room. Guarded by Hub.mu
+}
+
+const (
+	// unprovenFrame is the longest frame body of a connection that is unproven, in bytes: a Register
+	// with the longest token.
+	unprovenFrame = 2 << 10
+	// unprovenBytes is how much it may send, heartbeats with it.
+	unprovenBytes = 16 << 10
+	// refusalTime is how long it may take to read why it is refused, and to close its side.
+	refusalTime = time.Second
+)
+
+// A refusal says why a connection did not become a link. The counters and the log carry its name.
+type refusal uint32
+
+const (
+	refusedAddress   refusal = iota // its address is not allowed, and there are no tokens
+	refusedCrowd                    // its address has too many that are unproven
+	refusedMissing                  // a Register without a token
+	refusedWrong                    // a Register with a token that is none
+	refusedCommand                  // a command before the Register
+	refusedMalformed                // bytes that are no frame, or too long, or too many
+	refusedTimeout                  // no token in time
+	refusedRoom                     // closed to make room for another
+	refusedClosed                   // the peer closed, or the connection broke
+	refusedShutdown                 // the gateway stops
+
+	numRefusals
+)
+
+var refusalNames = [numRefusals]string{
+	"address-not-allowed", "too-many-of-address", "no-token", "wrong-token", "command-before-token", "malformed",
+	"timeout", "made-room", "closed", "shutdown",
+}
+
+func (r refusal) String() string { return refusalNames[r] }
+
+// level is how much an operator wants to know of it.
+func (r refusal) level() slog.Level {
+	switch r {
+	case refusedClosed:
+		return slog.LevelDebug
+	case refusedShutdown:
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
+}
+
+// refusalCounts counts connections that did not become links, by reason.
+type refusalCounts [numRefusals]atomic.Uint64
+
+func (c *refusalCounts) snapshot() map[string]uint64 {
+	m := make(map[string]uint64, numRefusals)
+	for r := range numRefusals {
+		m[r.String()] = c[r].Load()
+	}
+	return m
+}
+
+// logRefusal counts and logs a connection that does not become a link.
+func (h *Hub) logRefusal(why refusal, peer string, err error) {
+	h.refusals[why].Add(1)
+	attrs := []slog.Attr{slog.String("reason", why.String()), slog.String("peer", peer)}
+	if err != nil {
+		attrs = append(attrs, slog.String("err", err.Error()))
+	}
+	h.log.LogAttrs(context.Background(), why.level(), "worker refused", attrs...)
+}
+
+// prove takes on a connection that is unproven. It reports why not, if it does not. h.mu is held.
+func (h *Hub) prove(conn net.Conn, peer string, addr netip.Addr) (why refusal, ok bool) {
+	if len(h.trust.Load().tokens) == 0 {
+		return refusedAddress, false
+	}
+	u := &unproven{hub: h, conn: conn, peer: peer, addr: address.Key(addr), begun: time.Now()}
+	if addr.IsValid() && h.from[u.addr] >= h.config.MaxUnproven && !h.evictUnproven(u.addr) {
+		return refusedCrowd, false
+	}
+	h.unproven[u] = struct{}{}
+	h.from[u.addr]++
+	h.running.Go(u.run)
+	return 0, true
+}
+
+// evictUnproven ends the oldest of the unproven connections, of those from addr if that is valid, unless
+// it has only just come. It reports whether there was one. h.mu is held.
+func (h *Hub) evictUnproven(addr netip.Addr) bool {
+	var oldest *unproven
+	for u := range h.unproven {
+		if !u.made && (!addr.IsValid() || u.addr == addr) && (oldest == nil || u.begun.Before(oldest.begun)) {
+			oldest = u
+		}
+	}
+	if oldest == nil || time.Since(oldest.begun) < evictAfter {
+		return false
+	}
+	oldest.made = true
+	oldest.leaveLocked()
+	oldest.conn.Close()
+	return true
+}
+
+// leaveLocked has u count no more.
+func (u *unproven) leaveLocked() {
+	h := u.hub
+	if _, ok := h.unproven[u]; !ok {
+		return
+	}
+	delete(h.unproven, u)
+	if h.from[u.addr]--; h.from[u.addr] == 0 {
+		delete(h.from, u.addr)
+	}
+}
+
+// cutUnproven ends them all.
+func (h *Hub) cutUnproven() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for u := range h.unproven {
+		u.conn.Close()
+	}
+}
+
+// run waits for the token and then makes a link of the connection, or refuses it.
+func (u *unproven) run() {
+	h := u.hub
+	frames := frameReader{limit: unprovenFrame, buf: make([]byte, 0, unprovenFrame+8)}
+	h.charge(engine.KindLinkInput, frames.size())
+	defer h.charge(engine.KindLinkInput, -frames.size())
+	why, err := u.await(&frames)
+	if why == numRefusals {
+		if u.become(frames.buf[frames.start:]) {
+			return
+		}
+		why, err = refusedShutdown, nil
+	}
+	h.mu.Lock()
+	if u.made {
+		why, err = refusedRoom, nil
+	} else if h.closed {
+		why, err = refusedShutdown, nil
+	}
+	u.leaveLocked()
+	h.mu.Unlock()
+	h.logRefusal(why, u.peer, err)
+	u.conn.Close()
+}
+
+// become makes u a link, whose first bytes are those that have come already.
+func (u *unproven) become(first []byte) bool {
+	h := u.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if u.made || h.closed {
+		return false
+	}
+	u.leaveLocked()
+	h.startLink(u.conn, u.peer, append([]byte(nil), first...))
+	return true
+}
+
+// await reads until the token has come: then why is numRefusals, and frames is at the Register.
+func (u *unproven) await(frames *frameReader) (why refusal, err error) {
+	h, total := u.hub, 0
+	if err := u.conn.SetDeadline(u.begun.Add(h.config.ProofTimeout)); err != nil {
+		return refusedClosed, err
+	}
+	for {
+		at := frames.start
+		body, err := frames.next()
+		if err != nil {
+			return refusedMalformed, err
+		}
+		if body == nil {
+			n, err := u.conn.Read(frames.space())
+			frames.filled(n)
+			if total += n; total > unprovenBytes {
+				return refusedMalformed, errors.New("too many bytes before the token")
+			}
+			if err != nil && n == 0 {
+				return readRefusal(err)
+			}
+			continue
+		}
+		cmd, payload := netsvr.V2.Split(body)
+		switch {
+		case cmd == netsvr.CmdPing:
+			if _, err := u.conn.Write(netsvr.V2.AppendPong(nil)); err != nil {
+				return readRefusal(err)
+			}
+			continue
+		case cmd != netsvr.CmdRegister:
+			return refusedCommand, errors.New(cmd.String() + " before a Register with a token")
+		}
+		var req netsvrpb.RegisterReq
+		if err := netsvr.Unmarshal(payload, &req); err != nil {
+			return refusedMalformed, err
+		}
+		switch {
+		case req.Token == "":
+			u.refuse(netsvrpb.RegisterResp_TokenMissing)
+			return refusedMissing, nil
+		case !h.trust.Load().knows(req.Token):
+			u.delay()
+			u.refuse(netsvrpb.RegisterResp_TokenWrong)
+			return refusedWrong, nil
+		}
+		frames.start = at
+		return numRefusals, u.conn.SetDeadline(time.Time{})
+	}
+}
+
+func readRefusal(err error) (refusal, error) {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return refusedTimeout, nil
+	case errors.Is(err, io.EOF):
+		return refusedClosed, nil
+	}
+	return refusedClosed, err
+}
+
+// refuse answers a Register and lets the peer read the answer.
+func (u *unproven) refuse(code netsvrpb.RegisterResp_Code) {
+	message, err := netsvr.AppendMessage(nil, &netsvrpb.RegisterResp{Code: code, Message: code.String()})
+	if err != nil || u.conn.SetDeadline(time.Now().Add(refusalTime)) != nil {
+		return
+	}
+	frame := appendFrame(nil, netsvr.CmdRegister, func(dst []byte) []byte { return append(dst, message...) })
+	if _, err := u.conn.Write(frame); err != nil {
+		return
+	}
+	if half, ok := u.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, u.conn, unprovenBytes)
+	}
+}
+
+// delay waits before a wrong token is refused, longer with each that the address has shown of late.
+// The connection counts meanwhile, and its peer hangs up in vain: so few tokens can be tried.
+func (u *unproven) delay() {
+	h := u.hub
+	t := time.NewTimer(h.failures.note(u.addr, time.Now()))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-h.stop:
+	}
+}
