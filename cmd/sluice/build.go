@@ -42,7 +42,7 @@ func closeProvider(p login.Provider) {
 func (cmd *settings) server(config server.Config) (*server.Server, error) {
 	srv, err := server.New(config)
 	if err != nil {
-		return nil, err
+		return nil, cmd.openWorkers(err)
 	}
 	routes, err := cmd.routes()
 	if err != nil {
@@ -113,6 +113,11 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		Queue:        int(cmd.WorkerQueue),
 		Delayed:      int(cmd.WorkerDelayed),
 		MaxLinks:     cmd.MaxWorkerLinks,
+		ProofTimeout: cmd.WorkerTokenTimeout,
+		MaxUnproven:  cmd.WorkerUnproven,
+	}
+	if err := cmd.trust(&workers, log); err != nil {
+		return c, err
 	}
 	if workers.Metrics, err = server.ParseMetrics(cmd.NetsvrMetrics); err != nil {
 		return c, fmt.Errorf("--netsvr-metrics: %w", err)

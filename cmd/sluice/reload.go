@@ -20,6 +20,7 @@ type reloader struct {
 	args     []string // the command line, whose flags stay above the file
 	provider login.Provider
 	users    *login.APIKeys // of the token call; nil: none
+	tokens   []string       // of workers
 	server   *server.Server
 	level    *slog.LevelVar
 	log      *slog.Logger
@@ -35,6 +36,9 @@ func flagValues(ctx *kong.Context) map[string]any {
 	}
 	return values
 }
+
+// workerToken is the flag of a file that is read again.
+const workerToken = "worker-token"
 
 // isLive reports whether a flag may change while the gateway runs.
 func isLive(f *kong.Flag) bool { return f.Tag.Has("live") }
@@ -100,6 +104,9 @@ func (r *reloader) try() (changed, refused []string, read bool, err error) {
 	if _, err := next.Serve.server(config); err != nil { // it is never started
 		return nil, nil, false, err
 	}
+	if !slices.Equal(config.Worker.Tokens, r.tokens) && !slices.Contains(changed, workerToken) {
+		changed = append(changed, workerToken) // the file
+	}
 	routes, err := next.Serve.routes()
 	if err != nil {
 		return nil, nil, false, err
@@ -128,6 +135,7 @@ func (r *reloader) try() (changed, refused []string, read bool, err error) {
 	if err := errors.Join(r.server.Update(config), r.server.Gateway().SetRoutes(routes)); err != nil {
 		return nil, nil, false, err
 	}
+	r.tokens = config.Worker.Tokens
 	r.level.Set(slog.Level(next.Serve.LogLevel))
 	for _, name := range changed {
 		r.force[name] = values[name]

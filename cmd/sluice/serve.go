@@ -126,7 +126,10 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 			"needed", needed, "allowed", allowed)
 	}
 	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr(), "admin", srv.AdminURL())
-	r := &reloader{s.args, provider, config.Admin.TokenUsers, srv, level, log, inForce, cmd.budget}
+	r := &reloader{
+		args: s.args, provider: provider, users: config.Admin.TokenUsers, tokens: config.Worker.Tokens,
+		server: srv, level: level, log: log, force: inForce, budget: cmd.budget,
+	}
 	go reloads(hangups, done, r.reload)
 	return cmd.wait(srv, stop, log)
 }

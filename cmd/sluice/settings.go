@@ -96,6 +96,10 @@ type workerFlags struct {
 	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none"`
 	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0"`
 	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0"`
+	WorkerToken        string        `help:"File of secrets, one a line, # before comments: a worker must show one of them when it registers, unless --worker-allow has its address. Read again on SIGHUP." placeholder:"FILE" live:""`
+	WorkerAllow        []string      `help:"Network or address whose workers need no token, or unix for those on unix sockets; repeatable. Others are refused if there is no --worker-token. None given: loopback and unix if there is no --worker-token, else none." placeholder:"CIDR" sep:"none" live:""`
+	WorkerTokenTimeout time.Duration `help:"How long a worker that needs a token may take to show it." default:"10s"`
+	WorkerUnproven     int           `help:"Connections of one address (IPv4, or IPv6 /64) that may be there without having shown their token." default:"32"`
 	WorkerIdle         time.Duration `help:"How long a worker may be silent." default:"120s"`
 	WorkerFirstByte    time.Duration `help:"How long a worker may take to send anything at all. At most --worker-idle counts." default:"60s"`
 	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s"`

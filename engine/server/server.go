@@ -74,6 +74,9 @@ func New(config Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	if err := config.checkWorkers(); err != nil {
+		return nil, err
+	}
 	if s.gateway, err = gateway.New(config.Gateway); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 //     MaxInflated, MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName,
 //     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
 //   - WebSocket: Origins
-//   - Worker: MaxLinks
+//   - Worker: MaxLinks, Tokens, Allow, AllowUnix
 //
 // Routes change with Gateway.SetRoutes. A change closes nobody: who is over a smaller limit stays,
 // and gets no more. On an error nothing has changed. Any goroutine may call it, once Start has
@@ -30,6 +30,14 @@ func (s *Server) Update(config Config) error {
 	if err := config.CheckMemory(); err != nil {
 		return fmt.Errorf("server: Config.Memory: %w", err)
 	}
+	config.WorkerListen, config.WorkerListener = s.config.WorkerListen, s.config.WorkerListener
+	if err := config.checkWorkers(); err != nil {
+		return err
+	}
+	trust, err := config.Worker.Trust()
+	if err != nil {
+		return fmt.Errorf("server: %w", err)
+	}
 	if err := s.web.SetOrigins(config.WebSocket.Origins); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
@@ -37,6 +45,7 @@ func (s *Server) Update(config Config) error {
 	config.Engine.Loops = s.engine.Loops()
 	config.shareDescriptors()
 	s.hub.SetMaxLinks(config.Worker.MaxLinks)
+	s.hub.SetTrust(trust)
 	s.gateway.SetLimits(config.Gateway)
 	s.engine.SetLimits(engine.Limits{
 		Backlog:               config.Engine.Backlog,

@@ -42,6 +42,15 @@ type Config struct {
 	// that should not stand in the way of replies.
 	Links int
 
+	// Token is the secret by which gateways that run with --worker-token know a worker. Empty: none
+	// is shown. Each link shows it before anything else, so use TLS or a network of one's own.
+	Token string
+
+	// TokenFile is a file whose first line, other than blank lines and those that begin with #, is
+	// the token. It is read whenever a link is dialled, so that a token can be replaced while the
+	// Worker runs. Not both this and Token.
+	TokenFile string
+
 	// Concurrency is how many handlers may run at once, default 64. The messages of one client
 	// are handled one at a time whatever it is; 1 handles everything in the order of arrival.
 	// Clients are spread over so many lanes by a hash: two that share one wait for each other.
@@ -129,8 +138,13 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: worker id %d, want 1 to %d", ErrConfig, c.WorkerID, maxWorkerID)
 	case c.Concurrency > maxConcurrency:
 		return fmt.Errorf("%w: concurrency %d, want at most %d", ErrConfig, c.Concurrency, maxConcurrency)
+	case c.Token != "" && c.TokenFile != "":
+		return fmt.Errorf("%w: both a token and a file of one", ErrConfig)
 	case c.Links > maxLinks:
 		return fmt.Errorf("%w: %d links, want at most %d", ErrConfig, c.Links, maxLinks)
+	}
+	if _, err := c.token(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c.Gateways = slices.Clone(c.Gateways)
 	for i, addr := range c.Gateways {

@@ -19,6 +19,8 @@
 // [Config] has defaults for everything; its zero value serves a gateway on this machine as worker
 // 1.
 //
+// A gateway that others can reach wants proof that this is a worker: Config.Token or TokenFile.
+//
 // # Answering requests
 //
 // GOSOC clients ask by route and Longbridge clients by command. [Worker.Handle] takes a route or

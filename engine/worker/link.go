@@ -153,11 +153,14 @@ func (l *Link) live(ctx context.Context, quiet func()) (lasted time.Duration, er
 	}
 }
 
-// greet asks for the gateway's server id, which a registration must repeat, and registers. The
+// greet shows the token, asks for the gateway's server id, which a registration must repeat, and registers. The
 // connection serves commands from before the registration on, for handlers may need it at once.
 func (l *Link) greet(ctx context.Context, c *conn) (registerID string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.worker.config.QueryTimeout)
 	defer cancel()
+	if err := l.prove(ctx, c); err != nil {
+		return "", err
+	}
 	var count netsvrpb.UniqIdCountResp
 	if err := c.ask(ctx, netsvr.CmdUniqIDCount, nil, &count); err != nil {
 		return "", fmt.Errorf("ask for the server id: %w", err)

@@ -3,6 +3,9 @@ package worker
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -333,4 +336,71 @@ func TestLostLinkEvents(t *testing.T) {
 			t.Errorf("%d requests, %d closes handled, want 1 and 1; stats %+v", nRequests, nCloses, s)
 		}
 	})
+}
+
+// A worker with a token shows it on every link before anything else, in a registration of no worker;
+// a gateway that knows no tokens serves it all the same.
+func TestToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("# old\n\n  a token \nanother\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name   string
+		config Config
+		code   netsvrpb.RegisterResp_Code
+		fails  string
+	}{
+		{"taken", Config{Token: "a token"}, netsvrpb.RegisterResp_Success, ""},
+		{"of a file", Config{TokenFile: file}, netsvrpb.RegisterResp_Success, ""},
+		{"not known there", Config{Token: "a token"}, netsvrpb.RegisterResp_WorkerIdOverflow, ""},
+		{"wrong", Config{Token: "a token"}, netsvrpb.RegisterResp_TokenWrong, "code 101 (TokenWrong)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newFake(t)
+				var shown, asked atomic.Int32
+				g.script = func(l *fakeLink, r received) bool {
+					if r.cmd != netsvr.CmdRegister {
+						asked.Add(1)
+						return false
+					}
+					var m netsvrpb.RegisterReq
+					l.decode(r, r.cmd, &m)
+					if m.GetWorkerId() != 0 {
+						return false
+					}
+					if m.GetToken() != "a token" {
+						t.Errorf("shows %q", m.GetToken())
+					}
+					shown.Add(1)
+					l.send(r.cmd, &netsvrpb.RegisterResp{Code: tt.code, Message: tt.code.String()})
+					return true
+				}
+				tt.config.Links, tt.config.Dial = 2, g.dial
+				w := run(t, tt.config, func(w *Worker) { w.Handle("*", echo) })
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				err := w.Ready(ctx)
+				if tt.fails == "" {
+					if err != nil || shown.Load() != 2 {
+						t.Errorf("%v, shown %d times", err, shown.Load())
+					}
+					return
+				}
+				if err == nil || !strings.Contains(err.Error(), tt.fails) || asked.Load() != 0 {
+					t.Errorf("%v, %d commands", err, asked.Load())
+				}
+			})
+		})
+	}
+	for name, config := range map[string]Config{
+		"both":    {Token: "x", TokenFile: file},
+		"no file": {TokenFile: file + "x"},
+		"no line": {TokenFile: os.DevNull},
+	} {
+		if _, err := New(config); !errors.Is(err, ErrConfig) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -244,6 +244,11 @@ func collectWorkers(p *page, h link.Stats) {
 	for _, reason := range slices.Sorted(maps.Keys(h.Ended)) {
 		p.sample(float64(h.Ended[reason]), "reason", reason)
 	}
+	p.gauge("sluice_worker_unproven", "Connections of workers that are open and have not shown their token.", float64(h.Unproven))
+	p.family("sluice_worker_unproven_closed_total", counter, "Connections that did not become workers' links: not allowed, or without a token in time, by reason.")
+	for _, reason := range slices.Sorted(maps.Keys(h.UnprovenClosed)) {
+		p.sample(float64(h.UnprovenClosed[reason]), "reason", reason)
+	}
 	p.counter("sluice_worker_replies_total", "Replies of workers to requests.", h.Replies)
 	p.counter("sluice_worker_lost_requests_total", "Requests answered with an error because their worker was lost.", h.LostRequests)
 	p.counter("sluice_worker_moved_total", "Messages, requests and events that were moved to another link because their worker had stopped or left.", h.Moved)

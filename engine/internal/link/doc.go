@@ -14,6 +14,11 @@
 // A link owns its socket, its read buffer and its outbox; loops append frames to the outbox under
 // its lock. Messages decoded from the read buffer borrow it until the command is done.
 //
+// # Proof
+//
+// A connection whose address is not trusted is no link until it has shown a token: see unproven. It
+// has one goroutine and 2 KiB.
+//
 // # Goroutines
 //
 // Two per link, a reader and a writer: there are tens of workers, not a million. A reader that

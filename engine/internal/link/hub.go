@@ -36,7 +36,7 @@ type Hub struct {
 	nextID   uint32
 	closed   bool
 
-	trust    atomic.Pointer[trust]
+	trust    atomic.Pointer[Trust]
 	failures failures
 
 	groups   [gateway.MaxWorker + 1]group
@@ -114,9 +114,11 @@ func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, e
 		stop:     make(chan struct{}),
 		stray:    gateway.Stray,
 	}
-	if err := h.SetTrust(config); err != nil {
+	trust, err := config.Trust()
+	if err != nil {
 		return nil, err
 	}
+	h.SetTrust(trust)
 	h.delayed = newDelayed(config.Delayed, func(n int) { h.charge(engine.KindLinkDelayed, n) })
 	for _, l := range config.Limits {
 		lim := newLimiter(l)

@@ -14,8 +14,8 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/address"
 )
 
-// A trust says whom the Hub believes to be a worker. It is not changed once it is in force.
-type trust struct {
+// A Trust says whom a Hub believes to be a worker. It is not changed once it is made.
+type Trust struct {
 	tokens [][sha256.Size]byte // digests
 	allow  address.Set
 	local  bool // peers without an address: unix sockets, and pipes within the process
@@ -24,9 +24,10 @@ type trust struct {
 // loopback is who needs no token where nothing was said.
 var loopback = address.Set{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
-// trustOf reads the part of a Config that is about trust, and refuses tokens that prove nothing.
-func trustOf(c *Config) (*trust, error) {
-	t := &trust{local: c.AllowUnix}
+// Trust reads the part of c that says who is believed to be a worker, for Hub.SetTrust. Tokens that
+// prove nothing are an error.
+func (c *Config) Trust() (*Trust, error) {
+	t := &Trust{local: c.AllowUnix}
 	if len(c.Tokens) > maxTokens {
 		return nil, fmt.Errorf("worker: %d tokens, want at most %d", len(c.Tokens), maxTokens)
 	}
@@ -51,7 +52,7 @@ func trustOf(c *Config) (*trust, error) {
 func (c *Config) Trusting() bool { return len(c.Tokens) > 0 || len(c.Allow) > 0 || c.AllowUnix }
 
 // allowed reports whether a peer needs no token. addr is invalid if it has no address.
-func (t *trust) allowed(addr netip.Addr) bool {
+func (t *Trust) allowed(addr netip.Addr) bool {
 	if !addr.IsValid() {
 		return t.local
 	}
@@ -60,7 +61,7 @@ func (t *trust) allowed(addr netip.Addr) bool {
 
 // knows reports whether a token is one of those in force. The time that takes says nothing about
 // them.
-func (t *trust) knows(token string) bool {
+func (t *Trust) knows(token string) bool {
 	shown, equal := sha256.Sum256([]byte(token)), 0
 	for i := range t.tokens {
 		equal |= subtle.ConstantTimeCompare(shown[:], t.tokens[i][:])
@@ -68,15 +69,9 @@ func (t *trust) knows(token string) bool {
 	return equal == 1
 }
 
-// SetTrust replaces Tokens, Allow and AllowUnix of the Hub's Config by those of config, for
-// connections that come. Links that are there stay.
-func (h *Hub) SetTrust(config Config) error {
-	t, err := trustOf(&config)
-	if err == nil {
-		h.trust.Store(t)
-	}
-	return err
-}
+// SetTrust replaces what the Hub's Config says, for connections that come, and for those that have
+// not shown their token. Links that are there stay.
+func (h *Hub) SetTrust(t *Trust) { h.trust.Store(t) }
 
 // proven reports whether a connection is known to be a worker's before it has said anything.
 func (h *Hub) proven(_ net.Conn, addr netip.Addr) bool { return h.trust.Load().allowed(addr) }

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/sluicenet/sluice/engine/server"
+	"github.com/sluicenet/sluice/internal/readfile"
+)
+
+// maxTokenFile bounds --worker-token, in bytes.
+const maxTokenFile = 128 << 10
+
+// trust reads --worker-token and --worker-allow.
+func (cmd *settings) trust(c *server.WorkersConfig, log *slog.Logger) (err error) {
+	if c.Allow, c.AllowUnix, err = server.ParseWorkerAllow(cmd.WorkerAllow); err != nil {
+		return fmt.Errorf("--worker-allow: %w", err)
+	}
+	if cmd.WorkerToken == "" {
+		return nil
+	}
+	text, err := readfile.Read(cmd.WorkerToken, maxTokenFile)
+	if err != nil {
+		return fmt.Errorf("--worker-token: %w", err)
+	}
+	if c.Tokens, err = server.ParseWorkerTokens(text); err != nil {
+		return fmt.Errorf("--worker-token: %s: %w", cmd.WorkerToken, err)
+	}
+	if f, err := os.Stat(cmd.WorkerToken); err == nil && f.Mode().IsRegular() && f.Mode()&0o077 != 0 {
+		log.Warn("others than its owner can read the file of worker tokens: chmod 600",
+			"file", cmd.WorkerToken, "mode", fs.FileMode.String(f.Mode()))
+	}
+	return nil
+}
+
+// openWorkers says which flags would do where the worker listener is open.
+func (cmd *settings) openWorkers(err error) error {
+	if !errors.Is(err, server.ErrOpenWorkers) {
+		return err
+	}
+	return fmt.Errorf("--worker %s: %w: give --worker-token FILE, --worker-allow CIDR, or listen on 127.0.0.1",
+		cmd.Worker, server.ErrOpenWorkers)
+}

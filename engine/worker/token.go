@@ -1,0 +1,50 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
+	"github.com/sluicenet/sluice/internal/readfile"
+)
+
+// maxTokenFile bounds Config.TokenFile, in bytes.
+const maxTokenFile = 128 << 10
+
+// token returns what links show, empty if nothing.
+func (c *Config) token() (string, error) {
+	if c.TokenFile == "" {
+		return c.Token, nil
+	}
+	text, err := readfile.Read(c.TokenFile, maxTokenFile)
+	if err != nil {
+		return "", fmt.Errorf("token file: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			return line, nil
+		}
+	}
+	return "", fmt.Errorf("token file: %w in %s", errors.New("no token"), c.TokenFile)
+}
+
+// prove shows the token, if there is one, by a registration of no worker. A gateway that knows nothing
+// of tokens says that 0 is no worker id, and serves the link.
+func (l *Link) prove(ctx context.Context, c *conn) error {
+	token, err := l.worker.config.token()
+	if err != nil || token == "" {
+		return err
+	}
+	var resp netsvrpb.RegisterResp
+	if err := c.ask(ctx, netsvr.CmdRegister, &netsvrpb.RegisterReq{Token: token}, &resp); err != nil {
+		return fmt.Errorf("show the token: %w", err)
+	}
+	switch resp.GetCode() {
+	case netsvrpb.RegisterResp_TokenMissing, netsvrpb.RegisterResp_TokenWrong:
+		return registerError(&resp)
+	}
+	return nil
+}
