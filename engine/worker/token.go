@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
-	"github.com/sluicenet/sluice/internal/readfile"
 )
 
-// maxTokenFile bounds Config.TokenFile, in bytes.
+// maxTokenFile is how much of Config.TokenFile is read, in bytes.
 const maxTokenFile = 128 << 10
 
 // token returns what links show, empty if nothing.
@@ -19,7 +20,12 @@ func (c *Config) token() (string, error) {
 	if c.TokenFile == "" {
 		return c.Token, nil
 	}
-	text, err := readfile.Read(c.TokenFile, maxTokenFile)
+	f, err := os.Open(c.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("token file: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxTokenFile))
 	if err != nil {
 		return "", fmt.Errorf("token file: %w", err)
 	}
