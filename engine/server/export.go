@@ -50,6 +50,8 @@ type (
 	Limit = link.Limit
 	// A Hub holds the links of workers.
 	Hub = link.Hub
+	// A WorkersTrust says whom a Hub believes to be a worker; see Hub.SetTrust.
+	WorkersTrust = link.Trust
 	// WorkersStats are a Hub's counters.
 	WorkersStats = link.Stats
 	// A Delivery says what became of a message for a worker.
