@@ -45,6 +45,7 @@ var effective = map[string]func(*Server) any{
 
 // samples are the values of fields that have no obvious one.
 var samples = map[string]any{
+	"Worker.Tokens": []string{"a-token-of-24-bytes-or-so"}, "Worker.Allow": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	"Admin.TokenUsers":  new(login.APIKeys),
 	"Gateway.Login":     login.Provider(slow{}),
 	"Gateway.Rand":      io.LimitReader(rand.Reader, 1<<20),
@@ -242,6 +243,8 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		{"listener of a protocol", func(c *Config) { c.Listeners = []Listener{{Listener: ln, Protocol: "smtp"}} }, `protocol "smtp"`},
 		{"listen", func(c *Config) { c.Listen = []string{"udp://127.0.0.1:0"} }, "want tcp://HOST:PORT"},
 		{"worker", func(c *Config) { c.WorkerListen = "127.0.0.1:0" }, "want tcp://HOST:PORT"},
+		{"open workers", func(c *Config) { c.WorkerListen = "tcp://0.0.0.0:0" }, "set Config.Worker.Tokens or Allow"},
+		{"a short token", func(c *Config) { c.Worker.Tokens = []string{"secret"} }, "token 1 has 6 bytes"},
 		{"worker id", func(c *Config) { c.Worker.OpenWorker = 1000 }, "worker id 1000"},
 		{"admin address", func(c *Config) { c.Admin.Address = "here" }, "want HOST:PORT"},
 	} {
