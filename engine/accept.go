@@ -58,7 +58,7 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 	listeners := *e.listeners.Load()
 	if len(listeners) == 256 {
 		closeGiven(config)
-		return nil, errors.New("engine: more than 256 listeners")
+		return nil, errTooManyListeners
 	}
 	ln, err := e.open(config)
 	if err != nil {
@@ -74,6 +74,8 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 	}
 	return ln.Addr(), nil
 }
+
+var errTooManyListeners = errors.New("engine: more than 256 listeners")
 
 func closeGiven(config ListenConfig) {
 	if config.Listener != nil {
@@ -238,7 +240,9 @@ func (l *listener) shareLocal(sock gnet.Conn) {
 
 func (l *listener) close() {
 	if l.closed.CompareAndSwap(false, true) {
-		_ = l.net.Close()
+		if l.net != nil {
+			_ = l.net.Close()
+		}
 	}
 }
 

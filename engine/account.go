@@ -25,6 +25,7 @@ const (
 	KindLinkQueue   // frames that wait for a worker
 	KindLinkDelayed // messages that a worker wants delivered later
 	KindAddresses   // what is known of clients' addresses
+	KindMonitor     // what operators are shown: ended connections, rates of topics, tails
 
 	numKinds
 )
@@ -47,6 +48,7 @@ var kindNames = [numKinds]string{
 	KindLinkQueue:   "link-queue",
 	KindLinkDelayed: "link-delayed",
 	KindAddresses:   "addresses",
+	KindMonitor:     "monitor",
 }
 
 // String returns the name used in gauges and logs.

@@ -68,6 +68,7 @@ func (l *Loop) runCloses() {
 func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
 	l.stats.closed[why].Add(1)
 	l.logEnd(c, why)
+	l.tellEnd(c, why)
 	c.state = stateClosing
 	l.wheel.clear(c.slot)
 	l.unpause(c) // what still comes is discarded, up to the peer's end

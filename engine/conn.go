@@ -231,4 +231,7 @@ func (c *Conn) Deliver(p Push) {
 }
 
 // CountPackets adds n to the packets received.
-func (c *Conn) CountPackets(n int) { c.loop.stats.packetsIn.Add(uint64(n)) }
+func (c *Conn) CountPackets(n int) {
+	c.loop.stats.packetsIn.Add(uint64(n))
+	c.meter().PacketsIn += uint64(n)
+}

@@ -48,6 +48,7 @@ func (e *Engine) logEnd(c *Conn, why Reason) {
 
 // logRefused logs a connection that has not reached a loop.
 func (e *Engine) logRefused(peer netip.AddrPort, why Reason) {
+	e.tellRefused(peer, why)
 	if e.log.Enabled(context.Background(), why.level()) && e.endLogged(why) {
 		e.writeEnd(why, "unknown", peer, "")
 	}

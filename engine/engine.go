@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	"golang.org/x/sys/unix"
-
 	"github.com/sluicenet/sluice/engine/internal/rate"
 	"github.com/sluicenet/sluice/topic"
 )
@@ -50,6 +48,8 @@ type Engine struct {
 	refused     [numReasons]atomic.Uint64
 	refusals    refusals
 	addresses   addresses
+	raw         uint8     // the dialect of attached connections, MaxDialects if there is no room for it
+	heard       func(End) // of HearEnds; nil: nobody
 	outside     loopStats // what happens on no loop
 
 	refuseNew atomic.Bool  // see RefuseNew
@@ -75,6 +75,10 @@ func newEngine(config Config, system system) (*Engine, error) {
 		system:  system,
 		ticker:  newTicker(),
 		stopped: make(chan struct{}),
+	}
+	e.raw = uint8(len(config.Dialects))
+	if e.raw < MaxDialects {
+		e.config.Dialects = append(slices.Clip(e.config.Dialects), Dialect{Name: rawDialect, Append: appendRaw})
 	}
 	e.log = e.config.Logger
 	e.limits.Store(e.config.limits())
@@ -161,27 +165,12 @@ func (e *Engine) begin() {
 
 // pairUp makes the loop's socket pair and enrols one end.
 func (l *Loop) pairUp() error {
-	fds, err := unixPair()
+	ours, theirs, err := connPair()
 	if err != nil {
-		return fmt.Errorf("engine: socketpair: %w", err)
+		return fmt.Errorf("engine: loop pair: %w", err)
 	}
-	ends := [2]net.Conn{}
-	for i, fd := range fds {
-		f := os.NewFile(uintptr(fd), "loop-pair")
-		c, err := net.FileConn(f) // duplicates fd
-		f.Close()
-		if err != nil {
-			if i == 1 {
-				ends[0].Close()
-			} else {
-				unix.Close(fds[1])
-			}
-			return fmt.Errorf("engine: loop pair: %w", err)
-		}
-		ends[i] = c
-	}
-	l.pair = ends[0].(*net.UnixConn)
-	if _, err := l.engine.client.EnrollContext(ends[1], l); err != nil {
+	l.pair = ours.(*net.UnixConn)
+	if _, err := l.engine.client.EnrollContext(theirs, l); err != nil {
 		return fmt.Errorf("engine: loop pair: %w", err)
 	}
 	return nil
@@ -319,6 +308,7 @@ func (l *Loop) leave() {
 	}
 	l.engine.abandonMail(l.mail.messages[l.mail.next:])
 	l.mail.messages, l.mail.next = nil, 0
+	l.topics.release(l)
 	l.publishAccounts()
 }
 

@@ -23,6 +23,12 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 			e.log.Warn("reading cannot be paused here: clients that send too much meanwhile are closed")
 		}
 		return nil, gnet.None
+	case *attachment:
+		l := e.loopOf[sock.EventLoop()]
+		l.tick()
+		if !l.openAttached(sock, from) {
+			return nil, gnet.Close
+		}
 	case *acceptor:
 		from.opened = true
 		l := e.loopOf[sock.EventLoop()]
@@ -147,6 +153,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 	had := int(c.input)
 	if arrived := l.buffered(c) - had; arrived > 0 {
 		l.stats.bytesIn.Add(uint64(arrived))
+		c.meter().BytesIn += uint64(arrived)
 	}
 	ring, wide := had > 0, inputWindow
 	for c.Open() && !c.Paused() {

@@ -23,7 +23,8 @@ type Loop struct {
 	poller    int32         // gnet's descriptor of this loop's poller; -1 if it was not found
 	tickTimer *time.Timer   // kernel's
 
-	chunks    [][]Conn // the slot table; a chunk never moves
+	chunks    [][]Conn    // the slot table; a chunk never moves
+	meters    [][]Traffic // of the connections in it
 	freeSlots []uint32
 	wheel     wheel
 	due       []uint32
@@ -47,6 +48,7 @@ type Loop struct {
 	heavy     heavy
 	deferred  deferred
 	joins     joins
+	topics    topicMeters
 	accounts  accounts
 	memory    memory
 	isolation isolation
@@ -129,7 +131,9 @@ func (l *Loop) Run(context.Context) error {
 // guardedTurn keeps the loop going when a turn panics outside the calls of handlers, which are
 // caught one by one.
 func (l *Loop) guardedTurn() {
+	begun := time.Now()
 	defer func() {
+		l.stats.turns.add(time.Since(begun))
 		if r := recover(); r != nil {
 			l.panicked("turn", r)
 			l.engine.system.yield(l)

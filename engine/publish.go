@@ -9,6 +9,8 @@ import (
 var (
 	// ErrBusy means that a loop took nothing for 1 s: the message was not sent to anybody.
 	ErrBusy = errors.New("engine: the gateway is busy")
+	// ErrTooMany means that there are as many connections as may be.
+	ErrTooMany = errors.New("engine: too many connections")
 	// ErrStopped means that the engine is stopping.
 	ErrStopped = errors.New("engine: stopped")
 )

@@ -83,7 +83,11 @@ func (l *Loop) sent(c *Conn, size, n int, errno syscall.Errno) bool {
 	}
 	l.stats.sends.Add(1)
 	l.stats.bytesOut.Add(uint64(n))
-	l.stats.packetsOut.Add(c.advance(n))
+	messages := c.advance(n)
+	l.stats.packetsOut.Add(messages)
+	m := c.meter()
+	m.BytesOut += uint64(n)
+	m.PacketsOut += messages
 	l.progressed(c)
 	if n < size {
 		l.block(c)

@@ -63,6 +63,7 @@ func (l *Loop) allocate() (c *Conn, ok bool) {
 			return nil, false
 		}
 		l.chunks = append(l.chunks, make([]Conn, chunkSize))
+		l.meters = append(l.meters, make([]Traffic, chunkSize))
 		for i := uint32(chunkSize); i > 0; i-- {
 			l.freeSlots = append(l.freeSlots, base+i-1)
 		}
@@ -74,5 +75,6 @@ func (l *Loop) allocate() (c *Conn, ok bool) {
 	if c.gen == 0 {
 		c.gen = 1 // Ref 0 means none
 	}
+	*c.meter() = Traffic{Since: l.now}
 	return c, true
 }

@@ -52,6 +52,7 @@ type loopStats struct {
 	accounts   [numKinds]atomic.Int64
 	clients    [MaxDialects]atomic.Int64
 	allClients atomic.Int64
+	turns      turnTimes
 	_          [64]byte
 }
 

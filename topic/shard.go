@@ -287,3 +287,6 @@ func (m *Member) cut(index uint32) (moved subscription, ok bool) {
 	}
 	return moved, ok
 }
+
+// Has reports whether m has subscribed to a topic.
+func (m *Member) Has(id ID) bool { return m.find(id) >= 0 }
