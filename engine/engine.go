@@ -48,6 +48,7 @@ type Engine struct {
 	refused     [numReasons]atomic.Uint64
 	refusals    refusals
 	addresses   addresses
+	wire        []Dialect // Config.Dialects, and raw
 	raw         uint8     // the dialect of attached connections, MaxDialects if there is no room for it
 	heard       func(End) // of HearEnds; nil: nobody
 	outside     loopStats // what happens on no loop
@@ -77,8 +78,8 @@ func newEngine(config Config, system system) (*Engine, error) {
 		stopped: make(chan struct{}),
 	}
 	e.raw = uint8(len(config.Dialects))
-	if e.raw < MaxDialects {
-		e.config.Dialects = append(slices.Clip(e.config.Dialects), Dialect{Name: rawDialect, Append: appendRaw})
+	if e.wire = e.config.Dialects; e.raw < MaxDialects {
+		e.wire = append(slices.Clip(e.wire), Dialect{Name: rawDialect, Append: appendRaw})
 	}
 	e.log = e.config.Logger
 	e.limits.Store(e.config.limits())

@@ -165,7 +165,7 @@ func (pb *Publisher) append(r *run, p Push) {
 		if mask&1 == 0 {
 			continue
 		}
-		enc := pb.engine.config.Dialects[d].Append
+		enc := pb.engine.wire[d].Append
 		if enc == nil {
 			continue
 		}
@@ -187,7 +187,7 @@ func (pb *Publisher) append(r *run, p Push) {
 		out, err := enc(b.data, p)
 		if err != nil {
 			pb.stats().dropped[inexpressible(err)].Add(1)
-			pb.engine.log.Debug("push not expressible", "dialect", pb.engine.config.Dialects[d].Name, "err", err)
+			pb.engine.log.Debug("push not expressible", "dialect", pb.engine.wire[d].Name, "err", err)
 			continue
 		}
 		if cap(out) != cap(b.data) {

@@ -105,7 +105,7 @@ func (l *Loop) push(c *Conn, p Push) {
 		l.stats.dropped[DropNotConnected].Add(1)
 		return
 	}
-	enc := l.engine.config.Dialects[c.dialect].Append
+	enc := l.engine.wire[c.dialect].Append
 	if enc == nil {
 		return
 	}
