@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -24,6 +25,13 @@ type ListenConfig struct {
 	// wrapped around that is closed at once. The Engine closes it, also when Listen fails.
 	Listener  net.Listener
 	Protocols []Protocol
+	// TLS has the listener speak TLS, of version 1.2 at least. It is copied; what is to change later is
+	// for its GetConfigForClient and GetCertificate, which run on a goroutine of the handshake's. A
+	// tls.Config that these return should have DynamicRecordSizingDisabled set, as the copy has. Nil: the
+	// listener is plain.
+	TLS *tls.Config
+	// TLSAuto has it serve plain connections, too: TLS are those whose first byte is 0x16.
+	TLSAuto bool
 	// SlowConsumer is what becomes of messages for clients of this listener that do not read.
 	SlowConsumer SlowConsumer
 }
@@ -37,6 +45,7 @@ type listener struct {
 	config ListenConfig
 	index  uint8
 	net    net.Listener
+	tls    *tls.Config // of its connections; nil: plain
 	closed atomic.Bool
 	// refuser says that one of the protocols has answers for those that are refused.
 	refuser bool
@@ -60,12 +69,17 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 		closeGiven(config)
 		return nil, errTooManyListeners
 	}
+	secure, err := config.serverConfig()
+	if err != nil {
+		closeGiven(config)
+		return nil, fmt.Errorf("engine: %w", err)
+	}
 	ln, err := e.open(config)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln,
-		refuser: hasRefuser(config.Protocols), public: public(ln.Addr())}
+	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln, tls: secure, public: public(ln.Addr())}
+	l.refuser = hasRefuser(config.Protocols) && (secure == nil || config.TLSAuto) // answers are plain
 	grown := append(listeners[:len(listeners):len(listeners)], l)
 	e.listeners.Store(&grown)
 	e.accepting.Add(acceptors)

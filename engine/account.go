@@ -10,15 +10,16 @@ type Kind uint8
 // The kinds. Those up to KindDeferred belong to connections and make up Config.BacklogTotal; each of
 // the others has a limit of its own where it is kept.
 const (
-	KindUnsent    Kind = iota // replies and pushes of a connection's own, and its queue's entries
-	KindShared                // published runs: each once, however many connections have yet to send it
-	KindInput                 // received and not handled: half a packet, or input that is not read for now
-	KindFragments             // what a protocol has gathered of a message that is not whole
-	KindReplies               // replies that wait for their turn
-	KindRequests              // requests that wait for an answer
-	KindTopics                // topic names and subscriptions
-	KindIdentity              // session texts, and what is known of logins
-	KindDeferred              // publishes that wait, while their client is not read; their bytes are KindShared
+	KindUnsent     Kind = iota // replies and pushes of a connection's own, and its queue's entries
+	KindShared                 // published runs: each once, however many connections have yet to send it
+	KindInput                  // received and not handled: half a packet, or input that is not read for now
+	KindFragments              // what a protocol has gathered of a message that is not whole
+	KindReplies                // replies that wait for their turn
+	KindRequests               // requests that wait for an answer
+	KindTopics                 // topic names and subscriptions
+	KindIdentity               // session texts, and what is known of logins
+	KindHandshakes             // TLS handshakes under way
+	KindDeferred               // publishes that wait, while their client is not read; their bytes are KindShared
 
 	KindSessions    // snapshots of detached sessions
 	KindLinkInput   // half frames of worker links
@@ -26,6 +27,7 @@ const (
 	KindLinkDelayed // messages that a worker wants delivered later
 	KindAddresses   // what is known of clients' addresses
 	KindMonitor     // what operators are shown: ended connections, rates of topics, tails
+	KindTLS         // what TLS connections cost beside their unhandled input and unsent output
 
 	numKinds
 )
@@ -42,6 +44,7 @@ var kindNames = [numKinds]string{
 	KindRequests:    "requests",
 	KindTopics:      "topics",
 	KindIdentity:    "identity",
+	KindHandshakes:  "handshakes",
 	KindDeferred:    "deferred",
 	KindSessions:    "sessions",
 	KindLinkInput:   "link-input",
@@ -49,6 +52,7 @@ var kindNames = [numKinds]string{
 	KindLinkDelayed: "link-delayed",
 	KindAddresses:   "addresses",
 	KindMonitor:     "monitor",
+	KindTLS:         "tls",
 }
 
 // String returns the name used in gauges and logs.
@@ -136,6 +140,9 @@ func (c *Conn) account() int64 {
 	n := int64(c.own) + int64(c.entries())*entrySize + int64(c.charged) + c.inputRoom()
 	if c.flags&flagDeferred != 0 {
 		n += c.loop.deferred.debt(c.Ref()).deferred
+	}
+	if t := c.loop.tlsOf(c); t != nil {
+		n += t.memory()
 	}
 	return n
 }

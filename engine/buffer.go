@@ -77,6 +77,8 @@ type memory struct {
 	queues      []*queue
 	uncommitted *blockRef // between Conn.Buffer and Conn.Commit
 	scratch     []byte    // where short entries are gathered for one send
+	sealing     []byte    // what crypto/tls has just written
+	plain       []byte    // where records are decrypted; empty
 }
 
 // newRef wraps a block that this loop holds. It starts with one reference, the caller's.

@@ -94,6 +94,9 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
 		l.dropLongInput(c)
 	}
 	l.setInput(c, 0)
+	if t := l.tlsOf(c); t != nil {
+		l.dropPlain(t)
+	}
 	if c.charged != 0 {
 		l.engine.log.Error("a handler has left charges behind", "bytes", int32(c.charged), "reason", why.String())
 	}
@@ -186,6 +189,9 @@ func (l *Loop) free(c *Conn) {
 		l.stats.dropped[DropClosing].Add(uint64(n))
 	}
 	l.unwatch(c)
+	if c.flags&flagTLS != 0 {
+		l.dropTLS(c)
+	}
 	if c.state == stateDraining {
 		l.stats.told.Add(-1)
 	}

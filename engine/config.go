@@ -42,6 +42,13 @@ type Config struct {
 	// FirstBytes is how long a connection may stay silent before its protocol is known.
 	// Zero means 10 s.
 	FirstBytes time.Duration
+	// HandshakeTimeout is how long a TLS handshake may take, from the connection's beginning. Zero means
+	// 10 s.
+	HandshakeTimeout time.Duration
+	// MaxHandshakes is the most TLS handshakes that have begun and are not over; of one address (IPv4, or
+	// IPv6 /64) a quarter. Each costs a goroutine and some 32 KiB. Further ones wait, and addresses take
+	// turns. Zero means 8192.
+	MaxHandshakes int
 	// Linger is how long a closing connection may take to read its last bytes and to close its
 	// side. Zero means 2 s.
 	Linger time.Duration
@@ -107,6 +114,12 @@ func (c Config) withDefaults() Config {
 	}
 	if c.FirstBytes <= 0 {
 		c.FirstBytes = 10 * time.Second
+	}
+	if c.HandshakeTimeout <= 0 {
+		c.HandshakeTimeout = 10 * time.Second
+	}
+	if c.MaxHandshakes <= 0 {
+		c.MaxHandshakes = 8192
 	}
 	if c.Linger <= 0 {
 		c.Linger = 2 * time.Second

@@ -69,6 +69,7 @@ const (
 	flagCut                                 // its own bytes count in loop.rests
 	flagPeerTold                            // its real address is in loop.peers
 	flagCounted                             // it is in engine.addresses
+	flagTLS                                 // its TLS is in loop.tls
 )
 
 // heldFlags say that input is left unhandled for the gateway's reasons, not for output that is unread.

@@ -19,7 +19,7 @@ func (l *Loop) gone(c *Conn, err error) {
 			c.flags &^= flagOutputPause
 			l.pump(c, false)
 		}
-		more := c.flags&heldFlags != 0 || c.flags&flagOutputPause != 0 && l.buffered(c) > 0
+		more := c.flags&heldFlags != 0 || c.flags&flagOutputPause != 0 && l.hasInput(c)
 		if c.Open() && more && l.keepHalf(c) {
 			return
 		}
@@ -35,7 +35,7 @@ func (l *Loop) gone(c *Conn, err error) {
 	c.flags &^= flagClosePending | flagGraceful
 	if half {
 		l.flush(c)
-		if fault != 14 && c.first.ref != nil && l.detach(c) {
+		if fault != 14 && l.unsentBytes(c) && l.detach(c) {
 			l.schedule(c.slot, l.engine.config.Linger)
 			l.markDirty(c)
 			return
@@ -92,6 +92,10 @@ func (l *Loop) detach(c *Conn) bool {
 
 // pumpHalf is pump for a connection that keepHalf kept. When everything is handled, it is over.
 func (l *Loop) pumpHalf(c *Conn) {
+	if t := l.encrypted(c); t != nil {
+		l.pumpTLS(c, t, true)
+		return
+	}
 	rest := l.halves[c.slot]
 	for {
 		if c.OutputFull() { // the handler would take nothing
@@ -115,4 +119,20 @@ func (l *Loop) pumpHalf(c *Conn) {
 			return
 		}
 	}
+}
+
+// hasInput reports whether there is input of c that is not handled.
+func (l *Loop) hasInput(c *Conn) bool {
+	if t := l.tlsOf(c); t != nil && t.plain != nil {
+		return true
+	}
+	return l.buffered(c) > 0
+}
+
+// unsentBytes reports whether there is something that the socket has not taken.
+func (l *Loop) unsentBytes(c *Conn) bool {
+	if t := l.tlsOf(c); t != nil {
+		return l.unsentTLS(c, t)
+	}
+	return c.first.ref != nil
 }

@@ -97,6 +97,14 @@
 // connection's replies arrive in the order they were written, its pushes likewise; a reply may
 // overtake a push. What a client gets does not depend on how its bytes were cut into segments.
 //
+// # TLS
+//
+// A listener's TLS is crypto/tls over memory (tls.go). A connection's first stage waits for its
+// ClientHello; its handshake runs on a goroutine, of which there are so many at a time and no more
+// (handshakes.go), and is fed by the loop. Afterwards there is no goroutine: whole records are decrypted
+// when their connection's input is handled (tlsinput.go), and the queue is encrypted when it is sent
+// (tlsoutput.go), so that everything that looks at either is the same with TLS and without.
+//
 // # Systems
 //
 // Linux, macOS and FreeBSD. What differs is in files of its own by suffix: socket_*.go (send,

@@ -51,6 +51,7 @@ type Engine struct {
 	wire        []Dialect // Config.Dialects, and raw
 	raw         uint8     // the dialect of attached connections, MaxDialects if there is no room for it
 	heard       func(End) // of HearEnds; nil: nobody
+	handshakes  handshakes
 	outside     loopStats // what happens on no loop
 
 	refuseNew atomic.Bool  // see RefuseNew
@@ -85,6 +86,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 	e.limits.Store(e.config.limits())
 	e.refusals.limit = e.config.MaxRefusals
 	e.addresses = addresses{engine: e, recent: rate.Table[addressKey]{Max: maxRecent}}
+	e.handshakes.init(e)
 	e.topics = topic.NewDirectory(e.config.Loops)
 	e.listeners.Store(new([]*listener))
 	for i := range e.config.Loops {
@@ -278,6 +280,9 @@ func (e *Engine) stop(ctx context.Context) error {
 	}
 	if serr := e.client.Stop(); serr != nil && err == nil {
 		err = fmt.Errorf("engine: %w", serr)
+	}
+	if herr := e.handshakes.close(); herr != nil && err == nil {
+		err = herr
 	}
 	e.kernel.poller.close() // after the loops, which use it
 	for _, l := range e.loops {

@@ -40,7 +40,7 @@ func TestPipelinedInOneWrite(t *testing.T) {
 func TestUnknownProtocolClosed(t *testing.T) {
 	e, addr := startLine(t, Config{}, ListenConfig{})
 	c := dialLine(t, addr)
-	c.send("\x16\x03\x01")
+	c.send("\x03\x16\x01")
 	c.expectEOF()
 	waitFor(t, "the close to be counted", func() bool { return e.Stats().Closed[ReasonUnknownProtocol] == 1 })
 }

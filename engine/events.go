@@ -53,7 +53,7 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		sock.SetContext(c)
 		from.shareLocal(sock)
 		l.stats.open.Add(1)
-		l.enter(c, stageSniff)
+		l.enter(c, stageTLS)
 		if from.closed.Load() { // too late for CloseAll, perhaps
 			e.Tell(c.Ref(), func(c *Conn) {
 				if c != nil {
@@ -150,6 +150,10 @@ const inputWindow = 64 << 10
 // publish or c's own unsent replies keep it from being handled. resumed has the handler called once
 // even if nothing has arrived: it may have kept something back itself.
 func (l *Loop) pump(c *Conn, resumed bool) {
+	if t := l.encrypted(c); t != nil {
+		l.pumpTLS(c, t, resumed)
+		return
+	}
 	had := int(c.input)
 	if arrived := l.buffered(c) - had; arrived > 0 {
 		l.stats.bytesIn.Add(uint64(arrived))
@@ -206,14 +210,21 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		l.takeLongInput(c, left)
 	}
 	l.setInput(c, left)
+	if c.Paused() {
+		l.boundPaused(c, left)
+	}
+}
+
+// boundPaused bounds the input of c, which is paused; left bytes are here.
+func (l *Loop) boundPaused(c *Conn, left int) {
 	limit := l.engine.config.InputBacklog
 	if c.flags&flagClient == 0 {
 		limit = l.engine.config.LoginBytes
 	}
 	switch {
-	case c.Paused() && left > pauseAbove && l.pause(c):
+	case left > pauseAbove && l.pause(c):
 		// TCP holds the peer back; what is here by now is all there will be.
-	case c.Paused() && left > limit:
+	case left > limit:
 		c.Close(ReasonInputBacklog)
 	}
 }

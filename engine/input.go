@@ -3,7 +3,13 @@ package engine
 // Unhandled returns how many received bytes the handler had not taken at the end of the loop's last
 // turn with the connection: the beginning of a packet, or input that is paused. A number that
 // grows is a sign of life of which OnBytes is not told before the packet is whole.
-func (c *Conn) Unhandled() int { return int(c.input) }
+func (c *Conn) Unhandled() int {
+	n := int(c.input)
+	if t := c.loop.tlsOf(c); t != nil && t.plain != nil {
+		n += len(t.plain.buf) - t.plain.off
+	}
+	return n
+}
 
 // SilenceLeft returns how many ms more the peer may be silent, 0 or less when its time is up. heard
 // is when it was last heard, the low half of Loop.Now, and limit how many ms it may be silent in all.

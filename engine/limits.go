@@ -14,6 +14,9 @@ type Limits struct {
 	FirstBytes     time.Duration // of the connections that come from then on
 
 	MaxPerAddress, ConnectRatePerAddress, ConnectRate int
+	// HandshakeTimeout, likewise, and MaxHandshakes are about TLS.
+	HandshakeTimeout time.Duration
+	MaxHandshakes    int
 }
 
 func (c *Config) limits() *Limits {
@@ -21,6 +24,7 @@ func (c *Config) limits() *Limits {
 		Backlog: c.Backlog, Lag: c.Lag, LagAge: c.LagAge,
 		BacklogTotal: c.BacklogTotal, MaxConnections: c.MaxConnections, FirstBytes: c.FirstBytes,
 		MaxPerAddress: c.MaxPerAddress, ConnectRatePerAddress: c.ConnectRatePerAddress, ConnectRate: c.ConnectRate,
+		HandshakeTimeout: c.HandshakeTimeout, MaxHandshakes: c.MaxHandshakes,
 	}
 }
 
@@ -35,8 +39,10 @@ func (e *Engine) SetLimits(n Limits) {
 	c.Backlog, c.Lag, c.LagAge, c.BacklogTotal = n.Backlog, n.Lag, n.LagAge, n.BacklogTotal
 	c.MaxConnections, c.FirstBytes = n.MaxConnections, n.FirstBytes
 	c.MaxPerAddress, c.ConnectRatePerAddress, c.ConnectRate = n.MaxPerAddress, n.ConnectRatePerAddress, n.ConnectRate
+	c.HandshakeTimeout, c.MaxHandshakes = n.HandshakeTimeout, n.MaxHandshakes
 	c = c.withDefaults()
 	e.limits.Store(c.limits())
+	e.handshakes.retry()
 	for _, l := range e.loops {
 		e.TellLoop(l.index, l.takeLimits)
 	}

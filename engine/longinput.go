@@ -17,10 +17,12 @@ type longInput struct {
 	class int
 }
 
-// Sizes are powers of two from 128 KiB to 16 MiB; longer ones are not pooled.
+// Sizes are powers of two from 1 KiB to 16 MiB; longer ones are not pooled. What is taken over from gnet
+// has at least minLong bytes.
 const (
-	minLongShift   = 17
-	numLongClasses = 8
+	minLongShift   = 10
+	numLongClasses = 15
+	minLong        = 128 << 10
 )
 
 var longPools [numLongClasses]sync.Pool
@@ -47,6 +49,9 @@ func (k *longInput) recycle() {
 // buffered returns how many bytes of c's input are not handled, after it has moved those that have
 // arrived behind a long packet's.
 func (l *Loop) buffered(c *Conn) int {
+	if c.sock == nil {
+		return len(l.halves[c.slot])
+	}
 	n := c.sock.InboundBuffered()
 	if c.flags&flagLongInput == 0 {
 		return n
@@ -75,6 +80,9 @@ func (l *Loop) buffered(c *Conn) int {
 
 // peek returns the first n bytes of c's unhandled input, which are there.
 func (l *Loop) peek(c *Conn, n int) ([]byte, error) {
+	if c.sock == nil {
+		return l.halves[c.slot][:n], nil
+	}
 	if c.flags&flagLongInput != 0 {
 		k := l.long[c.slot]
 		return k.buf[k.off : k.off+n], nil
@@ -84,6 +92,10 @@ func (l *Loop) peek(c *Conn, n int) ([]byte, error) {
 
 // discard takes n bytes off c's unhandled input.
 func (l *Loop) discard(c *Conn, n int) {
+	if c.sock == nil {
+		l.halves[c.slot] = l.halves[c.slot][n:]
+		return
+	}
 	if c.flags&flagLongInput == 0 {
 		_, _ = c.sock.Discard(n)
 		return
@@ -101,7 +113,7 @@ func (l *Loop) takeLongInput(c *Conn, left int) {
 	if err != nil {
 		return
 	}
-	k := newLongInput(left)
+	k := newLongInput(max(left, minLong))
 	k.buf = append(k.buf, b...)
 	_, _ = c.sock.Discard(left)
 	if l.long == nil {

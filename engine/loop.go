@@ -39,6 +39,7 @@ type Loop struct {
 
 	servingYielded bool                  // it is their turn
 	long           map[uint32]*longInput // unhandled input of long packets, by slot
+	tls            []*tlsConn            // of connections that have it, by slot
 	halves         map[uint32][]byte     // input of connections whose peer has closed its side, by slot
 	peers          map[uint32]toldPeer   // real addresses of those that a proxy speaks for, by slot
 	rests          int64                 // bytes that are kept of connections whose queue was cut; see cutQueue

@@ -253,7 +253,7 @@ func queuedBytes(c *Conn) string {
 	if c.first.ref == nil {
 		return ""
 	}
-	return string(c.loop.gather(c))
+	return string(c.loop.gather(c, scratchSize))
 }
 
 // What a turn has taken from the control lane is done even when one part of it panics.

@@ -146,7 +146,7 @@ func (m *queueModel) check(t *testing.T) {
 		t.Fatalf("partial = %v, want %v", partial, m.partial)
 	}
 	if len(m.entries) > 0 {
-		if p := c.loop.gather(c); len(p) == 0 || !bytes.HasPrefix(all, p) {
+		if p := c.loop.gather(c, scratchSize); len(p) == 0 || !bytes.HasPrefix(all, p) {
 			t.Fatalf("would send %d bytes that are not the next ones of %d", len(p), len(all))
 		}
 		if last := c.last(); int(last.end-last.off) != len(m.entries[len(m.entries)-1].bytes) {
@@ -219,7 +219,7 @@ func TestQueueAgainstModel(t *testing.T) {
 					l.releaseRef(h)
 				case n < 16:
 					if len(m.entries) > 0 {
-						sent := 1 + rnd.IntN(len(l.gather(m.c)))
+						sent := 1 + rnd.IntN(len(l.gather(m.c, scratchSize)))
 						m.c.advance(sent)
 						m.advance(sent)
 					}
@@ -406,7 +406,7 @@ func TestRunHeldUntilSent(t *testing.T) {
 	deliver(t, l, "t", "d")
 	for i, c := range conns {
 		want := []string{"a\nb\nc\nd\n", "ABCD"}[i%2]
-		if got := string(l.gather(c)); got != want {
+		if got := string(l.gather(c, scratchSize)); got != want {
 			t.Errorf("subscriber %d: %q, want %q", i, got, want)
 		}
 	}
@@ -519,7 +519,7 @@ func TestCutQueue(t *testing.T) {
 				t.Fatalf("%d bytes are kept in state %d, want %d", c.unsent(), c.state, tt.kept)
 			}
 			if tt.why != ReasonShutdown && tt.kept > 0 {
-				if got, want := string(l.gather(c)), strings.Repeat("x", max(tt.size-1-tt.sent, 0))+"\n"+bye; tt.sent > 0 && !strings.HasPrefix(want, got) {
+				if got, want := string(l.gather(c, scratchSize)), strings.Repeat("x", max(tt.size-1-tt.sent, 0))+"\n"+bye; tt.sent > 0 && !strings.HasPrefix(want, got) {
 					t.Errorf("%d bytes ending in %q are to be sent, want %d", len(got), got[max(len(got)-10, 0):], len(want))
 				}
 				if got, most := l.accounts.now[KindUnsent]+l.accounts.now[KindShared], int64(2*tt.kept+2<<10); got > most {

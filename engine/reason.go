@@ -11,6 +11,12 @@ const (
 	ReasonClientClose               // the protocol's own goodbye
 
 	// The peer's fault.
+	ReasonNotTLS          // the first bytes do not begin TLS, which the listener wants
+	ReasonTLSNotServed    // they do, and the listener is plain
+	ReasonTLSHandshake    // a TLS handshake that one side has refused
+	ReasonTLSTimeout      // a TLS handshake that took too long
+	ReasonTLSError        // a TLS record that is not allowed, or not authentic
+	ReasonTLSFlood        // too many TLS records without data: new keys, or empty ones
 	ReasonUnknownProtocol // the first bytes belong to no protocol of the listener
 	ReasonMalformed       // bytes that the protocol does not allow
 	ReasonOutOfOrder      // a packet that is legal, but not now: before login, or from the wrong side
@@ -52,6 +58,12 @@ const (
 var reasonNames = [numReasons]string{
 	ReasonPeerClosed:       "peer-closed",
 	ReasonClientClose:      "client-close",
+	ReasonNotTLS:           "not-tls",
+	ReasonTLSNotServed:     "tls-not-served",
+	ReasonTLSHandshake:     "tls-handshake",
+	ReasonTLSTimeout:       "tls-timeout",
+	ReasonTLSError:         "tls-error",
+	ReasonTLSFlood:         "tls-flood",
 	ReasonUnknownProtocol:  "unknown-protocol",
 	ReasonMalformed:        "malformed",
 	ReasonOutOfOrder:       "out-of-order",

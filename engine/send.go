@@ -28,8 +28,12 @@ func (l *Loop) flush(c *Conn) {
 	if c.flags&flagBlocked != 0 || c.state == stateFree || c.fd < 0 {
 		return
 	}
+	if c.flags&flagTLS != 0 {
+		l.flushTLS(c)
+		return
+	}
 	for budget := flushBudget; c.first.ref != nil; {
-		p := l.gather(c)
+		p := l.gather(c, scratchSize)
 		more := c.state == stateClosing && len(p) == int(c.unsent()) // a FIN follows
 		n, errno := l.engine.system.send(c.fd, p, more)
 		if !l.sent(c, len(p), n, errno) {
@@ -49,8 +53,9 @@ func (l *Loop) flush(c *Conn) {
 	}
 }
 
-// gather returns the next bytes of c's queue: a long entry as it is, short ones copied together.
-func (l *Loop) gather(c *Conn) []byte {
+// gather returns the next bytes of c's queue: a long entry as it is, short ones copied together as far as
+// they fit into size.
+func (l *Loop) gather(c *Conn, size int) []byte {
 	e := &c.first
 	p := e.ref.block.data[e.off:e.end]
 	q := c.queue
@@ -61,7 +66,7 @@ func (l *Loop) gather(c *Conn) []byte {
 	for i := q.head; i < len(q.entries); i++ {
 		e := &q.entries[i]
 		p := e.ref.block.data[e.off:e.end]
-		if len(p) >= gatherBelow || len(s)+len(p) > scratchSize {
+		if len(p) >= gatherBelow || len(s)+len(p) > size {
 			break
 		}
 		s = append(s, p...)

@@ -4,6 +4,9 @@ package engine
 type sniffer struct{ unknown }
 
 func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
+	if len(b) == 0 { // behind an earlier stage
+		return 0, 1
+	}
 	for _, p := range c.Listener().Protocols {
 		switch c.loop.sniff(p, b) {
 		case Matched:
@@ -11,6 +14,9 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 				c.flags &^= flagTrusted
 			}
 			c.loop.open(c, p)
+			if t := c.loop.tlsOf(c); t != nil {
+				t.packets, _ = c.handler.(RecordPerPacket)
+			}
 			if !c.Open() || c.Paused() {
 				return 0, 0
 			}
@@ -18,6 +24,11 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 		case NeedMore: // those behind it wait, or what a client speaks would depend on its segments
 			return 0, len(b) + 1
 		}
+	}
+	if isHello(b) && c.flags&flagTLS == 0 {
+		c.Write(alertRecord(alertHandshakeFailure))
+		c.Close(ReasonTLSNotServed)
+		return 0, len(b) + 1
 	}
 	c.Close(ReasonUnknownProtocol)
 	return 0, len(b) + 1

@@ -10,7 +10,8 @@ import "time"
 type stage uint8
 
 const (
-	stageSniff stage = iota // which protocol it is
+	stageTLS   stage = iota // its handshake, where there is one
+	stageSniff              // which protocol it is
 )
 
 // A newcomer is the Handler of a stage.
@@ -30,6 +31,11 @@ func (unknown) OnClose(*Conn, Reason) {}
 // take.
 func (l *Loop) enter(c *Conn, s stage) {
 	limits := l.engine.limits.Load()
+	if s <= stageTLS && l.engine.listenerAt(c.listener).tls != nil {
+		c.handler = tlsStart{}
+		l.schedule(c.slot, limits.HandshakeTimeout)
+		return
+	}
 	c.handler = sniffer{}
 	l.schedule(c.slot, limits.FirstBytes)
 }

@@ -22,6 +22,7 @@ type Stats struct {
 	Waits             uint64           // publishes that had to wait
 	Panics            uint64           // of handlers, encoders and functions of others
 	Wakeups           uint64           // of loops, by mail or a deadline
+	Handshakes        HandshakeStats
 
 	Total    int64           // now: bytes kept for connections, of all kinds
 	Accounts [numKinds]int64 // now: bytes kept, by Kind
@@ -47,6 +48,7 @@ type loopStats struct {
 	waits      atomic.Uint64
 	panics     atomic.Uint64
 	wakeups    atomic.Uint64
+	handshakes handshakeStats
 	open       atomic.Int64
 	told       atomic.Int64 // of open: everything is sent to them, their end too
 	accounts   [numKinds]atomic.Int64
@@ -94,7 +96,9 @@ func (e *Engine) Stats() Stats {
 		s.Waits += st.waits.Load()
 		s.Panics += st.panics.Load()
 		s.Wakeups += st.wakeups.Load()
+		st.handshakes.addTo(&s.Handshakes)
 	}
+	s.Handshakes.Running, s.Handshakes.Waiting = e.handshakes.now()
 	return s
 }
 

@@ -46,6 +46,7 @@ func (cmd *settings) checkBounds() error {
 		{"max-token-logins", int64(cmd.MaxTokenLogins), 0, most},
 		{"max-login-metadata", int64(cmd.MaxLoginMetadata), 1, 64 << 10},
 		{"max-connections", int64(cmd.MaxConnections), 0, most},
+		{"max-handshakes", int64(cmd.MaxHandshakes), 1, 1 << 20},
 		{"connect-rate", int64(cmd.ConnectRate), 0, most},
 		{"max-refusals", int64(cmd.MaxRefusals), 0, 1 << 16},
 		{"session-bytes", int64(cmd.SessionBytes), 1, most},
@@ -79,6 +80,7 @@ func (cmd *settings) checkBounds() error {
 		d, least time.Duration
 	}{
 		{"token-skew", cmd.TokenSkew, time.Second},
+		{"tls-handshake-timeout", cmd.TLSHandshakeTimeout, time.Millisecond},
 		{"login-timeout", cmd.LoginTimeout, time.Millisecond},
 		{"session-ttl", cmd.SessionTTL, time.Millisecond},
 		{"session-max", cmd.SessionMax, 0},

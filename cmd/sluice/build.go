@@ -162,6 +162,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		},
 		Gosoc: server.GosocConfig{
 			MaxKeepAlive: orNone(cmd.MaxKeepAlive), BadTokenStops: cmd.GosocBadToken == 3, ManyLogins: cmd.GosocLogins == "many",
+			TLSRuns: cmd.GosocTLSRecords == "run",
 		},
 		Netsvr: server.NetsvrConfig{
 			Path:           cmd.NetsvrPath,
@@ -192,9 +193,11 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			Linger:         min(2*time.Second, cmd.Drain/2), // clients that do not close are cut within the drain
 			MaxConnections: cmd.MaxConnections,
 			MaxPerAddress:  int(cmd.MaxConnectionsPerAddress), ConnectRatePerAddress: int(cmd.ConnectRatePerAddress),
-			ConnectRate: cmd.ConnectRate,
-			MaxRefusals: cmd.MaxRefusals,
-			Logger:      log,
+			ConnectRate:      cmd.ConnectRate,
+			HandshakeTimeout: cmd.TLSHandshakeTimeout,
+			MaxHandshakes:    cmd.MaxHandshakes,
+			MaxRefusals:      cmd.MaxRefusals,
+			Logger:           log,
 		},
 		Gateway: server.GatewayConfig{
 			ServerID:         uint8(cmd.ServerID),

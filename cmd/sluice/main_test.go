@@ -172,6 +172,7 @@ func TestBadValues(t *testing.T) {
 		"connect-rate":    count,
 
 		"max-connections-per-address": auto, "connect-rate-per-address": auto,
+		"max-handshakes": {"0 want 1 to 1048576", "x int"}, "tls-handshake-timeout": times, "gosoc-tls-records": {"x must be one of"},
 		"max-refusals":          {"-1 want 0 to 65536", "70000 want 0 to 65536", "x int"},
 		"max-admin-connections": count,
 		"login":                 {"magic magic", "tokens:" + dir + " is a directory"},

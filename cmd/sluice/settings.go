@@ -11,6 +11,7 @@ type settings struct {
 	Dev    bool       `help:"Open login unless --login says otherwise, an in-process worker with the sluice.* routes, and login tokens for everybody unless there is an API key."`
 
 	addressFlags    `group:"Addresses"`
+	handshakeFlags  `group:"TLS"`
 	loginFlags      `group:"Logins"`
 	sessionFlags    `group:"Sessions"`
 	slowFlags       `group:"Memory and slow clients"`
@@ -40,6 +41,12 @@ type addressFlags struct {
 	ConnectRate              int           `help:"New connections a second, and at once, of all addresses; more are refused. 0: any number." default:"0" live:""`
 	ConnectRatePerAddress    autoLimit     `help:"New connections a second, and at once, of one address; more are refused. auto: 100 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
 	MaxRefusals              int           `help:"Most connections over these limits which are kept for up to a second to be told so; of one address a quarter. 0: 128, or a sixteenth of the open-file limit if that is less." default:"0"`
+}
+
+type handshakeFlags struct {
+	TLSHandshakeTimeout time.Duration `name:"tls-handshake-timeout" help:"How long a TLS handshake may take, from the connection's beginning." default:"10s" live:""`
+	MaxHandshakes       int           `help:"Most TLS handshakes under way; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns. Each costs some 32 KiB." default:"8192" live:""`
+	GosocTLSRecords     string        `name:"gosoc-tls-records" help:"What a TLS record to a GOSOC client holds: ${enum}. packet: one packet each, since the published C++ client looks at the socket and not at what its TLS library has read already; run: what is sent together." enum:"packet, run" default:"packet"`
 }
 
 type loginFlags struct {

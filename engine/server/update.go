@@ -10,7 +10,7 @@ import (
 // Update takes from config what may change while the Server runs, and leaves the rest as it is:
 //
 //   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes,
-//     MaxPerAddress, ConnectRatePerAddress, ConnectRate
+//     MaxPerAddress, ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,
 //     MaxInflated, MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName,
 //     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
@@ -56,6 +56,8 @@ func (s *Server) Update(config Config) error {
 		MaxPerAddress:         config.Engine.MaxPerAddress,
 		ConnectRatePerAddress: config.Engine.ConnectRatePerAddress,
 		ConnectRate:           config.Engine.ConnectRate,
+		HandshakeTimeout:      config.Engine.HandshakeTimeout,
+		MaxHandshakes:         config.Engine.MaxHandshakes,
 		FirstBytes:            cmp.Or(config.Engine.FirstBytes, config.Gateway.LoginTimeout),
 	})
 	return nil

@@ -82,6 +82,7 @@ func (s *Server) collectConnections(p *page, e *engine.Stats) {
 		p.sample(float64(clients[name]), "protocol", name)
 	}
 	p.counter("sluice_connections_accepted_total", "Connections accepted.", e.Accepted)
+	s.collectHandshakes(p, &e.Handshakes)
 	p.counter("sluice_accept_retries_total", "Errors of accept that passed, such as too many open files.", e.AcceptRetry)
 	p.family("sluice_connections_refused_total", counter, "Connections closed before they were served.")
 	for _, r := range engine.Reasons() {
@@ -93,6 +94,19 @@ func (s *Server) collectConnections(p *page, e *engine.Stats) {
 	for _, r := range engine.Reasons() {
 		p.sample(float64(e.Closed[r]), "reason", r.String())
 	}
+}
+
+func (s *Server) collectHandshakes(p *page, h *engine.HandshakeStats) {
+	p.family("sluice_tls_handshakes_total", counter, "TLS handshakes of clients, by how they ended, and by the version that was agreed.")
+	p.sample(float64(h.TLS12), "result", "ok", "version", "1.2")
+	p.sample(float64(h.TLS13), "result", "ok", "version", "1.3")
+	p.sample(float64(h.Failed), "result", "failed", "version", "none")
+	p.sample(float64(h.TimedOut), "result", "timeout", "version", "none")
+	p.sample(float64(h.Abandoned), "result", "abandoned", "version", "none")
+	p.counter("sluice_tls_resumed_total", "TLS handshakes that were resumed from a ticket.", h.Resumed)
+	p.counter("sluice_tls_idle_records_total", "TLS records without data, behind the handshake: new keys, mostly.", h.KeyUpdates)
+	p.gauge("sluice_tls_handshakes", "TLS handshakes under way.", float64(h.Running))
+	p.gauge("sluice_tls_handshakes_waiting", "TLS handshakes that wait for their turn.", float64(h.Waiting))
 }
 
 // clients counts the clients of each protocol that the gateway has dialects of.

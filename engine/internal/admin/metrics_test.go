@@ -87,6 +87,8 @@ var wantFamilies = map[string]kind{
 	"sluice_admin_connections_refused_total": counter, "sluice_admin_accept_retries_total": counter,
 	"sluice_connections_accepted_total": counter, "sluice_accept_retries_total": counter,
 	"sluice_connections_refused_total": counter, "sluice_connections_closed_total": counter,
+	"sluice_tls_handshakes_total": counter, "sluice_tls_resumed_total": counter, "sluice_tls_idle_records_total": counter,
+	"sluice_tls_handshakes": gauge, "sluice_tls_handshakes_waiting": gauge,
 	"sluice_received_bytes_total": counter, "sluice_sent_bytes_total": counter,
 	"sluice_received_packets_total": counter, "sluice_sent_packets_total": counter, "sluice_sends_total": counter,
 	"sluice_publishes_total": counter, "sluice_publish_waits_total": counter,

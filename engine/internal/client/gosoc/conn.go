@@ -70,6 +70,18 @@ func (h *conn) wireForm() int {
 	return w
 }
 
+// PacketSize implements engine.RecordPerPacket.
+func (h *conn) PacketSize(b []byte) int {
+	if h.protocol.config.TLSRuns {
+		return len(b)
+	}
+	header, err := h.form.ParseHeader(b)
+	if err != nil {
+		return 0
+	}
+	return header.Len()
+}
+
 // OnBytes handles whole packets.
 func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 	n, need, packets := h.serve(c, b)

@@ -29,6 +29,10 @@ type Config struct {
 	// ManyLogins lets a user have several connections at a time, a phone's and a laptop's. Otherwise
 	// a new one closes the older.
 	ManyLogins bool
+	// TLSRuns has packets that are sent together share TLS records. Otherwise each has its own: the
+	// published C++ client looks at the socket, not at what its TLS library has read already, so of two
+	// in one record the second would wait for the next record.
+	TLSRuns bool
 }
 
 func (c Config) withDefaults() Config {
