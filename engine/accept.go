@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -15,14 +16,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluicenet/sluice/engine/internal/address"
+	"github.com/sluicenet/sluice/engine/internal/unixsock"
 )
 
 // ListenConfig describes one listener.
 type ListenConfig struct {
-	Network string // "tcp", "tcp4" or "tcp6"
-	Address string // host:port; port 0 picks one
-	// Listener is served in place of Network and Address. It must accept *net.TCPConn: anything
-	// wrapped around that is closed at once. The Engine closes it, also when Listen fails.
+	Network string // "tcp", "tcp4", "tcp6" or "unix"
+	Address string // host:port, where port 0 picks one; of "unix" an absolute path, or @NAME on Linux
+	// Mode and Owner are the permissions and the owner (USER:GROUP) of the file of a unix socket.
+	// Zero means that its owner alone, who runs the process, may connect.
+	Mode  fs.FileMode
+	Owner string
+	// Listener is served in place of Network and Address. It must accept *net.TCPConn or
+	// *net.UnixConn: anything wrapped around those is closed at once. The Engine closes it, also when
+	// Listen fails.
 	Listener  net.Listener
 	Protocols []Protocol
 	// TLS has the listener speak TLS, of version 1.2 at least. It is copied; what is to change later is
@@ -51,6 +58,8 @@ type listener struct {
 	refuser bool
 	// public says that other machines reach it.
 	public bool
+	// unix says that its peers have no addresses.
+	unix bool
 	// local is shared by all connections that came in on one address: gnet keeps it per
 	// connection, and the address is nearly always the same.
 	local atomic.Pointer[net.TCPAddr]
@@ -78,7 +87,8 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln, tls: secure, public: public(ln.Addr())}
+	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln, tls: secure, public: public(ln.Addr()),
+		unix: ln.Addr().Network() == "unix"}
 	l.refuser = hasRefuser(config.Protocols) && (secure == nil || config.TLSAuto) // answers are plain
 	grown := append(listeners[:len(listeners):len(listeners)], l)
 	e.listeners.Store(&grown)
@@ -100,9 +110,9 @@ func closeGiven(config ListenConfig) {
 // open makes config's socket ready to accept: its own or the one that was given.
 func (e *Engine) open(config ListenConfig) (net.Listener, error) {
 	if ln := config.Listener; ln != nil {
-		if _, ok := ln.Addr().(*net.TCPAddr); !ok {
+		if n := ln.Addr().Network(); n != "tcp" && n != "unix" {
 			closeGiven(config)
-			return nil, fmt.Errorf("listener %v: a %s listener, want tcp", ln.Addr(), ln.Addr().Network())
+			return nil, fmt.Errorf("listener %v: a %s listener, want tcp or unix", ln.Addr(), n)
 		}
 		if s, ok := ln.(syscall.Conn); ok {
 			raw, err := s.SyscallConn()
@@ -116,6 +126,9 @@ func (e *Engine) open(config ListenConfig) (net.Listener, error) {
 		}
 		return ln, nil
 	}
+	if config.Network == "unix" {
+		return unixsock.Listen(config.Address, unixsock.Options{Mode: config.Mode, Owner: config.Owner})
+	}
 	lc := net.ListenConfig{
 		KeepAlive: -1, // protocols have their own signs of life
 		Control:   func(_, _ string, raw syscall.RawConn) error { return e.setSendBuffer(raw) },
@@ -123,7 +136,7 @@ func (e *Engine) open(config ListenConfig) (net.Listener, error) {
 	return lc.Listen(context.Background(), config.Network, config.Address)
 }
 
-// setSendBuffer sizes a listening socket's send buffer, which accepted sockets inherit.
+// setSendBuffer sizes a socket's send buffer. Sockets that a TCP listener accepts inherit it.
 func (e *Engine) setSendBuffer(raw syscall.RawConn) error {
 	var err error
 	if cerr := raw.Control(func(fd uintptr) {
@@ -205,20 +218,16 @@ func (a *acceptor) enroll(conn net.Conn) {
 		a.refuse(conn, ReasonMemory)
 		return
 	}
-	if _, ok := conn.(*net.TCPConn); !ok { // a listener from outside; gnet reads plain sockets only
-		e.log.Error("connection refused: not a plain TCP connection", "listener", conn.LocalAddr(), "type", fmt.Sprintf("%T", conn))
+	if !plain(conn) { // a listener from outside; gnet reads plain sockets only
+		e.log.Error("connection refused: not a plain TCP or unix connection", "listener", conn.LocalAddr(), "type", fmt.Sprintf("%T", conn))
 		a.refuse(conn, ReasonServerError)
 		return
 	}
-	remote := conn.RemoteAddr().(*net.TCPAddr)
-	addr := address.Of(remote).Addr()
+	addr := address.Of(conn.RemoteAddr()).Addr()
 	if !a.admit(conn, addr) {
 		return
 	}
-	// gnet hands the bytes of a zone to a pool when the connection closes, but net shares them.
-	remote.Zone = ""
-	remote.IP = bytes.Clone(remote.IP) // it lies within the whole socket address
-	conn.LocalAddr().(*net.TCPAddr).Zone = ""
+	e.slim(conn)
 	e.accepted.Add(1)
 	a.opened, a.counted = false, addr.IsValid()
 	_, err := e.client.EnrollContext(conn, a)
@@ -232,7 +241,32 @@ func (a *acceptor) enroll(conn net.Conn) {
 		e.connections.Add(-1)
 		e.acceptRetry.Add(1)
 		if !e.stopping.Load() {
-			e.log.Warn("connection not enrolled", "peer", remote.String(), "err", err)
+			e.log.Warn("connection not enrolled", "peer", conn.RemoteAddr().String(), "err", err)
+		}
+	}
+}
+
+// plain reports whether gnet can read conn.
+func plain(conn net.Conn) bool {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
+}
+
+// slim readies a connection for gnet, which keeps its addresses.
+func (e *Engine) slim(conn net.Conn) {
+	switch conn := conn.(type) {
+	case *net.TCPConn:
+		// gnet hands the bytes of a zone to a pool when the connection closes, but net shares them.
+		remote := conn.RemoteAddr().(*net.TCPAddr)
+		remote.Zone = ""
+		remote.IP = bytes.Clone(remote.IP) // it lies within the whole socket address
+		conn.LocalAddr().(*net.TCPAddr).Zone = ""
+	case *net.UnixConn:
+		if raw, err := conn.SyscallConn(); err == nil {
+			_ = e.setSendBuffer(raw) // it inherits none; without one the system's is good enough
 		}
 	}
 }
@@ -241,6 +275,9 @@ var errNotPolled = errors.New("engine: no room in the epoll set (see fs.epoll.ma
 
 // shareLocal lets go of the connection's own copy of its local IP.
 func (l *listener) shareLocal(sock gnet.Conn) {
+	if a, ok := sock.LocalAddr().(*net.UnixAddr); ok {
+		a.Name = "" // gnet has made one for each
+	}
 	a, ok := sock.LocalAddr().(*net.TCPAddr)
 	if !ok {
 		return

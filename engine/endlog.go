@@ -43,20 +43,24 @@ func (e *Engine) logEnd(c *Conn, why Reason) {
 	if _, ok := c.handler.(newcomer); ok || protocol == "" {
 		protocol = "unknown"
 	}
-	e.writeEnd(why, protocol, c.Peer(), id)
+	e.writeEnd(why, protocol, c.LogPeer().LogValue(), id)
 }
 
 // logRefused logs a connection that has not reached a loop.
 func (e *Engine) logRefused(peer netip.AddrPort, why Reason) {
 	e.tellRefused(peer, why)
 	if e.log.Enabled(context.Background(), why.level()) && e.endLogged(why) {
-		e.writeEnd(why, "unknown", peer, "")
+		said := slog.AnyValue(peer)
+		if !peer.IsValid() {
+			said = slog.StringValue("unix")
+		}
+		e.writeEnd(why, "unknown", said, "")
 	}
 }
 
-func (e *Engine) writeEnd(why Reason, protocol string, peer netip.AddrPort, id string) {
+func (e *Engine) writeEnd(why Reason, protocol string, peer slog.Value, id string) {
 	attrs := append(make([]slog.Attr, 0, 4), slog.String("reason", why.String()),
-		slog.String("protocol", protocol), slog.Any("peer", peer))
+		slog.String("protocol", protocol), slog.Attr{Key: "peer", Value: peer})
 	if id != "" {
 		attrs = append(attrs, slog.String("uniqId", id))
 	}

@@ -32,12 +32,12 @@ func listenTCP(t *testing.T) net.Listener {
 
 func TestGivenListenersThatAreRefused(t *testing.T) {
 	e, _ := plainEngine(t, Config{})
-	unix, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	packets, err := net.Listen("unixpacket", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Listen(ListenConfig{Listener: unix}); err == nil || !strings.Contains(err.Error(), "want tcp") {
-		t.Errorf("a unix listener: %v", err)
+	if _, err := e.Listen(ListenConfig{Listener: packets}); err == nil || !strings.Contains(err.Error(), "want tcp or unix") {
+		t.Errorf("a listener for packets: %v", err)
 	}
 	closed := listenTCP(t)
 	closed.Close()
@@ -51,7 +51,7 @@ func TestGivenListenersThatAreRefused(t *testing.T) {
 	if _, err := e.Listen(ListenConfig{Listener: late}); !errors.Is(err, ErrStopped) {
 		t.Errorf("after Stop: %v", err)
 	}
-	for _, ln := range []net.Listener{unix, late} {
+	for _, ln := range []net.Listener{packets, late} {
 		if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("refused and not closed: %v", err)
 		}

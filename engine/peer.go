@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"fmt"
+	"log/slog"
 	"net/netip"
 
 	"github.com/sluicenet/sluice/engine/internal/address"
+	"github.com/sluicenet/sluice/engine/internal/unixsock"
 )
 
 // Peer returns the address of the client: the remote end of its socket, or what a trusted proxy has
@@ -25,6 +28,44 @@ func (c *Conn) socketPeer() netip.AddrPort {
 		return c.loop.engine.system.peer(c.fd)
 	}
 	return netip.AddrPort{}
+}
+
+// AppendPeer appends the text of Peer to dst. A client without an address is "unix" if its socket is
+// one, and "unknown" if a proxy has not said where it is.
+func (c *Conn) AppendPeer(dst []byte) []byte {
+	if a := c.Peer(); a.IsValid() {
+		return a.AppendTo(dst)
+	}
+	if c.onUnix() {
+		return append(dst, "unix"...)
+	}
+	return append(dst, "unknown"...)
+}
+
+// LogPeer is the peer for a line of the log, which tells of the process at the other end of a unix
+// socket, too, where the system does. It is good until the call on the loop returns.
+func (c *Conn) LogPeer() slog.LogValuer { return (*loggedPeer)(c) }
+
+type loggedPeer Conn
+
+// LogValue implements slog.LogValuer.
+func (p *loggedPeer) LogValue() slog.Value {
+	c := (*Conn)(p)
+	if a := c.Peer(); a.IsValid() {
+		return slog.AnyValue(a)
+	}
+	if c.onUnix() && c.fd >= 0 {
+		if pid, uid, ok := unixsock.PeerOf(int(c.fd)); ok {
+			return slog.StringValue(fmt.Sprintf("unix(pid=%d,uid=%d)", pid, uid))
+		}
+	}
+	return slog.StringValue(string(c.AppendPeer(nil)))
+}
+
+// onUnix reports whether c's socket is a unix one.
+func (c *Conn) onUnix() bool {
+	l := c.loop.engine.listeners.Load()
+	return l != nil && int(c.listener) < len(*l) && (*l)[c.listener].unix
 }
 
 // setPeer notes the client's real address, which is not that of its socket. An invalid one says that

@@ -379,7 +379,7 @@ func (l *Loop) overLimit(c *Conn, kind entryKind, size, messages uint32) bool {
 		return true
 	}
 	l.stats.dropped[DropSlowConsumer].Add(uint64(messages))
-	l.engine.log.Debug("slow consumer", "peer", c.Peer(), "lag", c.lag, "runs", c.entries(), "own", c.own)
+	l.engine.log.Debug("slow consumer", "peer", c.LogPeer(), "lag", c.lag, "runs", c.entries(), "own", c.own)
 	l.closeLater(c, ReasonSlowConsumer, true)
 	return false
 }

@@ -48,7 +48,7 @@ func (r *refusals) add(conn net.Conn) bool {
 	addr := address.Key(address.Of(conn.RemoteAddr()).Addr())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || len(r.conns) >= r.limit || r.from[addr] >= max(r.limit/refuseShare, 1) {
+	if r.closed || len(r.conns) >= r.limit || addr.IsValid() && r.from[addr] >= max(r.limit/refuseShare, 1) {
 		return false
 	}
 	if r.conns == nil {
@@ -91,7 +91,7 @@ func (l *listener) refuse(conn net.Conn, why Reason) {
 	e.connections.Add(-1)
 	e.refused[why].Add(1)
 	e.logRefused(address.Of(conn.RemoteAddr()), why)
-	if _, plain := conn.(*net.TCPConn); !plain || !l.refuser || !e.refusals.add(conn) {
+	if !plain(conn) || !l.refuser || !e.refusals.add(conn) {
 		_ = conn.Close()
 		return
 	}
@@ -123,7 +123,7 @@ func (l *listener) answer(conn net.Conn, why Reason) {
 				return
 			}
 			// Closing with input unread would reset the connection, and take the answer with it.
-			if tcp, ok := conn.(*net.TCPConn); ok && tcp.CloseWrite() == nil {
+			if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 				_, _ = io.Copy(io.Discard, conn)
 			}
 			return

@@ -138,7 +138,7 @@ func (l *Loop) logShed(c *Conn, total int64) {
 		return
 	}
 	l.engine.log.Warn("closing the heaviest connections: the total is used up", "loop", l.index, "closed", h.unlogged,
-		"peer", c.Peer(), "account", c.account(), "lag", c.lag, "total", total)
+		"peer", c.LogPeer(), "account", c.account(), "lag", c.lag, "total", total)
 	h.unlogged, h.logAt = 0, l.now+1000
 }
 

@@ -41,7 +41,7 @@ func (g *Gateway) Inflated(c *engine.Conn, s Session, n int) {
 	x.pause(c, pausedInflate)
 	g.stats.inflateHolds.Add(1)
 	g.log.Warn("a client has too much inflated: it is not read for a while", "protocol", s.Protocol(),
-		"peer", c.Peer(), "uniqId", g.ID(s.Base()), "user", s.Base().user, "bytesPerSecond", rate,
+		"peer", c.LogPeer(), "uniqId", g.ID(s.Base()), "user", s.Base().user, "bytesPerSecond", rate,
 		"pauseMs", (debt-now-inflateWindow)/1000)
 	g.Arm(c, s)
 }

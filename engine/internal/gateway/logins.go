@@ -56,7 +56,7 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		return
 	}
 	if n := pairsSize(creds.Metadata); n > g.Config().MaxLoginMetadata {
-		g.log.Debug("login metadata too long", "protocol", s.Protocol(), "peer", c.Peer(),
+		g.log.Debug("login metadata too long", "protocol", s.Protocol(), "peer", c.LogPeer(),
 			"bytes", n, "limit", g.Config().MaxLoginMetadata)
 		g.refuse(c, s, LoginMetadata)
 		return
@@ -67,7 +67,7 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 			g.admit(c, s, &a)
 			return
 		case o != SessionRefused || creds.ResumeOnly || creds.Token == "":
-			g.log.Debug("session refused", "peer", c.Peer(), "outcome", o.String(), "err", err)
+			g.log.Debug("session refused", "peer", c.LogPeer(), "outcome", o.String(), "err", err)
 			g.refuse(c, s, o)
 			return
 		}
@@ -77,7 +77,7 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		return
 	}
 	if g.banned(c, creds.Token) {
-		g.log.Debug("login refused", "protocol", s.Protocol(), "peer", c.Peer(), "outcome", LoginBanned.String())
+		g.log.Debug("login refused", "protocol", s.Protocol(), "peer", c.LogPeer(), "outcome", LoginBanned.String())
 		g.refuse(c, s, LoginBanned)
 		return
 	}
@@ -107,7 +107,7 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	if why != nil {
 		cancel()
 		cl.extra.cancelLogin = nil
-		g.log.Info("login refused, the provider was not asked", "protocol", s.Protocol(), "peer", c.Peer(), "err", why)
+		g.log.Info("login refused, the provider was not asked", "protocol", s.Protocol(), "peer", c.LogPeer(), "err", why)
 		g.refuse(c, s, LoginUnavailable)
 	}
 }
@@ -228,7 +228,7 @@ func (g *Gateway) verdict(c *engine.Conn, s Session, a *admission, identity logi
 		case errors.Is(err, errLoginClosed):
 			level = slog.LevelDebug
 		}
-		g.log.Log(context.Background(), level, "login refused", "protocol", s.Protocol(), "peer", c.Peer(),
+		g.log.Log(context.Background(), level, "login refused", "protocol", s.Protocol(), "peer", c.LogPeer(),
 			"outcome", o.String(), "err", err)
 		g.refuse(c, s, o)
 		return

@@ -49,11 +49,11 @@ type peerText struct {
 	text []byte
 }
 
-// Peer returns the text of a client's address. It is valid until the next call on the loop, and must
+// Peer returns the text of a client's address, as Conn.AppendPeer makes it. It is valid until the next call on the loop, and must
 // not be changed.
 func (s *Scratch) Peer(c *engine.Conn) []byte {
 	if p := &s.peer; p.of != c.Ref() {
-		p.text = c.Peer().AppendTo(p.text[:0])
+		p.text = c.AppendPeer(p.text[:0])
 		p.of = c.Ref()
 	}
 	return s.peer.text

@@ -115,8 +115,8 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
 			m.SubProtocol = append(m.SubProtocol, []byte(p))
 		}
 	}
-	if len(m.XForwardedFor) == 0 {
-		m.XForwardedFor = []byte(c.Peer().Addr().String())
+	if a := c.Peer().Addr(); len(m.XForwardedFor) == 0 && a.IsValid() {
+		m.XForwardedFor = []byte(a.String())
 	}
 	h.queue(l, c.Ref(), netsvr.CmdConnOpen, m.Append)
 	return true

@@ -1,10 +1,12 @@
 package link
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 
 	"github.com/sluicenet/sluice/engine/internal/address"
+	"github.com/sluicenet/sluice/engine/internal/unixsock"
 )
 
 // peerOf returns what the log calls the peer of a connection, and its address, which is invalid if it
@@ -12,7 +14,11 @@ import (
 func peerOf(conn net.Conn) (name string, addr netip.Addr) {
 	remote := conn.RemoteAddr()
 	if _, ok := remote.(*net.UnixAddr); ok {
-		return unixPeer(conn), addr
+		name = "unix"
+		if pid, uid, ok := unixsock.Peer(conn); ok {
+			name = fmt.Sprintf("unix(pid=%d,uid=%d)", pid, uid)
+		}
+		return name, addr
 	}
 	return remote.String(), address.Of(remote).Addr()
 }

@@ -242,7 +242,7 @@ const nameWait = 200 * time.Millisecond
 func (h *conn) malformed(c *engine.Conn, err error) {
 	log := h.protocol.gateway.Log()
 	if log.Enabled(context.Background(), slog.LevelDebug) {
-		log.Debug("malformed packet", "protocol", Name, "peer", c.Peer(), "err", err)
+		log.Debug("malformed packet", "protocol", Name, "peer", c.LogPeer(), "err", err)
 	}
 	why := engine.ReasonMalformed
 	switch {

@@ -212,7 +212,7 @@ func (h *conn) handle(c *engine.Conn, header *longbridge.Header, packet []byte) 
 func (h *conn) malformed(c *engine.Conn, err error) {
 	log := h.protocol.gateway.Log()
 	if log.Enabled(context.Background(), slog.LevelDebug) {
-		log.Debug("malformed packet", "protocol", Name, "peer", c.Peer(), "err", err)
+		log.Debug("malformed packet", "protocol", Name, "peer", c.LogPeer(), "err", err)
 	}
 	why := engine.ReasonMalformed
 	switch {

@@ -1,0 +1,3 @@
+package unixsock
+
+const abstractSockets = true

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package unixsock
+
+const abstractSockets = false
