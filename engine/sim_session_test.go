@@ -179,7 +179,7 @@ func (h refusals) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
 		case "peer":
-			peer, _ = a.Value.Any().(netip.AddrPort)
+			peer, _ = a.Value.Resolve().Any().(netip.AddrPort)
 		case "outcome":
 			outcome = a.Value.String()
 		}
