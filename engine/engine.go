@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
+
+	"github.com/sluicenet/sluice/engine/internal/looplag"
 	"github.com/sluicenet/sluice/engine/internal/rate"
 	"github.com/sluicenet/sluice/topic"
 )
@@ -33,12 +35,14 @@ type Engine struct {
 	topics *topic.Directory
 	kernel *kernel // system, unless it is simulated
 	ticker *ticker
+	lag    *looplag.Lag
 
 	mu        sync.Mutex // guards Listen and Stop
 	listeners atomic.Pointer[[]*listener]
 	accepting sync.WaitGroup
 	stopping  atomic.Bool
 	stopped   chan struct{}
+	running   sync.WaitGroup // goroutines that end when stopped is closed
 
 	total       atomic.Int64 // bytes kept for connections, up to accountGrain off per loop
 	connections atomic.Int64 // sockets accepted and not closed
@@ -92,6 +96,9 @@ func newEngine(config Config, system system) (*Engine, error) {
 	for i := range e.config.Loops {
 		e.loops = append(e.loops, newLoop(e, i))
 	}
+	e.lag = looplag.New(looplag.Config{
+		Loops: e.config.Loops, Tell: e.TellLoop, Busy: e.activity, Stack: e.stack, Logger: e.log,
+	})
 	e.maxRun = int(min(maxRun, e.loops[0].highWater))
 	return e, nil
 }
@@ -111,6 +118,12 @@ func (e *Engine) Stopped() <-chan struct{} { return e.stopped }
 
 // Config returns the configuration with its defaults filled in. It must not be changed.
 func (e *Engine) Config() *Config { return &e.config }
+
+// A LoopLag is what is known of how late loops are; see Engine.LoopLag.
+type LoopLag = looplag.Lag
+
+// LoopLag returns what is known of how late the loops are, for this module's health pages.
+func (e *Engine) LoopLag() *LoopLag { return e.lag }
 
 // Loops returns the number of loops.
 func (e *Engine) Loops() int { return len(e.loops) }
@@ -137,6 +150,7 @@ func (e *Engine) Start() (err error) {
 	e.client = client // from here on there is something to stop
 	go e.kernel.poller.run(func(ref Ref) { e.loops[ref.loop()].mailbox.postWritable(ref) })
 	go e.ticker.run(e)
+	e.running.Go(func() { e.lag.Run(e.stopped) })
 
 	// One socket pair per loop: gnet enrols each with the loop that has the fewest connections,
 	// which makes its loops known to us. Until then the loops have nothing else.
@@ -275,6 +289,7 @@ func (e *Engine) stop(ctx context.Context) error {
 	e.stopping.Store(true)
 	close(e.stopped)
 	e.ticker.close()
+	e.running.Wait()
 	for _, l := range e.loops {
 		e.abandonMail(l.mailbox.close())
 	}

@@ -19,6 +19,7 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 	switch from := sock.Context().(type) {
 	case *Loop:
 		from.gnet = sock.EventLoop()
+		from.goroutine.note()
 		if from.poller = findPoller(int32(sock.Fd())); from.poller < 0 {
 			e.log.Warn("reading cannot be paused here: clients that send too much meanwhile are closed")
 		}

@@ -24,6 +24,8 @@ type isolation struct {
 	next   func() (struct{}, bool)
 	stop   func()
 	active bool // a call is under way
+	// goroutine is the coroutine's, which has a stack of its own.
+	goroutine goroutineID
 
 	op      isolatedCall
 	f       func()
@@ -161,6 +163,7 @@ func (i *isolation) call() {
 
 // loop is the coroutine.
 func (i *isolation) loop(yield func(struct{}) bool) {
+	i.goroutine.note()
 	stopped := false
 	defer func() {
 		if !stopped {

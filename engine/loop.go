@@ -53,6 +53,7 @@ type Loop struct {
 	accounts  accounts
 	memory    memory
 	isolation isolation
+	goroutine goroutineID // the loop's own
 	publisher Publisher
 
 	now      int64        // ms on the engine's clock, read once a turn

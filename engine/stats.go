@@ -23,6 +23,7 @@ type Stats struct {
 	Panics            uint64           // of handlers, encoders and functions of others
 	Wakeups           uint64           // of loops, by mail or a deadline
 	Handshakes        HandshakeStats
+	LoopsLate         uint64 // times that a loop took more than 100 ms to run what it was told
 
 	Total    int64           // now: bytes kept for connections, of all kinds
 	Accounts [numKinds]int64 // now: bytes kept, by Kind
@@ -65,6 +66,7 @@ func (e *Engine) Stats() Stats {
 		AcceptRetry: e.acceptRetry.Load(),
 		Total:       e.total.Load(),
 		Topics:      e.topics.Len(),
+		LoopsLate:   e.lag.LateTimes(),
 		Addresses:   e.addresses.count(),
 	}
 	for i := range e.refused {

@@ -19,6 +19,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
 	"github.com/sluicenet/sluice/engine/internal/lograte"
+	"github.com/sluicenet/sluice/engine/internal/looplag"
 	"github.com/sluicenet/sluice/engine/login"
 )
 
@@ -71,7 +72,8 @@ type Server struct {
 	begun    time.Time
 	ready    atomic.Bool
 	loopback atomic.Bool // the listener can be reached from this machine only
-	lag      *lag
+	lag      *looplag.Lag
+	told     []bool // by loop: the log knows that it stands still; watch's
 	conns    *conns
 	memory   *budget.Watch // nil: no budget
 	tokens   tokenStats
@@ -117,7 +119,8 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 		host:    host,
 		key:     sha256.Sum256([]byte(config.APIKey)),
 		begun:   time.Now(),
-		lag:     newLag(e.Loops(), e.TellLoop),
+		lag:     e.LoopLag(),
+		told:    make([]bool, e.Loops()),
 		conns:   newConns(config.MaxConnections, config.Logger),
 		done:    make(chan struct{}),
 	}
@@ -161,7 +164,7 @@ func (s *Server) Start() error {
 	if !loopback && s.config.APIKey == "" {
 		s.log.Warn("the admin listener is open to the network: anybody may read counters and take profiles; set an API key or listen on loopback", "admin", addr.String())
 	}
-	go s.lag.run(s.done, s.watch)
+	go s.runWatch()
 	go func() {
 		if err := s.http.Serve(listener{ln, s.conns}); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the admin listener has failed", "err", err)

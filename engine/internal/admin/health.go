@@ -48,7 +48,7 @@ func (s *Server) details(reasons []string) (list []string) {
 		list = append(list, memory)
 	}
 	for i := range s.engine.Loops() {
-		list = append(list, fmt.Sprintf("loop %d: %v late", i, s.lag.of(i).Round(time.Microsecond)))
+		list = append(list, fmt.Sprintf("loop %d: %v late", i, s.lag.Of(i).Round(time.Microsecond)))
 	}
 	return list
 }
@@ -61,7 +61,7 @@ func (s *Server) stalled() (list []string) {
 	default:
 	}
 	for i := range s.engine.Loops() {
-		if d := s.lag.standing(i); d >= s.config.Stall {
+		if d := s.lag.Standing(i); d >= s.config.Stall {
 			list = append(list, fmt.Sprintf("loop %d stands still for %v: a handler or a hook does not return",
 				i, d.Round(time.Millisecond)))
 		}
@@ -69,17 +69,30 @@ func (s *Server) stalled() (list []string) {
 	return list
 }
 
+// runWatch calls watch once a second until the Server shuts down.
+func (s *Server) runWatch() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-t.C:
+			s.watch()
+		}
+	}
+}
+
 // watch logs loops that begin to stand still, and those that run again. It is called by one
 // goroutine.
 func (s *Server) watch() {
 	for i := range s.engine.Loops() {
-		p := &s.lag.probes[i]
-		switch d := s.lag.standing(i); {
-		case d >= s.config.Stall && !p.told:
-			p.told = true
+		switch d := s.lag.Standing(i); {
+		case d >= s.config.Stall && !s.told[i]:
+			s.told[i] = true
 			s.log.Error("a loop stands still: a handler or a hook does not return", "loop", i, "for", d)
-		case d < s.config.Stall && p.told:
-			p.told = false
+		case d < s.config.Stall && s.told[i]:
+			s.told[i] = false
 			s.log.Warn("a loop runs again", "loop", i)
 		}
 	}

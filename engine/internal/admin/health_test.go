@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicenet/sluice/engine/internal/looplag"
 	"github.com/sluicenet/sluice/engine/login"
 )
 
@@ -73,12 +74,15 @@ func TestLiveOfLoops(t *testing.T) {
 		c.Stall = 50 * time.Millisecond
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	})
-	var h held
-	s.lag = newLag(2, h.tell)
-	s.lag.sample()
+	told := make([]func(), 2)
+	s.lag = looplag.New(looplag.Config{Loops: 2, Tell: func(loop int, fn func()) bool {
+		told[loop] = fn
+		return true
+	}})
+	s.lag.Look()
 	s.watch()
 	wantAnswer(t, ask(s, "GET", "/livez"), 200, "text/plain", "ok\n")
-	s.lag.probes[0].posted.Store(0) // loop 0 has answered
+	told[0]()
 	time.Sleep(60 * time.Millisecond)
 	s.watch()
 	s.watch()
@@ -89,7 +93,7 @@ func TestLiveOfLoops(t *testing.T) {
 			t.Errorf("%s: %q", path, w.Body)
 		}
 	}
-	h.release()
+	told[1]()
 	s.watch()
 	wantAnswer(t, ask(s, "GET", "/livez"), 200, "text/plain", "ok\n")
 	if text := log.String(); strings.Count(text, "a loop stands still") != 1 || strings.Count(text, "a loop runs again") != 1 {

@@ -17,6 +17,7 @@ import (
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
+	"github.com/sluicenet/sluice/engine/internal/looplag"
 	"github.com/sluicenet/sluice/engine/login"
 )
 
@@ -166,13 +167,14 @@ func (s *Server) collectMemory(p *page, e *engine.Stats) {
 }
 
 func (s *Server) collectLoops(p *page, e *engine.Stats) {
-	counts, sum := s.lag.histogram()
-	p.histogram("sluice_loop_lag_seconds", "How late loops ran what they were told, once a second each.",
-		lagBounds[:], counts, sum.Seconds())
+	counts, sum := s.lag.Histogram()
+	p.histogram("sluice_loop_lag_seconds", "How late loops ran what they were told, up to twenty times a second each.",
+		looplag.Bounds[:], counts, sum.Seconds())
 	p.family("sluice_loop_last_lag_seconds", gauge, "How late a loop ran what it was last told, or how long it has not run it.")
 	for i := range s.engine.Loops() {
-		p.sample(s.lag.of(i).Seconds(), "loop", strconv.Itoa(i))
+		p.sample(s.lag.Of(i).Seconds(), "loop", strconv.Itoa(i))
 	}
+	p.counter("sluice_loop_late_total", "Times that a loop took more than 100 ms to run what it was told; the log says what it was at.", e.LoopsLate)
 	p.counter("sluice_loop_wakeups_total", "Times that loops were woken for messages.", e.Wakeups)
 	p.counter("sluice_panics_total", "Panics of handlers, each of which cost a message or a connection.", e.Panics)
 }

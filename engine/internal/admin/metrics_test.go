@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/link"
+	"github.com/sluicenet/sluice/engine/internal/looplag"
 )
 
 // A series is one line of a page, parsed.
@@ -95,7 +96,7 @@ var wantFamilies = map[string]kind{
 	"sluice_deliveries_total": counter, "sluice_delivered_payload_bytes_total": counter, "sluice_drops_total": counter,
 	"sluice_memory_bytes": gauge, "sluice_memory_clients_bytes": gauge, "sluice_memory_clients_limit_bytes": gauge, "sluice_topics": gauge,
 	"sluice_loop_lag_seconds": histogram, "sluice_loop_last_lag_seconds": gauge,
-	"sluice_loop_wakeups_total": counter, "sluice_panics_total": counter, "sluice_client_addresses": gauge,
+	"sluice_loop_wakeups_total": counter, "sluice_loop_late_total": counter, "sluice_panics_total": counter, "sluice_client_addresses": gauge,
 	"sluice_session_journal_bytes": gauge, "sluice_session_journal_missed_total": counter,
 	"sluice_logins_total": counter, "sluice_logins_unasked_total": counter, "sluice_login_calls": gauge,
 	"sluice_logins_waiting": gauge, "sluice_token_calls_total": counter,
@@ -129,8 +130,8 @@ func scrape(t *testing.T, list ...prometheus.Collector) string {
 
 func gatewayCollector(t *testing.T) collector {
 	s := newServer(t, newOTP(t), nil)
-	s.lag.tell = func(_ int, fn func()) bool { fn(); return true }
-	s.lag.sample()
+	s.lag = looplag.New(looplag.Config{Loops: s.engine.Loops(), Tell: func(_ int, fn func()) bool { fn(); return true }})
+	s.lag.Look()
 	return func(p *page) {
 		s.collect(p)
 		collectWorkers(p, link.Stats{Links: 1, Commands: 3, Limited: 2})
@@ -211,5 +212,16 @@ func TestReasonsHaveNames(t *testing.T) {
 		if d.String() == "" || d.String() == "unknown" {
 			t.Errorf("drop %d has no name", d)
 		}
+	}
+}
+
+func BenchmarkScrape(b *testing.B) {
+	s := newServer(b, newOTP(b), nil)
+	b.ReportAllocs()
+	h := s.newMetrics()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+		b.SetBytes(int64(w.Body.Len()))
 	}
 }

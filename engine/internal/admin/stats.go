@@ -125,7 +125,7 @@ func (s *Server) report(now time.Time) report {
 	}
 	r.Logins["ok"] = g.Logins
 	for i := range s.engine.Loops() {
-		r.Loops = append(r.Loops, loopReport{LagSeconds: s.lag.of(i).Seconds()})
+		r.Loops = append(r.Loops, loopReport{LagSeconds: s.lag.Of(i).Seconds()})
 	}
 	if s.hub != nil {
 		r.Workers = workers(s.hub.Stats())

@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"bytes"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// A goroutineID is the number of a goroutine as stacks have it, 0 when it is not known. The goroutine
+// notes it itself; any may read it.
+type goroutineID struct{ n atomic.Uint64 }
+
+// note sets it to the caller's.
+func (id *goroutineID) note() {
+	var b [64]byte
+	text, ok := bytes.CutPrefix(b[:runtime.Stack(b[:], false)], []byte(goroutinePrefix))
+	end := bytes.IndexByte(text, ' ')
+	if !ok || end < 0 {
+		return
+	}
+	n, _ := strconv.ParseUint(string(text[:end]), 10, 64)
+	id.n.Store(n)
+}
+
+// goroutinePrefix begins a goroutine in a stack trace, its number follows.
+const goroutinePrefix = "goroutine "
+
+// waitsInCoroutine is in the first line of one that waits for the other of a pair.
+const waitsInCoroutine = "[coroutine"
+
+const (
+	// leastStacks and mostStacks bound the trace of all goroutines, in bytes.
+	leastStacks = 256 << 10
+	mostStacks  = 16 << 20
+)
+
+// stack returns what loop i is at: the stack of the coroutine that handlers run in, if that is under
+// way, or the loop's own. It stops the process for as long as it takes to write down all goroutines.
+func (e *Engine) stack(i int) string {
+	l := e.loops[i]
+	ids := [...]uint64{l.isolation.goroutine.n.Load(), l.goroutine.n.Load()}
+	b := make([]byte, leastStacks)
+	n := runtime.Stack(b, true)
+	for n == len(b) && n < mostStacks {
+		b = make([]byte, 2*len(b))
+		n = runtime.Stack(b, true)
+	}
+	var found []string
+	for _, id := range ids {
+		s := findStack(string(b[:n]), id)
+		head, _, _ := strings.Cut(s, "\n")
+		if s != "" && !strings.Contains(head, waitsInCoroutine) {
+			found = append(found, s)
+		}
+	}
+	return strings.Join(found, "\n\n")
+}
+
+// findStack returns a goroutine's part of a trace of all, empty if it is not there.
+func findStack(trace string, id uint64) string {
+	head := goroutinePrefix + strconv.FormatUint(id, 10) + " "
+	for part := range strings.SplitSeq(trace, "\n\n") {
+		if strings.HasPrefix(part, head) {
+			return strings.TrimSpace(part)
+		}
+	}
+	return ""
+}
+
+// activity returns a number that is another one when loop i has done something.
+func (e *Engine) activity(i int) uint64 {
+	st := e.loops[i].stats
+	n := st.bytesIn.Load() + st.wakeups.Load() + uint64(st.open.Load())
+	for r := range st.closed {
+		n += st.closed[r].Load()
+	}
+	return n
+}
