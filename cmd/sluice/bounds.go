@@ -54,6 +54,8 @@ func (cmd *settings) checkBounds() error {
 		{"worker-max-packet", int64(cmd.WorkerMaxPacket), 1, most},
 		{"worker-queue", int64(cmd.WorkerQueue), 1, most},
 		{"worker-delayed", int64(cmd.WorkerDelayed), 1, most},
+		{"worker-frame-rate", int64(cmd.WorkerFrameRate), 0, 1_000_000_000},
+		{"worker-byte-rate", int64(cmd.WorkerByteRate), 0, all},
 		{"worker-unproven", int64(cmd.WorkerUnproven), 1, 1 << 16},
 		{"max-worker-links", int64(cmd.MaxWorkerLinks), 0, most},
 		{"max-admin-connections", int64(cmd.MaxAdminConnections), 0, most},
@@ -103,6 +105,9 @@ func (cmd *settings) checkBounds() error {
 			return fmt.Errorf("--%s: %v, want %v to %v", bound.name, bound.d, bound.least, longest)
 		}
 	}
+	if n := cmd.WorkerByteRate; n > 0 && n < leastByteRate {
+		return fmt.Errorf("--worker-byte-rate: %d, want %d at least, or 0: a long frame would take minutes", n, leastByteRate)
+	}
 	if cmd.NetsvrPath == "" {
 		return errors.New("--netsvr-path: want a path such as /netsvr")
 	}
@@ -137,6 +142,9 @@ func (cmd *settings) checkBounds() error {
 	}
 	return cmd.checkPortsFile()
 }
+
+// leastByteRate is the least --worker-byte-rate.
+const leastByteRate = 64 << 10
 
 // checkAddresses refuses what cannot be listened on, and one address for two purposes.
 func (cmd *settings) checkAddresses() error {

@@ -115,6 +115,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		MaxLinks:     cmd.MaxWorkerLinks,
 		ProofTimeout: cmd.WorkerTokenTimeout,
 		MaxUnproven:  cmd.WorkerUnproven,
+		FrameRate:    cmd.WorkerFrameRate,
+		ByteRate:     int(cmd.WorkerByteRate),
 	}
 	if err := cmd.trust(&workers, log); err != nil {
 		return c, err

@@ -193,6 +193,7 @@ func TestBadValues(t *testing.T) {
 		"route":            {"chat.* want PATTERN=ID", "a=1000 want 1 to 999", "a=0 want 1 to 999", "a*b=1 one * at the end", "cmd:9-1=1 want cmd:N"},
 		"limit":            {"a=1 no rate", "a=1@0 rate", "a=1000@5 worker ids"},
 		"open-worker":      {"1000 want 0 to 999", "-1 want 0 to 999"}, "close-worker": {"1000 want 0 to 999", "-1 want 0 to 999"},
+		"worker-frame-rate": {"-1 want 0 to", "x int"}, "worker-byte-rate": {"-1 not a size", "1KiB want 65536 at least"},
 		"worker-token":         {dir + " is a directory", filepath.Join(dir, "none") + " no such file", "/dev/null device"},
 		"worker-allow":         {"10.0.0.0/33 no network", "localhost no network", " no network"},
 		"worker-token-timeout": times, "worker-unproven": {"0 want 1 to 65536", "70000 want 1 to 65536", "x int"},

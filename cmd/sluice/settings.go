@@ -111,6 +111,8 @@ type workerFlags struct {
 	WorkerFirstByte    time.Duration `help:"How long a worker may take to send anything at all. At most --worker-idle counts." default:"60s"`
 	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s"`
 	WorkerMaxPacket    byteSize      `help:"Longest frame body a worker may send, and so the most that is kept of one that is not whole." default:"2MiB"`
+	WorkerFrameRate    int           `help:"Frames a worker connection may send a second, and at once; with more it is not read for a while. 0: any number." default:"0" live:""`
+	WorkerByteRate     byteSize      `help:"The same in bytes. 0: any number." default:"0" live:""`
 	WorkerQueue        byteSize      `help:"Bytes that may wait for a worker. A client may have no more of them than stay free." default:"16MiB"`
 	WorkerDelayed      byteSize      `help:"Bytes of delayed messages that may wait per worker connection; four times as many in all." default:"16MiB"`
 	MaxWorkerLinks     int           `help:"Most connections of workers; over it one goes that has sent nothing. 0: 4096, or an eighth of the open-file limit if that is less." default:"0" live:""`

@@ -15,7 +15,7 @@ import (
 //     MaxInflated, MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName,
 //     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
 //   - WebSocket: Origins
-//   - Worker: MaxLinks, Tokens, Allow, AllowUnix
+//   - Worker: MaxLinks, FrameRate, ByteRate, Tokens, Allow, AllowUnix
 //
 // Routes change with Gateway.SetRoutes. A change closes nobody: who is over a smaller limit stays,
 // and gets no more. On an error nothing has changed. Any goroutine may call it, once Start has
@@ -46,6 +46,7 @@ func (s *Server) Update(config Config) error {
 	config.shareDescriptors()
 	s.hub.SetMaxLinks(config.Worker.MaxLinks)
 	s.hub.SetTrust(trust)
+	s.hub.SetRates(config.Worker.FrameRate, config.Worker.ByteRate)
 	s.gateway.SetLimits(config.Gateway)
 	s.engine.SetLimits(engine.Limits{
 		Backlog:               config.Engine.Backlog,

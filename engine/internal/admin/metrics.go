@@ -265,6 +265,7 @@ func collectWorkers(p *page, h link.Stats) {
 	for _, reason := range slices.Sorted(maps.Keys(h.UnprovenClosed)) {
 		p.sample(float64(h.UnprovenClosed[reason]), "reason", reason)
 	}
+	p.counter("sluice_worker_holds_total", "Times that a worker's link was not read for a while because it sent more than it may (worker-frame-rate, worker-byte-rate).", h.Holds)
 	p.counter("sluice_worker_replies_total", "Replies of workers to requests.", h.Replies)
 	p.counter("sluice_worker_lost_requests_total", "Requests answered with an error because their worker was lost.", h.LostRequests)
 	p.counter("sluice_worker_moved_total", "Messages, requests and events that were moved to another link because their worker had stopped or left.", h.Moved)

@@ -50,6 +50,9 @@ type Config struct {
 	// MaxUnproven is how many connections one address (IPv4, or IPv6 /64) may have that have not
 	// shown their token. Zero means 32.
 	MaxUnproven int
+	// FrameRate and ByteRate are how many frames, and bytes of them, a link may send a second, and at
+	// once. With more it is not read for a while. Zero means no limit.
+	FrameRate, ByteRate int
 	// Limits are rate limits of messages to workers.
 	Limits []Limit
 	// Metrics are the numbers of the metrics that workers may ask for, 0 to 6.

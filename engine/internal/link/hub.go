@@ -38,6 +38,7 @@ type Hub struct {
 
 	trust    atomic.Pointer[Trust]
 	failures failures
+	rates    linkRates
 
 	groups   [gateway.MaxWorker + 1]group
 	limiters [gateway.MaxWorker + 1]*limiter // by worker id
@@ -119,6 +120,7 @@ func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, e
 		return nil, err
 	}
 	h.SetTrust(trust)
+	h.SetRates(config.FrameRate, config.ByteRate)
 	h.delayed = newDelayed(config.Delayed, func(n int) { h.charge(engine.KindLinkDelayed, n) })
 	for _, l := range config.Limits {
 		lim := newLimiter(l)

@@ -53,6 +53,7 @@ type link struct {
 	finished atomic.Bool   // all is written, and our side of the stream is closed
 	why      atomic.Uint32 // an endReason, of whoever ends the link on our side before its reader does
 	progress progress
+	pace     pace
 	given    atomic.Bool // it was given requests
 	decoded  decoded
 	refs     []engine.Ref // of the present multicast
@@ -240,6 +241,11 @@ func (l *link) read() error {
 			}
 			if err := l.handle(body); err != nil {
 				return err
+			}
+			if d := l.pace.take(&l.hub.rates, 4+len(body)); d > 0 {
+				if err := l.hold(d); err != nil {
+					return err
+				}
 			}
 		}
 		if err := l.flushReplies(); err != nil {

@@ -15,6 +15,7 @@ type progress struct {
 	heard   atomic.Int64 // the last bytes from the worker
 	asked   atomic.Int64 // the first request queued since then
 	writing atomic.Int64 // the write began that is under way
+	held    atomic.Bool  // it is not read, whatever it says: see hold
 }
 
 // now is the Hub's clock for progress.
@@ -44,7 +45,7 @@ func (l *link) standsStill(list []*link) bool {
 	if writing != 0 && now-writing > int64(stillAfter) {
 		return true
 	}
-	if asked == 0 || now-asked <= int64(stillAfter) {
+	if asked == 0 || now-asked <= int64(stillAfter) || l.progress.held.Load() {
 		return false
 	}
 	for _, other := range list {

@@ -1,0 +1,73 @@
+package link
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// linkRates are how much a link may send a second, and at once: frames, and bytes of them. 0: no limit.
+type linkRates struct{ frames, bytes atomic.Int64 }
+
+// SetRates replaces Config.FrameRate and ByteRate, for the links that are there, too.
+func (h *Hub) SetRates(frames, bytes int) {
+	h.rates.frames.Store(int64(max(frames, 0)))
+	h.rates.bytes.Store(int64(max(bytes, 0)))
+}
+
+// A pace is a link's token buckets; the reader's. They may go below zero: a frame is taken whole.
+type pace struct {
+	frames, bytes float64
+	last          time.Time
+}
+
+// take counts a frame of so many bytes and returns how long the link is to be left unread.
+func (p *pace) take(r *linkRates, size int) time.Duration {
+	frames, bytes := float64(r.frames.Load()), float64(r.bytes.Load())
+	if frames == 0 && bytes == 0 {
+		return 0
+	}
+	now := time.Now()
+	passed := now.Sub(p.last).Seconds() // a new bucket is full
+	p.last = now
+	wait := func(tokens *float64, rate, n float64) time.Duration {
+		if rate == 0 {
+			*tokens = 0
+			return 0
+		}
+		*tokens = min(rate, *tokens+passed*rate) - n
+		return time.Duration(max(-*tokens, 0) / rate * float64(time.Second))
+	}
+	return max(wait(&p.frames, frames, 1), wait(&p.bytes, bytes, float64(size)))
+}
+
+// holdStep is how long a link that is held back does not see that it has ended.
+const holdStep = 100 * time.Millisecond
+
+// hold leaves the link unread for a while: TCP holds its worker back. What it has sent before takes
+// effect.
+func (l *link) hold(d time.Duration) error {
+	if err := l.flushReplies(); err != nil {
+		return err
+	}
+	l.publisher.Flush()
+	l.hub.stats.holds.Add(1)
+	l.hub.log.Warn("a worker sends more than it may: it is not read for a while",
+		"peer", l.peer, "workerId", l.workerID, "for", d.Round(time.Millisecond))
+	l.progress.held.Store(true)
+	defer l.progress.held.Store(false)
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for end := time.Now().Add(d); !l.outbox.isClosed(); {
+		left := time.Until(end)
+		if left <= 0 {
+			break
+		}
+		t.Reset(min(left, holdStep))
+		select {
+		case <-t.C:
+		case <-l.hub.stop:
+			return nil
+		}
+	}
+	return nil
+}
