@@ -67,6 +67,11 @@ type Config struct {
 	// Zero or less means no limit: after a restart all clients come at once.
 	ConnectRate int
 
+	// MaxPacketRate is how many packets one connection may send a second, and at once, whatever its
+	// protocol takes for one; MaxByteRate how many bytes. Over them its input is not read for a while.
+	// Zero or less means any number.
+	MaxPacketRate, MaxByteRate int
+
 	// MaxRefusals is the most connections that are refused, by one of the limits above or Admit, and kept
 	// for a second at most so that a Refuser can answer them; of one address a quarter. Others are
 	// closed without a word. Each costs a descriptor and a goroutine. Zero means 128; negative

@@ -70,10 +70,12 @@ const (
 	flagPeerTold                            // its real address is in loop.peers
 	flagCounted                             // it is in engine.addresses
 	flagTLS                                 // its TLS is in loop.tls
+	flagThrottled                           // in rates.throttled: its rates keep its input from being handled
+	flagOverRate                            // its handler has had enough packets; see CountPackets
 )
 
 // heldFlags say that input is left unhandled for the gateway's reasons, not for output that is unread.
-const heldFlags = flagHandlerPause | flagDeferred | flagYielding
+const heldFlags = flagHandlerPause | flagDeferred | flagYielding | flagThrottled | flagOverRate
 
 // Ref returns the name by which other goroutines may address the connection.
 func (c *Conn) Ref() Ref { return makeRef(c.loop.index, c.slot, c.gen) }
@@ -229,10 +231,4 @@ func (c *Conn) Deliver(p Push) {
 		c.loop.publisher.Flush()
 	}
 	c.loop.push(c, p)
-}
-
-// CountPackets adds n to the packets received.
-func (c *Conn) CountPackets(n int) {
-	c.loop.stats.packetsIn.Add(uint64(n))
-	c.meter().PacketsIn += uint64(n)
 }

@@ -104,7 +104,7 @@ func (l *Loop) pumpHalf(c *Conn) {
 				return
 			}
 		}
-		n, need := l.onBytes(c, rest)
+		n, need := l.serve(c, rest)
 		if !c.Open() {
 			return
 		}

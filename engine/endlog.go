@@ -36,14 +36,19 @@ func (e *Engine) logEnd(c *Conn, why Reason) {
 	if !e.log.Enabled(context.Background(), why.level()) || !e.endLogged(why) {
 		return
 	}
-	protocol, id := "", ""
+	protocol, id := e.describe(c)
+	e.writeEnd(why, protocol, c.LogPeer().LogValue(), id)
+}
+
+// describe says what c speaks and its id, if it has one.
+func (e *Engine) describe(c *Conn) (protocol, id string) {
 	if f := e.config.Describe; f != nil {
 		protocol, id = f(c, c.handler)
 	}
 	if _, ok := c.handler.(newcomer); ok || protocol == "" {
 		protocol = "unknown"
 	}
-	e.writeEnd(why, protocol, c.LogPeer().LogValue(), id)
+	return protocol, id
 }
 
 // logRefused logs a connection that has not reached a loop.

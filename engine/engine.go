@@ -330,6 +330,7 @@ func (l *Loop) leave() {
 	l.engine.abandonMail(l.mail.messages[l.mail.next:])
 	l.mail.messages, l.mail.next = nil, 0
 	l.topics.release(l)
+	l.dropRates()
 	l.publishAccounts()
 }
 

@@ -157,8 +157,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 	}
 	had := int(c.input)
 	if arrived := l.buffered(c) - had; arrived > 0 {
-		l.stats.bytesIn.Add(uint64(arrived))
-		c.meter().BytesIn += uint64(arrived)
+		l.countArrived(c, arrived)
 	}
 	ring, wide := had > 0, inputWindow
 	for c.Open() && !c.Paused() {
@@ -178,7 +177,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 			}
 		}
 		resumed = false
-		n, need := l.onBytes(c, b)
+		n, need := l.serve(c, b)
 		if !c.Open() {
 			break
 		}

@@ -15,8 +15,9 @@ type Limits struct {
 
 	MaxPerAddress, ConnectRatePerAddress, ConnectRate int
 	// HandshakeTimeout, likewise, and MaxHandshakes are about TLS.
-	HandshakeTimeout time.Duration
-	MaxHandshakes    int
+	HandshakeTimeout           time.Duration
+	MaxHandshakes              int
+	MaxPacketRate, MaxByteRate int
 }
 
 func (c *Config) limits() *Limits {
@@ -25,6 +26,7 @@ func (c *Config) limits() *Limits {
 		BacklogTotal: c.BacklogTotal, MaxConnections: c.MaxConnections, FirstBytes: c.FirstBytes,
 		MaxPerAddress: c.MaxPerAddress, ConnectRatePerAddress: c.ConnectRatePerAddress, ConnectRate: c.ConnectRate,
 		HandshakeTimeout: c.HandshakeTimeout, MaxHandshakes: c.MaxHandshakes,
+		MaxPacketRate: c.MaxPacketRate, MaxByteRate: c.MaxByteRate,
 	}
 }
 
@@ -40,6 +42,7 @@ func (e *Engine) SetLimits(n Limits) {
 	c.MaxConnections, c.FirstBytes = n.MaxConnections, n.FirstBytes
 	c.MaxPerAddress, c.ConnectRatePerAddress, c.ConnectRate = n.MaxPerAddress, n.ConnectRatePerAddress, n.ConnectRate
 	c.HandshakeTimeout, c.MaxHandshakes = n.HandshakeTimeout, n.MaxHandshakes
+	c.MaxPacketRate, c.MaxByteRate = n.MaxPacketRate, n.MaxByteRate
 	c = c.withDefaults()
 	e.limits.Store(c.limits())
 	e.handshakes.retry()
@@ -63,6 +66,7 @@ func (l *Loop) takeLimits() {
 
 // setLimits is for takeLimits, and for a loop that has no connections yet.
 func (l *Loop) setLimits(n *Limits) {
+	l.setRates(n)
 	l.limit = uint32(min(n.Backlog, math.MaxInt32))
 	l.lagLimit = uint32(min(n.Lag, math.MaxInt32))
 	l.lagAge = n.LagAge.Milliseconds()

@@ -48,6 +48,7 @@ func (h *lineHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 		}
 		line := b[n : n+i]
 		n += i + 1
+		c.CountPackets(1)
 		word, rest, _ := bytes.Cut(line, []byte(" "))
 		switch string(word) {
 		case "ECHO":

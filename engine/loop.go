@@ -51,6 +51,7 @@ type Loop struct {
 	joins     joins
 	topics    topicMeters
 	accounts  accounts
+	rates     rates
 	memory    memory
 	isolation isolation
 	goroutine goroutineID // the loop's own
@@ -159,6 +160,7 @@ func (l *Loop) tickIn(ms int64) {
 func (l *Loop) turn() {
 	l.tick()
 	l.output.spent = false
+	l.forgetRates()
 	l.work()
 	l.runDeferred()
 	l.handleResumed()
@@ -196,6 +198,7 @@ func (l *Loop) work() {
 		l.tickAt = 0 // whoever ticked: who wants another asks again
 		l.expire()
 		l.look()
+		l.wakeThrottled()
 	}
 	l.runCloses()
 	for i := range m.control.tells {

@@ -25,6 +25,8 @@ type Stats struct {
 	Handshakes        HandshakeStats
 	LoopsLate         uint64 // times that a loop took more than 100 ms to run what it was told
 
+	OverRate [numRates]uint64 // times that a connection was over its rate, by Rate
+
 	Total    int64           // now: bytes kept for connections, of all kinds
 	Accounts [numKinds]int64 // now: bytes kept, by Kind
 	Topics   int             // now
@@ -42,6 +44,7 @@ type loopStats struct {
 	bytesOut   atomic.Uint64
 	sends      atomic.Uint64
 	packetsIn  atomic.Uint64
+	overRate   [numRates]atomic.Uint64
 	packetsOut atomic.Uint64
 	deliveries atomic.Uint64
 	payloadOut atomic.Uint64
@@ -79,6 +82,9 @@ func (e *Engine) Stats() Stats {
 		}
 		for i := range st.dropped {
 			s.Dropped[i] += st.dropped[i].Load()
+		}
+		for i := range st.overRate {
+			s.OverRate[i] += st.overRate[i].Load()
 		}
 		for i := range st.accounts {
 			s.Accounts[i] += st.accounts[i].Load()

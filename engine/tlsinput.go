@@ -29,7 +29,7 @@ var errIdleRecords = errors.New("too many records without data")
 // pumpTLS is pump for a connection with TLS.
 func (l *Loop) pumpTLS(c *Conn, t *tlsConn, resumed bool) {
 	if arrived := l.buffered(c) - int(c.input); arrived > 0 {
-		l.stats.bytesIn.Add(uint64(arrived))
+		l.countArrived(c, arrived)
 	}
 	b, own := l.memory.plain[:0], false // what is decrypted and not handled; in t.plain
 	if k := t.plain; k != nil {
@@ -47,7 +47,7 @@ func (l *Loop) pumpTLS(c *Conn, t *tlsConn, resumed bool) {
 			break
 		}
 		resumed = false
-		n, need := l.onBytes(c, b)
+		n, need := l.serve(c, b)
 		if !c.Open() {
 			break
 		}

@@ -47,6 +47,8 @@ func (cmd *settings) checkBounds() error {
 		{"max-login-metadata", int64(cmd.MaxLoginMetadata), 1, 64 << 10},
 		{"max-connections", int64(cmd.MaxConnections), 0, most},
 		{"max-handshakes", int64(cmd.MaxHandshakes), 1, 1 << 20},
+		{"max-packet-rate", int64(cmd.MaxPacketRate), 0, most},
+		{"max-byte-rate", int64(cmd.MaxByteRate), 0, most},
 		{"connect-rate", int64(cmd.ConnectRate), 0, most},
 		{"max-refusals", int64(cmd.MaxRefusals), 0, 1 << 16},
 		{"session-bytes", int64(cmd.SessionBytes), 1, most},

@@ -195,7 +195,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			Linger:         min(2*time.Second, cmd.Drain/2), // clients that do not close are cut within the drain
 			MaxConnections: cmd.MaxConnections,
 			MaxPerAddress:  int(cmd.MaxConnectionsPerAddress), ConnectRatePerAddress: int(cmd.ConnectRatePerAddress),
-			ConnectRate:      cmd.ConnectRate,
+			ConnectRate: cmd.ConnectRate, MaxPacketRate: cmd.MaxPacketRate, MaxByteRate: int(cmd.MaxByteRate),
 			HandshakeTimeout: cmd.TLSHandshakeTimeout,
 			MaxHandshakes:    cmd.MaxHandshakes,
 			MaxRefusals:      cmd.MaxRefusals,

@@ -170,6 +170,8 @@ func TestBadValues(t *testing.T) {
 		"ports-file":      {dir + " is a directory", filepath.Join(dir, "none", "ports") + " no such file"},
 		"max-connections": count,
 		"connect-rate":    count,
+		"max-packet-rate": count,
+		"max-byte-rate":   {"-1 not a size", "3GiB want 0 to 2147483647"},
 
 		"max-connections-per-address": auto, "connect-rate-per-address": auto,
 		"max-handshakes": {"0 want 1 to 1048576", "x int"}, "tls-handshake-timeout": times, "gosoc-tls-records": {"x must be one of"},

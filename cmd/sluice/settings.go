@@ -86,6 +86,8 @@ type clientFlags struct {
 	MaxInflated     byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB" live:""`
 	MaxInflateRate  byteSize      `help:"Bytes a second that may come out of gzip and compressed WebSocket messages for one client, and at once; with more it is not read for a while. 0: no limit." default:"8MiB" live:""`
 	MaxGzipMembers  int           `help:"Gzip members that a payload or attachment may have." default:"1024" live:""`
+	MaxPacketRate   int           `help:"Packets, or WebSocket frames, of one client a second, and at once; with more it is not read for a while. 0: any number." default:"0" live:""`
+	MaxByteRate     byteSize      `help:"Bytes of one client a second, and at once; with more it is not read for a while. 0: any number." default:"0" live:""`
 	PacketTimeout   time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s" live:""`
 	RequestTimeout  time.Duration `help:"How long a request waits for its reply, unless its client says how long it waits. Clients in the field give up after 10s." default:"9s" live:""`
 	WaitWorkers     time.Duration `help:"How long a request waits for a worker of its id to register before it is answered that there is none. 0: not at all." default:"3s" live:""`

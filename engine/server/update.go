@@ -10,7 +10,8 @@ import (
 // Update takes from config what may change while the Server runs, and leaves the rest as it is:
 //
 //   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes,
-//     MaxPerAddress, ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes
+//     MaxPerAddress, ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes,
+//     MaxPacketRate, MaxByteRate
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,
 //     MaxInflated, MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName,
 //     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
@@ -59,6 +60,8 @@ func (s *Server) Update(config Config) error {
 		ConnectRate:           config.Engine.ConnectRate,
 		HandshakeTimeout:      config.Engine.HandshakeTimeout,
 		MaxHandshakes:         config.Engine.MaxHandshakes,
+		MaxPacketRate:         config.Engine.MaxPacketRate,
+		MaxByteRate:           config.Engine.MaxByteRate,
 		FirstBytes:            cmp.Or(config.Engine.FirstBytes, config.Gateway.LoginTimeout),
 	})
 	return nil

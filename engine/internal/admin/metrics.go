@@ -124,6 +124,10 @@ func (s *Server) collectMessages(p *page, e *engine.Stats) {
 	p.counter("sluice_received_bytes_total", "Bytes received from clients.", e.BytesIn)
 	p.counter("sluice_sent_bytes_total", "Bytes sent to clients.", e.BytesOut)
 	p.counter("sluice_received_packets_total", "Packets received from clients.", e.PacketsIn)
+	p.family("sluice_client_over_rate_total", counter, "Times that a client was over its rate: of packets and bytes (max-packet-rate, max-byte-rate) and of what came out of a compression (max-inflate-rate) it was not read for a while; requests (max-request-rate) were refused.")
+	for _, m := range engine.Rates() {
+		p.sample(float64(e.OverRate[m]), "limit", m.String())
+	}
 	p.counter("sluice_sent_packets_total", "Packets sent to clients whole.", e.PacketsOut)
 	p.counter("sluice_sends_total", "System calls that sent something to a client.", e.Sends)
 	p.counter("sluice_publishes_total", "Publishes, to topics with and without subscribers.", e.Publishes)

@@ -96,7 +96,7 @@ var wantFamilies = map[string]kind{
 	"sluice_deliveries_total": counter, "sluice_delivered_payload_bytes_total": counter, "sluice_drops_total": counter,
 	"sluice_memory_bytes": gauge, "sluice_memory_clients_bytes": gauge, "sluice_memory_clients_limit_bytes": gauge, "sluice_topics": gauge,
 	"sluice_loop_lag_seconds": histogram, "sluice_loop_last_lag_seconds": gauge,
-	"sluice_loop_wakeups_total": counter, "sluice_loop_late_total": counter, "sluice_panics_total": counter, "sluice_client_addresses": gauge,
+	"sluice_loop_wakeups_total": counter, "sluice_loop_late_total": counter, "sluice_panics_total": counter, "sluice_client_addresses": gauge, "sluice_client_over_rate_total": counter,
 	"sluice_session_journal_bytes": gauge, "sluice_session_journal_missed_total": counter,
 	"sluice_logins_total": counter, "sluice_logins_unasked_total": counter, "sluice_login_calls": gauge,
 	"sluice_logins_waiting": gauge, "sluice_token_calls_total": counter,

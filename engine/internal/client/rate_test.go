@@ -3,9 +3,11 @@ package client_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/codec/longbridge"
+	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -53,6 +55,47 @@ func TestMaxRequestRate(t *testing.T) {
 			}
 			if text := ask(other, 1); strings.Contains(text, "too many") {
 				t.Errorf("another client: %s", text)
+			}
+		})
+	}
+}
+
+// A client that sends more packets than it may is read at its rate and gets all its answers, whatever
+// it speaks, also when all of them come in one piece; another does not wait for it.
+func TestMaxPacketRate(t *testing.T) {
+	t.Parallel()
+	const rate, asked = 40, 60
+	for _, w := range []wire{
+		gosocWire("gosoc", gosoc.Compact, false), longbridgeWire("longbridge", longbridge.Version1, false), netsvrWire(),
+	} {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, func(c *server.Config) { c.Engine.MaxPacketRate = rate })
+			c, other := online(t, s, &w), online(t, s, &w)
+			var all []byte
+			for id := range asked {
+				all = append(all, w.ask(pushMe("x"), id+1)...)
+			}
+			begun := time.Now()
+			c.write(all)
+			other.write(w.ask(pushMe("x"), 1))
+			if _, err := other.next(); err != nil {
+				t.Fatal(err)
+			}
+			for pushes := 0; pushes < asked; {
+				p, err := c.next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.HasPrefix(w.tell(p), "push") {
+					pushes++
+				}
+			}
+			if took, least := time.Since(begun), time.Second*(asked-rate-1)/rate; took < least-10*time.Millisecond {
+				t.Errorf("%d packets took %v, want %v at least", asked, took, least)
+			}
+			if s.Engine().Stats().OverRate[engine.RatePackets] == 0 {
+				t.Error("it is not counted")
 			}
 		})
 	}

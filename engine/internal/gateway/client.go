@@ -66,7 +66,7 @@ type extra struct {
 	claimed     bool // a login of user is under way and holds the claim
 	counted     bool // counts against the user's limit, in slot
 	unconfirmed bool // the client was told of issued, and has sent nothing since
-	paused      pauses
+	paused      bool // too many of its requests wait: see Gateway.holdInput
 	slot        session.Slot
 	issued      session.Issued
 	undelivered *session.Resumed // issued comes from it, and the client has yet to be told
@@ -149,7 +149,7 @@ func (cl *Client) ensure(p *clientPool) *extra {
 // shrink lets go of it when it is not needed any more.
 func (cl *Client) shrink(p *clientPool) {
 	if x := cl.extra; x != nil && !x.resumable && !x.counted && x.sessionText == "" && x.customID == "" && x.pending.empty() &&
-		x.about == nil && x.waiting == nil && x.paused == 0 {
+		x.about == nil && x.waiting == nil && !x.paused {
 		cl.extra = nil
 		p.put(x)
 	}
@@ -185,7 +185,6 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 	g.unlease(c)
 	g.unreserve(c, cl)
 	g.abandon(c, cl)
-	g.forgetInflated(c)
 	if x != nil && x.cancelLogin != nil {
 		x.cancelLogin() // nobody waits for the verdict
 	}

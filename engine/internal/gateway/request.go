@@ -209,17 +209,19 @@ func (g *Gateway) charge(c *engine.Conn, q *pendingQueue, k engine.Kind, n int) 
 // they and the replies that wait for their turn are too many bytes.
 func (g *Gateway) holdInput(c *engine.Conn, x *extra) {
 	q := &x.pending
-	if x.paused&pausedPending == 0 && (int(q.open) >= g.Config().MaxPending || int(q.bytes) > g.Config().MaxPendingBytes) {
+	if !x.paused && (int(q.open) >= g.Config().MaxPending || int(q.bytes) > g.Config().MaxPendingBytes) {
 		g.stats.holds.Add(1)
-		x.pause(c, pausedPending)
+		x.paused = true
+		c.Pause()
 	}
 }
 
 // resumeInput ends that at half, not at one less: each resumption looks at all the input that waits.
 func (g *Gateway) resumeInput(c *engine.Conn, x *extra) {
 	q := &x.pending
-	if x.paused&pausedPending != 0 && int(q.open) <= g.Config().MaxPending/2 && int(q.bytes) <= g.Config().MaxPendingBytes/2 {
-		x.resume(c, pausedPending)
+	if x.paused && int(q.open) <= g.Config().MaxPending/2 && int(q.bytes) <= g.Config().MaxPendingBytes/2 {
+		x.paused = false
+		c.Resume()
 	}
 }
 
@@ -430,8 +432,8 @@ func (g *Gateway) Expire(c *engine.Conn, s Session) {
 	s.Base().shrink(&t.clients)
 }
 
-// Arm sets the connection's deadline to the session's own next one, that of its first request or the
-// end of a pause, whichever comes first. Protocols call it when theirs has changed, and at the end of
+// Arm sets the connection's deadline to the session's own next one or that of its first request,
+// whichever comes first. Protocols call it when theirs has changed, and at the end of
 // OnDeadline.
 func (g *Gateway) Arm(c *engine.Conn, s Session) {
 	left := s.NextDeadline(c)
@@ -440,7 +442,6 @@ func (g *Gateway) Arm(c *engine.Conn, s Session) {
 			left = Sooner(left, max(first-c.Loop().Now(), 1))
 		}
 	}
-	left = Sooner(left, g.inflateLeft(c, s.Base()))
 	c.SetDeadline(time.Duration(left) * time.Millisecond)
 }
 

@@ -15,12 +15,8 @@ type Scratch struct {
 	peer          peerText
 	pending       pendingTable
 	leases        leases
-	rates         requestRates
 	workers       map[int]*workerQueue // by worker id: requests that wait for one
-	// inflated is up to when clients have used up their rate (Config.MaxInflateRate), in µs on the
-	// engine's clock.
-	inflated map[engine.Ref]int64
-	_        [64]byte
+	_             [64]byte
 }
 
 // maxScratch is how much of each a loop keeps between packets.

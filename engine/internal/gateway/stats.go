@@ -3,6 +3,7 @@ package gateway
 import (
 	"sync/atomic"
 
+	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/lograte"
 	"github.com/sluicenet/sluice/session"
 )
@@ -19,10 +20,8 @@ type gatewayStats struct {
 	holds    atomic.Uint64
 	panics   atomic.Uint64
 
-	rateLimited         atomic.Uint64
 	namesRefused        [numNameErrors]atomic.Uint64
 	sessionTextsRefused atomic.Uint64
-	inflateHolds        atomic.Uint64
 	waited              atomic.Uint64
 }
 
@@ -67,6 +66,10 @@ type Stats struct {
 
 // Stats returns the counters.
 func (g *Gateway) Stats() Stats {
+	var e engine.Stats
+	if g.engine != nil { // it is bound
+		e = g.engine.Stats()
+	}
 	s := Stats{
 		Logins:   g.stats.logins.Load(),
 		Resumed:  g.stats.resumed.Load(),
@@ -78,13 +81,13 @@ func (g *Gateway) Stats() Stats {
 		Holds:    g.stats.holds.Load(),
 		Panics:   g.stats.panics.Load(),
 
-		RateLimited:         g.stats.rateLimited.Load(),
+		RateLimited:         e.OverRate[engine.RateRequests],
 		LogOmitted:          lograte.Omitted(g.log),
 		LoginsUnasked:       make(map[string]uint64),
 		TopicsRefused:       make(map[string]uint64),
 		RenamesRefused:      make(map[string]uint64),
 		SessionTextsRefused: g.stats.sessionTextsRefused.Load(),
-		InflateHolds:        g.stats.inflateHolds.Load(),
+		InflateHolds:        e.OverRate[engine.RateInflated],
 		Waited:              g.stats.waited.Load(),
 
 		Clients:  g.clients.Len(),

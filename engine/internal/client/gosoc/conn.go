@@ -84,17 +84,14 @@ func (h *conn) PacketSize(b []byte) int {
 
 // OnBytes handles whole packets.
 func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
-	n, need, packets := h.serve(c, b)
-	if packets > 0 {
-		c.CountPackets(packets)
-	}
-	h.protocol.gateway.Received(c, h, &h.timer, packets > 0, len(b)-n)
+	n, need, whole := h.serve(c, b, false)
+	h.protocol.gateway.Received(c, h, &h.timer, whole, len(b)-n)
 	return n, need
 }
 
-// serve handles the whole packets at the front of b, and reports how many it has handled besides
-// what OnBytes reports.
-func (h *conn) serve(c *engine.Conn, b []byte) (n, need, packets int) {
+// serve handles the whole packets at the front of b, and reports whether there was one besides what
+// OnBytes reports. message says that they are those of a message, which is counted.
+func (h *conn) serve(c *engine.Conn, b []byte, message bool) (n, need int, whole bool) {
 	if len(b) > 0 {
 		h.protocol.gateway.Heard(c, &h.Client)
 	}
@@ -105,15 +102,21 @@ func (h *conn) serve(c *engine.Conn, b []byte) (n, need, packets int) {
 			break
 		}
 		n += used
-		packets++
+		switch {
+		case !message:
+			c.CountPackets(1)
+		case whole: // the message counts as the first
+			c.SpendPackets(1)
+		}
+		whole = true
 		if !c.Open() {
 			break
 		}
 	}
-	if packets > 0 {
+	if whole {
 		h.lastHeard = uint32(c.Loop().Now())
 	}
-	return n, need, packets
+	return n, need, whole
 }
 
 // packet handles the packet at the front of b. used is 0 when it is not whole, and more its length
@@ -277,7 +280,7 @@ func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
 		}
 		inflated += len(scratch.Data)
 	}
-	g.Inflated(c, h, inflated)
+	g.Inflated(c, inflated)
 	g.Serve(c, h, gateway.Request{
 		Route:      req.Route,
 		ID:         uint32(req.ID),

@@ -129,7 +129,7 @@ func (h *webSocketConn) OnMessage(c *engine.Conn, op websocket.Opcode, payload [
 
 // packets handles the packets in payload, which is a message's or h.waiting.rest.
 func (h *webSocketConn) packets(c *engine.Conn, payload []byte) {
-	n, need, _ := h.serve(c, payload)
+	n, need, _ := h.serve(c, payload, true)
 	switch {
 	case !c.Open():
 	case n == len(payload):
@@ -194,7 +194,7 @@ func (h *webSocketConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}
 // OnInflated implements ws.Messages.
 func (h *webSocketConn) OnInflated(c *engine.Conn, n int) {
 	if h.Online() {
-		h.protocol.gateway.Inflated(c, h, n)
+		h.protocol.gateway.Inflated(c, n)
 	}
 }
 

@@ -83,7 +83,7 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 		h.flags |= handshakeDone
 		n = size
 	}
-	packets := 0
+	whole := false
 	for n < len(b) && !c.Paused() && !c.OutputFull() {
 		used, more := h.packet(c, b[n:])
 		if used == 0 {
@@ -91,14 +91,14 @@ func (h *conn) OnBytes(c *engine.Conn, b []byte) (n, need int) {
 			break
 		}
 		n += used
-		packets++
+		whole = true
+		c.CountPackets(1)
 		if !c.Open() {
 			break
 		}
 	}
-	c.CountPackets(packets)
 	h.unhandled = uint32(len(b) - n)
-	h.protocol.gateway.Received(c, h, &h.timer, packets > 0, len(b)-n)
+	h.protocol.gateway.Received(c, h, &h.timer, whole, len(b)-n)
 	return n, need
 }
 
@@ -191,7 +191,7 @@ func (h *conn) handle(c *engine.Conn, header *longbridge.Header, packet []byte) 
 		}
 		body, scratch.Payload = inflated, inflated
 		if h.Online() {
-			g.Inflated(c, h, len(inflated))
+			g.Inflated(c, len(inflated))
 		}
 		defer scratch.Trim()
 	}

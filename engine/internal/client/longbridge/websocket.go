@@ -144,6 +144,6 @@ func (h *webSocketConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}
 // OnInflated implements ws.Messages.
 func (h *webSocketConn) OnInflated(c *engine.Conn, n int) {
 	if h.Online() {
-		h.protocol.gateway.Inflated(c, h, n)
+		h.protocol.gateway.Inflated(c, n)
 	}
 }

@@ -217,7 +217,7 @@ func (s *customer) OnTooLarge(c *engine.Conn, op websocket.Opcode) {
 // OnInflated implements ws.Messages.
 func (s *customer) OnInflated(c *engine.Conn, n int) {
 	if s.Online() {
-		s.endpoint.gateway.Inflated(c, s, n)
+		s.endpoint.gateway.Inflated(c, n)
 	}
 }
 

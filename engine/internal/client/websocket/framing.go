@@ -104,7 +104,7 @@ func (f *Framing) Feed(c *engine.Conn, b []byte, m Messages) (n, need int, whole
 		scratch = scratches.Get().(*websocket.Scratch)
 		defer scratches.Put(scratch)
 	}
-	packets, inflated, cost := 0, 0, 0
+	inflated, cost := 0, 0
 	for !c.Paused() && !c.OutputFull() {
 		ev, used, err := f.next(c, b[n:], scratch)
 		n += used
@@ -120,7 +120,6 @@ func (f *Framing) Feed(c *engine.Conn, b []byte, m Messages) (n, need int, whole
 			need = ev.Need
 			break
 		}
-		packets++
 		whole = whole || f.reader.Unfinished() == 0
 		if ev.Compressed > 0 {
 			inflated += max(len(ev.Payload)-ev.Compressed, 0)
@@ -132,6 +131,7 @@ func (f *Framing) Feed(c *engine.Conn, b []byte, m Messages) (n, need int, whole
 		} else {
 			f.handle(c, &ev, m)
 		}
+		c.CountPackets(1) // behind it, since it may say that this was enough
 		if !c.Open() {
 			break
 		}
@@ -141,7 +141,6 @@ func (f *Framing) Feed(c *engine.Conn, b []byte, m Messages) (n, need int, whole
 			break
 		}
 	}
-	c.CountPackets(packets)
 	f.spend(c, n+inflated)
 	return n, need, whole
 }
