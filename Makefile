@@ -78,6 +78,9 @@ unit: ## what race leaves out, and what is different there
 faults: ## planted faults, each of which the simulation must find
 	$(GOTEST) -tags faults -run Faults ./engine/
 
+test-tls: ## the engine's tests over sockets once more, each connection with TLS
+	SLUICE_TEST_TLS=1 $(GOTEST) -short ./engine/
+
 # The simulation has both forms of pausing, with either build. End to end, the tag matters where
 # sockets fill up, where input has to wait, and at ends behind unread bytes: not to texts, queries and
 # timers, nor to programs that embed the gateway, which are built without it.

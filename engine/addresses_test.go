@@ -150,10 +150,11 @@ func TestAddressesBounded(t *testing.T) {
 
 // However a connection ends, its address is free again.
 func TestAddressIsLeft(t *testing.T) {
+	plainOnly(t)
 	for name, end := range map[string]func(*testing.T, *Engine, *lineClient){
 		"closed by the peer": func(_ *testing.T, _ *Engine, c *lineClient) { c.Close() },
 		"reset by the peer": func(_ *testing.T, _ *Engine, c *lineClient) {
-			_ = c.Conn.(*net.TCPConn).SetLinger(0)
+			_ = c.tcp().SetLinger(0)
 			c.Close()
 		},
 		"aborted": func(_ *testing.T, _ *Engine, c *lineClient) { c.send("PANIC") },
@@ -164,9 +165,9 @@ func TestAddressIsLeft(t *testing.T) {
 		},
 		"half-closed with input held, then reset": func(t *testing.T, e *Engine, c *lineClient) {
 			c.send("HOLD")
-			_ = c.Conn.(*net.TCPConn).CloseWrite()
+			_ = c.tcp().CloseWrite()
 			time.Sleep(10 * time.Millisecond)
-			_ = c.Conn.(*net.TCPConn).SetLinger(0)
+			_ = c.tcp().SetLinger(0)
 			c.Close()
 		},
 	} {
@@ -202,6 +203,7 @@ func TestAddressIsLeft(t *testing.T) {
 
 // Other addresses are served while one has its share, and a smaller limit holds for those that come.
 func TestAddressShare(t *testing.T) {
+	plainOnly(t)
 	t.Parallel()
 	e, addr := startLine(t, Config{Loops: 1}, ListenConfig{})
 	from := func(host string) *lineClient {

@@ -20,6 +20,9 @@ func (l *Loop) gone(c *Conn, err error) {
 			l.pump(c, false)
 		}
 		more := c.flags&heldFlags != 0 || c.flags&flagOutputPause != 0 && l.hasInput(c)
+		if h, ok := c.handler.(*handshake); ok && !h.answered {
+			more = false // a client that has not heard from us has not said all there is to say
+		}
 		if c.Open() && more && l.keepHalf(c) {
 			return
 		}

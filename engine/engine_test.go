@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -242,10 +241,11 @@ func TestDeadline(t *testing.T) {
 
 // A peer that closes its writing side at once still gets all its answers.
 func TestHalfCloseGetsAnswers(t *testing.T) {
+	plainOnly(t)
 	_, addr := startLine(t, Config{Backlog: 64 << 20}, ListenConfig{})
 	c := dialLine(t, addr)
 	c.send("BIG %s", strings.Repeat("x", 8000)) // 8 MB: more than the sockets take
-	_ = c.Conn.(*net.TCPConn).CloseWrite()
+	_ = c.tcp().CloseWrite()
 	time.Sleep(50 * time.Millisecond)
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(c)
@@ -271,7 +271,7 @@ func TestHalfCloseBehindUnreadAnswers(t *testing.T) {
 			_, addr := startLine(t, Config{Linger: patience}, ListenConfig{})
 			c := dialLine(t, addr)
 			c.send("%s%s", big, strings.Repeat("\n"+tt.request, tt.count))
-			_ = c.Conn.(*net.TCPConn).CloseWrite()
+			_ = c.tcp().CloseWrite()
 			time.Sleep(50 * time.Millisecond)
 			_ = c.SetReadDeadline(time.Now().Add(patience))
 			got, err := io.ReadAll(c)
@@ -296,7 +296,7 @@ func TestSlowConsumerPolicies(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			e, addr := startLine(t, Config{Backlog: 64 << 10, InputBacklog: 64 << 20, Lag: 128 << 10, SendBuffer: 16 << 10}, ListenConfig{SlowConsumer: tc.policy})
 			slow, quick, pub := dialLine(t, addr), dialLine(t, addr), dialLine(t, addr)
-			_ = slow.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+			_ = slow.tcp().SetReadBuffer(16 << 10)
 			for _, c := range []*lineClient{slow, quick} {
 				c.send("SUB t")
 				c.expect("SUBSCRIBED true")

@@ -10,6 +10,7 @@ import (
 
 // Whatever of a program's own code runs on a loop may panic or end its goroutine: the loop goes on.
 func TestLoopOutlivesForeignCode(t *testing.T) {
+	plainOnly(t)
 	type place struct {
 		name   string
 		config Config

@@ -22,8 +22,9 @@ type handshake struct {
 	peer   netip.AddrPort
 	place  // in the engine's handshakes
 
-	charged int // bytes on the connection's account
-	bytes   int // received so far
+	charged  int  // bytes on the connection's account
+	bytes    int  // received so far
+	answered bool // something was sent
 
 	ctx    context.Context // over when the connection is
 	cancel context.CancelFunc
@@ -140,6 +141,7 @@ func (h *handshake) send(c *Conn) {
 	out := h.out
 	h.out = nil
 	h.mu.Unlock()
+	h.answered = h.answered || len(out) > 0
 	c.loop.keepSealed(c, h.tls, out)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -141,6 +142,9 @@ func startLine(t testing.TB, config Config, lc ListenConfig) (*Engine, string) {
 		}
 	})
 	lc.Network, lc.Address = "tcp", "127.0.0.1:0"
+	if allOverTLS && lc.TLS == nil {
+		lc.TLS = serverTLS()
+	}
 	if lc.Protocols == nil {
 		lc.Protocols = []Protocol{lineProtocol{}}
 	}
@@ -149,6 +153,17 @@ func startLine(t testing.TB, config Config, lc ListenConfig) (*Engine, string) {
 		t.Fatal(err)
 	}
 	return e, addr.String()
+}
+
+// allOverTLS has the tests that use startLine and dialLine run over TLS: make test-tls.
+var allOverTLS = os.Getenv("SLUICE_TEST_TLS") != ""
+
+// plainOnly is for tests of what is different before, or without, a handshake.
+func plainOnly(t *testing.T) {
+	t.Helper()
+	if allOverTLS {
+		t.Skip("of plain connections")
+	}
 }
 
 // patience is when something hangs that is only late on a machine that stands still for seconds.
@@ -167,6 +182,9 @@ func dialLine(t testing.TB, addr string) *lineClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
+	if allOverTLS {
+		return overTLS(t, c, clientTLS(0))
+	}
 	return &lineClient{t, c, bufio.NewReader(c)}
 }
 
@@ -201,4 +219,12 @@ func waitFor(t testing.TB, what string, cond func() bool) {
 			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
+}
+
+// tcp returns the socket, below TLS if there is one.
+func (c *lineClient) tcp() *net.TCPConn {
+	if secure, ok := c.Conn.(*tls.Conn); ok {
+		return secure.NetConn().(*net.TCPConn)
+	}
+	return c.Conn.(*net.TCPConn)
 }

@@ -26,6 +26,7 @@ func visit(t testing.TB, e *Engine, loop int, f func(*Loop)) {
 }
 
 func TestTraffic(t *testing.T) {
+	plainOnly(t)
 	e, addr := startLine(t, Config{Loops: 1}, ListenConfig{})
 	a, b := dialLine(t, addr), dialLine(t, addr)
 	a.send("SUB x")
@@ -135,6 +136,7 @@ func TestWalkMeetsEachOnce(t *testing.T) {
 }
 
 func TestHearEnds(t *testing.T) {
+	plainOnly(t)
 	e, err := New(Config{Dialects: []Dialect{lineDialect}, Loops: 1, MaxConnections: 1})
 	if err != nil {
 		t.Fatal(err)

@@ -254,7 +254,7 @@ func TestHalfCloseDuringLastWords(t *testing.T) {
 	c := dialLine(t, addr)
 	c.send("BIG %s\nCLOSE", strings.Repeat("x", 8000)) // 8 MB: more than the sockets take
 	time.Sleep(50 * time.Millisecond)
-	_ = c.Conn.(*net.TCPConn).CloseWrite()
+	_ = c.tcp().CloseWrite()
 	time.Sleep(50 * time.Millisecond)
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 	got, err := io.ReadAll(c)
@@ -264,6 +264,7 @@ func TestHalfCloseDuringLastWords(t *testing.T) {
 }
 
 func TestListenOnUsedPort(t *testing.T) {
+	plainOnly(t)
 	e, addr := plainEngine(t, Config{})
 	before := takeFootprint(t)
 	for range 5 {

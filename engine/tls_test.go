@@ -160,6 +160,7 @@ func TestTLSSmallRecords(t *testing.T) {
 }
 
 func TestTLSAuto(t *testing.T) {
+	plainOnly(t)
 	_, addr := startLine(t, Config{}, ListenConfig{TLS: serverTLS(), TLSAuto: true})
 	plain, secure := dialLine(t, addr), dialTLS(t, addr, clientTLS(tls.VersionTLS13))
 	for _, c := range []*lineClient{plain, secure} {
@@ -224,6 +225,7 @@ func TestTLSHalfClose(t *testing.T) {
 }
 
 func TestTLSGarbage(t *testing.T) {
+	plainOnly(t)
 	hello := helloBytes(t, clientTLS(tls.VersionTLS13))
 	for _, test := range []struct {
 		name   string
@@ -280,6 +282,7 @@ func helloBytes(t testing.TB, config *tls.Config) []byte {
 }
 
 func TestTLSOnPlain(t *testing.T) {
+	plainOnly(t)
 	e, addr := startLine(t, Config{}, ListenConfig{})
 	raw, err := net.Dial("tcp", addr)
 	if err != nil {

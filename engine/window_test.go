@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,7 +14,7 @@ func TestLongPacketOfUnknownLength(t *testing.T) {
 	p := testProtocol{open: func(*Conn) Handler { return &callsHandler{calls: &calls} }}
 	_, addr := startLine(t, Config{Loops: 1}, ListenConfig{Protocols: []Protocol{p}})
 	c := dialLine(t, addr)
-	_ = c.Conn.(*net.TCPConn).SetWriteBuffer(8 << 10)
+	_ = c.tcp().SetWriteBuffer(8 << 10)
 	long := strings.Repeat("x", 512<<10)
 	for _, part := range []string{"ECHO ", long[:len(long)/2], long[len(long)/2:] + "\n"} {
 		if _, err := c.Write([]byte(part)); err != nil {
