@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -24,7 +25,7 @@ const topicDigits = 7
 // A Config says what to do. The zero value of a field is its default.
 type Config struct {
 	Scenario string `json:"scenario"` // a key of Scenarios
-	Target   string `json:"target"`   // tcp://host:port or ws://host:port/path
+	Target   string `json:"target"`   // tcp://host:port or ws://host:port/path; tls and wss with TLS, whose certificate is not verified
 	Protocol string `json:"protocol"` // gosoc (default), gosoc-fixed6, longbridge, netsvr
 	Gzip     bool   `json:"gzip,omitempty"`
 
@@ -68,6 +69,7 @@ type plan struct {
 	Config
 	addr         netip.AddrPort
 	link         netip.AddrPort // of workers, if publishers are some
+	tls          *tls.Config    // of clients; nil: plain
 	schedule     pace.Schedule  // empty: no pace
 	canSubscribe bool
 	groups       int      // of topics heard together; see doc of fanout
@@ -144,6 +146,9 @@ func (c Config) plan() (*plan, error) {
 	}
 	if p.addr, err = resolve(address); err != nil {
 		return nil, fmt.Errorf("%w: target: %w", ErrConfig, err)
+	}
+	if wire.Secure(p.Target) { // a session cache would have handshakes cost less than those of strangers
+		p.tls = &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true}
 	}
 	if p.Worker != "" {
 		if p.link, err = resolve(p.Worker); err != nil {

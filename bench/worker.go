@@ -161,11 +161,16 @@ func (w *worker) dial(c *conn, now, due int64) {
 	c.peer.Reconnect()
 	w.dialing++
 	c.sock = nil
-	addr := w.addr
-	if c.role == rolePublisher && w.link.IsValid() {
-		addr = w.link
+	var s *reactor.Socket
+	switch {
+	case c.role == rolePublisher && w.link.IsValid():
+		s = w.loop.Dial(w.link, w.source(c.index), c.local)
+	case w.tls != nil:
+		s = w.loop.DialTLS(w.addr, w.source(c.index), c.local, w.tls)
+	default:
+		s = w.loop.Dial(w.addr, w.source(c.index), c.local)
 	}
-	if s := w.loop.Dial(addr, w.source(c.index), c.local); c.phase == phaseDialing {
+	if c.phase == phaseDialing {
 		c.sock = s
 	}
 }

@@ -157,7 +157,7 @@ func TestTLSHandshakesLeft(t *testing.T) {
 		c := dialTLS(t, addr, clientTLS(0))
 		c.send("ECHO %d", i)
 		c.expect(fmt.Sprint(i))
-		if took := time.Since(begun); took > time.Second {
+		if took := time.Since(begun); took > 2500*time.Millisecond { // far from the deadline, on a machine that is busy
 			t.Errorf("an honest client took %v", took)
 		}
 	}

@@ -10,6 +10,9 @@
 // The loop reads at most once per event, so that a fast sender starves nobody: both ways of
 // waiting are level-triggered and will say so again.
 //
+// With TLS (DialTLS) a socket's records are decrypted before Readable and encrypted behind Send, on the
+// loop; its handshake runs on a goroutine.
+//
 // # Ownership
 //
 // The bytes given to Readable are the loop's until Readable returns; what it did not consume is copied.

@@ -50,6 +50,7 @@ type Loop struct {
 	handler Handler
 	poller  *poller
 	buf     []byte
+	plain   []byte    // decrypted
 	sockets []*Socket // by slot
 	free    []int32
 	dirty   []*Socket
@@ -211,7 +212,7 @@ func (l *Loop) serve(ev event) {
 		if l.flush(s); s.fd < 0 {
 			return
 		}
-		if len(s.out) == 0 {
+		if s.Queued() == 0 && (s.tls == nil || s.tls.shaken) {
 			l.handler.Drained(s)
 		}
 	}

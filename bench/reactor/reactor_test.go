@@ -2,9 +2,11 @@ package reactor
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -269,5 +271,75 @@ func TestExchangeAllocates0(t *testing.T) {
 	})
 	if n > 1 {
 		t.Errorf("%v allocations for 100 messages there and back", n)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil) // for its certificate
+	server.StartTLS()
+	pair := server.TLS.Certificates[0]
+	server.Close()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}, MaxVersion: version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		go func() {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(c, c)
+			c.Close()
+		}()
+		c := start(t)
+		text := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+		var s *Socket
+		c.loop.Call(func() {
+			s = c.loop.DialTLS(netip.MustParseAddrPort(ln.Addr().String()), netip.Addr{}, 0, &tls.Config{InsecureSkipVerify: true})
+		})
+		if err := <-c.connected; err != nil {
+			t.Fatal(err)
+		}
+		c.loop.Call(func() { s.Send(text) })
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			var n int
+			c.loop.Call(func() { n = len(c.got) })
+			if n == len(text) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d bytes of %d came back", n, len(text))
+			}
+		}
+		c.loop.Call(func() {
+			if !bytes.Equal(c.got, text) {
+				t.Error("other bytes came back")
+			}
+			s.Close()
+		})
+	}
+}
+
+func TestTLSRefused(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		c, err := ln.Accept()
+		if err == nil {
+			_, _ = c.Write([]byte("this is no TLS\n"))
+			_, _ = io.Copy(io.Discard, c)
+		}
+	}()
+	c := start(t)
+	c.loop.Call(func() {
+		c.loop.DialTLS(netip.MustParseAddrPort(ln.Addr().String()), netip.Addr{}, 0, &tls.Config{InsecureSkipVerify: true})
+	})
+	if err := <-c.connected; err == nil {
+		t.Error("no error")
 	}
 }

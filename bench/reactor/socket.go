@@ -25,6 +25,7 @@ type Socket struct {
 	listed     bool // in loop.dirty
 	rest       []byte
 	out        []byte
+	tls        *secure // nil: plain
 }
 
 // Dial starts to connect to addr, from local unless that is not valid; Connected will say how it ended, perhaps
@@ -60,6 +61,10 @@ func (l *Loop) slotFor(data int) *Socket {
 func (l *Loop) release(s *Socket) {
 	s.generation++
 	s.connecting, s.writing, s.dirty = false, false, false
+	if s.tls != nil {
+		s.tls.end()
+		s.tls = nil
+	}
 	s.rest, s.out = s.rest[:0], s.out[:0]
 	l.free = append(l.free, s.slot)
 }
@@ -107,6 +112,11 @@ func (l *Loop) connected(s *Socket) {
 	}
 	s.connecting = false
 	s.writing = true // as the poller knows it; flush puts it right
+	if s.tls != nil {
+		l.flush(s)
+		s.tls.shake()
+		return
+	}
 	l.handler.Connected(s, nil)
 	if s.fd >= 0 {
 		l.flush(s)
@@ -132,6 +142,10 @@ func (l *Loop) read(s *Socket) {
 	}
 	l.now = Now()
 	b := l.buf[:kept+n]
+	if s.tls != nil {
+		l.readSecure(s, b)
+		return
+	}
 	used, err := l.handler.Readable(s, b, l.now)
 	if s.fd < 0 {
 		return // closed by the handler
@@ -175,7 +189,12 @@ func (s *Socket) touch() {
 }
 
 // Queued is how many bytes have been sent but not yet taken by the kernel.
-func (s *Socket) Queued() int { return len(s.out) }
+func (s *Socket) Queued() int {
+	if s.tls != nil {
+		return len(s.out) + len(s.tls.cipher)
+	}
+	return len(s.out)
+}
 
 // Open reports whether s is connected.
 func (s *Socket) Open() bool { return s.fd >= 0 && !s.connecting }
@@ -188,6 +207,10 @@ func (s *Socket) Flush() {
 }
 
 func (l *Loop) flush(s *Socket) {
+	if s.tls != nil {
+		l.flushSecure(s)
+		return
+	}
 	s.dirty = false
 	sent := 0
 	for sent < len(s.out) {
@@ -205,7 +228,12 @@ func (l *Loop) flush(s *Socket) {
 		sent += n
 	}
 	s.out = s.out[:copy(s.out, s.out[sent:])]
-	if want := len(s.out) > 0; want != s.writing {
+	l.wantRoom(s, len(s.out) > 0)
+}
+
+// wantRoom has the poller tell of room, or not.
+func (l *Loop) wantRoom(s *Socket, want bool) {
+	if want != s.writing {
 		s.writing = want
 		if err := l.poller.modify(s); err != nil {
 			l.fail(s, fmt.Errorf("reactor: %w", err))

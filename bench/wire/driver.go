@@ -118,7 +118,7 @@ type Event struct {
 // Options choose a Driver.
 type Options struct {
 	Protocol string // gosoc, gosoc-fixed6, longbridge, netsvr
-	Target   string // tcp://host:port or ws://host:port/path
+	Target   string // tcp://host:port or ws://host:port/path; tls and wss are the same with TLS
 	Gzip     bool
 	Replies  bool // netsvr has no replies: take what comes for them, instead of for pushes
 }
@@ -145,16 +145,21 @@ func ParseTarget(target string) (t Transport, address, path string, err error) {
 		return 0, "", "", fmt.Errorf("target: %w", err)
 	}
 	switch u.Scheme {
-	case "tcp":
-	case "ws":
+	case "tcp", "tls":
+	case "ws", "wss":
 		t = WebSocket
 	default:
-		return 0, "", "", fmt.Errorf("target %q: scheme is not tcp or ws", target)
+		return 0, "", "", fmt.Errorf("target %q: scheme is not tcp, tls, ws or wss", target)
 	}
 	if u.Port() == "" {
 		return 0, "", "", fmt.Errorf("target %q: no port", target)
 	}
 	return t, u.Host, u.RequestURI(), nil
+}
+
+// Secure reports whether a target is served with TLS.
+func Secure(target string) bool {
+	return strings.HasPrefix(target, "tls://") || strings.HasPrefix(target, "wss://")
 }
 
 var registered = map[string]func(Options) Driver{}

@@ -93,7 +93,7 @@ func TestCompressedPublishHasNoTemplate(t *testing.T) {
 }
 
 func TestUnknown(t *testing.T) {
-	for _, o := range []Options{{Protocol: "smtp", Target: "tcp://h:1"}, {Protocol: "netsvr", Target: "tcp://h:1"}, {Protocol: "gosoc", Target: "tls://h:1"}, {Protocol: "gosoc", Target: "tcp://h"}} {
+	for _, o := range []Options{{Protocol: "smtp", Target: "tcp://h:1"}, {Protocol: "netsvr", Target: "tcp://h:1"}, {Protocol: "gosoc", Target: "quic://h:1"}, {Protocol: "gosoc", Target: "tcp://h"}} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%+v: accepted", o)
 		}
