@@ -40,6 +40,7 @@ const (
 	ReasonUserLimit        // more connections than one user may have
 	ReasonLoginExpired     // the login was good until now
 	ReasonLoginRevoked     // the login was taken back
+	ReasonDisconnected     // an operator ended the connection; its session can be resumed
 
 	// The gateway's doing.
 	ReasonShutdown
@@ -85,6 +86,7 @@ var reasonNames = [numReasons]string{
 	ReasonUserLimit:        "user-limit",
 	ReasonLoginExpired:     "login-expired",
 	ReasonLoginRevoked:     "login-revoked",
+	ReasonDisconnected:     "disconnected",
 	ReasonShutdown:         "shutdown",
 	ReasonServerError:      "server-error",
 	ReasonBacklogTotal:     "backlog-total",

@@ -140,6 +140,9 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	if operators.APIKey, err = cmd.key(); err != nil {
 		return c, err
 	}
+	if operators.Tokens, err = cmd.adminTokens(); err != nil {
+		return c, err
+	}
 	if operators.TokenUsers, err = cmd.tokenUsers(provider); err != nil {
 		return c, err
 	}
@@ -237,6 +240,21 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			Logger:           log,
 		},
 	}, nil
+}
+
+// adminTokens reads the tokens of operators, nil when there are none.
+func (cmd *settings) adminTokens() (*server.AdminTokens, error) {
+	switch {
+	case cmd.AdminToken == "":
+		return nil, nil
+	case cmd.Admin == "none":
+		return nil, errors.New("--admin-token: nobody can use them with --admin none")
+	}
+	tokens, err := server.NewAdminTokens(cmd.AdminToken)
+	if err != nil {
+		return nil, fmt.Errorf("--admin-token: %w", err)
+	}
+	return tokens, nil
 }
 
 // tokenUsers reads the API keys of users, nil when there are none.

@@ -206,6 +206,7 @@ func TestBadValues(t *testing.T) {
 		"max-keep-alive": orNone, "push-route": {" want a route", strings.Repeat("x", 256) + " want a route"},
 		"max-logins": {"0 want 1 to 16384", "16385 want 1 to 16384", "x int"}, "max-token-logins": count,
 		"max-login-metadata": {"0 want 1 to 65536"}, "max-session-text": {"0 want 1 to"}, "session-from": {"x must be one of"},
+		"admin-token": {"/nonexistent no such file", "/dev/null want a file"},
 		"token-users": {"x only with --login otp"}, "token-skew": {"0s want 1s to", "-1s want 1s to", "x duration"},
 		"ws-deflate-min": {"0 want 1 to"}, "gosoc-logins": {"x must be one of"},
 		"gosoc-bad-token": {"5 want 6 or 3"}, "netsvr-login": {"x must be one of"}, "netsvr-path": {" want a path"},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"sync"
 
 	"github.com/alecthomas/kong"
 
@@ -19,11 +20,13 @@ import (
 type reloader struct {
 	args     []string // the command line, whose flags stay above the file
 	provider login.Provider
-	users    *login.APIKeys // of the token call; nil: none
-	tokens   []string       // of workers
+	users    *login.APIKeys      // of the token call; nil: none
+	tokens   []string            // of workers
+	admins   *server.AdminTokens // of operators; nil: none
 	server   *server.Server
 	level    *slog.LevelVar
 	log      *slog.Logger
+	mu       sync.Mutex     // one reload at a time; guards force
 	force    map[string]any // the values in force, by flag
 	budget   budget         // in force
 }
@@ -44,13 +47,15 @@ const workerToken = "worker-token"
 func isLive(f *kong.Flag) bool { return f.Tag.Has("live") }
 
 // reload reads everything again, checks all of it, and only then takes it over. What cannot change
-// is named and stays as it is.
-func (r *reloader) reload() {
-	changed, refused, read, err := r.try()
+// is named and stays as it is. It logs what has come of it, and returns what try does.
+func (r *reloader) reload() (changed, refused []string, read bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed, refused, read, err = r.try()
 	switch {
 	case err != nil:
 		r.log.Error("reload failed, the old settings stay", "err", err)
-		return
+		return changed, refused, read, err
 	case len(refused) > 0:
 		r.log.Warn("these flags cannot change while the gateway runs: they stay as they are until a restart", "flags", refused)
 	}
@@ -60,6 +65,7 @@ func (r *reloader) reload() {
 	default:
 		r.log.Info("reload: nothing has changed")
 	}
+	return changed, refused, read, nil
 }
 
 // loads is how often a provider has read something new, 0 when it does not say.
@@ -117,6 +123,12 @@ func (r *reloader) try() (changed, refused []string, read bool, err error) {
 			return nil, nil, false, fmt.Errorf("--token-users: %w", err)
 		}
 	}
+	var admins *server.AdminTokens
+	if r.admins != nil {
+		if admins, err = server.NewAdminTokens(r.admins.File()); err != nil {
+			return nil, nil, false, fmt.Errorf("--admin-token: %w", err)
+		}
+	}
 	if p, ok := r.provider.(login.Reloader); ok {
 		before := loads(p)
 		if err := p.Reload(); err != nil {
@@ -124,6 +136,10 @@ func (r *reloader) try() (changed, refused []string, read bool, err error) {
 		}
 		read = before == 0 || loads(p) != before
 		defer r.server.Revalidate() // under the flags of this reload
+	}
+	if admins != nil {
+		r.admins.Replace(admins)
+		read = true
 	}
 	if users != nil {
 		r.users.Replace(users)

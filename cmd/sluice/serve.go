@@ -99,13 +99,16 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 		return usageError{err}
 	}
 	config.Gateway.SessionJournal = cmd.SessionJournal
+	// Each has a channel of its own, so that none is lost behind the others.
+	stop := make(chan os.Signal, 2)
+	operators := &process{stop: stop}
+	if config.Admin.Address != "" {
+		config.Admin.Process = operators.admin()
+	}
 	srv, err := cmd.server(config)
 	if err != nil {
 		return usageError{err}
 	}
-
-	// Each has a channel of its own, so that none is lost behind the others.
-	stop := make(chan os.Signal, 2)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(stop)
 	if err := srv.Start(); err != nil {
@@ -128,9 +131,10 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr(), "admin", srv.AdminURL())
 	r := &reloader{
 		args: s.args, provider: provider, users: config.Admin.TokenUsers, tokens: config.Worker.Tokens,
-		server: srv, level: level, log: log, force: inForce, budget: cmd.budget,
+		admins: config.Admin.Tokens, server: srv, level: level, log: log, force: inForce, budget: cmd.budget,
 	}
-	go reloads(hangups, done, r.reload)
+	operators.reloader.Store(r)
+	go reloads(hangups, done, func() { _, _, _, _ = r.reload() }) // which has logged what came of it
 	return cmd.wait(srv, stop, log)
 }
 

@@ -33,6 +33,7 @@ type addressFlags struct {
 	Admin               string   `help:"Serve operators here; none: nowhere." default:"127.0.0.1:6070"`
 	MaxAdminConnections int      `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0"`
 	keyFlags
+	AdminToken               string        `help:"File of operators' tokens, lines \"read TOKEN\" or \"full TOKEN\": read for metrics and the reading part of the API, full for everything. Without one the API key is for everything; without either operators see /livez and /readyz only, except on loopback with --dev. Read again on SIGHUP." placeholder:"FILE"`
 	TokenUsers               string        `help:"File of API keys with which users call for one-time tokens themselves, as the Longbridge vendor's SDKs do: lines \"key user\", or \"key user secret\" if calls must be signed. Read again on SIGHUP." placeholder:"FILE"`
 	TokenSkew                time.Duration `help:"How far the clock of a caller may be off whose calls must be signed." default:"5m"`
 	PortsFile                string        `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`

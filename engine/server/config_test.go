@@ -47,6 +47,8 @@ var effective = map[string]func(*Server) any{
 var samples = map[string]any{
 	"Worker.Tokens": []string{"a-token-of-24-bytes-or-so"}, "Worker.Allow": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	"Admin.TokenUsers":  new(login.APIKeys),
+	"Admin.Tokens":      new(AdminTokens),
+	"Admin.Process":     new(AdminProcess),
 	"Gateway.Login":     login.Provider(slow{}),
 	"Gateway.Rand":      io.LimitReader(rand.Reader, 1<<20),
 	"Admin.Address":     "127.0.0.1:1",

@@ -42,6 +42,7 @@ func TestDocsCounters(t *testing.T) {
 		Admin: server.AdminConfig{
 			Address:    "127.0.0.1:0",
 			LogDropped: func() uint64 { return 0 },
+			Dev:        true,
 		},
 
 		WorkerListen: "tcp://127.0.0.1:0",

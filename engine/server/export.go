@@ -54,6 +54,10 @@ type (
 	WorkersTrust = link.Trust
 	// WorkersStats are a Hub's counters.
 	WorkersStats = link.Stats
+	// A WorkerLink says what is known of a worker's connection; see Hub.Links.
+	WorkerLink = link.LinkInfo
+	// A Latency says how long requests waited for their answers.
+	Latency = gateway.Latency
 	// A Delivery says what became of a message for a worker.
 	Delivery = link.Delivery
 
@@ -69,6 +73,12 @@ type (
 	LongbridgeConfig = longbridge.Config
 	// An AdminConfig is about the listener for operators.
 	AdminConfig = admin.Config
+	// AdminTokens are the tokens of operators; see AdminConfig.Tokens.
+	AdminTokens = admin.Tokens
+	// An AdminProcess is what operators may do with the program; see AdminConfig.Process.
+	AdminProcess = admin.Process
+	// An AdminReloaded says what became of a reload that an operator asked for.
+	AdminReloaded = admin.Reloaded
 )
 
 // What a Protocol of one's own needs whose clients log in and ask; docs/embedding.md has one.
@@ -125,6 +135,10 @@ const (
 	DefaultWorker = gateway.DefaultWorker
 	MaxWorker     = gateway.MaxWorker
 )
+
+// NewAdminTokens reads a file of operators' tokens: lines "read TOKEN" or "full TOKEN". The error names
+// the file and the line.
+func NewAdminTokens(file string) (*AdminTokens, error) { return admin.NewTokens(file) }
 
 // ParseLimit reads NAME=IDS@RATE, where IDS are worker ids and ranges of them: two-five=2-5@100000.
 func ParseLimit(text string) (Limit, error) { return link.ParseLimit(text) }

@@ -33,15 +33,22 @@ type Config struct {
 	// Listener is served in place of Address, which is then only a name by which browsers may
 	// call it. The Server closes it.
 	Listener net.Listener
-	// APIKey is what callers for tokens must show. Empty: nobody may call, unless Dev.
+	// APIKey is what callers for login tokens must show. Empty: nobody may call, unless Dev or with a
+	// token of the full role.
 	APIKey string
-	// Dev lets everybody call for tokens while there is no APIKey.
+	// Dev lets everybody on loopback do everything while there are neither APIKey nor Tokens.
 	Dev bool
 	// MaxConnections is how many connections operators may have: when another comes, the one goes
 	// that has been idle for longest. Zero means 64.
 	MaxConnections int
 	// Stall is how long a loop may stand still before /livez fails. Zero means 5 s.
 	Stall time.Duration
+	// Tokens are the tokens of operators. Nil: the APIKey allows everything that they would; without it
+	// nobody may do more than ask whether the process lives and takes clients, except everybody on
+	// loopback in Dev.
+	Tokens *Tokens
+	// Process is what operators may do with the process. Nil: nothing.
+	Process *Process
 	// TokenUsers are keys with which users call for tokens themselves, as the Longbridge vendor's SDKs
 	// do it. Nil: nobody does.
 	TokenUsers *login.APIKeys
@@ -77,6 +84,21 @@ type Server struct {
 	conns    *conns
 	memory   *budget.Watch // nil: no budget
 	tokens   tokenStats
+	access   accessStats
+	guesses  guesses
+	endings  endings
+	cursors  cursors
+	latency  atomic.Pointer[gateway.Latency] // of all requests, up to a second ago
+
+	queries    chan struct{} // those who ask the loops
+	busy       atomic.Uint64 // who found no place among them
+	tails      chan struct{}
+	tailed     atomic.Uint64 // messages shown
+	tailDrops  atomic.Uint64
+	streams    chan struct{}
+	publishing chan struct{}     // of one: who uses publisher
+	publisher  *engine.Publisher // nil before the first publish
+	reloading  sync.Mutex
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -123,7 +145,15 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 		told:    make([]bool, e.Loops()),
 		conns:   newConns(config.MaxConnections, config.Logger),
 		done:    make(chan struct{}),
+
+		queries:    make(chan struct{}, maxQueries),
+		tails:      make(chan struct{}, maxTails),
+		streams:    make(chan struct{}, maxStreams),
+		publishing: make(chan struct{}, 1),
 	}
+	s.latency.Store(new(gateway.Latency))
+	s.endings.charge, s.cursors.charge = s.charge, s.charge
+	e.HearEnds(s.hear)
 	s.loopback.Store(true)
 	ctx, hurry := context.WithCancel(context.Background())
 	s.hurry = hurry
@@ -161,8 +191,8 @@ func (s *Server) Start() error {
 	tcp, ok := addr.(*net.TCPAddr)
 	loopback := ok && tcp.IP.IsLoopback() || addr.Network() == "unix"
 	s.loopback.Store(loopback)
-	if !loopback && s.config.APIKey == "" {
-		s.log.Warn("the admin listener is open to the network: anybody may read counters and take profiles; set an API key or listen on loopback", "admin", addr.String())
+	if s.closed() {
+		s.log.Info(noTokens, "admin", addr.String())
 	}
 	go s.runWatch()
 	go func() {
@@ -214,4 +244,6 @@ func (s *Server) Shutdown(ctx context.Context) {
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()
 	}
+	s.endings.clear()
+	s.cursors.clear()
 }

@@ -3,28 +3,31 @@
 //	/livez                                  200 while the process serves
 //	/readyz                                 200, or 503 and a line for each reason
 //	/metrics                                counters, in Prometheus' text format
-//	/api/v1/stats                           the same as JSON
+//	/api/v1/...                             what there is to see and to do, as JSON: see openapi.json
 //	/v1/socket/token, /v2/socket/token      a one-time login token, ?user=ID
-//	/debug/pprof/                           profiles
-//	/                                       links to these
+//	/debug/loops, /debug/pprof/             loops, profiles and traces
+//	/                                       a page for people
 //
 // # Data flow
 //
-//	request -> guard (Host, API key) -> engine, gateway and worker Stats -> text or JSON
+//	request -> allowed (Host, token, role) -> engine, gateway and worker Stats -> text or JSON
+//	                                       -> a loop, in slices of its time    -> JSON
 //
-// Nothing is counted for this package's sake but the loops' lag: a goroutine has each loop run a
-// no-op once a second and notes how late it ran. Everything else is read when somebody asks.
+// Little is counted for this package's sake: a goroutine has each loop run a no-op once a second and
+// notes how late it ran; the last ends of connections are remembered. Everything else is read when
+// somebody asks. What only a loop knows it is asked for by Engine.Visit, for 400 µs at a time.
 //
 // # Who may ask
 //
-// The token call always needs the API key, except in development mode without one; users may have
-// keys of their own (Config.TokenUsers), as the Longbridge vendor's SDKs want it. Tokens are to be
-// had only where the login provider is login.OTP: a development gateway that was not told otherwise
-// lets everybody in by the name they give, and answers 409.
+// access.go has the rule. Config.Tokens are tokens of the roles read and full; without them
+// Config.APIKey is one of the full role, and without that only Dev on loopback opens anything but
+// /livez, /readyz and the page. On loopback a browser that shows no token must have come by a name
+// that cannot have been rebound: see hostAllowed.
 //
-// /livez, /readyz, /metrics and / are for everybody who reaches the listener; so are the others,
-// unless the listener is not on loopback and there is an API key: then they need it too. On loopback
-// a browser must have come by a name that cannot have been rebound: see hostAllowed.
+// The token call always needs the API key or a token of the full role, except in development mode
+// without either; users may have keys of their own (Config.TokenUsers), as the Longbridge vendor's SDKs
+// want it. Login tokens are to be had only where the login provider is login.OTP: a development
+// gateway that was not told otherwise lets everybody in by the name they give, and answers 409.
 //
 // # Ownership
 //
@@ -33,5 +36,5 @@
 //
 // # Goroutines
 //
-// Those of net/http, and the one that samples the loops. All methods may be called from any goroutine.
+// Those of net/http, the one that samples the loops, and one for each tail. All methods may be called from any goroutine.
 package admin

@@ -20,10 +20,14 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
 }
 
 // readyz says whether new clients should be sent here, and if not, why. With ?verbose it says more in
-// any case.
+// any case. Reasons are for those who may know them; others learn that there are some.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	reasons := s.reasons()
-	if !r.URL.Query().Has("verbose") {
+	switch known := s.mayKnow(r); {
+	case !known && len(reasons) > 0:
+		answerHealth(w, []string{"not ready"})
+		return
+	case !known || !r.URL.Query().Has("verbose"):
 		answerHealth(w, reasons)
 		return
 	}
@@ -32,6 +36,15 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		code, lines = http.StatusServiceUnavailable, reasons
 	}
 	writeText(w, code, strings.Join(append(lines, s.details(reasons)...), "\n")+"\n")
+}
+
+// mayKnow reports whether the sender of r may know why the gateway is not ready: who may read the rest,
+// and everybody on this machine while there are no tokens.
+func (s *Server) mayKnow(r *http.Request) bool {
+	if s.loopback.Load() && shown(r) == "" && !hostAllowed(r.Host, s.host) {
+		return false
+	}
+	return s.role(r) >= ReadRole || s.closed() && s.loopback.Load()
 }
 
 // details are lines about how the gateway is, ready or not, but for those that are among reasons.
@@ -86,6 +99,7 @@ func (s *Server) runWatch() {
 // watch logs loops that begin to stand still, and those that run again. It is called by one
 // goroutine.
 func (s *Server) watch() {
+	s.sampleLatency()
 	for i := range s.engine.Loops() {
 		switch d := s.lag.Standing(i); {
 		case d >= s.config.Stall && !s.told[i]:

@@ -54,7 +54,7 @@ func TestRemoteJWTHasStatus(t *testing.T) {
 }
 
 func TestReadyStates(t *testing.T) {
-	s := newServer(t, &keyedLogin{}, nil)
+	s := newServer(t, &keyedLogin{}, func(c *Config) { c.Dev = true })
 	s.ready.Store(false)
 	wantAnswer(t, ask(s, "GET", "/readyz"), 503, "text/plain", "not listening yet\nlogin: no keys yet\n")
 	s.Ready()

@@ -47,6 +47,9 @@ func (s *Server) collect(p *page) {
 	s.collectLogins(p, &g)
 	collectSessions(p, &g)
 	collectRequests(p, &g)
+	latency := s.latency.Load()
+	p.histogram("sluice_request_seconds", "How long requests waited for their answer, of those that somebody has answered; read once a second.",
+		latencyBounds, latency.Counts[:], float64(latency.Sum)/1000)
 	if s.web != nil {
 		collectWebSocket(p, s.web.Stats())
 	}
@@ -71,6 +74,15 @@ func (s *Server) collectOperators(p *page) {
 	p.gauge("sluice_admin_connections", "Connections of operators that are open.", float64(open))
 	p.gauge("sluice_admin_connections_limit", "Connections of operators that may be open.", float64(s.config.MaxConnections))
 	p.counter("sluice_admin_connections_refused_total", "Connections of operators closed because too many were open.", s.conns.refused.Load())
+	p.family("sluice_admin_refused_total", counter, "Requests of operators that were refused: without a token, with a wrong one, with one whose role does not do, or unread because of earlier wrong ones of their address.")
+	p.sample(float64(s.access.anonymous.Load()), "reason", "no-token")
+	p.sample(float64(s.access.wrong.Load()), "reason", "wrong-token")
+	p.sample(float64(s.access.weak.Load()), "reason", "role")
+	p.sample(float64(s.access.limited.Load()), "reason", "rate-limited")
+	p.counter("sluice_admin_busy_total", "Requests of operators that found too many others asking the loops.", s.busy.Load())
+	p.gauge("sluice_admin_tails", "Tails of topics that operators have open.", float64(len(s.tails)))
+	p.counter("sluice_admin_tail_messages_total", "Messages that tails have shown.", s.tailed.Load())
+	p.counter("sluice_admin_tail_drops_total", "Messages that tails have not shown because their readers were too slow, counted when they end.", s.tailDrops.Load())
 	p.counter("sluice_admin_accept_retries_total", "Errors of accept that passed, on the admin listener.", s.conns.retries.Load())
 }
 
@@ -179,6 +191,9 @@ func (s *Server) collectLoops(p *page, e *engine.Stats) {
 		p.sample(s.lag.Of(i).Seconds(), "loop", strconv.Itoa(i))
 	}
 	p.counter("sluice_loop_late_total", "Times that a loop took more than 100 ms to run what it was told; the log says what it was at.", e.LoopsLate)
+	_, total, longest, below := s.engine.Turns()
+	p.histogram("sluice_loop_turn_seconds", "How long loops' turns for messages were.", turnBounds, below[:], total.Seconds())
+	p.gauge("sluice_loop_longest_turn_seconds", "The longest turn since the start.", longest.Seconds())
 	p.counter("sluice_loop_wakeups_total", "Times that loops were woken for messages.", e.Wakeups)
 	p.counter("sluice_panics_total", "Panics of handlers, each of which cost a message or a connection.", e.Panics)
 }

@@ -84,6 +84,9 @@ func parsePage(t *testing.T, text string) (list []series, kinds map[string]kind)
 var wantFamilies = map[string]kind{
 	"sluice_build_info": gauge, "sluice_ready": gauge,
 	"sluice_connections": gauge, "sluice_connections_limit": gauge, "sluice_clients": gauge,
+	"sluice_admin_refused_total": counter, "sluice_admin_busy_total": counter, "sluice_admin_tails": gauge,
+	"sluice_admin_tail_messages_total": counter, "sluice_admin_tail_drops_total": counter,
+	"sluice_loop_turn_seconds": histogram, "sluice_loop_longest_turn_seconds": gauge, "sluice_request_seconds": histogram,
 	"sluice_admin_connections": gauge, "sluice_admin_connections_limit": gauge,
 	"sluice_admin_connections_refused_total": counter, "sluice_admin_accept_retries_total": counter,
 	"sluice_connections_accepted_total": counter, "sluice_accept_retries_total": counter,

@@ -14,21 +14,19 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/livez", get(s.livez))
 	mux.Handle("/readyz", get(s.readyz))
-	mux.Handle("/metrics", get(s.newMetrics().ServeHTTP))
-	mux.Handle("/{$}", get(s.index))
+	mux.Handle("/metrics", s.allowed(ReadRole, get(s.newMetrics().ServeHTTP)))
+	s.servePage(mux)
 	for _, version := range []string{"v1", "v2"} {
-		mux.Handle("/"+version+"/socket/token", s.guarded(always, onlyGet(s.token)))
+		mux.Handle("/"+version+"/socket/token", s.forTokens(onlyGet(s.token)))
 		mux.HandleFunc("/"+version+"/", notFound)
 	}
-	mux.Handle("/api/v1/stats", s.guarded(fromElsewhere, get(s.stats)))
-	mux.Handle("/api/v1/online", s.guarded(fromElsewhere, get(s.online)))
-	mux.HandleFunc("/api/", notFound)
+	s.serveAPI(mux)
 
 	// Not /debug/pprof/cmdline: the arguments may hold the API key.
-	mux.Handle("/debug/pprof/", s.guarded(fromElsewhere, get(profile(pprof.Index))))
-	mux.Handle("/debug/pprof/profile", s.guarded(fromElsewhere, get(profile(pprof.Profile))))
-	mux.Handle("/debug/pprof/symbol", s.guarded(fromElsewhere, get(profile(pprof.Symbol))))
-	mux.Handle("/debug/pprof/trace", s.guarded(fromElsewhere, get(profile(pprof.Trace))))
+	mux.Handle("/debug/pprof/", s.allowed(FullRole, get(profile(pprof.Index))))
+	mux.Handle("/debug/pprof/profile", s.allowed(FullRole, get(profile(pprof.Profile))))
+	mux.Handle("/debug/pprof/symbol", s.allowed(FullRole, get(profile(pprof.Symbol))))
+	mux.Handle("/debug/pprof/trace", s.allowed(FullRole, get(profile(pprof.Trace))))
 	return bounded(mux)
 }
 

@@ -13,6 +13,7 @@ import (
 func TestRoutes(t *testing.T) {
 	const text, html, jsonType = "text/plain", "text/html", "application/json"
 	s := newServer(t, newOTP(t), func(c *Config) { c.APIKey = testKey })
+	key := []string{"Authorization", "Bearer " + testKey}
 	for _, tc := range []struct {
 		method, target string
 		headers        []string
@@ -25,20 +26,20 @@ func TestRoutes(t *testing.T) {
 		{"POST", "/livez", nil, 405, jsonType, `"code":405`},
 		{"GET", "/readyz", nil, 200, text, "ok\n"},
 		{"DELETE", "/readyz", nil, 405, jsonType, "GET, HEAD"},
-		{"GET", "/metrics", nil, 200, "text/plain; version=0.0.4", "sluice_connections 0\n"},
-		{"PUT", "/metrics", nil, 405, jsonType, ""},
-		{"GET", "/", nil, 200, html, `href="/metrics"`},
-		{"POST", "/", nil, 405, jsonType, ""},
+		{"GET", "/metrics", key, 200, "text/plain; version=0.0.4", "sluice_connections 0\n"},
+		{"PUT", "/metrics", key, 405, jsonType, ""},
+		{"GET", "/", key, 200, html, `href="/metrics"`},
+		{"POST", "/", key, 405, jsonType, ""},
 		{"GET", "/index.html", nil, 404, text, "not found"},
 		{"GET", "/etc/passwd", nil, 404, text, "not found"},
 		{"GET", "/livez/", nil, 404, text, "not found"},
-		{"GET", "/api/v1/stats", nil, 200, jsonType, `"version":"v1.2.3"`},
-		{"POST", "/api/v1/stats", nil, 405, jsonType, `"code":405`},
+		{"GET", "/api/v1/stats", key, 200, jsonType, `"version":"v1.2.3"`},
+		{"POST", "/api/v1/stats", key, 405, jsonType, `"code":"method-not-allowed"`},
 		{"GET", "/api", nil, 307, "", ""},
-		{"GET", "/api/", nil, 404, jsonType, `"code":404`},
-		{"GET", "/api/v1/stats/x", nil, 404, jsonType, `"code":404`},
-		{"GET", "/api/v2/stats", nil, 404, jsonType, "/api/v2/stats"},
-		{"GET", "/api/" + strings.Repeat("x", 5000), nil, 404, jsonType, `xx..."`},
+		{"GET", "/api/", key, 404, jsonType, `"code":"not-found"`},
+		{"GET", "/api/v1/stats/x", key, 404, jsonType, `"code":"not-found"`},
+		{"GET", "/api/v2/stats", key, 404, jsonType, "/api/v2/stats"},
+		{"GET", "/api/" + strings.Repeat("x", 5000), key, 404, jsonType, `xx..."`},
 		{"GET", "/v1/socket", nil, 404, jsonType, `"code":404`},
 		{"GET", "/v2/socket/token/x", nil, 404, jsonType, `"code":404`},
 		{"GET", "/v3/socket/token", nil, 404, text, "not found"},
@@ -50,15 +51,15 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v2/socket/token?user=a%00b", []string{"X-Api-Key", testKey}, 400, jsonType, "no such user"},
 		{"GET", "/v2/socket/token?user=" + strings.Repeat("u", 257), []string{"X-Api-Key", testKey}, 400, jsonType, "no such user"},
 		{"GET", "/debug/pprof", nil, 307, "", ""},
-		{"GET", "/debug/pprof/", nil, 200, html, "goroutine"},
-		{"GET", "/debug/pprof/goroutine?debug=1", nil, 200, text, "goroutine profile"},
-		{"GET", "/debug/pprof/heap?debug=1", nil, 200, text, "heap profile"},
-		{"GET", "/debug/pprof/cmdline", nil, 404, text, "Unknown profile"},
-		{"GET", "/debug/pprof/symbol", nil, 200, text, "num_symbols"},
-		{"POST", "/debug/pprof/symbol", nil, 405, jsonType, ""},
-		{"GET", "/debug/pprof/profile?seconds=1", nil, 200, "application/octet-stream", ""},
-		{"GET", "/debug/pprof/trace?seconds=0.05", nil, 200, "application/octet-stream", ""},
-		{"GET", "/debug/pprof/nothing", nil, 404, text, "Unknown profile"},
+		{"GET", "/debug/pprof/", key, 200, html, "goroutine"},
+		{"GET", "/debug/pprof/goroutine?debug=1", key, 200, text, "goroutine profile"},
+		{"GET", "/debug/pprof/heap?debug=1", key, 200, text, "heap profile"},
+		{"GET", "/debug/pprof/cmdline", key, 404, text, "Unknown profile"},
+		{"GET", "/debug/pprof/symbol", key, 200, text, "num_symbols"},
+		{"POST", "/debug/pprof/symbol", key, 405, jsonType, ""},
+		{"GET", "/debug/pprof/profile?seconds=1", key, 200, "application/octet-stream", ""},
+		{"GET", "/debug/pprof/trace?seconds=0.05", key, 200, "application/octet-stream", ""},
+		{"GET", "/debug/pprof/nothing", key, 404, text, "Unknown profile"},
 		{"GET", "/debug/vars", nil, 404, text, "not found"},
 	} {
 		name := tc.method + " " + clip(tc.target)
@@ -69,7 +70,7 @@ func TestRoutes(t *testing.T) {
 }
 
 func TestStatsJSON(t *testing.T) {
-	s := newServer(t, login.Open{}, nil)
+	s := newServer(t, login.Open{}, func(c *Config) { c.Dev = true })
 	var r report
 	d := json.NewDecoder(ask(s, "GET", "/api/v1/stats").Body)
 	d.DisallowUnknownFields()
@@ -89,7 +90,7 @@ func TestStatsJSON(t *testing.T) {
 
 // TestPageEscapes: nothing that goes into the page can break out of it.
 func TestPageEscapes(t *testing.T) {
-	s := newServer(t, login.Open{}, func(c *Config) { c.Version = "<script>" })
+	s := newServer(t, login.Open{}, func(c *Config) { c.Dev, c.Version = true, "<script>" })
 	w := ask(s, "GET", "/")
 	wantAnswer(t, w, 200, "text/html", "&lt;script&gt;")
 	if strings.Contains(w.Body.String(), "<script") || !strings.Contains(w.Header().Get("Content-Security-Policy"), "default-src 'none'") {

@@ -2,7 +2,8 @@ package admin
 
 import (
 	"maps"
-	"net/http"
+	"runtime/metrics"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
@@ -20,12 +21,14 @@ type report struct {
 	NotReady      []string          `json:"notReady"` // reasons
 	Connections   connectionsReport `json:"connections"`
 	Messages      messagesReport    `json:"messages"`
+	Memory        memoryReport      `json:"memory"`
 	Loops         []loopReport      `json:"loops"`
 	Panics        uint64            `json:"panics"`
 	Logins        map[string]uint64 `json:"logins"` // by outcome
 	Users         int               `json:"users"`
 	Sessions      sessionsReport    `json:"sessions"`
 	Requests      requestsReport    `json:"requests"`
+	Latency       histogramView     `json:"latency"` // of requests
 	Workers       *workersReport    `json:"workers"` // null: no worker listener
 }
 
@@ -52,6 +55,14 @@ type messagesReport struct {
 	Drops           map[string]uint64 `json:"drops"` // by reason; those that occurred
 	BacklogBytes    int64             `json:"backlogBytes"`
 	Topics          int               `json:"topics"`
+}
+
+type memoryReport struct {
+	Clients int64            `json:"clientsBytes"`
+	Limit   int64            `json:"clientsLimitBytes"`
+	Kinds   map[string]int64 `json:"kinds"`
+	Heap    uint64           `json:"heapBytes"`
+	System  uint64           `json:"systemBytes"`
 }
 
 type loopReport struct {
@@ -98,11 +109,6 @@ type workersReport struct {
 	Unencoded    uint64            `json:"unencoded"`
 }
 
-// stats answers with the counters as JSON.
-func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.report(time.Now()))
-}
-
 func (s *Server) report(now time.Time) report {
 	e, g := s.engine.Stats(), s.gateway.Stats()
 	e.Panics += g.Panics
@@ -113,6 +119,8 @@ func (s *Server) report(now time.Time) report {
 		NotReady:      s.reasons(),
 		Connections:   s.connections(&e),
 		Messages:      messages(&e),
+		Memory:        s.memoryNow(&e),
+		Latency:       latencyView(s.latency.Load()),
 		Panics:        e.Panics,
 		Logins:        g.Refused,
 		Users:         g.Users,
@@ -185,15 +193,34 @@ func workers(h link.Stats) *workersReport {
 	}
 }
 
-// online answers how many connections the user in the query has, of every protocol.
-func (s *Server) online(w http.ResponseWriter, r *http.Request) {
-	user := r.URL.Query().Get("user")
-	if user == "" {
-		fail(w, http.StatusBadRequest, "who? want ?user=ID")
-		return
+// memoryNow says what is kept, and what the process takes for it.
+func (s *Server) memoryNow(e *engine.Stats) memoryReport {
+	r := memoryReport{Clients: max(e.Total, 0), Limit: s.engine.Limits().BacklogTotal, Kinds: make(map[string]int64)}
+	for _, k := range engine.Kinds() {
+		r.Kinds[k.String()] = max(e.Accounts[k], 0)
 	}
-	writeJSON(w, http.StatusOK, struct {
-		User   string `json:"user"`
-		Online int    `json:"online"`
-	}{user, s.gateway.Online(user)})
+	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/total:bytes"}}
+	metrics.Read(samples)
+	r.Heap, r.System = samples[0].Value.Uint64(), samples[1].Value.Uint64()
+	return r
+}
+
+// sampleLatency asks each loop how long requests waited, and waits for none: the sum is in force once
+// all have answered.
+func (s *Server) sampleLatency() {
+	parts := make([]gateway.Latency, s.engine.Loops())
+	var left atomic.Int32
+	left.Store(int32(len(parts)))
+	for i := range parts {
+		s.engine.Visit(i, func(l *engine.Loop) {
+			s.gateway.Latencies(l, &parts[i], make(map[uint32]*gateway.Latency))
+			if left.Add(-1) == 0 {
+				all := new(gateway.Latency)
+				for i := range parts {
+					all.Add(&parts[i])
+				}
+				s.latency.Store(all)
+			}
+		})
+	}
 }

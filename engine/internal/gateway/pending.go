@@ -69,6 +69,7 @@ type pending struct {
 	next, prev uint32 // in the queue, 0 at its ends; next also of a free place
 	bytes      int32  // of the request, charged until it is answered
 	status     int32  // of the reply
+	given      uint32 // ms on the engine's clock, modulo 2^32, when it was given to its owner
 	link       uint32
 	worker     uint16
 	cmd        uint8

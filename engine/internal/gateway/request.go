@@ -160,6 +160,7 @@ func (r *Request) DeferTo(o Owner) Ticket {
 	if w := r.waiting; w != nil { // it has its place
 		p := &t.list[w.place]
 		p.worker, p.link, p.deadline = uint16(o.Worker), o.Link, w.timeout
+		p.given = uint32(c.Loop().Now())
 		r.done = true
 		return newTicket(c.Loop().Index(), w.place, p.check)
 	}
@@ -168,7 +169,7 @@ func (r *Request) DeferTo(o Owner) Ticket {
 	size := r.size()
 	place := t.add(q, pending{
 		ref: c.Ref(), id: r.ID, cmd: r.Cmd, deadline: deadline, bytes: int32(size),
-		worker: uint16(o.Worker), link: o.Link,
+		worker: uint16(o.Worker), link: o.Link, given: uint32(c.Loop().Now()),
 	})
 	if place == 0 {
 		g.stats.busy.Add(1)
@@ -292,6 +293,8 @@ func (g *Gateway) answer(
 	table := &g.scratch[t.Loop()].pending
 	if place := table.find(t, worker); place != 0 {
 		if c, s := table.client(place); s != nil {
+			p := &table.list[place]
+			g.scratch[t.Loop()].latencies.note(p.link, uint32(c.Loop().Now())-p.given)
 			if message {
 				status, payload = explain(s, status, string(payload))
 			}
@@ -311,6 +314,7 @@ func (g *Gateway) answer(
 // a link owes answers for, and returns their number. It must be called on l.
 func (g *Gateway) FailLink(l *engine.Loop, link uint32, message string) (n int) {
 	t := &g.scratch[l.Index()].pending
+	delete(g.scratch[l.Index()].latencies.link, link)
 	for place := uint32(1); int(place) < len(t.list); place++ {
 		if p := &t.list[place]; p.ref == 0 || p.link != link || p.answered {
 			continue

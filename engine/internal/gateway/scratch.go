@@ -15,6 +15,7 @@ type Scratch struct {
 	peer          peerText
 	pending       pendingTable
 	leases        leases
+	latencies     latencies
 	workers       map[int]*workerQueue // by worker id: requests that wait for one
 	_             [64]byte
 }

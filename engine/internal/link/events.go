@@ -75,6 +75,7 @@ func (h *Hub) queued(l *link, cmd netsvr.Command, size int, ok bool) Delivery {
 		return QueueFull
 	}
 	h.stats.transfers.Add(1)
+	l.sent.Add(1)
 	h.metrics.add(metricFrames, 1)
 	h.metrics.add(metricFrameBytes, int64(size))
 	return Delivered

@@ -54,7 +54,9 @@ type link struct {
 	why      atomic.Uint32 // an endReason, of whoever ends the link on our side before its reader does
 	progress progress
 	pace     pace
-	given    atomic.Bool // it was given requests
+	received atomic.Uint64 // frames from the worker
+	sent     atomic.Uint64 // messages, requests and events queued for it
+	given    atomic.Bool   // it was given requests
 	decoded  decoded
 	refs     []engine.Ref // of the present multicast
 }
@@ -311,6 +313,7 @@ func (l *link) handle(body []byte) (err error) {
 		return nil // the clients have gone, and nobody will have an answer
 	}
 	l.hub.stats.commands.Add(1)
+	l.received.Add(1)
 	defer func() {
 		if r := recover(); r != nil {
 			err = l.panicked(r)

@@ -203,7 +203,7 @@ func (h *webSocketConn) Goodbye(c *engine.Conn, why engine.Reason) {
 	h.conn.Goodbye(c, why)
 	code := websocket.ClosePolicyViolation
 	switch why {
-	case engine.ReasonShutdown:
+	case engine.ReasonShutdown, engine.ReasonDisconnected:
 		code = websocket.CloseGoingAway
 	case engine.ReasonClientClose:
 		code = websocket.CloseNormal

@@ -262,6 +262,8 @@ func (s *customer) Goodbye(c *engine.Conn, why engine.Reason) {
 	switch why {
 	case engine.ReasonShutdown:
 		s.SendClose(c, websocket.CloseGoingAway, textShutdown)
+	case engine.ReasonDisconnected:
+		s.SendClose(c, websocket.CloseGoingAway, why.String())
 	case engine.ReasonHeartbeatTimeout:
 		s.SendClose(c, websocket.CloseGoingAway, "heartbeat timeout")
 	case engine.ReasonPacketTimeout:

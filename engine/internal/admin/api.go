@@ -1,0 +1,353 @@
+package admin
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+)
+
+// The codes of errors, for programs; the messages are for people.
+const (
+	codeBadRequest   = "bad-request"
+	codeUnauthorized = "unauthorized"
+	codeForbidden    = "forbidden"
+	codeNotFound     = "not-found"
+	codeNotAllowed   = "method-not-allowed"
+	codeGone         = "cursor-expired"
+	codeTooLarge     = "too-large"
+	codeMediaType    = "unsupported-media-type"
+	codeInvalidTopic = "invalid-topic"
+	codeReload       = "reload-failed"
+	codeRateLimited  = "rate-limited"
+	codeNotAvailable = "not-available"
+	codeBusy         = "busy"
+	codeStopped      = "stopped"
+)
+
+// A refusal is the answer of the API to what it does not do.
+type refusal struct {
+	status  int
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+func (e *refusal) Error() string { return e.Message }
+
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	writeJSON(w, status, &refusal{Code: code, Message: message})
+}
+
+func badRequest(format string, args ...any) error {
+	return &refusal{http.StatusBadRequest, codeBadRequest, fmt.Sprintf(format, args...)}
+}
+
+func notThere(format string, args ...any) error {
+	return &refusal{http.StatusNotFound, codeNotFound, fmt.Sprintf(format, args...)}
+}
+
+// answerError answers with what err says.
+func (s *Server) answerError(w http.ResponseWriter, err error) {
+	var e *refusal
+	switch {
+	case errors.As(err, &e):
+	case errors.Is(err, errLoopBusy), errors.Is(err, engine.ErrBusy), errors.Is(err, context.DeadlineExceeded):
+		e = &refusal{http.StatusServiceUnavailable, codeBusy, "the gateway is busy: try again"}
+	case errors.Is(err, engine.ErrStopped):
+		e = &refusal{http.StatusServiceUnavailable, codeStopped, "the gateway has stopped"}
+	default:
+		e = &refusal{http.StatusServiceUnavailable, codeBusy, err.Error()}
+	}
+	if e.status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	refuse(w, e.status, e.Code, e.Message)
+}
+
+// A call is one of the API: it returns what is answered as JSON, or an error.
+type call func(r *http.Request) (any, error)
+
+// A route is a path of the API and what is done there. A nil method is not allowed.
+type route struct {
+	path      string
+	get, post call
+	stream    http.HandlerFunc // in place of get: it writes the answer itself
+	role      Role
+	status    int  // of a post that has succeeded; zero means 200
+	heavy     bool // asks the loops: few of them run at a time
+}
+
+// routes are the API's. The OpenAPI description has the same, which a test sees to.
+func (s *Server) routes() []route {
+	return []route{
+		{path: "/api/v1/stats", get: s.apiStats, role: ReadRole},
+		{path: "/api/v1/stats/stream", stream: s.streamStats, role: ReadRole},
+		{path: "/api/v1/online", get: s.apiOnline, role: ReadRole},
+		{path: "/api/v1/connections", get: s.apiConnections, role: ReadRole, heavy: true},
+		{path: "/api/v1/connections/{id}", get: s.apiConnection, role: ReadRole, heavy: true},
+		{path: "/api/v1/closed", get: s.apiClosed, role: ReadRole},
+		{path: "/api/v1/topics", get: s.apiTopics, role: ReadRole, heavy: true},
+		{path: "/api/v1/topics/{name}", get: s.apiTopic, role: ReadRole, heavy: true},
+		{path: "/api/v1/topics/{name}/tail", stream: s.tail, role: FullRole},
+		{path: "/api/v1/sessions", get: s.apiSessions, role: ReadRole, heavy: true},
+		{path: "/api/v1/workers", get: s.apiWorkers, role: ReadRole, heavy: true},
+		{path: "/api/v1/loops", get: s.apiLoops, role: ReadRole, heavy: true},
+		{path: "/api/v1/config", get: s.apiConfig, role: ReadRole},
+		{path: "/api/v1/publish", post: s.apiPublish, role: FullRole},
+		{path: "/api/v1/kick", post: s.apiKick, role: FullRole, heavy: true},
+		{path: "/api/v1/disconnect", post: s.apiDisconnect, role: FullRole, heavy: true},
+		{path: "/api/v1/subscribe", post: s.apiSubscribe, role: FullRole, heavy: true},
+		{path: "/api/v1/unsubscribe", post: s.apiUnsubscribe, role: FullRole, heavy: true},
+		{path: "/api/v1/reload", post: s.apiReload, role: FullRole},
+		{path: "/api/v1/drain", post: s.apiDrain, role: FullRole, status: http.StatusAccepted},
+	}
+}
+
+//go:embed openapi.json
+var openAPI []byte
+
+// serveAPI adds the API to mux.
+func (s *Server) serveAPI(mux *http.ServeMux) {
+	for _, rt := range s.routes() {
+		mux.Handle(rt.path, s.allowed(rt.role, s.method(rt)))
+	}
+	description := get(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		_, _ = w.Write(openAPI)
+	})
+	mux.Handle("/api/v1/openapi.json", s.allowed(ReadRole, description))
+	mux.Handle("/debug/loops", s.allowed(ReadRole, s.method(route{get: s.apiLoops, heavy: true})))
+	mux.Handle("/api/", s.allowed(ReadRole, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusNotFound, codeNotFound, "there is no "+clip(r.URL.Path))
+	})))
+}
+
+// method serves the methods of a route.
+func (s *Server) method(rt route) http.Handler {
+	allow := "GET, HEAD, OPTIONS"
+	if rt.post != nil {
+		allow = "OPTIONS, POST"
+	}
+	if rt.stream != nil {
+		allow = "GET, OPTIONS"
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var f call
+		switch r.Method {
+		case http.MethodOptions:
+			w.Header().Set("Allow", allow)
+			w.WriteHeader(http.StatusNoContent)
+			return
+		case http.MethodGet:
+			if rt.stream != nil {
+				rt.stream(w, r)
+				return
+			}
+			f = rt.get
+		case http.MethodHead:
+			f = rt.get
+		case http.MethodPost:
+			f = rt.post
+		}
+		if f == nil {
+			w.Header().Set("Allow", allow)
+			refuse(w, http.StatusMethodNotAllowed, codeNotAllowed, "want "+allow)
+			return
+		}
+		if rt.heavy {
+			if err := s.enter(r.Context()); err != nil {
+				s.answerError(w, err)
+				return
+			}
+			defer s.leave()
+		}
+		v, err := f(r)
+		if err != nil {
+			s.answerError(w, err)
+			return
+		}
+		status := http.StatusOK
+		if r.Method == http.MethodPost && rt.status != 0 {
+			status = rt.status
+		}
+		writeJSON(w, status, v)
+	})
+}
+
+const (
+	// maxQueries is how many requests ask the loops at a time, and queryWait how long another waits.
+	maxQueries = 4
+	queryWait  = time.Second
+)
+
+// enter waits for a place among those who ask the loops.
+func (s *Server) enter(ctx context.Context) error {
+	select {
+	case s.queries <- struct{}{}:
+		return nil
+	default:
+	}
+	t := time.NewTimer(queryWait)
+	defer t.Stop()
+	select {
+	case s.queries <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		s.busy.Add(1)
+		return &refusal{http.StatusServiceUnavailable, codeBusy,
+			fmt.Sprintf("%d other requests ask the loops: try again", maxQueries)}
+	}
+}
+
+func (s *Server) leave() { <-s.queries }
+
+var errLoopBusy = errors.New("admin: a loop does not answer")
+
+// loopPatience is how long a loop may take to answer.
+const loopPatience = 5 * time.Second
+
+// onLoop runs f on a loop and waits for it. On an error f may run later all the same: what it writes
+// must not be read then.
+func (s *Server) onLoop(ctx context.Context, loop int, f func(*engine.Loop)) error {
+	done := make(chan struct{})
+	if !s.engine.Visit(loop, func(l *engine.Loop) { f(l); close(done) }) {
+		return engine.ErrStopped
+	}
+	t := time.NewTimer(loopPatience)
+	defer t.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.engine.Stopped():
+		return engine.ErrStopped
+	case <-t.C:
+		return errLoopBusy
+	}
+}
+
+// sliceTime is how long a query holds a loop up at a stretch.
+const sliceTime = 400 * time.Microsecond
+
+// A slice says when a query has held a loop up for long enough.
+type slice struct {
+	begun time.Time
+	n     int
+}
+
+func newSlice() slice { return slice{begun: time.Now()} }
+
+// over reports whether the time is up. It looks at the clock now and then only.
+func (sl *slice) over() bool {
+	sl.n++
+	return sl.n%8 == 0 && time.Since(sl.begun) > sliceTime
+}
+
+// maxBody bounds the body of a call: a message of a mebibyte in base64, and what is around it.
+const maxBody = 1<<20*4/3 + 64<<10
+
+// decode reads the JSON body of r. Fields that nobody knows are refused by name.
+func decode(r *http.Request, v any) error {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return &refusal{http.StatusUnsupportedMediaType, codeMediaType, "want Content-Type: application/json"}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return &refusal{http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("want a body of at most %d bytes", maxBody)}
+	case err != nil:
+		return badRequest("the body cannot be read: %v", err)
+	}
+	d := json.NewDecoder(strings.NewReader(string(body)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return badRequest("the body is not what is wanted: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return badRequest("the body goes on behind its JSON value")
+	}
+	return nil
+}
+
+// A query reads the parameters of a URL. What it cannot read, or nobody has asked for, is its error.
+type query struct {
+	values map[string][]string
+	err    error
+}
+
+// parameters begins to read the parameters of r, which are of known names.
+func parameters(r *http.Request, known ...string) *query {
+	q := &query{values: r.URL.Query()}
+	for name := range q.values {
+		if !slices.Contains(known, name) {
+			q.fail("unknown parameter %q, want %s", clip(name), strings.Join(known, ", "))
+		}
+	}
+	return q
+}
+
+func (q *query) fail(format string, args ...any) {
+	if q.err == nil {
+		q.err = badRequest(format, args...)
+	}
+}
+
+func (q *query) text(name string) string {
+	switch v := q.values[name]; len(v) {
+	case 0:
+		return ""
+	case 1:
+		return v[0]
+	}
+	q.fail("%s is given twice", name)
+	return ""
+}
+
+// number reads a whole number from 0 on.
+func (q *query) number(name string, without, most int) int {
+	text := q.text(name)
+	if text == "" {
+		return without
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > most {
+		q.fail("%s=%s: want a number from 0 to %d", name, clip(text), most)
+		return without
+	}
+	return n
+}
+
+// limit reads how many rows an answer may have.
+func (q *query) limit() int {
+	n := q.number("limit", 100, maxRows)
+	if n == 0 {
+		q.fail("limit=0: want 1 to %d", maxRows)
+	}
+	return n
+}
+
+// oneOf reads one of some words.
+func (q *query) oneOf(name string, words ...string) string {
+	text := q.text(name)
+	if text != "" && !slices.Contains(words, text) {
+		q.fail("%s=%s: want one of %s", name, clip(text), strings.Join(words, ", "))
+	}
+	return text
+}
+
+// maxRows is how many rows an answer has at most.
+const maxRows = 1000
