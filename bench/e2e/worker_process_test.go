@@ -29,6 +29,9 @@ func workerProcessMain(addr string) int {
 	w.Handle("*", func(_ context.Context, r *workerlib.Request) ([]byte, error) {
 		return fmt.Appendf(nil, "%d %s", os.Getpid(), r.Payload), nil
 	})
+	w.OnMessage(func(_ context.Context, m *workerlib.Message) {
+		fmt.Fprintf(os.Stderr, "message %s\n", m.Data)
+	})
 	go func() {
 		if w.Ready(context.Background()) == nil {
 			fmt.Fprintln(os.Stderr, "ready")
@@ -43,6 +46,13 @@ func workerProcessMain(addr string) int {
 
 // startWorkerProcess starts a worker and waits until it is registered.
 func startWorkerProcess(t *testing.T, p *process) *exec.Cmd {
+	t.Helper()
+	cmd, _ := startTellingWorker(t, p)
+	return cmd
+}
+
+// startTellingWorker is startWorkerProcess for one whose messages are of interest: it writes each.
+func startTellingWorker(t *testing.T, p *process) (*exec.Cmd, *output) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -61,7 +71,7 @@ func startWorkerProcess(t *testing.T, p *process) *exec.Cmd {
 	if !p.await(func() bool { return strings.Contains(stderr.String(), "ready") }, "the worker to be registered") {
 		t.Fatal(stderr)
 	}
-	return cmd
+	return cmd, stderr
 }
 
 // A workerLoad is clients that ask all the time, each with several requests under way.
@@ -238,4 +248,71 @@ func TestWorkerProcessStopped(t *testing.T) {
 	}, "both to serve again")
 	load.stop.Store(true)
 	load.done.Wait()
+}
+
+// Of two worker processes one is stopped under load, and its share goes to the other within a second:
+// of requests, and of messages, which nobody answers.
+func TestWorkerProcessShare(t *testing.T) {
+	t.Parallel()
+	p := startNetsvr(t, "--request-timeout", "20s")
+	first, firstSays := startTellingWorker(t, p)
+	second, secondSays := startTellingWorker(t, p)
+	c, customer := p.login(t, modes[0], ""), p.netsvrOpen(t, "/netsvr")
+	answered := make(chan string, 4096)
+	go func() {
+		for {
+			pk, err := c.next()
+			if err != nil {
+				close(answered)
+				return
+			}
+			if msg, err := c.mode.message(pk); err == nil {
+				answered <- msg.payload
+			}
+		}
+	}()
+	// send asks and says something every 5 ms for a while, and returns how many of each.
+	sent := 0
+	send := func(d time.Duration) {
+		for begun := time.Now(); time.Since(begun) < d; time.Sleep(5 * time.Millisecond) {
+			c.write(c.mode.ask(uint16(sent), "x", fmt.Sprint(sent)))
+			customer.write(netsvrFrame(0x80|netsvrText, fmt.Appendf(nil, "001%d", sent)))
+			sent++
+		}
+	}
+	count := func(o *output) int { return strings.Count(o.String(), "message ") }
+	send(time.Second)
+	if count(firstSays) == 0 || count(secondSays) == 0 {
+		t.Fatalf("messages: %d and %d", count(firstSays), count(secondSays))
+	}
+	if err := second.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = second.Process.Signal(syscall.SIGCONT) }()
+	send(time.Second)
+	from := sent
+	send(2 * time.Second)
+	// All that was sent a second after the stop has reached the first one.
+	p.await(func() bool { return strings.Contains(firstSays.String(), fmt.Sprintf("message %d\n", sent-1)) }, "the last message")
+	text := firstSays.String()
+	for i := from; i < sent; i++ {
+		if !strings.Contains(text, fmt.Sprintf("message %d\n", i)) {
+			t.Errorf("message %d of %d to %d went to the worker that is stopped", i, from, sent)
+		}
+	}
+	waits := make(map[string]bool)
+	for i := from; i < sent; i++ {
+		waits[fmt.Sprintf("%s %d", worker(first), i)] = true
+	}
+	for deadline := time.After(patience); len(waits) > 0; {
+		select {
+		case payload, ok := <-answered:
+			if !ok {
+				t.Fatal("the client is gone")
+			}
+			delete(waits, payload)
+		case <-deadline:
+			t.Fatalf("%d of %d requests are not answered", len(waits), sent-from)
+		}
+	}
 }

@@ -64,6 +64,9 @@ const (
 	CmdUserSubscribe    Command = 900009005
 	CmdUserUnsubscribe  Command = 900009006
 	CmdUserConnList     Command = 900009007 // worker to gateway, answered
+	// CmdProbe has no message. It goes, from a gateway, to a worker that registered with
+	// answersProbes, which answers with its heartbeat.
+	CmdProbe Command = 900009008
 )
 
 // A Class says who may send a command and what follows.
@@ -84,7 +87,7 @@ func (c Command) Class() Class {
 		return ClassHeartbeat
 	case c.name() == "":
 		return ClassUnknown
-	case c < 900002000 || c == CmdRequest:
+	case c < 900002000 || c == CmdRequest || c == CmdProbe:
 		return ClassEvent
 	case c < 900003000 || c > 900009000 && c != CmdUserConnList:
 		return ClassOneWay
@@ -179,6 +182,8 @@ func (c Command) name() string {
 		return "UserUnsubscribe"
 	case CmdUserConnList:
 		return "UserConnList"
+	case CmdProbe:
+		return "Probe"
 	}
 	return ""
 }

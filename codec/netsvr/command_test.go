@@ -45,6 +45,7 @@ func TestCommands(t *testing.T) {
 		{CmdUserSubscribe, 900009005, "UserSubscribe", ClassOneWay},
 		{CmdUserUnsubscribe, 900009006, "UserUnsubscribe", ClassOneWay},
 		{CmdUserConnList, 900009007, "UserConnList", ClassQuery},
+		{CmdProbe, 900009008, "Probe", ClassEvent},
 		{CmdNone, 0, "Command(0)", ClassUnknown},
 		{CmdPing, 1, "Ping", ClassHeartbeat},
 		{CmdPong, 2, "Pong", ClassHeartbeat},
@@ -53,7 +54,7 @@ func TestCommands(t *testing.T) {
 		{900002014, 900002014, "Command(900002014)", ClassUnknown}, // protocol 6
 		{900003014, 900003014, "Command(900003014)", ClassUnknown}, // protocol 6
 		{900009000, 900009000, "Command(900009000)", ClassUnknown},
-		{900009008, 900009008, "Command(900009008)", ClassUnknown},
+		{900009009, 900009009, "Command(900009009)", ClassUnknown},
 		{1<<32 - 1, 1<<32 - 1, "Command(4294967295)", ClassUnknown},
 	} {
 		if uint32(c.cmd) != c.n || c.cmd.String() != c.name || c.cmd.Class() != c.class {

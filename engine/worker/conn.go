@@ -126,6 +126,9 @@ func (c *conn) receive(dec *decoder, frame []byte) error {
 	switch {
 	case cmd.Class() == netsvr.ClassHeartbeat:
 		return nil
+	case cmd == netsvr.CmdProbe:
+		c.ping()
+		return nil
 	case cmd.Class() == netsvr.ClassQuery:
 		asked, err := c.waiting.answer(cmd, payload)
 		if !asked {

@@ -177,6 +177,7 @@ func (l *Link) greet(ctx context.Context, c *conn) (registerID string, err error
 		ServerId:               uint32(count.GetServerId()),
 		AcceptsRequests:        l.worker.handlers.takesRequests(),
 		WantsIdentity:          true,
+		AnswersProbes:          true,
 	}, &resp)
 	if err != nil {
 		return "", fmt.Errorf("register: %w", err)

@@ -1153,7 +1153,9 @@ type RegisterReq struct {
 	WantsIdentity bool `protobuf:"varint,101,opt,name=wantsIdentity,proto3" json:"wantsIdentity,omitempty"`
 	// The secret by which a worker proves that it is one. With workerId 0 it is all there is to the
 	// message: nothing is registered, and the answer is Success without a registerId.
-	Token         string `protobuf:"bytes,102,opt,name=token,proto3" json:"token,omitempty"`
+	Token string `protobuf:"bytes,102,opt,name=token,proto3" json:"token,omitempty"`
+	// The worker answers Probe with its heartbeat.
+	AnswersProbes bool `protobuf:"varint,103,opt,name=answersProbes,proto3" json:"answersProbes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1228,6 +1230,13 @@ func (x *RegisterReq) GetToken() string {
 		return x.Token
 	}
 	return ""
+}
+
+func (x *RegisterReq) GetAnswersProbes() bool {
+	if x != nil {
+		return x.AnswersProbes
+	}
+	return false
 }
 
 type RegisterResp struct {
@@ -3348,14 +3357,15 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x11ForceOfflineGuest\x12\x18\n" +
 	"\auniqIds\x18\x01 \x03(\tR\auniqIds\x12\x14\n" +
 	"\x05delay\x18\x02 \x01(\x05R\x05delay\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\xe3\x01\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"\x89\x02\n" +
 	"\vRegisterReq\x12\x1a\n" +
 	"\bworkerId\x18\x01 \x01(\x05R\bworkerId\x126\n" +
 	"\x16processCmdGoroutineNum\x18\x02 \x01(\rR\x16processCmdGoroutineNum\x12\x1a\n" +
 	"\bserverId\x18\x03 \x01(\rR\bserverId\x12(\n" +
 	"\x0facceptsRequests\x18d \x01(\bR\x0facceptsRequests\x12$\n" +
 	"\rwantsIdentity\x18e \x01(\bR\rwantsIdentity\x12\x14\n" +
-	"\x05token\x18f \x01(\tR\x05token\"\x94\x02\n" +
+	"\x05token\x18f \x01(\tR\x05token\x12$\n" +
+	"\ranswersProbes\x18g \x01(\bR\ranswersProbes\"\x94\x02\n" +
 	"\fRegisterResp\x127\n" +
 	"\x04code\x18\x01 \x01(\x0e2#.sluice.netsvr.v2.RegisterResp.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1e\n" +

@@ -74,6 +74,9 @@ func (h *Hub) queued(l *link, cmd netsvr.Command, size int, ok bool) Delivery {
 		l.warnCongested(cmd)
 		return QueueFull
 	}
+	if !l.progress.told.Load() {
+		l.progress.told.Store(true)
+	}
 	h.stats.transfers.Add(1)
 	l.sent.Add(1)
 	h.metrics.add(metricFrames, 1)

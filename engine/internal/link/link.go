@@ -37,7 +37,7 @@ type link struct {
 	input     int               // bytes charged for the reader's buffers
 	delayed   delayedOwner
 
-	// Set by the reader when the link registers; registerID, takesRequests and wantsIdentity are read
+	// Set by the reader when the link registers; registerID and what the worker can do are read
 	// by others only once the link is in its group.
 	registerID    string
 	workerID      int
@@ -47,6 +47,7 @@ type link struct {
 	maybeForeign  bool // and there are signs that it is an events mask of protocol 6
 	takesRequests bool
 	wantsIdentity bool
+	answersProbes bool
 
 	changing bool          // commands that change clients may not have reached their loops
 	renaming bool          // and one of them may have changed ids

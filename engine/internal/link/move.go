@@ -156,7 +156,7 @@ func addressed(frame []byte) (uniqID []byte, t gateway.Ticket, ok bool) {
 	return uniqID, t, true
 }
 
-// moveStill moves what waits for links that stand still.
+// moveStill moves what waits for links that stand still, and probes those of which nobody knows.
 func (h *Hub) moveStill() {
 	for id := range h.groups {
 		p := h.groups[id].links.Load()
@@ -164,6 +164,7 @@ func (h *Hub) moveStill() {
 			continue
 		}
 		for _, l := range *p {
+			l.probe()
 			if l.outbox.waits() && l.standsStill(*p) {
 				h.moveWaiting(l)
 			}

@@ -50,7 +50,7 @@ func (l *link) register(payload []byte) error {
 		return err
 	}
 	l.registered, l.workerID, l.takesRequests = true, int(req.WorkerId), req.AcceptsRequests
-	l.wantsIdentity = req.WantsIdentity
+	l.wantsIdentity, l.answersProbes = req.WantsIdentity, req.AnswersProbes
 	if n := req.ProcessCmdGoroutineNum; n > 1 {
 		l.hub.log.Info("processCmdGoroutineNum changes nothing: commands of a link stay in order",
 			"peer", l.peer, "asked", n, "taken", min(n, maxGoroutines))

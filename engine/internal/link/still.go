@@ -3,6 +3,8 @@ package link
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
 )
 
 // stillAfter is how long a worker may leave its link as it is, bytes untaken or a request unanswered,
@@ -13,7 +15,8 @@ const stillAfter = 500 * time.Millisecond
 // progress is what a link knows of its worker's pace. Times are in ns since the Hub was made; 0: none.
 type progress struct {
 	heard   atomic.Int64 // the last bytes from the worker
-	asked   atomic.Int64 // the first request queued since then
+	asked   atomic.Int64 // the first request, or probe, queued since then
+	told    atomic.Bool  // something that wants no answer was queued since then
 	writing atomic.Int64 // the write began that is under way
 	held    atomic.Bool  // it is not read, whatever it says: see hold
 }
@@ -32,6 +35,21 @@ func (l *link) noteAsked() {
 func (l *link) noteHeard() {
 	l.progress.heard.Store(l.hub.now())
 	l.progress.asked.Store(0)
+	l.progress.told.Store(false)
+}
+
+// probeAfter is how long a worker may say nothing to what wants no answer before it is probed.
+const probeAfter = 100 * time.Millisecond
+
+// probe asks a worker for a sign of life that was told something and has said nothing since. One that
+// is asked anyway needs none.
+func (l *link) probe() {
+	p := &l.progress
+	if l.answersProbes && p.told.Load() && p.asked.Load() == 0 && l.hub.now()-p.heard.Load() > int64(probeAfter) {
+		if l.send(netsvr.CmdProbe, false, func(dst []byte) []byte { return dst }) {
+			l.noteAsked()
+		}
+	}
 }
 
 // standsStill reports whether the worker, as one that was stopped, takes no bytes, or has said nothing
