@@ -196,7 +196,7 @@ func (s *Server) Start() error {
 	}
 	go s.runWatch()
 	go func() {
-		if err := s.http.Serve(listener{ln, s.conns}); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(listener{ln, s.conns, s.done}); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the admin listener has failed", "err", err)
 		}
 	}()

@@ -93,17 +93,29 @@ func (c *conns) warn(text string, args ...any) {
 	}
 }
 
-// A listener counts and logs what keeps it from accepting; http.Server tries again by itself.
+// A listener counts and logs what keeps it from accepting, and tries again. http.Server would give up
+// for most of it, such as memory that the kernel has not.
 type listener struct {
 	net.Listener
 	conns *conns
+	done  <-chan struct{} // closed when nothing is to be accepted any more
 }
 
+// acceptPause is how long nothing is accepted after a failure.
+const acceptPause = 50 * time.Millisecond
+
 func (l listener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil && !errors.Is(err, net.ErrClosed) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err == nil || errors.Is(err, net.ErrClosed) {
+			return conn, err
+		}
 		l.conns.retries.Add(1)
 		l.conns.warn("accepting an operator", "err", err)
+		select {
+		case <-time.After(acceptPause):
+		case <-l.done:
+			return nil, http.ErrServerClosed
+		}
 	}
-	return conn, err
 }

@@ -23,7 +23,7 @@ func TestIdleOperators(t *testing.T) {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = s.http.Serve(listener{ln, s.conns})
+		_ = s.http.Serve(listener{ln, s.conns, s.done})
 	}()
 	t.Cleanup(func() {
 		_ = s.http.Close()

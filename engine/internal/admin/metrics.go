@@ -274,6 +274,7 @@ func collectWorkers(p *page, h link.Stats) {
 	p.sample(float64(h.QueueFull), "reason", "queue-full")
 	p.sample(float64(h.Limited), "reason", "limited")
 	p.counter("sluice_worker_delayed_refused_total", "Delayed messages of workers that were refused: too many bytes of them wait.", h.DelayedFull)
+	p.counter("sluice_worker_accept_retries_total", "Errors of accept that passed, on the worker listener.", h.AcceptRetry)
 	p.counter("sluice_worker_links_refused_total", "Connections of workers that were refused: too many are open.", h.Refused)
 	p.family("sluice_worker_links_ended_total", counter, "Connections of workers that ended, by reason; netsvr-1 and netsvr-3-to-6 are refused versions of the protocol.")
 	for _, reason := range slices.Sorted(maps.Keys(h.Ended)) {

@@ -114,7 +114,7 @@ var wantFamilies = map[string]kind{
 	"sluice_requests_refused_total": counter, "sluice_late_replies_total": counter,
 	"sluice_worker_holds_total": counter, "sluice_worker_unproven": gauge, "sluice_worker_links": gauge, "sluice_workers": gauge,
 	"sluice_worker_commands_total": counter, "sluice_worker_bad_commands_total": counter,
-	"sluice_worker_delayed_refused_total": counter, "sluice_worker_links_refused_total": counter,
+	"sluice_worker_delayed_refused_total": counter, "sluice_worker_links_refused_total": counter, "sluice_worker_accept_retries_total": counter,
 	"sluice_worker_transfers_total": counter, "sluice_worker_drops_total": counter,
 	"sluice_worker_replies_total": counter, "sluice_worker_lost_requests_total": counter, "sluice_worker_moved_total": counter,
 	"sluice_worker_dropped_bytes_total": counter,

@@ -178,6 +178,7 @@ func (h *Hub) accept() {
 			return
 		}
 		if err != nil {
+			h.stats.acceptRetry.Add(1)
 			h.log.Warn("accepting a worker", "err", err)
 			select {
 			case <-time.After(50 * time.Millisecond):

@@ -19,6 +19,7 @@ type hubStats struct {
 	moved       atomic.Uint64
 	delayedFull atomic.Uint64
 	refused     atomic.Uint64
+	acceptRetry atomic.Uint64
 	panics      atomic.Uint64
 	unencoded   atomic.Uint64
 	badPush     atomic.Uint64
@@ -41,6 +42,7 @@ type Stats struct {
 	WriteDropped      uint64 // bytes dropped because a worker took nothing in time
 	DelayedFull       uint64 // delayed messages refused: too many bytes of them wait
 	Refused           uint64 // connections of workers refused: too many links
+	AcceptRetry       uint64 // accept errors that passed, such as too many open files
 	Panics            uint64 // commands that panicked, or ended their goroutine; each ended its link
 	Unencoded         uint64 // queries not answered: the answer cannot be expressed
 	BadPush           uint64 // pushes refused: no push can have their command
@@ -60,8 +62,9 @@ func (h *Hub) Stats() Stats {
 		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
 		Moved: h.stats.moved.Load(), WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
 		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(), BadPush: h.stats.badPush.Load(),
-		Holds: h.stats.holds.Load(),
-		Ended: h.ended.snapshot(), UnprovenClosed: h.refusals.snapshot(),
+		Holds:       h.stats.holds.Load(),
+		AcceptRetry: h.stats.acceptRetry.Load(),
+		Ended:       h.ended.snapshot(), UnprovenClosed: h.refusals.snapshot(),
 	}
 	h.mu.Lock()
 	s.Links, s.Unproven = len(h.links), len(h.unproven)

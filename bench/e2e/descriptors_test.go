@@ -1,0 +1,150 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestOutOfDescriptors: a gateway that may have 512 files open meets 5,000 clients. It lives, operators
+// are answered at once, and when the clients have gone it takes new ones, workers too, and reads its
+// files again. That holds as well when its limits say nothing of the 512.
+func TestOutOfDescriptors(t *testing.T) {
+	t.Parallel()
+	const clients, atOnce = 5000, 250
+	for name, args := range map[string][]string{
+		"shared":     nil,
+		"not shared": {"--max-connections", "20000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			tokens, logName := filepath.Join(dir, "tokens"), filepath.Join(dir, "log")
+			if err := os.WriteFile(tokens, []byte("t ann\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			log, err := os.Create(logName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer log.Close()
+			b := startBare(t, log, 512, append(args, "--login", "tokens:"+tokens, "--log-level", "info")...)
+			says := func(text string) func() bool {
+				return func() bool {
+					all, err := os.ReadFile(logName)
+					return err == nil && bytes.Contains(all, []byte(text))
+				}
+			}
+
+			var took []time.Duration
+			live := func() {
+				begun := time.Now()
+				if status, body := b.get("/livez"); status != http.StatusOK {
+					t.Errorf("/livez: %d %s", status, body)
+				}
+				took = append(took, time.Since(begun))
+			}
+			var mu sync.Mutex
+			var conns []net.Conn
+			defer func() {
+				for _, c := range conns {
+					c.Close()
+				}
+			}()
+			for range clients / atOnce {
+				var dialing sync.WaitGroup
+				for range atOnce {
+					dialing.Go(func() {
+						if c, err := net.DialTimeout("tcp", b.addr, patience); err == nil {
+							mu.Lock()
+							conns = append(conns, c)
+							mu.Unlock()
+						}
+					})
+				}
+				live()
+				dialing.Wait()
+			}
+			live()
+			slices.Sort(took)
+			// One in ten may have had no core.
+			if at := took[len(took)*9/10]; at > 100*time.Millisecond && !slowBuild {
+				t.Errorf("/livez took %v", took)
+			}
+			_, page := b.get("/metrics")
+			refused, retried := metric(page, `sluice_connections_refused_total{reason="too-many-clients"}`), metric(page, "sluice_accept_retries_total")
+			if (name == "shared") != (refused != "0" && retried == "0") {
+				t.Errorf("%s refused, %s accepts tried again", refused, retried)
+			}
+			for _, c := range conns {
+				c.Close()
+			}
+			released := time.Now()
+			for !b.serves() {
+				if time.Since(released) > patience {
+					t.Fatal("no new client was taken")
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			if took := time.Since(released); took > time.Second && !slowBuild {
+				t.Errorf("a new client was taken after %v", took)
+			}
+			if c, err := net.DialTimeout("tcp", b.worker, patience); err != nil {
+				t.Error(err)
+			} else {
+				defer c.Close()
+				eventually(t, "the worker's link", func() bool {
+					_, page := b.get("/metrics")
+					return metric(page, "sluice_worker_links") == "1"
+				})
+			}
+			if err := os.WriteFile(tokens, []byte("t ann\nu ben\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the reload", says("msg=reloaded"))
+			b.wantEnd(patience)
+		})
+	}
+}
+
+// serves reports whether a client can log in.
+func (b *bare) serves() bool {
+	c, err := net.DialTimeout("tcp", b.addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	_, _ = c.Write(mode{}.connect(0, token("t")))
+	ack := make([]byte, 4)
+	_, err = io.ReadFull(c, ack)
+	return err == nil && string(ack) == "\x20\x02\x00\x00"
+}
+
+// metric returns a series' value on a metrics page, empty if it is not there.
+func metric(page, series string) string {
+	_, after, _ := strings.Cut(page, fmt.Sprint("\n", series, " "))
+	value, _, _ := strings.Cut(after, "\n")
+	return value
+}
+
+func eventually(tb testing.TB, what string, done func() bool) {
+	tb.Helper()
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			tb.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
