@@ -192,7 +192,7 @@ func (r *record) rotate(serial uint32, ms, grace int64) (before rotation, err er
 		r.serial = serial + 1
 		r.grace = ms + grace
 		return before, nil
-	case serial+1 == r.serial && (ms < r.grace || fault == 2):
+	case serial+1 == r.serial && (ms < r.grace && r.grace-ms <= 2*grace || fault == 2): // more: the clock was set back
 		return rotation{}, nil
 	}
 	return rotation{}, ErrReplayed

@@ -81,8 +81,8 @@ func orDefault[T int | int64 | time.Duration](v, def T) T {
 //
 // Evicted and ended sessions are remembered in MaxSpent entries. Beyond that the entry that expires first is forgotten,
 // and all tickets without a record that expire no later than it did are refused with ErrForgotten. So a full memory
-// costs some clients a new login, but never lets this process accept a replayed or ended ticket (while now does not
-// run backwards). Memory does not reach other gateways: there, a ticket that is good by its signature and expiry passes
+// costs some clients a new login, but never lets this process accept a replayed or ended ticket. When now runs
+// backwards the ticket before the newest may be good for six times its grace, and tickets last longer by as much. Memory does not reach other gateways: there, a ticket that is good by its signature and expiry passes
 // once. It survives the process in a journal, if somebody keeps one (StoreConfig.Journal, Remember): then a ticket is
 // spent from its first use on, since the time in which it is good once more ends with the process.
 //
@@ -228,7 +228,7 @@ func (s *Store) Check(now time.Time, t Ticket) error {
 	} else if err := sh.spent.check(t); err != nil {
 		return err
 	}
-	_, err := r.rotate(t.Serial, now.UnixMilli(), 0)
+	_, err := r.rotate(t.Serial, now.UnixMilli(), unconfirmed*s.grace)
 	return err
 }
 

@@ -28,6 +28,8 @@ type OneTimeConfig struct {
 // OneTime issues tokens that are good once: for the custom uniqId of netsvr, or as a login token, whose value is the
 // user id. Any goroutine may call its methods.
 //
+// A clock that is set back makes no token last longer than twice its time.
+//
 // When MaxTokens are outstanding, a new one drives out the one that expires first. As in Store, the bound is kept per
 // shard.
 type OneTime struct {
@@ -122,7 +124,7 @@ func (o *OneTime) Take(now time.Time, token []byte) (value string, ok bool) {
 		return "", false
 	}
 	sh.drop(t)
-	if now.UnixMilli() >= t.expires {
+	if left := t.expires - now.UnixMilli(); left <= 0 || left > 2*o.ttl { // more: the clock was set back
 		return "", false
 	}
 	return t.value, true

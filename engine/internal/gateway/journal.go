@@ -30,6 +30,7 @@ type journal struct {
 	store *session.Store
 	ttl   time.Duration // of tickets
 	log   *slog.Logger
+	now   func() time.Time
 
 	missed atomic.Uint64 // entries that were not written when they were to be
 	bytes  atomic.Int64  // of the file
@@ -131,12 +132,12 @@ func readJournalHead(r io.Reader, name string) (h session.JournalHead, err error
 
 // openJournal takes what is in a file over into store and begins the file anew. Whoever calls it has
 // run run.
-func openJournal(name string, store *session.Store, ttl time.Duration, log *slog.Logger) (*journal, error) {
+func openJournal(name string, store *session.Store, ttl time.Duration, log *slog.Logger, now func() time.Time) (*journal, error) {
 	if real, err := filepath.EvalSymlinks(name); err == nil {
 		name = real
 	}
 	j := &journal{
-		name: name, store: store, ttl: ttl, log: log,
+		name: name, store: store, ttl: ttl, log: log, now: now,
 		kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	old, err := openJournalFile(name)
@@ -171,7 +172,7 @@ func (j *journal) load(f *os.File) error {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return fmt.Errorf("%s is in use by another process", j.name)
 	}
-	now := time.Now()
+	now := j.now()
 	found, err := scanJournal(f, j.name, nil)
 	if err != nil {
 		return err
@@ -327,7 +328,7 @@ func (j *journal) damage(why error) {
 
 // sayLost has the head say that all tickets issued until now are to be refused.
 func (j *journal) sayLost() {
-	head := session.JournalHead{Floor: j.store.Forgotten(), Lost: time.Now().Add(j.ttl + journalMargin).UnixMilli()}
+	head := session.JournalHead{Floor: j.store.Forgotten(), Lost: j.now().Add(j.ttl + journalMargin).UnixMilli()}
 	_, err := j.file.WriteAt(head.Append(nil), 0)
 	if err == nil {
 		err = j.file.Sync()
@@ -403,7 +404,7 @@ func (j *journal) renew() (err error) {
 		return err
 	}
 	n := 0
-	for e := range j.store.Spent(time.Now()) {
+	for e := range j.store.Spent(j.now()) {
 		if _, err := w.Write(e.Append(b[:0])); err != nil {
 			return err
 		}
@@ -441,7 +442,7 @@ func (g *Gateway) OpenJournal() error {
 	if name == "" {
 		return nil
 	}
-	j, err := openJournal(name, g.sessions, g.Config().SessionTTL, g.log)
+	j, err := openJournal(name, g.sessions, g.Config().SessionTTL, g.log, g.now)
 	if err != nil {
 		return fmt.Errorf("gateway: session journal: %w", err)
 	}

@@ -38,7 +38,7 @@ func keep(t *testing.T, name string) *journalist {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.journal, err = openJournal(name, a.store, journalTTL, slog.New(slog.NewTextHandler(&a.said, nil)))
+	a.journal, err = openJournal(name, a.store, journalTTL, slog.New(slog.NewTextHandler(&a.said, nil)), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -386,7 +386,7 @@ func TestJournalFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		j, err := openJournal(at(name), store, journalTTL, slog.New(slog.DiscardHandler))
+		j, err := openJournal(at(name), store, journalTTL, slog.New(slog.DiscardHandler), time.Now)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("opening %s: %v, want %q", name, err, want)
 		}
@@ -394,7 +394,7 @@ func TestJournalFiles(t *testing.T) {
 			continue
 		}
 		sizeOf(t, at(name))
-		if _, err := openJournal(at(name), store, journalTTL, j.log); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		if _, err := openJournal(at(name), store, journalTTL, j.log, time.Now); err == nil || !strings.Contains(err.Error(), "in use by another process") {
 			t.Errorf("opening %s twice: %v", name, err)
 		}
 		_ = j.file.Close()

@@ -282,7 +282,7 @@ func (h *Hub) tick() {
 				h.metrics.sample(now)
 				next = next.Add(sampleEvery)
 			}
-			h.tokens.Expire(now, 1024)
+			h.tokens.Expire(h.gateway.Engine().Time(), 1024)
 		}
 	}
 }
