@@ -39,6 +39,9 @@ type ListenConfig struct {
 	TLS *tls.Config
 	// TLSAuto has it serve plain connections, too: TLS are those whose first byte is 0x16.
 	TLSAuto bool
+	// Proxy has each connection begin with the header of the PROXY protocol, version 1 or 2, which
+	// says who the client is. Others than Config.ProxyTrust are refused.
+	Proxy bool
 	// SlowConsumer is what becomes of messages for clients of this listener that do not read.
 	SlowConsumer SlowConsumer
 }
@@ -60,6 +63,8 @@ type listener struct {
 	public bool
 	// unix says that its peers have no addresses.
 	unix bool
+	// identifies says that one of the protocols is an Identifier.
+	identifies bool
 	// local is shared by all connections that came in on one address: gnet keeps it per
 	// connection, and the address is nearly always the same.
 	local atomic.Pointer[net.TCPAddr]
@@ -88,7 +93,7 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln, tls: secure, public: public(ln.Addr()),
-		unix: ln.Addr().Network() == "unix"}
+		unix: ln.Addr().Network() == "unix", identifies: hasIdentifier(config.Protocols)}
 	l.refuser = hasRefuser(config.Protocols) && (secure == nil || config.TLSAuto) // answers are plain
 	grown := append(listeners[:len(listeners):len(listeners)], l)
 	e.listeners.Store(&grown)
@@ -153,8 +158,9 @@ func (e *Engine) setSendBuffer(raw syscall.RawConn) error {
 // points to.
 type acceptor struct {
 	*listener
-	opened  bool // set on the loop by the connection that is being handed over
-	counted bool // that one is in Engine.addresses
+	opened     bool // set on the loop by the connection that is being handed over
+	counted    bool // that one is in Engine.addresses
+	unadmitted bool // its admission waits until a proxy has told who it is
 }
 
 // public reports whether a listener can be reached from other machines.
@@ -224,12 +230,18 @@ func (a *acceptor) enroll(conn net.Conn) {
 		return
 	}
 	addr := address.Of(conn.RemoteAddr()).Addr()
-	if !a.admit(conn, addr) {
+	trust := e.trust.Load()
+	if a.config.Proxy && !trust.mayRelay(addr) {
+		a.refuse(conn, ReasonProxyUntrusted)
+		return
+	}
+	a.unadmitted = a.config.Proxy || a.identifies && trust.mayForward(addr)
+	if !a.unadmitted && !a.admit(conn, addr) {
 		return
 	}
 	e.slim(conn)
 	e.accepted.Add(1)
-	a.opened, a.counted = false, addr.IsValid()
+	a.opened, a.counted = false, !a.unadmitted && addr.IsValid()
 	_, err := e.client.EnrollContext(conn, a)
 	if err == nil && !a.opened {
 		err = errNotPolled // gnet does not say when its epoll set has no room

@@ -66,9 +66,11 @@ func (l *Loop) runCloses() {
 // endHandler ends the connection for its handler and its topics. It reports whether that was
 // graceful: final words may not be possible.
 func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
-	l.stats.closed[why].Add(1)
-	l.logEnd(c, why)
-	l.tellEnd(c, why)
+	if c.flags&flagRefused == 0 { // or noteRefused has told of it
+		l.stats.closed[why].Add(1)
+		l.logEnd(c, why)
+		l.tellEnd(c, why)
+	}
 	c.state = stateClosing
 	l.wheel.clear(c.slot)
 	l.unpause(c) // what still comes is discarded, up to the peer's end

@@ -49,6 +49,16 @@ type Config struct {
 	// IPv6 /64) a quarter. Each costs a goroutine and some 32 KiB. Further ones wait, and addresses take
 	// turns. Zero means 8192.
 	MaxHandshakes int
+	// ProxyTimeout is how long the PROXY header may take on a listener that wants one
+	// (ListenConfig.Proxy). Zero means 5 s.
+	ProxyTimeout time.Duration
+	// ProxyTrust are the networks of proxies that may send it; of unix sockets all may. None means
+	// nobody else may.
+	ProxyTrust []netip.Prefix
+	// ForwardedTrust are the networks of proxies whose word in a request, such as X-Forwarded-For, an
+	// Identifier takes for who the client is. None means nobody's is.
+	ForwardedTrust []netip.Prefix
+
 	// Linger is how long a closing connection may take to read its last bytes and to close its
 	// side. Zero means 2 s.
 	Linger time.Duration
@@ -78,9 +88,10 @@ type Config struct {
 	// means that none is kept.
 	MaxRefusals int
 
-	// Admit is asked, on an accepting goroutine, whether a peer may connect; a false ends the
-	// connection at once with the Reason. Nil admits everybody. It must be safe for
-	// concurrent use.
+	// Admit is asked whether a client may connect, once its address is known; a false ends the
+	// connection at once with the Reason. The address is invalid for a client that has none. It is
+	// called on an accepting goroutine or, when a proxy has said who the client is, on a loop; so it
+	// must not block. Nil admits everybody. It must be safe for concurrent use.
 	Admit func(peer netip.Addr) (Reason, bool)
 
 	// Dialects are the wire forms pushes are encoded in, at most MaxDialects.
@@ -125,6 +136,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxHandshakes <= 0 {
 		c.MaxHandshakes = 8192
+	}
+	if c.ProxyTimeout <= 0 {
+		c.ProxyTimeout = 5 * time.Second
 	}
 	if c.Linger <= 0 {
 		c.Linger = 2 * time.Second

@@ -67,11 +67,14 @@ const (
 	flagTrusted                             // its handler never ends its goroutine; see isolate.go
 	flagYielding                            // in loop.yielded, and its input waits for that turn
 	flagCut                                 // its own bytes count in loop.rests
-	flagPeerTold                            // its real address is in loop.peers
+	flagPeerKept                            // its address is in loop.peers
+	flagPeerTold                            // which a proxy has told
 	flagCounted                             // it is in engine.addresses
 	flagTLS                                 // its TLS is in loop.tls
 	flagThrottled                           // in rates.throttled: its rates keep its input from being handled
 	flagOverRate                            // its handler has had enough packets; see CountPackets
+	flagUnadmitted                          // nobody has decided yet whether it may be here; see admission
+	flagRefused                             // it may not, and is about to end
 )
 
 // heldFlags say that input is left unhandled for the gateway's reasons, not for output that is unread.

@@ -84,7 +84,7 @@ func (l *Loop) detach(c *Conn) bool {
 		// The file outlives the old number, and so would its place in the poller's set.
 		s.disarm(c.fd)
 	}
-	c.setPeer(c.Peer()) // a socket that has failed does not tell it any more
+	c.keepPeer(c.Peer()) // a socket that has failed does not tell it any more
 	c.fd = fd
 	c.sock = nil
 	c.flags &^= flagPolled | flagBlocked | flagReadingPaused

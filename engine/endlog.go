@@ -37,7 +37,7 @@ func (e *Engine) logEnd(c *Conn, why Reason) {
 		return
 	}
 	protocol, id := e.describe(c)
-	e.writeEnd(why, protocol, c.LogPeer().LogValue(), id)
+	e.writeEnd(why, protocol, c.LogPeer().LogValue(), id, c.via())
 }
 
 // describe says what c speaks and its id, if it has one.
@@ -59,15 +59,19 @@ func (e *Engine) logRefused(peer netip.AddrPort, why Reason) {
 		if !peer.IsValid() {
 			said = slog.StringValue("unix")
 		}
-		e.writeEnd(why, "unknown", said, "")
+		e.writeEnd(why, "unknown", said, "", "")
 	}
 }
 
-func (e *Engine) writeEnd(why Reason, protocol string, peer slog.Value, id string) {
-	attrs := append(make([]slog.Attr, 0, 4), slog.String("reason", why.String()),
+// writeEnd logs an end; via is the proxy that has said who the peer is, if one has.
+func (e *Engine) writeEnd(why Reason, protocol string, peer slog.Value, id, via string) {
+	attrs := append(make([]slog.Attr, 0, 5), slog.String("reason", why.String()),
 		slog.String("protocol", protocol), slog.Attr{Key: "peer", Value: peer})
 	if id != "" {
 		attrs = append(attrs, slog.String("uniqId", id))
+	}
+	if via != "" {
+		attrs = append(attrs, slog.String("via", via))
 	}
 	e.log.LogAttrs(context.Background(), why.level(), "connection ended", attrs...)
 }

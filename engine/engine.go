@@ -22,6 +22,7 @@ import (
 type Engine struct {
 	config Config
 	limits atomic.Pointer[Limits]
+	trust  atomic.Pointer[trust]
 	log    *slog.Logger
 	endLog endLog
 	system system
@@ -88,6 +89,9 @@ func newEngine(config Config, system system) (*Engine, error) {
 	}
 	e.log = e.config.Logger
 	e.limits.Store(e.config.limits())
+	if err := e.setTrust(e.config.ProxyTrust, e.config.ForwardedTrust); err != nil {
+		return nil, err
+	}
 	e.refusals.limit = e.config.MaxRefusals
 	e.addresses = addresses{engine: e, recent: rate.Table[addressKey]{Max: maxRecent}}
 	e.handshakes.init(e)

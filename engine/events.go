@@ -51,10 +51,13 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		if from.counted {
 			c.flags |= flagCounted
 		}
+		if from.unadmitted {
+			c.flags |= flagUnadmitted
+		}
 		sock.SetContext(c)
 		from.shareLocal(sock)
 		l.stats.open.Add(1)
-		l.enter(c, stageTLS)
+		l.enter(c, stageProxy)
 		if from.closed.Load() { // too late for CloseAll, perhaps
 			e.Tell(c.Ref(), func(c *Conn) {
 				if c != nil {

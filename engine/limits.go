@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math"
+	"net/netip"
 	"time"
 )
 
@@ -18,6 +19,10 @@ type Limits struct {
 	HandshakeTimeout           time.Duration
 	MaxHandshakes              int
 	MaxPacketRate, MaxByteRate int
+
+	// Of the connections that come from then on.
+	ProxyTimeout               time.Duration
+	ProxyTrust, ForwardedTrust []netip.Prefix
 }
 
 func (c *Config) limits() *Limits {
@@ -27,6 +32,7 @@ func (c *Config) limits() *Limits {
 		MaxPerAddress: c.MaxPerAddress, ConnectRatePerAddress: c.ConnectRatePerAddress, ConnectRate: c.ConnectRate,
 		HandshakeTimeout: c.HandshakeTimeout, MaxHandshakes: c.MaxHandshakes,
 		MaxPacketRate: c.MaxPacketRate, MaxByteRate: c.MaxByteRate,
+		ProxyTimeout: c.ProxyTimeout, ProxyTrust: c.ProxyTrust, ForwardedTrust: c.ForwardedTrust,
 	}
 }
 
@@ -43,7 +49,11 @@ func (e *Engine) SetLimits(n Limits) {
 	c.MaxPerAddress, c.ConnectRatePerAddress, c.ConnectRate = n.MaxPerAddress, n.ConnectRatePerAddress, n.ConnectRate
 	c.HandshakeTimeout, c.MaxHandshakes = n.HandshakeTimeout, n.MaxHandshakes
 	c.MaxPacketRate, c.MaxByteRate = n.MaxPacketRate, n.MaxByteRate
+	c.ProxyTimeout, c.ProxyTrust, c.ForwardedTrust = n.ProxyTimeout, n.ProxyTrust, n.ForwardedTrust
 	c = c.withDefaults()
+	if err := e.setTrust(c.ProxyTrust, c.ForwardedTrust); err != nil {
+		e.log.Error("the trusted networks stay as they were", "err", err)
+	}
 	e.limits.Store(c.limits())
 	e.handshakes.retry()
 	for _, l := range e.loops {

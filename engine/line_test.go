@@ -80,6 +80,8 @@ func (h *lineHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 			c.SetDeadline(100 * time.Millisecond)
 		case "PANIC":
 			panic("asked to")
+		case "PEER":
+			fmt.Fprintf(connWriter{c}, "%v\n", c.Peer())
 		case "CLOSE":
 			c.Close(ReasonForcedOffline)
 		case "CUT":

@@ -41,7 +41,7 @@ type Loop struct {
 	long           map[uint32]*longInput // unhandled input of long packets, by slot
 	tls            []*tlsConn            // of connections that have it, by slot
 	halves         map[uint32][]byte     // input of connections whose peer has closed its side, by slot
-	peers          map[uint32]toldPeer   // real addresses of those that a proxy speaks for, by slot
+	peers          map[uint32]keptPeer   // by slot, of those whose socket does not tell who the client is
 	rests          int64                 // bytes that are kept of connections whose queue was cut; see cutQueue
 
 	output    output

@@ -13,7 +13,7 @@ import (
 // said. IPv4 is IPv4, whatever the listener's socket, and there is no zone. It is invalid for a
 // client that has none, such as that of a unix socket. It is not meant for hot paths.
 func (c *Conn) Peer() netip.AddrPort {
-	if c.flags&flagPeerTold != 0 {
+	if c.flags&flagPeerKept != 0 {
 		return c.loop.peers[c.slot].addrPort()
 	}
 	return c.socketPeer()
@@ -30,13 +30,13 @@ func (c *Conn) socketPeer() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// AppendPeer appends the text of Peer to dst. A client without an address is "unix" if its socket is
-// one, and "unknown" if a proxy has not said where it is.
+// AppendPeer appends the text of Peer to dst. A client without an address is "unix": its socket is one,
+// or that of its connection to a proxy. "unknown" is one whose socket has no name any more.
 func (c *Conn) AppendPeer(dst []byte) []byte {
 	if a := c.Peer(); a.IsValid() {
 		return a.AppendTo(dst)
 	}
-	if c.onUnix() {
+	if c.onUnix() || c.flags&flagPeerTold != 0 {
 		return append(dst, "unix"...)
 	}
 	return append(dst, "unknown"...)
@@ -54,7 +54,7 @@ func (p *loggedPeer) LogValue() slog.Value {
 	if a := c.Peer(); a.IsValid() {
 		return slog.AnyValue(a)
 	}
-	if c.onUnix() && c.fd >= 0 {
+	if c.onUnix() && c.flags&flagPeerTold == 0 && c.fd >= 0 {
 		if pid, uid, ok := unixsock.PeerOf(int(c.fd)); ok {
 			return slog.StringValue(fmt.Sprintf("unix(pid=%d,uid=%d)", pid, uid))
 		}
@@ -68,40 +68,65 @@ func (c *Conn) onUnix() bool {
 	return l != nil && int(c.listener) < len(*l) && (*l)[c.listener].unix
 }
 
-// setPeer notes the client's real address, which is not that of its socket. An invalid one says that
-// it has none. It is for stages, and holds from then on.
-func (c *Conn) setPeer(addr netip.AddrPort) {
-	l := c.loop
-	if l.peers == nil {
-		l.peers = make(map[uint32]toldPeer)
+// via returns the text of the proxy that has said who c's client is, empty if none has.
+func (c *Conn) via() string {
+	if c.flags&flagPeerTold == 0 {
+		return ""
 	}
-	l.peers[c.slot] = tellPeer(addr)
+	if a := c.socketPeer(); a.IsValid() {
+		return a.String()
+	}
+	return "unix"
+}
+
+// setPeer notes who a proxy has said the client is. An invalid address says that it has none. It is for
+// stages, and holds from then on.
+func (c *Conn) setPeer(addr netip.AddrPort) {
+	c.keepPeer(addr)
 	c.flags |= flagPeerTold
 }
 
-// forgetPeer gives up what setPeer has noted.
+// keepPeer notes what Peer is to return, whatever becomes of the socket.
+func (c *Conn) keepPeer(addr netip.AddrPort) {
+	l := c.loop
+	if l.peers == nil {
+		l.peers = make(map[uint32]keptPeer)
+	}
+	if c.flags&flagPeerKept == 0 {
+		c.flags |= flagPeerKept
+		l.accounts.add(KindAddresses, keptPeerCost)
+	}
+	l.peers[c.slot] = pack(addr)
+}
+
+// keptPeerCost is about what an entry of Loop.peers takes, in bytes.
+const keptPeerCost = 40
+
+// forgetPeer gives up what keepPeer has noted.
 func (l *Loop) forgetPeer(c *Conn) {
-	if c.flags&flagPeerTold != 0 {
+	if c.flags&flagPeerKept != 0 {
+		c.flags &^= flagPeerKept
+		l.accounts.add(KindAddresses, -keptPeerCost)
 		delete(l.peers, c.slot)
 	}
 }
 
-// A toldPeer is an address and port without pointers, for a map that the garbage collector need not
+// A keptPeer is an address and port without pointers, for a map that the garbage collector need not
 // look into.
-type toldPeer struct {
+type keptPeer struct {
 	addr  [16]byte // IPv4 as IPv4-mapped
 	port  uint16
 	valid bool
 }
 
-func tellPeer(a netip.AddrPort) toldPeer {
+func pack(a netip.AddrPort) keptPeer {
 	if !a.IsValid() {
-		return toldPeer{}
+		return keptPeer{}
 	}
-	return toldPeer{a.Addr().As16(), a.Port(), true}
+	return keptPeer{a.Addr().As16(), a.Port(), true}
 }
 
-func (p toldPeer) addrPort() netip.AddrPort {
+func (p keptPeer) addrPort() netip.AddrPort {
 	if !p.valid {
 		return netip.AddrPort{}
 	}

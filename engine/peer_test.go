@@ -7,7 +7,11 @@ import (
 )
 
 func TestPeer(t *testing.T) {
-	l := &Loop{}
+	e, err := newEngine(Config{Loops: 1}, new(stillSystem))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := e.loops[0]
 	sock := &simConn{remote: net.TCPAddr{IP: net.ParseIP("198.51.100.1"), Port: 4000}}
 	c := &Conn{loop: l, slot: 7, fd: -1, sock: sock}
 	socket := netip.MustParseAddrPort("198.51.100.1:4000")
@@ -27,8 +31,11 @@ func TestPeer(t *testing.T) {
 			t.Errorf("the socket's peer is %v, want %v", got, socket)
 		}
 	}
+	if n := l.accounts.now[KindAddresses]; n != keptPeerCost {
+		t.Errorf("%d bytes on the account, want %d", n, keptPeerCost)
+	}
 	l.forgetPeer(c)
-	if len(l.peers) != 0 {
-		t.Errorf("%d addresses left behind", len(l.peers))
+	if n := l.accounts.now[KindAddresses]; len(l.peers) != 0 || n != 0 {
+		t.Errorf("%d addresses and %d bytes left behind", len(l.peers), n)
 	}
 }

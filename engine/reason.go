@@ -32,6 +32,9 @@ const (
 	ReasonInputBacklog     // sent more than the gateway may hold back for it
 	ReasonSlowConsumer     // does not read what it asked for
 	ReasonWriteError
+	ReasonProxyUntrusted // a connection to a listener of trusted proxies from anybody else
+	ReasonProxyHeader    // the PROXY header is malformed, or there is none
+	ReasonProxyTimeout   // or it did not come in time
 
 	// Replaced by another connection.
 	ReasonKickedOut        // the user logged in elsewhere
@@ -80,6 +83,9 @@ var reasonNames = [numReasons]string{
 	ReasonInputBacklog:     "input-backlog",
 	ReasonSlowConsumer:     "slow-consumer",
 	ReasonWriteError:       "write-error",
+	ReasonProxyUntrusted:   "proxy-untrusted",
+	ReasonProxyHeader:      "proxy-header",
+	ReasonProxyTimeout:     "proxy-timeout",
 	ReasonKickedOut:        "kicked-out",
 	ReasonSessionTakenOver: "session-taken-over",
 	ReasonForcedOffline:    "forced-offline",

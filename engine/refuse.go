@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluicenet/sluice/codec/proxyproto"
 	"github.com/sluicenet/sluice/engine/internal/address"
 )
 
@@ -31,32 +32,64 @@ const (
 	refuseShare = 4
 )
 
-// refusals are the connections that are refused and kept for an answer, each on a goroutine of its
-// own. They count in no other limit, so they have one of their own, and each address its part of it.
+// refusals are the connections that are refused and kept for an answer: those that have reached a loop
+// there, each of the others on a goroutine of its own. They have a limit of their own, and each address
+// its part of it.
 type refusals struct {
 	limit   int
 	running sync.WaitGroup
 
 	mu     sync.Mutex
-	conns  map[net.Conn]netip.Addr
-	from   map[netip.Addr]int // by address.Key
+	kept   int
+	from   map[netip.Addr]int    // by address.Key
+	conns  map[net.Conn]struct{} // those with a goroutine
 	closed bool
+}
+
+// reserve takes on a connection of an address (address.Key), if there is room. Release must follow.
+func (r *refusals) reserve(addr netip.Addr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reserveLocked(addr)
+}
+
+func (r *refusals) reserveLocked(addr netip.Addr) bool {
+	if r.closed || r.kept >= r.limit || addr.IsValid() && r.from[addr] >= max(r.limit/refuseShare, 1) {
+		return false
+	}
+	if r.from == nil {
+		r.from = make(map[netip.Addr]int)
+	}
+	r.kept++
+	r.from[addr]++
+	return true
+}
+
+func (r *refusals) release(addr netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.releaseLocked(addr)
+}
+
+func (r *refusals) releaseLocked(addr netip.Addr) {
+	r.kept--
+	if r.from[addr]--; r.from[addr] == 0 {
+		delete(r.from, addr)
+	}
 }
 
 // add takes conn on, if there is room.
 func (r *refusals) add(conn net.Conn) bool {
-	addr := address.Key(address.Of(conn.RemoteAddr()).Addr())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || len(r.conns) >= r.limit || addr.IsValid() && r.from[addr] >= max(r.limit/refuseShare, 1) {
+	if !r.reserveLocked(keyOfPeer(conn)) {
 		return false
 	}
 	if r.conns == nil {
-		r.conns, r.from = make(map[net.Conn]netip.Addr), make(map[netip.Addr]int)
+		r.conns = make(map[net.Conn]struct{})
 	}
 	_ = conn.SetDeadline(time.Now().Add(refuseTime))
-	r.conns[conn] = addr
-	r.from[addr]++
+	r.conns[conn] = struct{}{}
 	r.running.Add(1)
 	return true
 }
@@ -64,17 +97,18 @@ func (r *refusals) add(conn net.Conn) bool {
 // remove closes conn.
 func (r *refusals) remove(conn net.Conn) {
 	r.mu.Lock()
-	addr := r.conns[conn]
 	delete(r.conns, conn)
-	if r.from[addr]--; r.from[addr] == 0 {
-		delete(r.from, addr)
-	}
+	r.releaseLocked(keyOfPeer(conn))
 	r.mu.Unlock()
 	_ = conn.Close()
 	r.running.Done()
 }
 
-// close ends them all and takes no more.
+func keyOfPeer(conn net.Conn) netip.Addr {
+	return address.Key(address.Of(conn.RemoteAddr()).Addr())
+}
+
+// close ends those with a goroutine, and takes no more.
 func (r *refusals) close() {
 	r.mu.Lock()
 	r.closed = true
@@ -91,7 +125,8 @@ func (l *listener) refuse(conn net.Conn, why Reason) {
 	e.connections.Add(-1)
 	e.refused[why].Add(1)
 	e.logRefused(address.Of(conn.RemoteAddr()), why)
-	if !plain(conn) || !l.refuser || !e.refusals.add(conn) {
+	silent := !l.refuser || why == ReasonProxyUntrusted // that is no client
+	if !plain(conn) || silent || !e.refusals.add(conn) {
 		_ = conn.Close()
 		return
 	}
@@ -115,7 +150,14 @@ func (l *listener) answer(conn net.Conn, why Reason) {
 			return
 		}
 		first = first[:len(first)+n]
-		switch answer, m := l.refusal(first, why); m {
+		rest, err := l.behindHeader(first)
+		if err != nil {
+			return
+		}
+		if len(rest) == 0 {
+			continue
+		}
+		switch answer, m := l.refusal(rest, why); m {
 		case NoMatch:
 			return
 		case Matched:
@@ -129,6 +171,19 @@ func (l *listener) answer(conn net.Conn, why Reason) {
 			return
 		}
 	}
+}
+
+// behindHeader returns what is behind the PROXY header in a connection's first bytes, if the listener
+// wants one; nothing while it is not whole.
+func (l *listener) behindHeader(first []byte) ([]byte, error) {
+	if !l.config.Proxy {
+		return first, nil
+	}
+	n, err := proxyproto.Length(first)
+	if n == 0 || n > len(first) {
+		return nil, err
+	}
+	return first[n:], nil
 }
 
 // refusal asks the protocol that first belongs to for its answer.

@@ -330,6 +330,7 @@ func simAccounts(w *simWorld, inFlight int64) error {
 	}
 	for _, l := range e.loops {
 		truth[KindMonitor] += l.topics.memory()
+		truth[KindAddresses] += int64(len(l.peers)) * keptPeerCost
 	}
 	sum := int64(0)
 	for k := range truth {

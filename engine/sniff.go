@@ -10,6 +10,15 @@ func (sniffer) OnBytes(c *Conn, b []byte) (n, need int) {
 	for _, p := range c.Listener().Protocols {
 		switch c.loop.sniff(p, b) {
 		case Matched:
+			if _, ok := p.(Identifier); !ok && c.Unidentified() {
+				if why, ok := c.loop.admitPeer(c); !ok {
+					c.loop.refuse(c, why)
+					if !c.Open() {
+						return 0, 0
+					}
+					return c.loop.onBytes(c, b)
+				}
+			}
 			if _, ok := p.(Trusted); !ok {
 				c.flags &^= flagTrusted
 			}

@@ -10,7 +10,8 @@ import "time"
 type stage uint8
 
 const (
-	stageTLS   stage = iota // its handshake, where there is one
+	stageProxy stage = iota // the PROXY header
+	stageTLS                // its handshake, where there is one
 	stageSniff              // which protocol it is
 )
 
@@ -31,13 +32,17 @@ func (unknown) OnClose(*Conn, Reason) {}
 // take.
 func (l *Loop) enter(c *Conn, s stage) {
 	limits := l.engine.limits.Load()
-	if s <= stageTLS && l.engine.listenerAt(c.listener).tls != nil {
+	switch from := l.engine.listenerAt(c.listener); {
+	case s <= stageProxy && from.config.Proxy:
+		c.handler = proxied{}
+		l.schedule(c.slot, limits.ProxyTimeout)
+	case s <= stageTLS && from.tls != nil:
 		c.handler = tlsStart{}
 		l.schedule(c.slot, limits.HandshakeTimeout)
-		return
+	default:
+		c.handler = sniffer{}
+		l.schedule(c.slot, limits.FirstBytes)
 	}
-	c.handler = sniffer{}
-	l.schedule(c.slot, limits.FirstBytes)
 }
 
 // outOfTime is what a stage does when its time is over: it closes c for the reason given, unless bytes

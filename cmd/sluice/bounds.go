@@ -85,6 +85,7 @@ func (cmd *settings) checkBounds() error {
 	}{
 		{"token-skew", cmd.TokenSkew, time.Second},
 		{"tls-handshake-timeout", cmd.TLSHandshakeTimeout, time.Millisecond},
+		{"proxy-timeout", cmd.ProxyTimeout, time.Millisecond},
 		{"login-timeout", cmd.LoginTimeout, time.Millisecond},
 		{"session-ttl", cmd.SessionTTL, time.Millisecond},
 		{"session-max", cmd.SessionMax, 0},

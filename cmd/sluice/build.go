@@ -42,7 +42,7 @@ func closeProvider(p login.Provider) {
 func (cmd *settings) server(config server.Config) (*server.Server, error) {
 	srv, err := server.New(config)
 	if err != nil {
-		return nil, cmd.openWorkers(err)
+		return nil, untrustedProxies(cmd.openWorkers(err))
 	}
 	routes, err := cmd.routes()
 	if err != nil {
@@ -117,6 +117,10 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		MaxUnproven:  cmd.WorkerUnproven,
 		FrameRate:    cmd.WorkerFrameRate,
 		ByteRate:     int(cmd.WorkerByteRate),
+	}
+	proxies, forwarders, err := cmd.proxies()
+	if err != nil {
+		return c, err
 	}
 	if err := cmd.trust(&workers, log); err != nil {
 		return c, err
@@ -199,6 +203,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxConnections: cmd.MaxConnections,
 			MaxPerAddress:  int(cmd.MaxConnectionsPerAddress), ConnectRatePerAddress: int(cmd.ConnectRatePerAddress),
 			ConnectRate: cmd.ConnectRate, MaxPacketRate: cmd.MaxPacketRate, MaxByteRate: int(cmd.MaxByteRate),
+			ProxyTimeout: cmd.ProxyTimeout, ProxyTrust: proxies, ForwardedTrust: forwarders,
 			HandshakeTimeout: cmd.TLSHandshakeTimeout,
 			MaxHandshakes:    cmd.MaxHandshakes,
 			MaxRefusals:      cmd.MaxRefusals,

@@ -20,6 +20,7 @@ import (
 type Config struct {
 	// Listen are the addresses to serve clients on, as URLs: tcp://host:port, with
 	// ?protocol=auto|gosoc|longbridge|netsvr or the name of one of Protocols, or ws://host:port.
+	// With ?proxy=on connections come from proxies that send the PROXY header (Engine.ProxyTrust).
 	// None, and no Listeners, means DefaultListen. Port 0 picks a port; see Server.Addrs.
 	Listen []string
 	// Listeners are served like Listen, after it. From New's success on they are the Server's,

@@ -46,6 +46,7 @@ var effective = map[string]func(*Server) any{
 // samples are the values of fields that have no obvious one.
 var samples = map[string]any{
 	"Worker.Tokens": []string{"a-token-of-24-bytes-or-so"}, "Worker.Allow": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+	"Engine.ProxyTrust": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "Engine.ForwardedTrust": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	"Admin.TokenUsers":  new(login.APIKeys),
 	"Admin.Tokens":      new(AdminTokens),
 	"Admin.Process":     new(AdminProcess),

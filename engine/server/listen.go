@@ -1,13 +1,16 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/address"
 	"github.com/sluicenet/sluice/engine/internal/client/gosoc"
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
@@ -25,6 +28,8 @@ type Listener struct {
 	Scheme string
 	// Protocol is what ?protocol= says in Config.Listen. Empty means auto.
 	Protocol string
+	// Proxy is what ?proxy=on says in Config.Listen.
+	Proxy bool
 }
 
 // Listen is a listener's URL taken apart.
@@ -32,6 +37,7 @@ type Listen struct {
 	Scheme   string // tcp or ws
 	Address  string // host:port
 	Protocol string // auto, or the one protocol the listener speaks
+	Proxy    bool   // each connection begins with a PROXY header
 }
 
 // auto is the protocol of listeners that speak all of them.
@@ -63,19 +69,65 @@ func ParseListen(text string, own ...string) (Listen, error) {
 		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
 	}
 	for name, values := range query {
-		if name != "protocol" {
+		set := options[name]
+		if set == nil {
 			return Listen{}, fmt.Errorf("listen %q: unknown option %q", text, name)
 		}
 		if len(values) > 1 {
 			return Listen{}, fmt.Errorf("listen %q: option %q is given twice", text, name)
 		}
-		l.Protocol = values[0]
+		if err := set(&l, values[0]); err != nil {
+			return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+		}
 	}
 	if err := checkSpoken(l.Scheme, l.Protocol, own); err != nil {
 		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
 	}
 	return l, nil
 }
+
+// options are what a listener's URL may say behind the question mark.
+var options = map[string]func(l *Listen, value string) error{
+	"protocol": func(l *Listen, value string) error {
+		l.Protocol = value
+		return nil
+	},
+	"proxy": func(l *Listen, value string) (err error) {
+		l.Proxy, err = onOff("proxy", value)
+		return err
+	},
+}
+
+func onOff(name, value string) (bool, error) {
+	if value != "on" && value != "off" {
+		return false, fmt.Errorf("%s %q, want on or off", name, value)
+	}
+	return value == "on", nil
+}
+
+// checkProxies refuses a listener of proxies that nobody could connect to.
+func (c *Config) checkProxies(all []endpoint) error {
+	if len(c.Engine.ProxyTrust) > 0 {
+		return nil
+	}
+	for _, e := range all {
+		if e.Proxy && !e.unix() {
+			return fmt.Errorf("server: %w: listener %s", ErrNoProxyTrust, e.Address)
+		}
+	}
+	return nil
+}
+
+// unix reports whether a listener is one of a unix socket, whose peers have no address.
+func (e *endpoint) unix() bool { return e.given != nil && e.given.Addr().Network() == "unix" }
+
+// ErrNoProxyTrust is the error of New and Update for a listener of proxies when no proxy is trusted: set
+// Config.Engine.ProxyTrust.
+var ErrNoProxyTrust = errors.New("a listener wants the PROXY header, and nobody is trusted to send it")
+
+// ParseNetworks reads networks such as 10.0.0.0/8, and single addresses, for engine.Config's ProxyTrust
+// and ForwardedTrust.
+func ParseNetworks(texts []string) ([]netip.Prefix, error) { return address.ParseSet(texts) }
 
 // checkSpoken refuses a protocol that nobody speaks, or not over that scheme.
 func checkSpoken(scheme, protocol string, own []string) error {
@@ -97,7 +149,7 @@ func (l Listener) check(own []string) (Listen, error) {
 	if l.Listener == nil {
 		return Listen{}, fmt.Errorf("server: Config.Listeners: no Listener in one of %q", l.Protocol)
 	}
-	spec := Listen{Scheme: l.Scheme, Address: l.Addr().String(), Protocol: l.Protocol}
+	spec := Listen{Scheme: l.Scheme, Address: l.Addr().String(), Protocol: l.Protocol, Proxy: l.Proxy}
 	if spec.Scheme == "" {
 		spec.Scheme = "tcp"
 	}
@@ -160,7 +212,7 @@ func (c *Config) endpoints(own []string) ([]endpoint, error) {
 func (s *Server) open(e endpoint) (string, error) {
 	config := engine.ListenConfig{
 		Listener: e.given, Network: "tcp", Address: e.Address,
-		Protocols: s.speaking(e.Listen), SlowConsumer: s.config.SlowConsumer,
+		Protocols: s.speaking(e.Listen), SlowConsumer: s.config.SlowConsumer, Proxy: e.Proxy,
 	}
 	addr, err := s.engine.Listen(config)
 	if err != nil {

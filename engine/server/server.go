@@ -69,6 +69,9 @@ func New(config Config) (*Server, error) {
 	if s.endpoints, err = config.endpoints(own); err != nil {
 		return nil, err
 	}
+	if err := config.checkProxies(s.endpoints); err != nil {
+		return nil, err
+	}
 	if config.WorkerListen != "" {
 		if _, err := ParseWorkerListen(config.WorkerListen); err != nil {
 			return nil, err

@@ -11,7 +11,7 @@ import (
 //
 //   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes,
 //     MaxPerAddress, ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes,
-//     MaxPacketRate, MaxByteRate
+//     MaxPacketRate, MaxByteRate, ProxyTimeout, ProxyTrust, ForwardedTrust
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,
 //     MaxInflated, MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName,
 //     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
@@ -33,6 +33,9 @@ func (s *Server) Update(config Config) error {
 	}
 	config.WorkerListen, config.WorkerListener = s.config.WorkerListen, s.config.WorkerListener
 	if err := config.checkWorkers(); err != nil {
+		return err
+	}
+	if err := config.checkProxies(s.endpoints); err != nil {
 		return err
 	}
 	trust, err := config.Worker.Trust()
@@ -62,6 +65,9 @@ func (s *Server) Update(config Config) error {
 		MaxHandshakes:         config.Engine.MaxHandshakes,
 		MaxPacketRate:         config.Engine.MaxPacketRate,
 		MaxByteRate:           config.Engine.MaxByteRate,
+		ProxyTimeout:          config.Engine.ProxyTimeout,
+		ProxyTrust:            config.Engine.ProxyTrust,
+		ForwardedTrust:        config.Engine.ForwardedTrust,
 		FirstBytes:            cmp.Or(config.Engine.FirstBytes, config.Gateway.LoginTimeout),
 	})
 	return nil

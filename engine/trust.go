@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/sluicenet/sluice/engine/internal/address"
+)
+
+// A trust says which proxies are believed.
+type trust struct {
+	proxy, forwarded address.Set
+}
+
+// setTrust replaces Engine.trust.
+func (e *Engine) setTrust(proxy, forwarded []netip.Prefix) error {
+	var t trust
+	var err error
+	if t.proxy, err = address.SetOf(proxy); err != nil {
+		return fmt.Errorf("engine: Config.ProxyTrust: %w", err)
+	}
+	if t.forwarded, err = address.SetOf(forwarded); err != nil {
+		return fmt.Errorf("engine: Config.ForwardedTrust: %w", err)
+	}
+	e.trust.Store(&t)
+	return nil
+}
+
+// mayRelay reports whether the proxy at addr may say with a PROXY header who its client is. Whoever
+// reaches a unix socket may: the permissions of its file say who that is.
+func (t *trust) mayRelay(addr netip.Addr) bool { return !addr.IsValid() || t.proxy.Contains(addr) }
+
+// mayForward reports whether the proxy at addr may say so in a request.
+func (t *trust) mayForward(addr netip.Addr) bool { return t.forwarded.Contains(addr) }
+
+// An Identifier is a Protocol whose clients may come through a proxy that says for whom, in the
+// protocol's own words. While a connection is Unidentified, it must call Conn.Identify before anything
+// comes of what the client has sent.
+type Identifier interface {
+	Protocol
+	// Identifies is never called.
+	Identifies()
+}
+
+func hasIdentifier(ps []Protocol) bool {
+	for _, p := range ps {
+		if _, ok := p.(Identifier); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// mayForward reports whether c's admission waits for an Identifier.
+func (c *Conn) mayForward() bool {
+	e := c.loop.engine
+	return e.listenerAt(c.listener).identifies && e.trust.Load().mayForward(c.Peer().Addr())
+}
+
+// Unidentified reports whether c comes from a proxy that is trusted to say who the client is
+// (Config.ForwardedTrust), and has not been identified. It was not admitted yet.
+func (c *Conn) Unidentified() bool { return c.flags&flagUnadmitted != 0 }
+
+// ForwardsFor reports whether a proxy at addr is trusted to say in its requests who its client is.
+// Any goroutine may call it.
+func (e *Engine) ForwardsFor(addr netip.Addr) bool { return e.trust.Load().mayForward(addr) }
+
+// Identify tells the engine who an Unidentified connection's client is: the address that the proxy has
+// given, or an invalid one when it has given none and is the client itself. It reports whether that
+// client is admitted. One that is not must be closed for the Reason, behind an answer if there is one.
+func (c *Conn) Identify(client netip.AddrPort) (why Reason, ok bool) {
+	if client.Addr().IsValid() {
+		c.setPeer(client)
+	}
+	if why, ok = c.loop.admitPeer(c); !ok {
+		c.noteRefused(why)
+	}
+	return why, ok
+}
