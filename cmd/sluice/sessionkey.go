@@ -51,7 +51,8 @@ func loadSessionKey(name string) (key [session.KeySize]byte, err error) {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil {
+	if err != nil { // half a key would keep the next start from making one
+		_ = os.Remove(name)
 		return key, fmt.Errorf("--session-key: %w", err)
 	}
 	return key, nil
