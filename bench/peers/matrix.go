@@ -117,6 +117,11 @@ func (m *matrix) load(ctx context.Context, rec *record, p *peer, r row, pt point
 	if pt.Loops > 0 {
 		at.loops = pt.Loops
 	}
+	if r.TLS {
+		if at.tls, err = m.tlsPair(); err != nil {
+			return err
+		}
+	}
 	ports := []*int{&at.port}
 	switch r.How {
 	case attached:
@@ -142,7 +147,7 @@ func (m *matrix) load(ctx context.Context, rec *record, p *peer, r row, pt point
 		defer worker.stop()
 	}
 	c := pt.Config
-	c.Target, c.Protocol, c.PIDs = "tcp://"+server.addr, p.protocol, []int{server.cmd.Process.Pid}
+	c.Target, c.Protocol, c.PIDs = at.scheme()+"://"+server.addr, p.protocol, []int{server.cmd.Process.Pid}
 	if p.hoards && c.Rate == 0 {
 		c.Drain = time.Nanosecond
 	}

@@ -39,7 +39,8 @@ type peer struct {
 // A place is where a server runs: ports of 127.0.0.1, and event loops, 0 for as many as there are cores.
 type place struct {
 	port, loops   int
-	worker, admin int // 0: no worker listener, any port
+	worker, admin int      // 0: no worker listener, any port
+	tls           *tlsPair // nil: plain
 }
 
 // errMissing says that a peer is not installed.
@@ -134,8 +135,11 @@ func orCores(loops int) int {
 
 func sluiceCommand(p *peer, at place) ([]string, string) {
 	args := []string{
-		p.program, "serve", "--dev", "--listen", fmt.Sprintf("tcp://127.0.0.1:%d", at.port),
+		p.program, "serve", "--dev", "--listen", fmt.Sprintf("%s://127.0.0.1:%d", at.scheme(), at.port),
 		"--admin", fmt.Sprintf("127.0.0.1:%d", at.admin), "--log-level", "warn",
+	}
+	if at.tls != nil {
+		args = append(args, "--tls-cert", at.tls.cert, "--tls-key", at.tls.key)
 	}
 	if at.worker > 0 {
 		args = append(args, "--worker", fmt.Sprintf("tcp://127.0.0.1:%d", at.worker), "--route", fmt.Sprintf("%s=%d", workerRoute, workerID))
@@ -154,7 +158,7 @@ max_connections: 100000
 max_pending: 268435456
 write_deadline: "60s"
 ping_interval: "10m"
-`, at.port)
+%s`, at.port, at.tls.config("tls { cert_file: %q, key_file: %q, handshake_first: true, timeout: 60 }\n"))
 }
 
 func mosquittoCommand(p *peer, at place) ([]string, string) {
@@ -165,7 +169,7 @@ set_tcp_nodelay true
 persistence false
 sys_interval 0
 log_dest none
-`, at.port)
+%s`, at.port, at.tls.config("certfile %s\nkeyfile %s\n"))
 }
 
 func (p *peer) configFile() string { return filepath.Join(p.work, p.name+".conf") }

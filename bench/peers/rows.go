@@ -18,6 +18,7 @@ type row struct {
 	Main    string   `json:"main"`              // the metric that is drawn
 	Columns []string `json:"columns,omitempty"` // of the table, if not the usual ones
 	Axis    string   `json:"axis,omitempty"`    // of growth rows: what changes from point to point
+	TLS     bool     `json:"tls,omitempty"`     // clients come with TLS
 	How     string   `json:"how,omitempty"`     // one of the ways below; empty: a load on a server
 	Points  []point  `json:"points"`
 	Targets []target `json:"targets,omitempty"`
@@ -71,7 +72,7 @@ const (
 
 // rows are all comparisons, as long and as large as s says.
 func rows(s settings) []row {
-	all := slices.Concat(mainRows(s), insideRows(s), growthRows(s))
+	all := slices.Concat(mainRows(s), tlsRows(), insideRows(s), growthRows(s))
 	for i := range all {
 		for k := range all[i].Points {
 			all[i].Points[k].Config = finish(all[i].Points[k].Config, s)
