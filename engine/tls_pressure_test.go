@@ -95,7 +95,9 @@ func TestTLSSlowConsumer(t *testing.T) {
 // packetLine is the line protocol for clients that want each line in a record of its own.
 type packetLine struct{ lineProtocol }
 
-func (p packetLine) Open(c *Conn) Handler { return &packetLineHandler{p.lineProtocol.Open(c).(*lineHandler)} }
+func (p packetLine) Open(c *Conn) Handler {
+	return &packetLineHandler{p.lineProtocol.Open(c).(*lineHandler)}
+}
 
 type packetLineHandler struct{ *lineHandler }
 

@@ -169,7 +169,7 @@ set_tcp_nodelay true
 persistence false
 sys_interval 0
 log_dest none
-%s`, at.port, at.tls.config("certfile %s\nkeyfile %s\n"))
+%s`, at.port, at.tls.config("certfile %s\nkeyfile %s\nuser root\n"))
 }
 
 func (p *peer) configFile() string { return filepath.Join(p.work, p.name+".conf") }
