@@ -173,6 +173,8 @@ func (w *sessionWorld) kept(kind engine.Kind) (n int64) {
 		return -1
 	case engine.KindSessions:
 		return w.gateway.Stats().Sessions.Bytes
+	case engine.KindAddresses:
+		return int64(w.gateway.Stats().Suspects) * 80
 	case engine.KindIdentity: // nobody says anything of himself: the session texts
 		for _, k := range w.live {
 			if k.online && !k.closed {

@@ -87,6 +87,7 @@ func (cmd *settings) checkBounds() error {
 		{"tls-handshake-timeout", cmd.TLSHandshakeTimeout, time.Millisecond},
 		{"proxy-timeout", cmd.ProxyTimeout, time.Millisecond},
 		{"login-timeout", cmd.LoginTimeout, time.Millisecond},
+		{"login-ban-max", cmd.LoginBanMax, time.Millisecond},
 		{"session-ttl", cmd.SessionTTL, time.Millisecond},
 		{"session-max", cmd.SessionMax, 0},
 		{"lag-age", cmd.LagAge, 0},

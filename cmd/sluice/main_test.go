@@ -185,6 +185,8 @@ func TestBadValues(t *testing.T) {
 		"max-admin-connections": count,
 		"login":                 {"magic magic", "tokens:" + dir + " is a directory"},
 		"login-timeout":         times,
+		"login-ban-max":         times,
+		"user-failures":         {"-1/1s want N/DURATION", "5 want N/DURATION", "5/0s want N/DURATION"},
 		"login-failures":        {"-1/1s want N/DURATION", "5 want N/DURATION", "5/0s want N/DURATION"},
 		"server-id":             {"256 want 0 to 255", "-1 want 0 to 255"},
 		"session-ttl":           times, "session-max": orNone, "revoke": {"x must be one of"},

@@ -56,7 +56,9 @@ type handshakeFlags struct {
 type loginFlags struct {
 	Login            string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND"`
 	LoginTimeout     time.Duration `help:"How long a client may take to log in." default:"10s" live:""`
-	LoginFailures    failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s" live:""`
+	LoginFailures    failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread for as long, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s" live:""`
+	LoginBanMax      time.Duration `help:"Longest time for which an address is banned: each time twice as long as the time before, from that of --login-failures on. One ban is forgotten for each time as long as it was." default:"10m" live:""`
+	UserFailures     failureRate   `help:"Refused logins per user and time, from any addresses, where the login provider says whose they are; over it, each further one bans its address at once. The user's own token stays good. 0: no limit." default:"20/1m" live:""`
 	MaxLogins        int           `help:"Logins that an HTTP service is asked about at once; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns." default:"256" live:""`
 	MaxTokenLogins   int           `help:"Logins with one token that may be under way or waiting; further ones are refused for now. 0: no limit." default:"8" live:""`
 	MaxLoginMetadata byteSize      `help:"What a client may say of itself at its login, beside its token, and what the login may vouch for, each: the text, and 64 bytes for each pair." default:"8KiB"`

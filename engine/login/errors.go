@@ -30,6 +30,19 @@ var (
 	ErrIdentity  = refusal("unusable identity") // out of bounds: see MaxUserLen and its neighbours
 )
 
+// A UserError is a refusal by a Provider that knows whose login it was to be, as one does whose tokens
+// are names and passwords. The gateway counts refusals by user then, beside those of an address.
+type UserError struct {
+	User string
+	Err  error // wraps ErrRefused
+}
+
+// Error is Err's.
+func (e *UserError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *UserError) Unwrap() error { return e.Err }
+
 func refusal(why string) error { return fmt.Errorf("%w: %s", ErrRefused, why) }
 
 // unavailable keeps err's text but not its chain: whatever a broken server leads to, it is never a

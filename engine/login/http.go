@@ -40,7 +40,8 @@ type HTTPConfig struct {
 // for a yes; session, topics, claims and expires, the unix time in seconds at which the login ends,
 // may be missing, and {"anonymous":true} stands in for a user. A claim that is no string reaches
 // workers as JSON. Status
-// 401 and 403 are a no: ErrRefused. Anything else is no verdict, a redirect included:
+// 401 and 403 are a no: ErrRefused, and a UserError if the answer is JSON that says {"user":"ann"}.
+// Anything else is no verdict, a redirect included:
 // ErrUnavailable.
 type HTTP struct {
 	config  HTTPConfig
@@ -137,8 +138,12 @@ func (h *HTTP) ask(ctx context.Context, r Request) (Identity, error) {
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusUnauthorized, http.StatusForbidden:
-		readBody(resp.Body, maxVerdict) // so that the connection can be used again
-		return Identity{}, fmt.Errorf("%w: %s answered %d", ErrRefused, h.url.Host, resp.StatusCode)
+		text, _ := readBody(resp.Body, maxVerdict) // also so that the connection can be used again
+		err := fmt.Errorf("%w: %s answered %d", ErrRefused, h.url.Host, resp.StatusCode)
+		if user := refusedUser(text); user != "" {
+			err = &UserError{user, err}
+		}
+		return Identity{}, err
 	default:
 		return Identity{}, h.failed(fmt.Errorf("status %d", resp.StatusCode))
 	}
@@ -151,6 +156,17 @@ func (h *HTTP) ask(ctx context.Context, r Request) (Identity, error) {
 		return Identity{}, h.failed(err)
 	}
 	return id, nil
+}
+
+// refusedUser returns whose login it was to be, if the service says so.
+func refusedUser(text []byte) string {
+	var v struct {
+		User string `json:"user"`
+	}
+	if json.Unmarshal(text, &v) != nil || len(v.User) > MaxUserLen {
+		return ""
+	}
+	return v.User
 }
 
 func (h *HTTP) failed(err error) error { return unavailable(fmt.Errorf("%s: %w", h.url.Host, err)) }

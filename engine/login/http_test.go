@@ -302,3 +302,29 @@ func FuzzVerdict(f *testing.F) {
 		}
 	})
 }
+
+// A service may say whose login it refuses. What else it says with a no is no matter.
+func TestHTTPRefusedUser(t *testing.T) {
+	for _, tt := range []struct{ body, want string }{
+		{`{"user":"ann"}`, "ann"}, {`{"user":"ann","why":1}`, "ann"}, {``, ""}, {`no`, ""}, {`{"user":1}`, ""}, {`{}`, ""},
+		{`{"user":"` + strings.Repeat("x", MaxUserLen+1) + `"}`, ""},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, tt.body)
+		}))
+		h := newHTTP(t, HTTPConfig{URL: srv.URL})
+		_, err := h.Login(bg, Request{Token: "x"})
+		var of *UserError
+		if !errors.Is(err, ErrRefused) {
+			t.Errorf("%s: %v", tt.body, err)
+		} else if errors.As(err, &of) {
+			if of.User != tt.want {
+				t.Errorf("%s: of %q, want %q", tt.body, of.User, tt.want)
+			}
+		} else if tt.want != "" {
+			t.Errorf("%s: of nobody, want %q", tt.body, tt.want)
+		}
+		srv.Close()
+	}
+}

@@ -1,9 +1,12 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
+	"strings"
 	"testing"
 
 	"github.com/sluicenet/sluice/codec/gosoc"
@@ -100,5 +103,50 @@ func TestBannedAddressProofs(t *testing.T) {
 		if code := (gosocPeer{dial(t, addr)}).login(`{"token":"` + tc.token + `"}`); code != tc.want {
 			t.Errorf("%s: %v, want %v", tc.token, code, tc.want)
 		}
+	}
+}
+
+// guessed says whose login it refuses: tokens are USER:PASSWORD, and each user's password is right.
+type guessed struct{ login.Provider }
+
+func (guessed) Login(_ context.Context, r login.Request) (login.Identity, error) {
+	user, password, _ := strings.Cut(r.Token, ":")
+	if password != "right" {
+		return login.Identity{}, &login.UserError{User: user, Err: login.ErrRefused}
+	}
+	return login.Identity{User: user}, nil
+}
+
+// Guesses at a user from many addresses have each address banned at its first, and the user gets in.
+func TestUserGuesses(t *testing.T) {
+	s, addr := begin(t, Config{Gateway: GatewayConfig{UserFailures: 5, UserFailuresPer: long, Login: guessed{}}})
+	from := func(i int) gosocPeer {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i))}}
+		conn, err := d.Dial("tcp", addr)
+		if err != nil {
+			t.Skip("no other addresses here: ", err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return gosocPeer{&peer{t, conn, bufio.NewReader(conn)}}
+	}
+	for i := range 10 {
+		if code := from(1 + i).login(`{"token":"ann:guess"}`); code != gosoc.BadToken {
+			t.Fatalf("guess %d: %v", i, code)
+		}
+	}
+	for i := range 10 {
+		want := gosoc.BadToken
+		if i >= 4 {
+			want = gosoc.ServerUnavailable // banned
+		}
+		if code := from(1 + i).login(`{"token":"ben:guess"}`); code != want {
+			t.Errorf("address %d: %v, want %v", i, code, want)
+		}
+	}
+	if code := from(100).login(`{"token":"ann:right"}`); code != gosoc.Accepted {
+		t.Errorf("the user: %v", code)
+	}
+	if n := s.Gateway().Stats().Bans; n != 6 {
+		t.Errorf("%d bans, want 6", n)
 	}
 }

@@ -12,7 +12,9 @@ import (
 //   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes,
 //     MaxPerAddress, ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes,
 //     MaxPacketRate, MaxByteRate, ProxyTimeout, ProxyTrust, ForwardedTrust
-//   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,
+//   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,, MaxPacketRate, MaxByteRate
+//   - Gateway: LoginFailures, LoginFailuresPer, LoginBanMax, UserFailures,
+//     UserFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,
 //     MaxInflated, MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName,
 //     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
 //   - WebSocket: Origins

@@ -208,6 +208,9 @@ func (s *Server) collectLogins(p *page, g *gateway.Stats) {
 	for _, limit := range slices.Sorted(maps.Keys(g.LoginsUnasked)) {
 		p.sample(float64(g.LoginsUnasked[limit]), "limit", limit)
 	}
+	p.counter("sluice_login_bans_total", "Times that an address was banned because too many of its logins were refused.", g.Bans)
+	p.counter("sluice_login_user_guesses_total", "Times that a user had more refused logins, from any addresses, than there may be (user-failures): further ones ban their address at once.", g.UserGuesses)
+	p.gauge("sluice_login_suspects", "Addresses and users of whose refused logins or bans something is known.", float64(g.Suspects))
 	p.gauge("sluice_login_calls", "Logins that the login provider is asked about now.", float64(g.LoginCalls))
 	p.gauge("sluice_logins_waiting", "Logins that wait for the login provider to be asked.", float64(g.LoginsWaiting))
 	p.family("sluice_token_calls_total", counter, "Calls for one-time tokens, by outcome.")

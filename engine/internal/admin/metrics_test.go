@@ -102,6 +102,7 @@ var wantFamilies = map[string]kind{
 	"sluice_loop_wakeups_total": counter, "sluice_loop_late_total": counter, "sluice_panics_total": counter, "sluice_client_addresses": gauge, "sluice_client_over_rate_total": counter,
 	"sluice_session_journal_bytes": gauge, "sluice_session_journal_missed_total": counter,
 	"sluice_logins_total": counter, "sluice_logins_unasked_total": counter, "sluice_login_calls": gauge,
+	"sluice_login_bans_total": counter, "sluice_login_user_guesses_total": counter, "sluice_login_suspects": gauge,
 	"sluice_logins_waiting": gauge, "sluice_token_calls_total": counter,
 	"sluice_tokens": gauge, "sluice_tokens_evicted_total": counter,
 	"sluice_users": gauge, "sluice_sessions_resumed_total": counter, "sluice_sessions": gauge, "sluice_sessions_evicted_total": counter,

@@ -21,11 +21,21 @@ type Config struct {
 	// LoginTimeout is how long a connection may take to log in, from its first byte. Zero means 10 s.
 	LoginTimeout time.Duration
 	// LoginFailures refused logins of one address within LoginFailuresPer have its further ones
-	// refused unread (LoginBanned) for the rest of that time, but for those that prove themselves: a
+	// refused unread (LoginBanned) for as long, but for those that prove themselves: a
 	// resumption ticket, a token of a login.Unguessable provider, one that was good here before. Zero
 	// means 100 in 10 s, negative no limit.
 	LoginFailures    int
 	LoginFailuresPer time.Duration
+	// LoginBanMax is how long an address is banned at most: the first time for LoginFailuresPer, each
+	// further time twice as long. One ban is forgotten for each time as long as it was. Zero means 10
+	// min; what is less than LoginFailuresPer means that bans do not grow.
+	LoginBanMax time.Duration
+	// UserFailures refused logins of one user within UserFailuresPer, from whatever addresses, have
+	// each further one within UserFailuresPer ban its address at once. Logins of the user with a good
+	// token are not refused for that. It counts where the provider says whose login it refuses
+	// (login.UserError). Zero means 20 in 1 min, negative no limit.
+	UserFailures    int
+	UserFailuresPer time.Duration
 	// MaxLogins is how many logins a provider that may block is asked about at once, or what it can do
 	// if that is less (login.Concurrent). One address, an IPv4 one or an IPv6 /64, has a quarter of
 	// them at most; further ones wait, and addresses take turns. Zero or less means 256.
@@ -152,6 +162,9 @@ func (c Config) withDefaults() Config {
 	dur(&c.LoginTimeout, 10*time.Second)
 	dur(&c.LoginFailuresPer, 10*time.Second)
 	def(&c.LoginFailures, 100)
+	dur(&c.LoginBanMax, 10*time.Minute)
+	def(&c.UserFailures, 20)
+	dur(&c.UserFailuresPer, time.Minute)
 	def(&c.LoginBytes, 64<<10)
 	dur(&c.SessionTTL, 30*time.Minute)
 	if c.SessionMax == 0 {
@@ -205,7 +218,7 @@ func (c Config) withDefaults() Config {
 func (g *Gateway) Config() *Config { return g.config.Load() }
 
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
-// LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, KeepRevoked, UserLimit, MaxInflated,
+// LoginFailuresPer, LoginBanMax, UserFailures and UserFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, KeepRevoked, UserLimit, MaxInflated,
 // MaxInflateRate, MaxGzipMembers, MaxTopics, MaxTopicBytes, MaxTopicName, MaxRequestRate, MaxPending,
 // MaxPendingBytes, RequestTimeout, WaitWorkers and PacketTimeout. It closes nothing: what is over a
 // smaller limit may stay, and gets no more. Any goroutine may call it; what begins afterwards is under
@@ -216,6 +229,7 @@ func (g *Gateway) SetLimits(c Config) {
 	defer g.configuring.Unlock()
 	n := *g.Config()
 	n.LoginFailures, n.LoginFailuresPer = c.LoginFailures, c.LoginFailuresPer
+	n.LoginBanMax, n.UserFailures, n.UserFailuresPer = c.LoginBanMax, c.UserFailures, c.UserFailuresPer
 	n.LoginTimeout = c.LoginTimeout
 	n.MaxLogins, n.MaxTokenLogins = c.MaxLogins, c.MaxTokenLogins
 	n.KeepRevoked = c.KeepRevoked
@@ -228,6 +242,6 @@ func (g *Gateway) SetLimits(c Config) {
 	n.RequestTimeout, n.WaitWorkers = c.RequestTimeout, c.WaitWorkers
 	n.PacketTimeout = c.PacketTimeout
 	g.config.Store(&n)
-	g.failures.setLimit(n.LoginFailures, n.LoginFailuresPer)
+	g.failures.setLimits(&n)
 	g.logins.setLimits(n.MaxLogins, n.MaxTokenLogins)
 }

@@ -106,7 +106,7 @@ func New(config Config) (*Gateway, error) {
 	g.users = session.NewUsers()
 	g.counts = session.NewCounts()
 	g.members = session.NewMembers()
-	g.failures = newFailureGate(config.LoginFailures, config.LoginFailuresPer)
+	g.failures = newFailureGate(&config, func(n int64) { g.engine.Charge(engine.KindAddresses, n) })
 	if !unguessable(config.Login) {
 		g.known = newKnownTokens()
 	}
@@ -155,6 +155,8 @@ func (g *Gateway) expire() {
 		case <-t.C:
 			for now := g.now(); g.sessions.Expire(now, step) == step; {
 			}
+			g.failures.addresses.expire(g.engine.Now(), step)
+			g.failures.users.expire(g.engine.Now(), step)
 			if g.leased.Load() > 0 {
 				for i := range g.scratch {
 					g.engine.TellLoop(i, func() { g.endLeases(i) })
@@ -182,7 +184,7 @@ func (g *Gateway) Describe(_ *engine.Conn, h engine.Handler) (protocol, id strin
 // Engine returns the engine given to Bind.
 func (g *Gateway) Engine() *engine.Engine { return g.engine }
 
-// now is the time by which sessions, tickets and failures are judged.
+// now is the time by which sessions and tickets are judged.
 func (g *Gateway) now() time.Time { return g.engine.Time() }
 
 // Log returns the gateway's logger.

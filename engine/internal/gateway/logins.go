@@ -114,7 +114,7 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 
 // banned reports whether a login is refused without asking whose token it is.
 func (g *Gateway) banned(c *engine.Conn, token string) bool {
-	return g.known != nil && g.failures.banned(c.Peer().Addr(), g.now()) && !g.known.known(token, g.now())
+	return g.known != nil && g.failures.banned(c.Peer().Addr(), c.Loop().Now()) && !g.known.known(token, g.now())
 }
 
 // waiting returns the session of a connection whose login is under way, nil when the connection is
@@ -230,7 +230,7 @@ func (g *Gateway) verdict(c *engine.Conn, s Session, a *admission, identity logi
 		}
 		g.log.Log(context.Background(), level, "login refused", "protocol", s.Protocol(), "peer", c.LogPeer(),
 			"outcome", o.String(), "err", err)
-		g.refuse(c, s, o)
+		g.refuseOf(c, s, o, refusedUser(err))
 		return
 	}
 	if g.known != nil {
@@ -246,12 +246,27 @@ func (g *Gateway) verdict(c *engine.Conn, s Session, a *admission, identity logi
 	g.admit(c, s, a)
 }
 
-func (g *Gateway) refuse(c *engine.Conn, s Session, o Outcome) {
+// refusedUser returns whose login it is that a provider refuses with err, if it says so.
+func refusedUser(err error) string {
+	var of *login.UserError
+	if errors.As(err, &of) {
+		return of.User
+	}
+	return ""
+}
+
+func (g *Gateway) refuse(c *engine.Conn, s Session, o Outcome) { g.refuseOf(c, s, o, "") }
+
+// refuseOf refuses a login of a user, empty for one that nobody knows.
+func (g *Gateway) refuseOf(c *engine.Conn, s Session, o Outcome, user string) {
 	cl := s.Base()
 	cl.standing = cl.standing.with(phaseGone) // no other verdict follows
 	g.stats.refused[o].Add(1)
 	if o == LoginRefused || o == SessionRefused || o == LoginMalformed {
-		g.failures.note(c.Peer().Addr(), g.now())
+		if ban := g.failures.note(c.Peer().Addr(), user, c.Loop().Now()); ban > 0 && g.known != nil {
+			g.log.Info("an address is banned for its refused logins", "protocol", s.Protocol(), "peer", c.LogPeer(),
+				"user", user, "for", ban)
+		}
 	}
 	s.LoginDone(c, o)
 }

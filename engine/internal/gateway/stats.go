@@ -33,6 +33,11 @@ type Stats struct {
 	// LoginsUnasked are those of the refused, as unavailable, about which the provider was not asked
 	// because too many were waiting, by whose limit that was: queue, address or token.
 	LoginsUnasked map[string]uint64
+	// Bans are those of addresses for refused logins, UserGuesses times that a user had more of them
+	// than there may be.
+	Bans, UserGuesses uint64
+	// Suspects are addresses and users of whose refused logins or bans something is known, now.
+	Suspects      int
 	LoginCalls    int // of the provider, under way now
 	LoginsWaiting int // for such a call, now
 	Requests      uint64
@@ -80,6 +85,9 @@ func (g *Gateway) Stats() Stats {
 		Late:     g.stats.late.Load(),
 		Holds:    g.stats.holds.Load(),
 		Panics:   g.stats.panics.Load(),
+
+		Bans: g.failures.addresses.total.Load(), UserGuesses: g.failures.users.total.Load(),
+		Suspects: g.failures.addresses.len() + g.failures.users.len(),
 
 		RateLimited:         e.OverRate[engine.RateRequests],
 		LogOmitted:          lograte.Omitted(g.log),
