@@ -45,6 +45,7 @@ type pressure struct {
 	congested, excluded atomic.Int32
 	progress            atomic.Int64 // when one has last taken bytes while it was congested
 	standing            atomic.Int64 // the same of those that are congested still, as of the last look
+	behind              atomic.Int64 // how much of their limits these have used up on the average, in millionths
 
 	mu        sync.Mutex
 	receivers map[Ref]*receiver // those congested or excluded, for messages to a list
@@ -56,6 +57,7 @@ type pressure struct {
 type receiver struct {
 	excluded atomic.Bool
 	progress atomic.Int64
+	behind   atomic.Int64
 }
 
 // pressed returns c's state as publishers count it.
@@ -147,22 +149,55 @@ func (l *Loop) stampProgress(c *Conn) {
 // where there are more, the next look does.
 const restandAtOnce = 64
 
-// restand forgets what receivers have told of progress that are not congested any more.
+// restand tells publishers of the receivers that are congested still when one has last taken bytes,
+// and how far they are behind.
 func (l *Loop) restand() {
 	p := &l.pressure
 	if p.congested.Load() == 0 {
 		return
 	}
-	standing := int64(0)
-	l.shard.Restand(func(yield func(*topic.Member, int64)) {
+	var standing, n, behind int64
+	for _, slot := range p.watched {
+		if c := l.at(slot); c.flags&flagCongested != 0 {
+			used := l.behind(c)
+			c.queue.receiver.behind.Store(used)
+			standing = max(standing, c.queue.progressAt)
+			n++
+			behind += used
+		}
+	}
+	p.standing.Store(standing)
+	p.behind.Store(behind / max(n, 1))
+	l.shard.Restand(func(yield func(_ *topic.Member, at, behind int64)) {
 		for _, slot := range p.watched {
 			if c := l.at(slot); c.flags&flagCongested != 0 {
-				standing = max(standing, c.queue.progressAt)
-				yield(&c.member, c.queue.progressAt)
+				yield(&c.member, c.queue.progressAt, c.queue.receiver.behind.Load())
 			}
 		}
 	})
-	p.standing.Store(standing)
+}
+
+// behind returns how much of its limits for shared messages c has used up, in millionths.
+func (l *Loop) behind(c *Conn) int64 { return l.partOfLimits(int64(c.lag), int64(c.entries())) }
+
+func (l *Loop) partOfLimits(lag, runs int64) int64 {
+	return max(1e6*lag/int64(l.lagLimit), 1e6*runs*entrySize/int64(l.limit))
+}
+
+// fell notes that those congested of r's receivers are behind by r more. How far that leaves them the
+// next look finds out, which is too late for a source that goes flat out.
+func (l *Loop) fell(r *run) {
+	p := &l.pressure
+	if p.congested.Load() == 0 {
+		return
+	}
+	by := l.partOfLimits(int64(r.bytes), 1)
+	switch r.to.kind {
+	case subscribersOf:
+		l.shard.Fell(r.to.key, by)
+	case everyClient:
+		p.behind.Add(by)
+	}
 }
 
 // pushed returns the unsent bytes of pushes to c, shared or not: what others make it wait for.
@@ -325,10 +360,9 @@ func (l *Loop) judge(c *Conn) {
 	}
 }
 
-// othersServed reports whether another congested receiver of c's topics on this loop has taken bytes
-// lately.
+// othersServed reports whether another congested receiver of c's topics has taken bytes lately.
 func (l *Loop) othersServed(c *Conn) bool {
-	return l.now-l.shard.Progress(&c.member) <= stallTimeout/2
+	return l.now-l.shard.Progress(&c.member) < stallTimeout
 }
 
 // admit reports whether c may queue size more bytes of a push, shared or its own, and applies the

@@ -97,6 +97,7 @@ func (l *Loop) deliverRun(r *run, position uint64) {
 		}
 	})
 	l.topics.count(l, r, delivered)
+	l.fell(r)
 	l.stats.deliveries.Add(delivered)
 	l.stats.payloadOut.Add(reached * uint64(r.payload))
 	for d, b := range r.blocks {

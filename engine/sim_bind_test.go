@@ -481,7 +481,8 @@ func (w *simWorld) checkWait(k *simWorker) (silent bool) {
 	e := w.engine
 	name := w.topics[k.topic]
 	receivers, congested := 0, 0
-	took, served := int64(0), int64(0) // us; served also by those that were congested until just now
+	took, served := int64(0), int64(0) // us; served also by those that are not congested any more
+	behind := 0.0                      // how much of their limits those congested on a loop have used up
 	for _, l := range e.loops {
 		if !simReaches(l, name) {
 			continue
@@ -489,6 +490,7 @@ func (w *simWorld) checkWait(k *simWorker) (silent bool) {
 		if l.mailbox.full() {
 			return false
 		}
+		some, sum := 0, 0.0
 		simEachSubscriber(l, name, func(c *Conn) {
 			receivers++
 			f := w.fileOf(c)
@@ -497,18 +499,22 @@ func (w *simWorld) checkWait(k *simWorker) (silent bool) {
 				receivers--
 			case c.flags&flagCongested != 0:
 				congested++
+				some++
+				sum += max(float64(c.lag)/float64(l.lagLimit), float64(c.entries()*entrySize)/float64(l.limit))
 				if f != nil {
-					f.congested = w.clock
 					took = max(took, f.tookAt)
 				}
 			}
-			if f != nil && f.congested > 0 && f.tookAt-f.congested < lookEvery*1000 {
-				served = max(served, f.tookAt)
+			if f != nil {
+				served = max(served, f.servedAt)
 			}
 		})
+		behind = max(behind, sum/float64(max(some, 1)))
 	}
+	silence := int64(quiet)
 	if receivers >= crowdPart {
 		took = max(took, served)
+		silence = max(silence, int64(behind*stallTimeout))
 	}
 	waited := w.clock - k.begun
 	if *simTrace >= 0 {
@@ -522,7 +528,7 @@ func (w *simWorld) checkWait(k *simWorker) (silent bool) {
 		if waited > 4000 {
 			w.fail("P3: worker %d has waited %d us for %d of %d receivers", k.source, waited, congested, receivers)
 		}
-	case w.clock-took > (quiet+2*lookEvery)*1000:
+	case w.clock-took > (silence+2*lookEvery)*1000:
 		limit := debtLimit*1000 + (w.clock-k.started)/debtPart + 150_000
 		if k.silent > limit && w.shown.jumps == 0 && w.shown.stuck == 0 {
 			w.fail("P3: worker %d has waited %d ms in silence within %d ms", k.source, k.silent/1000, (w.clock-k.started)/1000)
@@ -536,7 +542,11 @@ func (w *simWorld) fileOf(c *Conn) *simFile {
 	if c.fd < 0 {
 		return nil
 	}
-	return w.fds[c.fd]
+	f := w.fds[c.fd]
+	if f != nil {
+		f.seen = c
+	}
+	return f
 }
 
 // checkDeferred is P3 for clients: what may go is not kept.

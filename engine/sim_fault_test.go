@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -25,6 +26,7 @@ var simFaults = []string{
 	13: "deferred publishes are forgotten",
 	14: "what a half-closed client has still to be sent is lost",
 	15: "final words follow half a message",
+	16: "a silent crowd is brought to its limits at once",
 }
 
 // TestSimulationFindsFaults plants one fault after the other and requires that the simulation finds
@@ -57,7 +59,7 @@ func TestSimulationFindsFaults(t *testing.T) {
 	}
 }
 
-var simScenes = []func() string{sceneShed, sceneFew}
+var simScenes = []func() string{sceneShed, sceneFew, sceneCrowd}
 
 // sceneShed and sceneFew are TestSimulationShed and TestSimulationFewReceivers, for one seed.
 func sceneShed() string {
@@ -69,5 +71,15 @@ func sceneShed() string {
 func sceneFew() string {
 	w := fewScene(3, 16<<10)
 	w.play(nil, 20*time.Second, oneStalls(w))
+	return w.failure
+}
+
+// sceneCrowd is TestSimulationCrowdStalls, for all of them.
+func sceneCrowd() string {
+	w := crowdScene(9)
+	w.play(nil, 5*time.Second, crowdStalls(w, w.opt.clients))
+	if n := w.closes[ReasonSlowConsumer]; n > 0 && w.failure == "" {
+		return fmt.Sprintf("%d of %d are closed", n, w.opt.clients)
+	}
 	return w.failure
 }

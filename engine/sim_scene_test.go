@@ -224,6 +224,49 @@ func TestSimulationRounds(t *testing.T) {
 	}
 }
 
+// TestSimulationCrowdStalls: a crowd that takes nothing for 1.8 s at a time is not brought to its limits
+// by a source that goes flat out, and the source does not stand still until it comes back.
+func TestSimulationCrowdStalls(t *testing.T) {
+	t.Parallel()
+	for _, stalled := range []int{6, 60} {
+		w := crowdScene(9)
+		rate := w.play(t, sceneTime/12, crowdStalls(w, stalled))
+		longest := time.Duration(w.workers[0].longest) * time.Microsecond
+		t.Logf("%d of 60 stall: %.0f messages a second, longest wait %v", stalled, rate, longest)
+		if n := w.closes[ReasonSlowConsumer]; n > 0 {
+			t.Errorf("%d of 60 stall for 1.8 s: %d are closed", stalled, n)
+		}
+		if longest > time.Second {
+			t.Errorf("%d of 60 stall for 1.8 s: a message has waited %v", stalled, longest)
+		}
+	}
+}
+
+func crowdScene(seed uint64) *simWorld {
+	w := scene(seed, func(w *simWorld, o *simOptions) {
+		o.clients, o.size = 60, 12_000
+		o.sendCap, o.window, o.latency = 64<<10, 64<<10, 20
+		simBigLag(&o.config)
+	})
+	w.publishCost = 100 // some 50 MB a second
+	return w
+}
+
+// crowdStalls has the first n clients stall together for 1.8 s of every 4.
+func crowdStalls(w *simWorld, n int) func(c *simClient) {
+	return func(c *simClient) {
+		if c.index >= n {
+			return
+		}
+		var turn func()
+		turn = func() {
+			c.kind, c.stall = simRolling, w.clock+1_800_000
+			w.call(4_000_000, turn)
+		}
+		w.call(100_000, turn)
+	}
+}
+
 // TestSimulationHotTopics: many topics flat out with one reader each that has stopped. They fill the
 // total; the readers that go on are never closed, and nobody waits.
 func TestSimulationHotTopics(t *testing.T) {

@@ -38,7 +38,8 @@ type simFile struct {
 	finSent   bool
 	finSeen   bool  // by the client's system
 	tookAt    int64 // us, when the socket last took bytes or the peer acknowledged some
-	congested int64 // us, when a source that waits last saw it congested
+	servedAt  int64 // us, when it last did while its connection was congested
+	seen      *Conn // the engine's, once the checks have met it
 	cut       bool  // the engine could not dup it: what was to be sent is lost
 
 	// From the client to the server.
@@ -375,7 +376,7 @@ func (w *simWorld) send(fd int32, p []byte, more bool) (int, syscall.Errno) {
 		}
 		return 0, syscall.EAGAIN
 	}
-	f.tookAt = w.clock
+	f.took()
 	f.write(p[:n])
 	if *simTrace >= 0 {
 		w.trace(f.client, "fd %d is sent %d of %d", fd, n, len(p))
@@ -574,7 +575,7 @@ func (f *simFile) net() {
 	}
 	if f.delivered > f.acked {
 		f.acked = f.delivered
-		f.tookAt = w.clock
+		f.took()
 		f.notice()
 	}
 	if f.clientRst { // what was on its way is lost
@@ -650,5 +651,13 @@ func (f *simFile) sendIn() {
 	f.loop.wake(f)
 	if n > 0 && (len(f.tx) > 0 || f.finAsked && !f.finIn) {
 		f.sendLater(1)
+	}
+}
+
+// took notes that the peer takes bytes.
+func (f *simFile) took() {
+	f.tookAt = f.w.clock
+	if c := f.seen; c != nil && c.fd >= 0 && f.w.fds[c.fd] == f && c.flags&flagCongested != 0 {
+		f.servedAt = f.w.clock
 	}
 }

@@ -33,6 +33,7 @@ type simWorker struct {
 	started  int64
 	waits    int
 	slept    int64
+	longest  int64 // us, wait
 	messages int
 }
 
@@ -88,6 +89,7 @@ func (k *simWorker) sleep(us int64) {
 	if slept = w.fair() - slept; k.calls > 0 {
 		k.waits++
 		k.slept += slept
+		k.longest = max(k.longest, w.clock-k.begun)
 	}
 	if silent {
 		k.silent += slept

@@ -7,8 +7,16 @@ import "time"
 // A publisher waits while at least one in crowdPart of its message's receivers that count is congested
 // and one of them takes bytes. Waits in which none of them takes any are charged to the source: it
 // may owe debtLimit of them once, and repays by time, debtPart ms for each. Who owes too much does
-// not wait. A minority that is taking bytes at this moment is waited for a moment only: that keeps
-// queues short where all are quick, and costs nothing where some are slow.
+// not wait.
+//
+// While all sockets of a crowd are full a publish costs nothing that would slow its source down, and
+// the limits of its receivers are reached in a moment. So what a silence is depends on how far a crowd
+// is behind: as much of the stall timeout as it has used up of its limits. It may be one program that
+// is busy elsewhere, or a network that has lost packets, and is brought to its limits by the stall
+// timeout at the earliest.
+//
+// A minority that is taking bytes at this moment is waited for a moment only: that keeps queues short
+// where all are quick, and costs nothing where some are slow.
 
 const (
 	// crowdPart: one in ten of the receivers, or each of fewer than ten, is a crowd.
@@ -62,6 +70,7 @@ type sight struct {
 	congested int   // of them
 	progress  int64 // ms, when one has last taken bytes while it was congested
 	standing  int64 // ms, the same of those alone that are congested still
+	behind    int64 // how much of their limits these have used up, in millionths
 }
 
 // mayGo reports whether the receivers that s shows need not be waited for, or not any more, and
@@ -70,18 +79,23 @@ func (w *wait) mayGo(s *sight, d *debt, now int64) bool {
 	if s.congested == 0 {
 		return true
 	}
+	least := int64(quiet)
+	if d.owed(now) >= debtLimit {
+		least = quietOwing
+	}
 	progress := s.progress
 	if s.receivers < crowdPart {
 		// Each is waited for, and those that come and go must not hide one that has stalled. In a
 		// crowd they show that the others' turn will come.
 		progress = s.standing
+	} else if fault != 16 {
+		least = max(least, s.behind*stallTimeout/1e6)
 	}
 	silent := now - progress
 	if s.congested*crowdPart < s.receivers {
 		return silent > minorityWait || now-w.begun >= minorityWait
 	}
-	owing := d.owed(now) >= debtLimit
-	if silent <= quietOwing || silent <= quiet && !owing {
+	if silent <= least {
 		return false
 	}
 	// The quiet time counts, too, as far as this message has waited through it.
@@ -126,14 +140,14 @@ func (pb *Publisher) see(to *audience) (s sight) {
 func (l *Loop) see(to *audience, s *sight) {
 	p := &l.pressure
 	var congested, excluded int
-	var progress, standing int64
+	var progress, standing, behind int64
 	switch to.kind {
 	case subscribersOf:
 		t := l.engine.topics.Pressure(to.key, l.index)
-		congested, excluded, progress, standing = t.Congested, t.Excluded, t.Progress, t.Standing
+		congested, excluded, progress, standing, behind = t.Congested, t.Excluded, t.Progress, t.Standing, t.Behind
 	case everyClient:
 		congested, excluded = int(p.congested.Load()), int(p.excluded.Load())
-		progress, standing = p.progress.Load(), p.standing.Load()
+		progress, standing, behind = p.progress.Load(), p.standing.Load(), p.behind.Load()
 	case theseConns:
 		p.mu.Lock()
 		for _, ref := range to.refs {
@@ -146,9 +160,11 @@ func (l *Loop) see(to *audience, s *sight) {
 			default:
 				congested++
 				standing = max(standing, r.progress.Load())
+				behind += r.behind.Load()
 			}
 		}
 		p.mu.Unlock()
+		behind /= int64(max(congested, 1))
 		progress = max(progress, standing)
 	}
 	s.receivers -= excluded
@@ -156,6 +172,7 @@ func (l *Loop) see(to *audience, s *sight) {
 	if congested > 0 {
 		s.progress = max(s.progress, progress)
 		s.standing = max(s.standing, standing)
+		s.behind = max(s.behind, behind)
 	}
 }
 

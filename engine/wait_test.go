@@ -25,6 +25,11 @@ func TestMayGo(t *testing.T) {
 		{"who owes all he may does not wait", sight{receivers: 1, congested: 1, progress: 500}, 500, 0, true, 500},
 		{"nor who owed before", sight{receivers: 1, congested: 1, progress: 200}, 0, debtLimit, true, debtLimit},
 		{"but does for those who take bytes", sight{receivers: 1, congested: 1, progress: quietOwing}, 0, debtLimit, false, debtLimit},
+		{"a crowd halfway to its limits may be silent for a second", sight{receivers: 10, congested: 1, progress: 1000, behind: 500_000}, 0, debtLimit, false, debtLimit},
+		{"but not for longer", sight{receivers: 10, congested: 1, progress: 1001, behind: 500_000}, 0, debtLimit, true, debtLimit},
+		{"nor without a debt", sight{receivers: 10, congested: 1, progress: 1001, behind: 500_000}, 50, 0, false, 50},
+		{"one of few may not", sight{receivers: 9, congested: 1, progress: 1000, behind: 500_000}, 0, debtLimit, true, debtLimit},
+		{"nor a crowd at the stall timeout", sight{receivers: 100, congested: 100, progress: stallTimeout + 1, behind: 999_999}, 0, debtLimit, true, debtLimit},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			const now = 1_000_000

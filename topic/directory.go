@@ -53,7 +53,13 @@ type pressed struct {
 	congested, excluded atomic.Int32
 	progress            atomic.Int64 // see Pressed
 	standing            atomic.Int64
-	next                int64 // the loop's, while it finds out standing anew
+	behind              atomic.Int64
+	next                stand // the loop's, while it finds out standing and behind anew
+}
+
+// A stand is what one look at the congested of a topic on a loop comes to.
+type stand struct {
+	at, n, behind int64 // when one has last taken bytes; how many they are; the sum
 }
 
 // A Pressed is how one loop's subscribers to a topic take what is published.
@@ -62,6 +68,8 @@ type Pressed struct {
 	// Progress is when one has last taken bytes while it was congested, on the caller's clock;
 	// Standing is the same of those alone that are congested still.
 	Progress, Standing int64
+	// Behind is how much of their limits those congested have used up on the average, in millionths.
+	Behind int64
 }
 
 type record struct {
@@ -143,7 +151,10 @@ func (d *Directory) Pressure(k Key, loop int) Pressed {
 		return Pressed{}
 	}
 	c := &(*all)[i*d.loops+loop]
-	return Pressed{int(c.congested.Load()), int(c.excluded.Load()), c.progress.Load(), c.standing.Load()}
+	return Pressed{
+		Congested: int(c.congested.Load()), Excluded: int(c.excluded.Load()),
+		Progress: c.progress.Load(), Standing: c.standing.Load(), Behind: c.behind.Load(),
+	}
 }
 
 // press adds n to the count of a pressure. The caller has a subscription to id, so the record cannot
@@ -165,6 +176,16 @@ func (d *Directory) progressed(id ID, loop int, at int64) {
 	c := d.pressed(id, loop)
 	c.progress.Store(max(at, c.progress.Load()))
 	c.standing.Store(max(at, c.standing.Load()))
+}
+
+// fell adds to how far the congested of a topic are behind, if there are any.
+func (d *Directory) fell(id ID, loop int, by int64) {
+	p, _, i := d.record(id)
+	if all := p.pressed.Load(); all != nil {
+		if c := &(*all)[i*d.loops+loop]; c.congested.Load() > 0 {
+			c.behind.Add(by)
+		}
+	}
 }
 
 func (d *Directory) pressed(id ID, loop int) *pressed {

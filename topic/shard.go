@@ -133,10 +133,12 @@ func (s *Shard) Press(m *Member, from, to Pressure) {
 	}
 }
 
-// Progress returns when a congested subscriber of one of m's topics, on this loop, has last taken bytes.
+// Progress returns when a congested subscriber of one of m's topics, on any loop, has last taken bytes.
 func (s *Shard) Progress(m *Member) (last int64) {
 	for i := range m.Len() {
-		last = max(last, s.dir.Pressure(Key{ID: m.at(uint32(i)).topic}, s.loop).Progress)
+		for loop := range s.dir.loops {
+			last = max(last, s.dir.Pressure(Key{ID: m.at(uint32(i)).topic}, loop).Progress)
+		}
 	}
 	return last
 }
@@ -150,19 +152,32 @@ func (s *Shard) Progressed(m *Member, at int64) {
 }
 
 // Restand finds out anew, for each topic of some members, when one of those that are congested still
-// has last taken bytes. congested yields them, each with when it has; it is called three times and
-// must yield the same.
-func (s *Shard) Restand(congested func(yield func(m *Member, at int64))) {
-	each := func(f func(p *pressed, at int64)) {
-		congested(func(m *Member, at int64) {
+// has last taken bytes, and how far they are behind. congested yields them, each with when it has, and
+// how much of its limits it has used up, in millionths; it is called three times and must yield the
+// same.
+func (s *Shard) Restand(congested func(yield func(m *Member, at, behind int64))) {
+	each := func(f func(p *pressed, at, behind int64)) {
+		congested(func(m *Member, at, behind int64) {
 			for i := range m.Len() {
-				f(s.dir.pressed(m.at(uint32(i)).topic, s.loop), at)
+				f(s.dir.pressed(m.at(uint32(i)).topic, s.loop), at, behind)
 			}
 		})
 	}
-	each(func(p *pressed, _ int64) { p.next = 0 })
-	each(func(p *pressed, at int64) { p.next = max(p.next, at) })
-	each(func(p *pressed, _ int64) { p.standing.Store(p.next) })
+	each(func(p *pressed, _, _ int64) { p.next = stand{} })
+	each(func(p *pressed, at, behind int64) {
+		p.next.at = max(p.next.at, at)
+		p.next.n++
+		p.next.behind += behind
+	})
+	each(func(p *pressed, _, _ int64) {
+		p.standing.Store(p.next.at)
+		p.behind.Store(p.next.behind / p.next.n)
+	})
+}
+
+// Fell notes that the congested of k on this loop are behind by so many millionths more.
+func (s *Shard) Fell(k Key, by int64) {
+	s.dir.fell(k.ID, s.loop, by)
 }
 
 func (s *Shard) remove(m *Member, index uint32, p Pressure) {
