@@ -35,8 +35,8 @@ func TestTraffic(t *testing.T) {
 	b.expect("done")
 	a.expect("hello")
 	want := map[string]Traffic{
-		"a": {BytesIn: 6, BytesOut: uint64(len("SUBSCRIBED true\nhello\n")), PacketsOut: 2},
-		"b": {BytesIn: uint64(len("PUB x hello\nECHO done\n")), BytesOut: 5, PacketsOut: 1},
+		"a": {BytesIn: 6, BytesOut: uint64(len("SUBSCRIBED true\nhello\n")), PacketsIn: 1, PacketsOut: 2},
+		"b": {BytesIn: uint64(len("PUB x hello\nECHO done\n")), BytesOut: 5, PacketsIn: 2, PacketsOut: 1},
 	}
 	got := make(map[string]Traffic)
 	visit(t, e, 0, func(l *Loop) {
