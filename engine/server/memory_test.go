@@ -3,6 +3,7 @@ package server
 import (
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -180,4 +181,28 @@ func waitUntil(t *testing.T, what string, done func() bool) {
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+// What is measured is what counts: memory that is alive has connections refused, whoever has it, and
+// when it is garbage they are taken again, without anybody who collects it.
+func TestMemoryIsMeasured(t *testing.T) {
+	const limit = 256 << 20
+	s, addr := begin(t, Config{Memory: limit, Admin: AdminConfig{Address: "127.0.0.1:0"}})
+	waitUntil(t, "a look", func() bool { return s.memory.Used() > 0 })
+	if stage := s.memory.Stage(); stage != 0 {
+		t.Fatalf("stage %d, %d bytes used", stage, s.memory.Used())
+	}
+	ballast := make([]byte, limit/100*82-s.memory.Used())
+	for i := 0; i < len(ballast); i += 4096 {
+		ballast[i] = 1
+	}
+	runtime.GC() // a gateway's own collections come as it allocates
+	waitUntil(t, "stage 1", func() bool { return s.memory.Stage() == 1 })
+	if h, body := connectGOSOC(t, addr, "ann").next(); h.Type != gosoc.TypeConnAck || body[1] != 1 {
+		t.Errorf("a new client got %v %x", h.Type, body)
+	}
+	runtime.KeepAlive(ballast)
+	ballast = nil
+	waitUntil(t, "stage 0", func() bool { return s.memory.Stage() == 0 })
+	dialGOSOC(t, addr, "ann")
 }

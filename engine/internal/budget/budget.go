@@ -48,7 +48,7 @@ const Every = 250 * time.Millisecond
 
 // collectEvery is how old the last collection may be while something is shed: what was shed must not
 // be taken for used.
-const collectEvery = 2 * time.Second
+const collectEvery = time.Second
 
 // trimPart is which part of the sessions is forgotten at a time.
 const trimPart = 8
