@@ -78,13 +78,13 @@ func inField(field string, err error) error {
 	return &Error{field, err}
 }
 
-// IsZero reports whether nothing is asked for.
-func (c *Config) IsZero() bool {
-	return !c.any() && c.Min == 0 && c.ClientCA == "" && c.WorkerClientCA == "" && c.Auto.isZero()
+// IsZero reports whether c asks for nothing.
+func IsZero(c *Config) bool {
+	return !Any(c) && c.Min == 0 && c.ClientCA == "" && c.WorkerClientCA == "" && c.Auto.isZero()
 }
 
-// any reports whether there is a certificate, or will be.
-func (c *Config) any() bool {
+// Any reports whether c has a certificate, or will have.
+func Any(c *Config) bool {
 	return len(c.Pairs) > 0 || len(c.Certificates) > 0 || len(c.Auto.Hosts) > 0 || c.Dev
 }
 

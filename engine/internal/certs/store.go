@@ -149,7 +149,7 @@ func (s *Store) set(config Config) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if !config.any() && len(s.views) > 0 {
+	if !Any(&config) && len(s.views) > 0 {
 		return false, wrong(FieldCert, "none is left, and listeners need one")
 	}
 	changed = changed || len(sources) != len(s.sources)
@@ -388,7 +388,7 @@ var errNotUsed = errors.New("certs: no certificates are set")
 // Check says whether a Config could be used, as New would, and returns what an operator should know
 // of it besides.
 func Check(config Config) (warnings []string, err error) {
-	if !config.any() {
+	if !Any(&config) {
 		return nil, inField(FieldCert, errNotUsed)
 	}
 	s, err := New(config)

@@ -60,6 +60,8 @@ func (v *view) config(st *state) *tls.Config {
 		GetCertificate:   v.store.certificate,
 		Time:             v.store.config.now,
 		Renegotiation:    tls.RenegotiateNever,
+		// Records are as large as what is sent together.
+		DynamicRecordSizingDisabled: true,
 	}
 	if st == nil {
 		return c
