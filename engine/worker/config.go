@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,9 +31,16 @@ var ErrConfig = errors.New("worker: bad config")
 // Config sets up a Worker: which gateways it serves, and how. The zero value serves a gateway on
 // this machine. A number of zero or less means the default.
 type Config struct {
-	// Gateways are the addresses of worker listeners, "host:port" or "tcp://host:port". None
-	// means DefaultGateway.
+	// Gateways are the addresses of worker listeners: "tcp://host:port" in plain text,
+	// "tls://host:port" with TLS, "host:port" with TLS if there is a Config.TLS. None means
+	// DefaultGateway.
 	Gateways []string
+
+	// TLS says whose certificates are good, and has the worker's own, by which gateways that run with
+	// --worker-client-ca know it: Certificates, or GetClientCertificate to replace it while the
+	// Worker runs. Nil is net's default: the system's authorities and no certificate. It must not
+	// change any more.
+	TLS *tls.Config
 
 	// WorkerID is what gateways route by, 1 to 999; default 1, which gets all that no route names.
 	WorkerID int
@@ -59,10 +67,10 @@ type Config struct {
 	// Logger gets lost links, handlers that fail and frames that cannot be read. Default: silence.
 	Logger *slog.Logger
 
-	// Dial opens a connection, for example with TLS. Default: TCP.
+	// Dial opens a connection, over which TLS then goes if the gateway wants it. Default: TCP.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-	DialTimeout time.Duration // default 5s; covers Dial, not the registration
+	DialTimeout time.Duration // default 5s; covers Dial and TLS, not the registration
 	RedialMin   time.Duration // pause before a second attempt, default 100ms; doubles, with jitter
 	RedialMax   time.Duration // longest pause, default 10s; a link that lasted as long starts anew
 
@@ -94,6 +102,8 @@ type Config struct {
 	// Inbox is how many bytes of messages may wait for handlers before a link stops reading,
 	// default 8 MiB; four times as many while a query waits for its answer.
 	Inbox int
+
+	secure []bool // which of Gateways have TLS
 }
 
 func (c Config) withDefaults() Config {
@@ -147,8 +157,17 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	c.Gateways = slices.Clone(c.Gateways)
+	c.secure = make([]bool, len(c.Gateways))
 	for i, addr := range c.Gateways {
-		addr = strings.TrimPrefix(addr, "tcp://")
+		scheme, rest, ok := strings.Cut(addr, "://")
+		switch {
+		case !ok:
+			c.secure[i] = c.TLS != nil
+		case scheme != "tcp" && scheme != "tls":
+			return fmt.Errorf("%w: gateway %s: want tcp://host:port or tls://host:port", ErrConfig, addr)
+		default:
+			addr, c.secure[i] = strings.TrimSuffix(rest, "/"), scheme == "tls"
+		}
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return fmt.Errorf("%w: gateway: %w", ErrConfig, err)
 		}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"crypto/tls"
 	"slices"
 	"sync/atomic"
 )
@@ -10,12 +11,16 @@ type Gateway struct {
 	*Link
 
 	addr     string
+	tls      *tls.Config // nil: plain
 	links    []*Link
 	serverID atomic.Int32 // -1: not known yet
 }
 
-func newGateway(w *Worker, addr string) *Gateway {
+func newGateway(w *Worker, addr string, secure bool) *Gateway {
 	g := &Gateway{addr: addr}
+	if secure {
+		g.tls = clientTLS(w.config.TLS, addr)
+	}
 	g.serverID.Store(-1)
 	for i := range w.config.Links {
 		g.links = append(g.links, newLink(w, g, i))

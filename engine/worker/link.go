@@ -106,7 +106,7 @@ func (l *Link) run(ctx context.Context) {
 func (l *Link) live(ctx context.Context, quiet func()) (lasted time.Duration, err error) {
 	w := l.worker
 	dialCtx, cancel := context.WithTimeout(ctx, w.config.DialTimeout)
-	nc, err := w.config.Dial(dialCtx, "tcp", l.gateway.addr)
+	nc, err := l.gateway.dial(dialCtx, &w.config)
 	cancel()
 	if err != nil {
 		return 0, err

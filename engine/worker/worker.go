@@ -29,8 +29,8 @@ func New(config Config) (*Worker, error) {
 	}
 	w := &Worker{config: config, log: config.Logger, finish: make(chan struct{})}
 	w.lanes = newLanes(config.Concurrency)
-	for _, addr := range config.Gateways {
-		w.gateways = append(w.gateways, newGateway(w, addr))
+	for i, addr := range config.Gateways {
+		w.gateways = append(w.gateways, newGateway(w, addr, config.secure[i]))
 	}
 	return w, nil
 }
