@@ -27,6 +27,8 @@ var (
 	ErrAudience  = refusal("token is for somebody else (aud)")
 	ErrIssuer    = refusal("token is from somebody else (iss)")
 	ErrClaims    = refusal("unusable claims")
+	ErrNoCert    = refusal("no verified client certificate")
+	ErrNoName    = refusal("the certificate names nobody")
 	ErrIdentity  = refusal("unusable identity") // out of bounds: see MaxUserLen and its neighbours
 )
 

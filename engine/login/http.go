@@ -3,6 +3,8 @@ package login
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,9 +33,11 @@ type HTTPConfig struct {
 
 // HTTP is a provider that asks another service. It posts
 //
-//	{"token":"...","protocol":"gosoc","peer":"192.0.2.1","metadata":{"key":"value"}}
+//	{"token":"...","protocol":"gosoc","peer":"192.0.2.1","metadata":{"key":"value"},
+//	 "certificate":{"user":"ann","subject":"CN=ann,O=example","sha256":"..."}}
 //
-// where metadata may be missing, and takes status 200 with
+// where metadata may be missing, and so may certificate, the client's that was verified;
+// and takes status 200 with
 //
 //	{"user":"ann","session":"...","topics":["news"],"claims":{"tier":"gold"},"expires":1767225600}
 //
@@ -80,6 +84,25 @@ type question struct {
 	Protocol string            `json:"protocol"`
 	Peer     netip.Addr        `json:"peer"`
 	Metadata map[string]string `json:"metadata,omitempty"`
+	Cert     *shownCert        `json:"certificate,omitempty"`
+}
+
+// A shownCert is what the service is told of a client's certificate.
+type shownCert struct {
+	User    string `json:"user,omitempty"` // of CertUser
+	Subject string `json:"subject"`
+	SHA256  string `json:"sha256"` // of the certificate, in hex digits
+}
+
+func showCert(cert *x509.Certificate) *shownCert {
+	if cert == nil {
+		return nil
+	}
+	user, err := CertUser(cert)
+	if err != nil {
+		user = ""
+	}
+	return &shownCert{user, cert.Subject.String(), fmt.Sprintf("%x", sha256.Sum256(cert.Raw))}
 }
 
 type verdict struct {
@@ -120,7 +143,7 @@ func (h *HTTP) Login(ctx context.Context, r Request) (Identity, error) {
 func (h *HTTP) Concurrency() int { return h.config.InFlight }
 
 func (h *HTTP) ask(ctx context.Context, r Request) (Identity, error) {
-	body, err := json.Marshal(question{r.Token, r.Protocol, r.Peer.Unmap(), r.Metadata})
+	body, err := json.Marshal(question{r.Token, r.Protocol, r.Peer.Unmap(), r.Metadata, showCert(r.Cert)})
 	if err != nil {
 		return Identity{}, unavailable(err)
 	}

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -42,6 +43,9 @@ type Request struct {
 	Protocol string            // "gosoc", "longbridge", "netsvr", or a server.Protocol's Name
 	Peer     netip.Addr        // where the client connected from
 	Metadata map[string]string // of a Longbridge AuthRequest; may be nil
+	// Cert is the client's certificate, whose chain leads to the gateway's client CAs; see CertUser. Nil:
+	// it showed none. Read only.
+	Cert *x509.Certificate
 }
 
 // Provider decides on a login.

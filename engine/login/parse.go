@@ -13,6 +13,7 @@ var kinds = []struct {
 }{
 	{"open", "open", parseOpen},
 	{"tokens", "tokens:FILE", parseTokensKind},
+	{"cert", "cert", parseCert},
 	{"otp", "otp[:ttl=60s]", parseOTP},
 	{"jwt", "jwt:{secret-file=FILE|key-file=PEM|jwks=FILE-or-URL}[,aud=A][,iss=I][,leeway=10s][,claims=NAME]", parseJWT},
 	{"http", "http:URL", parseHTTP("http")},
@@ -32,6 +33,7 @@ func Kinds() []string {
 //
 //	open
 //	tokens:/etc/sluice/tokens
+//	cert                          the name in the client's certificate: CertUser
 //	otp                           otp:ttl=30s
 //	jwt:secret-file=/etc/sluice/secret,aud=chat
 //	jwt:key-file=/etc/sluice/issuer.pem,iss=https://id.example,aud=chat,aud=mobile
@@ -57,6 +59,13 @@ func parseOpen(rest string) (Provider, error) {
 		return nil, fmt.Errorf("login: open: takes no options")
 	}
 	return Open{}, nil
+}
+
+func parseCert(rest string) (Provider, error) {
+	if rest != "" {
+		return nil, fmt.Errorf("login: cert: takes no options")
+	}
+	return Cert{}, nil
 }
 
 func parseTokensKind(rest string) (Provider, error) {

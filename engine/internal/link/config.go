@@ -1,6 +1,7 @@
 package link
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -34,6 +35,10 @@ type Config struct {
 	// Delayed is how many bytes of delayed messages may wait per link; four times as many on all
 	// links together. Zero means 16 MiB.
 	Delayed int
+	// TLS has workers come with TLS. Nil: in plain text. A handshake may take ProofTimeout.
+	TLS *tls.Config
+	// Certificates has a client certificate that TLS has verified prove a worker.
+	Certificates bool
 	// MaxLinks is how many connections workers may have. Each costs two goroutines and 64 KiB.
 	// Zero means 4096.
 	MaxLinks int

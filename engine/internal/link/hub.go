@@ -207,7 +207,7 @@ func (h *Hub) serve(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	if h.proven(conn, addr) {
+	if h.config.TLS == nil && h.proven(conn, addr) {
 		h.startLink(conn, peer, nil)
 		h.mu.Unlock()
 		return

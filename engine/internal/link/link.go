@@ -72,7 +72,7 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 		outbox:    newOutbox(h.config.Queue),
 		publisher: h.gateway.Engine().NewPublisher(),
 	}
-	preferShortQueue(conn)
+	preferShortQueue(socketOf(conn))
 	l.outbox.charge = func(n int) { h.charge(engine.KindLinkQueue, n) }
 	return l
 }

@@ -349,7 +349,7 @@ func (o *outbox) write(conn net.Conn, timeout time.Duration, dropped func(bytes 
 			if err == nil {
 				continue
 			}
-			if sent > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			if sent > 0 || isSecure(conn) || !errors.Is(err, os.ErrDeadlineExceeded) {
 				return err
 			}
 			dropped(len(batch))

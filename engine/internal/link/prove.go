@@ -21,12 +21,14 @@ import (
 // has one goroutine and a small buffer, and nothing of what it says is carried out but heartbeats and
 // the Register that has the token, with which it becomes a link.
 type unproven struct {
-	hub   *Hub
-	conn  net.Conn
-	peer  string
-	addr  netip.Addr // by address.Key
-	begun time.Time
-	made  bool // evicted: it goes to make room. Guarded by Hub.mu
+	hub    *Hub
+	conn   net.Conn // the socket: whoever closes u closes this
+	stream net.Conn // what is spoken on: the same, or TLS over it. Of run's goroutine
+	peer   string
+	ip     netip.Addr
+	addr   netip.Addr // ip by address.Key
+	begun  time.Time
+	made   bool // evicted: it goes to make room. Guarded by Hub.mu
 }
 
 const (
@@ -53,13 +55,14 @@ const (
 	refusedRoom                     // closed to make room for another
 	refusedClosed                   // the peer closed, or the connection broke
 	refusedShutdown                 // the gateway stops
+	refusedHandshake                // no TLS, or a certificate that is not good, or none
 
 	numRefusals
 )
 
 var refusalNames = [numRefusals]string{
 	"address-not-allowed", "too-many-of-address", "no-token", "wrong-token", "command-before-token", "malformed",
-	"timeout", "made-room", "closed", "shutdown",
+	"timeout", "made-room", "closed", "shutdown", "tls-handshake",
 }
 
 func (r refusal) String() string { return refusalNames[r] }
@@ -98,11 +101,13 @@ func (h *Hub) logRefusal(why refusal, peer string, err error) {
 
 // prove takes on a connection that is unproven. It reports why not, if it does not. h.mu is held.
 func (h *Hub) prove(conn net.Conn, peer string, addr netip.Addr) (why refusal, ok bool) {
-	if len(h.trust.Load().tokens) == 0 {
+	trust := h.trust.Load()
+	allowed := trust.allowed(addr)
+	if len(trust.tokens) == 0 && !(h.config.TLS != nil && (allowed || h.config.Certificates)) {
 		return refusedAddress, false
 	}
-	u := &unproven{hub: h, conn: conn, peer: peer, addr: address.Key(addr), begun: time.Now()}
-	if addr.IsValid() && h.from[u.addr] >= h.config.MaxUnproven && !h.evictUnproven(u.addr) {
+	u := &unproven{hub: h, conn: conn, stream: conn, peer: peer, ip: addr, addr: address.Key(addr), begun: time.Now()}
+	if addr.IsValid() && !allowed && h.from[u.addr] >= h.config.MaxUnproven && !h.evictUnproven(u.addr) {
 		return refusedCrowd, false
 	}
 	h.unproven[u] = struct{}{}
@@ -156,7 +161,7 @@ func (u *unproven) run() {
 	frames := frameReader{limit: unprovenFrame, buf: make([]byte, 0, unprovenFrame+8)}
 	h.charge(engine.KindLinkInput, frames.size())
 	defer h.charge(engine.KindLinkInput, -frames.size())
-	why, err := u.await(&frames)
+	why, err := u.admit(&frames)
 	if why == numRefusals {
 		if u.become(frames.buf[frames.start:]) {
 			return
@@ -184,14 +189,32 @@ func (u *unproven) become(first []byte) bool {
 		return false
 	}
 	u.leaveLocked()
-	h.startLink(u.conn, u.peer, append([]byte(nil), first...))
+	h.startLink(u.stream, u.peer, append([]byte(nil), first...))
 	return true
+}
+
+// admit has u speak TLS, if it is to, and then show its token, unless its certificate or address do.
+func (u *unproven) admit(frames *frameReader) (why refusal, err error) {
+	h := u.hub
+	if h.config.TLS != nil {
+		switch err := u.handshake(); {
+		case errors.Is(err, context.DeadlineExceeded):
+			return refusedTimeout, errors.New("in the TLS handshake")
+		case err != nil:
+			return refusedHandshake, err
+		case h.proven(u.stream, u.ip):
+			return numRefusals, nil
+		case len(h.trust.Load().tokens) == 0:
+			return refusedAddress, nil
+		}
+	}
+	return u.await(frames)
 }
 
 // await reads until the token has come: then why is numRefusals, and frames is at the Register.
 func (u *unproven) await(frames *frameReader) (why refusal, err error) {
 	h, total := u.hub, 0
-	if err := u.conn.SetDeadline(u.begun.Add(h.config.ProofTimeout)); err != nil {
+	if err := u.stream.SetDeadline(u.begun.Add(h.config.ProofTimeout)); err != nil {
 		return refusedClosed, err
 	}
 	for {
@@ -201,7 +224,7 @@ func (u *unproven) await(frames *frameReader) (why refusal, err error) {
 			return refusedMalformed, err
 		}
 		if body == nil {
-			n, err := u.conn.Read(frames.space())
+			n, err := u.stream.Read(frames.space())
 			frames.filled(n)
 			if total += n; total > unprovenBytes {
 				return refusedMalformed, errors.New("too many bytes before the token")
@@ -214,7 +237,7 @@ func (u *unproven) await(frames *frameReader) (why refusal, err error) {
 		cmd, payload := netsvr.V2.Split(body)
 		switch {
 		case cmd == netsvr.CmdPing:
-			if _, err := u.conn.Write(netsvr.V2.AppendPong(nil)); err != nil {
+			if _, err := u.stream.Write(netsvr.V2.AppendPong(nil)); err != nil {
 				return readRefusal(err)
 			}
 			continue
@@ -235,7 +258,7 @@ func (u *unproven) await(frames *frameReader) (why refusal, err error) {
 			return refusedWrong, nil
 		}
 		frames.start = at
-		return numRefusals, u.conn.SetDeadline(time.Time{})
+		return numRefusals, u.stream.SetDeadline(time.Time{})
 	}
 }
 
@@ -252,15 +275,15 @@ func readRefusal(err error) (refusal, error) {
 // refuse answers a Register and lets the peer read the answer.
 func (u *unproven) refuse(code netsvrpb.RegisterResp_Code) {
 	message, err := netsvr.AppendMessage(nil, &netsvrpb.RegisterResp{Code: code, Message: code.String()})
-	if err != nil || u.conn.SetDeadline(time.Now().Add(refusalTime)) != nil {
+	if err != nil || u.stream.SetDeadline(time.Now().Add(refusalTime)) != nil {
 		return
 	}
 	frame := appendFrame(nil, netsvr.CmdRegister, func(dst []byte) []byte { return append(dst, message...) })
-	if _, err := u.conn.Write(frame); err != nil {
+	if _, err := u.stream.Write(frame); err != nil {
 		return
 	}
-	if half, ok := u.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_, _ = io.CopyN(io.Discard, u.conn, unprovenBytes)
+	if half, ok := u.stream.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, u.stream, unprovenBytes)
 	}
 }
 

@@ -55,7 +55,8 @@ func (l *link) register(payload []byte) error {
 		l.hub.log.Info("processCmdGoroutineNum changes nothing: commands of a link stay in order",
 			"peer", l.peer, "asked", n, "taken", min(n, maxGoroutines))
 	}
-	l.hub.log.Info("worker registered", "peer", l.peer, "workerId", l.workerID, "requests", l.takesRequests, "identity", l.wantsIdentity)
+	l.hub.log.Info("worker registered", "peer", l.peer, "workerId", l.workerID, "requests", l.takesRequests, "identity", l.wantsIdentity,
+		"certificate", certificateName(l.conn))
 	l.answerThen(netsvr.CmdRegister, message, false, func() { l.hub.join(l, l.workerID) })
 	return nil
 }

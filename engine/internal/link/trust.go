@@ -74,7 +74,10 @@ func (t *Trust) knows(token string) bool {
 func (h *Hub) SetTrust(t *Trust) { h.trust.Store(t) }
 
 // proven reports whether a connection is known to be a worker's before it has said anything.
-func (h *Hub) proven(_ net.Conn, addr netip.Addr) bool { return h.trust.Load().allowed(addr) }
+// Its certificate shows that, if the Hub wants certificates; or its address.
+func (h *Hub) proven(conn net.Conn, addr netip.Addr) bool {
+	return h.trust.Load().allowed(addr) || h.config.Certificates && certificateOf(conn) != nil
+}
 
 const (
 	// MinToken and MaxToken are how long a token may be, in bytes. A shorter one could be guessed.
