@@ -180,16 +180,20 @@ func (cmd *settings) checkAddresses() error {
 		}
 	}
 	if cmd.Worker != "none" {
-		address, err := server.ParseWorkerListen(cmd.Worker)
+		l, err := server.ParseWorkerListen(cmd.Worker)
 		if err != nil {
 			return fmt.Errorf("--worker: %w", err)
 		}
-		if err := use("--worker", address); err != nil {
+		if err := use("--worker", l.Address); err != nil {
 			return err
 		}
 	}
 	if cmd.Admin != "none" {
-		return use("--admin", cmd.Admin)
+		l, err := server.ParseAdminListen(cmd.Admin)
+		if err != nil {
+			return fmt.Errorf("--admin: %w", err)
+		}
+		return use("--admin", l.Address)
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func closeProvider(p login.Provider) {
 func (cmd *settings) server(config server.Config) (*server.Server, error) {
 	srv, err := server.New(config)
 	if err != nil {
-		return nil, untrustedProxies(cmd.openWorkers(err))
+		return nil, tlsFlag(untrustedProxies(cmd.openWorkers(err)))
 	}
 	routes, err := cmd.routes()
 	if err != nil {
@@ -154,9 +154,14 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	if cmd.Admin == "none" {
 		operators = server.AdminConfig{} // the key may be for sluice token alone
 	}
+	certificates, err := cmd.tls(log)
+	if err != nil {
+		return c, err
+	}
 	return server.Config{
 		Memory:       int64(cmd.budget.size),
 		Listen:       cmd.Listen,
+		TLS:          certificates,
 		WorkerListen: listen,
 		Worker:       workers,
 		WebSocket: server.WebSocketConfig{

@@ -4,6 +4,7 @@
 //	sluice serve --help       all flags
 //	sluice check [flags]      say whether the flags and the config file would do
 //	sluice token --user ID    ask a running gateway for a one-time login token
+//	sluice cert --dev         write a self-signed certificate and its key, for trying out
 //	sluice health             ask a running gateway whether it is ready
 //	sluice version
 //
@@ -39,6 +40,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
 	Check   checkCmd   `cmd:"" help:"Check flags and config file without listening."`
 	Token   tokenCmd   `cmd:"" help:"Ask a running gateway for a one-time login token (serve --login otp)."`
+	Cert    certCmd    `cmd:"" help:"Write a self-signed certificate and its key, for trying out TLS."`
 	Health  healthCmd  `cmd:"" help:"Ask a running gateway whether it is ready: exit 0, or 1 and why."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

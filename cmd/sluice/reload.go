@@ -43,6 +43,8 @@ func flagValues(ctx *kong.Context) map[string]any {
 // workerToken is the flag of a file that is read again.
 const workerToken = "worker-token"
 
+const tlsCert = "tls-cert"
+
 // isLive reports whether a flag may change while the gateway runs.
 func isLive(f *kong.Flag) bool { return f.Tag.Has("live") }
 
@@ -128,6 +130,13 @@ func (r *reloader) try() (changed, refused []string, read bool, err error) {
 		if admins, err = server.NewAdminTokens(r.admins.File()); err != nil {
 			return nil, nil, false, fmt.Errorf("--admin-token: %w", err)
 		}
+	}
+	certificates, err := r.server.SetTLS(config.TLS)
+	if err != nil { // the files have changed since they were checked above
+		return nil, nil, false, tlsFlag(err)
+	}
+	if certificates && !slices.Contains(changed, tlsCert) {
+		changed = append(changed, tlsCert) // the files
 	}
 	if p, ok := r.provider.(login.Reloader); ok {
 		before := loads(p)

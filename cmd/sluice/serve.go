@@ -44,8 +44,12 @@ func (cmd *checkCmd) Run(s *streams, parsed *kong.Context) error {
 	if err := cmd.checkJournal(); err != nil {
 		return usageError{err}
 	}
-	if _, err := cmd.server(config); err != nil {
+	srv, err := cmd.server(config)
+	if err != nil {
 		return usageError{err}
+	}
+	for _, w := range srv.TLSWarnings() {
+		fmt.Fprintln(s.stderr, "sluice: warning:", w)
 	}
 	for _, text := range []string{warning, cmd.report(), "ok"} {
 		if text == "" {

@@ -11,6 +11,7 @@ type settings struct {
 	Dev    bool       `help:"Open login unless --login says otherwise, an in-process worker with the sluice.* routes, and login tokens for everybody unless there is an API key."`
 
 	addressFlags    `group:"Addresses"`
+	tlsFlags        `group:"TLS"`
 	handshakeFlags  `group:"TLS"`
 	loginFlags      `group:"Logins"`
 	sessionFlags    `group:"Sessions"`
@@ -28,9 +29,9 @@ type settings struct {
 }
 
 type addressFlags struct {
-	Listen              []string `help:"Serve clients here: tcp://HOST:PORT or ws://HOST:PORT, with ?protocol=auto|gosoc|longbridge|netsvr, and ?proxy=on behind proxies that send the PROXY header; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
-	Worker              string   `help:"Serve workers here; none: nowhere." default:"tcp://127.0.0.1:6061"`
-	Admin               string   `help:"Serve operators here; none: nowhere." default:"127.0.0.1:6070"`
+	Listen              []string `help:"Serve clients here: tcp://HOST:PORT, or tls, ws or wss in place of tcp, with ?protocol=auto|gosoc|longbridge|netsvr, ?tls=auto for plain connections and TLS on one port, ?client-cert=required|optional|none, and ?proxy=on behind proxies that send the PROXY header; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
+	Worker              string   `help:"Serve workers here, tcp://HOST:PORT or tls://HOST:PORT; none: nowhere." default:"tcp://127.0.0.1:6061"`
+	Admin               string   `help:"Serve operators here, HOST:PORT or https://HOST:PORT; none: nowhere." default:"127.0.0.1:6070"`
 	MaxAdminConnections int      `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0"`
 	keyFlags
 	AdminToken               string        `help:"File of operators' tokens, lines \"read TOKEN\" or \"full TOKEN\": read for metrics and the reading part of the API, full for everything. Without one the API key is for everything; without either operators see /livez and /readyz only, except on loopback with --dev. Read again on SIGHUP." placeholder:"FILE"`
@@ -51,6 +52,17 @@ type handshakeFlags struct {
 	TLSHandshakeTimeout time.Duration `name:"tls-handshake-timeout" help:"How long a TLS handshake may take, from the connection's beginning." default:"10s" live:""`
 	MaxHandshakes       int           `help:"Most TLS handshakes under way; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns. Each costs some 32 KiB." default:"8192" live:""`
 	GosocTLSRecords     string        `name:"gosoc-tls-records" help:"What a TLS record to a GOSOC client holds: ${enum}. packet: one packet each, since the published C++ client looks at the socket and not at what its TLS library has read already; run: what is sent together." enum:"packet, run" default:"packet"`
+}
+
+type tlsFlags struct {
+	TLSCert          []string `name:"tls-cert" help:"File of a certificate and its intermediates, PEM; repeatable, each with its --tls-key. The client's server name (SNI) chooses; the first is for the rest. Files that change are read again within seconds, and on SIGHUP." placeholder:"FILE" sep:"none" live:""`
+	TLSKey           []string `name:"tls-key" help:"File of the key of the --tls-cert in the same place, PEM, without a passphrase; repeatable." placeholder:"FILE" sep:"none" live:""`
+	TLSMin           string   `name:"tls-min" help:"Least version of TLS: ${enum}." enum:"1.2, 1.3" default:"1.2" live:""`
+	TLSClientCA      string   `name:"tls-client-ca" help:"File of authorities, PEM, from which clients' certificates must come: on all TLS listeners but those with ?client-cert=optional or none. Read again when it changes, and on SIGHUP." placeholder:"FILE"`
+	TLSAuto          []string `name:"tls-auto" help:"Host whose certificate an ACME service makes (tls-alpn-01); port 443 of it must lead to a TLS listener for clients. Repeatable. To use it is to accept the service's terms." placeholder:"HOST" sep:"none"`
+	TLSAutoCache     string   `name:"tls-auto-cache" help:"Directory of the certificates so made, and of the account's key. Required with --tls-auto." placeholder:"DIR"`
+	TLSAutoEmail     string   `name:"tls-auto-email" help:"Where the service may write to." placeholder:"ADDRESS"`
+	TLSAutoDirectory string   `name:"tls-auto-directory" help:"The service's directory. Default: Let's Encrypt's." placeholder:"URL"`
 }
 
 type loginFlags struct {
@@ -115,6 +127,7 @@ type workerFlags struct {
 	WorkerAllow        []string      `help:"Network or address whose workers need no token, or unix for those on unix sockets; repeatable. Others are refused if there is no --worker-token. None given: loopback and unix if there is no --worker-token, else none." placeholder:"CIDR" sep:"none" live:""`
 	WorkerTokenTimeout time.Duration `help:"How long a worker that needs a token may take to show it." default:"10s"`
 	WorkerUnproven     int           `help:"Connections of one address (IPv4, or IPv6 /64) that may be there without having shown their token." default:"32"`
+	WorkerClientCA     string        `name:"worker-client-ca" help:"File of authorities, PEM, from which workers' certificates must come; wants --worker tls://... Read again when it changes, and on SIGHUP." placeholder:"FILE"`
 	WorkerIdle         time.Duration `help:"How long a worker may be silent." default:"120s"`
 	WorkerFirstByte    time.Duration `help:"How long a worker may take to send anything at all. At most --worker-idle counts." default:"60s"`
 	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s"`

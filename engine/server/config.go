@@ -18,9 +18,10 @@ import (
 // Config sets up a Server. Gateway.Login must be set; everything else has defaults. A field that
 // cannot be honoured is refused by New, with an error that names it and says what to set instead.
 type Config struct {
-	// Listen are the addresses to serve clients on, as URLs: tcp://host:port, with
-	// ?protocol=auto|gosoc|longbridge|netsvr or the name of one of Protocols, or ws://host:port.
-	// With ?proxy=on connections come from proxies that send the PROXY header (Engine.ProxyTrust).
+	// Listen are the addresses to serve clients on, as URLs: tcp://host:port, tls://, ws:// or wss://,
+	// with ?protocol=auto|gosoc|longbridge|netsvr or the name of one of Protocols, ?tls=auto for plain
+	// connections and TLS on one port, and ?client-cert=required|optional|none. With ?proxy=on
+	// connections come from proxies that send the PROXY header (Engine.ProxyTrust).
 	// None, and no Listeners, means DefaultListen. Port 0 picks a port; see Server.Addrs.
 	Listen []string
 	// Listeners are served like Listen, after it. From New's success on they are the Server's,
@@ -42,7 +43,11 @@ type Config struct {
 	// admin listener issue tokens to everybody while there is no API key.
 	Dev bool
 
-	// WorkerListen is where workers are served, tcp://host:port. Empty: nowhere.
+	// TLS are the certificates of all listeners that want one. Worker.TLS and Admin.TLS are made of
+	// it unless they are set.
+	TLS TLSConfig
+
+	// WorkerListen is where workers are served, tcp://host:port or tls://host:port. Empty: nowhere.
 	WorkerListen string
 	// WorkerListener is served in place of WorkerListen, and is the Server's like Listeners.
 	WorkerListener net.Listener

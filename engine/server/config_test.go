@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -45,6 +46,7 @@ var effective = map[string]func(*Server) any{
 
 // samples are the values of fields that have no obvious one.
 var samples = map[string]any{
+	"Worker.TLS": &tls.Config{MinVersion: tls.VersionTLS13}, "Admin.TLS": &tls.Config{MinVersion: tls.VersionTLS13},
 	"Worker.Tokens": []string{"a-token-of-24-bytes-or-so"}, "Worker.Allow": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	"Engine.ProxyTrust": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "Engine.ForwardedTrust": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	"Admin.TokenUsers":  new(login.APIKeys),
@@ -83,6 +85,7 @@ var behaviour = map[string]func(*testing.T){
 	"CustomIDTTL":    provesCustomIDTTL,
 	"Memory":         TestMemorySetsLimits,
 	"Engine.Admit":   provesAdmit,
+	"TLS":            TestTLSListeners,
 
 	"Engine.Describe": provesDescribe,
 	"Admin.Listener":  provesAdminListener,
@@ -242,7 +245,23 @@ func TestConfigsThatAreRefused(t *testing.T) {
 		{"admin version without admin", func(c *Config) { c.Admin = AdminConfig{Version: "v"} }, "Config.Admin.Version is set"},
 		{"two for workers", func(c *Config) { c.WorkerListen, c.WorkerListener = "tcp://127.0.0.1:0", ln }, "Config.WorkerListener is set"},
 		{"listener that is none", func(c *Config) { c.Listeners = []Listener{{}} }, "Config.Listeners: no Listener"},
-		{"listener of a scheme", func(c *Config) { c.Listeners = []Listener{{Listener: ln, Scheme: "tls"}} }, `scheme "tls"`},
+		{"listener of a scheme", func(c *Config) { c.Listeners = []Listener{{Listener: ln, Scheme: "udp"}} }, `scheme "udp"`},
+		{"no certificate", func(c *Config) { c.Listen = []string{"tls://127.0.0.1:0"} }, "Config.TLS has no certificates"},
+		{"no certificate for workers", func(c *Config) { c.WorkerListen = "tls://127.0.0.1:0" }, "the worker listener wants one"},
+		{"no certificate for operators", func(c *Config) { c.Admin.Address = "https://127.0.0.1:0" }, "the admin listener wants one"},
+		{"certificates unused", func(c *Config) { c.TLS.Dev = true }, "Config.TLS is set: no listener uses it"},
+		{"client CA unused", func(c *Config) { c.Admin.Address, c.TLS = "https://127.0.0.1:0", TLSConfig{Dev: true, ClientCA: "x"} },
+			"Config.TLS.ClientCA is set"},
+		{"worker CA unused", func(c *Config) {
+			c.Listen, c.TLS = []string{"tls://127.0.0.1:0"}, TLSConfig{Dev: true, WorkerClientCA: "x"}
+		},
+			"Config.TLS.WorkerClientCA is set"},
+		{"client certificates of nobody", func(c *Config) {
+			c.Listen, c.TLS.Dev = []string{"tls://127.0.0.1:0?client-cert=optional"}, true
+		}, "want Config.TLS.ClientCA"},
+		{"file that is none", func(c *Config) {
+			c.Listen, c.TLS.Pairs = []string{"tls://127.0.0.1:0"}, []CertPair{{Cert: "/none.pem", Key: "/none.key"}}
+		}, "Config.TLS.Pairs.Cert: open /none.pem"},
 		{"listener of a protocol", func(c *Config) { c.Listeners = []Listener{{Listener: ln, Protocol: "smtp"}} }, `protocol "smtp"`},
 		{"listen", func(c *Config) { c.Listen = []string{"udp://127.0.0.1:0"} }, "want tcp://HOST:PORT"},
 		{"worker", func(c *Config) { c.WorkerListen = "127.0.0.1:0" }, "want tcp://HOST:PORT"},

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -24,27 +25,42 @@ const DefaultListen = "tcp://127.0.0.1:7000"
 type Listener struct {
 	// Listener accepts *net.TCPConn: what wraps other connections, such as TLS, is not served.
 	net.Listener
-	// Scheme is tcp or ws, as in Config.Listen. Empty means tcp.
+	// Scheme is tcp, ws, tls or wss, as in Config.Listen. Empty means tcp.
 	Scheme string
 	// Protocol is what ?protocol= says in Config.Listen. Empty means auto.
 	Protocol string
 	// Proxy is what ?proxy=on says in Config.Listen.
 	Proxy bool
+	// TLSAuto is ?tls=auto, and ClientCert what ?client-cert= says.
+	TLSAuto    bool
+	ClientCert string
 }
 
 // Listen is a listener's URL taken apart.
 type Listen struct {
-	Scheme   string // tcp or ws
+	Scheme   string // tcp, ws, tls or wss
 	Address  string // host:port
 	Protocol string // auto, or the one protocol the listener speaks
 	Proxy    bool   // each connection begins with a PROXY header
+	TLSAuto  bool   // plain connections and TLS, on tcp and ws
+	// ClientCert is required, optional or none; empty means required if there are client CAs.
+	ClientCert string
 }
+
+// Secure reports whether TLS is spoken there, plain connections or not.
+func (l Listen) Secure() bool { return l.TLSAuto || l.Scheme == "tls" || l.Scheme == "wss" }
+
+// http reports whether all that is spoken there travels over HTTP.
+func (l Listen) http() bool { return l.Scheme == "ws" || l.Scheme == "wss" }
 
 // auto is the protocol of listeners that speak all of them.
 const auto = "auto"
 
 // builtin are the names that listeners may ask for in any gateway.
 var builtin = []string{auto, gosoc.Name, longbridge.Name, netsvr.Name}
+
+// schemes are those of listeners for clients.
+var schemes = []string{"tcp", "tls", "ws", "wss"}
 
 // ParseListen reads a listener's URL. own are the names of Config.Protocols.
 func ParseListen(text string, own ...string) (Listen, error) {
@@ -54,33 +70,18 @@ func ParseListen(text string, own ...string) (Listen, error) {
 	}
 	l := Listen{Scheme: u.Scheme, Address: u.Host, Protocol: auto}
 	switch {
-	case u.Scheme == "tls" || u.Scheme == "wss":
-		return Listen{}, fmt.Errorf("listen %q: %s listeners are not built yet", text, u.Scheme)
-	case u.Scheme != "tcp" && u.Scheme != "ws":
-		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT or ws://HOST:PORT", text)
+	case !slices.Contains(schemes, u.Scheme):
+		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT, or tls, ws or wss in place of tcp", text)
 	case u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "":
 		return Listen{}, fmt.Errorf("listen %q: want SCHEME://HOST:PORT and options behind a question mark", text)
 	}
 	if _, port, err := net.SplitHostPort(u.Host); err != nil || port == "" {
 		return Listen{}, fmt.Errorf("listen %q: the address has no port", text)
 	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
+	if err := l.options(u.RawQuery); err != nil {
 		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
 	}
-	for name, values := range query {
-		set := options[name]
-		if set == nil {
-			return Listen{}, fmt.Errorf("listen %q: unknown option %q", text, name)
-		}
-		if len(values) > 1 {
-			return Listen{}, fmt.Errorf("listen %q: option %q is given twice", text, name)
-		}
-		if err := set(&l, values[0]); err != nil {
-			return Listen{}, fmt.Errorf("listen %q: %w", text, err)
-		}
-	}
-	if err := checkSpoken(l.Scheme, l.Protocol, own); err != nil {
+	if err := l.check(own); err != nil {
 		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
 	}
 	return l, nil
@@ -96,6 +97,18 @@ var options = map[string]func(l *Listen, value string) error{
 		l.Proxy, err = onOff("proxy", value)
 		return err
 	},
+	"tls": func(l *Listen, value string) error {
+		if l.TLSAuto = value == "auto"; !l.TLSAuto {
+			return fmt.Errorf("tls %q, want auto", value)
+		}
+		return nil
+	},
+	"client-cert": func(l *Listen, value string) error {
+		if l.ClientCert = value; value == "" {
+			return errors.New("client-cert is empty, want required, optional or none")
+		}
+		return nil
+	},
 }
 
 func onOff(name, value string) (bool, error) {
@@ -103,6 +116,27 @@ func onOff(name, value string) (bool, error) {
 		return false, fmt.Errorf("%s %q, want on or off", name, value)
 	}
 	return value == "on", nil
+}
+
+// options reads what is behind the question mark.
+func (l *Listen) options(text string) error {
+	query, err := url.ParseQuery(text)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		set, values := options[name], query[name]
+		if set == nil {
+			return fmt.Errorf("unknown option %q, want one of %s", name, strings.Join(slices.Sorted(maps.Keys(options)), ", "))
+		}
+		if len(values) > 1 {
+			return fmt.Errorf("option %q is given twice", name)
+		}
+		if err := set(l, values[0]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkProxies refuses a listener of proxies that nobody could connect to.
@@ -129,8 +163,23 @@ var ErrNoProxyTrust = errors.New("a listener wants the PROXY header, and nobody 
 // and ForwardedTrust.
 func ParseNetworks(texts []string) ([]netip.Prefix, error) { return address.ParseSet(texts) }
 
-// checkSpoken refuses a protocol that nobody speaks, or not over that scheme.
-func checkSpoken(scheme, protocol string, own []string) error {
+// check refuses what does not go together.
+func (l Listen) check(own []string) error {
+	switch {
+	case l.TLSAuto && (l.Scheme == "tls" || l.Scheme == "wss"):
+		return fmt.Errorf("tls=auto is for tcp and ws: %s is TLS alone", l.Scheme)
+	case l.ClientCert != "" && !slices.Contains([]string{"required", "optional", "none"}, l.ClientCert):
+		return fmt.Errorf("client-cert %q, want required, optional or none", l.ClientCert)
+	case l.ClientCert != "" && !l.Secure():
+		return errors.New("client-cert is for TLS: want tls:// or wss://, or tls=auto, too")
+	case l.ClientCert == "required" && l.TLSAuto:
+		return errors.New("client-cert=required with tls=auto: plain connections would come without; want tls:// or wss://")
+	}
+	return checkSpoken(l.http(), l.Protocol, own)
+}
+
+// checkSpoken refuses a protocol that nobody speaks, or not over HTTP.
+func checkSpoken(http bool, protocol string, own []string) error {
 	switch {
 	case slices.Contains(builtin, protocol):
 		return nil
@@ -138,7 +187,7 @@ func checkSpoken(scheme, protocol string, own []string) error {
 		names := append(slices.Clone(builtin), own...)
 		last := len(names) - 1
 		return fmt.Errorf("protocol %q, want %s or %s", protocol, strings.Join(names[:last], ", "), names[last])
-	case scheme == "ws":
+	case http:
 		return fmt.Errorf("protocol %q is not spoken over WebSocket", protocol)
 	}
 	return nil
@@ -149,33 +198,50 @@ func (l Listener) check(own []string) (Listen, error) {
 	if l.Listener == nil {
 		return Listen{}, fmt.Errorf("server: Config.Listeners: no Listener in one of %q", l.Protocol)
 	}
-	spec := Listen{Scheme: l.Scheme, Address: l.Addr().String(), Protocol: l.Protocol, Proxy: l.Proxy}
+	spec := Listen{
+		Scheme: l.Scheme, Address: l.Addr().String(), Protocol: l.Protocol,
+		Proxy: l.Proxy, TLSAuto: l.TLSAuto, ClientCert: l.ClientCert,
+	}
 	if spec.Scheme == "" {
 		spec.Scheme = "tcp"
 	}
 	if spec.Protocol == "" {
 		spec.Protocol = auto
 	}
-	if spec.Scheme != "tcp" && spec.Scheme != "ws" {
-		return Listen{}, fmt.Errorf("server: Config.Listeners: scheme %q, want tcp or ws", l.Scheme)
+	if !slices.Contains(schemes, spec.Scheme) {
+		return Listen{}, fmt.Errorf("server: Config.Listeners: scheme %q, want one of %s", l.Scheme, strings.Join(schemes, ", "))
 	}
-	if err := checkSpoken(spec.Scheme, spec.Protocol, own); err != nil {
+	if err := spec.check(own); err != nil {
 		return Listen{}, fmt.Errorf("server: Config.Listeners: %w", err)
 	}
 	return spec, nil
 }
 
-// ParseWorkerListen reads the URL of the worker listener and returns its address.
-func ParseWorkerListen(text string) (address string, err error) {
+// ParseWorkerListen reads the URL of the worker listener, whose scheme is tcp or tls.
+func ParseWorkerListen(text string) (Listen, error) {
 	u, err := url.Parse(text)
 	if err != nil {
-		return "", fmt.Errorf("worker %q: %w; want tcp://HOST:PORT", text, err)
+		return Listen{}, fmt.Errorf("worker %q: %w; want tcp://HOST:PORT or tls://HOST:PORT", text, err)
 	}
 	_, port, err := net.SplitHostPort(u.Host)
-	if u.Scheme != "tcp" || err != nil || port == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
-		return "", fmt.Errorf("worker %q: want tcp://HOST:PORT", text)
+	if u.Scheme != "tcp" && u.Scheme != "tls" || err != nil || port == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
+		return Listen{}, fmt.Errorf("worker %q: want tcp://HOST:PORT or tls://HOST:PORT", text)
 	}
-	return u.Host, nil
+	return Listen{Scheme: u.Scheme, Address: u.Host}, nil
+}
+
+// ParseAdminListen reads where operators are served: HOST:PORT, http://HOST:PORT, or https:// for TLS.
+// Its scheme is http or https.
+func ParseAdminListen(text string) (Listen, error) {
+	l := Listen{Scheme: "http", Address: text}
+	if scheme, rest, ok := strings.Cut(text, "://"); ok {
+		l.Scheme, l.Address = scheme, strings.TrimSuffix(rest, "/")
+	}
+	_, port, err := net.SplitHostPort(l.Address)
+	if l.Scheme != "http" && l.Scheme != "https" || err != nil || port == "" {
+		return Listen{}, fmt.Errorf("admin %q: want HOST:PORT or https://HOST:PORT", text)
+	}
+	return l, nil
 }
 
 // endpoint is one client listener to be opened.
@@ -213,6 +279,7 @@ func (s *Server) open(e endpoint) (string, error) {
 	config := engine.ListenConfig{
 		Listener: e.given, Network: "tcp", Address: e.Address,
 		Protocols: s.speaking(e.Listen), SlowConsumer: s.config.SlowConsumer, Proxy: e.Proxy,
+		TLS: s.tlsFor(e.Listen), TLSAuto: e.TLSAuto,
 	}
 	addr, err := s.engine.Listen(config)
 	if err != nil {
@@ -221,10 +288,10 @@ func (s *Server) open(e endpoint) (string, error) {
 	return e.Scheme + "://" + addr.String(), nil
 }
 
-// speaking returns the protocols of a listener: on ws:// what travels over HTTP alone.
+// speaking returns the protocols of a listener: on ws:// and wss:// what travels over HTTP alone.
 func (s *Server) speaking(l Listen) []engine.Protocol {
 	spoken := s.protocols[l.Protocol]
-	if l.Scheme != "ws" {
+	if !l.http() {
 		return spoken
 	}
 	var framed []engine.Protocol
@@ -240,20 +307,27 @@ func (s *Server) speaking(l Listen) []engine.Protocol {
 func (s *Server) listenForWorkers() (url string, err error) {
 	if ln := s.config.WorkerListener; ln != nil {
 		s.hub.Serve(ln)
-		return ln.Addr().Network() + "://" + ln.Addr().String(), nil
+		scheme := ln.Addr().Network()
+		if s.hub.Config().TLS != nil {
+			scheme = "tls"
+		}
+		return scheme + "://" + ln.Addr().String(), nil
 	}
 	if s.config.WorkerListen == "" {
 		return "", nil
 	}
-	address, err := ParseWorkerListen(s.config.WorkerListen)
+	l, err := ParseWorkerListen(s.config.WorkerListen)
 	if err != nil {
 		return "", err
 	}
-	addr, err := s.hub.Listen(address)
+	addr, err := s.hub.Listen(l.Address)
 	if err != nil {
 		return "", err
 	}
-	return "tcp://" + addr.String(), nil
+	if s.hub.Config().TLS != nil {
+		l.Scheme = "tls"
+	}
+	return l.Scheme + "://" + addr.String(), nil
 }
 
 // closeGiven closes the listeners from outside, those that were served too.

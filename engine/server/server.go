@@ -10,6 +10,7 @@ import (
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/admin"
 	"github.com/sluicenet/sluice/engine/internal/budget"
+	"github.com/sluicenet/sluice/engine/internal/certs"
 	"github.com/sluicenet/sluice/engine/internal/client/gosoc"
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
@@ -28,8 +29,11 @@ type Server struct {
 	hub       *link.Hub
 	tokens    *session.OneTime // of custom uniqIds
 	admin     *admin.Server    // nil: operators are not served
+	certs     *certs.Store     // nil: no listener uses TLS
 	endpoints []endpoint
-	protocols map[string][]engine.Protocol // by what a listener asks for
+	// Of the other listeners, where Config has an address for them.
+	workerListen, adminListen Listen
+	protocols                 map[string][]engine.Protocol // by what a listener asks for
 
 	web           *ws.Transport
 	gosocTCP      *gosoc.Protocol
@@ -73,18 +77,28 @@ func New(config Config) (*Server, error) {
 		return nil, err
 	}
 	if config.WorkerListen != "" {
-		if _, err := ParseWorkerListen(config.WorkerListen); err != nil {
+		if s.workerListen, err = ParseWorkerListen(config.WorkerListen); err != nil {
 			return nil, err
 		}
 	}
 	if err := config.checkWorkers(); err != nil {
 		return nil, err
 	}
+	if config.Admin.Address != "" {
+		if s.adminListen, err = ParseAdminListen(config.Admin.Address); err != nil {
+			return nil, err
+		}
+		config.Admin.Address = s.adminListen.Address
+	}
 	if s.gateway, err = gateway.New(config.Gateway); err != nil {
 		return nil, err
 	}
 	config.settle(s.gateway)
 	s.config = config
+	if err := s.loadCertificates(); err != nil {
+		return nil, err
+	}
+	s.secure(&config)
 	oneTime := session.OneTimeConfig{Rand: rand.Reader, TTL: config.CustomIDTTL}
 	if s.tokens, err = session.NewOneTime(oneTime); err != nil {
 		return nil, err
@@ -111,6 +125,9 @@ func New(config Config) (*Server, error) {
 		}
 		if s.admin, err = admin.New(s.engine, s.gateway, hub, s.web, config.Admin); err != nil {
 			return nil, err
+		}
+		if s.certs != nil {
+			s.admin.ReportTLS(s.certs.Stats)
 		}
 	}
 	s.keepWithin(nil)

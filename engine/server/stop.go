@@ -49,6 +49,9 @@ func (s *Server) Start() error {
 	}
 	s.gateway.Bind(s.engine)
 	s.turn <- s.engine.NewPublisher()
+	if s.certs != nil {
+		s.besides.Go(func() { s.certs.Run(s.life) })
+	}
 	if s.memory != nil {
 		s.besides.Go(func() { s.memory.Run(s.life.Done()) })
 	}

@@ -11,12 +11,12 @@ import (
 
 // ErrOpenWorkers is the error of New and Update for a worker listener that others than this machine
 // can reach while nothing says who is a worker: whoever can connect would be one. Set
-// Config.Worker.Tokens or Allow, or listen on loopback.
+// Config.Worker.Tokens or Allow, or TLS.WorkerClientCA, or listen on loopback.
 var ErrOpenWorkers = errors.New("the worker listener is open to the network, and nothing says who is a worker")
 
 // checkWorkers refuses an open worker listener.
 func (c *Config) checkWorkers() error {
-	if c.Worker.Trusting() {
+	if c.Worker.Trusting() || c.Worker.Certificates || c.TLS.WorkerClientCA != "" {
 		return nil
 	}
 	open := false
@@ -24,11 +24,11 @@ func (c *Config) checkWorkers() error {
 		tcp, ok := ln.Addr().(*net.TCPAddr)
 		open = ok && !tcp.IP.IsLoopback()
 	} else if c.WorkerListen != "" {
-		address, err := ParseWorkerListen(c.WorkerListen)
+		l, err := ParseWorkerListen(c.WorkerListen)
 		if err != nil {
 			return err
 		}
-		open = !onLoopback(address)
+		open = !onLoopback(l.Address)
 	}
 	if open {
 		return fmt.Errorf("server: %w: set Config.Worker.Tokens or Allow, or listen on loopback", ErrOpenWorkers)

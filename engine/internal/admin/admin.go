@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/budget"
+	"github.com/sluicenet/sluice/engine/internal/certs"
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
@@ -33,6 +35,8 @@ type Config struct {
 	// Listener is served in place of Address, which is then only a name by which browsers may
 	// call it. The Server closes it.
 	Listener net.Listener
+	// TLS has operators come with TLS. Nil: in plain text.
+	TLS *tls.Config
 	// APIKey is what callers for login tokens must show. Empty: nobody may call, unless Dev or with a
 	// token of the full role.
 	APIKey string
@@ -69,9 +73,10 @@ type Server struct {
 	log     *slog.Logger
 	engine  *engine.Engine
 	gateway *gateway.Gateway
-	hub     *link.Hub     // nil: no workers
-	web     *ws.Transport // nil: no WebSocket
-	host    string        // of Config.Address
+	hub     *link.Hub          // nil: no workers
+	web     *ws.Transport      // nil: no WebSocket
+	certs   func() certs.Stats // nil: no listener has any
+	host    string             // of Config.Address
 	key     [sha256.Size]byte
 
 	http     http.Server
@@ -165,6 +170,7 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2
 	}
 	return s, nil
 }
@@ -195,8 +201,12 @@ func (s *Server) Start() error {
 		s.log.Info(noTokens, "admin", addr.String())
 	}
 	go s.runWatch()
+	serve := net.Listener(listener{ln, s.conns, s.done})
+	if s.config.TLS != nil {
+		serve = tls.NewListener(serve, s.config.TLS) // net/http bounds the handshake by ReadHeaderTimeout
+	}
 	go func() {
-		if err := s.http.Serve(listener{ln, s.conns, s.done}); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(serve); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("the admin listener has failed", "err", err)
 		}
 	}()
@@ -207,12 +217,18 @@ func (s *Server) Start() error {
 // be changed.
 func (s *Server) Config() *Config { return &s.config }
 
-// URL returns where the Server listens, http://HOST:PORT, empty before Start.
+// ReportTLS has the counters of certificates be among the metrics. It must be called before Start.
+func (s *Server) ReportTLS(stats func() certs.Stats) { s.certs = stats }
+
+// URL returns where the Server listens, http://HOST:PORT or https://HOST:PORT, empty before Start.
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener == nil {
 		return ""
+	}
+	if s.config.TLS != nil {
+		return "https://" + s.listener.Addr().String()
 	}
 	return "http://" + s.listener.Addr().String()
 }

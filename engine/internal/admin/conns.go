@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -17,11 +18,12 @@ const DefaultMaxConnections = 64
 // one goes that has been without a request for longest, so that connections left open keep nobody
 // out who wants to look.
 type conns struct {
-	limit   int
-	log     *slog.Logger
-	refused atomic.Uint64 // closed to make room, or for want of it
-	retries atomic.Uint64 // errors of accept that passed
-	logged  atomic.Int64  // second of the last line about those, unix
+	limit    int
+	log      *slog.Logger
+	refused  atomic.Uint64 // closed to make room, or for want of it
+	retries  atomic.Uint64 // errors of accept that passed
+	unshaken atomic.Uint64 // ended before their TLS handshake was done
+	logged   atomic.Int64  // second of the last line about those, unix
 
 	mu   sync.Mutex
 	open map[net.Conn]operator
@@ -53,8 +55,13 @@ func (c *conns) changed(conn net.Conn, state http.ConnState) {
 			c.open[conn] = operator{asking: state == http.StateActive, since: time.Now()}
 		}
 	case http.StateClosed, http.StateHijacked:
+		why := "closed"
+		if secure, ok := conn.(*tls.Conn); ok && !secure.ConnectionState().HandshakeComplete {
+			c.unshaken.Add(1)
+			why = "tls-handshake"
+		}
 		if _, ok := c.open[conn]; ok {
-			c.ended(conn, "closed")
+			c.ended(conn, why)
 		}
 	}
 }
@@ -72,12 +79,20 @@ func (c *conns) makeRoom(newcomer net.Conn) {
 	c.warn("too many connections of operators: one is closed", "limit", c.limit)
 	if oldest == nil {
 		c.ended(newcomer, "too-many-connections")
-		_ = newcomer.Close()
+		closeNow(newcomer)
 		return
 	}
 	c.ended(oldest, "too-many-connections")
-	_ = oldest.Close()
+	closeNow(oldest)
 	c.open[newcomer] = operator{since: time.Now()}
+}
+
+// closeNow closes conn without a word: TLS would wait for who does not read it.
+func closeNow(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	_ = conn.Close()
 }
 
 func (c *conns) ended(conn net.Conn, why string) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/budget"
+	"github.com/sluicenet/sluice/engine/internal/certs"
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
@@ -41,6 +42,9 @@ func (s *Server) collect(p *page) {
 		p.counter("sluice_log_lines_dropped_total", "Lines of the log that were lost: nobody read them in time, or they could not be written.", f())
 	}
 	s.collectOperators(p)
+	if s.certs != nil {
+		collectCertificates(p, s.certs())
+	}
 	s.collectConnections(p, &e)
 	s.collectMessages(p, &e)
 	s.collectLoops(p, &e)
@@ -67,6 +71,21 @@ func collectWebSocket(p *page, s ws.Stats) {
 	p.counter("sluice_websocket_inflated_bytes_after_total", "Their bytes inflated.", s.InflatedTo)
 }
 
+func collectCertificates(p *page, s certs.Stats) {
+	p.family("sluice_tls_certificate_expiry_timestamp_seconds", gauge, "When a certificate, or the first of its chain, ends, unix time; 0: there is none yet. name: its file, or the host that ACME gets it for.")
+	for i, c := range s.Certificates {
+		ends := 0.0
+		if !c.Ends.IsZero() {
+			ends = float64(c.Ends.Unix())
+		}
+		p.sample(ends, "index", strconv.Itoa(i), "name", c.Name)
+	}
+	p.counter("sluice_tls_reloads_total", "Changed files of certificates and client CAs that were taken over.", s.Reloads)
+	p.counter("sluice_tls_reloads_failed_total", "Changed files that could not be used: what they held before stays in force.", s.Failures)
+	p.counter("sluice_tls_orders_total", "Certificates got from the ACME service or its cache.", s.Orders)
+	p.counter("sluice_tls_orders_failed_total", "Orders of certificates that failed.", s.OrdersFailed)
+}
+
 func (s *Server) collectOperators(p *page) {
 	s.conns.mu.Lock()
 	open := len(s.conns.open)
@@ -83,6 +102,9 @@ func (s *Server) collectOperators(p *page) {
 	p.gauge("sluice_admin_tails", "Tails of topics that operators have open.", float64(len(s.tails)))
 	p.counter("sluice_admin_tail_messages_total", "Messages that tails have shown.", s.tailed.Load())
 	p.counter("sluice_admin_tail_drops_total", "Messages that tails have not shown because their readers were too slow, counted when they end.", s.tailDrops.Load())
+	if s.config.TLS != nil {
+		p.counter("sluice_admin_handshakes_failed_total", "Connections of operators that ended before their TLS handshake was done.", s.conns.unshaken.Load())
+	}
 	p.counter("sluice_admin_accept_retries_total", "Errors of accept that passed, on the admin listener.", s.conns.retries.Load())
 }
 

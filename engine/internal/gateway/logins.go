@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 
@@ -73,15 +74,17 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		}
 	}
 	if creds.Guest {
+		g.nameGuest(c, &a)
 		g.admit(c, s, &a)
 		return
 	}
-	if g.banned(c, creds.Token) {
+	cert := certificateOf(c)
+	if cert == nil && g.banned(c, creds.Token) { // one that was verified cannot be guessed
 		g.log.Debug("login refused", "protocol", s.Protocol(), "peer", c.LogPeer(), "outcome", LoginBanned.String())
 		g.refuse(c, s, LoginBanned)
 		return
 	}
-	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata}
+	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata, Cert: cert}
 	if p, ok := g.Config().Login.(login.Immediate); ok {
 		identity, err := g.loginNow(c, p, r)
 		g.verdict(c, s, &a, identity, err)
@@ -112,6 +115,31 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	}
 }
 
+// certificateOf returns the client's certificate, nil unless it was verified.
+func certificateOf(c *engine.Conn) *x509.Certificate {
+	info, ok := c.TLS()
+	if !ok {
+		return nil
+	}
+	return info.Certificate
+}
+
+// nameGuest gives a guest with a verified client certificate the user's name in it, with which the
+// authorities vouch for it as a token would. The login ends with the certificate.
+func (g *Gateway) nameGuest(c *engine.Conn, a *admission) {
+	cert := certificateOf(c)
+	if cert == nil {
+		return
+	}
+	identity, err := login.Cert{}.LoginNow(g.now(), login.Request{Cert: cert})
+	if err != nil {
+		g.log.Debug("a guest's certificate gives no name", "peer", c.LogPeer(), "err", err)
+		return
+	}
+	identity.Proof = 0 // of no provider that could take it back
+	a.identity, a.grant = identity, grantOf(&identity)
+}
+
 // banned reports whether a login is refused without asking whose token it is.
 func (g *Gateway) banned(c *engine.Conn, token string) bool {
 	return g.known != nil && g.failures.banned(c.Peer().Addr(), c.Loop().Now()) && !g.known.known(token, g.now())
@@ -132,7 +160,7 @@ func waiting(c *engine.Conn) Session {
 // loginNow asks a provider that decides at once. Providers of others are isolated, as handlers are.
 func (g *Gateway) loginNow(c *engine.Conn, p login.Immediate, r login.Request) (identity login.Identity, err error) {
 	switch p.(type) {
-	case login.Open, *login.Tokens, *login.JWT, *login.OTP:
+	case login.Open, login.Cert, *login.Tokens, *login.JWT, *login.OTP:
 		return p.LoginNow(g.now(), r)
 	}
 	c.Loop().Isolate(func() { identity, err = p.LoginNow(g.now(), r) })
