@@ -170,6 +170,9 @@ func (h *handshake) OnBytes(c *Conn, b []byte) (n, need int) {
 	return n, 0
 }
 
+// acmeProtocol is what an ACME service names by ALPN that looks whether a host is ours.
+const acmeProtocol = "acme-tls/1"
+
 // finish takes the connection back from the goroutine, on the loop.
 func (h *handshake) finish(c *Conn, err error) {
 	if c == nil || c.handler != Handler(h) {
@@ -184,6 +187,10 @@ func (h *handshake) finish(c *Conn, err error) {
 	h.charge(c, 0)
 	h.tls.hs = nil
 	l.stats.handshakes.count(h.tls)
+	if h.tls.tls.ConnectionState().NegotiatedProtocol == acmeProtocol {
+		c.Close(ReasonClientClose) // the handshake is all that it came for (RFC 8737, 3)
+		return
+	}
 	l.enter(c, stageSniff)
 	c.Resume()
 }

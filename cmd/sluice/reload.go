@@ -40,10 +40,11 @@ func flagValues(ctx *kong.Context) map[string]any {
 	return values
 }
 
-// workerToken is the flag of a file that is read again.
-const workerToken = "worker-token"
-
-const tlsCert = "tls-cert"
+// workerToken and tlsCert are flags of files that are read again.
+const (
+	workerToken = "worker-token"
+	tlsCert     = "tls-cert"
+)
 
 // isLive reports whether a flag may change while the gateway runs.
 func isLive(f *kong.Flag) bool { return f.Tag.Has("live") }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/codec/gosoc"
+	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/certs/certtest"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/worker"
@@ -246,7 +247,7 @@ func TestTLSOfOthers(t *testing.T) {
 	ca := certtest.New(t, "ca")
 	cert, key := ca.Issue(t, certtest.Order{}).Write(t, dir, "c")
 	s, address := begin(t, Config{
-		Listen: []string{"tls://127.0.0.1:0"}, WorkerListen: "tls://127.0.0.1:0", Admin: AdminConfig{Address: "https://127.0.0.1:0"},
+		Listen: []string{"tls://127.0.0.1:0"}, WorkerListen: "tls://127.0.0.1:0", Admin: AdminConfig{Address: "https://127.0.0.1:0", Dev: true},
 		TLS: TLSConfig{Pairs: []CertPair{{Cert: cert, Key: key}}, WorkerClientCA: certtest.File(t, dir, "ca.pem", ca.PEM)},
 	})
 	if !strings.HasPrefix(s.WorkerAddr(), "tls://127.0.0.1:") || !strings.HasPrefix(s.AdminURL(), "https://127.0.0.1:") {
@@ -369,5 +370,47 @@ func TestGivenWorkerTLS(t *testing.T) {
 		t.Error(err)
 	} else {
 		conn.Close()
+	}
+}
+
+// A host's certificate is made by an ACME service, which finds its challenge on the listener for
+// clients. A client that comes meanwhile waits for it; the loops do not.
+func TestTLSAuto(t *testing.T) {
+	t.Parallel()
+	service := certtest.NewACME(t)
+	release := service.Hold()
+	s, address := begin(t, Config{
+		Listen: []string{"tls://127.0.0.1:0", "tcp://127.0.0.1:0"}, Engine: engine.Config{Loops: 1, HandshakeTimeout: long},
+		TLS: TLSConfig{Auto: TLSAutoConfig{Hosts: []string{"chat.example"}, Cache: t.TempDir(), Directory: service.URL}},
+	})
+	service.Target(address)
+	client := &tls.Config{ServerName: "chat.example", RootCAs: service.CA.Pool()}
+	waited := make(chan error, 1)
+	go func() {
+		conn, err := tls.Dial("tcp", address, client)
+		if err == nil {
+			conn.Close()
+		}
+		waited <- err
+	}()
+	for deadline := time.Now().Add(patience); s.Engine().Stats().Handshakes.Running == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no handshake has begun")
+		}
+	}
+	dialGOSOC(t, strings.TrimPrefix(s.Addrs()[1], "tcp://"), "bob") // is served meanwhile
+	release()
+	if err := receive(t, waited); err != nil {
+		t.Fatal(err)
+	}
+	secureGOSOC(t, address, client, "ann")
+	if st := service.Stats(); st.Issued != 1 || len(st.Failed) > 0 {
+		t.Errorf("the service: %+v", st)
+	}
+	if st := s.TLS(); len(st.Certificates) != 1 || st.Certificates[0].Name != "chat.example" || st.Certificates[0].Ends.IsZero() {
+		t.Errorf("%+v", st)
+	}
+	if n := s.Engine().Stats().Closed[engine.ReasonClientClose]; n == 0 {
+		t.Error("the service's connection went on as a client's")
 	}
 }

@@ -25,11 +25,12 @@
 //
 // # Session tickets
 //
-// Their keys are crypto/tls's own, drawn at random for each listener, replaced daily and good for
-// seven days: a process that rotated keys itself could do no better, and has nothing to keep secret
-// on disk. They belong to the listener's outer Config, so tickets go on working when certificates
-// change. A ticket of a client with a certificate is taken only while its chain is good under the
-// present client CAs; crypto/tls checks that against the inner Config's.
+// Their keys are drawn at random for each listener, replaced every 8 hours and kept for 24. They are
+// set, because those that crypto/tls rotates by itself are kept for a week: whoever reads the
+// process's memory could open what was sent in resumed connections of TLS 1.2 for as long. They are
+// the listener's, not a certificate's, so tickets go on working when certificates change. They are on
+// no disk. A ticket of a client with a certificate is taken only while its chain is good under the
+// present client CAs, which crypto/tls looks at in the Config of the handshake.
 //
 // # What is spoken
 //

@@ -44,6 +44,7 @@ type Store struct {
 	sources  []*source
 	inMemory []*loaded
 	views    []*view
+	rotated  time.Time // when the listeners last got keys for session tickets
 	dev      *loaded
 }
 
@@ -71,7 +72,7 @@ func New(config Config) (*Store, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
-	s := &Store{config: config, log: config.Logger}
+	s := &Store{config: config, log: config.Logger, rotated: config.now()}
 	if len(config.Auto.Hosts) > 0 {
 		s.auto = newAuto(config.Auto, s.log, config.now)
 	}
@@ -379,6 +380,7 @@ func (s *Store) Run(ctx context.Context) {
 		case <-tick.C:
 			s.look()
 			s.warnOfEnds()
+			s.rotateKeys()
 		}
 	}
 }

@@ -3,6 +3,7 @@ package certs
 import (
 	"crypto/tls"
 	"testing"
+	"time"
 
 	"github.com/sluicenet/sluice/engine/internal/certs/certtest"
 )
@@ -107,5 +108,39 @@ func TestNoAuthorities(t *testing.T) {
 	inner, err := s.TLS(Use{Auth: tls.RequireAndVerifyClientCert}).GetConfigForClient(&tls.ClientHelloInfo{})
 	if err != nil || inner.ClientCAs == nil {
 		t.Errorf("ClientCAs %v, err %v", inner.ClientCAs, err)
+	}
+}
+
+// Ticket keys are replaced every 8 hours: a ticket is good for 16 hours at least, and for 24 at most.
+func TestTicketKeys(t *testing.T) {
+	t.Parallel()
+	begin := time.Now()
+	now := begin
+	cert, key := certtest.New(t, "ca").Issue(t, certtest.Order{}).Write(t, t.TempDir(), "c")
+	config := Config{Pairs: []Pair{{cert, key}}, now: func() time.Time { return now }}
+	s := newStore(t, config)
+	server := s.TLS(Use{})
+	for name, v := range versions {
+		client := &tls.Config{
+			InsecureSkipVerify: true, ServerName: "localhost", MaxVersion: v, ClientSessionCache: tls.NewLRUClientSessionCache(0),
+		}
+		connect(t, server, client)
+		ticket, _ := client.ClientSessionCache.Get("localhost")
+		issued := now
+		for hour := range 25 {
+			now = issued.Add(time.Duration(hour) * time.Hour)
+			s.rotateKeys()
+			if hour%8 != 7 && hour%24 != 0 {
+				continue
+			}
+			if _, err := s.Set(config); err != nil { // a reload neither adds a key nor takes one
+				t.Fatal(err)
+			}
+			client.ClientSessionCache.Put("localhost", ticket)
+			l := connect(t, server, client)
+			if l.clientErr != nil || l.client.ConnectionState().DidResume != (hour < 24) {
+				t.Errorf("%s, after %d hours: resumed is %v, %v", name, hour, l.client.ConnectionState().DidResume, l.clientErr)
+			}
+		}
 	}
 }

@@ -1,9 +1,11 @@
 package certs
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/acme"
 )
@@ -27,30 +29,58 @@ const HTTP1 = "http/1.1"
 type view struct {
 	Use
 	store *Store
-	outer *tls.Config // has the ticket keys
 	inner atomic.Pointer[tls.Config]
+	keys  [][32]byte // of session tickets, the newest first. Guarded by Store.mu
 }
+
+const (
+	// ticketKeyAge is how often a listener gets a new key for session tickets.
+	ticketKeyAge = 8 * time.Hour
+	// ticketKeys is how many it keeps: tickets are good for a day at most.
+	ticketKeys = 3
+)
 
 // TLS returns the Config for a listener. It stays good when certificates are replaced. Each call
-// makes one with ticket keys of its own, so no listener takes another's tickets.
+// makes one with ticket keys of its own, so no listener takes another's tickets. It may be copied.
 func (s *Store) TLS(u Use) *tls.Config {
 	v := &view{Use: u, store: s}
-	v.outer = v.config(nil)
-	v.outer.GetConfigForClient = v.forClient
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	v.rotate()
 	v.renew(s.state.Load())
 	s.views = append(s.views, v)
-	return v.outer
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: v.forClient}
 }
 
-// renew makes the Config of handshakes that begin from now on.
+// rotate gives v a new key for session tickets. Store.mu is held.
+func (v *view) rotate() {
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // it cannot fail
+	v.keys = append([][32]byte{key}, v.keys[:min(len(v.keys), ticketKeys-1)]...)
+	if c := v.inner.Load(); c != nil {
+		c.SetSessionTicketKeys(v.keys)
+	}
+}
+
+// rotateKeys does so for all listeners when it is time.
+func (s *Store) rotateKeys() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.config.now(); now.Sub(s.rotated) >= ticketKeyAge {
+		s.rotated = now
+		for _, v := range s.views {
+			v.rotate()
+		}
+	}
+}
+
+// renew makes the Config of handshakes that begin from now on. Store.mu is held.
 func (v *view) renew(st *state) {
 	c := v.config(st)
+	c.SetSessionTicketKeys(v.keys)
 	v.inner.Store(c)
 }
 
-// config makes a Config; without a state it is one that is good for its ticket keys alone.
 func (v *view) config(st *state) *tls.Config {
 	c := &tls.Config{
 		MinVersion:       tls.VersionTLS12,
@@ -62,9 +92,6 @@ func (v *view) config(st *state) *tls.Config {
 		Renegotiation:    tls.RenegotiateNever,
 		// Records are as large as what is sent together.
 		DynamicRecordSizingDisabled: true,
-	}
-	if st == nil {
-		return c
 	}
 	c.MinVersion = st.min
 	c.ClientAuth, c.ClientCAs = v.Auth, st.clientCA
