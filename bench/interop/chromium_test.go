@@ -2,8 +2,12 @@ package interop
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
 	_ "embed"
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -51,9 +55,32 @@ func findChromium(t *testing.T) string {
 	return path
 }
 
-// TestChromium has a page in a browser speak to both WebSocket endpoints, and to be refused by each.
+// TestChromium has a page in a browser speak to both WebSocket endpoints, and to be refused by each, in
+// plain text and over TLS.
 func TestChromium(t *testing.T) {
 	browser := findChromium(t)
+	for _, scheme := range []string{"ws", "wss"} {
+		t.Run(scheme, func(t *testing.T) { speaksToChromium(t, browser, scheme) })
+	}
+}
+
+// keyPin is what Chromium calls a certificate by that it is to trust: the digest of its public key.
+func keyPin(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(certFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func speaksToChromium(t *testing.T, browser, scheme string) {
 	g := startGateway(t)
 	token, err := g.token("ann")
 	if err != nil {
@@ -64,7 +91,7 @@ func TestChromium(t *testing.T) {
 		switch r.URL.Path {
 		case "/":
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			_, _ = io.WriteString(w, strings.NewReplacer("GATEWAY", g.addr, "TOKEN", token).Replace(page))
+			_, _ = io.WriteString(w, strings.NewReplacer("ws://GATEWAY", scheme+"://"+g.addr, "TOKEN", token).Replace(page))
 		case "/report":
 			report := make(map[string]string)
 			if err := json.NewDecoder(r.Body).Decode(&report); err != nil {
@@ -80,7 +107,7 @@ func TestChromium(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--no-first-run", "--disable-extensions", "--disable-background-networking", "--user-data-dir="+t.TempDir(), site.URL)
+		"--no-first-run", "--ignore-certificate-errors-spki-list="+keyPin(t), "--disable-extensions", "--disable-background-networking", "--user-data-dir="+t.TempDir(), site.URL)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it has many processes
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second

@@ -55,7 +55,7 @@ func startGateway(tb testing.TB, args ...string) *gateway {
 	ports := filepath.Join(tb.TempDir(), "ports.json")
 	g := &gateway{tb: tb, exited: make(chan struct{})}
 	g.cmd = exec.Command(gatewayBinary, append([]string{"serve", "--dev", "--login", "otp",
-		"--listen", "tcp://127.0.0.1:0", "--worker", "none", "--admin", "127.0.0.1:0", "--ports-file", ports, "--drain", "3m", "--login-timeout", "3m"}, args...)...)
+		"--listen", "tcp://127.0.0.1:0?tls=auto", "--tls-cert", certFile, "--tls-key", keyFile, "--worker", "none", "--admin", "127.0.0.1:0", "--ports-file", ports, "--drain", "3m", "--login-timeout", "3m"}, args...)...)
 	g.cmd.Stderr = &g.stderr
 	if err := g.cmd.Start(); err != nil {
 		tb.Fatal(err)

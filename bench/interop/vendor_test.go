@@ -66,6 +66,7 @@ var handshakes = []struct {
 	{"ws", "ws", protocol.Handshake{Version: 1, Codec: protocol.CodecProtobuf, Platform: protocol.PlatformOpenapi}},
 	{"tcp-v2", "tcp", protocol.Handshake{Version: 2, Codec: protocol.CodecProtobuf, Platform: protocol.PlatformOpenapi}},
 	{"tcp-json", "tcp", protocol.Handshake{Version: 1, Codec: protocol.CodecJSON, Platform: protocol.PlatformOpenapi}},
+	{"wss", "wss", protocol.Handshake{Version: 1, Codec: protocol.CodecProtobuf, Platform: protocol.PlatformOpenapi}},
 	{"ws-v2", "ws", protocol.Handshake{Version: 2, Codec: protocol.CodecProtobuf, Platform: protocol.PlatformOpenapi}},
 }
 

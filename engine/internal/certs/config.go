@@ -78,6 +78,15 @@ func inField(field string, err error) error {
 	return &Error{field, err}
 }
 
+// withoutField is err for a log, whose readers know files and not fields.
+func withoutField(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
 // IsZero reports whether c asks for nothing.
 func IsZero(c *Config) bool {
 	return !Any(c) && c.Min == 0 && c.ClientCA == "" && c.WorkerClientCA == "" && c.Auto.isZero()

@@ -306,7 +306,7 @@ func (s *Store) look() {
 		if err != nil {
 			src.failed = sum
 			s.failures.Add(1)
-			s.log.Warn("the files of a "+src.what+" cannot be used: what they held before stays in force", "err", err)
+			s.log.Warn("the files of a "+src.what+" cannot be used: what they held before stays in force", "err", withoutField(err))
 			continue
 		}
 		next.sum = sum

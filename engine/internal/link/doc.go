@@ -17,7 +17,9 @@
 // # Proof
 //
 // A connection whose address is not trusted is no link until it has shown a token: see unproven. It
-// has one goroutine and 2 KiB.
+// has one goroutine and 2 KiB. With Config.TLS every connection begins so, with its handshake, and a
+// certificate that was verified stands in for the token. A write that times out ends a link with TLS:
+// the record may be half written.
 //
 // # Goroutines
 //
