@@ -49,15 +49,15 @@ func (s *Server) Start() error {
 	}
 	s.gateway.Bind(s.engine)
 	s.turn <- s.engine.NewPublisher()
-	if s.certs != nil {
-		s.besides.Go(func() { s.certs.Run(s.life) })
-	}
 	if s.memory != nil {
 		s.besides.Go(func() { s.memory.Run(s.life.Done()) })
 	}
 	err := s.gateway.OpenJournal()
 	if err == nil {
 		err = s.serve()
+	}
+	if err == nil && s.certs != nil { // an ACME service wants to find the listeners
+		s.besides.Go(func() { s.certs.Run(s.life) })
 	}
 	s.mu.Lock()
 	if err == nil && s.stopAsked {
