@@ -107,6 +107,14 @@ nested-%: # never from the cache, which does not know of the binary
 beside:
 	@$(MAKE) --no-print-directory -j3 faults nested-interop nested-oracle nested-peers
 
+# Not of make test: it wants Node 20, npm's registry and Chromium. What the page promises without a
+# browser, its size, its policy and that it names no other host, the unit tests have.
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+.PHONY: page
+page: ## the admin page in headless Chromium; SCREENSHOTS=DIR leaves pictures
+	@if ! command -v npm >/dev/null || [ -z "$(CHROMIUM)" ]; then echo "page: no npm or no Chromium here, skipped"; else \
+	  cd bench/page && npm ci --no-audit --no-fund --silent && CHROMIUM=$(CHROMIUM) npm test --silent; fi
+
 generate: ## protobuf code; needs protoc (Debian: protobuf-compiler)
 	$(GO) generate ./...
 

@@ -60,7 +60,6 @@ func TestReadyStates(t *testing.T) {
 	s.Ready()
 	s.gateway.Drain()
 	wantAnswer(t, ask(s, "GET", "/readyz"), 503, "text/plain", "draining\nlogin: no keys yet\n")
-	wantAnswer(t, ask(s, "GET", "/"), 200, "text/html", "Not ready: draining;")
 	wantAnswer(t, ask(s, "GET", "/metrics"), 200, "text/plain", "sluice_ready 0\n")
 	wantAnswer(t, ask(s, "GET", "/api/v1/stats"), 200, "application/json", `"ready":false,"notReady":["draining",`)
 	s.Shutdown(context.Background())

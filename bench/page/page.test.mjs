@@ -1,0 +1,186 @@
+// Drives the page in headless Chromium against a gateway of its own with clients of sluice-bench. With
+// SCREENSHOTS=DIR it leaves pictures there.
+import assert from 'node:assert/strict';
+import {execFileSync, spawn} from 'node:child_process';
+import {existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from 'node:fs';
+import {tmpdir} from 'node:os';
+import {join} from 'node:path';
+import {after, before, test} from 'node:test';
+import {chromium} from 'playwright-core';
+
+const FULL = 'full-token-0123456789', READ = 'read-token-0123456789';
+const dir = mkdtempSync(join(tmpdir(), 'sluice-page-'));
+const children = [];
+let admin, browser;
+
+function run(...args) {
+  const child = spawn(join(dir, args[0]), args.slice(1), {stdio: 'ignore'});
+  children.push(child);
+  return child;
+}
+
+async function until(what, f, ms = 20000) {
+  for (const end = Date.now() + ms; ; await new Promise((r) => setTimeout(r, 50))) {
+    try { const v = await f(); if (v) return v; } catch (e) { if (Date.now() > end) throw e; }
+    if (Date.now() > end) assert.fail('waited for ' + what);
+  }
+}
+
+before(async () => {
+  execFileSync('go', ['build', '-o', dir, './cmd/sluice', './cmd/sluice-bench'], {cwd: join(import.meta.dirname, '..', '..')});
+  writeFileSync(join(dir, 'tokens'), `full ${FULL}\nread ${READ}\n`);
+  const ports = join(dir, 'ports.json');
+  run('sluice', 'serve', '--dev', '--listen', 'tcp://127.0.0.1:0', '--worker', 'none', '--admin', '127.0.0.1:0', '--admin-token', join(dir, 'tokens'), '--ports-file', ports);
+  await until('the gateway', () => existsSync(ports));
+  const at = JSON.parse(readFileSync(ports));
+  admin = at.admin;
+  run('sluice-bench', 'fanout', '-t', at.listen[0], '--token-prefix', 'user-', '-c', '30', '-r', '20', '-d', '10m', '--pid', 'none');
+  browser = await chromium.launch({executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox']});
+});
+
+after(async () => {
+  await browser?.close();
+  for (const c of children) c.kill();
+  rmSync(dir, {recursive: true, force: true});
+});
+
+// open opens the page, and holds it to what every page is held to when it closes.
+async function open(options = {}, token = FULL) {
+  const context = await browser.newContext({viewport: {width: 1440, height: 900}, ...options});
+  const page = await context.newPage();
+  page.wrong = [];
+  page.on('pageerror', (e) => page.wrong.push(e.message));
+  page.on('console', (m) => { if (m.type() === 'error' && !/status of (401|403|429)/.test(m.text())) page.wrong.push(m.text()); });
+  page.on('request', (r) => { if (new URL(r.url()).origin !== admin) page.wrong.push('asks ' + r.url()); });
+  if (token) await page.addInitScript((t) => sessionStorage.setItem('token', t), token);
+  await page.goto(admin + '/');
+  return page;
+}
+
+async function close(page) {
+  assert.deepEqual(page.wrong, []);
+  await page.context().close();
+}
+
+const big = (page, name) => page.locator(`section.tile[aria-label="${name}"] .big`).textContent();
+const rows = (page) => page.locator('tbody tr.link').count();
+const shot = (page, name) => process.env.SCREENSHOTS && page.screenshot({path: join(process.env.SCREENSHOTS, name + '.png')});
+
+test('shows live counters, within half a second', async () => {
+  const page = await open();
+  const paint = await until('the first paint', () => page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime));
+  assert.ok(paint < 500, `first paint after ${paint} ms`);
+  await until('the number of connections', async () => (await big(page, 'Connections')) === '31');
+  await until('deliveries', async () => parseFloat((await big(page, 'Deliveries')).replace(',', '')) > 300);
+  await until('charts', async () => (await page.locator('.uplot canvas').count()) === 8);
+  await until('the state', async () => (await page.locator('#state').textContent()) === 'ready');
+  await close(page);
+});
+
+test('asks for a token, and says what is wrong with one', async () => {
+  const page = await open({}, null);
+  const field = page.locator('dialog input');
+  await field.waitFor();
+  assert.equal(await page.locator('.tile .big').first().textContent(), '–', 'something is shown without a token');
+  await field.fill('wrong-token-0123456789');
+  await page.keyboard.press('Enter');
+  await until('the refusal', async () => /wrong/.test(await page.locator('dialog .wrong').textContent()));
+  await field.fill(FULL);
+  await page.keyboard.press('Enter');
+  await until('the counters', async () => (await big(page, 'Connections')) === '31');
+  assert.equal(await page.locator('dialog').count(), 0);
+  assert.ok(!page.url().includes(FULL));
+  await close(page);
+});
+
+test('filters, sorts and shows one connection', async () => {
+  const page = await open();
+  await page.keyboard.press('2');
+  await until('the list', async () => (await rows(page)) === 31);
+  await page.keyboard.press('/');
+  await page.keyboard.type('user-0-7');
+  await until('the filter', async () => (await rows(page)) === 1);
+  await page.locator('tbody tr.link').focus();
+  await page.keyboard.press('Enter');
+  await page.locator('dialog.side').waitFor();
+  const text = await page.locator('dialog.side').textContent();
+  assert.match(text, /user-0-7/);
+  assert.match(text, /bench\./, 'its topic');
+  await page.keyboard.press('Escape');
+  await page.locator('input[type=search]').fill('');
+  await until('all again', async () => (await rows(page)) === 31);
+  await page.getByRole('button', {name: 'User', exact: true}).click();
+  await until('the order', async () => (await page.locator('th[aria-sort=descending]').textContent()).startsWith('User'));
+  const users = await page.locator('tbody tr td:first-child').allTextContents();
+  assert.deepEqual(users, [...users].sort().reverse());
+  await shot(page, 'connections');
+  await close(page);
+});
+
+test('publishes, and shows it as it comes', async () => {
+  const page = await open();
+  await page.keyboard.press('6');
+  await page.locator('input[type=search]').fill('greetings/<b>all</b>');
+  await page.keyboard.press('Enter');
+  await until('the tail', async () => (await page.locator('.count').textContent()) === 'listening');
+  const other = await open();
+  await other.keyboard.press('3');
+  await until('topics', async () => (await other.locator('tbody tr').count()) === 2);
+  await other.locator('input[name=topic]').fill('greetings/<b>all</b>');
+  await other.locator('textarea').fill('<img src=x onerror=alert(1)> hello');
+  await other.getByRole('button', {name: 'Publish'}).click();
+  await until('the message', async () => (await page.locator('.log pre').allTextContents()).includes('<img src=x onerror=alert(1)> hello'));
+  assert.equal(await page.locator('.log img').count(), 0);
+  await until('the toast', async () => /Published to 1 subscriber$/.test(await other.locator('#toasts').textContent()));
+  await shot(page, 'tail');
+  await shot(other, 'topics');
+  await close(other);
+  await close(page);
+});
+
+test('kicks a client, whose end is shown with its reason', async () => {
+  const page = await open();
+  await page.keyboard.press('2');
+  await until('the list', async () => (await rows(page)) === 31);
+  await page.locator('input[type=search]').fill('user-0-3');
+  await until('the filter', async () => (await page.locator('tbody tr.link td:first-child').allTextContents()).every((u) => u.startsWith('user-0-3')));
+  await page.locator('tbody tr.link').first().getByRole('button', {name: 'Kick'}).click();
+  const dialog = page.locator('dialog');
+  await dialog.waitFor();
+  await dialog.getByRole('button', {name: 'Kick'}).click();
+  await until('the toast', async () => /was kicked/.test(await page.locator('#toasts').textContent()));
+  await page.keyboard.press('Escape');
+  await page.locator('nav button[data-view=closed]').click();
+  await until('its end', async () => (await page.locator('tbody').textContent()).includes('forced-offline'));
+  await close(page);
+});
+
+test('tells a reader what he may not do', async () => {
+  const page = await open({}, READ);
+  await until('the counters', async () => (await big(page, 'Connections')) !== '–');
+  await page.keyboard.press('3');
+  await page.locator('input[name=topic]').fill('x');
+  await page.getByRole('button', {name: 'Publish'}).click();
+  await until('the refusal', async () => /role full/.test(await page.locator('dialog').textContent()));
+  await close(page);
+});
+
+test('works on a phone, light and dark', async () => {
+  for (const colorScheme of ['light', 'dark']) {
+    const page = await open({viewport: {width: 390, height: 844}, colorScheme, isMobile: true, hasTouch: true});
+    await until('the charts', async () => (await page.locator('.uplot canvas').count()) === 8);
+    for (const view of ['overview', 'connections', 'topics', 'workers', 'closed', 'tail']) {
+      await page.locator(`nav button[data-view=${view}]`).tap();
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${view} is ${wide} pixels too wide`);
+    }
+    const theme = await page.evaluate(() => document.documentElement.dataset.theme);
+    assert.equal(theme, colorScheme);
+    await page.locator('nav button[data-view=overview]').tap();
+    await until('the charts again', async () => (await page.locator('.uplot canvas').count()) === 8);
+    await shot(page, 'phone-' + colorScheme);
+    await page.locator('#theme').tap();
+    assert.notEqual(await page.evaluate(() => document.documentElement.dataset.theme), theme);
+    await close(page);
+  }
+});
