@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -75,10 +76,11 @@ type memory struct {
 	refs        *blockRef // free list
 	numRefs     int
 	queues      []*queue
-	uncommitted *blockRef // between Conn.Buffer and Conn.Commit
-	scratch     []byte    // where short entries are gathered for one send
-	sealing     []byte    // what crypto/tls has just written
-	plain       []byte    // where records are decrypted; empty
+	uncommitted *blockRef    // between Conn.Buffer and Conn.Commit
+	scratch     []byte       // where short entries are gathered for one send
+	sealing     []byte       // what crypto/tls has just written
+	plain       []byte       // where records are decrypted; empty
+	record      bytes.Buffer // lent to crypto/tls
 }
 
 // newRef wraps a block that this loop holds. It starts with one reference, the caller's.

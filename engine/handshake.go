@@ -186,6 +186,7 @@ func (h *handshake) finish(c *Conn, err error) {
 	l := c.loop
 	h.charge(c, 0)
 	h.tls.hs = nil
+	h.tls.takeBack(&l.memory)
 	l.stats.handshakes.count(h.tls)
 	if h.tls.tls.ConnectionState().NegotiatedProtocol == acmeProtocol {
 		c.Close(ReasonClientClose) // the handshake is all that it came for (RFC 8737, 3)

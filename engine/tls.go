@@ -175,7 +175,7 @@ const (
 
 // record returns what crypto/tls keeps because of the longest record so far, in bytes.
 func (t *tlsConn) record() int64 {
-	if t.largest <= smallRecord {
+	if t.largest <= smallRecord || connBuffers.known {
 		return 0
 	}
 	return int64(t.largest)

@@ -127,7 +127,9 @@ func (l *Loop) unseal(c *Conn, t *tlsConn, record, dst []byte) int {
 		l.accounts.add(KindTLS, t.record()-before)
 	}
 	t.in = record
+	t.lend(&l.memory)
 	n, err := t.tls.Read(dst)
+	t.takeBack(&l.memory)
 	t.in = nil
 	if out := l.memory.sealing; len(out) > 0 { // new keys are answered, and errors have an alert
 		l.memory.sealing = out[:0]
