@@ -166,9 +166,9 @@ func (l *Loop) dropTLS(c *Conn) {
 }
 
 const (
-	// tlsMemory is what crypto/tls and the engine keep of a connection in bytes, without its largest
-	// record; measured.
-	tlsMemory = 6 << 10
+	// tlsMemory is what crypto/tls and the engine keep of a connection in bytes; measured. Where its
+	// buffers are not lent (tlsbuffers.go), the longest record comes on top.
+	tlsMemory = 4 << 10
 	// smallRecord is how long, in bytes, a record is that needs no more than that.
 	smallRecord = 1 << 10
 )

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -294,4 +295,42 @@ func TestTLSOnPlain(t *testing.T) {
 		t.Errorf("the client hears %v", err)
 	}
 	waitFor(t, "the close", func() bool { return e.Stats().Closed[ReasonTLSNotServed] == 1 })
+}
+
+// Behind a proxy the handshake begins where the header ends, and is the client's own.
+func TestTLSBehindProxy(t *testing.T) {
+	opened := make(chan Ref, 2)
+	e, addr := startProxied(t, Config{ProxyTrust: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, ListenConfig{
+		TLS: serverTLS(), Proxy: true,
+		Protocols: []Protocol{lineProtocol{opened}},
+	})
+	for _, size := range []int{1, 1 << 20} {
+		raw, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer raw.Close()
+		behind := &prefixed{slicer{raw, size}, []byte("PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n")}
+		c := overTLS(t, behind, clientTLS(0))
+		c.send("ECHO x")
+		c.expect("x")
+		peer := make(chan string, 1)
+		e.Tell(<-opened, func(c *Conn) { peer <- c.Peer().String() })
+		if got := <-peer; got != "192.0.2.7:4711" {
+			t.Errorf("the peer is %s", got)
+		}
+	}
+}
+
+// prefixed writes its head with the first of what is written.
+type prefixed struct {
+	net.Conn
+	head []byte
+}
+
+func (p *prefixed) Write(b []byte) (int, error) {
+	head := len(p.head)
+	n, err := p.Conn.Write(append(p.head, b...))
+	p.head = nil
+	return n - head, err
 }
