@@ -204,7 +204,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			LagAge:         cmd.LagAge,
 			BacklogTotal:   int64(cmd.BacklogTotal),
 			SendBuffer:     int(cmd.SendBuffer),
-			Linger:         min(2*time.Second, cmd.Drain/2), // clients that do not close are cut within the drain
+			Linger:         min(cmd.CloseTimeout, cmd.Drain/2), // clients that do not close are cut within the drain
 			MaxConnections: cmd.MaxConnections,
 			MaxPerAddress:  int(cmd.MaxConnectionsPerAddress), ConnectRatePerAddress: int(cmd.ConnectRatePerAddress),
 			ConnectRate: cmd.ConnectRate, MaxPacketRate: cmd.MaxPacketRate, MaxByteRate: int(cmd.MaxByteRate),
@@ -220,6 +220,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			LoginTimeout:     cmd.LoginTimeout,
 			LoginFailures:    cmd.LoginFailures.Count,
 			LoginFailuresPer: cmd.LoginFailures.Per,
+			LoginBytes:       int(cmd.MaxLoginBytes),
 			LoginBanMax:      cmd.LoginBanMax,
 			UserFailures:     cmd.UserFailures.Count,
 			UserFailuresPer:  cmd.UserFailures.Per,
@@ -243,6 +244,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxTopics:        cmd.MaxTopics,
 			MaxRequestRate:   cmd.MaxRequestRate,
 			MaxTopicName:     int(cmd.MaxTopicName),
+			MaxTopicsTotal:   cmd.MaxTopicsTotal,
+			MaxSessions:      cmd.MaxSessions,
 			MaxTopicBytes:    int(cmd.MaxTopicBytes),
 			RequestTimeout:   cmd.RequestTimeout,
 			WaitWorkers:      orNone(cmd.WaitWorkers),

@@ -37,6 +37,7 @@ type addressFlags struct {
 	AdminToken               string        `help:"File of operators' tokens, lines \"read TOKEN\" or \"full TOKEN\": read for metrics and the reading part of the API, full for everything. Without one the API key is for everything; without either operators see /livez and /readyz only, except on loopback with --dev. Read again on SIGHUP." placeholder:"FILE"`
 	TokenUsers               string        `help:"File of API keys with which users call for one-time tokens themselves, as the Longbridge vendor's SDKs do: lines \"key user\", or \"key user secret\" if calls must be signed. Read again on SIGHUP." placeholder:"FILE"`
 	TokenSkew                time.Duration `help:"How far the clock of a caller may be off whose calls must be signed." default:"5m"`
+	CloseTimeout             time.Duration `help:"How long a connection that is closed may take to read its last bytes and to close its side. At most half of --drain counts." default:"2s"`
 	PortsFile                string        `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
 	MaxConnections           int           `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
 	MaxConnectionsPerAddress autoLimit     `help:"Most clients of one address (IPv4, or IPv6 /64) at a time. auto: 1000 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
@@ -69,6 +70,7 @@ type loginFlags struct {
 	Login            string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND"`
 	LoginTimeout     time.Duration `help:"How long a client may take to log in." default:"10s" live:""`
 	LoginFailures    failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread for as long, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s" live:""`
+	MaxLoginBytes    byteSize      `help:"What a client may send before its login is decided, the login included." default:"64KiB"`
 	LoginBanMax      time.Duration `help:"Longest time for which an address is banned: each time twice as long as the time before, from that of --login-failures on. One ban is forgotten for each time as long as it was." default:"10m" live:""`
 	UserFailures     failureRate   `help:"Refused logins per user and time, from any addresses, where the login provider says whose they are; over it, each further one bans its address at once. The user's own token stays good. 0: no limit." default:"20/1m" live:""`
 	MaxLogins        int           `help:"Logins that an HTTP service is asked about at once; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns." default:"256" live:""`
@@ -84,6 +86,7 @@ type sessionFlags struct {
 	SessionBytes   byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
 	MaxSessionText byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB"`
 	SessionFrom    string        `help:"What the session text of a client is that logs in without one, for workers that know nothing of users: ${enum}." enum:"none, user" default:"none"`
+	MaxSessions    int           `help:"Sessions remembered; over it the one goes that expires first of those that wait for their client." default:"1048576"`
 	SessionTotal   byteSize      `help:"Session text and topics kept of all such sessions; over it, those of the oldest go." default:"64MiB"`
 	SessionKey     string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
 	SessionJournal string        `help:"File, made at the first start, in which used-up tickets and ended sessions stay refused across restarts. Wants --session-key; each gateway has its own." placeholder:"FILE"`
@@ -114,6 +117,7 @@ type clientFlags struct {
 	MaxRequestRate  int           `help:"Requests, and netsvr messages, of one client a second, and at once; more are refused. 0: any number." default:"0" live:""`
 	MaxTopics       int           `help:"Topics that one client may subscribe to." default:"65536" live:""`
 	MaxTopicName    byteSize      `help:"Longest name of a topic." default:"1KiB" live:""`
+	MaxTopicsTotal  int           `help:"Topics of all clients together." default:"1048576" live:""`
 	MaxTopicBytes   byteSize      `help:"Bytes that they may take: their names, and 160 for each." default:"8MiB" live:""`
 }
 

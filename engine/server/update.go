@@ -9,14 +9,13 @@ import (
 
 // Update takes from config what may change while the Server runs, and leaves the rest as it is:
 //
-//   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes,
-//     MaxPerAddress, ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes,
-//     MaxPacketRate, MaxByteRate, ProxyTimeout, ProxyTrust, ForwardedTrust
-//   - Gateway: LoginFailures, LoginFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,, MaxPacketRate, MaxByteRate
-//   - Gateway: LoginFailures, LoginFailuresPer, LoginBanMax, UserFailures,
-//     UserFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit,
-//     MaxInflated, MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName,
-//     MaxTopicBytes, MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
+//   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes, MaxPerAddress,
+//     ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes, MaxPacketRate,
+//     MaxByteRate, ProxyTimeout, ProxyTrust, ForwardedTrust
+//   - Gateway: LoginFailures, LoginFailuresPer, LoginBanMax, UserFailures, UserFailuresPer,
+//     LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit, MaxInflated, MaxInflateRate,
+//     MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxTopicsTotal,
+//     MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
 //   - WebSocket: Origins
 //   - Worker: MaxLinks, FrameRate, ByteRate, Tokens, Allow, AllowUnix
 //

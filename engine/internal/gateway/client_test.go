@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -161,4 +162,31 @@ func online(t *testing.T, s *server.Server, token string) *phone {
 	p.connect(token, "")
 	p.wantCode(0)
 	return p
+}
+
+// A new topic over the number of them in all is refused and counted; one that there is may be joined.
+func TestMaxTopicsTotal(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *server.Config) { c.Gateway.MaxTopicsTotal = 2 })
+	result := make(chan error, 1)
+	if err := s.Handle("join", func(r *gateway.Request) {
+		result <- r.TrySubscribe(bytes.Clone(r.Payload))
+		r.Reply(nil)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ann, ben := online(t, s, "ann"), online(t, s, "ben")
+	for i, tt := range []struct {
+		who   *phone
+		topic string
+		want  error
+	}{{ann, "one", nil}, {ann, "two", nil}, {ben, "three", gateway.ErrTopicsTotal}, {ben, "two", nil}} {
+		tt.who.write(request(i+1, "join", tt.topic))
+		if err := <-result; err != tt.want {
+			t.Errorf("%s: %v, want %v", tt.topic, err, tt.want)
+		}
+	}
+	if n := s.Gateway().Stats().TopicsRefused["too-many-in-all"]; n != 1 {
+		t.Errorf("%d are counted, want 1", n)
+	}
 }

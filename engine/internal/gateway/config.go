@@ -70,6 +70,10 @@ type Config struct {
 	// SessionBytes bounds the session text and topics kept of one session without a connection, in
 	// bytes: of a session with more only the user is kept. Zero or less means 64 KiB.
 	SessionBytes int
+	// MaxSessions is how many sessions are remembered. Over it one goes that waits for its client, the
+	// one that expires first; if none waits, one of those that are connected. Zero or less means
+	// 1,048,576, at about 150 bytes each.
+	MaxSessions int
 	// SessionTotal bounds them for all sessions, in bytes: when it is reached, the oldest go. Zero
 	// or less means 64 MiB.
 	SessionTotal int64
@@ -108,6 +112,9 @@ type Config struct {
 	// MaxTopicBytes is how many bytes the topics of one client may take: their names, and 160 for
 	// each. Zero or less means 8 MiB.
 	MaxTopicBytes int
+	// MaxTopicsTotal is how many topics there may be in all, of all clients together. Zero or less means
+	// 1,048,576.
+	MaxTopicsTotal int
 	// MaxRequestRate is how many requests, or messages for workers, one client may send a second, and
 	// at once. What is over it is refused, each. Zero or less means any number.
 	MaxRequestRate int
@@ -188,6 +195,8 @@ func (c Config) withDefaults() Config {
 	bound(&c.MaxTopics, 1<<16)
 	bound(&c.MaxTopicName, 1<<10)
 	bound(&c.MaxTopicBytes, 8<<20)
+	bound(&c.MaxTopicsTotal, 1<<20)
+	bound(&c.MaxSessions, 1<<20)
 	bound(&c.MaxPending, 1024)
 	bound(&c.MaxPendingBytes, 1<<20)
 	dur(&c.RequestTimeout, 9*time.Second)
@@ -219,7 +228,7 @@ func (g *Gateway) Config() *Config { return g.config.Load() }
 
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
 // LoginFailuresPer, LoginBanMax, UserFailures and UserFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, KeepRevoked, UserLimit, MaxInflated,
-// MaxInflateRate, MaxGzipMembers, MaxTopics, MaxTopicBytes, MaxTopicName, MaxRequestRate, MaxPending,
+// MaxInflateRate, MaxGzipMembers, MaxTopics, MaxTopicBytes, MaxTopicName, MaxTopicsTotal, MaxRequestRate, MaxPending,
 // MaxPendingBytes, RequestTimeout, WaitWorkers and PacketTimeout. It closes nothing: what is over a
 // smaller limit may stay, and gets no more. Any goroutine may call it; what begins afterwards is under
 // the new ones.
@@ -236,6 +245,7 @@ func (g *Gateway) SetLimits(c Config) {
 	n.UserLimit = c.UserLimit
 	n.MaxInflated = c.MaxInflated
 	n.MaxTopics, n.MaxTopicBytes, n.MaxTopicName = c.MaxTopics, c.MaxTopicBytes, c.MaxTopicName
+	n.MaxTopicsTotal = c.MaxTopicsTotal
 	n.MaxRequestRate = c.MaxRequestRate
 	n.MaxInflateRate, n.MaxGzipMembers = c.MaxInflateRate, c.MaxGzipMembers
 	n.MaxPending, n.MaxPendingBytes = c.MaxPending, c.MaxPendingBytes

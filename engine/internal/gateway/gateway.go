@@ -95,6 +95,7 @@ func New(config Config) (*Gateway, error) {
 	g.sessions, err = session.NewStore(session.StoreConfig{
 		Key: key, Rand: config.Rand, TTL: config.SessionTTL, Grace: config.SessionGrace,
 		MaxAge:           config.SessionMax,
+		MaxRecords:       config.MaxSessions,
 		MaxSnapshotBytes: config.SessionBytes, MaxBytes: config.SessionTotal,
 		Journal: told,
 	})

@@ -23,6 +23,7 @@ const (
 	ErrTopicTooLong                   // longer than Config.MaxTopicName
 	ErrTooManyTopics                  // the client has Config.MaxTopics
 	ErrTooManyBytes                   // its topics would take more than Config.MaxTopicBytes
+	ErrTopicsTotal                    // it would be a new topic, and there are Config.MaxTopicsTotal
 	ErrUniqIDNotUTF8                  // a uniqId that is not UTF-8
 	ErrUniqIDLength                   // or empty, or longer than session.MaxIDLen
 	numNameErrors
@@ -33,6 +34,7 @@ var nameErrors = [numNameErrors]struct{ reason, text string }{
 	ErrTopicTooLong:  {"name-too-long", "the topic's name is too long"},
 	ErrTooManyTopics: {"too-many", "too many topics"},
 	ErrTooManyBytes:  {"too-many-bytes", "too many topics: their names take too much"},
+	ErrTopicsTotal:   {"too-many-in-all", "too many topics in all"},
 	ErrUniqIDNotUTF8: {"id-not-utf8", "the uniqId is not UTF-8"},
 	ErrUniqIDLength:  {"id-length", "the uniqId is empty or too long"},
 }
@@ -73,7 +75,7 @@ func (g *Gateway) Subscribe(c *engine.Conn, topic []byte) bool {
 
 // TrySubscribe adds the connection to a topic, on its loop. The empty topic is ignored. The error is
 // a NameError, which is counted and logged: the name cannot be one, or the client has too many topics
-// or too many bytes of them. A topic that the client is subscribed to is never too many.
+// or too many bytes of them, or there are too many topics in all. A topic that the client is subscribed to is never too many.
 func (g *Gateway) TrySubscribe(c *engine.Conn, topic []byte) error {
 	s, ok := c.Handler().(Session)
 	if !ok || len(topic) == 0 {
@@ -82,6 +84,11 @@ func (g *Gateway) TrySubscribe(c *engine.Conn, topic []byte) error {
 	cl, cost := s.Base(), len(topic)+topicCost
 	if err := g.CheckTopic(topic); err != nil {
 		return g.refuseName(cl, err.(NameError), "subscription", string(topic))
+	}
+	if t := g.engine.Topics(); t.Len() >= g.Config().MaxTopicsTotal { // by the loops' races a few more
+		if _, ok := t.Lookup(topic); !ok {
+			return g.refuseName(cl, ErrTopicsTotal, "subscription", string(topic))
+		}
 	}
 	many := c.TopicCount() >= g.Config().MaxTopics
 	if !c.Subscribe(topic) {
