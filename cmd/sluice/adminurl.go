@@ -6,17 +6,19 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/sluicenet/sluice/engine/server"
 	"github.com/sluicenet/sluice/internal/readfile"
 )
 
 // adminFlag says where the running gateway serves operators.
 type adminFlag struct {
-	Admin   string `help:"The gateway's admin listener, http:// or https://." default:"http://127.0.0.1:6070" placeholder:"URL"`
+	Admin   string `help:"The gateway's admin listener, http://, https:// or unix:///PATH." default:"http://127.0.0.1:6070" placeholder:"URL"`
 	AdminCA string `name:"admin-ca" help:"File of authorities, PEM, for https: the gateway's certificate must come from one of them, or be there itself, as one of sluice cert. Default: the system's." placeholder:"FILE"`
 }
 
@@ -28,17 +30,29 @@ const maxAnswer = 64 << 10
 
 // ask sends a GET to the admin listener and returns the status and the body. key may be empty.
 func (f *adminFlag) ask(path string, query url.Values, key string) (status int, body []byte, err error) {
-	base := f.Admin
+	base, socket := f.Admin, ""
+	if strings.HasPrefix(base, "unix:") {
+		l, err := server.ParseAdminListen(base)
+		if err != nil {
+			return 0, nil, usageError{fmt.Errorf("--admin: %w", err)}
+		}
+		base, socket = "http://localhost", l.Address
+	}
 	if !strings.Contains(base, "://") {
 		base = "http://" + base
 	}
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return 0, nil, usageError{fmt.Errorf("--admin %q: want http://HOST:PORT or https://HOST:PORT", f.Admin)}
+		return 0, nil, usageError{fmt.Errorf("--admin %q: want http://HOST:PORT, https://HOST:PORT or unix:///PATH", f.Admin)}
 	}
 	transport := &http.Transport{DisableKeepAlives: true}
 	if transport.TLSClientConfig, err = f.trust(u.Scheme); err != nil {
 		return 0, nil, usageError{err}
+	}
+	if socket != "" {
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
 	}
 	u = u.JoinPath(path)
 	u.RawQuery = query.Encode()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sluicenet/sluice/codec/websocket"
@@ -158,6 +159,13 @@ const leastByteRate = 64 << 10
 func (cmd *settings) checkAddresses() error {
 	users := make(map[string]string) // of addresses, by flag
 	use := func(flag, address string) error {
+		if strings.HasPrefix(address, "/") || strings.HasPrefix(address, "@") { // a unix socket
+			if other, ok := users[address]; ok {
+				return fmt.Errorf("%s: %s is what %s has already", flag, address, other)
+			}
+			users[address] = flag
+			return nil
+		}
 		_, port, err := net.SplitHostPort(address)
 		if err != nil {
 			return fmt.Errorf("%s: %q, want HOST:PORT", flag, address)

@@ -29,9 +29,9 @@ type settings struct {
 }
 
 type addressFlags struct {
-	Listen              []string `help:"Serve clients here: tcp://HOST:PORT, or tls, ws or wss in place of tcp, with ?protocol=auto|gosoc|longbridge|netsvr, ?tls=auto for plain connections and TLS on one port, ?client-cert=required|optional|none, and ?proxy=on behind proxies that send the PROXY header; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
-	Worker              string   `help:"Serve workers here, tcp://HOST:PORT or tls://HOST:PORT; none: nowhere." default:"tcp://127.0.0.1:6061"`
-	Admin               string   `help:"Serve operators here, HOST:PORT or https://HOST:PORT; none: nowhere." default:"127.0.0.1:6070"`
+	Listen              []string `help:"Serve clients here: tcp://HOST:PORT, or tls, ws or wss in place of tcp, with ?protocol=auto|gosoc|longbridge|netsvr, ?tls=auto for plain connections and TLS on one port, ?client-cert=required|optional|none, and ?proxy=on behind proxies that send the PROXY header; unix:///PATH or ws+unix:///PATH, with ?mode=0660 and ?owner=USER:GROUP; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
+	Worker              string   `help:"Serve workers here, tcp://HOST:PORT, tls://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; none: nowhere." default:"tcp://127.0.0.1:6061"`
+	Admin               string   `help:"Serve operators here, HOST:PORT, https://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; none: nowhere." default:"127.0.0.1:6070"`
 	MaxAdminConnections int      `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0"`
 	keyFlags
 	AdminToken               string        `help:"File of operators' tokens, lines \"read TOKEN\" or \"full TOKEN\": read for metrics and the reading part of the API, full for everything. Without one the API key is for everything; without either operators see /livez and /readyz only, except on loopback with --dev. Read again on SIGHUP." placeholder:"FILE"`

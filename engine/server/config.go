@@ -21,7 +21,8 @@ type Config struct {
 	// Listen are the addresses to serve clients on, as URLs: tcp://host:port, tls://, ws:// or wss://,
 	// with ?protocol=auto|gosoc|longbridge|netsvr or the name of one of Protocols, ?tls=auto for plain
 	// connections and TLS on one port, and ?client-cert=required|optional|none. With ?proxy=on
-	// connections come from proxies that send the PROXY header (Engine.ProxyTrust).
+	// connections come from proxies that send the PROXY header (Engine.ProxyTrust). On a unix socket it
+	// is unix:///path, with ?mode=0660 and ?owner=user:group, or ws+unix:///path.
 	// None, and no Listeners, means DefaultListen. Port 0 picks a port; see Server.Addrs.
 	Listen []string
 	// Listeners are served like Listen, after it. From New's success on they are the Server's,
@@ -47,7 +48,8 @@ type Config struct {
 	// it unless they are set.
 	TLS TLSConfig
 
-	// WorkerListen is where workers are served, tcp://host:port or tls://host:port. Empty: nowhere.
+	// WorkerListen is where workers are served: tcp://host:port, tls://host:port or unix:///path, with
+	// ?mode= and ?owner=. Empty: nowhere.
 	WorkerListen string
 	// WorkerListener is served in place of WorkerListen, and is the Server's like Listeners.
 	WorkerListener net.Listener

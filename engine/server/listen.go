@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
+	"github.com/sluicenet/sluice/engine/internal/unixsock"
 )
 
 // DefaultListen is where clients are served unless Config says otherwise.
@@ -23,9 +25,9 @@ const DefaultListen = "tcp://127.0.0.1:7000"
 
 // A Listener is a socket that the program has opened itself, or was handed.
 type Listener struct {
-	// Listener accepts *net.TCPConn: what wraps other connections, such as TLS, is not served.
+	// Listener accepts *net.TCPConn or *net.UnixConn: what wraps them, such as TLS, is not served.
 	net.Listener
-	// Scheme is tcp, ws, tls or wss, as in Config.Listen. Empty means tcp.
+	// Scheme is tcp, ws, tls or wss, or unix or ws+unix, as in Config.Listen. Empty means tcp or unix.
 	Scheme string
 	// Protocol is what ?protocol= says in Config.Listen. Empty means auto.
 	Protocol string
@@ -38,20 +40,23 @@ type Listener struct {
 
 // Listen is a listener's URL taken apart.
 type Listen struct {
-	Scheme   string // tcp, ws, tls or wss
-	Address  string // host:port
+	Scheme   string // tcp, ws, tls or wss, unix or ws+unix
+	Address  string // host:port; of a unix socket its path, or @NAME
 	Protocol string // auto, or the one protocol the listener speaks
 	Proxy    bool   // each connection begins with a PROXY header
 	TLSAuto  bool   // plain connections and TLS, on tcp and ws
 	// ClientCert is required, optional or none; empty means required if there are client CAs.
 	ClientCert string
+	// Mode and Owner are those of a unix socket's file. Zero: its owner alone, who runs the gateway.
+	Mode  fs.FileMode
+	Owner string
 }
 
 // Secure reports whether TLS is spoken there, plain connections or not.
 func (l Listen) Secure() bool { return l.TLSAuto || l.Scheme == "tls" || l.Scheme == "wss" }
 
 // http reports whether all that is spoken there travels over HTTP.
-func (l Listen) http() bool { return l.Scheme == "ws" || l.Scheme == "wss" }
+func (l Listen) http() bool { return l.Scheme == "ws" || l.Scheme == "wss" || l.Scheme == unixWSScheme }
 
 // auto is the protocol of listeners that speak all of them.
 const auto = "auto"
@@ -60,7 +65,7 @@ const auto = "auto"
 var builtin = []string{auto, gosoc.Name, longbridge.Name, netsvr.Name}
 
 // schemes are those of listeners for clients.
-var schemes = []string{"tcp", "tls", "ws", "wss"}
+var schemes = []string{"tcp", "tls", "ws", "wss", unixScheme, unixWSScheme}
 
 // ParseListen reads a listener's URL. own are the names of Config.Protocols.
 func ParseListen(text string, own ...string) (Listen, error) {
@@ -71,11 +76,15 @@ func ParseListen(text string, own ...string) (Listen, error) {
 	l := Listen{Scheme: u.Scheme, Address: u.Host, Protocol: auto}
 	switch {
 	case !slices.Contains(schemes, u.Scheme):
-		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT, or tls, ws or wss in place of tcp", text)
+		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH", text)
+	case l.Unix():
+		if l.Address, err = unixPath(u); err != nil {
+			return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+		}
 	case u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "":
 		return Listen{}, fmt.Errorf("listen %q: want SCHEME://HOST:PORT and options behind a question mark", text)
 	}
-	if _, port, err := net.SplitHostPort(u.Host); err != nil || port == "" {
+	if _, port, err := net.SplitHostPort(u.Host); !l.Unix() && (err != nil || port == "") {
 		return Listen{}, fmt.Errorf("listen %q: the address has no port", text)
 	}
 	if err := l.options(u.RawQuery); err != nil {
@@ -96,6 +105,14 @@ var options = map[string]func(l *Listen, value string) error{
 	"proxy": func(l *Listen, value string) (err error) {
 		l.Proxy, err = onOff("proxy", value)
 		return err
+	},
+	"mode": func(l *Listen, value string) (err error) {
+		l.Mode, err = unixsock.ParseMode(value)
+		return err
+	},
+	"owner": func(l *Listen, value string) error {
+		l.Owner = value
+		return nil
 	},
 	"tls": func(l *Listen, value string) error {
 		if l.TLSAuto = value == "auto"; !l.TLSAuto {
@@ -145,15 +162,12 @@ func (c *Config) checkProxies(all []endpoint) error {
 		return nil
 	}
 	for _, e := range all {
-		if e.Proxy && !e.unix() {
+		if e.Proxy && !e.Unix() { // whoever reaches a unix socket is trusted
 			return fmt.Errorf("server: %w: listener %s", ErrNoProxyTrust, e.Address)
 		}
 	}
 	return nil
 }
-
-// unix reports whether a listener is one of a unix socket, whose peers have no address.
-func (e *endpoint) unix() bool { return e.given != nil && e.given.Addr().Network() == "unix" }
 
 // ErrNoProxyTrust is the error of New and Update for a listener of proxies when no proxy is trusted: set
 // Config.Engine.ProxyTrust.
@@ -174,6 +188,9 @@ func (l Listen) check(own []string) error {
 		return errors.New("client-cert is for TLS: want tls:// or wss://, or tls=auto, too")
 	case l.ClientCert == "required" && l.TLSAuto:
 		return errors.New("client-cert=required with tls=auto: plain connections would come without; want tls:// or wss://")
+	}
+	if err := l.checkUnix(); err != nil {
+		return err
 	}
 	return checkSpoken(l.http(), l.Protocol, own)
 }
@@ -202,8 +219,13 @@ func (l Listener) check(own []string) (Listen, error) {
 		Scheme: l.Scheme, Address: l.Addr().String(), Protocol: l.Protocol,
 		Proxy: l.Proxy, TLSAuto: l.TLSAuto, ClientCert: l.ClientCert,
 	}
-	if spec.Scheme == "" {
+	switch unix := l.Addr().Network() == unixScheme; {
+	case spec.Scheme == "" && unix:
+		spec.Scheme = unixScheme
+	case spec.Scheme == "":
 		spec.Scheme = "tcp"
+	case slices.Contains(schemes, spec.Scheme) && unix != spec.Unix():
+		return Listen{}, fmt.Errorf("server: Config.Listeners: scheme %q of a %s listener", l.Scheme, l.Addr().Network())
 	}
 	if spec.Protocol == "" {
 		spec.Protocol = auto
@@ -217,15 +239,22 @@ func (l Listener) check(own []string) (Listen, error) {
 	return spec, nil
 }
 
-// ParseWorkerListen reads the URL of the worker listener, whose scheme is tcp or tls.
+// ParseWorkerListen reads the URL of the worker listener, whose scheme is tcp, tls or unix.
 func ParseWorkerListen(text string) (Listen, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		return Listen{}, fmt.Errorf("worker %q: %w; want tcp://HOST:PORT or tls://HOST:PORT", text, err)
 	}
+	if u.Scheme == unixScheme {
+		l, err := parseUnix(u)
+		if err != nil {
+			return Listen{}, fmt.Errorf("worker %q: %w", text, err)
+		}
+		return l, nil
+	}
 	_, port, err := net.SplitHostPort(u.Host)
 	if u.Scheme != "tcp" && u.Scheme != "tls" || err != nil || port == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
-		return Listen{}, fmt.Errorf("worker %q: want tcp://HOST:PORT or tls://HOST:PORT", text)
+		return Listen{}, fmt.Errorf("worker %q: want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH", text)
 	}
 	return Listen{Scheme: u.Scheme, Address: u.Host}, nil
 }
@@ -233,13 +262,24 @@ func ParseWorkerListen(text string) (Listen, error) {
 // ParseAdminListen reads where operators are served: HOST:PORT, http://HOST:PORT, or https:// for TLS.
 // Its scheme is http or https.
 func ParseAdminListen(text string) (Listen, error) {
+	if isUnix(text) {
+		u, err := url.Parse(text)
+		if err != nil {
+			return Listen{}, fmt.Errorf("admin %q: %w", text, err)
+		}
+		l, err := parseUnix(u)
+		if err != nil {
+			return Listen{}, fmt.Errorf("admin %q: %w", text, err)
+		}
+		return l, nil
+	}
 	l := Listen{Scheme: "http", Address: text}
 	if scheme, rest, ok := strings.Cut(text, "://"); ok {
 		l.Scheme, l.Address = scheme, strings.TrimSuffix(rest, "/")
 	}
 	_, port, err := net.SplitHostPort(l.Address)
 	if l.Scheme != "http" && l.Scheme != "https" || err != nil || port == "" {
-		return Listen{}, fmt.Errorf("admin %q: want HOST:PORT or https://HOST:PORT", text)
+		return Listen{}, fmt.Errorf("admin %q: want HOST:PORT, https://HOST:PORT or unix:///PATH", text)
 	}
 	return l, nil
 }
@@ -280,12 +320,16 @@ func (s *Server) open(e endpoint) (string, error) {
 		Listener: e.given, Network: "tcp", Address: e.Address,
 		Protocols: s.speaking(e.Listen), SlowConsumer: s.config.SlowConsumer, Proxy: e.Proxy,
 		TLS: s.tlsFor(e.Listen), TLSAuto: e.TLSAuto,
+		Mode: e.Mode, Owner: e.Owner,
+	}
+	if e.Unix() {
+		config.Network = unixScheme
 	}
 	addr, err := s.engine.Listen(config)
 	if err != nil {
 		return "", err
 	}
-	return e.Scheme + "://" + addr.String(), nil
+	return urlOf(e.Scheme, addr), nil
 }
 
 // speaking returns the protocols of a listener: on ws:// and wss:// what travels over HTTP alone.
@@ -311,7 +355,7 @@ func (s *Server) listenForWorkers() (url string, err error) {
 		if s.hub.Config().TLS != nil {
 			scheme = "tls"
 		}
-		return scheme + "://" + ln.Addr().String(), nil
+		return urlOf(scheme, ln.Addr()), nil
 	}
 	if s.config.WorkerListen == "" {
 		return "", nil
@@ -319,6 +363,14 @@ func (s *Server) listenForWorkers() (url string, err error) {
 	l, err := ParseWorkerListen(s.config.WorkerListen)
 	if err != nil {
 		return "", err
+	}
+	if l.Unix() {
+		ln, err := listenUnix(l)
+		if err != nil {
+			return "", fmt.Errorf("worker: %w", err)
+		}
+		s.hub.Serve(ln)
+		return urlOf(l.Scheme, ln.Addr()), nil
 	}
 	addr, err := s.hub.Listen(l.Address)
 	if err != nil {

@@ -91,3 +91,43 @@ func served(t *testing.T, address, first, answer string) bool {
 	}
 	return n > 0 && string(b[:n]) == answer
 }
+
+func TestParseUnix(t *testing.T) {
+	for text, want := range map[string]Listen{
+		"unix:///run/s":                          {Scheme: "unix", Address: "/run/s", Protocol: "auto"},
+		"unix:/run/s":                            {Scheme: "unix", Address: "/run/s", Protocol: "auto"},
+		"unix:///run/a%20b%3Fc":                  {Scheme: "unix", Address: "/run/a b?c", Protocol: "auto"},
+		"unix:///run/s?mode=0660&protocol=gosoc": {Scheme: "unix", Address: "/run/s", Protocol: "gosoc", Mode: 0o660},
+		"ws+unix:///run/s?mode=7&owner=0:0":      {Scheme: "ws+unix", Address: "/run/s", Protocol: "auto", Mode: 0o7, Owner: "0:0"},
+		"unix:@name":                             {Scheme: "unix", Address: "@name", Protocol: "auto"},
+		"unix://@name?protocol=netsvr":           {Scheme: "unix", Address: "@name", Protocol: "netsvr"},
+		"unix://run/s":                           {},
+		"unix://user@/run/s":                     {},
+		"unix:///run/s#x":                        {},
+		"unix:run/s":                             {},
+		"unix://":                                {},
+		"ws+unix:///run/s?protocol=smtp":         {},
+		"unix:///run/s?client-cert=required":     {},
+		"unix:///run/s?mode=0":                   {},
+		"unix:///run/s?mode=rw":                  {},
+		"tcp://127.0.0.1:0?owner=0":              {},
+		"wss+unix:///run/s":                      {},
+		"unix:///" + strings.Repeat("x", 300):    {},
+	} {
+		got, err := ParseListen(text)
+		if got != want || (err == nil) != (want.Scheme != "") {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+	for text, ok := range map[string]bool{
+		"unix:///run/s": true, "unix:///run/s?mode=0600&owner=0:0": true, "unix:@x": true, "unix:///run/s?protocol=auto": false,
+		"ws+unix:///run/s": false, "unix://": false, "unix:///run/s?mode=1&mode=1": false,
+	} {
+		if l, err := ParseWorkerListen(text); (err == nil) != ok || ok && !l.Unix() {
+			t.Errorf("worker %s: %+v, %v", text, l, err)
+		}
+		if l, err := ParseAdminListen(text); (err == nil) != ok || ok && !l.Unix() {
+			t.Errorf("admin %s: %+v, %v", text, l, err)
+		}
+	}
+}

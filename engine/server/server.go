@@ -89,6 +89,9 @@ func New(config Config) (*Server, error) {
 			return nil, err
 		}
 		config.Admin.Address = s.adminListen.Address
+		if s.adminListen.Unix() {
+			config.Admin.Mode, config.Admin.Owner = s.adminListen.Mode, s.adminListen.Owner
+		}
 	}
 	if s.gateway, err = gateway.New(config.Gateway); err != nil {
 		return nil, err

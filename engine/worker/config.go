@@ -32,8 +32,8 @@ var ErrConfig = errors.New("worker: bad config")
 // this machine. A number of zero or less means the default.
 type Config struct {
 	// Gateways are the addresses of worker listeners: "tcp://host:port" in plain text,
-	// "tls://host:port" with TLS, "host:port" with TLS if there is a Config.TLS. None means
-	// DefaultGateway.
+	// "tls://host:port" with TLS, "host:port" with TLS if there is a Config.TLS, "unix:///path" or, on
+	// Linux, "unix://@name" for a unix socket. None means DefaultGateway.
 	Gateways []string
 
 	// TLS says whose certificates are good, and has the worker's own, by which gateways that run with
@@ -161,10 +161,16 @@ func (c *Config) check() error {
 	for i, addr := range c.Gateways {
 		scheme, rest, ok := strings.Cut(addr, "://")
 		switch {
+		case scheme == "unix" && (strings.HasPrefix(rest, "/") || strings.HasPrefix(rest, "@")) && len(rest) > 1:
+			if slices.Contains(c.Gateways[:i], rest) {
+				return fmt.Errorf("%w: gateway %s is listed twice", ErrConfig, addr)
+			}
+			c.Gateways[i] = rest
+			continue
 		case !ok:
 			c.secure[i] = c.TLS != nil
 		case scheme != "tcp" && scheme != "tls":
-			return fmt.Errorf("%w: gateway %s: want tcp://host:port or tls://host:port", ErrConfig, addr)
+			return fmt.Errorf("%w: gateway %s: want tcp://host:port, tls://host:port or unix:///path", ErrConfig, addr)
 		default:
 			addr, c.secure[i] = strings.TrimSuffix(rest, "/"), scheme == "tls"
 		}

@@ -28,7 +28,11 @@ func clientTLS(given *tls.Config, addr string) *tls.Config {
 
 // dial opens a connection to g, with TLS if it is to have that.
 func (g *Gateway) dial(ctx context.Context, config *Config) (net.Conn, error) {
-	nc, err := config.Dial(ctx, "tcp", g.addr)
+	network := "tcp"
+	if g.addr[0] == '/' || g.addr[0] == '@' {
+		network = "unix"
+	}
+	nc, err := config.Dial(ctx, network, g.addr)
 	if err != nil || g.tls == nil {
 		return nc, err
 	}

@@ -6,10 +6,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +25,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/link"
 	"github.com/sluicenet/sluice/engine/internal/lograte"
 	"github.com/sluicenet/sluice/engine/internal/looplag"
+	"github.com/sluicenet/sluice/engine/internal/unixsock"
 	"github.com/sluicenet/sluice/engine/login"
 )
 
@@ -30,8 +34,12 @@ const DefaultAddress = "127.0.0.1:6070"
 
 // Config sets up a Server. Address or Listener must be set.
 type Config struct {
-	// Address is HOST:PORT. Port 0 picks one; see Server.URL.
+	// Address is HOST:PORT, or the path of a unix socket, or @NAME on Linux. Port 0 picks one; see Server.URL.
 	Address string
+	// Mode and Owner (USER:GROUP) are of the file of a unix socket. Zero: its owner alone, who runs
+	// the gateway.
+	Mode  fs.FileMode
+	Owner string
 	// Listener is served in place of Address, which is then only a name by which browsers may
 	// call it. The Server closes it.
 	Listener net.Listener
@@ -120,8 +128,14 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
+	if onUnix(config.Address) {
+		host, err = "localhost", unixsock.Check(config.Address, unixsock.Options{Mode: config.Mode, Owner: config.Owner})
+		if err != nil {
+			return nil, fmt.Errorf("admin %s: %w", config.Address, err)
+		}
+	}
 	if err != nil {
-		return nil, fmt.Errorf("admin %q: want HOST:PORT", config.Address)
+		return nil, fmt.Errorf("admin %q: want HOST:PORT, or the path of a unix socket", config.Address)
 	}
 	if config.TokenSkew <= 0 {
 		config.TokenSkew = DefaultTokenSkew
@@ -188,7 +202,12 @@ func (s *Server) Start() error {
 	ln := s.config.Listener
 	if ln == nil {
 		var err error
-		if ln, err = net.Listen("tcp", s.config.Address); err != nil {
+		if onUnix(s.config.Address) {
+			ln, err = unixsock.Listen(s.config.Address, unixsock.Options{Mode: s.config.Mode, Owner: s.config.Owner})
+		} else {
+			ln, err = net.Listen("tcp", s.config.Address)
+		}
+		if err != nil {
 			return fmt.Errorf("admin: %w", err)
 		}
 	}
@@ -220,17 +239,29 @@ func (s *Server) Config() *Config { return &s.config }
 // ReportTLS has the counters of certificates be among the metrics. It must be called before Start.
 func (s *Server) ReportTLS(stats func() certs.Stats) { s.certs = stats }
 
-// URL returns where the Server listens, http://HOST:PORT or https://HOST:PORT, empty before Start.
+// URL returns where the Server listens, http://HOST:PORT, https://HOST:PORT or unix:///PATH, empty
+// before Start.
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener == nil {
 		return ""
 	}
+	if addr := s.listener.Addr(); addr.Network() == "unix" {
+		if text := addr.String(); !unixsock.Abstract(text) {
+			return "unix://" + (&url.URL{Path: text}).EscapedPath()
+		}
+		return "unix://" + addr.String()
+	}
 	if s.config.TLS != nil {
 		return "https://" + s.listener.Addr().String()
 	}
 	return "http://" + s.listener.Addr().String()
+}
+
+// onUnix reports whether an address is the path of a unix socket.
+func onUnix(address string) bool {
+	return strings.HasPrefix(address, "/") || unixsock.Abstract(address)
 }
 
 // Ready says that the gateway listens: from now on /readyz may say yes.
