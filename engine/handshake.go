@@ -186,6 +186,7 @@ func (h *handshake) finish(c *Conn, err error) {
 	l := c.loop
 	h.charge(c, 0)
 	h.tls.hs = nil
+	h.cancel()
 	h.tls.takeBack(&l.memory)
 	l.stats.handshakes.count(h.tls)
 	if h.tls.tls.ConnectionState().NegotiatedProtocol == acmeProtocol {
@@ -216,12 +217,15 @@ func (h *handshake) Goodbye(*Conn, Reason) {}
 
 // OnClose implements Handler.
 func (h *handshake) OnClose(c *Conn, why Reason) {
+	h.charge(c, 0)
+	h.engine.handshakes.abandon(h)
+	if h.tls.hs == nil { // it was over
+		return
+	}
 	h.tls.flags |= tlsFailed
 	if why != ReasonTLSHandshake && why != ReasonTLSTimeout {
 		c.loop.stats.handshakes.abandoned.Add(1)
 	}
-	h.charge(c, 0)
-	h.engine.handshakes.abandon(h)
 }
 
 func (*handshake) newcomer() {}

@@ -17,7 +17,7 @@ const (
 	maxBatch  = minBatch << maxShifts
 	// maxSealed is how much may be kept encrypted, in bytes: a batch, and what was written meanwhile
 	// because of what the peer sent. Who does not read, and has more written, is closed.
-	maxSealed = 4 * maxBatch
+	maxSealed = 8 * maxBatch
 )
 
 // flushTLS is flush for a connection with TLS.
@@ -114,6 +114,9 @@ func (t *tlsConn) write(p []byte) (n int, err error) {
 			size = len(rest)
 		}
 		part := min(size, len(rest))
+		if n > 0 && (part < size || len(t.loop.memory.sealing) > maxSealed/2) {
+			return n, nil // whole with the next batch; and small packets take more as records
+		}
 		if _, err := t.tls.Write(rest[:part]); err != nil {
 			return n, err
 		}
