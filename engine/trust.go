@@ -65,6 +65,9 @@ func (c *Conn) Unidentified() bool { return c.flags&flagUnadmitted != 0 }
 // Any goroutine may call it.
 func (e *Engine) ForwardsFor(addr netip.Addr) bool { return e.trust.Load().mayForward(addr) }
 
+// Forwarding reports whether any proxy is trusted to do so. Any goroutine may call it.
+func (e *Engine) Forwarding() bool { return len(e.trust.Load().forwarded) > 0 }
+
 // Identify tells the engine who an Unidentified connection's client is: the address that the proxy has
 // given, or an invalid one when it has given none and is the client itself. It reports whether that
 // client is admitted. One that is not must be closed for the Reason, behind an answer if there is one.

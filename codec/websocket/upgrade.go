@@ -22,6 +22,7 @@ type Request struct {
 	Protocols     []byte // Sec-WebSocket-Protocol, the lines joined; see SubProtocols
 	Extensions    []byte // Sec-WebSocket-Extensions, the lines joined
 	XForwardedFor []byte // the lines joined
+	Forwarded     []byte // the lines joined; see Client
 
 	Upgrade    bool // the Upgrade header names websocket
 	Connection bool // the Connection header names upgrade
@@ -149,6 +150,8 @@ func (r *Request) take(name, value []byte) error {
 		r.Extensions = join(r.Extensions, value)
 	case "x-forwarded-for":
 		r.XForwardedFor = join(r.XForwardedFor, value)
+	case "forwarded":
+		r.Forwarded = join(r.Forwarded, value)
 	case "upgrade":
 		r.Upgrade = r.Upgrade || has(value, "websocket")
 	case "connection":

@@ -185,9 +185,11 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 		creds.Token = string(token)
 	}
 	kept := &upgrade{
-		rawQuery:  string(req.RawQuery),
-		forwarded: string(req.XForwardedFor),
-		response:  bytebufferpool.Get(),
+		rawQuery: string(req.RawQuery),
+		response: bytebufferpool.Get(),
+	}
+	if !c.Loop().Engine().Forwarding() { // or workers are told the client's address, which it is sure of
+		kept.forwarded = string(req.XForwardedFor)
 	}
 	for p := range req.SubProtocols() {
 		kept.subProtocols = append(kept.subProtocols, string(p))

@@ -150,6 +150,9 @@ func (u *upgrader) head(c *engine.Conn, b []byte) (n, need int) {
 		answer(c, refusal(err), isHead)
 		return 0, 0
 	}
+	if c.Unidentified() && !u.identify(c, b, &req) {
+		return 0, 0
+	}
 	end := u.protocol.endpoints[string(req.Path)]
 	if end == nil {
 		end = u.protocol.other
@@ -162,6 +165,32 @@ func (u *upgrader) head(c *engine.Conn, b []byte) (n, need int) {
 		answer(c, no, isHead)
 	}
 	return n, 0
+}
+
+// Identifies implements engine.Identifier.
+func (p *Protocol) Identifies() {}
+
+var forwardedHeaders = map[string]websocket.ForwardedHeader{
+	"": websocket.AnyForwarded, "any": websocket.AnyForwarded,
+	"x-forwarded-for": websocket.XForwardedForOnly, "forwarded": websocket.ForwardedOnly,
+}
+
+// identify says who the client is whose request, at the front of b, has come through a trusted proxy. It
+// reports false when it has refused that client.
+func (u *upgrader) identify(c *engine.Conn, b []byte, req *websocket.Request) bool {
+	header := forwardedHeaders[u.protocol.transport.Config().ForwardedHeader]
+	client, err := req.Client(header, c.Loop().Engine().ForwardsFor)
+	if err != nil {
+		answer(c, refusal(err), bytes.HasPrefix(b, []byte(head)))
+		return false
+	}
+	why, ok := c.Identify(client)
+	if !ok {
+		no, _ := u.protocol.Refuse(b, why)
+		c.Write(no)
+		c.Close(why)
+	}
+	return ok
 }
 
 func refusal(err error) *websocket.Refusal {

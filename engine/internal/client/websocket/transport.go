@@ -17,6 +17,11 @@ type Config struct {
 	Origins []string
 	// SubProtocols are what may be chosen of the sub-protocols that a client offers.
 	SubProtocols []string
+	// ForwardedHeader says in which header proxies (engine.Config.ForwardedTrust) say who a client is:
+	// any (X-Forwarded-For where there is one, else Forwarded), x-forwarded-for or forwarded. Empty
+	// means any.
+	ForwardedHeader string
+
 	// Probe has a GET that asks for no upgrade answered with 200, as load balancers want it, in place
 	// of 426.
 	Probe bool
@@ -52,6 +57,9 @@ func (c *Config) Limits() websocket.Limits {
 
 // Check refuses what could never match.
 func (c *Config) Check() error {
+	if _, ok := forwardedHeaders[c.ForwardedHeader]; !ok {
+		return fmt.Errorf("forwarded header %q, want any, x-forwarded-for or forwarded", c.ForwardedHeader)
+	}
 	for _, host := range c.Origins {
 		if !websocket.ValidOriginHost(host) {
 			return fmt.Errorf("origin %q: want HOST, as example.com", host)
