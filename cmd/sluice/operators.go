@@ -57,6 +57,9 @@ func (p *process) settings() any {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, name := range slices.Sorted(maps.Keys(r.force)) {
+			if reflect.TypeOf(r.force[name]).Kind() == reflect.Struct {
+				continue // a flag that was removed
+			}
 			list = append(list, setting{name, shownValue(name, r.force[name])})
 		}
 	}
