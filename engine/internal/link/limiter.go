@@ -3,6 +3,8 @@ package link
 import (
 	"sync"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/rate"
 )
 
 // A limiter is a token bucket. It may be used from any goroutine.
@@ -11,13 +13,13 @@ type limiter struct {
 	workers []int32
 
 	mu     sync.Mutex
-	rate   float64 // tokens per second, and how many the bucket holds
-	tokens float64
-	last   time.Time
+	rate   int // a second, and at once; 0 or less: none
+	bucket rate.Bucket
+	start  time.Time // of the bucket's clock
 }
 
 func newLimiter(l Limit) *limiter {
-	lim := &limiter{name: l.Name, rate: float64(l.Rate), tokens: float64(l.Rate)}
+	lim := &limiter{name: l.Name, rate: l.Rate}
 	for _, id := range l.Workers {
 		lim.workers = append(lim.workers, int32(id))
 	}
@@ -28,29 +30,21 @@ func newLimiter(l Limit) *limiter {
 func (l *limiter) allow(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.last.IsZero() {
-		if passed := now.Sub(l.last).Seconds(); passed > 0 {
-			l.tokens = min(l.rate, l.tokens+passed*l.rate)
-		}
+	if l.start.IsZero() {
+		l.start = now
 	}
-	l.last = now
-	if l.tokens < 1 {
-		return false
-	}
-	l.tokens--
-	return true
+	return l.rate > 0 && l.bucket.Take(int64(now.Sub(l.start))+1, 1, l.rate)
 }
 
 // set changes the rate and with it the burst.
 func (l *limiter) set(rate int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rate = float64(rate)
-	l.tokens = min(l.tokens, l.rate)
+	l.rate = rate
 }
 
 func (l *limiter) current() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return int(l.rate)
+	return l.rate
 }

@@ -3,6 +3,8 @@ package link
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/rate"
 )
 
 // linkRates are how much a link may send a second, and at once: frames, and bytes of them. 0: no limit.
@@ -14,30 +16,29 @@ func (h *Hub) SetRates(frames, bytes int) {
 	h.rates.bytes.Store(int64(max(bytes, 0)))
 }
 
-// A pace is a link's token buckets; the reader's. They may go below zero: a frame is taken whole.
+// A pace is a link's token buckets; the reader's. A frame is taken whole, also if there is less.
 type pace struct {
-	frames, bytes float64
-	last          time.Time
+	frames, bytes rate.Bucket
+	start         time.Time // of the buckets' clock
 }
 
 // take counts a frame of so many bytes and returns how long the link is to be left unread.
-func (p *pace) take(r *linkRates, size int) time.Duration {
-	frames, bytes := float64(r.frames.Load()), float64(r.bytes.Load())
+func (p *pace) take(r *linkRates, size int) (wait time.Duration) {
+	frames, bytes := int(r.frames.Load()), int(r.bytes.Load())
 	if frames == 0 && bytes == 0 {
 		return 0
 	}
-	now := time.Now()
-	passed := now.Sub(p.last).Seconds() // a new bucket is full
-	p.last = now
-	wait := func(tokens *float64, rate, n float64) time.Duration {
-		if rate == 0 {
-			*tokens = 0
-			return 0
-		}
-		*tokens = min(rate, *tokens+passed*rate) - n
-		return time.Duration(max(-*tokens, 0) / rate * float64(time.Second))
+	if p.start.IsZero() {
+		p.start = time.Now()
 	}
-	return max(wait(&p.frames, frames, 1), wait(&p.bytes, bytes, float64(size)))
+	now := int64(time.Since(p.start)) + 1
+	if frames > 0 {
+		wait = time.Duration(p.frames.Spend(now, 1, frames))
+	}
+	if bytes > 0 {
+		wait = max(wait, time.Duration(p.bytes.Spend(now, size, bytes)))
+	}
+	return wait
 }
 
 // holdStep is how long a link that is held back does not see that it has ended.
