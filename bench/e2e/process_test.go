@@ -170,7 +170,7 @@ func (p *process) wantExit(codes ...int) {
 	if !slices.Contains(codes, got) {
 		p.tb.Errorf("exit code %d, want one of %d\n%s", got, codes, tail(log))
 	}
-	for _, bad := range []string{"panic", "DATA RACE", "goroutine "} {
+	for _, bad := range []string{"panic", "DATA RACE", "\ngoroutine "} {
 		if strings.Contains(log, bad) {
 			p.tb.Errorf("the gateway's log has %q\n%s", bad, tail(log))
 			break

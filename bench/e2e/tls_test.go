@@ -23,10 +23,11 @@ import (
 var tlsConns = flag.Int("tls-conns", 200, "connections over TLS that live through changes of certificates")
 
 // certificate has the binary write a self-signed pair into dir, in place of what is there.
-func certificate(t *testing.T, dir string) (cert, key string) {
+func certificate(t *testing.T, dir string, names ...string) (cert, key string) {
 	t.Helper()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if out, err := exec.Command(gatewayBinary, "cert", "--dev", "--force", "--cert", cert, "--key", key).CombinedOutput(); err != nil {
+	args := append([]string{"cert", "--dev", "--force", "--cert", cert, "--key", key}, names...)
+	if out, err := exec.Command(gatewayBinary, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return cert, key
@@ -177,6 +178,66 @@ func TestTLSSwap(t *testing.T) {
 	if !c.conn.ConnectionState().DidResume {
 		t.Error("no session was resumed")
 	}
+}
+
+// SIGHUP takes over pairs and the least version from the config file, and leaves all as it is when a
+// file of them is no good.
+func TestTLSReload(t *testing.T) {
+	t.Parallel()
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "sluice.toml")
+	cert, key := certificate(t, dir)
+	other, otherKey := certificate(t, t.TempDir(), "other.test")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte("dev = true\nlisten = \"tls://127.0.0.1:0\"\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pairs := func(list ...string) string {
+		return fmt.Sprintf("tls-cert = [%q, %q]\ntls-key = [%q, %q]\n", list[0], list[1], list[2], list[3])
+	}
+	write(fmt.Sprintf("tls-cert = %q\ntls-key = %q\n", cert, key))
+	p := startServe(t, "--config", file)
+	leaf := func(config *tls.Config) (*x509.Certificate, error) {
+		config.InsecureSkipVerify = true
+		conn, err := tls.Dial("tcp", p.addr, config)
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0], nil
+	}
+	seen := len(p.stderr.String())
+	reload := func(until string) {
+		t.Helper()
+		p.signal(syscall.SIGHUP)
+		p.await(func() bool { return strings.Contains(p.stderr.String()[seen:], until) }, until)
+		seen = len(p.stderr.String())
+	}
+	wantNamed := func(want bool) {
+		t.Helper()
+		c, err := leaf(&tls.Config{ServerName: "other.test"})
+		if err != nil || (c.VerifyHostname("other.test") == nil) != want {
+			t.Errorf("the certificate of another pair is there: want %v, %v", want, err)
+		}
+	}
+	wantNamed(false)
+	reload("nothing has changed")
+	write(pairs(cert, other, key, otherKey) + "tls-min = \"1.3\"\n")
+	reload(`changed="[tls-cert tls-key tls-min]"`)
+	wantNamed(true)
+	if _, err := leaf(&tls.Config{MaxVersion: tls.VersionTLS12}); err == nil {
+		t.Error("1.2 is still spoken")
+	}
+	write(pairs(cert, other, otherKey, key))
+	reload("reload failed")
+	wantNamed(true)
+	if text := p.stderr.String(); !strings.Contains(text, "does not fit the certificate in "+cert) {
+		t.Errorf("the log does not say which key: %s", tail(text))
+	}
+	write(fmt.Sprintf("tls-cert = %q\ntls-key = %q\n", cert, key))
+	reload("reloaded")
+	wantNamed(false)
 }
 
 // A gateway for trying out makes its certificate itself and says what it is; operators are served over

@@ -5,6 +5,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -56,5 +59,31 @@ func TestCert(t *testing.T) {
 	}
 	if _, err := Parse("cert:x"); err == nil {
 		t.Error("cert with options was taken")
+	}
+}
+
+// An HTTP service is shown the client's certificate, and nothing of it when there is none.
+func TestHTTPCert(t *testing.T) {
+	asked := make(chan string, 2)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked <- string(body)
+		_, _ = io.WriteString(w, `{"user":"ann"}`)
+	}))
+	defer server.Close()
+	p, err := NewHTTP(HTTPConfig{URL: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	cert := &x509.Certificate{Raw: []byte("x"), Subject: pkix.Name{CommonName: "ann", Organization: []string{"o"}}}
+	want := `"certificate":{"user":"ann","subject":"CN=ann,O=o","sha256":"2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}`
+	for _, r := range []Request{{Cert: cert}, {}} {
+		if _, err := p.Login(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		if body := <-asked; strings.Contains(body, want) != (r.Cert != nil) || strings.Contains(body, "certificate") != (r.Cert != nil) {
+			t.Errorf("asked %s, want %s", body, want)
+		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 //   - WebSocket: Origins
 //   - Worker: MaxLinks, FrameRate, ByteRate, Tokens, Allow, AllowUnix
 //
-// Routes change with Gateway.SetRoutes. A change closes nobody: who is over a smaller limit stays,
+// Routes change with Gateway.SetRoutes, certificates with SetTLS. A change closes nobody: who is over a smaller limit stays,
 // and gets no more. On an error nothing has changed. Any goroutine may call it, once Start has
 // returned; it does not wait for the loops, which take what concerns them in their next turn.
 func (s *Server) Update(config Config) error {
