@@ -8,6 +8,9 @@
 //	SLUICE_PRESSURE=full go test -run Pressure -v .
 //	                                        what the well-behaved are owed, in full size
 //
+// Tests behind haproxy and nginx are skipped where there is none; with INTEROP_INSTALL=1, and as root on
+// Debian, they install the packages first.
+//
 // # Data flow
 //
 //	TestMain -> go build -> a gateway per test -> client -> what the client sees -> stop
