@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"net/http"
 	"net/netip"
@@ -54,7 +55,32 @@ type connectionDetail struct {
 	TopicsTruncated bool              `json:"topicNamesTruncated"`
 	Metadata        map[string]string `json:"metadata"` // what the client says of itself
 	Claims          map[string]string `json:"claims"`   // what the login vouches for
-	TLS             *struct{}         `json:"tls"`      // null: plain
+	TLS             *tlsState         `json:"tls"`      // null: plain
+}
+
+// A tlsState is what a connection's handshake has agreed on.
+type tlsState struct {
+	Version    string `json:"version"`
+	Cipher     string `json:"cipherSuite"`
+	ServerName string `json:"serverName"` // that the client has asked for
+	Protocol   string `json:"alpn"`
+	Resumed    bool   `json:"resumed"`
+	Subject    string `json:"clientSubject"` // of the client's certificate; empty: none was verified
+}
+
+func tlsOf(c *engine.Conn) *tlsState {
+	info, ok := c.TLS()
+	if !ok {
+		return nil
+	}
+	t := &tlsState{
+		Version: tls.VersionName(info.Version), Cipher: tls.CipherSuiteName(info.CipherSuite),
+		ServerName: info.ServerName, Protocol: info.Protocol, Resumed: info.Resumed,
+	}
+	if info.Certificate != nil {
+		t.Subject = info.Certificate.Subject.String()
+	}
+	return t
 }
 
 type connectionsPage struct {
@@ -145,7 +171,7 @@ func (s *Server) row(c *engine.Conn) connection {
 const maxTopicNames = 1000
 
 func (s *Server) detail(c *engine.Conn) connectionDetail {
-	d := connectionDetail{connection: s.row(c), TopicNames: []string{}, Metadata: map[string]string{}, Claims: map[string]string{}}
+	d := connectionDetail{connection: s.row(c), TLS: tlsOf(c), TopicNames: []string{}, Metadata: map[string]string{}, Claims: map[string]string{}}
 	if d.Topics <= maxTopicNames {
 		d.TopicNames = c.Topics(d.TopicNames)
 		slices.Sort(d.TopicNames)

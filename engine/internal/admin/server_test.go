@@ -111,6 +111,7 @@ func otpFor(t *testing.T, s *server.Server, user string) string {
 func connect(t *testing.T, s *server.Server, token string) (net.Conn, gosoc.ReturnCode) {
 	t.Helper()
 	_, addr, _ := strings.Cut(s.Addrs()[0], "://")
+	addr, _, _ = strings.Cut(addr, "?")
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)

@@ -411,7 +411,7 @@ async function detail(id) {
       pair('uniqId', h('span.mono', {}, c.uniqId || '–')), pair('connection', h('span.mono', {}, c.connection)), pair('protocol', c.protocol), pair('address', h('span.mono', {}, c.peer)),
       pair('since', `${new Date(c.since).toLocaleString('en')} · ${ago(c.since)}`), pair('received', `${bytes(c.bytesIn)} · ${short(c.messagesIn)} messages`), pair('sent', `${bytes(c.bytesOut)} · ${short(c.messagesOut)} messages`),
       pair('waits to be sent', `${bytes(c.unsentBytes)} of its own · ${bytes(c.lagBytes)} behind`), pair('not handled yet', bytes(c.inputBytes)), pair('memory', bytes(c.memoryBytes)),
-      pair('requests waiting', short(c.pendingRequests)), pair('listener · loop', `${c.listener} · ${c.loop}`), pair('session', c.session || (c.resumable ? 'can be resumed' : '–')),
+      pair('requests waiting', short(c.pendingRequests)), pair('listener · loop', `${c.listener} · ${c.loop}`), pair('encryption', c.tls ? `${c.tls.version} · ${c.tls.cipherSuite}${c.tls.clientSubject ? ' · ' + c.tls.clientSubject : ''}` : 'none'), pair('session', c.session || (c.resumable ? 'can be resumed' : '–')),
       pair('says of itself', map(c.metadata)), pair('login vouches for', map(c.claims)), pair(`topics (${c.topics})`, c.topicNamesTruncated ? 'too many to list' : chips(c.topicNames))),
     h('.bar', {}, h('button.btn.danger', {onclick: end('kick', 'kicked')}, 'Kick'), h('button.btn', {onclick: end('disconnect', 'disconnected')}, 'Disconnect'), h('span.dim', {}, 'Whom you disconnect may come back.')));
   d.addEventListener('close', () => d.remove());
