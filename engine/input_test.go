@@ -61,6 +61,7 @@ func TestSilenceLeft(t *testing.T) {
 
 // The first bytes of a connection may have come while its loop could not look.
 func TestFirstBytesCameLate(t *testing.T) {
+	plainOnly(t)
 	e, addr := startLine(t, Config{Loops: 1, FirstBytes: time.Hour}, ListenConfig{})
 	client := dialLine(t, addr)
 	waitFor(t, "the connection", func() bool { return e.Stats().Connections == 1 })

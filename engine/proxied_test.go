@@ -64,6 +64,9 @@ func (a *admitted) take() []netip.Addr {
 
 // startProxied is startLine without what is kept of addresses that have connected a moment ago.
 func startProxied(t *testing.T, config Config, lc ListenConfig) (*Engine, string) {
+	if lc.TLS == nil {
+		plainOnly(t)
+	}
 	config.ConnectRatePerAddress = -1
 	return startLine(t, config, lc)
 }

@@ -10,6 +10,7 @@ import (
 // Who sends more packets or bytes than it may a second is read at its rate, loses nothing, and keeps
 // nobody else from anything.
 func TestRates(t *testing.T) {
+	plainOnly(t)
 	line := "ECHO " + strings.Repeat("x", 94) // 100 bytes
 	for _, tc := range []struct {
 		name   string

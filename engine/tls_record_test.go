@@ -248,6 +248,10 @@ func TestTLSFloods(t *testing.T) {
 			e, addr := startLine(t, Config{Loops: 1, Linger: 100 * time.Millisecond}, ListenConfig{TLS: serverTLS()})
 			honest := dialTLS(t, addr, clientTLS(0))
 			c := dialRecords(t, addr)
+			if err := c.write(c.seal(recordData, []byte("ECHO x\n"))); err != nil { // the handshake is over behind it
+				t.Fatal(err)
+			}
+			c.data()
 			done := make(chan int, 1)
 			if test.reads {
 				go func() { done <- c.ending() }()
@@ -259,7 +263,10 @@ func TestTLSFloods(t *testing.T) {
 					break
 				}
 			}
-			waitFor(t, "its end", func() bool { return e.Stats().Closed[test.reason] == 1 })
+			waitFor(t, "its end", func() bool { return e.Stats().Connections == 1 })
+			if s := e.Stats(); s.Closed[test.reason] != 1 {
+				t.Errorf("closed: %v", s.Closed)
+			}
 			honest.send("ECHO alive")
 			honest.expect("alive")
 			if alert := <-done; alert < 0 && test.reason == ReasonTLSError && test.name != "empty records" && test.name != "new keys" {
