@@ -38,7 +38,7 @@ func (proxied) OnBytes(c *Conn, b []byte) (n, need int) {
 // badProxyHeader ends a connection whose proxy sends no header, or a bad one. That is a mistake in
 // somebody's configuration: the operator is to know of it.
 func (c *Conn) badProxyHeader(err error) {
-	c.loop.engine.log.Warn("no PROXY header from a trusted proxy", "proxy", c.socketPeer(), "err", err)
+	c.loop.engine.log.Warn("no good PROXY header from a trusted proxy", "proxy", c.socketPeer(), "err", err)
 	c.Close(ReasonProxyHeader)
 }
 
