@@ -220,8 +220,20 @@ func (cmd *settings) checkPortsFile() error {
 	} else if !dir.IsDir() {
 		return fmt.Errorf("--ports-file: %s is not a directory", dir.Name())
 	}
-	if f, err := os.Stat(cmd.PortsFile); err == nil && f.IsDir() {
-		return fmt.Errorf("--ports-file: %s is a directory, want a file", cmd.PortsFile)
+	if err := replaceable(cmd.PortsFile); err != nil {
+		return fmt.Errorf("--ports-file: %w", err)
 	}
 	return nil
+}
+
+// replaceable says why what has a name must not be replaced by a file: it is something else. A
+// rename would put the file in its place, which takes a device such as /dev/null from the machine.
+func replaceable(name string) error {
+	switch f, err := os.Stat(name); {
+	case err != nil || f.Mode().IsRegular():
+		return nil
+	case f.IsDir():
+		return fmt.Errorf("%s is a directory, want a file", name)
+	}
+	return fmt.Errorf("%s is a device, a socket or a pipe, want a file", name)
 }

@@ -29,14 +29,15 @@ func (cmd *certCmd) Run(stdout io.Writer) error {
 	if err != nil {
 		return usageError{fmt.Errorf("cert: %w", err)}
 	}
-	if !cmd.Force {
-		for _, name := range []string{cmd.Cert, cmd.Key} {
-			if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
-				if err == nil {
-					err = fmt.Errorf("%s is there already; --force replaces it", name)
-				}
-				return usageError{fmt.Errorf("cert: %w", err)}
+	for _, name := range []string{cmd.Cert, cmd.Key} {
+		err := replaceable(name)
+		if _, lerr := os.Lstat(name); err == nil && !cmd.Force && !errors.Is(lerr, fs.ErrNotExist) {
+			if err = lerr; err == nil {
+				err = fmt.Errorf("%s is there already; --force replaces it", name)
 			}
+		}
+		if err != nil {
+			return usageError{fmt.Errorf("cert: %w", err)}
 		}
 	}
 	if err := writeWhole(cmd.Key, key, 0o600, cmd.Force); err != nil {

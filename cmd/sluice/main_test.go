@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -150,10 +151,22 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// socketFile makes a file that no file may take the place of.
+func socketFile(t *testing.T, name string) string {
+	t.Helper()
+	l, err := net.Listen("unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return name
+}
+
 // TestBadValues: each flag refuses what it cannot take, on one line that has its name and what it
 // wants. A flag that takes anything is in the list with no bad value.
 func TestBadValues(t *testing.T) {
 	dir := t.TempDir()
+	sock := socketFile(t, filepath.Join(dir, "sock"))
 	tested := make(map[string]bool)
 	size := []string{"0 want 1 to", "-1 not a size", "1MB not a size", "1.5MiB not a size", "9999999GiB not a size"}
 	big := append(size, "3GiB want 1 to 2147483647")
@@ -170,7 +183,7 @@ func TestBadValues(t *testing.T) {
 		"worker":  {"tcp://127.0.0.1:70000 want 0 to 65535", "127.0.0.1:1 want tcp://", "tcp://127.0.0.1:7000 --listen has already"},
 		"admin":   append(port, "127.0.0.1:7000 --listen has already", "127.0.0.1:6061 --worker has already"),
 		"api-key": {"a\tb blanks"}, "api-key-file": {dir + " is a directory"},
-		"ports-file":      {dir + " is a directory", filepath.Join(dir, "none", "ports") + " no such file"},
+		"ports-file":      {dir + " is a directory", sock + " is a device, a socket or a pipe", filepath.Join(dir, "none", "ports") + " no such file"},
 		"max-connections": count,
 		"connect-rate":    count,
 		"max-packet-rate": count,

@@ -181,6 +181,13 @@ func TestCert(t *testing.T) {
 	if left, _ := filepath.Glob("*"); len(left) != 2 {
 		t.Errorf("left behind: %v", left)
 	}
+	sock := socketFile(t, "sock")
+	for _, args := range [][]string{{"--cert", sock}, {"--key", sock}} {
+		code, _, errs := command(append([]string{"cert", "--dev", "--force"}, args...)...)
+		if info, err := os.Stat(sock); code != exitUsage || err != nil || info.Mode().Type() != os.ModeSocket || !strings.Contains(errs, sock) {
+			t.Errorf("%v: exit code %d, %q, %v: want a socket left alone", args, code, errs, err)
+		}
+	}
 }
 
 // health asks over https, of a gateway whose certificate it is told to trust.
