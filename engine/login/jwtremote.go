@@ -20,6 +20,10 @@ type RemoteJWTConfig struct {
 	Timeout    time.Duration // of one fetch; zero means 5 s
 
 	Transport http.RoundTripper // nil means one of its own, without redirects and with bounds
+
+	// Now is the clock by which tokens expire and keys are old; any goroutine calls it. Nil means
+	// time.Now. How long a fetch takes and when the next one is due is up to timers.
+	Now func() time.Time
 }
 
 // RemoteJWT is JWT with keys that are fetched from a URL, once at the start and again in the
@@ -71,6 +75,9 @@ func NewRemoteJWT(c RemoteJWTConfig) (*RemoteJWT, error) {
 	if c.Transport == nil {
 		c.Transport = newTransport(1)
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	j := &RemoteJWT{
 		check: check, config: c, url: u, client: newClient(c.Transport),
@@ -87,9 +94,9 @@ func (j *RemoteJWT) Login(ctx context.Context, r Request) (Identity, error) {
 	if len(r.Token) > MaxTokenLen {
 		return Identity{}, ErrTooLong
 	}
-	now, st := time.Now(), j.state.Load()
+	now, st := j.config.Now(), j.state.Load()
 	id, err := j.verify(now, r.Token, st)
-	if err == nil || !wantsFetch(err) || !st.tried.IsZero() && now.Sub(st.tried) < j.config.MinRefresh {
+	if err == nil || !wantsFetch(err) || j.justTried(now, st) {
 		return id, err
 	}
 	select {
@@ -98,7 +105,7 @@ func (j *RemoteJWT) Login(ctx context.Context, r Request) (Identity, error) {
 	}
 	select {
 	case <-st.next:
-		return j.verify(time.Now(), r.Token, j.state.Load())
+		return j.verify(j.config.Now(), r.Token, j.state.Load())
 	case <-ctx.Done():
 		return Identity{}, unavailable(fmt.Errorf("waiting for keys: %w", ctx.Err()))
 	case <-j.done:
@@ -109,6 +116,13 @@ func (j *RemoteJWT) Login(ctx context.Context, r Request) (Identity, error) {
 var errClosed = errors.New("provider is closed")
 
 func wantsFetch(err error) bool { return errors.Is(err, ErrKeyID) || errors.Is(err, ErrUnavailable) }
+
+// justTried reports whether the last fetch is too recent for another one. A clock that was set back
+// says nothing about that.
+func (j *RemoteJWT) justTried(now time.Time, st *fetched) bool {
+	since := now.Sub(st.tried)
+	return !st.tried.IsZero() && since >= 0 && since < j.config.MinRefresh
+}
 
 // verify turns an unknown key id into no verdict when the last fetch failed: the key may well be a
 // new one.
@@ -173,13 +187,13 @@ func (j *RemoteJWT) run(ctx context.Context) {
 		case <-j.kick:
 			// Whoever kicked waits for the state that was in force then. If it was replaced
 			// meanwhile, they know.
-			if st := j.state.Load(); !st.tried.IsZero() && time.Since(st.tried) < j.config.MinRefresh {
+			if j.justTried(j.config.Now(), j.state.Load()) {
 				continue
 			}
 		case reply = <-j.reload:
 		}
 		keys, err := j.fetch(ctx)
-		old, st := j.state.Load(), &fetched{next: make(chan struct{}), tried: time.Now(), err: err}
+		old, st := j.state.Load(), &fetched{next: make(chan struct{}), tried: j.config.Now(), err: err}
 		if st.keys, st.at = keys, st.tried; err != nil {
 			st.keys, st.at = old.keys, old.at
 		}

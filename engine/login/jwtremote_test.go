@@ -131,6 +131,55 @@ func TestRemoteJWT(t *testing.T) {
 	})
 }
 
+// Tokens expire, keys grow old and unknown ones are asked for by the clock from outside, also when it is
+// set back, whatever time it is here.
+func TestRemoteJWTClock(t *testing.T) {
+	k := keysOnce()
+	one := jwksOf(t, jwkOf(t, "one", k.ed.Public()))
+	two := jwksOf(t, jwkOf(t, "one", k.ed.Public()), jwkOf(t, "two", k.ed.Public()))
+	three := jwksOf(t, jwkOf(t, "one", k.ed.Public()), jwkOf(t, "three", k.ed.Public()))
+	down := errors.New("connection refused")
+	synctest.Test(t, func(t *testing.T) {
+		var clock atomic.Int64 // after t0
+		s := &issuer{body: one}
+		j := newRemote(t, RemoteJWTConfig{Transport: s, Refresh: never, MinRefresh: 10 * time.Second,
+			Now: func() time.Time { return t0.Add(time.Duration(clock.Load())) }})
+		steps := []struct {
+			name    string
+			at      time.Duration
+			body    string
+			fail    error
+			kid     string
+			exp     time.Duration
+			want    error
+			fetches int // since the start
+		}{
+			{"good", 0, one, nil, "one", time.Minute, nil, 1},
+			{"at its end", time.Minute, one, nil, "one", time.Minute, ErrExpired, 1},
+			{"unknown kid, fetched just now", 9 * time.Second, two, nil, "two", time.Minute, ErrKeyID, 1},
+			{"unknown kid, fetched long ago", 10 * time.Second, two, nil, "two", time.Minute, nil, 2},
+			{"set back by a day: good", -24 * time.Hour, two, nil, "one", time.Minute, nil, 2},
+			{"set back by a day: unknown kid", -24 * time.Hour, three, nil, "three", time.Minute, nil, 3},
+			{"set forward by a day: the keys are old", 0, three, down, "one", time.Minute, ErrUnavailable, 4},
+			{"and come again", 10 * time.Second, three, nil, "one", time.Minute, nil, 5},
+		}
+		for _, v := range steps {
+			s.set(v.body, v.fail)
+			clock.Store(int64(v.at))
+			token := sign(t, jwt.SigningMethodEdDSA, v.kid, k.ed, claims("exp", t0.Add(v.exp).Unix()))
+			if _, err := j.Login(bg, Request{Token: token}); !errors.Is(err, v.want) {
+				t.Errorf("%s: %v, want %v", v.name, err, v.want)
+			}
+			if n := s.count(); n != v.fetches {
+				t.Errorf("%s: %d fetches, want %d", v.name, n, v.fetches)
+			}
+		}
+		if n, at, err := j.Status(); n != 2 || !at.Equal(t0.Add(10*time.Second)) || err != nil {
+			t.Errorf("status: %d keys at %v, %v", n, at, err)
+		}
+	})
+}
+
 func TestRemoteJWTFlood(t *testing.T) {
 	body := jwksOf(t, jwkOf(t, "one", keysOnce().ed.Public()))
 	synctest.Test(t, func(t *testing.T) {
