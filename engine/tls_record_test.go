@@ -24,7 +24,6 @@ type recordClient struct {
 	t         testing.TB
 	conn      net.Conn
 	send, get trafficKey
-	in        []byte
 }
 
 // A trafficKey protects the records of one direction (RFC 8446, 5.2 and 7.3).

@@ -36,11 +36,11 @@ func TestClockSteps(t *testing.T) {
 		{"longer than that back", -5*grace - time.Second, ErrReplayed, nil},
 		{"a day back", -day, ErrReplayed, nil},
 	} {
-		s, first, second, _ := begin(t)
+		s, first, _, _ := begin(t)
 		if _, err := s.resume(after(tc.at), first, 3); !errors.Is(err, tc.first) {
 			t.Errorf("%s: the ticket before: %v, want %v", tc.what, err, tc.first)
 		}
-		s, _, second, _ = begin(t)
+		s, _, second, _ := begin(t)
 		if _, err := s.resume(after(tc.at), second, 3); !errors.Is(err, tc.second) {
 			t.Errorf("%s: the newest ticket: %v, want %v", tc.what, err, tc.second)
 		}
