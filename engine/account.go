@@ -21,7 +21,7 @@ const (
 	KindHandshakes             // TLS handshakes under way
 	KindDeferred               // publishes that wait, while their client is not read; their bytes are KindShared
 
-	KindSessions    // snapshots of detached sessions
+	KindSessions    // detached sessions: their snapshots, and whose they are
 	KindLinkInput   // half frames of worker links
 	KindLinkQueue   // frames that wait for a worker
 	KindLinkDelayed // messages that a worker wants delivered later

@@ -73,8 +73,7 @@ func (w *sessionWorld) restored(k *clientConn, c *engine.Conn, s gateway.Session
 		if ms.holder != k { // another has it already, who gets what it has
 			want, wantText = got, text
 		}
-		lost := w.gateway.Stats().Sessions
-		if len(got) == 0 && text == "" && (lost.TooMany+lost.TooLong > ms.trimmed || late) {
+		if len(got) == 0 && text == "" && (lost(w.gateway.Stats().Sessions) > ms.trimmed || late) {
 			w.saw.Trimmed++
 			want, wantText = nil, ""
 		}
@@ -172,7 +171,8 @@ func (w *sessionWorld) kept(kind engine.Kind) (n int64) {
 	case engine.KindRequests, engine.KindReplies:
 		return -1
 	case engine.KindSessions:
-		return w.gateway.Stats().Sessions.Bytes
+		st := w.gateway.Stats().Sessions
+		return st.Bytes + st.Waiting
 	case engine.KindAddresses:
 		return int64(w.gateway.Stats().Suspects) * 80
 	case engine.KindIdentity: // nobody says anything of himself: the session texts
@@ -229,7 +229,7 @@ func (w *sessionWorld) check() {
 // checkGauges compares the gateway's gauges with the truth.
 func (w *sessionWorld) checkGauges(online int) {
 	st := w.gateway.Stats()
-	w.lost = st.Sessions.TooMany + st.Sessions.TooLong
+	w.lost = lost(st.Sessions)
 	users := make(map[string]bool)
 	now := w.sim.Engine().Time().UnixMilli()
 	attached := make(map[session.SessionID]bool) // and whether it must be
@@ -277,7 +277,7 @@ func (w *sessionWorld) checkGauges(online int) {
 	case st.Sessions.Attached+st.Sessions.Detached > len(w.sessions)+len(attached):
 		w.sim.Fail("%d sessions are known, there were %d", st.Sessions.Attached+st.Sessions.Detached, len(w.sessions))
 	}
-	if n := w.sim.Engine().Stats().Accounts[engine.KindSessions]; n != st.Sessions.Bytes {
+	if n := w.sim.Engine().Stats().Accounts[engine.KindSessions]; n != st.Sessions.Bytes+st.Sessions.Waiting {
 		w.sim.Fail("P1: snapshots of %d bytes, %d charged", st.Sessions.Bytes, n)
 	}
 }
@@ -341,3 +341,6 @@ func (w *sessionWorld) checkNothingLeft() {
 		}
 	}
 }
+
+// lost counts the snapshots that the store has let go before their time.
+func lost(st session.StoreStats) uint64 { return st.TooMany + st.TooLong + st.OverUser }

@@ -73,6 +73,6 @@ func inParallel(n int, f func(i int)) {
 // counts returns the numbers of sessions, without what their states take.
 func counts(s *Store) StoreStats {
 	st := s.Stats()
-	st.Bytes = 0
+	st.Bytes, st.Waiting = 0, 0
 	return st
 }

@@ -67,7 +67,8 @@ type recordShard struct {
 	detached dueHeap[*record]
 	spent    spentSet
 	limit    int
-	evicted  uint64
+	evicted  [numCauses]uint64
+	waiting  *waiting // all of the Store's detached records by user
 
 	oldest, newest *snapshot     // the list of all
 	bytes          *atomic.Int64 // of all snapshots of the Store
@@ -86,14 +87,29 @@ func (s *recordShard) home(r *record) *dueHeap[*record] {
 func (s *recordShard) add(r *record) {
 	s.byID[r.id] = r
 	s.peak = max(s.peak, len(s.byID))
-	s.home(r).push(r)
+	s.join(r)
 }
 
 // drop forgets r.
 func (s *recordShard) drop(r *record) {
 	s.take(r)
-	s.home(r).remove(int(r.pos))
+	s.leave(r)
 	delete(s.byID, r.id)
+}
+
+// leave takes r off what its holder says it is in, and join puts it there.
+func (s *recordShard) leave(r *record) {
+	s.home(r).remove(int(r.pos))
+	if r.holder == 0 {
+		s.waiting.remove(r)
+	}
+}
+
+func (s *recordShard) join(r *record) {
+	s.home(r).push(r)
+	if r.holder == 0 {
+		s.waiting.add(r)
+	}
 }
 
 // keep leaves snap, which may be nil, with r, which has none.
@@ -136,9 +152,9 @@ func (s *recordShard) take(r *record) (snap Snapshot, ok bool) {
 
 // hold makes ref the holder of r, or nobody if ref is 0, and moves the expiry.
 func (s *recordShard) hold(r *record, ref Ref, expires int64) {
-	s.home(r).remove(int(r.pos))
+	s.leave(r)
 	r.holder, r.expires = ref, expires
-	s.home(r).push(r)
+	s.join(r)
 }
 
 // makeRoom sees to it that one more record fits: one that is due goes, else the detached one that expires first, else
@@ -151,19 +167,17 @@ func (s *recordShard) makeRoom(ms int64) {
 	if len(victims) == 0 {
 		victims = s.attached
 	}
-	s.evict(victims[0])
+	s.evict(victims[0], forRoom)
 }
 
 // expire removes up to max records that are due at unix milliseconds ms and returns their number.
 func (s *recordShard) expire(ms int64, max int) (n int) {
 	for _, h := range [...]*dueHeap[*record]{&s.detached, &s.attached} {
 		for n < max {
-			r, ok := h.popDue(ms)
-			if !ok {
+			if len(*h) == 0 || (*h)[0].expires > ms {
 				break
 			}
-			s.take(r)
-			delete(s.byID, r.id)
+			s.drop((*h)[0])
 			n++
 		}
 	}

@@ -38,6 +38,11 @@ type StoreConfig struct {
 	Grace time.Duration
 	// MaxRecords bounds the sessions remembered. Zero or less means 1,048,576, at about 150 bytes each.
 	MaxRecords int
+	// MaxPerUser bounds the detached sessions of one user: when one more is detached, the one goes that has been detached
+	// for the longest time. Sessions of the empty user are nobody's. Zero or less means any number. See SetMaxPerUser.
+	MaxPerUser int
+	// OverUser is told of each session that goes for that, without a lock held. Nil means that nobody is.
+	OverUser func(user string)
 	// MaxSpent bounds the used-up or revoked sessions remembered. Zero or less means 1,048,576, at about 100 bytes each.
 	MaxSpent int
 	// MaxSnapshotBytes bounds the session text and topics kept of one session; a topic counts its name and 16 bytes.
@@ -74,7 +79,8 @@ func orDefault[T int | int64 | time.Duration](v, def T) T {
 //   - A record: user, session text and topics, and the older holder to be closed.
 //   - No record, because the gateway restarted or another one with our key issued the ticket: the user only. From
 //     then on there is a record, so the ticket and all before it are spent.
-//   - Evicted for want of room (MaxRecords: the detached session that expires first, else the attached one that does):
+//   - Evicted for want of room (MaxRecords: the detached session that expires first, else the attached one that does;
+//     MaxPerUser: the user's that was detached first):
 //     the newest ticket is good for the user only, all before are refused, also within Grace. A connection that holds
 //     an evicted session is not found as the older one.
 //   - Ended: refused until the last ticket that can be out there expires.
@@ -98,6 +104,8 @@ type Store struct {
 	maxBytes    int64
 	shards      []recordShard
 	journal     func(JournalEntry)
+	waiting     *waiting
+	overUser    func(user string)
 
 	bytes   atomic.Int64  // of the snapshots
 	next    atomic.Uint32 // the shard whose oldest snapshot goes next
@@ -123,10 +131,14 @@ func NewStore(c StoreConfig) (*Store, error) {
 		maxSnapshot: orDefault(c.MaxSnapshotBytes, 64<<10),
 		maxBytes:    orDefault(c.MaxBytes, 64<<20),
 		journal:     c.Journal,
+		waiting:     newWaiting(),
+		overUser:    c.OverUser,
 		shards:      make([]recordShard, shardsFor(min(records, spent))),
 	}
+	s.SetMaxPerUser(c.MaxPerUser)
 	for i := range s.shards {
 		sh := &s.shards[i]
+		sh.waiting = s.waiting
 		sh.byID = make(map[SessionID]*record)
 		sh.limit = records / len(s.shards)
 		sh.bytes = &s.bytes
@@ -302,9 +314,10 @@ func (s *Store) Detach(now time.Time, id SessionID, ref Ref, snap Snapshot) (suc
 	kept := s.pack(snap)
 	sh := s.shard(id)
 	sh.mu.Lock()
-	successor = sh.detach(now, sh.byID[id], ref, kept)
+	r := sh.byID[id]
+	successor = sh.detach(now, r, ref, kept)
 	sh.mu.Unlock()
-	s.trim()
+	s.trimAll(r)
 	return successor
 }
 
@@ -322,6 +335,14 @@ func (s *Store) pack(snap Snapshot) *snapshot {
 		snap.Topics = slices.Clone(snap.Topics)
 	}
 	return &snapshot{Snapshot: snap, bytes: size + snapshotOverhead}
+}
+
+// trimAll does what is to be done for the bounds behind the detaching of r, which may be nil.
+func (s *Store) trimAll(r *record) {
+	if r != nil {
+		s.trimUser(r.user)
+	}
+	s.trim()
 }
 
 // trim takes away snapshots, the oldest of one shard after the other, until MaxBytes holds.
@@ -360,7 +381,7 @@ func (s *Store) TakeBack(now time.Time, r Resumed, ref Ref) (successor Ref) {
 	}
 	successor = sh.detach(now, rec, ref, kept)
 	sh.mu.Unlock()
-	s.trim()
+	s.trimAll(rec)
 	return successor
 }
 
@@ -480,18 +501,23 @@ func (s *Store) Expire(now time.Time, max int) (n int) {
 
 // StoreStats are the numbers for a metrics page.
 type StoreStats struct {
-	Attached int    // sessions held by a connection
-	Detached int    // sessions waiting for their client
-	Spent    int    // evicted and ended sessions remembered
-	Evicted  uint64 // sessions evicted for want of room, in all
+	Attached int // sessions held by a connection
+	Detached int // sessions waiting for their client
+	Spent    int // evicted and ended sessions remembered
+
+	Evicted  uint64 // sessions evicted for want of room, in all: because of MaxRecords
+	OverUser uint64 // because of MaxPerUser
+	Trimmed  uint64 // by Trim
 
 	Bytes   int64  // of the session texts and topics kept
+	Waiting int64  // WaitingBytes
 	TooLong uint64 // times that those of one session were not kept, being over MaxSnapshotBytes
 	TooMany uint64 // times that those of one session went because of MaxBytes
 }
 
 // Stats counts, one shard at a time.
 func (s *Store) Stats() (st StoreStats) {
+	st.Waiting = s.WaitingBytes()
 	st.Bytes, st.TooLong, st.TooMany = s.bytes.Load(), s.tooLong.Load(), s.tooMany.Load()
 	for i := range s.shards {
 		sh := &s.shards[i]
@@ -499,7 +525,9 @@ func (s *Store) Stats() (st StoreStats) {
 		st.Attached += len(sh.attached)
 		st.Detached += len(sh.detached)
 		st.Spent += len(sh.spent.due)
-		st.Evicted += sh.evicted
+		st.Evicted += sh.evicted[forRoom]
+		st.OverUser += sh.evicted[forUser]
+		st.Trimmed += sh.evicted[forMemory]
 		sh.mu.Unlock()
 	}
 	return st

@@ -9,7 +9,7 @@ func (s *Store) Trim(part int) (n int) {
 		sh := &s.shards[i]
 		sh.mu.Lock()
 		for range (len(sh.detached) + part - 1) / part {
-			sh.evict(sh.detached[0])
+			sh.evict(sh.detached[0], forMemory)
 			n++
 		}
 		sh.byID, sh.peak = slim(sh.byID, sh.peak)
@@ -18,9 +18,19 @@ func (s *Store) Trim(part int) (n int) {
 	return n
 }
 
-// evict forgets r for want of room, but not its serial.
-func (s *recordShard) evict(r *record) {
+// A cause is why a session is evicted.
+type cause int
+
+const (
+	forRoom   cause = iota // StoreConfig.MaxRecords
+	forUser                // StoreConfig.MaxPerUser
+	forMemory              // Trim
+	numCauses
+)
+
+// evict forgets r, but not its serial.
+func (s *recordShard) evict(r *record, why cause) {
 	s.drop(r)
 	s.spent.put(r.id, r.serial, r.expires)
-	s.evicted++
+	s.evicted[why]++
 }

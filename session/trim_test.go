@@ -30,7 +30,7 @@ func TestTrim(t *testing.T) {
 	if got := s.Trim(8); got != 8 {
 		t.Fatalf("%d of %d forgotten, want an eighth", got, n-1)
 	}
-	if st := s.Stats(); st.Attached != 1 || st.Detached != n-1-8 || st.Evicted != 8 || st.Spent != 8 || s.Bytes() >= bytes {
+	if st := s.Stats(); st.Attached != 1 || st.Detached != n-1-8 || st.Trimmed != 8 || st.Evicted != 0 || st.Spent != 8 || s.Bytes() >= bytes {
 		t.Errorf("%+v, %d bytes of %d", st, s.Bytes(), bytes)
 	}
 	late := after(2 * time.Minute)

@@ -201,7 +201,7 @@ func TestPressureSessions(t *testing.T) {
 	all := p.metrics()
 	grown := held.heap - empty.heap
 	x.hold(grown <= 280<<20, "below 280 MiB", "heap grew by %.0f MiB with %d sessions of 64 KiB; %.0f detached, %.0f evicted",
-		grown/(1<<20), sessions, all[`sluice_sessions{state="detached"}`], all["sluice_sessions_evicted_total"])
+		grown/(1<<20), sessions, all[`sluice_sessions{state="detached"}`], all[`sluice_sessions_evicted_total{reason="memory"}`])
 	x.explain(empty, held)
 }
 

@@ -540,3 +540,43 @@ func TestReloadOfTokensKeeps(t *testing.T) {
 	r.wantEOF()
 	c.wantEcho("2")
 }
+
+// A user who leaves session after session behind loses the oldest of his own, and nobody else does.
+func TestSessionsPerUser(t *testing.T) {
+	t.Parallel()
+	p := startDev(t, "--max-sessions-per-user", "2")
+	const gone = `sluice_sessions_evicted_total{reason="max-sessions-per-user"}`
+	leave := func(user string) ticket {
+		waiting := func() float64 {
+			all := p.metrics()
+			return all[`sluice_sessions{state="detached"}`] + all[gone]
+		}
+		before := waiting()
+		c, first := p.begin(t, modes[0], user)
+		c.subscribe("kept")
+		c.hangUp()
+		p.await(func() bool { return waiting() == before+1 }, "the session to wait")
+		return first
+	}
+	ben, nobody := leave("ben"), leave("")
+	var ann []ticket
+	for range 5 {
+		ann = append(ann, leave("ann"))
+		leave("")
+	}
+	if n := p.metrics()[gone]; n != 3 {
+		t.Errorf("%v sessions have gone, want 3", n)
+	}
+	for _, tt := range []struct {
+		name, user string
+		ticket     ticket
+		kept       bool
+	}{{"ben's", "ben", ben, true}, {"nobody's", "", nobody, true}, {"ann's newest", "ann", ann[4], true}, {"ann's next", "ann", ann[3], true},
+		{"ann's oldest", "ann", ann[0], false}} {
+		c, _ := p.resume(t, modes[0], tt.ticket.SessionID)
+		if who := c.whoami(); who.User != tt.user || (len(who.Topics) > 0) != tt.kept {
+			t.Errorf("%s: %+v, want %q, with its topic: %v", tt.name, who, tt.user, tt.kept)
+		}
+		c.hangUp()
+	}
+}

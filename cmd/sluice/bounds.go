@@ -51,6 +51,7 @@ func (cmd *settings) checkBounds() error {
 		{"max-login-bytes", int64(cmd.MaxLoginBytes), 1 << 10, gateway},
 		{"max-topics-total", int64(cmd.MaxTopicsTotal), 1, gateway},
 		{"max-sessions", int64(cmd.MaxSessions), 1, gateway},
+		{"max-sessions-per-user", int64(cmd.MaxSessionsPerUser), 0, gateway},
 		{"max-packet-rate", int64(cmd.MaxPacketRate), 0, most},
 		{"max-byte-rate", int64(cmd.MaxByteRate), 0, most},
 		{"connect-rate", int64(cmd.ConnectRate), 0, most},

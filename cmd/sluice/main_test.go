@@ -206,6 +206,7 @@ func TestBadValues(t *testing.T) {
 		"close-timeout":         times,
 		"max-login-bytes":       {"-1 not a size", "1 want 1024 to 1073741824", "3GiB want 1024 to 1073741824"},
 		"max-topics-total":      {"0 want 1 to 1073741824", "x int"},
+		"max-sessions-per-user": {"-1 want 0 to 1073741824", "x int"},
 		"max-sessions":          {"0 want 1 to 1073741824", "x int"},
 		"user-failures":         {"-1/1s want N/DURATION", "5 want N/DURATION", "5/0s want N/DURATION"},
 		"login-failures":        {"-1/1s want N/DURATION", "5 want N/DURATION", "5/0s want N/DURATION"},

@@ -80,17 +80,18 @@ type loginFlags struct {
 }
 
 type sessionFlags struct {
-	ServerID       int           `help:"First byte of every uniqId, 0 to 255." default:"0"`
-	SessionTTL     time.Duration `help:"How long a session can be resumed." default:"30m"`
-	SessionMax     time.Duration `help:"How long it can be resumed again and again, counted from the login. 0: without end." default:"24h"`
-	Revoke         string        `help:"Connections of a login that ends (exp of a JWT, expires of an HTTP login) or is taken back (its token is not in the file any more): close or keep. Their sessions cannot be resumed in any case." enum:"close,keep" default:"close" live:""`
-	SessionBytes   byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
-	MaxSessionText byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB"`
-	SessionFrom    string        `help:"What the session text of a client is that logs in without one, for workers that know nothing of users: ${enum}." enum:"none, user" default:"none"`
-	MaxSessions    int           `help:"Sessions remembered; over it the one goes that expires first of those that wait for their client." default:"1048576"`
-	SessionTotal   byteSize      `help:"Session text and topics kept of all such sessions; over it, those of the oldest go." default:"64MiB"`
-	SessionKey     string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
-	SessionJournal string        `help:"File, made at the first start, in which used-up tickets and ended sessions stay refused across restarts. Wants --session-key; each gateway has its own." placeholder:"FILE"`
+	ServerID           int           `help:"First byte of every uniqId, 0 to 255." default:"0"`
+	SessionTTL         time.Duration `help:"How long a session can be resumed." default:"30m"`
+	SessionMax         time.Duration `help:"How long it can be resumed again and again, counted from the login. 0: without end." default:"24h"`
+	Revoke             string        `help:"Connections of a login that ends (exp of a JWT, expires of an HTTP login) or is taken back (its token is not in the file any more): close or keep. Their sessions cannot be resumed in any case." enum:"close,keep" default:"close" live:""`
+	SessionBytes       byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
+	MaxSessionText     byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB"`
+	SessionFrom        string        `help:"What the session text of a client is that logs in without one, for workers that know nothing of users: ${enum}." enum:"none, user" default:"none"`
+	MaxSessions        int           `help:"Sessions remembered; over it the one goes that expires first of those that wait for their client." default:"1048576"`
+	MaxSessionsPerUser int           `help:"Sessions of one user that wait for their client; when one more does, the one goes that has waited longest. 0: any number." default:"64" live:""`
+	SessionTotal       byteSize      `help:"Session text and topics kept of all such sessions; over it, those of the oldest go." default:"64MiB"`
+	SessionKey         string        `help:"File with the key of session tickets, made at the first start. Without it sessions end with the process." placeholder:"FILE"`
+	SessionJournal     string        `help:"File, made at the first start, in which used-up tickets and ended sessions stay refused across restarts. Wants --session-key; each gateway has its own." placeholder:"FILE"`
 }
 
 type slowFlags struct {

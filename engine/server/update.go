@@ -13,8 +13,8 @@ import (
 //     ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes, MaxPacketRate,
 //     MaxByteRate, ProxyTimeout, ProxyTrust, ForwardedTrust
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginBanMax, UserFailures, UserFailuresPer,
-//     LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit, MaxInflated, MaxInflateRate,
-//     MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxTopicsTotal,
+//     LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit, MaxSessionsPerUser, MaxInflated,
+//     MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxTopicsTotal,
 //     MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
 //   - WebSocket: Origins
 //   - Worker: MaxLinks, FrameRate, ByteRate, Tokens, Allow, AllowUnix

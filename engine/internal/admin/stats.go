@@ -76,6 +76,8 @@ type sessionsReport struct {
 	Evicted  uint64 `json:"evicted"`
 	Resumed  uint64 `json:"resumed"`
 
+	EvictedFor map[string]uint64 `json:"evictedFor"` // of them, by the limit that they were over
+
 	StateBytes    int64             `json:"stateBytes"`    // session texts and topics kept
 	StatesDropped map[string]uint64 `json:"statesDropped"` // by the limit that they were over
 }
@@ -173,7 +175,9 @@ func messages(e *engine.Stats) messagesReport {
 }
 
 func sessions(st session.StoreStats, resumed uint64) sessionsReport {
-	return sessionsReport{Attached: st.Attached, Detached: st.Detached, Spent: st.Spent, Evicted: st.Evicted, Resumed: resumed,
+	return sessionsReport{Attached: st.Attached, Detached: st.Detached, Spent: st.Spent, Resumed: resumed,
+		Evicted:    st.Evicted + st.OverUser + st.Trimmed,
+		EvictedFor: map[string]uint64{"max-sessions": st.Evicted, "max-sessions-per-user": st.OverUser, "memory": st.Trimmed},
 		StateBytes: st.Bytes, StatesDropped: map[string]uint64{"session-bytes": st.TooLong, "session-total": st.TooMany}}
 }
 

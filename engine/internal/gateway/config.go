@@ -74,6 +74,10 @@ type Config struct {
 	// one that expires first; if none waits, one of those that are connected. Zero or less means
 	// 1,048,576, at about 150 bytes each.
 	MaxSessions int
+	// MaxSessionsPerUser is how many sessions of one user wait for their client. When one more loses its
+	// connection, the one that has waited longest goes. Sessions of anonymous clients are not limited.
+	// Zero means 64; negative means any number.
+	MaxSessionsPerUser int
 	// SessionTotal bounds them for all sessions, in bytes: when it is reached, the oldest go. Zero
 	// or less means 64 MiB.
 	SessionTotal int64
@@ -178,6 +182,7 @@ func (c Config) withDefaults() Config {
 		c.SessionMax = 24 * time.Hour
 	}
 	def(&c.UserLimit, 10)
+	def(&c.MaxSessionsPerUser, 64)
 	def(&c.MaxPacket, 16<<20)
 	def(&c.MaxInflated, 4<<20)
 	def(&c.MaxInflateRate, 8<<20)
@@ -227,7 +232,7 @@ func (c Config) withDefaults() Config {
 func (g *Gateway) Config() *Config { return g.config.Load() }
 
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
-// LoginFailuresPer, LoginBanMax, UserFailures and UserFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, KeepRevoked, UserLimit, MaxInflated,
+// LoginFailuresPer, LoginBanMax, UserFailures and UserFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, KeepRevoked, UserLimit, MaxSessionsPerUser, MaxInflated,
 // MaxInflateRate, MaxGzipMembers, MaxTopics, MaxTopicBytes, MaxTopicName, MaxTopicsTotal, MaxRequestRate, MaxPending,
 // MaxPendingBytes, RequestTimeout, WaitWorkers and PacketTimeout. It closes nothing: what is over a
 // smaller limit may stay, and gets no more. Any goroutine may call it; what begins afterwards is under
@@ -242,7 +247,7 @@ func (g *Gateway) SetLimits(c Config) {
 	n.LoginTimeout = c.LoginTimeout
 	n.MaxLogins, n.MaxTokenLogins = c.MaxLogins, c.MaxTokenLogins
 	n.KeepRevoked = c.KeepRevoked
-	n.UserLimit = c.UserLimit
+	n.UserLimit, n.MaxSessionsPerUser = c.UserLimit, c.MaxSessionsPerUser
 	n.MaxInflated = c.MaxInflated
 	n.MaxTopics, n.MaxTopicBytes, n.MaxTopicName = c.MaxTopics, c.MaxTopicBytes, c.MaxTopicName
 	n.MaxTopicsTotal = c.MaxTopicsTotal
@@ -253,5 +258,6 @@ func (g *Gateway) SetLimits(c Config) {
 	n.PacketTimeout = c.PacketTimeout
 	g.config.Store(&n)
 	g.failures.setLimits(&n)
+	g.sessions.SetMaxPerUser(n.MaxSessionsPerUser)
 	g.logins.setLimits(n.MaxLogins, n.MaxTokenLogins)
 }

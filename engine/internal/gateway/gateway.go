@@ -94,8 +94,8 @@ func New(config Config) (*Gateway, error) {
 	var err error
 	g.sessions, err = session.NewStore(session.StoreConfig{
 		Key: key, Rand: config.Rand, TTL: config.SessionTTL, Grace: config.SessionGrace,
-		MaxAge:           config.SessionMax,
-		MaxRecords:       config.MaxSessions,
+		MaxAge:     config.SessionMax,
+		MaxRecords: config.MaxSessions, MaxPerUser: config.MaxSessionsPerUser, OverUser: g.overUser,
 		MaxSnapshotBytes: config.SessionBytes, MaxBytes: config.SessionTotal,
 		Journal: told,
 	})
@@ -137,9 +137,14 @@ func (g *Gateway) Close(ctx context.Context) error {
 	return g.logins.close(ctx)
 }
 
-// chargeSessions brings the gauge of the snapshots and leases up to date.
+// overUser logs that a session of a user has gone, who had too many.
+func (g *Gateway) overUser(user string) {
+	g.log.Info("a session is forgotten: too many of its user wait", "user", user, "limit", g.Config().MaxSessionsPerUser)
+}
+
+// chargeSessions brings the gauge of what is kept of detached sessions, and of the leases, up to date.
 func (g *Gateway) chargeSessions() {
-	n := g.sessions.Bytes() + g.leased.Load()*leaseSize
+	n := g.sessions.Bytes() + g.sessions.WaitingBytes() + g.leased.Load()*leaseSize
 	g.engine.Charge(engine.KindSessions, n-g.sessionBytes.Swap(n))
 }
 
