@@ -60,7 +60,7 @@ func TestDocumentedFlags(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"docs/embedding.md", "docs/backpressure.md", "docs/operating.md", "docs/README.md", "engine/worker/README.md",
+		"docs/embedding.md", "docs/backpressure.md", "docs/commands.md", "docs/operating.md", "docs/README.md", "engine/worker/README.md",
 	} {
 		text, err := os.ReadFile("../../" + name)
 		if err != nil {
@@ -121,10 +121,18 @@ whether they would do, without listening.
 				open = true
 				b.WriteString("\n| flag | default | |\n| --- | --- | --- |\n")
 			}
-			fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, shown(f), strings.ReplaceAll(f.Help, "|", "\\|")+live(f))
+			fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, shown(f), strings.ReplaceAll(f.Help, "|", "\\|")+environment(f)+live(f))
 		}
 	}
 	return b.String()
+}
+
+// environment names the variables that stand in for a flag. The help of kong ends with them, too.
+func environment(f *kong.Flag) string {
+	if len(f.Envs) == 0 || strings.Contains(f.Help, f.Envs[0]) {
+		return ""
+	}
+	return " Also $" + strings.Join(f.Envs, ", $") + "."
 }
 
 // live marks the flags that a reload changes.
@@ -137,7 +145,7 @@ func live(f *kong.Flag) string {
 
 func shown(f *kong.Flag) string {
 	switch {
-	case f.HasDefault:
+	case f.HasDefault && f.Default != "":
 		return "`" + f.Default + "`"
 	case f.IsBool():
 		return "off"

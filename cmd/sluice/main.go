@@ -6,14 +6,18 @@
 //	sluice token --user ID    ask a running gateway for a one-time login token
 //	sluice cert --dev         write a self-signed certificate and its key, for trying out
 //	sluice health             ask a running gateway whether it is ready
+//	sluice conns              who is connected; also topics, workers, sessions
+//	sluice publish TOPIC DATA publish a message; sluice watch TOPIC prints what comes
+//	sluice kick --user ID     end connections; also reload and drain
+//	sluice completion bash    a script for the shell
 //	sluice version
 //
-// Flags come from the command line, then from the TOML file named by --config, where each key is
-// a flag's name. Exit codes: 0 done, 1 something failed while running, 2 bad flags or config.
+// Flags of serve and check come from the command line, then from the TOML file named by --config,
+// where each key is a flag's name. Exit codes: 0 done, 1 something failed, or the gateway refuses or
+// cannot be reached, 2 bad flags or config, 3 not found.
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,25 +28,23 @@ import (
 	"github.com/sluicenet/sluice/cmd/sluice/internal/logsink"
 )
 
-// Exit codes.
-const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
-)
-
-// usageError is the caller's fault: bad flags, or a file that a flag names.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
-	Check   checkCmd   `cmd:"" help:"Check flags and config file without listening."`
-	Token   tokenCmd   `cmd:"" help:"Ask a running gateway for a one-time login token (serve --login otp)."`
-	Cert    certCmd    `cmd:"" help:"Write a self-signed certificate and its key, for trying out TLS."`
-	Health  healthCmd  `cmd:"" help:"Ask a running gateway whether it is ready: exit 0, or 1 and why."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Run the gateway."`
+	Check      checkCmd      `cmd:"" help:"Check flags and config file without listening."`
+	Token      tokenCmd      `cmd:"" help:"Ask a running gateway for a one-time login token (serve --login otp)."`
+	Cert       certCmd       `cmd:"" help:"Write a self-signed certificate and its key, for trying out TLS."`
+	Health     healthCmd     `cmd:"" help:"Ask a running gateway whether it is ready: exit 0, or 1 and why."`
+	Conns      connsCmd      `cmd:"" help:"List connections: traffic, queue, lag, memory; or all that is known of one."`
+	Topics     topicsCmd     `cmd:"" help:"List topics that have subscribers."`
+	Sessions   sessionsCmd   `cmd:"" help:"List sessions that can be resumed."`
+	Workers    workersCmd    `cmd:"" help:"List the links of workers: queue, silence, latency of their answers."`
+	Publish    publishCmd    `cmd:"" help:"Publish a message to a topic."`
+	Watch      watchCmd      `cmd:"" help:"Print what is published to a topic, as it comes."`
+	Kick       kickCmd       `cmd:"" help:"End a connection, or all of a user's."`
+	Reload     reloadCmd     `cmd:"" help:"Have the gateway read its configuration again, as SIGHUP does."`
+	Drain      drainCmd      `cmd:"" help:"Begin a shutdown, as SIGTERM does."`
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands and flags in bash, zsh or fish."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // lastWords is how long the last lines of the log may take at the end: nobody may be reading them.
@@ -67,7 +69,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "sluice:", err)
 		return exitFailed
 	}
-	ctx, err := parser.Parse(args)
+	ctx, err := parser.Parse(joinSort(args))
 	if exited >= 0 { // --help has printed
 		return exited
 	}
@@ -76,18 +78,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	ctx.BindTo(stdout, (*io.Writer)(nil))
-	ctx.Bind(&streams{stdout, stderr, args})
+	ctx.Bind(parser)
+	ctx.Bind(&streams{stdout: stdout, stderr: stderr, args: args})
 	err = ctx.Run()
-	var usage usageError
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.As(err, &usage):
+	if err != nil {
 		fmt.Fprintln(stderr, "sluice:", err)
-		return exitUsage
 	}
-	fmt.Fprintln(stderr, "sluice:", err)
-	return exitFailed
+	return exitCode(err)
 }
 
 // newParser makes the parser of commands and flags.
@@ -106,5 +103,13 @@ func newParserFor(c *cli, options ...kong.Option) (*kong.Kong, error) {
 // streams are a command's surroundings.
 type streams struct {
 	stdout, stderr io.Writer
-	args           []string // of the whole command line
+	args           []string  // of the whole command line
+	stdin          io.Reader // nil: the process's
+}
+
+func (s *streams) input() io.Reader {
+	if s.stdin == nil {
+		return os.Stdin
+	}
+	return s.stdin
 }

@@ -18,7 +18,7 @@ import (
 
 // pages are the documents for users, from the root of the module.
 var pages = []string{
-	"README.md", "CHANGELOG.md", "docs/README.md", "docs/operating.md", "docs/faults.md", "SECURITY.md", "docs/logins.md", "docs/backpressure.md",
+	"README.md", "CHANGELOG.md", "docs/README.md", "docs/commands.md", "docs/operating.md", "docs/faults.md", "SECURITY.md", "docs/logins.md", "docs/backpressure.md",
 	"docs/embedding.md", "docs/netsvr.md", "docs/workers.md", "docs/websocket.md",
 	"docs/longbridge.md", "docs/flags.md",
 	"engine/worker/README.md",
