@@ -90,7 +90,7 @@ func (s *Server) allowed(want Role, h http.Handler) http.Handler {
 			return
 		}
 		if s.open() {
-			h.ServeHTTP(w, r)
+			s.conns.answer(h, w, r)
 			return
 		}
 		token := shown(r)
@@ -127,7 +127,7 @@ func (s *Server) allowed(want Role, h http.Handler) http.Handler {
 			refuse(w, http.StatusForbidden, codeForbidden, "a token of role "+want.String()+" is wanted, this one has "+has.String())
 		default:
 			s.guesses.passed(peer, digest)
-			h.ServeHTTP(w, r)
+			s.conns.answer(h, w, r)
 		}
 	})
 }

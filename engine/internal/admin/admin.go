@@ -179,6 +179,7 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 	s.http = http.Server{
 		Handler:           s.Handler(),
 		ConnState:         s.conns.changed,
+		ConnContext:       ofConn,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,

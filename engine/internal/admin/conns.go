@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -15,8 +16,8 @@ import (
 const DefaultMaxConnections = 64
 
 // conns are the connections of operators. There are at most limit of them: when another comes, the
-// one goes that has been without a request for longest, so that connections left open keep nobody
-// out who wants to look.
+// one goes that has been without a request of somebody with a role for longest, so that connections
+// left open, bodies that do not come and answers that are not read keep nobody out who wants to look.
 type conns struct {
 	limit    int
 	log      *slog.Logger
@@ -31,7 +32,7 @@ type conns struct {
 
 // An operator is what is known of one connection.
 type operator struct {
-	asking bool // a request is under way
+	asking bool // a request of somebody with a role is being answered
 	since  time.Time
 }
 
@@ -52,7 +53,7 @@ func (c *conns) changed(conn net.Conn, state http.ConnState) {
 		c.open[conn] = operator{since: time.Now()}
 	case http.StateActive, http.StateIdle:
 		if _, ok := c.open[conn]; ok {
-			c.open[conn] = operator{asking: state == http.StateActive, since: time.Now()}
+			c.open[conn] = operator{since: time.Now()}
 		}
 	case http.StateClosed, http.StateHijacked:
 		why := "closed"
@@ -63,6 +64,31 @@ func (c *conns) changed(conn net.Conn, state http.ConnState) {
 		if _, ok := c.open[conn]; ok {
 			c.ended(conn, why)
 		}
+	}
+}
+
+// connKey is the connection of a request in its context.
+type connKey struct{}
+
+// ofConn is http.Server.ConnContext.
+func ofConn(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
+}
+
+// answer has h answer a request of somebody with a role. Its connection is not closed meanwhile to
+// make room for another.
+func (c *conns) answer(h http.Handler, w http.ResponseWriter, r *http.Request) {
+	conn, _ := r.Context().Value(connKey{}).(net.Conn)
+	c.asks(conn, true)
+	defer c.asks(conn, false)
+	h.ServeHTTP(w, r)
+}
+
+func (c *conns) asks(conn net.Conn, asking bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.open[conn]; ok {
+		c.open[conn] = operator{asking: asking, since: time.Now()}
 	}
 }
 
