@@ -1,26 +1,31 @@
 package engine
 
 import (
-	"context"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
 // endLines is how many ends of connections are logged a second for each reason: all of them on an
 // ordinary day, and a sample of a flood.
 const endLines = 100
 
-// An endLog logs the ends of connections: those that peers bring about in peace at level debug, all
-// others at level info. Any goroutine may use it.
-type endLog struct {
-	mu   sync.Mutex
-	ends [numReasons]struct {
-		begun   time.Time // of the present second
-		lines   int       // logged in it
-		omitted int       // not logged, to be told at its end
+// endKinds log the ends of connections: those that peers bring about in peace at level debug, all
+// others at level info. A flood of one reason takes nothing from the others.
+type endKinds [numReasons]*lograte.Kind
+
+func newEndKinds(log *slog.Logger) (k endKinds) {
+	for why := range k {
+		k[why] = lograte.NewKind(log, lograte.KindConfig{
+			Level: Reason(why).level(), PerSecond: endLines,
+			Message: "connection ended",
+			Omitted: "connections ended, each without a line of its own",
+			Attr:    slog.String("reason", Reason(why).String()),
+		})
 	}
+	return k
 }
 
 // level is how much an operator wants to know of an end.
@@ -33,11 +38,10 @@ func (r Reason) level() slog.Level {
 
 // logEnd logs the end of c, whose handler does not know of it yet.
 func (e *Engine) logEnd(c *Conn, why Reason) {
-	if !e.log.Enabled(context.Background(), why.level()) || !e.endLogged(why) {
-		return
-	}
-	protocol, id := e.describe(c)
-	e.writeEnd(why, protocol, c.LogPeer().LogValue(), id, c.via())
+	e.ends[why].Log(func() []slog.Attr {
+		protocol, id := e.describe(c)
+		return endAttrs(protocol, c.LogPeer().LogValue(), id, c.via())
+	})
 }
 
 // describe says what c speaks and its id, if it has one.
@@ -54,18 +58,19 @@ func (e *Engine) describe(c *Conn) (protocol, id string) {
 // logRefused logs a connection that has not reached a loop.
 func (e *Engine) logRefused(peer netip.AddrPort, why Reason) {
 	e.tellRefused(peer, why)
-	if e.log.Enabled(context.Background(), why.level()) && e.endLogged(why) {
+	e.ends[why].Log(func() []slog.Attr {
 		said := slog.AnyValue(peer)
 		if !peer.IsValid() {
 			said = slog.StringValue("unix")
 		}
-		e.writeEnd(why, "unknown", said, "", "")
-	}
+		return endAttrs("unknown", said, "", "")
+	})
 }
 
-// writeEnd logs an end; via is the proxy that has said who the peer is, if one has.
-func (e *Engine) writeEnd(why Reason, protocol string, peer slog.Value, id, via string) {
-	attrs := append(make([]slog.Attr, 0, 5), slog.String("reason", why.String()),
+// endAttrs is what the line of an end says beside its reason; via is the proxy that has said who the
+// peer is, if one has.
+func endAttrs(protocol string, peer slog.Value, id, via string) []slog.Attr {
+	attrs := append(make([]slog.Attr, 0, 4),
 		slog.String("protocol", protocol), slog.Attr{Key: "peer", Value: peer})
 	if id != "" {
 		attrs = append(attrs, slog.String("uniqId", id))
@@ -73,37 +78,7 @@ func (e *Engine) writeEnd(why Reason, protocol string, peer slog.Value, id, via 
 	if via != "" {
 		attrs = append(attrs, slog.String("via", via))
 	}
-	e.log.LogAttrs(context.Background(), why.level(), "connection ended", attrs...)
-}
-
-// endLogged reports whether another end for why is to be logged in this second. Those that are not
-// are told of in one line at the second's end.
-func (e *Engine) endLogged(why Reason) bool {
-	l := &e.endLog
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	r := &l.ends[why]
-	if now := time.Now(); now.Sub(r.begun) >= time.Second {
-		r.begun, r.lines = now, 0
-	}
-	if r.lines < endLines {
-		r.lines++
-		return true
-	}
-	if r.omitted++; r.omitted == 1 {
-		time.AfterFunc(time.Second, func() { e.tellOmitted(why) })
-	}
-	return false
-}
-
-func (e *Engine) tellOmitted(why Reason) {
-	l := &e.endLog
-	l.mu.Lock()
-	n := l.ends[why].omitted
-	l.ends[why].omitted = 0
-	l.mu.Unlock()
-	e.log.Log(context.Background(), why.level(), "connections ended, each without a line of its own",
-		"reason", why.String(), "omitted", n)
+	return attrs
 }
 
 // logRetry logs, once in ten seconds, that accept has failed for a reason that passes, such as too many

@@ -24,7 +24,7 @@ type Engine struct {
 	limits atomic.Pointer[Limits]
 	trust  atomic.Pointer[trust]
 	log    *slog.Logger
-	endLog endLog
+	ends   endKinds
 	system system
 	maxRun int
 	// beforeCut is the simulation's: it sees connections before their queues are cut.
@@ -88,6 +88,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 		e.wire = append(slices.Clip(e.wire), Dialect{Name: rawDialect, Append: appendRaw})
 	}
 	e.log = e.config.Logger
+	e.ends = newEndKinds(e.log)
 	e.limits.Store(e.config.limits())
 	if err := e.setTrust(e.config.ProxyTrust, e.config.ForwardedTrust); err != nil {
 		return nil, err

@@ -1,13 +1,16 @@
 // Package lograte keeps floods out of logs: whatever peers do, a place in the program logs only so many
-// lines a second, and says how many it has left out.
+// lines a second, and says a second later in one line how many it has left out.
 //
 // It is a handler in front of the operator's own, so that every log call is under it, also the next
-// that somebody writes. The key is the place of the call, so the memory is bounded by the program.
+// that somebody writes. The key is the place of the call, so the memory is bounded by the program. A
+// place whose lines are of several kinds, one of which must not use up what there is for the others,
+// makes a Kind of each.
 package lograte
 
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -37,7 +40,7 @@ type handler struct {
 
 // places are shared by a handler and those made from it with attributes and groups.
 type places struct {
-	now func() time.Time
+	operators slog.Handler // as it was given: a sum has no attributes of one of its lines
 
 	mu      sync.Mutex
 	seen    map[place]*window
@@ -52,11 +55,11 @@ type place struct {
 	level slog.Level
 }
 
-// A window is the present second of a place.
+// A window is the present second of a place or a Kind.
 type window struct {
 	second  int64
 	lines   int
-	omitted uint64 // since the last line
+	omitted uint64 // to be told a second after the first of them
 }
 
 // Logger returns a logger that passes on to log what is within the limits. One that does so already is
@@ -68,11 +71,8 @@ func Logger(log *slog.Logger) *slog.Logger {
 	if _, ok := log.Handler().(*handler); ok {
 		return log
 	}
-	return slog.New(newHandler(log.Handler(), time.Now))
-}
-
-func newHandler(next slog.Handler, now func() time.Time) *handler {
-	return &handler{next, &places{now: now, seen: make(map[place]*window)}}
+	h := log.Handler()
+	return slog.New(&handler{h, &places{operators: h, seen: make(map[place]*window)}})
 }
 
 // Omitted returns how many lines a logger of Logger has left out.
@@ -91,24 +91,21 @@ const maxTexts = 4096
 
 // Handle implements slog.Handler.
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
-	omitted, ok := h.allow(&r)
-	if !ok {
+	level, text := r.Level, r.Message
+	if !h.allow(h.window(&r), perSecond(level), func(n uint64) {
+		h.tell(level, "lines of the log were left out", n, slog.String("line", text))
+	}) {
 		return nil
-	}
-	if omitted > 0 {
-		r = r.Clone()
-		r.AddAttrs(slog.Uint64("omitted", omitted))
 	}
 	return h.Handler.Handle(ctx, r)
 }
 
-// allow reports whether a line may go on, and how many of its place were left out since the last one.
-func (p *places) allow(r *slog.Record) (omitted uint64, ok bool) {
+// window returns that of the place of a line.
+func (p *places) window(r *slog.Record) *window {
 	key := place{pc: r.PC, level: r.Level}
 	if r.PC == 0 {
 		key.text = r.Message
 	}
-	second := p.now().Unix()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w := p.seen[key]
@@ -119,17 +116,44 @@ func (p *places) allow(r *slog.Record) (omitted uint64, ok bool) {
 		w = new(window)
 		p.seen[key] = w
 	}
+	return w
+}
+
+// allow reports whether one more line of w may go on. If it is the first that may not, tell is called a
+// second later with the number of those that could not.
+func (p *places) allow(w *window, perSecond int, tell func(omitted uint64)) bool {
+	second := time.Now().Unix()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if w.second != second {
 		w.second, w.lines = second, 0
 	}
-	if w.lines >= perSecond(r.Level) {
-		w.omitted++
-		p.omitted++
-		return 0, false
+	if w.lines < perSecond {
+		w.lines++
+		return true
 	}
-	w.lines++
-	omitted, w.omitted = w.omitted, 0
-	return omitted, true
+	p.omitted++
+	if w.omitted++; w.omitted == 1 {
+		time.AfterFunc(time.Second, func() {
+			p.mu.Lock()
+			n := w.omitted
+			w.omitted = 0
+			p.mu.Unlock()
+			tell(n)
+		})
+	}
+	return false
+}
+
+// tell logs how many lines were left out, of those that attrs says.
+func (p *places) tell(level slog.Level, text string, omitted uint64, attrs ...slog.Attr) {
+	if !p.operators.Enabled(context.Background(), level) {
+		return
+	}
+	r := slog.NewRecord(time.Now(), level, text, 0)
+	r.AddAttrs(attrs...)
+	r.AddAttrs(slog.Uint64("omitted", omitted))
+	_ = p.operators.Handle(context.Background(), r)
 }
 
 // WithAttrs implements slog.Handler.
@@ -140,4 +164,44 @@ func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 // WithGroup implements slog.Handler.
 func (h *handler) WithGroup(name string) slog.Handler {
 	return &handler{h.Handler.WithGroup(name), h.places}
+}
+
+// KindConfig says what the lines of a Kind have in common.
+type KindConfig struct {
+	Level     slog.Level
+	PerSecond int    // lines
+	Message   string // of a line
+	Omitted   string // the message of the line that says how many were left out
+	Attr      slog.Attr
+}
+
+// A Kind is lines that are limited together, wherever they are logged. Any goroutine may use it.
+type Kind struct {
+	log    *handler
+	config KindConfig
+	window window
+}
+
+// NewKind returns a Kind that logs to log, which must be one of Logger.
+func NewKind(log *slog.Logger, c KindConfig) *Kind {
+	return &Kind{log: log.Handler().(*handler), config: c}
+}
+
+// Log logs a line with what attrs returns, which is asked only if the line goes on.
+func (k *Kind) Log(attrs func() []slog.Attr) {
+	c := &k.config
+	ctx := context.Background()
+	if !k.log.Enabled(ctx, c.Level) || !k.log.allow(&k.window, c.PerSecond, k.tell) {
+		return
+	}
+	var pc [1]uintptr
+	runtime.Callers(2, pc[:])
+	r := slog.NewRecord(time.Now(), c.Level, c.Message, pc[0])
+	r.AddAttrs(c.Attr)
+	r.AddAttrs(attrs()...)
+	_ = k.log.Handler.Handle(ctx, r)
+}
+
+func (k *Kind) tell(omitted uint64) {
+	k.log.tell(k.config.Level, k.config.Omitted, omitted, k.config.Attr)
 }
