@@ -128,9 +128,9 @@ func TestTLSHandshakesThatEnd(t *testing.T) {
 
 // Handshakes that are begun and left cost nobody else more than their memory, and go at the deadline.
 func TestTLSHandshakesLeft(t *testing.T) {
-	left := 2000
+	left := handshakesLeft
 	if testing.Short() {
-		left = 400
+		left /= 5
 	}
 	e, addr := startLine(t, Config{HandshakeTimeout: 3 * time.Second, MaxHandshakes: 8 * left}, ListenConfig{TLS: serverTLS()})
 	hello := helloBytes(t, clientTLS(tls.VersionTLS13))

@@ -6,6 +6,8 @@ import "time"
 
 const overloadSubscribers, overloadMessages = 50, 20000
 
+const handshakesLeft = 2000
+
 const simDefaultSeeds = 2000
 
 // How long a scene of the simulation lasts, on its own clock, and how many seeds of one are played.

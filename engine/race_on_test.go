@@ -8,6 +8,9 @@ import "time"
 // there are fewer of them then.
 const overloadSubscribers, overloadMessages = 8, 4000
 
+// A handshake takes ten times as long, too, and an honest client's comes behind these.
+const handshakesLeft = 200
+
 const simDefaultSeeds = 50
 
 // How long a scene of the simulation lasts, on its own clock, and how many seeds of one are played.
