@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
 
 	"github.com/sluicenet/sluice/cmd/sluice/internal/adminapi"
 )
+
+// defaultAdmin is where a gateway serves operators unless it is told otherwise.
+const defaultAdmin = "http://127.0.0.1:6070"
 
 // adminFlag says where the running gateway serves operators, and who asks.
 type adminFlag struct {
@@ -29,7 +33,8 @@ func (f *adminFlag) client() (*adminapi.Client, error) {
 
 // clientWith returns what asks the gateway with a token or a key, which may be empty.
 func (f *adminFlag) clientWith(token string) (*adminapi.Client, error) {
-	c, err := adminapi.New(adminapi.Config{Address: f.Admin, CAFile: f.AdminCA, Token: token})
+	where := cmp.Or(f.Admin, defaultAdmin) // a variable may be there and empty
+	c, err := adminapi.New(adminapi.Config{Address: where, CAFile: f.AdminCA, Token: token})
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -47,5 +52,6 @@ func (f *adminFlag) ask(path string, query url.Values, key string) (status int, 
 	if err != nil {
 		return 0, nil, err
 	}
+	defer c.Close()
 	return c.Raw(context.Background(), path, query)
 }

@@ -37,6 +37,7 @@ func (cmd *drainCmd) run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	answer, err := c.Post(context.Background(), "drain", struct{}{})
 	if err != nil {
 		return err
@@ -98,6 +99,7 @@ func (cmd *reloadCmd) run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	answer, err := c.Post(context.Background(), "reload", struct{}{})
 	if err != nil {
 		return err

@@ -113,6 +113,7 @@ func (cmd *connsCmd) run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	if cmd.ID != "" {
 		return cmd.one(s.stdout, c)
 	}

@@ -41,6 +41,7 @@ func (cmd *kickCmd) run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	path, body := "kick", map[string]string{"reason": cmd.Reason}
 	if cmd.Resumable {
 		path, body = "disconnect", map[string]string{}

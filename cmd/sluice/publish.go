@@ -48,6 +48,7 @@ func (cmd *publishCmd) run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	if cmd.Lines {
 		return cmd.lines(s, c)
 	}

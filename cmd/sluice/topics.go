@@ -64,6 +64,7 @@ func (cmd *topicsCmd) run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	if cmd.Name != "" {
 		body, err := c.Get(context.Background(), "topics/"+pathText(cmd.Name), nil)
 		if err != nil || cmd.JSON {

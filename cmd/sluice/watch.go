@@ -65,6 +65,7 @@ func (cmd *watchCmd) run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	seen := 0
 	err = c.Stream(ctx, "topics/"+pathText(cmd.Topic)+"/tail", nil, func(event string, data []byte) error {
 		switch event {

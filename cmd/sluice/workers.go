@@ -77,6 +77,7 @@ func (cmd *workersCmd) run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	body, err := c.Get(context.Background(), "workers", query)
 	if err != nil {
 		return err
@@ -165,6 +166,7 @@ func (cmd *sessionsCmd) run(s *streams) error {
 	if err != nil {
 		return err
 	}
+	defer c.Close()
 	query := url.Values{}
 	set(query, "user", cmd.User)
 	set(query, "state", cmd.State)

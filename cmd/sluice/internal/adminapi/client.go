@@ -22,6 +22,8 @@ import (
 const (
 	// askTimeout is how long a question to the gateway may take, from first to last byte.
 	askTimeout = 10 * time.Second
+	// idleTimeout is how long a connection is kept for the next question: shorter than gateways keep it.
+	idleTimeout = time.Second
 	// maxAnswer bounds what is read of an answer, in bytes: a page of 1000 rows of long names fits.
 	maxAnswer = 32 << 20
 )
@@ -67,7 +69,7 @@ func New(c Config) (*Client, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, &badAddress{fmt.Errorf("--admin %q: want http://HOST:PORT, https://HOST:PORT or unix:///PATH", c.Address)}
 	}
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport := &http.Transport{MaxIdleConns: 1, IdleConnTimeout: idleTimeout}
 	if transport.TLSClientConfig, err = c.trust(u.Scheme); err != nil {
 		return nil, &badAddress{err}
 	}
@@ -82,6 +84,9 @@ func New(c Config) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
+
+// Close closes the connection that is kept for the next question.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // badAddress is an ErrBadAddress that says what is wrong, and nothing else.
 type badAddress struct{ error }
