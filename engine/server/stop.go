@@ -195,7 +195,10 @@ func (s *Server) teardown(ctx context.Context) error {
 	}
 	s.closeGiven()
 	s.endLife()
-	s.besides.Wait()
+	t.step("the certificates' files are still being read", func() error {
+		s.besides.Wait()
+		return nil
+	})
 	go func() {
 		t.steps.Wait()
 		close(s.ended)

@@ -23,6 +23,15 @@ const pipeLook = 10 * time.Millisecond
 // devices are refused.
 func Read(name string, limit int64) ([]byte, error) { return read(name, limit, Patience) }
 
+// ReadNow is Read for those who cannot wait: a pipe is refused, and not opened, so that its writer
+// still finds a reader who reads it.
+func ReadNow(name string, limit int64) ([]byte, error) {
+	if info, err := os.Stat(name); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		return nil, fmt.Errorf("%s is a pipe, want a file", name)
+	}
+	return read(name, limit, 0)
+}
+
 func read(name string, limit int64, timeout time.Duration) ([]byte, error) {
 	// Without O_NONBLOCK opening a pipe waits for its writer.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)

@@ -89,6 +89,34 @@ func TestStalledPipe(t *testing.T) {
 	}
 }
 
+// TestReadNow: what cannot wait does not open a pipe either.
+func TestReadNow(t *testing.T) {
+	dir := t.TempDir()
+	file, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "pipe")
+	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadNow(file, 4); err != nil || string(b) != "text" {
+		t.Errorf("%q, %v", b, err)
+	}
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, _ = f.WriteString("text")
+	if b, err := ReadNow(pipe, 4); err == nil || !strings.Contains(err.Error(), "is a pipe") {
+		t.Errorf("%q, %v", b, err)
+	}
+	b := make([]byte, 8)
+	if n, err := f.Read(b); err != nil || string(b[:n]) != "text" {
+		t.Errorf("left in the pipe: %q, %v", b[:n], err)
+	}
+}
+
 // TestGrowing: a file that is written while it is read is not taken for whole, and never hangs.
 func TestGrowing(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")

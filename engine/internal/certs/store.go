@@ -40,7 +40,8 @@ type Store struct {
 
 	reloads, failures atomic.Uint64
 
-	mu       sync.Mutex // guards what follows, and changes of state
+	setting  sync.Mutex // held by set, which may have to wait for a pipe
+	mu       sync.Mutex // guards what follows, and changes of state; nobody waits while he holds it
 	sources  []*source
 	inMemory []*loaded
 	views    []*view
@@ -123,17 +124,18 @@ func (src *source) same(other *source) bool {
 
 // set takes config over, or on an error leaves all as it is.
 func (s *Store) set(config Config) (changed bool, err error) {
+	s.setting.Lock()
+	defer s.setting.Unlock()
 	now := config.now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	before := s.current()
 	sources := sourcesOf(config)
 	for _, src := range sources {
-		old := slices.IndexFunc(s.sources, src.same)
-		if old >= 0 && s.sources[old].piped {
-			*src = *s.sources[old]
+		old := slices.IndexFunc(before, src.same)
+		if old >= 0 && before[old].piped {
+			*src = *before[old]
 			continue
 		}
-		texts, piped, err := src.read()
+		texts, piped, err := src.read(readfile.Read)
 		if err != nil {
 			return false, inField(src.field, err)
 		}
@@ -142,10 +144,12 @@ func (s *Store) set(config Config) (changed bool, err error) {
 		}
 		src.sum, src.piped = digestOf(texts), piped
 		src.seen = src.sum
-		if old < 0 || s.sources[old].sum != src.sum {
+		if old < 0 || before[old].sum != src.sum {
 			changed = true
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	inMemory, err := s.fromMemory(config, now)
 	if err != nil {
 		return false, err
@@ -153,7 +157,7 @@ func (s *Store) set(config Config) (changed bool, err error) {
 	if !Any(&config) && len(s.views) > 0 {
 		return false, wrong(FieldCert, "none is left, and listeners need one")
 	}
-	changed = changed || len(sources) != len(s.sources)
+	changed = changed || len(sources) != len(before)
 	s.sources, s.inMemory = sources, inMemory
 	s.apply(config.Min)
 	return changed, nil
@@ -246,13 +250,13 @@ func sourcesOf(config Config) (list []*source) {
 }
 
 // read returns what is in the files, and whether one of them is a pipe.
-func (src *source) read() (texts [][]byte, piped bool, err error) {
+func (src *source) read(readFile func(name string, limit int64) ([]byte, error)) (texts [][]byte, piped bool, err error) {
 	for i, name := range src.files {
 		info, err := os.Stat(name)
 		if err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
 			piped = true
 		}
-		text, err := readfile.Read(name, maxFile)
+		text, err := readFile(name, maxFile)
 		if err != nil {
 			if src.field == FieldCert && i == 1 {
 				return nil, piped, inField(FieldKey, err)
@@ -274,7 +278,8 @@ func digestOf(texts [][]byte) digest {
 	return digest(h.Sum(nil))
 }
 
-// look reads all files once more, and takes over what has been seen twice.
+// look reads all files once more, and takes over what has been seen twice. What has become a pipe is
+// read by Set alone.
 func (s *Store) look() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -284,7 +289,7 @@ func (s *Store) look() {
 		if src.piped {
 			continue
 		}
-		texts, _, err := src.read()
+		texts, _, err := src.read(readfile.ReadNow)
 		sum := digestOf(texts)
 		if err != nil {
 			sum = sha256.Sum256([]byte(err.Error()))

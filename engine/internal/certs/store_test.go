@@ -204,6 +204,59 @@ func TestPipe(t *testing.T) {
 	}
 }
 
+// Nobody waits for a file that has become a pipe but Set, and for Set nobody else.
+func TestBecomesPipe(t *testing.T) {
+	t.Parallel()
+	ca, dir, book := certtest.New(t, "ca"), t.TempDir(), new(logbook)
+	first, second := ca.Issue(t, certtest.Order{}), ca.Issue(t, certtest.Order{})
+	cert, key := first.Write(t, dir, "c")
+	config := Config{Pairs: []Pair{{cert, key}}, Logger: book.logger()}
+	s := newStore(t, config)
+	server := s.TLS(Use{})
+	certtest.File(t, dir, filepath.Base(cert), second.Cert)
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	atOnce := func(what string, f func()) {
+		t.Helper()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			f()
+		}()
+		select {
+		case <-done:
+		case <-time.After(3 * time.Second): // less than a pipe may take
+			t.Errorf("%s waits", what)
+			<-done
+		}
+	}
+	atOnce("a look", s.look)
+	atOnce("a look", s.look)
+	if lines := book.lines("is a pipe"); len(lines) != 1 || s.serial(t, server) != serialOf(t, first) {
+		t.Errorf("certificate %d, %v", s.serial(t, server), lines)
+	}
+	set := make(chan error, 1)
+	go func() {
+		_, err := s.Set(config)
+		set <- err
+	}()
+	f, err := os.OpenFile(key, os.O_WRONLY, 0) // once Set has opened it
+	if err != nil {
+		t.Fatal(err)
+	}
+	atOnce("a look, during Set,", s.look)
+	atOnce("Stats, during Set,", func() { s.Stats() })
+	_, _ = f.Write(second.Key)
+	f.Close()
+	if err := <-set; err != nil || s.serial(t, server) != serialOf(t, second) {
+		t.Errorf("certificate %d, %v", s.serial(t, server), err)
+	}
+}
+
 func TestDev(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, Config{Dev: true})
