@@ -13,6 +13,7 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 	"github.com/sluicenet/sluice/engine/internal/looplag"
 	"github.com/sluicenet/sluice/engine/internal/rate"
 	"github.com/sluicenet/sluice/topic"
@@ -309,6 +310,7 @@ func (e *Engine) stop(ctx context.Context) error {
 		l.leave()
 	}
 	e.client = nil
+	lograte.Flush(e.log)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
 // A stage is how far a Server's life has come.
@@ -199,6 +200,7 @@ func (s *Server) teardown(ctx context.Context) error {
 		s.besides.Wait()
 		return nil
 	})
+	lograte.Flush(s.gateway.Log())
 	go func() {
 		t.steps.Wait()
 		close(s.ended)

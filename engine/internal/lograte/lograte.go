@@ -44,7 +44,14 @@ type places struct {
 
 	mu      sync.Mutex
 	seen    map[place]*window
+	sums    map[*window]*sum // that are to be told
 	omitted uint64
+}
+
+// A sum is told when its timer runs out, or by Flush.
+type sum struct {
+	timer *time.Timer
+	tell  func(omitted uint64)
 }
 
 // A place is where a log call is, or what it says if it does not tell. The level is of lines that one
@@ -72,7 +79,46 @@ func Logger(log *slog.Logger) *slog.Logger {
 		return log
 	}
 	h := log.Handler()
-	return slog.New(&handler{h, &places{operators: h, seen: make(map[place]*window)}})
+	return slog.New(&handler{h, &places{operators: h, seen: make(map[place]*window), sums: make(map[*window]*sum)}})
+}
+
+// Flush has a logger of Logger say at once what it has left out. No timer is left behind.
+func Flush(log *slog.Logger) {
+	h, ok := log.Handler().(*handler)
+	if !ok {
+		return
+	}
+	for {
+		w, s := h.anySum()
+		if s == nil {
+			return
+		}
+		h.tellSum(w, s)
+	}
+}
+
+func (p *places) anySum() (*window, *sum) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w, s := range p.sums {
+		return w, s
+	}
+	return nil, nil
+}
+
+// tellSum tells s, the sum of w, unless that is done.
+func (p *places) tellSum(w *window, s *sum) {
+	p.mu.Lock()
+	if p.sums[w] != s {
+		p.mu.Unlock()
+		return
+	}
+	delete(p.sums, w)
+	s.timer.Stop()
+	n := w.omitted
+	w.omitted = 0
+	p.mu.Unlock()
+	s.tell(n)
 }
 
 // Omitted returns how many lines a logger of Logger has left out.
@@ -134,13 +180,9 @@ func (p *places) allow(w *window, perSecond int, tell func(omitted uint64)) bool
 	}
 	p.omitted++
 	if w.omitted++; w.omitted == 1 {
-		time.AfterFunc(time.Second, func() {
-			p.mu.Lock()
-			n := w.omitted
-			w.omitted = 0
-			p.mu.Unlock()
-			tell(n)
-		})
+		s := &sum{tell: tell}
+		s.timer = time.AfterFunc(time.Second, func() { p.tellSum(w, s) })
+		p.sums[w] = s
 	}
 	return false
 }

@@ -187,3 +187,32 @@ func TestLogger(t *testing.T) {
 		t.Error("wrapped twice, or out of nothing")
 	}
 }
+
+// TestFlush: what was left out is said at once, once, and no timer is left.
+func TestFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out safeBuffer
+		log := textLog(&out)
+		kind := NewKind(log, KindConfig{Level: slog.LevelInfo, PerSecond: 1, Message: "end", Omitted: "ends"})
+		for range perSecondWarn + 3 {
+			log.Warn("flood")
+			kind.Log(func() []slog.Attr { return nil })
+		}
+		out.Reset()
+		Flush(log)
+		got := out.String()
+		for _, want := range []string{"line=flood omitted=3\n", "msg=ends", fmt.Sprintf("omitted=%d\n", perSecondWarn+2)} {
+			if strings.Count(got, want) != 1 {
+				t.Errorf("%q is not once in %q", want, got)
+			}
+		}
+		out.Reset()
+		Flush(log)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := out.String(); got != "" {
+			t.Errorf("%q behind it", got)
+		}
+		Flush(slog.New(slog.DiscardHandler)) // one that limits nothing
+	})
+}
