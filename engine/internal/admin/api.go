@@ -158,6 +158,11 @@ func (s *Server) method(rt route) http.Handler {
 			f = rt.get
 		case http.MethodPost:
 			f = rt.post
+			// The writer is told when there is more: then its answer goes before the connection is closed,
+			// also if the client has asked for the close. The server keeps its own body, in the other copy.
+			body := http.MaxBytesReader(w, r.Body, maxBody)
+			r = r.WithContext(r.Context())
+			r.Body = body
 		}
 		if f == nil {
 			w.Header().Set("Allow", allow)
@@ -259,12 +264,12 @@ func (sl *slice) over() bool {
 // maxBody bounds the body of a call: a message of a mebibyte in base64, and what is around it.
 const maxBody = 1<<20*4/3 + 64<<10
 
-// decode reads the JSON body of r. Fields that nobody knows are refused by name.
+// decode reads the JSON body of r, which ends at maxBody. Fields that nobody knows are refused by name.
 func decode(r *http.Request, v any) error {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return &refusal{http.StatusUnsupportedMediaType, codeMediaType, "want Content-Type: application/json"}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	body, err := io.ReadAll(r.Body)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):

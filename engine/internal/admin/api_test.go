@@ -233,7 +233,10 @@ func TestAPI(t *testing.T) {
 			t.Errorf("bob got %q, want %s", body, want)
 		}
 	}
-	a.get("/api/v1/topics", "/api/v1/topics?prefix=ne&search=EW", 200, &tp)
+	waitFor(t, "the other subscriber's loop to deliver", func() bool {
+		a.get("/api/v1/topics", "/api/v1/topics?prefix=ne&search=EW", 200, &tp)
+		return tp.Topics[0].Deliveries >= 4
+	})
 	if r := tp.Topics[0]; r.Messages != 2 || r.Deliveries != 4 || r.MessagesPerSecond <= 0 {
 		t.Errorf("%+v", r)
 	}
