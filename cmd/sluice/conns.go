@@ -85,6 +85,8 @@ func (c *connRow) cells() []string {
 	}
 }
 
+var connColumns = []string{"ID", "USER", "PROTOCOL", "STATE", "PEER", ">AGE", ">IN", ">OUT", ">MSGS-IN", ">MSGS-OUT", ">UNSENT", ">LAG", ">MEMORY", ">TOPICS", "NOTES"}
+
 // Run lists connections, or describes one.
 func (cmd *connsCmd) Run(s *streams) error { return named("conns", cmd.run(s)) }
 
@@ -119,7 +121,7 @@ func (cmd *connsCmd) run(s *streams) error {
 	}
 	l := listing[connRow]{
 		path: "connections", query: query, key: "connections", row: (*connRow).cells,
-		columns: []string{"ID", "USER", "PROTOCOL", "STATE", "PEER", ">AGE", ">IN", ">OUT", ">MSGS-IN", ">MSGS-OUT", ">UNSENT", ">LAG", ">MEMORY", ">TOPICS", "NOTES"},
+		columns: connColumns,
 	}
 	return l.print(s, c, cmd.Limit, cmd.JSON)
 }

@@ -44,6 +44,7 @@ type cli struct {
 	Reload     reloadCmd     `cmd:"" help:"Have the gateway read its configuration again, as SIGHUP does."`
 	Drain      drainCmd      `cmd:"" help:"Begin a shutdown, as SIGTERM does."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes commands and flags in bash, zsh or fish."`
+	Top        topCmd        `cmd:"" help:"Show counters, connections and topics, again and again."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 

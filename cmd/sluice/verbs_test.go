@@ -604,6 +604,7 @@ func TestVerbHelp(t *testing.T) {
 				continue
 			}
 			n++
+			command, _, _ = strings.Cut(command, " | ")
 			command, _, _ = strings.Cut(command, " > ")
 			command, _, _ = strings.Cut(command, " < ")
 			command, _, _ = strings.Cut(command, " && ")

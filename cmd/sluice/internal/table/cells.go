@@ -112,3 +112,34 @@ func wide(r rune) bool {
 		r >= 0xf900 && r <= 0xfaff || r >= 0xfe30 && r <= 0xfe6f || r >= 0xff00 && r <= 0xff60 ||
 		r >= 0xffe0 && r <= 0xffe6 || r >= 0x1f300 && r <= 0x1faff || r >= 0x20000 && r <= 0x3fffd
 }
+
+// Rate returns a number of things per second as 0, 0.4, 87, 12.3k or 4.5M.
+func Rate(n float64) string {
+	n = max(n, 0)
+	for _, unit := range []string{"", "k", "M"} {
+		switch {
+		case n < 9.95 && (unit != "" || n != math.Trunc(n)):
+			return strconv.FormatFloat(n, 'f', 1, 64) + unit
+		case n < 99.95 && unit != "":
+			return strconv.FormatFloat(n, 'f', 1, 64) + unit
+		case n < 999.5:
+			return strconv.FormatFloat(n, 'f', 0, 64) + unit
+		}
+		n /= 1000
+	}
+	return strconv.FormatFloat(n, 'f', 1, 64) + "G"
+}
+
+// Cut returns as much of s as has room in so many columns of a terminal.
+func Cut(s string, columns int) string {
+	if len(s) <= columns {
+		return s
+	}
+	n := 0
+	for i, r := range s {
+		if n += width(string(r)); n > columns {
+			return s[:i]
+		}
+	}
+	return s
+}

@@ -78,3 +78,20 @@ func TestList(t *testing.T) {
 		t.Errorf("%v, %d lines:\n%s", err, l.Len(), b.String())
 	}
 }
+
+func TestRateAndCut(t *testing.T) {
+	for n, want := range map[float64]string{0: "0", .4: "0.4", 1: "1", 87.2: "87", 999: "999", 999.6: "1.0k", 12345: "12.3k", 123456: "123k", 4.5e6: "4.5M", 3e9: "3.0G", -1: "0"} {
+		if got := Rate(n); got != want {
+			t.Errorf("Rate(%v) = %s, want %s", n, got, want)
+		}
+	}
+	for _, tc := range []struct {
+		s       string
+		columns int
+		want    string
+	}{{"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"张伟x", 4, "张伟"}, {"张伟x", 3, "张"}, {"", 0, ""}} {
+		if got := Cut(tc.s, tc.columns); got != tc.want {
+			t.Errorf("Cut(%q, %d) = %q", tc.s, tc.columns, got)
+		}
+	}
+}
