@@ -118,9 +118,28 @@ func (c *Client) Raw(ctx context.Context, path string, query url.Values) (status
 	return c.ask(ctx, http.MethodGet, path, query, nil)
 }
 
-// Get sends a GET to a path below /api/v1/, and returns the JSON that the gateway answers with.
+const (
+	// busyTries is how often a gateway is asked that says it is busy, and busyPause how long it is left
+	// alone in between. It has let the question wait for a second each time.
+	busyTries = 4
+	busyPause = 250 * time.Millisecond
+)
+
+// Get sends a GET to a path below /api/v1/, and returns the JSON that the gateway answers with. A
+// gateway that is busy with other operators is asked again.
 func (c *Client) Get(ctx context.Context, path string, query url.Values) (json.RawMessage, error) {
-	return c.answer(c.ask(ctx, http.MethodGet, "/api/v1/"+path, query, nil))
+	for try := 1; ; try++ {
+		body, err := c.answer(c.ask(ctx, http.MethodGet, "/api/v1/"+path, query, nil))
+		var refused *Error
+		if try == busyTries || !errors.As(err, &refused) || refused.Code != "busy" {
+			return body, err
+		}
+		select {
+		case <-ctx.Done():
+			return body, err
+		case <-time.After(busyPause):
+		}
+	}
 }
 
 // Post sends body as JSON to a path below /api/v1/, and returns what the gateway answers with.

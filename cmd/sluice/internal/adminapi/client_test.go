@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -73,6 +74,41 @@ func TestAnswers(t *testing.T) {
 		case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
 			t.Errorf("%d %s: %v", tc.status, tc.body, err)
 		}
+	}
+}
+
+// TestBusy: a gateway that is busy is asked again, but not for ever, and nothing is done twice.
+func TestBusy(t *testing.T) {
+	for _, tc := range []struct {
+		busy, want int // answers, questions
+		fails      bool
+		post       bool
+	}{
+		{2, 3, false, false},
+		{100, busyTries, true, false},
+		{1, 1, true, true},
+	} {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int32
+			c := client(t, func(w http.ResponseWriter, r *http.Request) {
+				if int(asked.Add(1)) <= tc.busy {
+					w.WriteHeader(http.StatusServiceUnavailable)
+					_, _ = io.WriteString(w, `{"code":"busy","message":"try again"}`)
+					return
+				}
+				_, _ = io.WriteString(w, `{}`)
+			})
+			var err error
+			if tc.post {
+				_, err = c.Post(context.Background(), "x", struct{}{})
+			} else {
+				_, err = c.Get(context.Background(), "x", nil)
+			}
+			if (err != nil) != tc.fails || int(asked.Load()) != tc.want {
+				t.Errorf("%+v: asked %d times, %v", tc, asked.Load(), err)
+			}
+		})
 	}
 }
 
