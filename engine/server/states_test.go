@@ -257,6 +257,10 @@ func TestPeersEndInEveryState(t *testing.T) {
 			}
 			t.Log(strings.Join(names, ", "))
 			g := s.Gateway().Stats()
+			waitUntil(t, "providers to return", func() bool {
+				g = s.Gateway().Stats()
+				return g.LoginCalls == 0 && g.LoginsWaiting == 0
+			})
 			if g.LoginCalls != 0 || g.LoginsWaiting != 0 || g.Users != 0 || g.Sessions.Attached != 0 || st.Topics != 0 {
 				t.Errorf("left: %d login calls, %d waiting, %d users, %d sessions attached, %d topics",
 					g.LoginCalls, g.LoginsWaiting, g.Users, g.Sessions.Attached, st.Topics)
