@@ -14,7 +14,7 @@ import (
 )
 
 // Run runs f, whose times are multiples of unit, a second. If f fails on a machine that stood still
-// for a quarter of it meanwhile, or was too slow, that proves nothing: f runs again, in a unit twice as
+// for a quarter of it meanwhile, in all, or was too slow, that proves nothing: f runs again, in a unit twice as
 // long.
 func Run(t *testing.T, f func(t *Try, unit time.Duration)) {
 	t.Helper()
@@ -40,7 +40,7 @@ type Try struct {
 	tooSlow  bool
 }
 
-// run calls f and the cleanups. It returns for how long the machine stood still at most.
+// run calls f and the cleanups. It returns for how long the machine stood still, in all.
 func (a *Try) run(f func()) (still time.Duration) {
 	ended := make(chan struct{})
 	go func() {
@@ -59,7 +59,7 @@ func (a *Try) run(f func()) (still time.Duration) {
 		case <-ended:
 			return still
 		case <-time.After(look):
-			still = max(still, time.Since(begun)-look)
+			still += time.Since(begun) - look
 		}
 	}
 }
