@@ -14,8 +14,8 @@ import (
 )
 
 // Run runs f, whose times are multiples of unit, a second. If f fails on a machine that stood still
-// for a quarter of it meanwhile, in all, or was too slow, that proves nothing: f runs again, in a unit twice as
-// long.
+// for a quarter of it meanwhile, in all, or was too slow, that proves nothing: f runs again, in a unit
+// twice as long.
 func Run(t *testing.T, f func(t *Try, unit time.Duration)) {
 	t.Helper()
 	for unit := time.Second; ; unit *= 2 {
