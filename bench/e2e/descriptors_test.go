@@ -76,8 +76,8 @@ func TestOutOfDescriptors(t *testing.T) {
 			}
 			live()
 			slices.Sort(took)
-			// One in ten may have had no core.
-			if at := took[len(took)*9/10]; at > 100*time.Millisecond && !slowBuild {
+			// Alone it takes 40 ms at most; here other tests use the cores.
+			if at := took[len(took)*9/10]; at > time.Second && !slowBuild {
 				t.Errorf("/livez took %v", took)
 			}
 			_, page := b.get("/metrics")

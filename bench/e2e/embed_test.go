@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"runtime"
 	"testing"
@@ -173,19 +174,22 @@ func TestEmbeddedNeverStarted(t *testing.T) {
 
 // A start that fails leaves nothing running.
 func TestEmbeddedStartFails(t *testing.T) {
-	e := embed(t, server.Config{Dev: true})
-	e.start(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
 	leaks := goleak.IgnoreCurrent()
 	descriptors := countDescriptors(t, "self")
 	s, err := server.New(server.Config{
-		Listen:  []string{"tcp://127.0.0.1:0", "tcp://" + e.addr},
+		Listen:  []string{"tcp://127.0.0.1:0", "tcp://" + taken.Addr().String()},
 		Gateway: server.GatewayConfig{Login: login.Open{}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Start(); err == nil {
-		t.Error("two gateways listen at one address")
+		t.Error("it listens at an address that is taken")
 	}
 	wantNoTrace(t, leaks, descriptors)
 }

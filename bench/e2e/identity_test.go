@@ -458,7 +458,7 @@ func answerTo(tb testing.TB, r *http.Request) (status int, body string) {
 // metric is the value of a time series, as text.
 func (p *process) metric(tb testing.TB, series string) string {
 	tb.Helper()
-	_, page := p.admin(tb, "/metrics")
+	_, page := p.admin(tb, "/metrics", "Authorization", "Bearer "+operatorToken)
 	for line := range strings.Lines(page) {
 		if rest, ok := strings.CutPrefix(line, series+" "); ok {
 			return strings.TrimSpace(rest)

@@ -186,7 +186,15 @@ func TestMalformedFirst(t *testing.T) {
 					c.wantConnAck(serverUnavailable)
 					b = nil
 				}
-				c.wantClosedAtOnce(b)
+				if name == "TLS" { // it hears why in its own words
+					c.write(b)
+					_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+					if answer, err := io.ReadAll(c.r); err != nil || !bytes.HasPrefix(answer, []byte("\x15\x03")) {
+						t.Errorf("%x, %v, want an alert", answer, err)
+					}
+				} else {
+					c.wantClosedAtOnce(b)
+				}
 				p.wantServing(t)
 			})
 		}
@@ -237,6 +245,9 @@ func TestStrangersOnAnyListener(t *testing.T) {
 			answer, err := io.ReadAll(c.r)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if name == "TLS" && bytes.HasPrefix(answer, []byte("\x15\x03")) {
+				answer = nil // an alert, which says why to who speaks TLS
 			}
 			if len(answer) > 0 && (name != "GET" && name != "POST" || !bytes.HasPrefix(answer, []byte("HTTP/1.1 4"))) {
 				t.Errorf("the answer is %q", answer)

@@ -144,7 +144,12 @@ func (p *process) fetch(path string) string {
 	_, after, _ := strings.Cut(string(p.ports), `"admin":"`)
 	url, _, _ := strings.Cut(after, `"`)
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
-	got, err := client.Get(url + path)
+	r, err := http.NewRequest(http.MethodGet, url+path, nil)
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+operatorToken)
+	got, err := client.Do(r)
 	if err != nil {
 		p.tb.Fatal(err)
 	}

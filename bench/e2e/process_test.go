@@ -63,11 +63,24 @@ func startDev(tb testing.TB, args ...string) *process {
 // not make them fire, and who waits for one of them waits for longer than the test.
 var calm = []string{"--drain", "3m", "--login-timeout", "3m"}
 
+// operatorToken is what the tests show to the admin listener.
+const operatorToken = "the-tests-may-see-everything"
+
 // startServe runs sluice serve, waits until it listens, and stops it at the end of the test.
 func startServe(tb testing.TB, args ...string) *process {
 	tb.Helper()
 	ports := filepath.Join(tb.TempDir(), "ports.json")
 	args = slices.Concat([]string{"serve", "--ports-file", ports, "--worker", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0"}, calm, args)
+	given := func(flag string) bool {
+		return slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, flag) })
+	}
+	if !given("--admin-token") && (!given("--dev") || given("--api-key")) { // else the tests themselves see nothing
+		tokens := filepath.Join(tb.TempDir(), "operators")
+		if err := os.WriteFile(tokens, []byte("full "+operatorToken+"\n"), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		args = append(args, "--admin-token", tokens)
+	}
 	p := &process{tb: tb, stderr: new(output), exited: make(chan struct{}), cmd: exec.Command(gatewayBinary, args...)}
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
