@@ -92,6 +92,8 @@ SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|HAProxy|Nginx|Strangers|Ticket|FieldVect
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(OtherClient|Casts|Topics|ConnInfo|RenameOnto|CustomID|Login|Messages|PushOpcode|ClientIdle)
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(Limits|ConnectLimit|ForceOffline|AllProtocols|EvictedCount|IDs|Queries|Metrics|Upgrade|Listeners|NoOpen|Origin)
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Worker(Chatroom|Frame|Undecodable|Heartbeats|Idle|Register|Unregister|Stray|RequestErrors|RequestTimeout|Push|Dev)
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|HAProxy|Nginx|Unix|Operators|Verbs|WorkerToken|WorkerPort|OneAddress|SlowConnections
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|OutOfDescriptors|SessionsPerUser|TLS|Cert
 portable: ## the fallback without pausing and with poll(2), on this system
 	$(GOTEST) -tags portable -skip 'Simulation|AgainstModel|AllocatesNothing' ./engine/ ./bench/reactor
 	cd bench/e2e && E2E_BUILD='-tags portable' $(GOTEST) -count=1 -skip '$(SAME_IF_PORTABLE)' ./...
