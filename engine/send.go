@@ -74,8 +74,25 @@ func (l *Loop) gather(c *Conn, size int) []byte {
 	return s
 }
 
-// sent notes what became of a send of size bytes. It reports whether the socket may take more.
+// sent notes what became of a send of size bytes of c's queue. It reports whether the socket may take
+// more.
 func (l *Loop) sent(c *Conn, size, n int, errno syscall.Errno) bool {
+	if errno == 0 {
+		l.advance(c, n)
+	}
+	return l.taken(c, size, n, errno)
+}
+
+// advance takes n bytes off the front of c's queue, and counts the messages that end in them.
+func (l *Loop) advance(c *Conn, n int) {
+	messages := c.advance(n)
+	l.stats.packetsOut.Add(messages)
+	c.meter().PacketsOut += messages
+}
+
+// taken notes that c's socket has taken n of size bytes, or why not. It reports whether it may take
+// more.
+func (l *Loop) taken(c *Conn, size, n int, errno syscall.Errno) bool {
 	switch errno {
 	case 0:
 	case syscall.EAGAIN, syscall.ENOBUFS, syscall.ENOMEM: // the kernel is short of memory, or the socket full
@@ -88,11 +105,7 @@ func (l *Loop) sent(c *Conn, size, n int, errno syscall.Errno) bool {
 	}
 	l.stats.sends.Add(1)
 	l.stats.bytesOut.Add(uint64(n))
-	messages := c.advance(n)
-	l.stats.packetsOut.Add(messages)
-	m := c.meter()
-	m.BytesOut += uint64(n)
-	m.PacketsOut += messages
+	c.meter().BytesOut += uint64(n)
 	l.progressed(c)
 	if n < size {
 		l.block(c)

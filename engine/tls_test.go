@@ -334,3 +334,23 @@ func (p *prefixed) Write(b []byte) (int, error) {
 	p.head = nil
 	return n - head, err
 }
+
+// What a connection with TLS is sent is counted as any other's: its messages, and the bytes on the wire.
+func TestTLSTraffic(t *testing.T) {
+	e, addr := startLine(t, Config{Loops: 1}, ListenConfig{TLS: serverTLS()})
+	c := dialTLS(t, addr, clientTLS(0))
+	c.send("ECHO one\nECHO two")
+	c.expect("one")
+	c.expect("two")
+	before, m := uint64(0), Traffic{}
+	visit(t, e, 0, func(l *Loop) {
+		l.Walk(0, func(c *Conn) bool {
+			m = c.Traffic()
+			return true
+		})
+		before = l.stats.bytesOut.Load()
+	})
+	if m.PacketsIn != 2 || m.PacketsOut != 2 || m.BytesOut != before || m.BytesOut < uint64(len("one\ntwo\n")) {
+		t.Errorf("%+v, %d bytes sent", m, before)
+	}
+}

@@ -1,9 +1,5 @@
 package engine
 
-import (
-	"syscall"
-)
-
 // Output of a connection with TLS is queued as any other's, and encrypted when it is sent: a batch at a
 // time, small where the socket was full. What the socket does not take of a batch is kept, on the
 // connection's account, and goes first. Everything else sees the queue alone: limits, policies, final
@@ -36,7 +32,7 @@ func (l *Loop) flushTLS(c *Conn) {
 			t.batch = 0
 		}
 		l.unsealed(t, p, n, kept)
-		if !l.sentTLS(c, len(p), n, errno) {
+		if !l.taken(c, len(p), n, errno) {
 			return
 		}
 		if budget -= n; budget <= 0 && l.unsentTLS(c, t) {
@@ -93,7 +89,7 @@ func (l *Loop) seal(c *Conn, t *tlsConn) {
 		l.failTLS(c, t, ReasonTLSError, err)
 		return
 	}
-	l.stats.packetsOut.Add(c.advance(n))
+	l.advance(c, n)
 }
 
 // write encrypts p: as it is, or each packet for itself. It returns how much of p that was.
@@ -136,29 +132,6 @@ func (l *Loop) unsealed(t *tlsConn, p []byte, n int, kept bool) {
 	case n < len(p):
 		l.addSealed(t, p[n:])
 	}
-}
-
-// sentTLS is sent for a connection with TLS, whose queue has been advanced already.
-func (l *Loop) sentTLS(c *Conn, size, n int, errno syscall.Errno) bool {
-	switch errno {
-	case 0:
-	case syscall.EAGAIN, syscall.ENOBUFS, syscall.ENOMEM:
-		l.block(c)
-		l.relieve(c)
-		return false
-	default:
-		l.closeLater(c, ReasonWriteError, false)
-		return false
-	}
-	l.stats.sends.Add(1)
-	l.stats.bytesOut.Add(uint64(n))
-	l.progressed(c)
-	if n < size {
-		l.block(c)
-		l.relieve(c)
-		return false
-	}
-	return true
 }
 
 // keepSealed has p, which is encrypted, sent at the end of the step.
