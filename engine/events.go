@@ -197,12 +197,7 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 				had -= n
 			}
 		}
-		c.need = uint32(need)
-		if c.OutputFull() {
-			l.makeRoom(c)
-		} else if n == 0 && need <= len(b) && !c.Paused() {
-			c.need = uint32(len(b) + 1) // a handler with no use for what is there waits for more
-		}
+		l.handled(c, n, need, len(b))
 	}
 	if !c.Open() {
 		_, _ = c.sock.Discard(-1)
@@ -215,6 +210,17 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 	l.setInput(c, left)
 	if c.Paused() {
 		l.boundPaused(c, left)
+	}
+}
+
+// handled notes that c's handler has taken n of size bytes, and wants to see need before it is called
+// again. One with no use for what is there waits for more.
+func (l *Loop) handled(c *Conn, n, need, size int) {
+	c.need = uint32(need)
+	if c.OutputFull() {
+		l.makeRoom(c)
+	} else if n == 0 && need <= size && !c.Paused() {
+		c.need = uint32(size + 1)
 	}
 }
 

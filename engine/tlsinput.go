@@ -54,13 +54,8 @@ func (l *Loop) pumpTLS(c *Conn, t *tlsConn, resumed bool) {
 		if wide = inputWindow; n == 0 {
 			wide = max(wide, 2*len(b))
 		}
+		l.handled(c, n, need, len(b))
 		b = b[n:]
-		c.need = uint32(need)
-		if c.OutputFull() {
-			l.makeRoom(c)
-		} else if n == 0 && need <= len(b) && !c.Paused() {
-			c.need = uint32(len(b) + 1)
-		}
 	}
 	if !c.Open() {
 		l.dropPlain(t)
