@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/sluicenet/sluice/internal/readfile"
 )
@@ -31,11 +29,7 @@ type APIKey struct {
 //
 // Fields are separated by blanks or tabs. Users may have several keys. An empty file is an error, so
 // that a half-written one does not lock everybody out on Reload. Any goroutine may use it.
-type APIKeys struct {
-	file  string
-	mu    sync.Mutex // one Reload at a time, or an older table could replace a newer one
-	table atomic.Pointer[apiKeyTable]
-}
+type APIKeys struct{ table *readfile.Table[apiKeyTable] }
 
 // apiKeyTable is keyed by digests, as tokenTable is.
 type apiKeyTable map[[sha256.Size]byte]apiKeyEntry
@@ -47,51 +41,34 @@ type apiKeyEntry struct {
 
 // NewAPIKeys reads file. It fails with an error that names the file and line.
 func NewAPIKeys(file string) (*APIKeys, error) {
-	k := &APIKeys{file: file}
-	if err := k.Reload(); err != nil {
+	table, err := readfile.NewTable(file, "API keys", maxTokensFile, parseAPIKeys)
+	if err != nil {
 		return nil, err
 	}
-	return k, nil
+	return &APIKeys{table}, nil
 }
 
 // File returns the name of the file.
-func (k *APIKeys) File() string { return k.file }
+func (k *APIKeys) File() string { return k.table.File() }
 
 // Len returns the number of keys.
-func (k *APIKeys) Len() int { return len(*k.table.Load()) }
+func (k *APIKeys) Len() int { return len(k.table.Load()) }
 
 // Lookup returns whom a key is for. The time it takes says nothing about the text of a key near by.
 func (k *APIKeys) Lookup(key string) (APIKey, bool) {
 	if key == "" || len(key) > MaxAPIKeyLen {
 		return APIKey{}, false
 	}
-	e, ok := (*k.table.Load())[sha256.Sum256([]byte(key))]
+	e, ok := k.table.Load()[sha256.Sum256([]byte(key))]
 	return e.APIKey, ok
 }
 
 // Reload reads the file again. If it is not usable, the error says which line, and the old keys stay.
 // It may block.
-func (k *APIKeys) Reload() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	text, err := readfile.Read(k.file, maxTokensFile)
-	if err != nil {
-		return fmt.Errorf("API keys: %w", err)
-	}
-	table, err := parseAPIKeys(string(text))
-	if err != nil {
-		return fmt.Errorf("API keys: %s %w", k.file, err)
-	}
-	k.table.Store(&table)
-	return nil
-}
+func (k *APIKeys) Reload() error { return k.table.Reload() }
 
 // Replace takes over what another has read.
-func (k *APIKeys) Replace(with *APIKeys) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.table.Store(with.table.Load())
-}
+func (k *APIKeys) Replace(with *APIKeys) { k.table.Replace(with.table) }
 
 // parseAPIKeys never puts a key or a secret into an error.
 func parseAPIKeys(text string) (apiKeyTable, error) {

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluicenet/sluice/internal/readfile"
@@ -28,13 +26,7 @@ const maxTokensFile = 64 << 20
 // Fields are separated by blanks or tabs. Users may have several tokens. An empty file is an error,
 // so that a half-written one does not lock everybody out on Reload. What is not in it any more is taken
 // back.
-type Tokens struct {
-	file  string
-	mu    sync.Mutex        // one Reload at a time, or an older table could replace a newer one
-	sum   [sha256.Size]byte // of the file that was read last; guarded by mu
-	table atomic.Pointer[tokenTable]
-	loads atomic.Uint64
-}
+type Tokens struct{ table *readfile.Table[*tokenTable] }
 
 // A tokenTable is what a file says.
 type tokenTable struct {
@@ -57,11 +49,11 @@ var (
 
 // NewTokens reads file. It fails with an error that names the file and line.
 func NewTokens(file string) (*Tokens, error) {
-	t := &Tokens{file: file}
-	if err := t.Reload(); err != nil {
+	table, err := readfile.NewTable(file, "login: tokens", maxTokensFile, parseTokens)
+	if err != nil {
 		return nil, err
 	}
-	return t, nil
+	return &Tokens{table}, nil
 }
 
 // Login implements Provider.
@@ -98,27 +90,10 @@ func proofOf(digest [sha256.Size]byte, user string) uint64 {
 
 // Loads returns how often a file has been read that was not the same as before. Any goroutine may
 // call it.
-func (t *Tokens) Loads() uint64 { return t.loads.Load() }
+func (t *Tokens) Loads() uint64 { return t.table.Loads() }
 
 // Reload implements Reloader.
-func (t *Tokens) Reload() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text, err := readfile.Read(t.file, maxTokensFile)
-	if err != nil {
-		return fmt.Errorf("login: tokens: %w", err)
-	}
-	table, err := parseTokens(string(text))
-	if err != nil {
-		return fmt.Errorf("login: tokens: %s %w", t.file, err)
-	}
-	t.table.Store(table)
-	if sum := sha256.Sum256(text); sum != t.sum {
-		t.sum = sum
-		t.loads.Add(1)
-	}
-	return nil
-}
+func (t *Tokens) Reload() error { return t.table.Reload() }
 
 // parseTokens never puts a token into an error.
 func parseTokens(text string) (*tokenTable, error) {

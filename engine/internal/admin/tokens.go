@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/sluicenet/sluice/internal/readfile"
 )
@@ -48,49 +46,30 @@ const (
 // They are kept as digests only. An empty file is an error, so that a half-written one does not lock
 // everybody out when it is read again. Any goroutine may use it.
 type Tokens struct {
-	file  string
-	mu    sync.Mutex // one Reload at a time
-	table atomic.Pointer[map[[sha256.Size]byte]Role]
+	table *readfile.Table[map[[sha256.Size]byte]Role]
 }
 
 // NewTokens reads a file. The error names the file and the line, and never holds a token.
 func NewTokens(file string) (*Tokens, error) {
-	t := &Tokens{file: file}
-	if err := t.Reload(); err != nil {
+	table, err := readfile.NewTable(file, "admin tokens", maxTokensFile, parseTokens)
+	if err != nil {
 		return nil, err
 	}
-	return t, nil
+	return &Tokens{table}, nil
 }
 
 // File returns the name of the file.
-func (t *Tokens) File() string { return t.file }
+func (t *Tokens) File() string { return t.table.File() }
 
 // Reload reads the file again. On an error the old tokens stay.
-func (t *Tokens) Reload() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text, err := readfile.Read(t.file, maxTokensFile)
-	if err != nil {
-		return fmt.Errorf("admin tokens: %w", err)
-	}
-	table, err := parseTokens(string(text))
-	if err != nil {
-		return fmt.Errorf("admin tokens: %s %w", t.file, err)
-	}
-	t.table.Store(&table)
-	return nil
-}
+func (t *Tokens) Reload() error { return t.table.Reload() }
 
 // Replace takes over what another has read.
-func (t *Tokens) Replace(with *Tokens) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.table.Store(with.table.Load())
-}
+func (t *Tokens) Replace(with *Tokens) { t.table.Replace(with.table) }
 
 // role returns what a token allows. It looks up a digest, so the time that takes says nothing of the
 // texts of tokens.
-func (t *Tokens) role(digest [sha256.Size]byte) Role { return (*t.table.Load())[digest] }
+func (t *Tokens) role(digest [sha256.Size]byte) Role { return t.table.Load()[digest] }
 
 func parseTokens(text string) (map[[sha256.Size]byte]Role, error) {
 	table := make(map[[sha256.Size]byte]Role)
