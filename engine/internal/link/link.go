@@ -246,7 +246,7 @@ func (l *link) read() error {
 				return err
 			}
 			if d := l.pace.take(&l.hub.rates, 4+len(body)); d > 0 {
-				if err := l.hold(d); err != nil {
+				if err := l.pause(d); err != nil {
 					return err
 				}
 			}

@@ -41,12 +41,12 @@ func (p *pace) take(r *linkRates, size int) (wait time.Duration) {
 	return wait
 }
 
-// holdStep is how long a link that is held back does not see that it has ended.
-const holdStep = 100 * time.Millisecond
+// pauseStep is how long a link that is paused does not see that it has ended.
+const pauseStep = 100 * time.Millisecond
 
-// hold leaves the link unread for a while: TCP holds its worker back. What it has sent before takes
+// pause leaves the link unread for a while: TCP holds its worker back. What it has sent before takes
 // effect.
-func (l *link) hold(d time.Duration) error {
+func (l *link) pause(d time.Duration) error {
 	if err := l.flushReplies(); err != nil {
 		return err
 	}
@@ -54,8 +54,8 @@ func (l *link) hold(d time.Duration) error {
 	l.hub.stats.holds.Add(1)
 	l.hub.log.Warn("a worker sends more than it may: it is not read for a while",
 		"peer", l.peer, "workerId", l.workerID, "for", d.Round(time.Millisecond))
-	l.progress.held.Store(true)
-	defer l.progress.held.Store(false)
+	l.progress.paused.Store(true)
+	defer l.progress.paused.Store(false)
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for end := time.Now().Add(d); !l.outbox.isClosed(); {
@@ -63,7 +63,7 @@ func (l *link) hold(d time.Duration) error {
 		if left <= 0 {
 			break
 		}
-		t.Reset(min(left, holdStep))
+		t.Reset(min(left, pauseStep))
 		select {
 		case <-t.C:
 		case <-l.hub.stop:

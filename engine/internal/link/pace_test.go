@@ -92,7 +92,7 @@ func TestPaceChanges(t *testing.T) {
 		busy := &link{hub: h}
 		time.Sleep(stillAfter + time.Millisecond)
 		busy.noteHeard()
-		if held := list[0].progress.held.Load(); !held || list[0].standsStill(append(list, busy)) {
+		if held := list[0].progress.paused.Load(); !held || list[0].standsStill(append(list, busy)) {
 			t.Errorf("held %v, stands still %v", held, list[0].standsStill(append(list, busy)))
 		}
 		begun = time.Now()

@@ -18,7 +18,7 @@ type progress struct {
 	asked   atomic.Int64 // the first request, or probe, queued since then
 	told    atomic.Bool  // something that wants no answer was queued since then
 	writing atomic.Int64 // the write began that is under way
-	held    atomic.Bool  // it is not read, whatever it says: see hold
+	paused  atomic.Bool  // it is not read, whatever it says: see pause
 }
 
 // now is the Hub's clock for progress.
@@ -63,7 +63,7 @@ func (l *link) standsStill(list []*link) bool {
 	if writing != 0 && now-writing > int64(stillAfter) {
 		return true
 	}
-	if asked == 0 || now-asked <= int64(stillAfter) || l.progress.held.Load() {
+	if asked == 0 || now-asked <= int64(stillAfter) || l.progress.paused.Load() {
 		return false
 	}
 	for _, other := range list {
