@@ -18,9 +18,9 @@ import (
 
 // TestOutOfDescriptors: a gateway that may have 512 files open meets 5,000 clients. It lives, operators
 // are answered at once, and when the clients have gone it takes new ones, workers too, and reads its
-// files again. That holds as well when its limits say nothing of the 512.
+// files again. That holds as well when its limits say nothing of the 512. It measures, and so has the
+// machine for itself.
 func TestOutOfDescriptors(t *testing.T) {
-	t.Parallel()
 	const clients, atOnce = 5000, 250
 	for name, args := range map[string][]string{
 		"shared":     nil,
@@ -76,8 +76,8 @@ func TestOutOfDescriptors(t *testing.T) {
 			}
 			live()
 			slices.Sort(took)
-			// Alone it takes 40 ms at most; here other tests use the cores.
-			if at := took[len(took)*9/10]; at > time.Second && !slowBuild {
+			// One in ten may have had no core.
+			if at := took[len(took)*9/10]; at > 100*time.Millisecond && !slowBuild {
 				t.Errorf("/livez took %v", took)
 			}
 			_, page := b.get("/metrics")
