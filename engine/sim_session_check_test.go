@@ -162,7 +162,7 @@ func (w *sessionWorld) Closed(c *engine.Conn, s gateway.Session, id []byte, why 
 		return
 	}
 	ms.topics, ms.text = slices.Clone(k.topics), k.text
-	ms.trimmed = w.lost // its own snapshot may be among those that the store has let go by now
+	ms.trimmed = k.lost // its own snapshot may be among those that the store has let go by now
 }
 
 // kept is what the gateway has charged, of the kinds of which it is known.
@@ -235,6 +235,9 @@ func (w *sessionWorld) checkGauges(online int) {
 	attached := make(map[session.SessionID]bool) // and whether it must be
 	for _, k := range w.live {
 		c := k.socket.Conn()
+		if !w.closing(k) && k.issued != nil && k.issued.holder == k {
+			k.lost = w.lost
+		}
 		if k.online && !k.closed {
 			if k.device.gosoc {
 				users[k.user()] = true

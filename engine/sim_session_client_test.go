@@ -51,6 +51,7 @@ type clientConn struct {
 	closed   bool // Closed was called
 	issued   *modelSession
 	had      bool     // the session was its when it came online
+	lost     uint64   // snapshots that the store had let go when it was last seen to hold it
 	topics   []string // sorted
 	ever     []string // all that it has ever had
 	text     string

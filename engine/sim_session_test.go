@@ -143,6 +143,9 @@ func (w *sessionWorld) setUp(sim *engine.Sim, c *engine.Config) error {
 		gc.SessionTTL = time.Minute
 	}
 	gc.SessionBytes = 64 << sim.Pick(8)
+	if !w.scene {
+		gc.MaxSessionsPerUser = o.devices // which lose their tickets now and then
+	}
 	gc.SessionTotal = 512 << sim.Pick(8)
 	gc.UserLimit = sim.Between(1, 4)
 	gc.MaxPending = 2 << sim.Pick(9) // in bytes, buffers from a pool of the whole process would count
