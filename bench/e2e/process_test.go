@@ -71,10 +71,10 @@ func startServe(tb testing.TB, args ...string) *process {
 	tb.Helper()
 	ports := filepath.Join(tb.TempDir(), "ports.json")
 	args = slices.Concat([]string{"serve", "--ports-file", ports, "--worker", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0"}, calm, args)
-	given := func(flag string) bool {
-		return slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, flag) })
+	open := func(flag string) bool { // or a config file says it
+		return slices.ContainsFunc([]string{"--dev", "--admin-token", "--api-key", "--config"}, func(f string) bool { return strings.HasPrefix(flag, f) })
 	}
-	if !given("--admin-token") && (!given("--dev") || given("--api-key")) { // else the tests themselves see nothing
+	if !slices.ContainsFunc(args, open) { // else the tests themselves see nothing
 		tokens := filepath.Join(tb.TempDir(), "operators")
 		if err := os.WriteFile(tokens, []byte("full "+operatorToken+"\n"), 0o600); err != nil {
 			tb.Fatal(err)
