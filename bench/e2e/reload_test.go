@@ -27,7 +27,11 @@ func TestReload(t *testing.T) {
 		}
 	}
 	write("user-limit = 3\n")
-	p := startServe(t, "--config", file, "--max-topics", "5000")
+	operators := filepath.Join(t.TempDir(), "operators") // which do not change
+	if err := os.WriteFile(operators, []byte("full "+operatorToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startServe(t, "--config", file, "--max-topics", "5000", "--admin-token", operators)
 	seen := 0
 	// reload sends SIGHUP and returns what the log says of it.
 	reload := func(until string) string {

@@ -82,7 +82,7 @@ func TestVerbs(t *testing.T) {
 	ann.wantEOF()
 	do(3, "", "kick", "--user", "bob")
 	write("config.toml", "max-topics = 7\n")
-	if got := do(0, "", "reload"); !strings.HasPrefix(got, "changed     max-topics\n") {
+	if got := do(0, "", "reload"); got != "changed  max-topics\n" { // no file of secrets has
 		t.Errorf("reload prints %q", got)
 	}
 	write("config.toml", "max-topics = \"many\"\n")

@@ -148,12 +148,10 @@ func (r *reloader) try() (changed, refused []string, read bool, err error) {
 		defer r.server.Revalidate() // under the flags of this reload
 	}
 	if admins != nil {
-		r.admins.Replace(admins)
-		read = true
+		read = r.admins.Replace(admins) || read
 	}
 	if users != nil {
-		r.users.Replace(users)
-		read = true
+		read = r.users.Replace(users) || read
 	}
 	if len(changed) == 0 {
 		return nil, refused, read, nil

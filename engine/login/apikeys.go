@@ -67,8 +67,8 @@ func (k *APIKeys) Lookup(key string) (APIKey, bool) {
 // It may block.
 func (k *APIKeys) Reload() error { return k.table.Reload() }
 
-// Replace takes over what another has read.
-func (k *APIKeys) Replace(with *APIKeys) { k.table.Replace(with.table) }
+// Replace takes over what another has read. It reports whether that was another text.
+func (k *APIKeys) Replace(with *APIKeys) bool { return k.table.Replace(with.table) }
 
 // parseAPIKeys never puts a key or a secret into an error.
 func parseAPIKeys(text string) (apiKeyTable, error) {

@@ -53,17 +53,25 @@ func (t *Table[T]) Reload() error {
 	if err != nil {
 		return fmt.Errorf("%s: %s %w", t.what, t.file, err)
 	}
-	t.value.Store(&value)
-	if sum := sha256.Sum256(text); sum != t.sum {
-		t.sum = sum
-		t.loads.Add(1)
-	}
+	t.put(&value, sha256.Sum256(text))
 	return nil
 }
 
-// Replace takes over what another has read.
-func (t *Table[T]) Replace(with *Table[T]) {
+// Replace takes over what another has read, which nobody reloads meanwhile. It reports whether that was
+// another text.
+func (t *Table[T]) Replace(with *Table[T]) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.value.Store(with.value.Load())
+	return t.put(with.value.Load(), with.sum)
+}
+
+// put makes value, of a text with that sum, what the table holds. t.mu is held.
+func (t *Table[T]) put(value *T, sum [sha256.Size]byte) (changed bool) {
+	t.value.Store(value)
+	if sum == t.sum {
+		return false
+	}
+	t.sum = sum
+	t.loads.Add(1)
+	return true
 }

@@ -59,8 +59,12 @@ func TestTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table.Replace(other)
-	if words := strings.Join(table.Load(), " "); words != "five" {
-		t.Errorf("replaced by %q", words)
+	for _, changed := range []bool{true, false} {
+		if got := table.Replace(other); got != changed {
+			t.Errorf("replaced, another text: %v, want %v", got, changed)
+		}
+		if words := strings.Join(table.Load(), " "); words != "five" || table.Loads() != 4 {
+			t.Errorf("replaced by %q, %d loads", words, table.Loads())
+		}
 	}
 }

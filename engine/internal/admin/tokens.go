@@ -64,8 +64,8 @@ func (t *Tokens) File() string { return t.table.File() }
 // Reload reads the file again. On an error the old tokens stay.
 func (t *Tokens) Reload() error { return t.table.Reload() }
 
-// Replace takes over what another has read.
-func (t *Tokens) Replace(with *Tokens) { t.table.Replace(with.table) }
+// Replace takes over what another has read. It reports whether that was another text.
+func (t *Tokens) Replace(with *Tokens) bool { return t.table.Replace(with.table) }
 
 // role returns what a token allows. It looks up a digest, so the time that takes says nothing of the
 // texts of tokens.
