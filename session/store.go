@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -304,87 +303,6 @@ func (s *Store) issue(t Ticket) (Issued, error) {
 	return Issued{ID: t.ID, Ticket: string(text), Expires: t.Expires}, err
 }
 
-// Detach gives up session id on behalf of connection ref and leaves its state for the next holder. Call it as soon as
-// the connection is given up, without waiting for its last words. The slice and strings of snap belong to the Store
-// from now on. Nothing happens if the session has ended, expired or been evicted.
-//
-// If another connection took over from ref, the state is for that one: successor is its Ref, and it should be told to
-// call Handover. Otherwise successor is 0.
-func (s *Store) Detach(now time.Time, id SessionID, ref Ref, snap Snapshot) (successor Ref) {
-	kept := s.pack(snap)
-	sh := s.shard(id)
-	sh.mu.Lock()
-	r := sh.byID[id]
-	successor = sh.detach(now, r, ref, kept)
-	sh.mu.Unlock()
-	s.trimAll(r)
-	return successor
-}
-
-// pack returns snap in the form in which it is kept: nil if there is nothing in it, or too much.
-func (s *Store) pack(snap Snapshot) *snapshot {
-	size := snap.size()
-	switch {
-	case size == 0:
-		return nil
-	case size > s.maxSnapshot:
-		s.tooLong.Add(1)
-		return nil
-	}
-	if cap(snap.Topics) > len(snap.Topics) {
-		snap.Topics = slices.Clone(snap.Topics)
-	}
-	return &snapshot{Snapshot: snap, bytes: size + snapshotOverhead}
-}
-
-// trimAll does what is to be done for the bounds behind the detaching of r, which may be nil.
-func (s *Store) trimAll(r *record) {
-	if r != nil {
-		s.trimUser(r.user)
-	}
-	s.trim()
-}
-
-// trim takes away snapshots, the oldest of one shard after the other, until MaxBytes holds.
-func (s *Store) trim() {
-	for none := 0; fault != 4 && none < len(s.shards) && s.bytes.Load() > s.maxBytes; {
-		sh := &s.shards[int(s.next.Add(1)%uint32(len(s.shards)))]
-		sh.mu.Lock()
-		if n := sh.oldest; n != nil {
-			sh.take(n.owner)
-			s.tooMany.Add(1)
-			none = 0
-		} else {
-			none++
-		}
-		sh.mu.Unlock()
-	}
-}
-
-// Bytes returns the bytes that the snapshots of sessions cost now; MaxBytes bounds them. Any goroutine may call it, it
-// takes no lock.
-func (s *Store) Bytes() int64 { return s.bytes.Load() }
-
-// TakeBack is Detach for a connection that goes before the client was told of the ticket that Resume issued: the
-// ticket the client has, which Resume was given, is the newest again, and the state that it was given is kept. If
-// another connection has resumed the session since, that one has what there is.
-func (s *Store) TakeBack(now time.Time, r Resumed, ref Ref) (successor Ref) {
-	kept := s.pack(r.Snapshot)
-	sh := s.shard(r.ID)
-	sh.mu.Lock()
-	rec := sh.byID[r.ID]
-	if rec != nil && rec.holder == ref {
-		rec.unrotate(r.before)
-		if r.before.stepped {
-			s.note(rec)
-		}
-	}
-	successor = sh.detach(now, rec, ref, kept)
-	sh.mu.Unlock()
-	s.trimAll(rec)
-	return successor
-}
-
 // Confirm notes that the client which connection ref resumed session id for has the next ticket: the one before is good
 // for Grace from now at most.
 func (s *Store) Confirm(now time.Time, id SessionID, ref Ref) {
@@ -394,92 +312,6 @@ func (s *Store) Confirm(now time.Time, id SessionID, ref Ref) {
 	if r := sh.byID[id]; r != nil && r.holder == ref {
 		r.grace = min(r.grace, now.UnixMilli()+s.grace)
 	}
-}
-
-// detach is Detach for a record, nil if there is none.
-func (sh *recordShard) detach(now time.Time, r *record, ref Ref, kept *snapshot) (successor Ref) {
-	switch {
-	case r == nil || ref == 0:
-	case r.expires <= now.UnixMilli():
-		sh.drop(r)
-	case r.holder == ref:
-		sh.hold(r, 0, r.expires)
-		if r.snap == nil { // else ref closed before it fetched that: it is the more complete one
-			sh.keep(r, kept)
-		}
-	case r.former == ref:
-		r.former = 0
-		if kept != nil {
-			sh.take(r)
-			sh.keep(r, kept)
-			return r.holder
-		}
-	}
-	return 0
-}
-
-// Handover returns the state that a superseded connection handed over to ref, the holder of session id, once. ref may
-// have changed its own state in the meantime, so it should add the topics, and take the session text only if it has
-// none.
-func (s *Store) Handover(id SessionID, ref Ref) (Snapshot, bool) {
-	sh := s.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	r := sh.byID[id]
-	if r == nil || ref == 0 || r.holder != ref {
-		return Snapshot{}, false
-	}
-	return sh.take(r)
-}
-
-// End revokes session id, known here or not: a kick-out, a forced offline, a logout. Its tickets are refused with
-// ErrEnded until all that were issued before now have expired. holder is the connection that held it, or 0.
-func (s *Store) End(now time.Time, id SessionID) (holder Ref) {
-	sh := s.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	r := sh.byID[id]
-	if r != nil {
-		holder = r.holder
-	}
-	s.endLocked(sh, now, id, r)
-	return holder
-}
-
-// endLocked ends the session of r, nil if there is no record of it.
-func (s *Store) endLocked(sh *recordShard, now time.Time, id SessionID, r *record) {
-	expires := now.UnixMilli() + s.ttl
-	if r != nil {
-		expires = max(expires, r.expires)
-		sh.drop(r)
-	}
-	sh.spent.put(id, endedSerial, expires)
-	if s.journal != nil {
-		s.journal(JournalEntry{id, endedSerial, expires})
-	}
-}
-
-// EndHeld is End for the sake of connection ref, which is sent away. It reports false and does nothing if another
-// connection has taken the session over: then ref has it no more, and should call Detach.
-func (s *Store) EndHeld(now time.Time, id SessionID, ref Ref) bool {
-	sh := s.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	r := sh.byID[id]
-	if r != nil && r.holder != ref && r.holder != 0 {
-		return false
-	}
-	s.endLocked(sh, now, id, r)
-	return true
-}
-
-// Ended reports whether session id was revoked, as far as that is remembered.
-func (s *Store) Ended(id SessionID) bool {
-	sh := s.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	known := sh.spent.byID[id]
-	return known != nil && known.min == endedSerial
 }
 
 // Expire removes up to max entries that are due at now, sessions and spent ones, and returns their number: if it is
@@ -497,38 +329,4 @@ func (s *Store) Expire(now time.Time, max int) (n int) {
 		}
 	}
 	return n
-}
-
-// StoreStats are the numbers for a metrics page.
-type StoreStats struct {
-	Attached int // sessions held by a connection
-	Detached int // sessions waiting for their client
-	Spent    int // evicted and ended sessions remembered
-
-	Evicted  uint64 // sessions evicted for want of room, in all: because of MaxRecords
-	OverUser uint64 // because of MaxPerUser
-	Trimmed  uint64 // by Trim
-
-	Bytes   int64  // of the session texts and topics kept
-	Waiting int64  // WaitingBytes
-	TooLong uint64 // times that those of one session were not kept, being over MaxSnapshotBytes
-	TooMany uint64 // times that those of one session went because of MaxBytes
-}
-
-// Stats counts, one shard at a time.
-func (s *Store) Stats() (st StoreStats) {
-	st.Waiting = s.WaitingBytes()
-	st.Bytes, st.TooLong, st.TooMany = s.bytes.Load(), s.tooLong.Load(), s.tooMany.Load()
-	for i := range s.shards {
-		sh := &s.shards[i]
-		sh.mu.Lock()
-		st.Attached += len(sh.attached)
-		st.Detached += len(sh.detached)
-		st.Spent += len(sh.spent.due)
-		st.Evicted += sh.evicted[forRoom]
-		st.OverUser += sh.evicted[forUser]
-		st.Trimmed += sh.evicted[forMemory]
-		sh.mu.Unlock()
-	}
-	return st
 }
