@@ -4,9 +4,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/sluicenet/sluice/internal/readfile"
+	"github.com/sluicenet/sluice/internal/roletoken"
 )
 
 // A Role is what an operator may do. Each may do what those before it may.
@@ -72,25 +72,24 @@ func (t *Tokens) Replace(with *Tokens) bool { return t.table.Replace(with.table)
 func (t *Tokens) role(digest [sha256.Size]byte) Role { return t.table.Load()[digest] }
 
 func parseTokens(text string) (map[[sha256.Size]byte]Role, error) {
+	lines, err := roletoken.Parse(text)
+	if err != nil {
+		return nil, err
+	}
 	table := make(map[[sha256.Size]byte]Role)
-	lines := make(map[[sha256.Size]byte]int)
-	n := 0
-	for line := range strings.Lines(text) {
-		n++
-		line, _, _ = strings.Cut(line, "#")
-		fields := strings.Fields(line)
-		if len(fields) == 0 {
-			continue
+	from := make(map[[sha256.Size]byte]int)
+	for _, line := range lines {
+		switch n := len(line.Token); {
+		case line.Role == "":
+			return nil, fmt.Errorf("line %d: 1 fields, want a role, read or full, and a token", line.Number)
+		case n < minToken || n > maxToken:
+			return nil, fmt.Errorf("line %d: a token of %d characters, want %d to %d", line.Number, n, minToken, maxToken)
 		}
-		role, token, err := parseToken(fields)
-		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", n, err)
+		digest := sha256.Sum256([]byte(line.Token))
+		if other := from[digest]; other != 0 {
+			return nil, fmt.Errorf("line %d: same token as line %d", line.Number, other)
 		}
-		digest := sha256.Sum256([]byte(token))
-		if other := lines[digest]; other != 0 {
-			return nil, fmt.Errorf("line %d: same token as line %d", n, other)
-		}
-		table[digest], lines[digest] = role, n
+		table[digest], from[digest] = roles[line.Role], line.Number
 	}
 	if len(table) == 0 {
 		return nil, errors.New("holds no tokens: want lines of a role, read or full, and a token")
@@ -98,25 +97,5 @@ func parseTokens(text string) (map[[sha256.Size]byte]Role, error) {
 	return table, nil
 }
 
-func parseToken(fields []string) (Role, string, error) {
-	if len(fields) != 2 {
-		return NoRole, "", fmt.Errorf("%d fields, want a role, read or full, and a token", len(fields))
-	}
-	role := NoRole
-	switch fields[0] {
-	case "read":
-		role = ReadRole
-	case "full":
-		role = FullRole
-	default:
-		return NoRole, "", errors.New("the first field is no role, want read or full")
-	}
-	token := fields[1]
-	switch {
-	case len(token) < minToken || len(token) > maxToken:
-		return NoRole, "", fmt.Errorf("a token of %d characters, want %d to %d", len(token), minToken, maxToken)
-	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return NoRole, "", errors.New("the token holds characters that no header can")
-	}
-	return role, token, nil
-}
+// roles are those that lines name.
+var roles = map[string]Role{roletoken.Read: ReadRole, roletoken.Full: FullRole}
