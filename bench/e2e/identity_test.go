@@ -421,13 +421,7 @@ func TestSessionFromUser(t *testing.T) {
 // admin sends a GET to the admin listener. headers are names and values in turn.
 func (p *process) admin(tb testing.TB, path string, headers ...string) (status int, body string) {
 	tb.Helper()
-	var real struct {
-		Admin string `json:"admin"`
-	}
-	if err := json.Unmarshal(p.ports, &real); err != nil {
-		tb.Fatal(err)
-	}
-	r, err := http.NewRequest(http.MethodGet, real.Admin+path, nil)
+	r, err := http.NewRequest(http.MethodGet, p.adminURL(tb)+path, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -127,7 +127,7 @@ func (cmd *topCmd) ask(ctx context.Context, c *adminapi.Client, view *screen) (p
 	if _, err := c.List(ctx, "topics", url.Values{"sort": {"-subscribers"}}, "topics", max(room/3, 2), rowOf(&p.topics, (*topicInfo).cells)); err != nil {
 		return p, err
 	}
-	_, err = c.List(ctx, "connections", url.Values{"sort": {cmd.Sort}}, "connections", room-max(room/3, 2), rowOf(&p.conns, (*connRow).cells))
+	_, err = c.List(ctx, "connections", url.Values{"sort": {cmd.Sort}, "once": {"true"}}, "connections", room-max(room/3, 2), rowOf(&p.conns, (*connRow).cells))
 	return p, err
 }
 

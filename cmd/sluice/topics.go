@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/sluicenet/sluice/cmd/sluice/internal/table"
 )
@@ -15,7 +16,7 @@ type topicsCmd struct {
 	jsonFlag
 	limitFlag
 	Name   string `arg:"" optional:"" help:"Only this topic."`
-	Sort   string `help:"What to sort by: name, subscribers, or -subscribers for the most first." default:"name" enum:"name,subscribers,-subscribers" placeholder:"[-]FIELD"`
+	Sort   string `help:"What to sort by, from the greatest with a - before it: name, subscribers, messages, deliveries, messagesPerSecond." default:"name" enum:"name,-name,subscribers,-subscribers,messages,-messages,deliveries,-deliveries,messagesPerSecond,-messagesPerSecond" placeholder:"[-]FIELD"`
 	Prefix string `help:"Only names that begin with a text." placeholder:"TEXT"`
 	Search string `help:"Only names with a text in them." placeholder:"TEXT"`
 }
@@ -24,6 +25,7 @@ type topicsCmd struct {
 func (*topicsCmd) Help() string {
 	return examples(
 		"sluice topics --sort -subscribers --limit 10   # the ten that most listen to",
+		"sluice topics --sort -messagesPerSecond        # where most is said now",
 		"sluice topics --prefix room/ --limit 0         # all of a kind",
 		"sluice topics news --json                      # one of them") + readingCodes
 }
@@ -53,9 +55,9 @@ func (cmd *topicsCmd) run(s *streams) error {
 	if err := cmd.check(); err != nil {
 		return err
 	}
-	byName := cmd.Sort == "name"
+	byName := strings.TrimPrefix(cmd.Sort, "-") == "name"
 	switch {
-	case cmd.Name != "" && (!byName || cmd.Prefix != "" || cmd.Search != ""):
+	case cmd.Name != "" && (cmd.Sort != "name" || cmd.Prefix != "" || cmd.Search != ""):
 		return usageError{errors.New("one topic is neither filtered nor sorted")}
 	case !byName && (cmd.Limit == 0 || cmd.Limit > maxSortedTopics):
 		return usageError{fmt.Errorf("--sort %s: want --limit 1 to %d; all topics come by name only", cmd.Sort, maxSortedTopics)}
@@ -82,7 +84,7 @@ func (cmd *topicsCmd) run(s *streams) error {
 	query := url.Values{}
 	set(query, "prefix", cmd.Prefix)
 	set(query, "search", cmd.Search)
-	if !byName {
+	if cmd.Sort != "name" {
 		query.Set("sort", cmd.Sort)
 	}
 	l := listing[topicInfo]{path: "topics", query: query, key: "topics", columns: topicColumns, row: (*topicInfo).cells}

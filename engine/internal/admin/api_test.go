@@ -140,7 +140,8 @@ func TestAPI(t *testing.T) {
 		"state=online": "ann bob cyd", "state=login": "", "search=AN": "ann", "peer=127.0.0.0/8": "ann bob cyd", "peer=127.0.0.1": "ann bob cyd",
 		"peer=10.0.0.0/8": "", "listener=0": "ann bob cyd", "listener=7": "", "congested=true": "",
 		"sort=user": "ann bob cyd", "sort=-user": "cyd bob ann", "sort=-topics&limit=2": "ann bob",
-		"sort=user&topic=news": "ann bob",
+		"sort=user&topic=news": "ann bob", "search=00": "ann bob cyd", "search=%3A": "ann bob cyd",
+		"sort=user&once=true": "ann bob cyd", "sort=-user&once=true&limit=2": "cyd bob", "sort=user&once=false": "ann bob cyd",
 	} {
 		var p page
 		a.get(conns, conns+"?"+strings.ReplaceAll(query, " ", "%20"), 200, &p)
@@ -173,10 +174,15 @@ func TestAPI(t *testing.T) {
 			t.Errorf("page by page%s: %v", sort, seen)
 		}
 	}
-	for _, bad := range []string{"limit=0", "limit=1001", "limit=x", "sort=colour", "state=x", "peer=x", "cursor=x", "cursor=9.0", "cursor=sx", "x=1", "limit=1&limit=2", "listener=-1"} {
+	for _, bad := range []string{"limit=0", "limit=1001", "limit=x", "sort=colour", "state=x", "peer=x", "cursor=x", "cursor=9.0", "cursor=sx", "x=1", "limit=1&limit=2", "listener=-1", "once=x&sort=user", "once=true", "once=true&cursor=s0.1"} {
 		a.get(conns, conns+"?"+bad, 400, nil)
 	}
 	a.get(conns, conns+"?cursor=s0123.1", 410, nil)
+	p = page{}
+	if a.get(conns, conns+"?sort=user&limit=1&once=true", 200, &p); p.Next != nil || p.Matched == nil || *p.Matched != 3 || len(p.Connections) != 1 {
+		t.Errorf("one page of a sorted list: %+v", p)
+	}
+	a.get(conns, conns, 200, &p)
 
 	// One of them.
 	const one = "/api/v1/connections/{id}"
@@ -220,6 +226,14 @@ func TestAPI(t *testing.T) {
 	if len(tp.Topics) != 2 || tp.Topics[0].Topic != "news" || tp.Topics[0].Subscribers != 2 {
 		t.Errorf("%+v", tp)
 	}
+	for order, want := range map[string]string{"name": "a/b c", "-name": "news", "subscribers": "a/b c", "messages": "a/b c", "-deliveries": "a/b c", "-messagesPerSecond": "a/b c"} {
+		if a.get("/api/v1/topics", "/api/v1/topics?sort="+order, 200, &tp); len(tp.Topics) != 2 || tp.Topics[0].Topic != want || tp.Next != nil {
+			t.Errorf("by %s: %+v", order, tp)
+		}
+	}
+	if a.get("/api/v1/topics", "/api/v1/topics?sort=-name&cursor=news", 200, &tp); len(tp.Topics) != 1 || tp.Topics[0].Topic != "a/b c" {
+		t.Errorf("backwards: %+v", tp)
+	}
 	a.get("/api/v1/topics", "/api/v1/topics?sort=subscribers&cursor=x", 400, nil)
 	a.get(topic, "/api/v1/topics/a%2Fb%20c", 200, nil)
 	a.get(topic, "/api/v1/topics/none", 404, nil)
@@ -237,6 +251,9 @@ func TestAPI(t *testing.T) {
 		a.get("/api/v1/topics", "/api/v1/topics?prefix=ne&search=EW", 200, &tp)
 		return tp.Topics[0].Deliveries >= 4
 	})
+	if a.get("/api/v1/topics", "/api/v1/topics?sort=-messages&limit=1", 200, &tp); tp.Topics[0].Topic != "news" || tp.Next != nil {
+		t.Errorf("where most was said: %+v", tp)
+	}
 	if r := tp.Topics[0]; r.Messages != 2 || r.Deliveries != 4 || r.MessagesPerSecond <= 0 {
 		t.Errorf("%+v", r)
 	}

@@ -1,16 +1,15 @@
 package admin
 
 import (
-	"cmp"
-	"context"
+	"bytes"
 	"crypto/tls"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/engine"
@@ -136,11 +135,13 @@ func parseRef(text string) (engine.Ref, bool) {
 }
 
 // peerText is an address as it is shown. A Unix socket's peers have none.
-func peerText(ap netip.AddrPort) string {
+func peerText(ap netip.AddrPort) string { return string(appendPeer(nil, ap)) }
+
+func appendPeer(dst []byte, ap netip.AddrPort) []byte {
 	if !ap.IsValid() {
-		return "unix"
+		return append(dst, "unix"...)
 	}
-	return ap.String()
+	return ap.AppendTo(dst)
 }
 
 // row describes a connection, on its loop.
@@ -194,17 +195,17 @@ func pairs(m map[string]string, list []netsvr.Metadata) {
 
 // A connFilter says which connections are wanted.
 type connFilter struct {
-	protocol, user, state, search string
-	topic                         []byte
-	peer                          netip.Prefix
-	listener                      int // -1: any
-	congested                     bool
+	protocol, user, state string
+	topic, search         []byte
+	peer                  netip.Prefix
+	listener              int // -1: any
+	congested             bool
 }
 
 func readFilter(q *query) (f connFilter) {
 	f = connFilter{
 		protocol: q.text("protocol"), user: q.text("user"), state: q.oneOf("state", states...),
-		search: strings.ToLower(q.text("search")), topic: []byte(q.text("topic")), listener: q.number("listener", -1, 255),
+		search: []byte(strings.ToLower(q.text("search"))), topic: []byte(q.text("topic")), listener: q.number("listener", -1, 255),
 		congested: q.oneOf("congested", "true", "false") == "true",
 	}
 	if text := q.text("peer"); text != "" {
@@ -243,237 +244,37 @@ func (s *Server) wants(f *connFilter, c *engine.Conn) bool {
 	if len(f.topic) > 0 && !c.Subscribed(f.topic) {
 		return false
 	}
-	return f.search == "" || s.found(f.search, c, session)
+	return len(f.search) == 0 || s.found(f.search, c, session)
 }
 
-// found reports whether the user, the uniqId or the address has a text in it, whatever its case.
-func (s *Server) found(text string, c *engine.Conn, session gateway.Session) bool {
-	if strings.Contains(peerText(c.Peer()), text) {
+// found reports whether the user, the uniqId or the address has a text in it, which is in lower case.
+func (s *Server) found(text []byte, c *engine.Conn, session gateway.Session) bool {
+	var array [128]byte // for what is looked through: this is done for each connection of a loop
+	room := array[:0]
+	if bytes.Contains(appendPeer(room, c.Peer()), text) {
 		return true
 	}
 	if session == nil {
 		return false
 	}
 	cl := session.Base()
-	if strings.Contains(strings.ToLower(cl.User()), text) {
+	if bytes.Contains(lower(append(room, cl.User()...)), text) {
 		return true
 	}
-	var room [128]byte
-	return cl.Online() && strings.Contains(strings.ToLower(string(s.gateway.AppendID(room[:0], cl))), text)
+	return cl.Online() && bytes.Contains(lower(s.gateway.AppendID(room, cl)), text)
 }
 
-// sortKeys are what connections may be sorted by.
-var sortKeys = map[string]func(*engine.Conn) int64{
-	"since":           func(c *engine.Conn) int64 { return c.Traffic().Since },
-	"bytesIn":         func(c *engine.Conn) int64 { return int64(c.Traffic().BytesIn) },
-	"bytesOut":        func(c *engine.Conn) int64 { return int64(c.Traffic().BytesOut) },
-	"messagesIn":      func(c *engine.Conn) int64 { return int64(c.Traffic().PacketsIn) },
-	"messagesOut":     func(c *engine.Conn) int64 { return int64(c.Traffic().PacketsOut) },
-	"unsentBytes":     func(c *engine.Conn) int64 { return int64(c.Holding().Unsent) },
-	"lagBytes":        func(c *engine.Conn) int64 { return int64(c.Holding().Lag) },
-	"memoryBytes":     func(c *engine.Conn) int64 { return int64(c.Holding().Account) },
-	"topics":          func(c *engine.Conn) int64 { return int64(c.TopicCount()) },
-	"pendingRequests": pendingOf,
-}
-
-func pendingOf(c *engine.Conn) int64 {
-	if s, ok := c.Handler().(gateway.Session); ok {
-		return int64(s.Base().Pending())
-	}
-	return 0
-}
-
-var sortNames = func() []string {
-	names := []string{"user", "-user"}
-	for name := range sortKeys {
-		names = append(names, name, "-"+name)
-	}
-	slices.Sort(names)
-	return names
-}()
-
-func (s *Server) apiConnections(r *http.Request) (any, error) {
-	q := parameters(r, "limit", "cursor", "sort", "protocol", "user", "state", "search", "topic", "peer", "listener", "congested")
-	limit, cursor, order := q.limit(), q.text("cursor"), q.oneOf("sort", sortNames...)
-	f := readFilter(q)
-	if q.err != nil {
-		return nil, q.err
-	}
-	if order == "" && !strings.HasPrefix(cursor, "s") {
-		return s.listSlots(r.Context(), &f, cursor, limit)
-	}
-	if cursor == "" {
-		refs, err := s.sorted(r.Context(), &f, order)
-		if err != nil {
-			return nil, err
-		}
-		return s.pageOf(r.Context(), refs, 0, limit, "")
-	}
-	id, refs, offset, err := s.cursors.find(cursor, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	return s.pageOf(r.Context(), refs, offset, limit, id)
-}
-
-// listSlots lists connections in the order of their places, loop by loop. The cursor is the loop and
-// the place to go on from, so that it needs no memory, and whoever stays is listed once.
-func (s *Server) listSlots(ctx context.Context, f *connFilter, cursor string, limit int) (any, error) {
-	loop, slot := 0, uint64(0)
-	if cursor != "" {
-		a, b, ok := strings.Cut(cursor, ".")
-		var err1, err2 error
-		loop, err1 = strconv.Atoi(a)
-		slot, err2 = strconv.ParseUint(b, 10, 32)
-		if !ok || err1 != nil || err2 != nil || loop < 0 || loop >= s.engine.Loops() {
-			return nil, badRequest("cursor=%s: want what an earlier answer has as next", clip(cursor))
+// lower has a text in lower case, in place if it is of ASCII alone.
+func lower(text []byte) []byte {
+	for i, b := range text {
+		switch {
+		case b >= utf8.RuneSelf:
+			return bytes.ToLower(text)
+		case 'A' <= b && b <= 'Z':
+			text[i] = b + 'a' - 'A'
 		}
 	}
-	page := connectionsPage{Connections: []connection{}}
-	for ; loop < s.engine.Loops(); loop, slot = loop+1, 0 {
-		for more := true; more; {
-			var rows []connection
-			var next uint32
-			wanted := limit - len(page.Connections)
-			err := s.onLoop(ctx, loop, func(l *engine.Loop) {
-				sl := newSlice()
-				next, more = l.Walk(uint32(slot), func(c *engine.Conn) bool {
-					if s.wants(f, c) {
-						rows = append(rows, s.row(c))
-					}
-					return len(rows) < wanted && !sl.over()
-				})
-			})
-			if err != nil {
-				return nil, err
-			}
-			page.Connections = append(page.Connections, rows...)
-			slot = uint64(next)
-			if len(page.Connections) < limit {
-				continue
-			}
-			if !more {
-				loop, slot = loop+1, 0
-			}
-			if loop < s.engine.Loops() {
-				page.Next = new(strconv.Itoa(loop) + "." + strconv.FormatUint(slot, 10))
-			}
-			return page, nil
-		}
-	}
-	return page, nil
-}
-
-// A keyed connection is one with what it is sorted by.
-type keyedConn struct {
-	ref  engine.Ref
-	key  int64
-	text string
-}
-
-// sorted returns the connections that f wants, in order. The loops are asked at the same time.
-func (s *Server) sorted(ctx context.Context, f *connFilter, order string) ([]engine.Ref, error) {
-	name, down := strings.CutPrefix(order, "-")
-	key := sortKeys[name]
-	parts := make([][]keyedConn, s.engine.Loops())
-	failed := make([]error, len(parts))
-	var loops sync.WaitGroup
-	for i := range parts {
-		loops.Go(func() { parts[i], failed[i] = s.keyed(ctx, i, f, key) })
-	}
-	loops.Wait()
-	for _, err := range failed {
-		if err != nil {
-			return nil, err
-		}
-	}
-	all := slices.Concat(parts...)
-	slices.SortFunc(all, func(a, b keyedConn) int {
-		n := cmp.Or(cmp.Compare(a.key, b.key), strings.Compare(a.text, b.text))
-		if down {
-			n = -n
-		}
-		return cmp.Or(n, cmp.Compare(a.ref, b.ref))
-	})
-	refs := make([]engine.Ref, len(all))
-	for i, k := range all {
-		refs[i] = k.ref
-	}
-	return refs, nil
-}
-
-// keyed walks over a loop's connections, slice by slice. A nil key means the user.
-func (s *Server) keyed(ctx context.Context, loop int, f *connFilter, key func(*engine.Conn) int64) (list []keyedConn, err error) {
-	for from, more := uint32(0), true; more; {
-		var found []keyedConn
-		var next uint32
-		err := s.onLoop(ctx, loop, func(l *engine.Loop) {
-			sl := newSlice()
-			next, more = l.Walk(from, func(c *engine.Conn) bool {
-				if s.wants(f, c) {
-					k := keyedConn{ref: c.Ref()}
-					if key != nil {
-						k.key = key(c)
-					} else if h, ok := c.Handler().(gateway.Session); ok {
-						k.text = h.Base().User()
-					}
-					found = append(found, k)
-				}
-				return !sl.over()
-			})
-		})
-		if err != nil {
-			return nil, err
-		}
-		list, from = append(list, found...), next
-	}
-	return list, nil
-}
-
-// pageOf describes some of a sorted list; those that are gone are left out.
-func (s *Server) pageOf(ctx context.Context, refs []engine.Ref, offset, limit int, id string) (any, error) {
-	here := refs[offset:min(offset+limit, len(refs))]
-	page := connectionsPage{Connections: []connection{}, Matched: new(len(refs))}
-	rows := make(map[engine.Ref]connection, len(here))
-	for loop := range s.engine.Loops() {
-		var of []engine.Ref
-		for _, ref := range here {
-			if ref.Loop() == loop {
-				of = append(of, ref)
-			}
-		}
-		for len(of) > 0 {
-			var found []connection
-			n := 0
-			err := s.onLoop(ctx, loop, func(l *engine.Loop) {
-				for sl := newSlice(); n < len(of) && !sl.over(); n++ {
-					if c := l.Conn(of[n]); c != nil {
-						found = append(found, s.row(c))
-					}
-				}
-			})
-			if err != nil {
-				return nil, err
-			}
-			for _, row := range found {
-				ref, _ := parseRef(row.Connection)
-				rows[ref] = row
-			}
-			of = of[n:]
-		}
-	}
-	for _, ref := range here {
-		if row, ok := rows[ref]; ok {
-			page.Connections = append(page.Connections, row)
-		}
-	}
-	if end := offset + len(here); end < len(refs) {
-		if id == "" {
-			id = s.cursors.keep(refs, time.Now())
-		}
-		page.Next = new("s" + id + "." + strconv.Itoa(end))
-	}
-	return page, nil
+	return text
 }
 
 // find returns the connection that an id names: a uniqId, or what a list has as connection.

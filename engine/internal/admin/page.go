@@ -1,13 +1,17 @@
 package admin
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"io/fs"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
+	"sync"
 )
 
 // pageFiles are the page for people: it asks the API for all that it shows, so that there is nothing to read
@@ -40,27 +44,74 @@ func (s *Server) servePage(mux *http.ServeMux) {
 		if name == "page/index.html" {
 			at = "/{$}"
 		}
-		mux.Handle(at, pageFile(pageTypes[path.Ext(name)], content))
+		mux.Handle(at, pageFile(name, content))
 		return nil
 	})
 }
 
-// pageFile answers with a file, or says that a browser has it already.
-func pageFile(kind string, content []byte) http.Handler {
+// pageFile answers with a file, compressed for who takes that, or says that a browser has it already.
+func pageFile(name string, content []byte) http.Handler {
 	digest := sha256.Sum256(content)
-	tag := `"` + hex.EncodeToString(digest[:8]) + `"`
+	version, kind := hex.EncodeToString(digest[:8]), pageTypes[path.Ext(name)]
 	return get(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-cache")
-		h.Set("ETag", tag)
+		h.Set("Vary", "Accept-Encoding")
 		h.Set("Content-Security-Policy", pagePolicy)
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		tag, body := `"`+version+`"`, content
+		packed := takesGzip(r)
+		if packed {
+			tag, body = `"`+version+`-gzip"`, packedFiles()[name]
+		}
+		h.Set("ETag", tag)
 		if strings.Contains(r.Header.Get("If-None-Match"), tag) {
 			w.WriteHeader(http.StatusNotModified)
 			return
 		}
+		if packed {
+			h.Set("Content-Encoding", "gzip")
+		}
 		h.Set("Content-Type", kind)
-		_, _ = w.Write(content)
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body)
 	})
+}
+
+// packedFiles are the page's files compressed, when somebody asks for the first of them.
+var packedFiles = sync.OnceValue(func() map[string][]byte {
+	files := make(map[string][]byte)
+	_ = fs.WalkDir(pageFiles, "page", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := pageFiles.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+		if err != nil {
+			return err
+		}
+		if _, err = z.Write(content); err == nil {
+			err = z.Close()
+		}
+		files[name] = b.Bytes()
+		return err
+	})
+	return files
+})
+
+// takesGzip reports whether a request lists gzip among what it takes, and not with quality zero.
+func takesGzip(r *http.Request) bool {
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
+		name, quality, _ := strings.Cut(part, ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			weight, err := strconv.ParseFloat(strings.TrimPrefix(strings.ReplaceAll(quality, " ", ""), "q="), 64)
+			return err != nil && quality == "" || weight > 0
+		}
+	}
+	return false
 }

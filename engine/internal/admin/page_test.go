@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"compress/gzip"
+	"io"
 	"io/fs"
 	"regexp"
 	"strings"
@@ -41,6 +42,18 @@ func TestPage(t *testing.T) {
 		}
 		if again := ask(s, "GET", target, "If-None-Match", h.Get("ETag")); again.Code != 304 || again.Body.Len() != 0 {
 			t.Errorf("%s again: %d", target, again.Code)
+		}
+		for _, accept := range []string{"gzip, deflate, br", "br;q=1.0, gzip;q=0.5"} {
+			short := ask(s, "GET", target, "Accept-Encoding", accept)
+			z, err := gzip.NewReader(short.Body)
+			if err != nil || short.Header().Get("Content-Encoding") != "gzip" || short.Header().Get("ETag") == h.Get("ETag") {
+				t.Errorf("%s compressed: %v %v", target, err, short.Header())
+			} else if text, err := io.ReadAll(z); err != nil || string(text) != body {
+				t.Errorf("%s compressed is another: %v", target, err)
+			}
+		}
+		if plain := ask(s, "GET", target, "Accept-Encoding", "gzip;q=0, x"); plain.Header().Get("Content-Encoding") != "" || plain.Body.String() != body {
+			t.Errorf("%s comes compressed to who refuses it", target)
 		}
 		if strings.Contains(body, "v9.9.9") {
 			t.Errorf("%s tells the version", target)

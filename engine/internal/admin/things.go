@@ -1,12 +1,9 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
@@ -14,124 +11,6 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/link"
 	"github.com/sluicenet/sluice/session"
 )
-
-// A topicRow is a topic that has subscribers.
-type topicRow struct {
-	Topic       string  `json:"topic"`
-	Subscribers int     `json:"subscribers"`
-	Messages    uint64  `json:"messages"`   // published since it has subscribers
-	Deliveries  uint64  `json:"deliveries"` // of these, once for each subscriber
-	PerSecond   float64 `json:"messagesPerSecond"`
-}
-
-type topicsPage struct {
-	Topics []topicRow `json:"topics"`
-	Next   *string    `json:"next"`
-	Total  int        `json:"total"` // topics in all
-}
-
-func (s *Server) apiTopics(r *http.Request) (any, error) {
-	q := parameters(r, "limit", "cursor", "prefix", "search", "sort")
-	limit, after := q.limit(), q.text("cursor")
-	prefix, search := q.text("prefix"), strings.ToLower(q.text("search"))
-	order := q.oneOf("sort", "name", "subscribers", "-subscribers")
-	if after != "" && order != "" && order != "name" {
-		q.fail("cursor: goes with sort=name only")
-	}
-	if q.err != nil {
-		return nil, q.err
-	}
-	dir := s.engine.Topics()
-	names := slices.DeleteFunc(dir.Names(nil), func(name string) bool {
-		return name <= after || !strings.HasPrefix(name, prefix) || search != "" && !strings.Contains(strings.ToLower(name), search)
-	})
-	slices.Sort(names)
-	if order == "subscribers" || order == "-subscribers" {
-		names = bySubscribers(names, func(name string) int { return dir.Count([]byte(name)) }, order == "-subscribers")
-	}
-	page := topicsPage{Topics: []topicRow{}, Total: dir.Len()}
-	if len(names) > limit {
-		names = names[:limit]
-		if order == "" || order == "name" {
-			page.Next = &names[limit-1]
-		}
-	}
-	rows, err := s.topicRows(r.Context(), names)
-	if err != nil {
-		return nil, err
-	}
-	page.Topics = append(page.Topics, rows...)
-	return page, nil
-}
-
-// bySubscribers sorts names, each of which is counted once.
-func bySubscribers(names []string, count func(string) int, down bool) []string {
-	type counted struct {
-		name string
-		n    int
-	}
-	list := make([]counted, len(names))
-	for i, name := range names {
-		list[i] = counted{name, count(name)}
-	}
-	slices.SortStableFunc(list, func(a, b counted) int {
-		if down {
-			return cmp.Compare(b.n, a.n)
-		}
-		return cmp.Compare(a.n, b.n)
-	})
-	for i := range list {
-		names[i] = list[i].name
-	}
-	return names
-}
-
-// topicRows describes topics; those that have no subscribers any more are left out.
-func (s *Server) topicRows(ctx context.Context, names []string) (rows []topicRow, err error) {
-	dir := s.engine.Topics()
-	rates := make([]topicRow, len(names))
-	for loop := range s.engine.Loops() {
-		for n := 0; n < len(names); {
-			var found []engine.TopicRate
-			start := n
-			if err := s.onLoop(ctx, loop, func(l *engine.Loop) {
-				for sl := newSlice(); n < len(names) && !sl.over(); n++ {
-					k, _ := dir.Lookup([]byte(names[n])) // the zero Key has no rate
-					found = append(found, l.TopicRate(k))
-				}
-			}); err != nil {
-				return nil, err
-			}
-			for i, rate := range found {
-				row := &rates[start+i]
-				row.Messages, row.PerSecond = max(row.Messages, rate.Messages), max(row.PerSecond, rate.PerSecond)
-				row.Deliveries += rate.Deliveries
-			}
-		}
-	}
-	for i, name := range names {
-		if rates[i].Subscribers = dir.Count([]byte(name)); rates[i].Subscribers > 0 {
-			rates[i].Topic = name
-			rows = append(rows, rates[i])
-		}
-	}
-	return rows, nil
-}
-
-func (s *Server) apiTopic(r *http.Request) (any, error) {
-	if q := parameters(r); q.err != nil {
-		return nil, q.err
-	}
-	name := r.PathValue("name")
-	rows, err := s.topicRows(r.Context(), []string{name})
-	if err != nil {
-		return nil, err
-	}
-	if len(rows) == 0 {
-		return nil, notThere("topic %q has no subscribers", clip(name))
-	}
-	return rows[0], nil
-}
 
 // A sessionRow is a session that its client can resume.
 type sessionRow struct {
