@@ -25,7 +25,10 @@ export function table(columns, {key, onsort, onrow, sorted} = {}) {
     if (down || up) th.setAttribute('aria-sort', down ? 'descending' : 'ascending');
     return th;
   }));
-  const cell = (tag, c) => tag + (c.num ? '.num' : '') + (c.cls && tag === 'td' ? '.' + c.cls : '') + (c.wide ? '.wide' : '');
+  const cell = (tag, c) => {
+    const inside = tag === 'td' && (c.button ? '.act' : c.cls ? '.' + c.cls : '');
+    return tag + (c.num ? '.num' : '') + (inside || '') + (c.wide ? '.wide' : '');
+  };
   if (!sorted) sorted = () => '';
   drawHead();
   const element = h('.table', {}, h('table', {}, h('thead', {}, head), body));

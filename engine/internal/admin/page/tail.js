@@ -6,16 +6,16 @@ const KEPT = 500; // messages that are shown
 
 const millis = (t) => (t.match(/\.(\d{1,3})/)?.[1] || '').padEnd(3, '0');
 
-function line(m) {
+function line(m, fresh) {
   const text = (m.base64 ? 'base64 ' : '') + m.payload + (m.truncated ? ' …' : '');
-  return h('div.new', {}, h('time', {}, clock(m.time) + '.' + millis(m.time)), h('span.size', {}, bytes(m.bytes)), h('pre', {}, text));
+  return h(fresh ? 'div.new' : 'div', {}, h('time', {}, clock(m.time) + '.' + millis(m.time)), h('span.size', {}, bytes(m.bytes)), h('pre', {}, text));
 }
 
 const lost = (n) => h('div.lost', {}, h('time'), h('span.size'),
   h('pre', {}, `${plural(n, 'message')} so far were not shown: more come than the page takes`));
 
 export function tail(topic) {
-  let stop = null, seen = 0, waiting = [];
+  let stop = null, seen = 0, waiting = [], drawn = 0;
   const name = h('input', {type: 'search', placeholder: 'Topic  ( / )', 'aria-label': 'Topic', value: topic || ''});
   const count = h('span.count'), button = h('button.btn.go', {}, 'Follow');
   const empty = h('.empty', {}, h('b', {}, 'Watch a topic'),
@@ -25,7 +25,9 @@ export function tail(topic) {
   // Messages are drawn at most once a frame, and only those that stay.
   const draw = () => {
     const bottom = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-    log.append(...waiting.slice(-KEPT).map((f) => f()));
+    const fresh = performance.now() - drawn > 500; // lights up, unless many come
+    drawn = performance.now();
+    log.append(...waiting.slice(-KEPT).map((f) => f(fresh)));
     waiting = [];
     while (log.children.length > KEPT) log.firstChild.remove();
     if (bottom) log.scrollTop = log.scrollHeight;
@@ -57,7 +59,7 @@ export function tail(topic) {
         if (event === 'dropped') add(() => lost(m.dropped));
         if (event !== 'message') return;
         seen++;
-        add(() => line(m));
+        add((fresh) => line(m, fresh));
       });
     } catch (e) {
       if (mine.signal.aborted) return;
