@@ -107,7 +107,7 @@ nested-%: # never from the cache, which does not know of the binary
 # The clients wait most of the time, and the search for faults keeps one core busy.
 .PHONY: beside
 beside:
-	@$(MAKE) --no-print-directory -j3 faults nested-interop nested-oracle nested-peers
+	@$(MAKE) --no-print-directory -j3 faults nested-interop nested-oracle nested-peers nested-deploy
 
 # Not of make test: it wants Node 20, npm's registry and Chromium. What the page promises without a
 # browser, its size, its policy and that it names no other host, the unit tests have.
@@ -116,6 +116,14 @@ CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || comman
 page: ## the admin page in headless Chromium; SCREENSHOTS=DIR leaves pictures
 	@if ! command -v npm >/dev/null || [ -z "$(CHROMIUM)" ]; then echo "page: no npm or no Chromium here, skipped"; else \
 	  cd bench/page && npm ci --no-audit --no-fund --silent && CHROMIUM=$(CHROMIUM) npm test --silent; fi
+
+# nested-deploy, which make test runs, has all of it but the real Prometheus; without promtool, Debian's
+# package prometheus, it skips what wants it.
+.PHONY: alerts-check
+alerts-check: ## the alerts and the dashboard: promtool's checks, and a minute of a real Prometheus
+	@if ! command -v promtool >/dev/null && [ ! -x $${XDG_CACHE_HOME:-$$HOME/.cache}/sluice-deploy/usr/bin/promtool ] && [ "$$INTEROP_INSTALL" != 1 ]; then \
+	  echo "alerts-check: no promtool here: install Debian's package prometheus, or set INTEROP_INSTALL=1; its checks are skipped"; fi
+	cd bench/deploy && DEPLOY_FULL=1 $(GOTEST) -count=1 -v -run 'Alerts|Dashboard|Expression|Prom' .
 
 generate: ## protobuf code; needs protoc (Debian: protobuf-compiler)
 	$(GO) generate ./...

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/certs"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -20,7 +21,7 @@ import (
 var pages = []string{
 	"README.md", "CHANGELOG.md", "docs/README.md", "docs/commands.md", "docs/operating.md", "docs/faults.md", "SECURITY.md", "docs/logins.md", "docs/backpressure.md",
 	"docs/embedding.md", "docs/netsvr.md", "docs/workers.md", "docs/websocket.md",
-	"docs/longbridge.md", "docs/flags.md",
+	"docs/longbridge.md", "docs/flags.md", "docs/monitoring.md", "docs/alerts.md",
 	"engine/worker/README.md",
 }
 
@@ -35,8 +36,17 @@ func page(t *testing.T, name string) string {
 // TestDocsCounters: each counter that the documents name is there, and each kind of memory has its
 // place in docs/backpressure.md.
 func TestDocsCounters(t *testing.T) {
+	cert, key, err := certs.SelfSigned(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := filepath.Join(t.TempDir(), "both.pem")
+	if err := os.WriteFile(both, append(cert, key...), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	srv, err := server.New(server.Config{
-		Listen:  []string{"tcp://127.0.0.1:0"},
+		Listen:  []string{"tcp://127.0.0.1:0?tls=auto"},
+		TLS:     server.TLSConfig{Pairs: []certs.Pair{{Cert: both, Key: both}}},
 		Gateway: server.GatewayConfig{Login: login.Open{}},
 		Memory:  1 << 30,
 		Admin: server.AdminConfig{
@@ -74,7 +84,7 @@ func TestDocsCounters(t *testing.T) {
 		}
 		for _, metric := range named.FindAllString(page(t, name), -1) {
 			seen++
-			if !regexp.MustCompile(`(?m)^` + metric + `[ {]`).Match(metrics) {
+			if !regexp.MustCompile(`(?m)^` + metric + `(_count)?[ {]`).Match(metrics) {
 				t.Errorf("%s: no counter %s", name, metric)
 			}
 		}
