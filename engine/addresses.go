@@ -20,6 +20,7 @@ type addresses struct {
 	recent  rate.Table[addressKey] // of those that have connected a moment ago
 	all     rate.Bucket            // of all of them
 	charged int64                  // bytes, on the Engine's account
+	swept   bool                   // the first loop comes by to forget, see Loop.sweep
 }
 
 // An addressKey is an address.Key in a number, of which a map with very many needs less memory. IPv4
@@ -92,7 +93,26 @@ func (a *addresses) enter(addr netip.Addr, public bool) (why Reason, ok bool) {
 		a.open[key]++
 	}
 	a.charge()
+	if !a.swept && a.recent.Len() > 0 {
+		a.swept = true
+		a.engine.loops[0].mailbox.postTick()
+	}
 	return 0, true
+}
+
+// forget lets go of the addresses that have not connected of late. It reports whether there are others
+// left, for which it is to be called again.
+func (a *addresses) forget() (more bool) {
+	now := (a.engine.Now() + 1) * 1_000_000
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.swept {
+		return false
+	}
+	a.recent.Forget(now)
+	a.charge()
+	a.swept = a.recent.Len() > 0
+	return a.swept
 }
 
 // leave ends what enter began.

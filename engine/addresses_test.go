@@ -148,6 +148,40 @@ func TestAddressesBounded(t *testing.T) {
 	}
 }
 
+// What is known of addresses goes by itself when nobody connects any more: the first loop comes by, and
+// sleeps once there is nothing left.
+func TestAddressesAreForgotten(t *testing.T) {
+	t.Parallel()
+	a, clock := testAddresses(t, Config{ConnectRatePerAddress: 10})
+	l := a.engine.loops[0]
+	for i := range 1000 {
+		addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+		if why, ok := a.enter(addr, false); !ok {
+			t.Fatal(why)
+		}
+		a.leave(keyOf(addr))
+	}
+	account := func() int64 { return a.engine.Stats().Accounts[KindAddresses] }
+	if n := account(); n != 1000*addressCost || !l.mailbox.tick {
+		t.Fatalf("%d bytes for 1000 addresses; the loop is told: %v", n, l.mailbox.tick)
+	}
+	l.mailbox.tick = false
+	visits := 0
+	for l.tickAt = 1; l.tickAt > 0 && visits < 10; visits++ {
+		clock.ms = l.tickAt
+		l.tick()
+		l.tickAt = 0 // as a tick does it
+		l.sweep()
+	}
+	if n := account(); n != 0 || clock.ms > 3000 {
+		t.Errorf("%d bytes after %d ms and %d visits", n, clock.ms, visits)
+	}
+	_, _ = a.enter(netip.MustParseAddr("192.0.2.1"), false)
+	if !l.mailbox.tick {
+		t.Error("the loop is not told of the next one")
+	}
+}
+
 // However a connection ends, its address is free again.
 func TestAddressIsLeft(t *testing.T) {
 	plainOnly(t)

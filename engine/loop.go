@@ -199,6 +199,7 @@ func (l *Loop) work() {
 		l.expire()
 		l.look()
 		l.wakeThrottled()
+		l.sweep()
 	}
 	l.runCloses()
 	for i := range m.control.tells {

@@ -224,6 +224,24 @@ func (l *Loop) dropRates() {
 func (l *Loop) chargeRates(before int) {
 	if d := l.rates.table.Len() - before; d != 0 {
 		l.accounts.add(KindRequests, int64(d)*rateCost)
+		if before == 0 {
+			l.tickIn(sweepEvery)
+		}
+	}
+}
+
+// sweepEvery is how often, in ms, a loop comes by for what is known for a second or two.
+const sweepEvery = 1000
+
+// sweep lets go of that at its time, also where nothing else gives the loop a turn. The first loop does
+// it for the addresses.
+func (l *Loop) sweep() {
+	more := l.rates.table.Len() > 0 // the turn has begun with forgetRates
+	if l.index == 0 && l.engine.addresses.forget() {
+		more = true
+	}
+	if more {
+		l.tickIn(sweepEvery)
 	}
 }
 

@@ -113,6 +113,25 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+// Buckets that are full again go by themselves, also on a loop that has nothing else to do.
+func TestBucketsAreForgotten(t *testing.T) {
+	t.Parallel()
+	l, c, clock := ratedLoop(t, Config{})
+	c.Spend(RatePackets, 1, 1000)
+	for visits := 0; l.tickAt > 0; visits++ {
+		if visits == 10 {
+			t.Fatalf("the loop comes by for ever; %d ms have passed", clock.ms)
+		}
+		clock.ms, l.tickAt = l.tickAt, 0
+		l.tick()
+		l.forgetRates()
+		l.sweep()
+	}
+	if n := l.accounts.now[KindRequests]; n != 0 || clock.ms == 0 || clock.ms > 3000 {
+		t.Errorf("%d bytes are charged after %d ms", n, clock.ms)
+	}
+}
+
 // Each rate and each connection has a bucket of its own, also that which gets a slot again.
 func TestRatesApart(t *testing.T) {
 	t.Parallel()
