@@ -105,6 +105,7 @@ func isLoopback(host string) bool {
 // do; handshakes wait for it as long as they may take.
 type auto struct {
 	manager   *autocert.Manager
+	cache     *fencedCache
 	transport interface{ CloseIdleConnections() }
 	challenge *tls.Config
 	log       *slog.Logger
@@ -130,7 +131,10 @@ func newAuto(c AutoConfig, log *slog.Logger, now func() time.Time) *auto {
 	if client == nil {
 		client = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: time.Minute}
 	}
-	a := &auto{log: log, now: now, transport: client, byName: make(map[string]*autoHost)}
+	a := &auto{
+		log: log, now: now, transport: client, byName: make(map[string]*autoHost),
+		cache: &fencedCache{cache: autocert.DirCache(c.Cache)},
+	}
 	var names []string
 	for _, host := range c.Hosts {
 		h := &autoHost{name: canonical(host), changed: make(chan struct{})}
@@ -138,7 +142,7 @@ func newAuto(c AutoConfig, log *slog.Logger, now func() time.Time) *auto {
 	}
 	a.manager = &autocert.Manager{
 		Prompt:     autocert.AcceptTOS,
-		Cache:      autocert.DirCache(c.Cache),
+		Cache:      a.cache,
 		HostPolicy: autocert.HostWhitelist(names...),
 		Email:      c.Email,
 		Client:     &acme.Client{DirectoryURL: c.Directory, HTTPClient: client, UserAgent: "sluice"},
@@ -205,9 +209,10 @@ const (
 )
 
 // run keeps every host's certificate until ctx is done. What is under way then is left behind: it
-// ends by itself within minutes.
+// ends by itself within minutes, and does not touch the cache any more.
 func (a *auto) run(ctx context.Context) {
 	defer a.transport.CloseIdleConnections()
+	defer a.cache.close()
 	var hosts sync.WaitGroup
 	for _, h := range a.hosts {
 		hosts.Go(func() { a.keep(ctx, h) })

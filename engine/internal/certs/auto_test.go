@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -165,5 +166,46 @@ func TestACMERefused(t *testing.T) {
 	}
 	if len(service.Stats().Failed) == 0 {
 		t.Error("the service has found it")
+	}
+}
+
+// An order that is under way when the store ends leaves nothing in the cache: neither a new account, for
+// want of the one that was there, nor what the service answers later.
+func TestACMEEnds(t *testing.T) {
+	t.Parallel()
+	service, dir := certtest.NewACME(t), t.TempDir()
+	release := service.Hold()
+	s := newStore(t, Config{Auto: AutoConfig{Hosts: []string{"chat.example"}, Cache: dir, Directory: service.URL}})
+	service.Target(serve(t, s.TLS(Use{Challenges: true}), time.Minute))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); s.Run(ctx) }()
+	for begun := time.Now(); service.Stats().Orders == 0; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 30*time.Second {
+			t.Fatal("nothing is ordered")
+		}
+	}
+	cancel()
+	<-ended
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	left := make(chan error, 1)
+	go func() { // what a handshake asks for, or an order that has not begun
+		_, err := s.auto.manager.GetCertificate(&tls.ClientHelloInfo{ServerName: "chat.example"})
+		left <- err
+	}()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("a certificate behind the end: %v", err)
+	}
+	if err := s.auto.cache.Put(t.Context(), "late", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("written behind the end: %v", err)
+	}
+	if st := service.Stats(); st.Accounts != 1 || st.Orders != 1 {
+		t.Errorf("the service: %+v", st)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the cache is there again: %v", err)
 	}
 }
