@@ -57,7 +57,8 @@ type listener struct {
 	net    net.Listener
 	tls    *tls.Config // of its connections; nil: plain
 	closed atomic.Bool
-	// refuser says that one of the protocols has answers for those that are refused.
+	// refuser says that there are answers for those that are refused: one of the protocols has some, or
+	// TLS has its alert.
 	refuser bool
 	// public says that other machines reach it.
 	public bool
@@ -94,7 +95,7 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 	}
 	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln, tls: secure, public: public(ln.Addr()),
 		unix: ln.Addr().Network() == "unix", identifies: hasIdentifier(config.Protocols)}
-	l.refuser = hasRefuser(config.Protocols) && (secure == nil || config.TLSAuto) // answers are plain
+	l.refuser = hasRefuser(config.Protocols) || secure != nil
 	grown := append(listeners[:len(listeners):len(listeners)], l)
 	e.listeners.Store(&grown)
 	e.accepting.Add(acceptors)

@@ -157,7 +157,7 @@ func (l *listener) answer(conn net.Conn, why Reason) {
 		if len(rest) == 0 {
 			continue
 		}
-		switch answer, m := l.refusal(rest, why); m {
+		switch answer, m := l.refusal(rest, why, false); m {
 		case NoMatch:
 			return
 		case Matched:
@@ -186,8 +186,18 @@ func (l *listener) behindHeader(first []byte) ([]byte, error) {
 	return first[n:], nil
 }
 
-// refusal asks the protocol that first belongs to for its answer.
-func (l *listener) refusal(first []byte, why Reason) (answer []byte, m Match) {
+// refusal returns the answer to first: that of the protocol that it belongs to or, where TLS begins with
+// it, an alert, since a handshake for each that is refused is what an attacker would want. decrypted says
+// that first came through TLS.
+func (l *listener) refusal(first []byte, why Reason, decrypted bool) (answer []byte, m Match) {
+	if l.tls != nil && !decrypted {
+		switch {
+		case isHello(first):
+			return alertRecord(alertInternalError), Matched
+		case !l.config.TLSAuto:
+			return nil, NoMatch
+		}
+	}
 	for _, p := range l.config.Protocols {
 		switch p.Sniff(first) {
 		case Matched:

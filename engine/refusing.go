@@ -41,7 +41,8 @@ func (r refusing) OnBytes(c *Conn, b []byte) (n, need int) {
 	var answer []byte
 	var m Match
 	from := c.loop.engine.listenerAt(c.listener)
-	c.loop.Isolate(func() { answer, m = from.refusal(b, r.why) })
+	decrypted := c.flags&flagTLS != 0
+	c.loop.Isolate(func() { answer, m = from.refusal(b, r.why, decrypted) })
 	switch {
 	case m == NeedMore && len(b) < refuseBytes:
 		return 0, len(b) + 1

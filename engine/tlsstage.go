@@ -74,6 +74,8 @@ var httpOnTLS = []byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n
 const (
 	alertHandshakeFailure = 40
 	alertDecodeError      = 50
+	// alertInternalError is for what is neither the peer's fault nor the handshake's: there is no room.
+	alertInternalError = 80
 )
 
 // alertRecord returns a fatal alert as a record that is not encrypted.
