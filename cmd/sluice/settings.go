@@ -133,7 +133,7 @@ type workerFlags struct {
 	WorkerAllow        []string      `help:"Network or address whose workers need no token, or unix for those on unix sockets; repeatable. Others are refused if there is no --worker-token. None given: loopback and unix if there is no --worker-token, else none." placeholder:"CIDR" sep:"none" live:""`
 	WorkerTokenTimeout time.Duration `help:"How long a worker that needs a token may take to show it." default:"10s"`
 	WorkerUnproven     int           `help:"Connections of one address (IPv4, or IPv6 /64) that may be there without having shown their token." default:"32"`
-	WorkerClientCA     string        `name:"worker-client-ca" help:"File of authorities, PEM, from which workers' certificates must come; wants --worker tls://... Read again when it changes, and on SIGHUP." placeholder:"FILE"`
+	WorkerClientCA     string        `name:"worker-client-ca" help:"File of authorities, PEM, from which workers' certificates must come, beside their token if there is a --worker-token; wants --worker tls://... Read again when it changes, and on SIGHUP." placeholder:"FILE"`
 	WorkerIdle         time.Duration `help:"How long a worker may be silent." default:"120s"`
 	WorkerFirstByte    time.Duration `help:"How long a worker may take to send anything at all. At most --worker-idle counts." default:"60s"`
 	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s"`

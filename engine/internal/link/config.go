@@ -37,7 +37,9 @@ type Config struct {
 	Delayed int
 	// TLS has workers come with TLS. Nil: in plain text. A handshake may take ProofTimeout.
 	TLS *tls.Config
-	// Certificates has a client certificate that TLS has verified prove a worker.
+	// Certificates has a client certificate that TLS has verified prove a worker, where there are no
+	// Tokens: a worker must show one of those behind its certificate, too. Whether there must be a
+	// certificate is for TLS.ClientAuth to say.
 	Certificates bool
 	// MaxLinks is how many connections workers may have. Each costs two goroutines and 64 KiB.
 	// Zero means 4096.

@@ -54,6 +54,8 @@ func TestTLSProof(t *testing.T) {
 	other := foreign.Issue(t, certtest.Order{Client: true, CommonName: "w1"}).TLS(t)
 	elsewhere := mustAllow("192.0.2.0/24")
 	tokens := Config{Tokens: []string{tokenA}}
+	allowedToo := mustAllow("127.0.0.0/8")
+	allowedToo.Tokens = tokens.Tokens
 	const accepted, closed = netsvrpb.RegisterResp_Success, netsvrpb.RegisterResp_Code(-1)
 	for name, c := range map[string]struct {
 		tls         *tls.Config
@@ -71,8 +73,13 @@ func TestTLSProof(t *testing.T) {
 		"none":                   {required, Config{}, nil, "", closed, "tls-handshake", false},
 		"none, though a token":   {required, tokens, nil, tokenA, closed, "tls-handshake", false},
 		"the token":              {plain, tokens, nil, tokenA, accepted, "", false},
-		"a wrong token":          {plain, tokens, nil, "wrong", netsvrpb.RegisterResp_TokenWrong, "wrong-token", false},
-		"certificate or token":   {optional, tokens, &own, "", accepted, "", true},
+		"another token":          {plain, tokens, nil, "wrong", netsvrpb.RegisterResp_TokenWrong, "wrong-token", false},
+		"both":                   {required, tokens, &own, tokenA, accepted, "", true},
+		"no token beside it":     {required, tokens, &own, "", netsvrpb.RegisterResp_TokenMissing, "no-token", false},
+		"a wrong token":          {required, tokens, &own, "wrong", netsvrpb.RegisterResp_TokenWrong, "wrong-token", false},
+		"an allowed address":     {required, allowedToo, &own, "", accepted, "", true},
+		"allowed, none shown":    {required, allowedToo, nil, tokenA, closed, "tls-handshake", false},
+		"no token, if optional":  {optional, tokens, &own, "", netsvrpb.RegisterResp_TokenMissing, "no-token", false},
 		"token, no certificate":  {optional, tokens, nil, tokenA, accepted, "", false},
 		"neither":                {optional, tokens, nil, "", netsvrpb.RegisterResp_TokenMissing, "no-token", false},
 		"neither, and no tokens": {optional, elsewhere, nil, "", closed, "address-not-allowed", false},

@@ -73,10 +73,11 @@ func (t *Trust) knows(token string) bool {
 // not shown their token. Links that are there stay.
 func (h *Hub) SetTrust(t *Trust) { h.trust.Store(t) }
 
-// proven reports whether a connection is known to be a worker's before it has said anything.
-// Its certificate shows that, if the Hub wants certificates; or its address.
+// proven reports whether a connection is known to be a worker's before it has said anything: by its
+// address or, if the Hub wants certificates and no tokens beside them, by its certificate.
 func (h *Hub) proven(conn net.Conn, addr netip.Addr) bool {
-	return h.trust.Load().allowed(addr) || h.config.Certificates && certificateOf(conn) != nil
+	t := h.trust.Load()
+	return t.allowed(addr) || h.config.Certificates && len(t.tokens) == 0 && certificateOf(conn) != nil
 }
 
 const (
