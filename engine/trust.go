@@ -65,6 +65,10 @@ func (c *Conn) Unidentified() bool { return c.flags&flagUnadmitted != 0 }
 // Any goroutine may call it.
 func (e *Engine) ForwardsFor(addr netip.Addr) bool { return e.trust.Load().mayForward(addr) }
 
+// RelaysFor reports whether a proxy at addr is trusted to say with a PROXY header who its client is. An
+// invalid addr is that of a unix socket. Any goroutine may call it.
+func (e *Engine) RelaysFor(addr netip.Addr) bool { return e.trust.Load().mayRelay(addr) }
+
 // Forwarding reports whether any proxy is trusted to do so. Any goroutine may call it.
 func (e *Engine) Forwarding() bool { return len(e.trust.Load().forwarded) > 0 }
 

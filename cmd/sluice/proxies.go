@@ -24,5 +24,5 @@ func untrustedProxies(err error) error {
 	if !errors.Is(err, server.ErrNoProxyTrust) {
 		return err
 	}
-	return fmt.Errorf("--listen with ?proxy=on: %w: give --proxy-trust CIDR", server.ErrNoProxyTrust)
+	return fmt.Errorf("--listen or --worker with ?proxy=on: %w: give --proxy-trust CIDR", server.ErrNoProxyTrust)
 }

@@ -30,7 +30,7 @@ type settings struct {
 
 type addressFlags struct {
 	Listen              []string `help:"Serve clients here: tcp://HOST:PORT, or tls, ws or wss in place of tcp, with ?protocol=auto|gosoc|longbridge|netsvr, ?tls=auto for plain connections and TLS on one port, ?client-cert=required|optional|none, and ?proxy=on behind proxies that send the PROXY header; unix:///PATH or ws+unix:///PATH, with ?mode=0660 and ?owner=USER:GROUP; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
-	Worker              string   `help:"Serve workers here, tcp://HOST:PORT, tls://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; none: nowhere." default:"tcp://127.0.0.1:6061"`
+	Worker              string   `help:"Serve workers here, tcp://HOST:PORT, tls://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; ?proxy=on: behind proxies of --proxy-trust; none: nowhere." default:"tcp://127.0.0.1:6061"`
 	Admin               string   `help:"Serve operators here, HOST:PORT, https://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; none: nowhere." default:"127.0.0.1:6070"`
 	MaxAdminConnections int      `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0"`
 	keyFlags
@@ -43,7 +43,7 @@ type addressFlags struct {
 	MaxConnectionsPerAddress autoLimit     `help:"Most clients of one address (IPv4, or IPv6 /64) at a time. auto: 1000 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
 	ConnectRate              int           `help:"New connections a second, and at once, of all addresses; more are refused. 0: any number." default:"0" live:""`
 	ConnectRatePerAddress    autoLimit     `help:"New connections a second, and at once, of one address; more are refused. auto: 100 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
-	ProxyTrust               []string      `help:"Network or address of proxies that may connect to listeners with ?proxy=on, and say with a PROXY header who the client is; repeatable." placeholder:"CIDR" sep:"none" live:""`
+	ProxyTrust               []string      `help:"Network or address of proxies that may connect to listeners with ?proxy=on, and say with a PROXY header who the client or worker is; repeatable." placeholder:"CIDR" sep:"none" live:""`
 	ProxyTimeout             time.Duration `help:"How long the PROXY header may take." default:"5s" live:""`
 	ForwardedTrust           []string      `help:"Network or address of HTTP proxies whose Forwarded or X-Forwarded-For says who a WebSocket client is; repeatable. From others it says nothing." placeholder:"CIDR" sep:"none" live:""`
 	ForwardedHeader          string        `help:"Which header they say it in: any (X-Forwarded-For where there is one, else Forwarded), x-forwarded-for or forwarded. Name the one that your proxies write: the other comes from the client as it likes." enum:"any,x-forwarded-for,forwarded" default:"any"`

@@ -87,7 +87,7 @@ func ParseListen(text string, own ...string) (Listen, error) {
 	if _, port, err := net.SplitHostPort(u.Host); !l.Unix() && (err != nil || port == "") {
 		return Listen{}, fmt.Errorf("listen %q: the address has no port", text)
 	}
-	if err := l.options(u.RawQuery); err != nil {
+	if err := l.options(u.RawQuery, slices.Collect(maps.Keys(options))...); err != nil {
 		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
 	}
 	if err := l.check(own); err != nil {
@@ -135,16 +135,17 @@ func onOff(name, value string) (bool, error) {
 	return value == "on", nil
 }
 
-// options reads what is behind the question mark.
-func (l *Listen) options(text string) error {
+// options reads what is behind the question mark, which may be of the names given.
+func (l *Listen) options(text string, names ...string) error {
 	query, err := url.ParseQuery(text)
 	if err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		set, values := options[name], query[name]
-		if set == nil {
-			return fmt.Errorf("unknown option %q, want one of %s", name, strings.Join(slices.Sorted(maps.Keys(options)), ", "))
+		if !slices.Contains(names, name) {
+			slices.Sort(names)
+			return fmt.Errorf("unknown option %q, want one of %s", name, strings.Join(names, ", "))
 		}
 		if len(values) > 1 {
 			return fmt.Errorf("option %q is given twice", name)
@@ -156,14 +157,18 @@ func (l *Listen) options(text string) error {
 	return nil
 }
 
-// checkProxies refuses a listener of proxies that nobody could connect to.
-func (c *Config) checkProxies(all []endpoint) error {
+// checkProxies refuses a listener of proxies that nobody could connect to. workers is WorkerListen.
+func (c *Config) checkProxies(clients []endpoint, workers Listen) error {
 	if len(c.Engine.ProxyTrust) > 0 {
 		return nil
 	}
-	for _, e := range all {
-		if e.Proxy && !e.Unix() { // whoever reaches a unix socket is trusted
-			return fmt.Errorf("server: %w: listener %s", ErrNoProxyTrust, e.Address)
+	if ln := c.WorkerListener; ln != nil {
+		workers = Listen{Scheme: ln.Addr().Network(), Address: ln.Addr().String()}
+	}
+	workers.Proxy = c.Worker.Proxy && workers.Scheme != ""
+	for _, l := range append([]endpoint{{Listen: workers}}, clients...) {
+		if l.Proxy && !l.Unix() { // whoever reaches a unix socket is trusted
+			return fmt.Errorf("server: %w: listener %s", ErrNoProxyTrust, l.Address)
 		}
 	}
 	return nil
@@ -239,24 +244,29 @@ func (l Listener) check(own []string) (Listen, error) {
 	return spec, nil
 }
 
-// ParseWorkerListen reads the URL of the worker listener, whose scheme is tcp, tls or unix.
+// ParseWorkerListen reads the URL of the worker listener, whose scheme is tcp, tls or unix. Its option
+// is proxy, and mode and owner of a unix socket.
 func ParseWorkerListen(text string) (Listen, error) {
 	u, err := url.Parse(text)
 	if err != nil {
 		return Listen{}, fmt.Errorf("worker %q: %w; want tcp://HOST:PORT or tls://HOST:PORT", text, err)
 	}
+	l := Listen{Scheme: u.Scheme, Address: u.Host}
 	if u.Scheme == unixScheme {
-		l, err := parseUnix(u)
-		if err != nil {
+		if l.Address, err = unixPath(u); err != nil {
 			return Listen{}, fmt.Errorf("worker %q: %w", text, err)
 		}
-		return l, nil
-	}
-	_, port, err := net.SplitHostPort(u.Host)
-	if u.Scheme != "tcp" && u.Scheme != "tls" || err != nil || port == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
+	} else if _, port, err := net.SplitHostPort(u.Host); u.Scheme != "tcp" && u.Scheme != "tls" || err != nil || port == "" ||
+		u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "" {
 		return Listen{}, fmt.Errorf("worker %q: want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH", text)
 	}
-	return Listen{Scheme: u.Scheme, Address: u.Host}, nil
+	if err = l.options(u.RawQuery, "proxy", "mode", "owner"); err == nil {
+		err = l.checkUnix()
+	}
+	if err != nil {
+		return Listen{}, fmt.Errorf("worker %q: %w", text, err)
+	}
+	return l, nil
 }
 
 // ParseAdminListen reads where operators are served: HOST:PORT, http://HOST:PORT, or https:// for TLS.

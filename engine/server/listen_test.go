@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +94,43 @@ func served(t *testing.T, address, first, answer string) bool {
 	return n > 0 && string(b[:n]) == answer
 }
 
+// Workers may come through a proxy, and that is all there is to say.
+func TestParseWorkerListen(t *testing.T) {
+	for text, want := range map[string]Listen{
+		"tcp://127.0.0.1:0":             {Scheme: "tcp", Address: "127.0.0.1:0"},
+		"tcp://127.0.0.1:0/":            {Scheme: "tcp", Address: "127.0.0.1:0"},
+		"tls://[::1]:0?proxy=on":        {Scheme: "tls", Address: "[::1]:0", Proxy: true},
+		"tcp://h:1?proxy=off":           {Scheme: "tcp", Address: "h:1"},
+		"unix:///run/s?proxy=on&mode=7": {Scheme: "unix", Address: "/run/s", Proxy: true, Mode: 0o7},
+		"tcp://h:1?proxy=yes":           {},
+		"tcp://h:1?proxy":               {},
+		"tcp://h:1?proxy=on&proxy=on":   {},
+		"tcp://h:1?mode=0600":           {},
+		"tcp://h:1?tls=auto":            {},
+		"tcp://h:1?protocol=gosoc":      {},
+		"tcp://h:1#x":                   {},
+		"tcp://h":                       {},
+		"ws://h:1":                      {},
+	} {
+		if got, err := ParseWorkerListen(text); got != want || (err == nil) != (want.Scheme != "") {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+}
+
+// Nobody can come through a proxy that nobody trusts.
+func TestProxiedWorkersUntrusted(t *testing.T) {
+	c := base()
+	c.WorkerListen = "tcp://127.0.0.1:0?proxy=on"
+	if _, err := New(c); !errors.Is(err, ErrNoProxyTrust) {
+		t.Errorf("New: %v", err)
+	}
+	c.WorkerListen = "unix://" + filepath.Join(t.TempDir(), "s") + "?proxy=on"
+	if s, err := New(c); err != nil || !s.hub.Config().Proxy {
+		t.Errorf("on a unix socket: %v", err)
+	}
+}
+
 func TestParseUnix(t *testing.T) {
 	for text, want := range map[string]Listen{
 		"unix:///run/s":                          {Scheme: "unix", Address: "/run/s", Protocol: "auto"},
@@ -121,7 +160,7 @@ func TestParseUnix(t *testing.T) {
 	}
 	for text, ok := range map[string]bool{
 		"unix:///run/s": true, "unix:///run/s?mode=0600&owner=0:0": true, "unix:@x": true, "unix:///run/s?protocol=auto": false,
-		"ws+unix:///run/s": false, "unix://": false, "unix:///run/s?mode=1&mode=1": false,
+		"ws+unix:///run/s": false, "unix://": false, "unix:///run/s?mode=1&mode=1": false, "unix:///run/s?client-cert=none": false,
 	} {
 		if l, err := ParseWorkerListen(text); (err == nil) != ok || ok && !l.Unix() {
 			t.Errorf("worker %s: %+v, %v", text, l, err)

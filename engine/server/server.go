@@ -73,13 +73,14 @@ func New(config Config) (*Server, error) {
 	if s.endpoints, err = config.endpoints(own); err != nil {
 		return nil, err
 	}
-	if err := config.checkProxies(s.endpoints); err != nil {
-		return nil, err
-	}
 	if config.WorkerListen != "" {
 		if s.workerListen, err = ParseWorkerListen(config.WorkerListen); err != nil {
 			return nil, err
 		}
+		config.Worker.Proxy = config.Worker.Proxy || s.workerListen.Proxy
+	}
+	if err := config.checkProxies(s.endpoints, s.workerListen); err != nil {
+		return nil, err
 	}
 	if err := config.checkWorkers(); err != nil {
 		return nil, err

@@ -3,10 +3,8 @@ package server
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/sluicenet/sluice/engine/internal/unixsock"
@@ -49,29 +47,14 @@ func (l Listen) checkUnix() error {
 	return nil
 }
 
-// parseUnix reads the URL of a unix socket for workers or operators.
+// parseUnix reads the URL of a unix socket for operators.
 func parseUnix(u *url.URL) (l Listen, err error) {
 	l.Scheme = unixScheme
 	if l.Address, err = unixPath(u); err != nil {
 		return l, err
 	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
+	if err := l.options(u.RawQuery, "mode", "owner"); err != nil {
 		return l, err
-	}
-	for _, name := range slices.Sorted(maps.Keys(query)) {
-		switch {
-		case len(query[name]) > 1:
-			return l, fmt.Errorf("option %q is given twice", name)
-		case name == "mode":
-			if l.Mode, err = unixsock.ParseMode(query[name][0]); err != nil {
-				return l, err
-			}
-		case name == "owner":
-			l.Owner = query[name][0]
-		default:
-			return l, fmt.Errorf("unknown option %q, want mode or owner", name)
-		}
 	}
 	return l, l.checkUnix()
 }

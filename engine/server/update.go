@@ -36,7 +36,7 @@ func (s *Server) Update(config Config) error {
 	if err := config.checkWorkers(); err != nil {
 		return err
 	}
-	if err := config.checkProxies(s.endpoints); err != nil {
+	if err := config.checkProxies(s.endpoints, s.workerListen); err != nil {
 		return err
 	}
 	trust, err := config.Worker.Trust()

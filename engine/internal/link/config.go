@@ -41,6 +41,9 @@ type Config struct {
 	// Tokens: a worker must show one of those behind its certificate, too. Whether there must be a
 	// certificate is for TLS.ClientAuth to say.
 	Certificates bool
+	// Proxy has each connection begin with a PROXY header, which says whose it is. Others than the
+	// engine's Config.ProxyTrust are refused.
+	Proxy bool
 	// MaxLinks is how many connections workers may have. Each costs two goroutines and 64 KiB.
 	// Zero means 4096.
 	MaxLinks int

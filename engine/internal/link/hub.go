@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/address"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/session"
 )
@@ -207,8 +208,8 @@ func (h *Hub) serve(conn net.Conn) {
 		conn.Close()
 		return
 	}
-	if h.config.TLS == nil && h.proven(conn, addr) {
-		h.startLink(conn, peer, nil)
+	if !h.config.Proxy && h.config.TLS == nil && h.proven(conn, h.trust.Load().allowed(addr)) {
+		h.startLink(conn, peer, address.Key(addr), nil)
 		h.mu.Unlock()
 		return
 	}
@@ -220,11 +221,12 @@ func (h *Hub) serve(conn net.Conn) {
 	}
 }
 
-// startLink runs a link on conn, of which first has been read already. h.mu is held.
-func (h *Hub) startLink(conn net.Conn, peer string, first []byte) {
+// startLink runs a link on conn, of which first has been read already. host is its peer's address.Key.
+// h.mu is held.
+func (h *Hub) startLink(conn net.Conn, peer string, host netip.Addr, first []byte) {
 	h.nextID++
 	l := newLink(h, conn, h.nextID)
-	l.peer, l.first = peer, first
+	l.peer, l.host, l.first = peer, host, first
 	l.registerID = fmt.Sprintf("%08x%s", l.id, peer)
 	h.links[l] = struct{}{}
 	h.running.Go(l.run)

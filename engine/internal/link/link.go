@@ -17,7 +17,6 @@ import (
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/engine"
-	"github.com/sluicenet/sluice/engine/internal/address"
 )
 
 // A link is one worker's connection.
@@ -67,7 +66,6 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 		hub:       h,
 		id:        id,
 		conn:      conn,
-		host:      address.Key(address.Of(conn.RemoteAddr()).Addr()),
 		begun:     time.Now(),
 		outbox:    newOutbox(h.config.Queue),
 		publisher: h.gateway.Engine().NewPublisher(),

@@ -25,7 +25,7 @@ type unproven struct {
 	conn   net.Conn // the socket: whoever closes u closes this
 	stream net.Conn // what is spoken on: the same, or TLS over it. Of run's goroutine
 	peer   string
-	ip     netip.Addr
+	ip     netip.Addr // behind a proxy invalid until it has said whose the connection is
 	addr   netip.Addr // ip by address.Key
 	begun  time.Time
 	made   bool // evicted: it goes to make room. Guarded by Hub.mu
@@ -56,13 +56,15 @@ const (
 	refusedClosed                   // the peer closed, or the connection broke
 	refusedShutdown                 // the gateway stops
 	refusedHandshake                // no TLS, or a certificate that is not good, or none
+	refusedProxy                    // no proxy that may say whose its connections are
+	refusedHeader                   // no PROXY header, or a bad one
 
 	numRefusals
 )
 
 var refusalNames = [numRefusals]string{
 	"address-not-allowed", "too-many-of-address", "no-token", "wrong-token", "command-before-token", "malformed",
-	"timeout", "made-room", "closed", "shutdown", "tls-handshake",
+	"timeout", "made-room", "closed", "shutdown", "tls-handshake", "proxy-untrusted", "proxy-header",
 }
 
 func (r refusal) String() string { return refusalNames[r] }
@@ -101,19 +103,48 @@ func (h *Hub) logRefusal(why refusal, peer string, err error) {
 
 // prove takes on a connection that is unproven. It reports why not, if it does not. h.mu is held.
 func (h *Hub) prove(conn net.Conn, peer string, addr netip.Addr) (why refusal, ok bool) {
-	trust := h.trust.Load()
-	allowed := trust.allowed(addr)
-	if len(trust.tokens) == 0 && !(h.config.TLS != nil && (allowed || h.config.Certificates)) {
-		return refusedAddress, false
+	u := &unproven{hub: h, conn: conn, stream: conn, peer: peer, begun: time.Now()}
+	if h.config.Proxy {
+		if !h.gateway.Engine().RelaysFor(addr) {
+			return refusedProxy, false
+		}
+	} else {
+		u.ip, u.addr = addr, address.Key(addr)
+		if why = h.mayProve(u); why != numRefusals {
+			return why, false
+		}
 	}
-	u := &unproven{hub: h, conn: conn, stream: conn, peer: peer, ip: addr, addr: address.Key(addr), begun: time.Now()}
-	if addr.IsValid() && !allowed && h.from[u.addr] >= h.config.MaxUnproven && !h.evictUnproven(u.addr) {
-		return refusedCrowd, false
-	}
-	h.unproven[u] = struct{}{}
-	h.from[u.addr]++
+	h.enterLocked(u)
 	h.running.Go(u.run)
 	return 0, true
+}
+
+// mayProve says why a connection whose address is known cannot become a worker's; numRefusals: it may
+// show that it is one, or is one by its address. h.mu is held.
+func (h *Hub) mayProve(u *unproven) refusal {
+	allowed := u.allowed()
+	switch {
+	case allowed:
+	case len(h.trust.Load().tokens) == 0 && !(h.config.TLS != nil && h.config.Certificates):
+		return refusedAddress
+	case u.ip.IsValid() && h.from[u.addr] >= h.config.MaxUnproven && !h.evictUnproven(u.addr):
+		return refusedCrowd
+	}
+	return numRefusals
+}
+
+// allowed reports whether u needs no token for its address.
+func (u *unproven) allowed() bool {
+	if u.hub.config.Proxy && !u.ip.IsValid() {
+		return false
+	}
+	return u.hub.trust.Load().allowed(u.ip)
+}
+
+// enterLocked has u count.
+func (h *Hub) enterLocked(u *unproven) {
+	h.unproven[u] = struct{}{}
+	h.from[u.addr]++
 }
 
 // evictUnproven ends the oldest of the unproven connections, of those from addr if that is valid, unless
@@ -189,20 +220,29 @@ func (u *unproven) become(first []byte) bool {
 		return false
 	}
 	u.leaveLocked()
-	h.startLink(u.stream, u.peer, append([]byte(nil), first...))
+	h.startLink(u.stream, u.peer, u.addr, append([]byte(nil), first...))
 	return true
 }
 
-// admit has u speak TLS, if it is to, and then show its token, unless its certificate or address do.
+// admit has u's proxy say whose it is, if there is one, has u speak TLS, if it is to, and then show its
+// token, unless its certificate or address do.
 func (u *unproven) admit(frames *frameReader) (why refusal, err error) {
 	h := u.hub
+	if h.config.Proxy {
+		if why, err := u.header(); why != numRefusals {
+			return why, err
+		}
+		if h.config.TLS == nil && u.allowed() {
+			return numRefusals, nil
+		}
+	}
 	if h.config.TLS != nil {
 		switch err := u.handshake(); {
 		case errors.Is(err, context.DeadlineExceeded):
 			return refusedTimeout, errors.New("in the TLS handshake")
 		case err != nil:
 			return refusedHandshake, err
-		case h.proven(u.stream, u.ip):
+		case h.proven(u.stream, u.allowed()):
 			return numRefusals, nil
 		case len(h.trust.Load().tokens) == 0:
 			return refusedAddress, nil

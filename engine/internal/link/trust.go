@@ -74,10 +74,10 @@ func (t *Trust) knows(token string) bool {
 func (h *Hub) SetTrust(t *Trust) { h.trust.Store(t) }
 
 // proven reports whether a connection is known to be a worker's before it has said anything: by its
-// address or, if the Hub wants certificates and no tokens beside them, by its certificate.
-func (h *Hub) proven(conn net.Conn, addr netip.Addr) bool {
-	t := h.trust.Load()
-	return t.allowed(addr) || h.config.Certificates && len(t.tokens) == 0 && certificateOf(conn) != nil
+// address, which is allowed or not, or, if the Hub wants certificates and no tokens beside them, by its
+// certificate.
+func (h *Hub) proven(conn net.Conn, allowed bool) bool {
+	return allowed || h.config.Certificates && len(h.trust.Load().tokens) == 0 && certificateOf(conn) != nil
 }
 
 const (
