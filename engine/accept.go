@@ -231,12 +231,11 @@ func (a *acceptor) enroll(conn net.Conn) {
 		return
 	}
 	addr := address.Of(conn.RemoteAddr()).Addr()
-	trust := e.trust.Load()
-	if a.config.Proxy && !trust.mayRelay(addr) {
+	if a.config.Proxy && !e.RelaysFor(addr) {
 		a.refuse(conn, ReasonProxyUntrusted)
 		return
 	}
-	a.unadmitted = a.config.Proxy || a.identifies && trust.mayForward(addr)
+	a.unadmitted = a.config.Proxy || a.mayForward(addr, false)
 	if !a.unadmitted && !a.admit(conn, addr) {
 		return
 	}

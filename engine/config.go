@@ -56,8 +56,10 @@ type Config struct {
 	// nobody else may.
 	ProxyTrust []netip.Prefix
 	// ForwardedTrust are the networks of proxies whose word in a request, such as X-Forwarded-For, an
-	// Identifier takes for who the client is. None means nobody's is.
+	// Identifier takes for who the client is, and ForwardedUnix says that those of unix sockets are such
+	// proxies. None means nobody's is.
 	ForwardedTrust []netip.Prefix
+	ForwardedUnix  bool
 
 	// Linger is how long a closing connection may take to read its last bytes and to close its
 	// side. Zero means 2 s.

@@ -91,7 +91,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 	e.log = e.config.Logger
 	e.ends = newEndKinds(e.log)
 	e.limits.Store(e.config.limits())
-	if err := e.setTrust(e.config.ProxyTrust, e.config.ForwardedTrust); err != nil {
+	if err := e.setTrust(&e.config); err != nil {
 		return nil, err
 	}
 	e.refusals.limit = e.config.MaxRefusals

@@ -23,6 +23,7 @@ type Limits struct {
 	// Of the connections that come from then on.
 	ProxyTimeout               time.Duration
 	ProxyTrust, ForwardedTrust []netip.Prefix
+	ForwardedUnix              bool
 }
 
 func (c *Config) limits() *Limits {
@@ -33,6 +34,7 @@ func (c *Config) limits() *Limits {
 		HandshakeTimeout: c.HandshakeTimeout, MaxHandshakes: c.MaxHandshakes,
 		MaxPacketRate: c.MaxPacketRate, MaxByteRate: c.MaxByteRate,
 		ProxyTimeout: c.ProxyTimeout, ProxyTrust: c.ProxyTrust, ForwardedTrust: c.ForwardedTrust,
+		ForwardedUnix: c.ForwardedUnix,
 	}
 }
 
@@ -49,9 +51,10 @@ func (e *Engine) SetLimits(n Limits) {
 	c.MaxPerAddress, c.ConnectRatePerAddress, c.ConnectRate = n.MaxPerAddress, n.ConnectRatePerAddress, n.ConnectRate
 	c.HandshakeTimeout, c.MaxHandshakes = n.HandshakeTimeout, n.MaxHandshakes
 	c.MaxPacketRate, c.MaxByteRate = n.MaxPacketRate, n.MaxByteRate
-	c.ProxyTimeout, c.ProxyTrust, c.ForwardedTrust = n.ProxyTimeout, n.ProxyTrust, n.ForwardedTrust
+	c.ProxyTimeout, c.ProxyTrust = n.ProxyTimeout, n.ProxyTrust
+	c.ForwardedTrust, c.ForwardedUnix = n.ForwardedTrust, n.ForwardedUnix
 	c = c.withDefaults()
-	if err := e.setTrust(c.ProxyTrust, c.ForwardedTrust); err != nil {
+	if err := e.setTrust(&c); err != nil {
 		e.log.Error("the trusted networks stay as they were", "err", err)
 	}
 	e.limits.Store(c.limits())

@@ -26,7 +26,7 @@ func (proxied) OnBytes(c *Conn, b []byte) (n, need int) {
 		c.setPeer(h.Source)
 	}
 	c.loop.enter(c, stageProxy+1)
-	if c.mayForward() {
+	if c.loop.engine.listenerAt(c.listener).mayForward(c.Peer().Addr(), c.flags&flagPeerTold != 0) {
 		return n, 0
 	}
 	if why, ok := c.loop.admitPeer(c); !ok {

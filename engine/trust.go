@@ -10,16 +10,17 @@ import (
 // A trust says which proxies are believed.
 type trust struct {
 	proxy, forwarded address.Set
+	forwardedUnix    bool
 }
 
 // setTrust replaces Engine.trust.
-func (e *Engine) setTrust(proxy, forwarded []netip.Prefix) error {
-	var t trust
+func (e *Engine) setTrust(c *Config) error {
+	t := trust{forwardedUnix: c.ForwardedUnix}
 	var err error
-	if t.proxy, err = address.SetOf(proxy); err != nil {
+	if t.proxy, err = address.SetOf(c.ProxyTrust); err != nil {
 		return fmt.Errorf("engine: Config.ProxyTrust: %w", err)
 	}
-	if t.forwarded, err = address.SetOf(forwarded); err != nil {
+	if t.forwarded, err = address.SetOf(c.ForwardedTrust); err != nil {
 		return fmt.Errorf("engine: Config.ForwardedTrust: %w", err)
 	}
 	e.trust.Store(&t)
@@ -51,14 +52,15 @@ func hasIdentifier(ps []Protocol) bool {
 	return false
 }
 
-// mayForward reports whether c's admission waits for an Identifier.
-func (c *Conn) mayForward() bool {
-	e := c.loop.engine
-	return e.listenerAt(c.listener).identifies && e.trust.Load().mayForward(c.Peer().Addr())
+// mayForward reports whether the admission of a connection from addr waits for an Identifier. told says
+// that a PROXY header has named the address: an invalid one is then none of a unix socket here.
+func (l *listener) mayForward(addr netip.Addr, told bool) bool {
+	t := l.engine.trust.Load()
+	return l.identifies && (t.mayForward(addr) || l.unix && !told && t.forwardedUnix)
 }
 
 // Unidentified reports whether c comes from a proxy that is trusted to say who the client is
-// (Config.ForwardedTrust), and has not been identified. It was not admitted yet.
+// (Config.ForwardedTrust, ForwardedUnix), and has not been identified. It was not admitted yet.
 func (c *Conn) Unidentified() bool { return c.flags&flagUnadmitted != 0 }
 
 // ForwardsFor reports whether a proxy at addr is trusted to say in its requests who its client is.
@@ -70,7 +72,10 @@ func (e *Engine) ForwardsFor(addr netip.Addr) bool { return e.trust.Load().mayFo
 func (e *Engine) RelaysFor(addr netip.Addr) bool { return e.trust.Load().mayRelay(addr) }
 
 // Forwarding reports whether any proxy is trusted to do so. Any goroutine may call it.
-func (e *Engine) Forwarding() bool { return len(e.trust.Load().forwarded) > 0 }
+func (e *Engine) Forwarding() bool {
+	t := e.trust.Load()
+	return len(t.forwarded) > 0 || t.forwardedUnix
+}
 
 // Identify tells the engine who an Unidentified connection's client is: the address that the proxy has
 // given, or an invalid one when it has given none and is the client itself. It reports whether that

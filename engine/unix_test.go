@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,6 +114,51 @@ func TestUnix(t *testing.T) {
 	}
 	if want := fmt.Sprintf("reason=forced-offline protocol=unknown peer=\"unix(pid=%d,uid=%d)\"", os.Getpid(), os.Getuid()); !strings.Contains(log.String(), want) {
 		t.Errorf("the log is %q, want %q", log.String(), want)
+	}
+}
+
+// An HTTP proxy on a unix socket is believed where that is said, for the connections that come then, and
+// its clients are under the limits of their addresses.
+func TestUnixForwarded(t *testing.T) {
+	e, _ := plainEngine(t, Config{ForwardedUnix: true, MaxPerAddress: 1, ConnectRatePerAddress: -1, ProxyTrust: loopback})
+	path := filepath.Join(t.TempDir(), "s")
+	for _, lc := range []ListenConfig{{Address: path}, {Address: path + "p", Proxy: true}} {
+		lc.Network, lc.Protocols = "unix", []Protocol{forProtocol{}, refusingLine{}}
+		if _, err := e.Listen(lc); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if err := stopWithin(e, patience); err != nil {
+			t.Error(err)
+		}
+		if s := e.Stats(); s.Connections != 0 || s.Addresses != 0 {
+			t.Errorf("after stop: %d connections, %d addresses", s.Connections, s.Addresses)
+		}
+	})
+	if !e.Forwarding() || e.ForwardsFor(netip.Addr{}) || e.ForwardsFor(netip.MustParseAddr("127.0.0.1")) {
+		t.Error("others are believed, too, or nobody")
+	}
+	ask := func(path, send, want string) {
+		t.Helper()
+		c := dialUnix(t, path)
+		if _, err := io.WriteString(c, send); err != nil {
+			t.Fatal(err)
+		}
+		c.expect(want)
+	}
+	ask(path, "FOR 192.0.2.1:5\nPEER\n", "192.0.2.1:5")
+	ask(path, "FOR 192.0.2.1:6\nPEER\n", "NO address-limit")
+	ask(path, "FOR -\nPEER\n", "invalid AddrPort")
+	ask(path, "PEER\n", "invalid AddrPort")
+	// Behind a PROXY header the client's address counts, and that of a unix socket elsewhere is none here.
+	ask(path+"p", header(1, "192.0.2.2:1")+"FOR 192.0.2.3:1\nPEER\n", "192.0.2.2:1")
+	ask(path+"p", unixHeader("/run/x")+"FOR 192.0.2.4:1\nPEER\n", "invalid AddrPort")
+	ask(path+"p", header(1, "192.0.2.2:1")+"PEER\n", "NO address-limit")
+	e.SetLimits(Limits{ConnectRatePerAddress: -1}) // nobody is believed
+	ask(path, "FOR 192.0.2.5:5\nPEER\n", "invalid AddrPort")
+	if e.Forwarding() {
+		t.Error("somebody is believed still")
 	}
 }
 

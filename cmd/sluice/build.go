@@ -118,7 +118,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		FrameRate:    cmd.WorkerFrameRate,
 		ByteRate:     int(cmd.WorkerByteRate),
 	}
-	proxies, forwarders, err := cmd.proxies()
+	proxies, forwarders, forwardersUnix, err := cmd.proxies()
 	if err != nil {
 		return c, err
 	}
@@ -210,6 +210,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxPerAddress:  int(cmd.MaxConnectionsPerAddress), ConnectRatePerAddress: int(cmd.ConnectRatePerAddress),
 			ConnectRate: cmd.ConnectRate, MaxPacketRate: cmd.MaxPacketRate, MaxByteRate: int(cmd.MaxByteRate),
 			ProxyTimeout: cmd.ProxyTimeout, ProxyTrust: proxies, ForwardedTrust: forwarders,
+			ForwardedUnix:    forwardersUnix,
 			HandshakeTimeout: cmd.TLSHandshakeTimeout,
 			MaxHandshakes:    cmd.MaxHandshakes,
 			MaxRefusals:      cmd.MaxRefusals,

@@ -8,15 +8,15 @@ import (
 	"github.com/sluicenet/sluice/engine/server"
 )
 
-// proxies reads --proxy-trust and --forwarded-trust.
-func (cmd *settings) proxies() (proxy, forwarded []netip.Prefix, err error) {
-	if proxy, err = server.ParseNetworks(cmd.ProxyTrust); err != nil {
-		return nil, nil, fmt.Errorf("--proxy-trust: %w", err)
+// proxies reads --proxy-trust and --forwarded-trust. What the former says of unix sockets is so anyway.
+func (cmd *settings) proxies() (proxy, forwarded []netip.Prefix, unix bool, err error) {
+	if proxy, _, err = server.ParseProxies(cmd.ProxyTrust); err != nil {
+		return nil, nil, false, fmt.Errorf("--proxy-trust: %w", err)
 	}
-	if forwarded, err = server.ParseNetworks(cmd.ForwardedTrust); err != nil {
-		return nil, nil, fmt.Errorf("--forwarded-trust: %w", err)
+	if forwarded, unix, err = server.ParseProxies(cmd.ForwardedTrust); err != nil {
+		return nil, nil, false, fmt.Errorf("--forwarded-trust: %w", err)
 	}
-	return proxy, forwarded, nil
+	return proxy, forwarded, unix, nil
 }
 
 // untrustedProxies says which flag is missing where a listener wants the PROXY header.

@@ -43,9 +43,9 @@ type addressFlags struct {
 	MaxConnectionsPerAddress autoLimit     `help:"Most clients of one address (IPv4, or IPv6 /64) at a time. auto: 1000 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
 	ConnectRate              int           `help:"New connections a second, and at once, of all addresses; more are refused. 0: any number." default:"0" live:""`
 	ConnectRatePerAddress    autoLimit     `help:"New connections a second, and at once, of one address; more are refused. auto: 100 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
-	ProxyTrust               []string      `help:"Network or address of proxies that may connect to listeners with ?proxy=on, and say with a PROXY header who the client or worker is; repeatable." placeholder:"CIDR" sep:"none" live:""`
+	ProxyTrust               []string      `help:"Network or address of proxies that may connect to listeners with ?proxy=on, and say with a PROXY header who the client or worker is; repeatable. On unix sockets all may, with the word unix here or without." placeholder:"CIDR" sep:"none" live:""`
 	ProxyTimeout             time.Duration `help:"How long the PROXY header may take." default:"5s" live:""`
-	ForwardedTrust           []string      `help:"Network or address of HTTP proxies whose Forwarded or X-Forwarded-For says who a WebSocket client is; repeatable. From others it says nothing." placeholder:"CIDR" sep:"none" live:""`
+	ForwardedTrust           []string      `help:"Network or address of HTTP proxies whose Forwarded or X-Forwarded-For says who a WebSocket client is, or unix for those on unix sockets; repeatable. From others it says nothing." placeholder:"CIDR" sep:"none" live:""`
 	ForwardedHeader          string        `help:"Which header they say it in: any (X-Forwarded-For where there is one, else Forwarded), x-forwarded-for or forwarded. Name the one that your proxies write: the other comes from the client as it likes." enum:"any,x-forwarded-for,forwarded" default:"any"`
 	MaxRefusals              int           `help:"Most connections over these limits which are kept for up to a second to be told so; of one address a quarter. 0: 128, or a sixteenth of the open-file limit if that is less." default:"0"`
 }

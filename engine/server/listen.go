@@ -182,6 +182,12 @@ var ErrNoProxyTrust = errors.New("a listener wants the PROXY header, and nobody 
 // and ForwardedTrust.
 func ParseNetworks(texts []string) ([]netip.Prefix, error) { return address.ParseSet(texts) }
 
+// ParseProxies is ParseNetworks for texts of which the word unix stands for proxies on unix sockets:
+// engine.Config's ForwardedUnix.
+func ParseProxies(texts []string) (networks []netip.Prefix, unix bool, err error) {
+	return address.ParsePeers(texts)
+}
+
 // check refuses what does not go together.
 func (l Listen) check(own []string) error {
 	switch {

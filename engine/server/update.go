@@ -11,7 +11,7 @@ import (
 //
 //   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes, MaxPerAddress,
 //     ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes, MaxPacketRate,
-//     MaxByteRate, ProxyTimeout, ProxyTrust, ForwardedTrust
+//     MaxByteRate, ProxyTimeout, ProxyTrust, ForwardedTrust, ForwardedUnix
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginBanMax, UserFailures, UserFailuresPer,
 //     LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit, MaxSessionsPerUser, MaxInflated,
 //     MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxTopicsTotal,
@@ -69,6 +69,7 @@ func (s *Server) Update(config Config) error {
 		ProxyTimeout:          config.Engine.ProxyTimeout,
 		ProxyTrust:            config.Engine.ProxyTrust,
 		ForwardedTrust:        config.Engine.ForwardedTrust,
+		ForwardedUnix:         config.Engine.ForwardedUnix,
 		FirstBytes:            cmp.Or(config.Engine.FirstBytes, config.Gateway.LoginTimeout),
 	})
 	return nil

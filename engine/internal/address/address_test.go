@@ -3,6 +3,7 @@ package address
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -95,5 +96,31 @@ func TestSetOf(t *testing.T) {
 	}
 	if _, err := SetOf([]netip.Prefix{{}}); err == nil {
 		t.Error("an invalid prefix is taken")
+	}
+}
+
+func TestParsePeers(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		texts []string
+		n     int
+		unix  bool
+		ok    bool
+	}{
+		{nil, 0, false, true},
+		{[]string{"unix"}, 0, true, true},
+		{[]string{"10.0.0.0/8", "unix", "::1", "unix"}, 2, true, true},
+		{[]string{"10.0.0.0/8"}, 1, false, true},
+		{[]string{"unix", "10.0.0.0/33"}, 0, false, false},
+		{[]string{"Unix"}, 0, false, false},
+		{[]string{""}, 0, false, false},
+	} {
+		s, unix, err := ParsePeers(tc.texts)
+		if len(s) != tc.n || unix != tc.unix || (err == nil) != tc.ok {
+			t.Errorf("%q: %v, %v, %v", tc.texts, s, unix, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "or unix") {
+			t.Errorf("%q: %v does not name unix", tc.texts, err)
+		}
 	}
 }

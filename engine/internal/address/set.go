@@ -24,6 +24,22 @@ func ParseSet(texts []string) (Set, error) {
 	return s, nil
 }
 
+// ParsePeers is ParseSet for texts of which the word unix stands for peers on unix sockets.
+func ParsePeers(texts []string) (s Set, unix bool, err error) {
+	for _, text := range texts {
+		if text == "unix" {
+			unix = true
+			continue
+		}
+		p, err := parsePrefix(text)
+		if err != nil {
+			return nil, false, fmt.Errorf("%w, or unix", err)
+		}
+		s = append(s, p)
+	}
+	return s, unix, nil
+}
+
 func parsePrefix(text string) (netip.Prefix, error) {
 	bad := func() (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("%q is no network: want one such as 10.0.0.0/8, fd00::/8 or 192.0.2.1", text)

@@ -117,17 +117,5 @@ func ParseTokens(text []byte) (tokens []string, err error) {
 // ParseAllow reads networks of workers that need no token: CIDRs, single addresses, or the word unix
 // for peers on unix sockets.
 func ParseAllow(texts []string) (allow []netip.Prefix, unix bool, err error) {
-	var networks []string
-	for _, text := range texts {
-		if text == "unix" {
-			unix = true
-		} else {
-			networks = append(networks, text)
-		}
-	}
-	allow, err = address.ParseSet(networks)
-	if err != nil {
-		err = fmt.Errorf("%w, or unix", err)
-	}
-	return allow, unix, err
+	return address.ParsePeers(texts)
 }
