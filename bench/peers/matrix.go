@@ -113,7 +113,7 @@ func (m *matrix) load(ctx context.Context, rec *record, p *peer, r row, pt point
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	debug.FreeOSMemory() // of the generator, so that every run begins alike
-	at, env := place{loops: m.loops}, []string(nil)
+	at, env := place{loops: m.loops, flags: r.Flags}, []string(nil)
 	if pt.Loops > 0 {
 		at.loops = pt.Loops
 	}

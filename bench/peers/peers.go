@@ -41,6 +41,7 @@ type place struct {
 	port, loops   int
 	worker, admin int      // 0: no worker listener, any port
 	tls           *tlsPair // nil: plain
+	flags         []string // of sluice, beside the usual ones
 }
 
 // errMissing says that a peer is not installed.
@@ -141,6 +142,7 @@ func sluiceCommand(p *peer, at place) ([]string, string) {
 	if at.tls != nil {
 		args = append(args, "--tls-cert", at.tls.cert, "--tls-key", at.tls.key)
 	}
+	args = append(args, at.flags...)
 	if at.worker > 0 {
 		args = append(args, "--worker", fmt.Sprintf("tcp://127.0.0.1:%d", at.worker), "--route", fmt.Sprintf("%s=%d", workerRoute, workerID))
 	} else {

@@ -19,6 +19,7 @@ type row struct {
 	Columns []string `json:"columns,omitempty"` // of the table, if not the usual ones
 	Axis    string   `json:"axis,omitempty"`    // of growth rows: what changes from point to point
 	TLS     bool     `json:"tls,omitempty"`     // clients come with TLS
+	Flags   []string `json:"flags,omitempty"`   // of sluice, beside the usual ones
 	How     string   `json:"how,omitempty"`     // one of the ways below; empty: a load on a server
 	Points  []point  `json:"points"`
 	Targets []target `json:"targets,omitempty"`

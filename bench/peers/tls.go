@@ -39,6 +39,15 @@ func tlsRows() []row {
 			},
 		},
 		{
+			Name: "tlsfloodrun", Title: "TLS fan-out as fast as possible, records as large as what is sent together", TLS: true,
+			About: "The same with --gosoc-tls-records run, as Longbridge and WebSocket clients get their packets, and as the others send theirs.",
+			Unit:  "delivery", Main: "rate", Peers: peers, Flags: []string{"--gosoc-tls-records", "run"},
+			Points: []point{{Config: bench.Config{Scenario: "fanout", Connections: 1000}}},
+			Targets: []target{
+				{"rate", true, 3, natsNew}, {"lost", false, 0, ""}, {"closed", false, 0, ""},
+			},
+		},
+		{
 			Name: "tlsidle10k", Title: "TLS idle: 10,000 connections with one subscription each", TLS: true,
 			About: "Resident memory that a connection which is logged in and subscribed adds.",
 			Unit:  "connection", Main: "conn", Columns: []string{"conn", "rss", "cores"}, Peers: peers,
