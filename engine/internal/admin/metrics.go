@@ -296,7 +296,7 @@ func collectWorkers(p *page, h link.Stats) {
 	p.sample(float64(h.Panics), "reason", "panic")
 	p.sample(float64(h.Unencoded), "reason", "unencoded")
 	p.sample(float64(h.BadPush), "reason", "push-command")
-	p.counter("sluice_worker_transfers_total", "Messages, requests and events queued for workers.", h.Transfers)
+	p.counter("sluice_worker_transfers_total", "Messages, requests and events handed to workers.", h.Transfers)
 	p.family("sluice_worker_drops_total", counter, "Messages, requests and events that were not queued for a worker.")
 	p.sample(float64(h.NoWorker), "reason", "no-worker")
 	p.sample(float64(h.QueueFull), "reason", "queue-full")

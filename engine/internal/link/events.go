@@ -52,8 +52,7 @@ func (h *Hub) allow(id int) bool {
 func (h *Hub) queue(
 	l *link, client engine.Ref, cmd netsvr.Command, encode func(dst []byte) []byte,
 ) Delivery {
-	size, ok := l.sendEvent(shareOf(client), cmd, encode)
-	return h.queued(l, cmd, size, ok)
+	return h.queued(l, cmd, l.sendEvent(shareOf(client), cmd, encode))
 }
 
 // queueFor appends what a client sends, of about bytes bytes, to a link's outbox, within the
@@ -61,14 +60,13 @@ func (h *Hub) queue(
 func (h *Hub) queueFor(
 	l *link, client engine.Ref, bytes int, cmd netsvr.Command, encode func(dst []byte) []byte,
 ) Delivery {
-	size, ok := l.sendFor(shareOf(client), bytes+frameOverhead, cmd, encode)
-	return h.queued(l, cmd, size, ok)
+	return h.queued(l, cmd, l.sendFor(shareOf(client), bytes+frameOverhead, cmd, encode))
 }
 
 // frameOverhead is about what a frame adds to a client's message: length, command, ids, tags.
 const frameOverhead = 64
 
-func (h *Hub) queued(l *link, cmd netsvr.Command, size int, ok bool) Delivery {
+func (h *Hub) queued(l *link, cmd netsvr.Command, ok bool) Delivery {
 	if !ok {
 		h.stats.queueFull.Add(1)
 		l.warnCongested(cmd)
@@ -77,10 +75,6 @@ func (h *Hub) queued(l *link, cmd netsvr.Command, size int, ok bool) Delivery {
 	if !l.progress.told.Load() {
 		l.progress.told.Store(true)
 	}
-	h.stats.transfers.Add(1)
-	l.sent.Add(1)
-	h.metrics.add(metricFrames, 1)
-	h.metrics.add(metricFrameBytes, int64(size))
 	return Delivered
 }
 

@@ -55,7 +55,7 @@ type link struct {
 	progress progress
 	pace     pace
 	received atomic.Uint64 // frames from the worker
-	sent     atomic.Uint64 // messages, requests and events queued for it
+	sent     atomic.Uint64 // messages, requests and events that its writer has taken
 	given    atomic.Bool   // it was given requests
 	decoded  decoded
 	refs     []engine.Ref // of the present multicast
@@ -174,6 +174,11 @@ func (l *link) write() {
 			at = l.hub.now()
 		}
 		l.progress.writing.Store(at)
+	}
+	l.outbox.took = func(t tally) {
+		l.sent.Add(uint64(t.frames))
+		l.hub.metrics.add(metricFrames, int64(t.frames))
+		l.hub.metrics.add(metricFrameBytes, int64(t.bytes))
 	}
 	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(bytes int) {
 		l.hub.stats.writeDrops.Add(uint64(bytes))
@@ -386,30 +391,17 @@ func (l *link) send(cmd netsvr.Command, last bool, encode func(dst []byte) []byt
 	return l.outbox.put(frame)
 }
 
-// sendEvent queues what the worker is told of a client and returns the frame's size in bytes; false
-// means that the queue is full.
-func (l *link) sendEvent(
-	client uint64, cmd netsvr.Command, encode func(dst []byte) []byte,
-) (size int, ok bool) {
-	ok = l.outbox.putEvent(client, func(dst []byte) []byte {
-		framed := appendFrame(dst, cmd, encode)
-		size = len(framed) - len(dst)
-		return framed
-	})
-	return size, ok
+// sendEvent queues what the worker is told of a client; false means that the queue is full.
+func (l *link) sendEvent(client uint64, cmd netsvr.Command, encode func(dst []byte) []byte) (ok bool) {
+	return l.outbox.putEvent(client, func(dst []byte) []byte { return appendFrame(dst, cmd, encode) })
 }
 
 // sendFor is sendEvent for a frame of about estimate bytes that a client caused: false means that
 // the queue is full or the client has its share of it.
 func (l *link) sendFor(
 	client uint64, estimate int, cmd netsvr.Command, encode func(dst []byte) []byte,
-) (size int, ok bool) {
-	ok = l.outbox.putFor(client, estimate, func(dst []byte) []byte {
-		framed := appendFrame(dst, cmd, encode)
-		size = len(framed) - len(dst)
-		return framed
-	})
-	return size, ok
+) (ok bool) {
+	return l.outbox.putFor(client, estimate, func(dst []byte) []byte { return appendFrame(dst, cmd, encode) })
 }
 
 // hasRoom reports whether a frame sent now would be queued.

@@ -67,7 +67,7 @@ func (m *move) take(client uint64, frame []byte) bool {
 	}
 	if to != nil {
 		if ticket.ID() != 0 {
-			to.given.Store(true) // before the frame is queued: see failRequests
+			to.noteGiven()
 			to.noteAsked()
 		}
 		if client == 0 {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,11 +24,15 @@ type outbox struct {
 	limit  int
 	charge func(bytes int) // what is allocated, as it changes
 	began  func(bool)      // a write begins, or has ended; the writer's
+	took   func(tally)     // the writer has taken a batch
+
+	noRoom atomic.Bool // what room says, for those that have not locked mu
 
 	mu       sync.Mutex
 	filled   sync.Cond // the writer waits here
 	drained  sync.Cond // a reader with an answer waits here
 	buf      []byte    // to be written first
+	clients  tally     // of clients' frames in buf
 	backlog  backlog   // to be written then
 	batch    []byte    // being written
 	spare    []byte
@@ -40,6 +45,14 @@ type outbox struct {
 	closed   bool
 }
 
+// A tally is how many frames there are, and how many bytes they have.
+type tally struct{ frames, bytes int }
+
+func (t *tally) add(frames, bytes int) {
+	t.frames += frames
+	t.bytes += bytes
+}
+
 // A place is where in an outbox a frame is.
 type place uint8
 
@@ -50,7 +63,7 @@ const (
 )
 
 func newOutbox(limit int) *outbox {
-	o := &outbox{limit: limit, charge: func(int) {}, began: func(bool) {}}
+	o := &outbox{limit: limit, charge: func(int) {}, began: func(bool) {}, took: func(tally) {}}
 	o.filled.L, o.drained.L = &o.mu, &o.mu
 	return o
 }
@@ -70,27 +83,27 @@ func (o *outbox) usedLocked() int {
 // put appends a frame of the gateway's own, which is what f appends, unless the outbox is full or
 // closed. One frame always fits.
 func (o *outbox) put(f func(dst []byte) []byte) bool {
-	return o.putWhere(f, func(frame []byte) { o.backlog.pushTo(ownQueue, frame) })
+	return o.putWhere(f, false, func(frame []byte) { o.backlog.pushTo(ownQueue, frame) })
 }
 
 // putLast is put for a frame that goes out behind everything else.
 func (o *outbox) putLast(f func(dst []byte) []byte) bool {
-	return o.putWhere(f, func(frame []byte) { o.backlog.pushTo(lastQueue, frame) })
+	return o.putWhere(f, false, func(frame []byte) { o.backlog.pushTo(lastQueue, frame) })
 }
 
 // putEvent is put for what the worker is told of a client: it is in order with the client's frames.
 func (o *outbox) putEvent(client uint64, f func(dst []byte) []byte) bool {
-	return o.putWhere(f, func(frame []byte) { o.backlog.push(client, frame) })
+	return o.putWhere(f, true, func(frame []byte) { o.backlog.push(client, frame) })
 }
 
-func (o *outbox) putWhere(f func(dst []byte) []byte, push func(frame []byte)) bool {
+func (o *outbox) putWhere(f func(dst []byte) []byte, ofClient bool, push func(frame []byte)) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed || o.usedLocked() >= o.limit {
 		return false
 	}
 	if o.directLocked() {
-		o.appendLocked(f)
+		o.appendLocked(f, ofClient)
 	} else {
 		o.pushLocked(f, push)
 	}
@@ -122,7 +135,7 @@ func (o *outbox) putFor(client uint64, size int, f func(dst []byte) []byte) bool
 	}
 	n, at := 0, inBuf
 	if direct {
-		n = o.appendLocked(f)
+		n = o.appendLocked(f, true)
 		o.queued.add(client, n)
 	} else {
 		at = inBacklog
@@ -130,6 +143,7 @@ func (o *outbox) putFor(client uint64, size int, f func(dst []byte) []byte) bool
 	}
 	if beside {
 		o.beside, o.besideAt, o.besideOf = n, at, client
+		o.noteRoomLocked()
 	}
 	return true
 }
@@ -140,14 +154,18 @@ func (o *outbox) directLocked() bool {
 }
 
 // appendLocked adds a frame to buf and returns its length.
-func (o *outbox) appendLocked(f func(dst []byte) []byte) int {
+func (o *outbox) appendLocked(f func(dst []byte) []byte, ofClient bool) int {
 	was := len(o.buf)
 	o.buf = f(o.buf)
+	n := len(o.buf) - was
+	if ofClient && n > 0 {
+		o.clients.add(1, n)
+	}
 	o.accountLocked()
-	if was == 0 && len(o.buf) > 0 {
+	if was == 0 && n > 0 {
 		o.filled.Signal()
 	}
-	return len(o.buf) - was
+	return n
 }
 
 // pushLocked adds a frame to the backlog and returns its length.
@@ -178,11 +196,15 @@ func (o *outbox) awaitRoom() bool {
 	return !o.closed
 }
 
-// room reports whether put would succeed now.
-func (o *outbox) room() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return !o.closed && o.usedLocked() < o.limit
+// room reports whether put would succeed now. It is asked for every request, by all loops, while the
+// lock has others.
+func (o *outbox) room() bool { return !o.noRoom.Load() }
+
+// noteRoomLocked keeps what room says.
+func (o *outbox) noteRoomLocked() {
+	if no := o.closed || o.usedLocked() >= o.limit; no != o.noRoom.Load() {
+		o.noRoom.Store(no)
+	}
 }
 
 // waits reports whether there is something that the writer has not taken.
@@ -208,7 +230,8 @@ func (o *outbox) take() (batch []byte, ok bool) {
 	for len(o.buf) < batchSize && !o.backlog.empty() {
 		o.popLocked()
 	}
-	o.batch, o.buf, o.spare = o.buf, o.spare[:0], nil
+	o.took(o.clients)
+	o.batch, o.buf, o.spare, o.clients = o.buf, o.spare[:0], nil, tally{}
 	o.queued, o.writing = o.writing, o.queued
 	o.accountLocked()
 	return o.batch, true
@@ -225,6 +248,7 @@ func (o *outbox) popLocked() {
 		o.queued, o.writing = new(shares), new(shares)
 	}
 	o.queued.add(client, size)
+	o.clients.add(1, size)
 	if o.beside > 0 && o.besideAt == inBacklog && o.besideOf == client {
 		o.besideAt = inBatch // it is its client's first
 	}
@@ -238,7 +262,9 @@ func (o *outbox) withdraw(move func(client uint64, frame []byte) bool) {
 	kept := o.buf[:0]
 	for rest := o.buf; len(rest) > 0; {
 		n := frameLen(rest)
-		if !move(0, rest[:n]) {
+		if move(0, rest[:n]) {
+			o.clients.add(-1, -n)
+		} else {
 			kept = append(kept, rest[:n]...)
 		}
 		rest = rest[n:]
@@ -279,8 +305,9 @@ func (o *outbox) done() {
 	o.drained.Broadcast()
 }
 
-// accountLocked charges for what is allocated.
+// accountLocked charges for what is allocated, once something has come or gone.
 func (o *outbox) accountLocked() {
+	o.noteRoomLocked()
 	n := cap(o.buf) + cap(o.batch) + cap(o.spare) + o.backlog.memory()
 	if o.queued != nil {
 		n += 2 * sharesSize
@@ -295,6 +322,7 @@ func (o *outbox) accountLocked() {
 func (o *outbox) close() {
 	o.mu.Lock()
 	o.closed = true
+	o.noteRoomLocked()
 	o.mu.Unlock()
 	o.filled.Broadcast()
 	o.drained.Broadcast()
@@ -307,7 +335,7 @@ func (o *outbox) cut() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := len(o.buf) + len(o.batch) + o.backlog.bytes
-	o.buf = nil
+	o.buf, o.clients = nil, tally{}
 	o.backlog.reset()
 	o.accountLocked()
 	return n

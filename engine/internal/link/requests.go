@@ -32,7 +32,7 @@ func (q requests) ServeRequest(r *gateway.Request) {
 	var room idRoom
 	cl := r.Client()
 	id := h.gateway.AppendID(room[:0], cl)
-	timeout := r.Gateway().Config().RequestTimeout
+	timeout := h.gateway.Config().RequestTimeout
 	if r.Timeout > 0 {
 		timeout = r.Timeout
 	}
@@ -61,7 +61,7 @@ func (q requests) ServeRequest(r *gateway.Request) {
 	}
 	m.ID = t.ID()
 	if m.WantsReply {
-		l.given.Store(true) // before the frame is queued: see failRequests
+		l.noteGiven()
 		l.noteAsked()
 	}
 	if h.queueFor(l, r.Conn().Ref(), size, netsvr.CmdRequest, m.Append) != Delivered {
@@ -115,6 +115,14 @@ func (q requests) without(r *gateway.Request, g *group) {
 		return
 	}
 	r.Fail(gateway.StatusInternal, "the worker takes messages, not requests")
+}
+
+// noteGiven notes that the link owes answers. It must be called before the request is queued: see
+// failRequests.
+func (l *link) noteGiven() {
+	if !l.given.Load() { // a store would take the line from the other loops each time
+		l.given.Store(true)
+	}
 }
 
 // failRequests has the requests that the link owes answers for told that their worker was lost,

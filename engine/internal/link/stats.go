@@ -9,7 +9,6 @@ type hubStats struct {
 	commands    atomic.Uint64
 	malformed   atomic.Uint64
 	unknown     atomic.Uint64
-	transfers   atomic.Uint64
 	noWorker    atomic.Uint64
 	queueFull   atomic.Uint64
 	limited     atomic.Uint64
@@ -32,7 +31,7 @@ type Stats struct {
 	Commands          uint64 // frames from workers
 	Malformed         uint64 // that could not be decoded
 	Unknown           uint64 // that ended their link
-	Transfers         uint64 // messages, requests and events queued for workers
+	Transfers         uint64 // messages, requests and events that links' writers have taken
 	NoWorker          uint64 // not queued: nobody is attached
 	QueueFull         uint64 // not queued: the worker's queue is full, or the client's share of it
 	Limited           uint64 // not queued: over a rate limit
@@ -58,7 +57,7 @@ type Stats struct {
 func (h *Hub) Stats() Stats {
 	s := Stats{
 		Commands: h.stats.commands.Load(), Malformed: h.stats.malformed.Load(), Unknown: h.stats.unknown.Load(),
-		Transfers: h.stats.transfers.Load(), NoWorker: h.stats.noWorker.Load(), QueueFull: h.stats.queueFull.Load(),
+		Transfers: uint64(h.metrics.counts[metricFrames].Load()), NoWorker: h.stats.noWorker.Load(), QueueFull: h.stats.queueFull.Load(),
 		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
 		Moved: h.stats.moved.Load(), WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
 		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(), BadPush: h.stats.badPush.Load(),
