@@ -26,6 +26,7 @@ type reloader struct {
 	server   *server.Server
 	level    *slog.LevelVar
 	log      *slog.Logger
+	manager  *service       // hears of each reload
 	mu       sync.Mutex     // one reload at a time; guards force
 	force    map[string]any // the values in force, by flag
 	budget   budget         // in force
@@ -54,6 +55,8 @@ func isLive(f *kong.Flag) bool { return f.Tag.Has("live") }
 func (r *reloader) reload() (changed, refused []string, read bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.manager.reloading()
+	defer func() { r.manager.reloaded(err) }()
 	changed, refused, read, err = r.try()
 	switch {
 	case err != nil:

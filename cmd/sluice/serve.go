@@ -84,6 +84,7 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 		return err
 	}
 	defer closeProvider(provider)
+	manager := newService(os.Getenv, log)
 	cmd.tune()
 	cmd.limitHeap()
 	cmd.logBudget(log, warning)
@@ -136,10 +137,13 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 	r := &reloader{
 		args: s.args, provider: provider, users: config.Admin.TokenUsers, tokens: config.Worker.Tokens,
 		admins: config.Admin.Tokens, server: srv, level: level, log: log, force: inForce, budget: cmd.budget,
+		manager: manager,
 	}
 	operators.reloader.Store(r)
+	manager.of(srv, cmd.StallTimeout)
+	manager.ready(done)
 	go reloads(hangups, done, func() { _, _, _, _ = r.reload() }) // which has logged what came of it
-	return cmd.wait(srv, stop, log)
+	return cmd.wait(srv, stop, manager, log)
 }
 
 // reloads calls reload for each SIGHUP until done is closed. It has a goroutine of its own: a file
@@ -156,8 +160,9 @@ func reloads(hangups <-chan os.Signal, done <-chan struct{}, reload func()) {
 }
 
 // wait serves until a signal ends the gateway. A second one ends it at once.
-func (cmd *serveCmd) wait(srv *server.Server, stop <-chan os.Signal, log *slog.Logger) error {
+func (cmd *serveCmd) wait(srv *server.Server, stop <-chan os.Signal, manager *service, log *slog.Logger) error {
 	sig := <-stop
+	manager.stopping(cmd.Drain)
 	log.Info("draining", "signal", sig.String(), "clients", srv.Engine().Connections(), "at most", cmd.Drain)
 	ctx, cancel := context.WithTimeout(context.Background(), cmd.Drain)
 	defer cancel()
