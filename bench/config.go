@@ -25,11 +25,14 @@ const topicDigits = 7
 // A Config says what to do. The zero value of a field is its default.
 type Config struct {
 	Scenario string `json:"scenario"` // a key of Scenarios
-	Target   string `json:"target"`   // tcp://host:port or ws://host:port/path; tls and wss with TLS, whose certificate is not verified
+	// Target is tcp://host:port or ws://host:port/path; tls and wss with TLS, whose certificate is not verified;
+	// unix:///path, unix:@name or ws+unix:///path.
+	Target   string `json:"target"`
 	Protocol string `json:"protocol"` // gosoc (default), gosoc-fixed6, longbridge, netsvr
 	Gzip     bool   `json:"gzip,omitempty"`
 
-	// Worker is the gateway's address for workers, host:port. With it publishers are workers; netsvr needs it.
+	// Worker is the gateway's address for workers, host:port or unix:///path. With it publishers are workers; netsvr
+	// needs it.
 	Worker string `json:"worker,omitempty"`
 
 	Connections int `json:"connections"`          // subscribers, requesters, or logins; 100
@@ -67,10 +70,10 @@ type Config struct {
 // A plan is a Config with everything decided.
 type plan struct {
 	Config
-	addr         netip.AddrPort
-	link         netip.AddrPort // of workers, if publishers are some
-	tls          *tls.Config    // of clients; nil: plain
-	schedule     pace.Schedule  // empty: no pace
+	addr         address
+	link         address       // of workers, if publishers are some
+	tls          *tls.Config   // of clients; nil: plain
+	schedule     pace.Schedule // empty: no pace
 	canSubscribe bool
 	groups       int      // of topics heard together; see doc of fanout
 	subGroups    []uint32 // subscribers of each group
@@ -140,18 +143,18 @@ func (c Config) plan() (*plan, error) {
 	if p.Rate < 0 || p.Background < 0 || p.Warmup < 0 || p.Duration < 0 || p.Sources < 0 || p.Sources > 65_000 {
 		return bad("rates, times and sources cannot be negative, nor sources above 65,000")
 	}
-	_, address, _, err := wire.ParseTarget(p.Target)
+	_, text, _, err := wire.ParseTarget(p.Target)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if p.addr, err = resolve(address); err != nil {
+	if p.addr, err = resolve(text); err != nil {
 		return nil, fmt.Errorf("%w: target: %w", ErrConfig, err)
 	}
 	if wire.Secure(p.Target) { // a session cache would have handshakes cost less than those of strangers
 		p.tls = &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true}
 	}
 	if p.Worker != "" {
-		if p.link, err = resolve(p.Worker); err != nil {
+		if p.link, err = resolveWorker(p.Worker); err != nil {
 			return nil, fmt.Errorf("%w: worker: %w", ErrConfig, err)
 		}
 	}
@@ -217,7 +220,7 @@ func (p *plan) makeSchedule() error {
 const portsPerSource = 20_000
 
 func (p *plan) chooseSources() {
-	if p.Sources > 0 || !p.addr.Addr().IsLoopback() || !p.addr.Addr().Is4() {
+	if to := p.addr.tcp.Addr(); p.Sources > 0 || !to.IsLoopback() || !to.Is4() {
 		return
 	}
 	total := p.total()

@@ -6,8 +6,13 @@ import "github.com/sluicenet/sluice/bench/observe"
 // we may look at it.
 func FindGateway(c Config) int {
 	p, err := c.plan()
-	if err != nil || !p.addr.Addr().IsLoopback() {
+	switch {
+	case err != nil:
+		return 0
+	case p.addr.unix != "":
+		return observe.UnixListener(p.addr.unix)
+	case !p.addr.tcp.Addr().IsLoopback():
 		return 0
 	}
-	return observe.Listener(p.addr.Port())
+	return observe.Listener(p.addr.tcp.Port())
 }

@@ -107,7 +107,7 @@ func newWorker(p *plan, unit, units int) (*worker, error) {
 		latency: latency.NewRecorder(), raw: latency.NewRecorder(),
 		window: max(p.Dialing/units, 1), publishing: d,
 	}
-	if p.link.IsValid() {
+	if p.link.isValid() {
 		w.publishing = wire.NewLink(d)
 	}
 	if w.loop, err = reactor.NewLoop(w); err != nil {
@@ -162,13 +162,17 @@ func (w *worker) dial(c *conn, now, due int64) {
 	w.dialing++
 	c.sock = nil
 	var s *reactor.Socket
+	to, secure := w.addr, w.tls
+	if c.role == rolePublisher && w.link.isValid() {
+		to, secure = w.link, nil
+	}
 	switch {
-	case c.role == rolePublisher && w.link.IsValid():
-		s = w.loop.Dial(w.link, w.source(c.index), c.local)
-	case w.tls != nil:
-		s = w.loop.DialTLS(w.addr, w.source(c.index), c.local, w.tls)
+	case to.unix != "":
+		s = w.loop.DialUnix(to.unix, c.local)
+	case secure != nil:
+		s = w.loop.DialTLS(to.tcp, w.source(c.index), c.local, secure)
 	default:
-		s = w.loop.Dial(w.addr, w.source(c.index), c.local)
+		s = w.loop.Dial(to.tcp, w.source(c.index), c.local)
 	}
 	if c.phase == phaseDialing {
 		c.sock = s
@@ -213,7 +217,7 @@ func (w *worker) login(c *conn) {
 }
 
 func (w *worker) loggedIn(c *conn) {
-	if c.role == roleMember || !w.link.IsValid() {
+	if c.role == roleMember || !w.link.isValid() {
 		w.count.Logins++ // workers do not log in
 	}
 	if c.peer.Resume && c.peer.Session == "" {

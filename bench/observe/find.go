@@ -10,8 +10,13 @@ import (
 )
 
 // Listener finds the process that listens on a TCP port of this machine, 0 if there is none that we may look at.
-func Listener(port uint16) int {
-	inode := listeningInode(port)
+func Listener(port uint16) int { return owner(listeningInode(port)) }
+
+// UnixListener is Listener for a unix socket: a path, or @NAME.
+func UnixListener(path string) int { return owner(unixInode(path)) }
+
+// owner finds the process that has a socket open.
+func owner(inode string) int {
 	if inode == "" {
 		return 0
 	}
@@ -45,6 +50,22 @@ func listeningInode(port uint16) string {
 			if f := bytes.Fields(line); len(f) > 9 && bytes.HasSuffix(f[1], suffix) && string(f[3]) == listen {
 				return string(f[9])
 			}
+		}
+	}
+	return ""
+}
+
+func unixInode(path string) string {
+	const listens = "00010000" // __SO_ACCEPTCON
+	b, err := os.ReadFile("/proc/net/unix")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		// Num RefCount Protocol Flags Type St Inode Path, of which the path may hold blanks
+		f := strings.Fields(line)
+		if len(f) > 7 && f[3] == listens && strings.HasSuffix(line, " "+path+"\n") {
+			return f[6]
 		}
 	}
 	return ""

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -86,6 +87,29 @@ func TestListener(t *testing.T) {
 	l.Close()
 	if pid := Listener(port); pid != 0 {
 		t.Errorf("closed port %d: process %d", port, pid)
+	}
+}
+
+func TestUnixListener(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a b")
+	if pid := UnixListener(path); pid != 0 {
+		t.Errorf("nobody's socket: process %d", pid)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Skip(err) // a long name, on a machine with long ones for its directories
+	}
+	c, err := net.Dial("unix", path) // whoever is connected is not who listens
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if pid := UnixListener(path); pid != os.Getpid() {
+		t.Errorf("process %d, want %d", pid, os.Getpid())
+	}
+	l.Close()
+	if pid := UnixListener(path); pid != 0 {
+		t.Errorf("closed: process %d", pid)
 	}
 }
 

@@ -5,11 +5,12 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A Socket is a TCP connection of a loop. Its memory is used again after it is gone: forget it in
+// A Socket is a connection of a loop, over TCP or to a unix socket. Its memory is used again after it is gone: forget it in
 // Closed and after Close.
 type Socket struct {
 	// Data is the owner's.
@@ -31,8 +32,19 @@ type Socket struct {
 // Dial starts to connect to addr, from local unless that is not valid; Connected will say how it ended, perhaps
 // before Dial returns. data becomes the socket's Data.
 func (l *Loop) Dial(addr netip.AddrPort, local netip.Addr, data int) *Socket {
-	s := l.slotFor(data)
 	fd, err := dial(addr, local)
+	return l.begin(fd, err, data)
+}
+
+// DialUnix is Dial to a unix socket: a path, or @NAME in Linux's abstract namespace.
+func (l *Loop) DialUnix(path string, data int) *Socket {
+	fd, err := dialUnix(path)
+	return l.begin(fd, err, data)
+}
+
+// begin takes on what has begun to connect, or says that it has not.
+func (l *Loop) begin(fd int, err error, data int) *Socket {
+	s := l.slotFor(data)
 	if err != nil {
 		l.release(s)
 		l.handler.Connected(s, err)
@@ -87,6 +99,32 @@ func dial(addr netip.AddrPort, local netip.Addr) (int, error) {
 		}
 	}
 	if err := unix.Connect(fd, sockaddr(addr)); err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("connect", err)
+	}
+	return fd, nil
+}
+
+// fullTries and fullPause are how often, and after how long, a unix socket is tried again whose queue of
+// connections is full: the kernel says so at once, where TCP tries again by itself.
+const (
+	fullTries = 500
+	fullPause = 2 * time.Millisecond
+)
+
+func dialUnix(path string) (int, error) {
+	fd, err := streamSocket(unix.AF_UNIX)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	for try := 1; ; try++ {
+		err = unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+		if err != unix.EAGAIN || try == fullTries {
+			break
+		}
+		time.Sleep(fullPause)
+	}
+	if err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
 		return -1, os.NewSyscallError("connect", err)
 	}

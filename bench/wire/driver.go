@@ -118,9 +118,11 @@ type Event struct {
 // Options choose a Driver.
 type Options struct {
 	Protocol string // gosoc, gosoc-fixed6, longbridge, netsvr
-	Target   string // tcp://host:port or ws://host:port/path; tls and wss are the same with TLS
-	Gzip     bool
-	Replies  bool // netsvr has no replies: take what comes for them, instead of for pushes
+	// Target is tcp://host:port or ws://host:port/path; tls and wss are the same with TLS, unix:///path and
+	// ws+unix:///path over a unix socket.
+	Target  string
+	Gzip    bool
+	Replies bool // netsvr has no replies: take what comes for them, instead of for pushes
 }
 
 // ErrUnknown says that Options name no protocol or transport, or two that do not go together.
@@ -135,9 +137,10 @@ const (
 	WebSocket
 )
 
-// ParseTarget splits a target into transport, address and, for WebSocket, the path with its query.
+// ParseTarget splits a target into transport, address and, for WebSocket, the path with its query. The
+// address of a unix socket is its path, or @NAME.
 func ParseTarget(target string) (t Transport, address, path string, err error) {
-	if !strings.Contains(target, "://") {
+	if !strings.Contains(target, "://") && !strings.Contains(target, "unix:") {
 		target = "tcp://" + target
 	}
 	u, err := url.Parse(target)
@@ -148,13 +151,32 @@ func ParseTarget(target string) (t Transport, address, path string, err error) {
 	case "tcp", "tls":
 	case "ws", "wss":
 		t = WebSocket
+	case "unix", "ws+unix":
+		if u.Scheme == "ws+unix" {
+			t = WebSocket
+		}
+		address, err = unixAddress(u)
+		return t, address, "", err
 	default:
-		return 0, "", "", fmt.Errorf("target %q: scheme is not tcp, tls, ws or wss", target)
+		return 0, "", "", fmt.Errorf("target %q: scheme is not tcp, tls, ws, wss, unix or ws+unix", target)
 	}
 	if u.Port() == "" {
 		return 0, "", "", fmt.Errorf("target %q: no port", target)
 	}
 	return t, u.Host, u.RequestURI(), nil
+}
+
+// unixAddress reads unix:///PATH, and unix:@NAME or unix://@NAME of the abstract namespace.
+func unixAddress(u *url.URL) (string, error) {
+	switch {
+	case strings.HasPrefix(u.Opaque, "@"):
+		return u.Opaque, nil
+	case u.User != nil && u.User.String() == "" && u.Host != "" && u.Path == "":
+		return "@" + u.Host, nil
+	case u.User == nil && u.Host == "" && u.Opaque == "" && u.Path != "":
+		return u.Path, nil
+	}
+	return "", fmt.Errorf("target %q: want %s:///PATH or %s:@NAME", u, u.Scheme, u.Scheme)
 }
 
 // Secure reports whether a target is served with TLS.
@@ -172,6 +194,9 @@ func New(o Options) (Driver, error) {
 	transport, host, path, err := ParseTarget(o.Target)
 	if err != nil {
 		return nil, err
+	}
+	if host[0] == '/' || host[0] == '@' { // HTTP's Host header must be a name
+		host = "localhost"
 	}
 	switch o.Protocol {
 	case "gosoc", "gosoc-fixed6":

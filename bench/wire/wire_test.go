@@ -92,6 +92,31 @@ func TestCompressedPublishHasNoTemplate(t *testing.T) {
 	}
 }
 
+func TestParseTarget(t *testing.T) {
+	for target, want := range map[string][3]string{
+		"tcp://127.0.0.1:7000":   {"tcp", "127.0.0.1:7000", "/"},
+		"127.0.0.1:7000":         {"tcp", "127.0.0.1:7000", "/"},
+		"wss://h:1/x?y":          {"ws", "h:1", "/x?y"},
+		"unix:///run/s":          {"tcp", "/run/s", ""},
+		"unix:/run/a%20b":        {"tcp", "/run/a b", ""},
+		"ws+unix:///run/s":       {"ws", "/run/s", ""},
+		"unix:@name":             {"tcp", "@name", ""},
+		"ws+unix://@name":        {"ws", "@name", ""},
+		"unix://run/s":           {},
+		"unix:run/s":             {},
+		"unix://":                {},
+		"wss+unix:///run/s":      {},
+		"tcp://h":                {},
+		"http://127.0.0.1:7000/": {},
+	} {
+		transport, address, path, err := ParseTarget(target)
+		got := [3]string{[...]string{"tcp", "ws"}[transport], address, path}
+		if (err == nil) != (want[0] != "") || err == nil && got != want {
+			t.Errorf("%s: %q, %v; want %q", target, got, err, want)
+		}
+	}
+}
+
 func TestUnknown(t *testing.T) {
 	for _, o := range []Options{{Protocol: "smtp", Target: "tcp://h:1"}, {Protocol: "netsvr", Target: "tcp://h:1"}, {Protocol: "gosoc", Target: "quic://h:1"}, {Protocol: "gosoc", Target: "tcp://h"}} {
 		if _, err := New(o); err == nil {

@@ -26,14 +26,14 @@ type cli struct {
 
 // common is what every scenario takes.
 type common struct {
-	Target      string        `group:"Target" short:"t" default:"tcp://127.0.0.1:7000" help:"tcp://HOST:PORT or ws://HOST:PORT[/PATH]; tls:// and wss:// are the same with TLS, whose certificate is not verified."`
+	Target      string        `group:"Target" short:"t" default:"tcp://127.0.0.1:7000" help:"tcp://HOST:PORT or ws://HOST:PORT[/PATH]; tls:// and wss:// are the same with TLS, whose certificate is not verified; unix:///PATH and ws+unix:///PATH."`
 	Protocol    string        `group:"Target" short:"p" default:"gosoc" enum:"gosoc,gosoc-fixed6,longbridge,netsvr" help:"gosoc, gosoc-fixed6, longbridge or netsvr."`
 	Gzip        bool          `group:"Target" help:"Compress bodies, where the protocol can."`
 	TokenPrefix string        `group:"Target" placeholder:"TEXT" help:"Log in with this and a number as the token; without it, with none."`
 	TopicPrefix string        `group:"Target" default:"bench." help:"Topics are this and a number."`
 	PID         string        `group:"Target" name:"pid" default:"auto" help:"Processes of the gateway to watch, separated by commas; auto: the one that listens at the target, if it is here; none."`
 	Admin       string        `group:"Target" placeholder:"URL" help:"The gateway's admin address, http://HOST:PORT: report its own counters too."`
-	WorkerAddr  string        `group:"Target" placeholder:"HOST:PORT" help:"The gateway's worker address, over which netsvr topics are subscribed and published."`
+	WorkerAddr  string        `group:"Target" placeholder:"ADDRESS" help:"The gateway's worker address, HOST:PORT or unix:///PATH, over which netsvr topics are subscribed and published."`
 	Connections int           `group:"Load" short:"c" default:"100" help:"Connections, publishers not counted."`
 	Duration    time.Duration `group:"Load" short:"d" default:"10s" help:"Measured time."`
 	Warmup      time.Duration `group:"Load" default:"1s" help:"Time before it that is not measured."`
