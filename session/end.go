@@ -3,8 +3,9 @@ package session
 import "time"
 
 // End revokes session id, known here or not: a kick-out, a forced offline, a logout. Its tickets are refused with
-// ErrEnded until all that were issued before now have expired. holder is the connection that held it, or 0.
-func (s *Store) End(now time.Time, id SessionID) (holder Ref) {
+// ErrEnded until all that were issued before now have expired. holder is the connection that held it, or 0; known says
+// whether there was a record of it.
+func (s *Store) End(now time.Time, id SessionID) (holder Ref, known bool) {
 	sh := s.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -13,7 +14,7 @@ func (s *Store) End(now time.Time, id SessionID) (holder Ref) {
 		holder = r.holder
 	}
 	s.endLocked(sh, now, id, r)
-	return holder
+	return holder, r != nil
 }
 
 // endLocked ends the session of r, nil if there is no record of it.

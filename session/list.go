@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 )
 
@@ -13,6 +14,30 @@ type Listed struct {
 	Expires int64 // unix milliseconds
 	Topics  int   // kept for its next holder; those of a connection are the connection's
 	Bytes   int   // that this takes
+}
+
+// Describe returns what is known of session id, and what is kept for its next holder, which is the caller's. ok is false
+// if there is no record of it.
+func (s *Store) Describe(id SessionID) (l Listed, kept Snapshot, ok bool) {
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.byID[id]
+	if r == nil {
+		return l, kept, false
+	}
+	if r.snap != nil {
+		kept = Snapshot{r.snap.SessionText, slices.Clone(r.snap.Topics), maps.Clone(r.snap.Claims)}
+	}
+	return r.listed(), kept, true
+}
+
+func (r *record) listed() Listed {
+	l := Listed{ID: r.id, User: r.user, Holder: r.holder, Expires: r.expires}
+	if r.snap != nil {
+		l.Topics, l.Bytes = len(r.snap.Topics), r.snap.bytes
+	}
+	return l
 }
 
 // List returns the sessions that match accepts in the order of their ids, behind after, at most limit.
@@ -31,10 +56,7 @@ func (s *Store) List(after SessionID, limit int, match func(*Listed) bool) []Lis
 			if bytes.Compare(id[:], after[:]) <= 0 {
 				continue
 			}
-			l := Listed{ID: id, User: r.user, Holder: r.holder, Expires: r.expires}
-			if r.snap != nil {
-				l.Topics, l.Bytes = len(r.snap.Topics), r.snap.bytes
-			}
+			l := r.listed()
 			if !match(&l) {
 				continue
 			}

@@ -39,7 +39,7 @@ func TestStoreRacingResumes(t *testing.T) {
 				t.Errorf("round %d: %d closed %d times", round, ref, closed[ref].Load())
 			}
 		}
-		if survivors != 1 || s.End(t0, is.ID) != survivor {
+		if holder, known := s.End(t0, is.ID); survivors != 1 || holder != survivor || !known {
 			t.Errorf("round %d: %d survivors", round, survivors)
 		}
 	}

@@ -331,8 +331,11 @@ func TestStoreEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if holder := s.End(after(time.Minute), is.ID); holder != 2 {
-		t.Errorf("holder %d, want 2", holder)
+	if holder, known := s.End(after(time.Minute), is.ID); holder != 2 || !known {
+		t.Errorf("holder %d, want 2; known %v", holder, known)
+	}
+	if holder, known := s.End(after(time.Minute), is.ID); holder != 0 || known {
+		t.Errorf("the second time: holder %d, known %v", holder, known)
 	}
 	for _, ticket := range []string{is.Ticket, r.Ticket} {
 		if _, err := s.resume(after(time.Minute), ticket, 3); !errors.Is(err, ErrEnded) {

@@ -81,6 +81,7 @@ type call func(r *http.Request) (any, error)
 type route struct {
 	path      string
 	get, post call
+	del       call             // of DELETE, for the full role
 	stream    http.HandlerFunc // in place of get: it writes the answer itself
 	role      Role
 	status    int  // of a post that has succeeded; zero means 200
@@ -99,7 +100,8 @@ func (s *Server) routes() []route {
 		{path: "/api/v1/topics", get: s.apiTopics, role: ReadRole, heavy: true},
 		{path: "/api/v1/topics/{name}", get: s.apiTopic, role: ReadRole, heavy: true},
 		{path: "/api/v1/topics/{name}/tail", stream: s.tail, role: FullRole},
-		{path: "/api/v1/sessions", get: s.apiSessions, role: ReadRole, heavy: true},
+		{path: "/api/v1/sessions", get: s.apiSessions, del: s.endSessions, role: ReadRole, heavy: true},
+		{path: "/api/v1/sessions/{id}", get: s.apiSession, del: s.endSession, role: ReadRole, heavy: true},
 		{path: "/api/v1/workers", get: s.apiWorkers, role: ReadRole, heavy: true},
 		{path: "/api/v1/loops", get: s.apiLoops, role: ReadRole, heavy: true},
 		{path: "/api/v1/config", get: s.apiConfig, role: ReadRole},
@@ -119,7 +121,7 @@ var openAPI []byte
 // serveAPI adds the API to mux.
 func (s *Server) serveAPI(mux *http.ServeMux) {
 	for _, rt := range s.routes() {
-		mux.Handle(rt.path, s.allowed(rt.role, s.method(rt)))
+		mux.Handle(rt.path, s.byMethod(rt))
 	}
 	description := get(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -132,6 +134,23 @@ func (s *Server) serveAPI(mux *http.ServeMux) {
 	})))
 }
 
+// byMethod serves a route for those who may: what is deleted wants the full role.
+func (s *Server) byMethod(rt route) http.Handler {
+	h := s.method(rt)
+	others := s.allowed(rt.role, h)
+	if rt.del == nil {
+		return others
+	}
+	deletes := s.allowed(FullRole, h)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			deletes.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	})
+}
+
 // method serves the methods of a route.
 func (s *Server) method(rt route) http.Handler {
 	allow := "GET, HEAD, OPTIONS"
@@ -140,6 +159,9 @@ func (s *Server) method(rt route) http.Handler {
 	}
 	if rt.stream != nil {
 		allow = "GET, OPTIONS"
+	}
+	if rt.del != nil {
+		allow = "DELETE, " + allow
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var f call
@@ -156,6 +178,8 @@ func (s *Server) method(rt route) http.Handler {
 			f = rt.get
 		case http.MethodHead:
 			f = rt.get
+		case http.MethodDelete:
+			f = rt.del
 		case http.MethodPost:
 			f = rt.post
 			// The writer is told when there is more: then its answer goes before the connection is closed,

@@ -332,6 +332,8 @@ func TestAPI(t *testing.T) {
 	a.get("/api/v1/closed", "/api/v1/closed?reason=x", 400, nil)
 	a.get("/api/v1/closed", "/api/v1/closed?peer=x", 400, nil)
 
+	sessionsOf(t, a, s)
+
 	// The process.
 	a.post("/api/v1/reload", `{}`, 422, nil)
 	reloadErr = nil

@@ -54,14 +54,7 @@ func (s *Server) apiSessions(r *http.Request) (any, error) {
 			page.Next = &page.Sessions[limit-1].ID
 			break
 		}
-		row := sessionRow{
-			ID: hex.EncodeToString(l.ID[:]), User: l.User, State: "detached",
-			Expires: time.UnixMilli(l.Expires).UTC(), Topics: l.Topics, Bytes: l.Bytes,
-		}
-		if l.Holder != 0 {
-			row.State, row.Connection = "attached", refText(engine.Ref(l.Holder))
-		}
-		page.Sessions = append(page.Sessions, row)
+		page.Sessions = append(page.Sessions, sessionRowOf(&l))
 	}
 	return page, nil
 }

@@ -13,6 +13,24 @@ func (g *Gateway) Sessions(after session.SessionID, limit int, match func(*sessi
 	return g.sessions.List(after, limit, match)
 }
 
+// Session returns what is known of a session that can be resumed, and what is kept for its client; ok is
+// false if nothing is. Any goroutine may call it.
+func (g *Gateway) Session(id session.SessionID) (l session.Listed, kept session.Snapshot, ok bool) {
+	return g.sessions.Describe(id)
+}
+
+// SessionEnded reports whether a session was ended before its time, as far as that is remembered. Any
+// goroutine may call it.
+func (g *Gateway) SessionEnded(id session.SessionID) bool { return g.sessions.Ended(id) }
+
+// EndSession has the tickets of a session refused from now on, whether it is known here or not. holder
+// is the connection that has it, 0 if none has; the caller closes it. Any goroutine may call it.
+func (g *Gateway) EndSession(id session.SessionID) (holder engine.Ref, known bool) {
+	ref, known := g.sessions.End(g.now(), id)
+	g.chargeSessions()
+	return engine.Ref(ref), known
+}
+
 // Pending returns the number of the client's requests that wait for an answer, on its loop.
 func (cl *Client) Pending() int {
 	if cl.extra == nil {
