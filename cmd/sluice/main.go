@@ -8,6 +8,7 @@
 //	sluice health             ask a running gateway whether it is ready
 //	sluice conns              who is connected; also topics, workers, sessions
 //	sluice publish TOPIC DATA publish a message; sluice watch TOPIC prints what comes
+//	sluice session ID         one session, and its end; sluice session --user ID all of a user's
 //	sluice kick --user ID     end connections; also reload and drain
 //	sluice completion bash    a script for the shell
 //	sluice version
@@ -37,6 +38,7 @@ type cli struct {
 	Conns      connsCmd      `cmd:"" help:"List connections: traffic, queue, lag, memory; or all that is known of one."`
 	Topics     topicsCmd     `cmd:"" help:"List topics that have subscribers."`
 	Sessions   sessionsCmd   `cmd:"" help:"List sessions that can be resumed."`
+	Session    sessionCmd    `cmd:"" help:"Describe a session, or all of a user's, or end them: they cannot be resumed then."`
 	Workers    workersCmd    `cmd:"" help:"List the links of workers: queue, silence, latency of their answers."`
 	Publish    publishCmd    `cmd:"" help:"Publish a message to a topic."`
 	Watch      watchCmd      `cmd:"" help:"Print what is published to a topic, as it comes."`

@@ -22,6 +22,8 @@ type publishCmd struct {
 	Topic string  `arg:"" help:"The topic."`
 	Data  *string `arg:"" optional:"" help:"The message; - or nothing: standard input, as it is."`
 	Lines bool    `help:"Each line of standard input is a message, without its end."`
+
+	told bool // that nobody subscribes
 }
 
 // Help implements kong.HelpProvider.
@@ -102,6 +104,10 @@ func (cmd *publishCmd) one(s *streams, c *adminapi.Client, data []byte) error {
 	}
 	if err := decodeAnswer(answer, &done); err != nil {
 		return err
+	}
+	if done.Subscribers == 0 && !cmd.told {
+		cmd.told = true
+		fmt.Fprintf(s.stderr, "sluice: nobody subscribes to %q yet\n", cmd.Topic)
 	}
 	_, err = fmt.Fprintf(s.stdout, "published to %s\n", plural(done.Subscribers, "subscriber"))
 	return err

@@ -52,9 +52,3 @@ func (*certCmd) Help() string {
 		"sluice cert --dev",
 		"sluice cert --dev --cert c.pem --key k.pem gateway.example 10.0.0.5") + localCodes
 }
-
-// Help implements kong.HelpProvider.
-func (*healthCmd) Help() string {
-	return examples("sluice health && echo ready", "sluice health --admin unix:///run/sluice/admin") +
-		"Exit codes: 0 ready, 1 not ready or it cannot be reached, 2 wrong usage."
-}

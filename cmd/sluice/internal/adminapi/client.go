@@ -151,6 +151,21 @@ func (c *Client) Post(ctx context.Context, path string, body any) (json.RawMessa
 	return c.answer(c.ask(ctx, http.MethodPost, "/api/v1/"+path, nil, b))
 }
 
+// Delete sends a DELETE to a path below /api/v1/, and returns what the gateway answers with.
+func (c *Client) Delete(ctx context.Context, path string, query url.Values) (json.RawMessage, error) {
+	return c.answer(c.ask(ctx, http.MethodDelete, "/api/v1/"+path, query, nil))
+}
+
+// Text sends a GET for what is no JSON, and returns the body, or the error that it tells of.
+func (c *Client) Text(ctx context.Context, path string) ([]byte, error) {
+	status, body, err := c.ask(ctx, http.MethodGet, path, nil, nil)
+	if err != nil || status/100 == 2 {
+		return body, err
+	}
+	_, err = c.answer(status, body, nil)
+	return nil, err
+}
+
 func (c *Client) ask(ctx context.Context, method, path string, query url.Values, body []byte) (status int, answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -183,7 +198,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	var where *url.Error
 	if errors.As(err, &where) {
 		// What was asked says less than where: the URL of a unix socket is no URL of anything.
-		err = fmt.Errorf("the gateway at %s cannot be asked: %w", c.config.Address, where.Err)
+		err = c.unreached(where.Err)
 	}
 	return resp, err
 }
@@ -196,19 +211,14 @@ func (c *Client) answer(status int, body []byte, err error) (json.RawMessage, er
 	if status/100 != 2 {
 		e := &Error{Status: status}
 		if json.Unmarshal(body, e) != nil || e.Code == "" {
-			return nil, c.stranger(status)
+			return nil, c.Stranger(status)
 		}
 		return nil, e
 	}
 	if !json.Valid(body) {
-		return nil, c.stranger(status)
+		return nil, c.Stranger(status)
 	}
 	return bytes.TrimSpace(body), nil
-}
-
-// stranger is about an answer that no gateway gives.
-func (c *Client) stranger(status int) error {
-	return fmt.Errorf("%s answers with HTTP status %d: is that a gateway's admin listener?", c.config.Address, status)
 }
 
 // An Error is what the gateway refused.
@@ -220,8 +230,10 @@ type Error struct {
 
 func (e *Error) Error() string {
 	switch e.Status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Sprintf("the gateway refuses (%s): %s; a token is given by --admin-token-file or SLUICE_ADMIN_TOKEN_FILE", e.Code, e.Message)
+	case http.StatusUnauthorized:
+		return fmt.Sprintf("the gateway refuses (%s): %s; --admin-token-file or SLUICE_ADMIN_TOKEN_FILE names the file of one, as serve --admin-token does", e.Code, e.Message)
+	case http.StatusForbidden:
+		return fmt.Sprintf("the gateway refuses (%s): %s; --admin-token-file or SLUICE_ADMIN_TOKEN_FILE names the token's file", e.Code, e.Message)
 	}
 	return fmt.Sprintf("the gateway says %s: %s", e.Code, e.Message)
 }

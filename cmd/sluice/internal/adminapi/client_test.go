@@ -212,8 +212,8 @@ func TestReadToken(t *testing.T) {
 		{"full f1\nread r1\n", "f1", ""},
 		{"", "", "empty"},
 		{"# only\n", "", "empty"},
-		{"write abc\n", "", "no role"},
-		{"geheim-ü\n", "", "that no header can"},
+		{"write abc\n", "", "a role and a token"},
+		{"geheim-ü\n", "", "ASCII"},
 	} {
 		file := filepath.Join(t.TempDir(), "token")
 		if err := os.WriteFile(file, []byte(tc.text), 0o600); err != nil {

@@ -57,7 +57,7 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, f fu
 		return err
 	}
 	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind != "text/event-stream" {
-		return c.stranger(resp.StatusCode)
+		return c.Stranger(resp.StatusCode)
 	}
 	return readEvents(resp.Body, f)
 }

@@ -3,10 +3,9 @@ package adminapi
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/sluicenet/sluice/internal/readfile"
-	"github.com/sluicenet/sluice/internal/roletoken"
 )
 
 // maxTokenFile bounds a file of tokens, in bytes.
@@ -23,15 +22,29 @@ func ReadToken(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	lines, err := roletoken.Parse(string(text))
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %w", file, err, ErrBadToken)
+	token, full := "", false
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		switch {
+		case len(words) == 0:
+		case len(words) == 2 && (words[0] == "full" || words[0] == "read"):
+			if role := words[0] == "full"; token == "" || role && !full {
+				token, full = words[1], role
+			}
+		case len(words) > 1:
+			return "", fmt.Errorf("%s: want a token, or lines of a role and a token: %w", file, ErrBadToken)
+		case token == "":
+			token = words[0]
+		}
 	}
-	if len(lines) == 0 {
+	if token == "" {
 		return "", fmt.Errorf("%s is empty: %w", file, ErrBadToken)
 	}
-	if i := slices.IndexFunc(lines, func(l roletoken.Line) bool { return l.Role == roletoken.Full }); i >= 0 {
-		return lines[i].Token, nil
+	for _, c := range []byte(token) {
+		if c <= ' ' || c > '~' {
+			return "", fmt.Errorf("%s: the token holds characters beyond ASCII: %w", file, ErrBadToken)
+		}
 	}
-	return lines[0].Token, nil
+	return token, nil
 }
