@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 
 func runTests(m *testing.M) int {
 	if gatewayBinary = os.Getenv("SLUICE_BIN"); gatewayBinary != "" {
+		if err := os.Unsetenv("SLUICE_BIN"); err != nil { // the gateway would wonder what it is
+			panic(err)
+		}
 		return m.Run()
 	}
 	dir, err := os.MkdirTemp("", "sluice-e2e-")

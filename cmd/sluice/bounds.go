@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,8 +17,11 @@ import (
 )
 
 // checkBounds refuses values that would be taken for something else: fields of Config stand for
-// their defaults when they are zero, and some are cut to what there is room for.
+// their defaults when they are zero, and some are cut to what there is room for. The error joins one
+// for each.
 func (cmd *settings) checkBounds() error {
+	var errs []error
+	refuse := func(flag, format string, args ...any) { errs = append(errs, wrong(flag, format, args...)) }
 	const (
 		all     = 1 << 40       // what a byteSize takes
 		most    = math.MaxInt32 // what is counted for each connection has 32 bits
@@ -81,7 +85,7 @@ func (cmd *settings) checkBounds() error {
 		{"loops", int64(cmd.Loops), 0, 256},
 	} {
 		if bound.n < bound.least || bound.n > bound.most {
-			return fmt.Errorf("--%s: %d, want %d to %d", bound.name, bound.n, bound.least, bound.most)
+			refuse(bound.name, "%d, want %d to %d", bound.n, bound.least, bound.most)
 		}
 	}
 	for _, bound := range []struct {
@@ -112,45 +116,50 @@ func (cmd *settings) checkBounds() error {
 		{"drain", cmd.Drain, 0},
 	} {
 		if bound.d < bound.least || bound.d > longest {
-			return fmt.Errorf("--%s: %v, want %v to %v", bound.name, bound.d, bound.least, longest)
+			refuse(bound.name, "%v, want %v to %v", bound.d, bound.least, longest)
 		}
 	}
 	if n := cmd.WorkerByteRate; n > 0 && n < leastByteRate {
-		return fmt.Errorf("--worker-byte-rate: %d, want %d at least, or 0: a long frame would take minutes", n, leastByteRate)
+		refuse("worker-byte-rate", "%d, want %d at least, or 0: a long frame would take minutes", n, leastByteRate)
 	}
 	if cmd.NetsvrPath == "" {
-		return errors.New("--netsvr-path: want a path such as /netsvr")
-	}
-	if err := (&server.NetsvrConfig{Path: cmd.NetsvrPath}).CheckPath(); err != nil {
-		return fmt.Errorf("--netsvr-path: %w", err)
+		refuse("netsvr-path", "want a path such as /netsvr")
+	} else if err := (&server.NetsvrConfig{Path: cmd.NetsvrPath}).CheckPath(); err != nil {
+		refuse("netsvr-path", "%w", err)
 	}
 	if cmd.GosocBadToken != 6 && cmd.GosocBadToken != 3 {
-		return fmt.Errorf("--gosoc-bad-token: %d, want 6 or 3", cmd.GosocBadToken)
+		refuse("gosoc-bad-token", "%d, want 6 or 3", cmd.GosocBadToken)
 	}
-	for _, host := range cmd.AllowOrigin {
+	for i, host := range cmd.AllowOrigin {
 		if !websocket.ValidOriginHost(host) {
-			return fmt.Errorf("--allow-origin %q: want HOST, as example.com", host)
+			errs = append(errs, wrongAt("allow-origin", i, "%q: want HOST, as example.com%s", host, didYouMean(hostOf(host))))
 		}
 	}
-	for _, name := range cmd.WSSubprotocol {
+	for i, name := range cmd.WSSubprotocol {
 		if !websocket.ValidSubProtocol(name) {
-			return fmt.Errorf("--ws-subprotocol %q: want a name without spaces and separators", name)
+			errs = append(errs, wrongAt("ws-subprotocol", i, "%q: want a name without spaces and separators", name))
 		}
 	}
 	if n := len(cmd.PushRoute); n < 1 || n > 255 {
-		return fmt.Errorf("--push-route: %d bytes, want a route of 1 to 255", n)
+		refuse("push-route", "%d bytes, want a route of 1 to 255", n)
 	}
-	switch {
-	case int64(cmd.Backlog) > int64(cmd.BacklogTotal):
-		return fmt.Errorf("--backlog: %d, want --backlog-total, %d, or less: one client would have all of it",
-			cmd.Backlog, cmd.BacklogTotal)
-	case cmd.SessionBytes > cmd.SessionTotal:
-		return fmt.Errorf("--session-bytes: %d, want --session-total, %d, or less", cmd.SessionBytes, cmd.SessionTotal)
+	if int64(cmd.Backlog) > int64(cmd.BacklogTotal) {
+		errs = append(errs, depends(wrong("backlog", "%d, want --backlog-total, %d, or less: one client would have all of it",
+			cmd.Backlog, cmd.BacklogTotal), "backlog-total"))
 	}
-	if err := cmd.checkAddresses(); err != nil {
-		return err
+	if cmd.SessionBytes > cmd.SessionTotal {
+		errs = append(errs, depends(wrong("session-bytes", "%d, want --session-total, %d, or less", cmd.SessionBytes, cmd.SessionTotal), "session-total"))
 	}
-	return cmd.checkPortsFile()
+	return errors.Join(append(errs, cmd.checkAddresses(), cmd.checkPortsFile())...)
+}
+
+// hostOf returns the host of an origin that is written as a URL, empty if it is none.
+func hostOf(origin string) string {
+	u, err := url.Parse(origin)
+	if err != nil || u.Scheme == "" || !websocket.ValidOriginHost(u.Hostname()) {
+		return ""
+	}
+	return strconv.Quote(u.Hostname())
 }
 
 // leastByteRate is the least --worker-byte-rate.
@@ -162,53 +171,54 @@ func (cmd *settings) checkAddresses() error {
 	use := func(flag, address string) error {
 		if strings.HasPrefix(address, "/") || strings.HasPrefix(address, "@") { // a unix socket
 			if other, ok := users[address]; ok {
-				return fmt.Errorf("%s: %s is what %s has already", flag, address, other)
+				return fmt.Errorf("%s is what %s has already", address, other)
 			}
 			users[address] = flag
 			return nil
 		}
 		_, port, err := net.SplitHostPort(address)
 		if err != nil {
-			return fmt.Errorf("%s: %q, want HOST:PORT", flag, address)
+			return fmt.Errorf("%q, want HOST:PORT", address)
 		}
 		n, err := strconv.Atoi(port)
 		if err != nil || n < 0 || n > math.MaxUint16 {
-			return fmt.Errorf("%s: port %s of %q, want 0 to %d", flag, port, address, math.MaxUint16)
+			return fmt.Errorf("port %s of %q, want 0 to %d", port, address, math.MaxUint16)
 		}
 		if other, ok := users[address]; ok && n > 0 {
-			return fmt.Errorf("%s: %s is what %s has already", flag, address, other)
+			return fmt.Errorf("%s is what %s has already", address, other)
 		}
 		users[address] = flag
 		return nil
 	}
-	for _, text := range cmd.Listen {
+	var errs []error
+	for i, text := range cmd.Listen {
 		l, err := server.ParseListen(text)
 		if err == nil {
 			err = use("--listen", l.Address)
-		} else {
-			err = fmt.Errorf("--listen: %w", err)
 		}
 		if err != nil {
-			return err
+			errs = append(errs, wrongAt("listen", i, "%w", err))
 		}
 	}
 	if cmd.Worker != "none" {
 		l, err := server.ParseWorkerListen(cmd.Worker)
-		if err != nil {
-			return fmt.Errorf("--worker: %w", err)
+		if err == nil {
+			err = use("--worker", l.Address)
 		}
-		if err := use("--worker", l.Address); err != nil {
-			return err
+		if err != nil {
+			errs = append(errs, depends(wrong("worker", "%w", err), "listen"))
 		}
 	}
 	if cmd.Admin != "none" {
 		l, err := server.ParseAdminListen(cmd.Admin)
-		if err != nil {
-			return fmt.Errorf("--admin: %w", err)
+		if err == nil {
+			err = use("--admin", l.Address)
 		}
-		return use("--admin", l.Address)
+		if err != nil {
+			errs = append(errs, depends(wrong("admin", "%w", err), "listen", "worker"))
+		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // checkPortsFile looks for what would keep the file from being written.
@@ -217,12 +227,12 @@ func (cmd *settings) checkPortsFile() error {
 		return nil
 	}
 	if dir, err := os.Stat(filepath.Dir(cmd.PortsFile)); err != nil {
-		return fmt.Errorf("--ports-file: %w", err)
+		return wrong("ports-file", "%w", err)
 	} else if !dir.IsDir() {
-		return fmt.Errorf("--ports-file: %s is not a directory", dir.Name())
+		return wrong("ports-file", "%s is not a directory", dir.Name())
 	}
 	if err := replaceable(cmd.PortsFile); err != nil {
-		return fmt.Errorf("--ports-file: %w", err)
+		return wrong("ports-file", "%w", err)
 	}
 	return nil
 }

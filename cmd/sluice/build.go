@@ -3,13 +3,13 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/sluicenet/sluice/cmd/sluice/internal/nearest"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
@@ -21,13 +21,13 @@ func (cmd *settings) provider() (login.Provider, error) {
 	kind := cmd.Login
 	if kind == "" {
 		if !cmd.Dev {
-			return nil, usageError{errors.New("serve: --login is required: open, tokens:FILE, ...; or try --dev")}
+			return nil, depends(wrong("login", "it is required: open, tokens:FILE, ...; or try --dev"), "dev", "config")
 		}
 		kind = "open"
 	}
 	p, err := login.Parse(kind)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--login: %w", err)}
+		return nil, wrong("login", "%w%s", err, cmd.nearestLogin())
 	}
 	return p, nil
 }
@@ -36,6 +36,21 @@ func closeProvider(p login.Provider) {
 	if c, ok := p.(io.Closer); ok {
 		_ = c.Close()
 	}
+}
+
+// nearestLogin is the end of an error about --login, which may be a kind that is misspelt.
+func (cmd *settings) nearestLogin() string {
+	kind, _, _ := strings.Cut(cmd.Login, ":")
+	var kinds []string
+	for _, usage := range login.Kinds() {
+		k, _, _ := strings.Cut(usage, ":")
+		k, _, _ = strings.Cut(k, "[")
+		kinds = append(kinds, k)
+	}
+	if word := nearest.Word(kind, kinds); word != "" && word != kind {
+		return didYouMean(strconv.Quote(word)) // what follows it may be secret
+	}
+	return ""
 }
 
 // server makes the server and its routes.
@@ -49,59 +64,74 @@ func (cmd *settings) server(config server.Config) (*server.Server, error) {
 		return nil, err
 	}
 	if err := srv.Gateway().SetRoutes(routes); err != nil {
-		return nil, fmt.Errorf("--route: %w", err)
+		return nil, wrong("route", "%w", err)
 	}
 	return srv, nil
 }
 
 // routes reads --route.
 func (cmd *settings) routes() (list []server.WorkerRoute, err error) {
-	for _, r := range cmd.Route {
+	var errs []error
+	for n, r := range cmd.Route {
 		i := strings.LastIndexByte(r, '=')
 		if i < 0 {
-			return nil, fmt.Errorf("--route %q: want PATTERN=ID", r)
+			errs = append(errs, wrongAt("route", n, "%q: want PATTERN=ID, as chat.*=1", r))
+			continue
 		}
 		id, err := strconv.Atoi(r[i+1:])
 		if err != nil {
-			return nil, fmt.Errorf("--route %q: want PATTERN=ID", r)
+			errs = append(errs, wrongAt("route", n, "%q: want PATTERN=ID, as chat.*=1", r))
+			continue
 		}
 		list = append(list, server.WorkerRoute{Pattern: r[:i], Worker: id})
+		if err := server.CheckRoutes(list, cmd.RouteIgnoreCase); err != nil {
+			errs = append(errs, wrongAt("route", n, "%w", err))
+			list = list[:len(list)-1]
+		}
 	}
-	return list, nil
+	return list, errors.Join(errs...)
 }
 
-// parseLimits reads --limit.
-func parseLimits(texts []string) (list []server.Limit, err error) {
+// limits reads --limit.
+func (cmd *settings) limits() (list []server.Limit, err error) {
+	var errs []error
 	names, owner := make(map[string]bool), make(map[int]string)
-	for _, text := range texts {
+next:
+	for i, text := range cmd.Limit {
 		l, err := server.ParseLimit(text)
 		if err != nil {
-			return nil, err
+			errs = append(errs, wrongAt("limit", i, "%w", err))
+			continue
 		}
 		if names[l.Name] {
-			return nil, fmt.Errorf("%s: given twice", l.Name)
+			errs = append(errs, wrongAt("limit", i, "%s: given twice", l.Name))
+			continue
 		}
 		names[l.Name] = true
 		for _, id := range l.Workers {
 			if other, ok := owner[id]; ok {
-				return nil, fmt.Errorf("%s: worker %d is in %s already", l.Name, id, other)
+				errs = append(errs, wrongAt("limit", i, "%s: worker %d is in %s already", l.Name, id, other))
+				continue next
 			}
 			owner[id] = l.Name
 		}
 		list = append(list, l)
 	}
-	return list, nil
+	return list, errors.Join(errs...)
 }
 
+// config makes the server's configuration. The error joins one for each mistake.
 func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server.Config, err error) {
 	policies := map[string]engine.SlowConsumer{
 		"close": engine.SlowClose, "drop-newest": engine.SlowDropNewest, "drop-oldest": engine.SlowDropOldest,
 	}
+	var errs []error
+	refuse := func(err error) { errs = append(errs, err) }
 	if cmd.CustomIDKey == "token" || strings.ContainsAny(cmd.CustomIDKey, "=&#") {
-		return c, fmt.Errorf("--custom-id-key: %q, want the name of a query parameter, other than token", cmd.CustomIDKey)
+		refuse(wrong("custom-id-key", "%q, want the name of a query parameter, other than token", cmd.CustomIDKey))
 	}
 	if cmd.CustomIDKey != "" && cmd.NetsvrLogin == "required" {
-		return c, errors.New("--custom-id-key and --netsvr-login required both want ?token=: choose one")
+		refuse(depends(wrong("custom-id-key", "this and --netsvr-login required both want ?token=: choose one"), "netsvr-login"))
 	}
 	workers := server.WorkersConfig{
 		OpenWorker:   cmd.OpenWorker,
@@ -119,21 +149,16 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 		ByteRate:     int(cmd.WorkerByteRate),
 	}
 	proxies, forwarders, forwardersUnix, err := cmd.proxies()
-	if err != nil {
-		return c, err
-	}
-	if err := cmd.trust(&workers, log); err != nil {
-		return c, err
-	}
+	refuse(err)
+	refuse(cmd.trust(&workers, log))
 	if workers.Metrics, err = server.ParseMetrics(cmd.NetsvrMetrics); err != nil {
-		return c, fmt.Errorf("--netsvr-metrics: %w", err)
+		refuse(wrong("netsvr-metrics", "%w", err))
 	}
-	if workers.Limits, err = parseLimits(cmd.Limit); err != nil {
-		return c, fmt.Errorf("--limit: %w", err)
-	}
-	if err := cmd.checkBounds(); err != nil {
-		return c, err
-	}
+	workers.Limits, err = cmd.limits()
+	refuse(err)
+	_, err = cmd.routes()
+	refuse(err)
+	refuse(cmd.checkBounds())
 	listen := cmd.Worker
 	if listen == "none" {
 		listen = ""
@@ -141,21 +166,19 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	operators := server.AdminConfig{
 		Address: cmd.Admin, Version: version(), MaxConnections: cmd.MaxAdminConnections, Stall: cmd.StallTimeout,
 	}
-	if operators.APIKey, err = cmd.key(); err != nil {
-		return c, err
-	}
-	if operators.Tokens, err = cmd.adminTokens(); err != nil {
-		return c, err
-	}
-	if operators.TokenUsers, err = cmd.tokenUsers(provider); err != nil {
-		return c, err
-	}
+	operators.APIKey, err = cmd.key()
+	refuse(err)
+	operators.Tokens, err = cmd.adminTokens()
+	refuse(err)
+	operators.TokenUsers, err = cmd.tokenUsers(provider)
+	refuse(err)
 	operators.TokenSkew = cmd.TokenSkew
 	if cmd.Admin == "none" {
 		operators = server.AdminConfig{} // the key may be for sluice token alone
 	}
 	certificates, err := cmd.tls(log)
-	if err != nil {
+	refuse(err)
+	if err := errors.Join(errs...); err != nil {
 		return c, err
 	}
 	return server.Config{
@@ -266,11 +289,11 @@ func (cmd *settings) adminTokens() (*server.AdminTokens, error) {
 	case cmd.AdminToken == "":
 		return nil, nil
 	case cmd.Admin == "none":
-		return nil, errors.New("--admin-token: nobody can use them with --admin none")
+		return nil, depends(wrong("admin-token", "nobody can use them with --admin none"), "admin")
 	}
 	tokens, err := server.NewAdminTokens(cmd.AdminToken)
 	if err != nil {
-		return nil, fmt.Errorf("--admin-token: %w", err)
+		return nil, wrong("admin-token", "%w", err)
 	}
 	return tokens, nil
 }
@@ -281,14 +304,14 @@ func (cmd *settings) tokenUsers(provider login.Provider) (*login.APIKeys, error)
 		return nil, nil
 	}
 	if _, ok := provider.(*login.OTP); !ok {
-		return nil, errors.New("--token-users: there are one-time tokens only with --login otp")
+		return nil, depends(wrong("token-users", "there are one-time tokens only with --login otp"), "login")
 	}
 	if cmd.Admin == "none" {
-		return nil, errors.New("--token-users: nobody can call for tokens with --admin none")
+		return nil, depends(wrong("token-users", "nobody can call for tokens with --admin none"), "admin")
 	}
 	users, err := login.NewAPIKeys(cmd.TokenUsers)
 	if err != nil {
-		return nil, fmt.Errorf("--token-users: %w", err)
+		return nil, wrong("token-users", "%w", err)
 	}
 	return users, nil
 }

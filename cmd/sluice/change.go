@@ -88,7 +88,7 @@ func (*reloadCmd) Help() string {
 	return examples(
 		"sluice check --config sluice.toml && sluice reload",
 		"sluice reload --json") +
-		"With a mistake anywhere nothing changes, and the exit code is 1. Flags that only a restart changes are named, which is no failure.\n\n" + readingCodes
+		"With a mistake anywhere, or a changed setting that only a restart changes, nothing changes, and the exit code is 1.\n\n" + readingCodes
 }
 
 // Run has the gateway read its configuration again.
@@ -109,7 +109,6 @@ func (cmd *reloadCmd) run(s *streams) error {
 	}
 	var done struct {
 		Changed []string `json:"changed"`
-		Refused []string `json:"refused"`
 		Login   bool     `json:"login"`
 	}
 	if err := decodeAnswer(answer, &done); err != nil {
@@ -117,7 +116,6 @@ func (cmd *reloadCmd) run(s *streams) error {
 	}
 	var l table.List
 	l.Add("changed", strings.Join(done.Changed, " "))
-	l.Add("after a restart", strings.Join(done.Refused, " "))
 	if done.Login {
 		l.Add("read again", "files of tokens, keys and users")
 	}

@@ -84,44 +84,68 @@ func TestDocumentedFlags(t *testing.T) {
 	}
 }
 
-// describeFlags writes the page. serve and check share their flags.
+// describeFlags writes the page. serve, check and config share their settings.
 func describeFlags(root *kong.Node) string {
 	var b strings.Builder
 	b.WriteString(`# Flags of sluice
 
 Made from the command's own flags; a test compares. Sizes are bytes, or numbers with KiB, MiB or
-GiB; times are as in 500ms, 10s or 20m. In the TOML file that ` + "`--config`" + ` names, each key is a
-flag's name, and a repeatable flag is a list:
+GiB; times are as in 500ms, 10s or 20m. Each setting of ` + "`sluice serve`" + ` can be given as a flag, by a
+variable of the environment, or in the TOML file that ` + "`--config`" + ` names: in its table, or under the
+flag's name before the first table. What comes first counts:
+[configuration.md](configuration.md) says how it is written.
 
-    login = "tokens:users.txt"
-    listen = ["tcp://0.0.0.0:7000", "ws://0.0.0.0:7001"]
-    lag = "32MiB"
+Settings marked *live* change while the gateway runs: SIGHUP reads the file again
+([operating.md](operating.md#reload)).
 
-Flags marked *live* change while the gateway runs: SIGHUP reads the file again
-([operating.md](operating.md)).
-
-The command line counts before the file. ` + "`sluice check`" + ` takes the flags of ` + "`sluice serve`" + ` and says
-whether they would do, without listening.
+` + "`sluice check`" + ` takes the settings of ` + "`sluice serve`" + ` and says whether they would do, without
+listening. ` + "`sluice config`" + ` prints all of them, and where each comes from.
 `)
 	for _, cmd := range root.Children {
 		if cmd.Name == "check" {
 			continue
 		}
+		params := make(map[string]*param)
+		for _, p := range paramsOf(cmd) {
+			params[p.name] = p
+		}
 		group, open := "", false
 		fmt.Fprintf(&b, "\n## sluice %s\n\n%s\n", cmd.Name, cmd.Help)
+		if cmd.Name == "config" {
+			b.WriteString("Besides the settings of `sluice serve`:\n")
+		}
 		for _, f := range cmd.Flags {
-			if f.Hidden || f.Name == "help" {
+			p := params[f.Name]
+			if cmd.Name != "serve" && cmd.Name != "config" {
+				p = nil
+			}
+			if f.Hidden || f.Name == "help" || cmd.Name == "config" && p != nil {
 				continue
 			}
 			if f.Group != nil && f.Group.Key != group {
 				group, open = f.Group.Key, false
 				fmt.Fprintf(&b, "\n### %s\n", f.Group.Title)
 			}
-			if !open {
-				open = true
+			help := strings.ReplaceAll(f.Help, "|", "\\|")
+			switch {
+			case p == nil && !open:
 				b.WriteString("\n| flag | default | |\n| --- | --- | --- |\n")
+			case !open:
+				b.WriteString("\n| flag | variable | in the file | default | |\n| --- | --- | --- | --- | --- |\n")
 			}
-			fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, shown(f), strings.ReplaceAll(f.Help, "|", "\\|")+environment(f)+live(f))
+			open = true
+			if p == nil {
+				fmt.Fprintf(&b, "| `--%s` | %s | %s |\n", f.Name, shown(f), help+environment(f))
+				continue
+			}
+			key := "`" + p.key + "`"
+			if p.table != "" {
+				key = "`[" + p.table + "] " + p.key + "`"
+			}
+			if p.name == "config" {
+				key = ""
+			}
+			fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s |\n", f.Name, p.env, key, shown(f), help+live(f))
 		}
 	}
 	return b.String()

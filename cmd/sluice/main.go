@@ -3,6 +3,7 @@
 //	sluice serve --dev        serve clients on 127.0.0.1:7000, with open login and development routes
 //	sluice serve --help       all flags
 //	sluice check [flags]      say whether the flags and the config file would do
+//	sluice config [flags]     print all settings, and where each comes from
 //	sluice token --user ID    ask a running gateway for a one-time login token
 //	sluice cert --dev         write a self-signed certificate and its key, for trying out
 //	sluice health             ask a running gateway whether it is ready
@@ -13,8 +14,8 @@
 //	sluice completion bash    a script for the shell
 //	sluice version
 //
-// Flags of serve and check come from the command line, then from the TOML file named by --config,
-// where each key is a flag's name. Exit codes: 0 done, 1 something failed, or the gateway refuses or
+// Settings of serve, check and config come from the command line, then from variables SLUICE_..., then
+// from the TOML file named by --config; see docs/configuration.md. Exit codes: 0 done, 1 something failed, or the gateway refuses or
 // cannot be reached, 2 bad flags or config, 3 not found.
 package main
 
@@ -22,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -32,6 +34,7 @@ import (
 type cli struct {
 	Serve      serveCmd      `cmd:"" help:"Run the gateway."`
 	Check      checkCmd      `cmd:"" help:"Check flags and config file without listening."`
+	Config     configCmd     `cmd:"" help:"Print the settings in force, and where each comes from."`
 	Token      tokenCmd      `cmd:"" help:"Ask a running gateway for a one-time login token (serve --login otp)."`
 	Cert       certCmd       `cmd:"" help:"Write a self-signed certificate and its key, for trying out TLS."`
 	Health     healthCmd     `cmd:"" help:"Ask a running gateway whether it is ready: exit 0, or 1 and why."`
@@ -54,40 +57,80 @@ type cli struct {
 const lastWords = 500 * time.Millisecond
 
 func main() {
+	var hangups chan os.Signal
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		hangups = notifyHangups() // before all else: one that comes meanwhile must not end the process
+	}
 	// Nothing may wait for standard error, nor die of it.
 	stderr := logsink.New(os.Stderr)
-	code := run(os.Args[1:], os.Stdout, stderr)
+	code := runWith(os.Args[1:], os.Stdout, stderr, hangups)
 	stderr.Close(lastWords)
 	os.Exit(code)
 }
 
 // run is main with its surroundings passed in.
-func run(args []string, stdout, stderr io.Writer) int {
+func run(args []string, stdout, stderr io.Writer) int { return runWith(args, stdout, stderr, nil) }
+
+// runWith is run, with a channel that SIGHUPs come over already unless it is nil.
+func runWith(args []string, stdout, stderr io.Writer, hangups chan os.Signal) int {
 	exited := -1
-	parser, err := newParser(
+	c, err := parse(joinSort(args), os.Environ(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
 	)
-	if err != nil {
-		fmt.Fprintln(stderr, "sluice:", err)
-		return exitFailed
-	}
-	ctx, err := parser.Parse(joinSort(args))
 	if exited >= 0 { // --help has printed
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "sluice:", err)
+		printError(stderr, err)
 		return exitUsage
 	}
-	ctx.BindTo(stdout, (*io.Writer)(nil))
-	ctx.Bind(parser)
-	ctx.Bind(&streams{stdout: stdout, stderr: stderr, args: args})
-	err = ctx.Run()
+	c.ctx.BindTo(stdout, (*io.Writer)(nil))
+	c.ctx.Bind(c.parser)
+	c.ctx.Bind(c.inputs)
+	c.ctx.Bind(&streams{stdout: stdout, stderr: stderr, args: args, hangups: hangups})
+	err = c.ctx.Run()
 	if err != nil {
-		fmt.Fprintln(stderr, "sluice:", err)
+		printError(stderr, err)
 	}
 	return exitCode(err)
+}
+
+// printError writes a line for each mistake.
+func printError(w io.Writer, err error) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintln(w, "sluice:", line)
+	}
+}
+
+// A call is a command line that has been read.
+type call struct {
+	cli    cli
+	parser *kong.Kong
+	ctx    *kong.Context
+	inputs *inputs // nil: the command takes no settings
+}
+
+// parse reads a command line, and what else says something of settings, if its command takes any. What
+// is wrong with settings is left in inputs.
+func parse(args, environ []string, options ...kong.Option) (*call, error) {
+	c := new(call)
+	parser, err := newParserFor(&c.cli, options...)
+	if err != nil {
+		return nil, err
+	}
+	c.parser = parser
+	if node, rest := commandOf(parser.Model.Node, args); node != nil {
+		c.inputs = read(node, rest, environ)
+		args = c.inputs.rest
+	}
+	if c.ctx, err = parser.Parse(args); err != nil {
+		return nil, err
+	}
+	if c.inputs != nil {
+		c.inputs.apply()
+	}
+	return c, nil
 }
 
 // newParser makes the parser of commands and flags.
@@ -106,8 +149,9 @@ func newParserFor(c *cli, options ...kong.Option) (*kong.Kong, error) {
 // streams are a command's surroundings.
 type streams struct {
 	stdout, stderr io.Writer
-	args           []string  // of the whole command line
-	stdin          io.Reader // nil: the process's
+	args           []string       // of the whole command line
+	stdin          io.Reader      // nil: the process's
+	hangups        chan os.Signal // nil: nobody listens to SIGHUP yet
 }
 
 func (s *streams) input() io.Reader {

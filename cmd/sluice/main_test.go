@@ -81,11 +81,11 @@ func TestUsage(t *testing.T) {
 	}{
 		{"no command", nil, "expected"},
 		{"unknown command", []string{"swerve"}, "swerve"},
-		{"unknown flag", []string{"check", "--nope"}, "--nope"},
+		{"unknown flag", []string{"check", "--dev", "--nope"}, "--nope"},
 		{"removed flag", []string{"check", "--dev", "--backlog-soft", "1MiB"}, "--backlog-total"},
 		{"removed flag, joined", []string{"serve", "--dev", "--backlog-soft=1MiB"}, "--backlog-soft: this flag was removed"},
 		{"removed flag in the config", []string{"check", "--config", file("soft.toml", "dev = true\nbacklog-soft = \"1MiB\"\n")},
-			"--backlog-soft: this flag was removed"},
+			"backlog-soft: this flag was removed"},
 		{"bad policy", []string{"check", "--dev", "--slow-consumer", "drop"}, "drop-newest"},
 		{"no login", []string{"check"}, "--login"},
 		{"unknown login", []string{"check", "--login", "magic"}, "magic"},
@@ -114,10 +114,10 @@ func TestUsage(t *testing.T) {
 		{"custom id that nobody can say", []string{"check", "--dev", "--custom-id-key", "a=b"}, "--custom-id-key"},
 		{"config in a config", []string{"check", "--config", file("in.toml", "dev = true\nconfig = \"x\"\n")}, "config"},
 		{"config missing", []string{"check", "--config", filepath.Join(dir, "none.toml")}, "none.toml"},
-		{"config syntax", []string{"check", "--config", file("syntax.toml", "dev = \n")}, "toml"},
+		{"config syntax", []string{"check", "--config", file("syntax.toml", "dev = \n")}, "syntax.toml:1:6: there is no value behind ="},
 		{"config unknown key", []string{"check", "--config", file("key.toml", "dev = true\nlissten = \"x\"\n")}, "lissten"},
 		{"config key of another command", []string{"check", "--config", file("other.toml", "dev = true\nquiet = true\n")}, "quiet"},
-		{"config table", []string{"check", "--config", file("table.toml", "[listen]\na = 1\n")}, "listen"},
+		{"config table", []string{"check", "--config", file("table.toml", "dev = true\n[listen]\na = 1\n")}, "listen"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var out, errs bytes.Buffer
@@ -171,14 +171,14 @@ func TestBadValues(t *testing.T) {
 	size := []string{"0 want 1 to", "-1 not a size", "1MB not a size", "1.5MiB not a size", "9999999GiB not a size"}
 	big := append(size, "3GiB want 1 to 2147483647")
 	auto := []string{"-1 want auto, or 0 to 2147483647", "x want auto", "3000000000 want auto"}
-	count := []string{"-1 want 0 to", "3000000000 want 0 to 2147483647", "x int"}
+	count := []string{"-1 want 0 to", "3000000000 want 0 to 2147483647", "x whole number"}
 	least1 := []string{"0 want 1 to 1073741824", "-1 want 1 to", "2000000000 want 1 to 1073741824"}
 	times := []string{"0s want 1ms to 8760h0m0s", "-1s want 1ms to", "9000h want 1ms to", "5 duration", "x duration"}
 	orNone := []string{"-1s want 0s to 8760h0m0s", "9000h want 0s to", "5 duration"}
 	port := []string{"127.0.0.1:70000 want 0 to 65535", "localhost want HOST:PORT", "127.0.0.1:x want 0 to"}
 	for flag, values := range map[string][]string{
 		"config":  {dir + " is a directory", filepath.Join(dir, "none") + " no such file", "/dev/zero device"},
-		"dev":     {"maybe bool"},
+		"dev":     {"maybe neither true nor false"},
 		"listen":  {"tcp://127.0.0.1:70000 want 0 to 65535", "udp://127.0.0.1:1 want tcp://", "tcp://127.0.0.1 no port", "tcp://127.0.0.1:-1 invalid port"},
 		"worker":  {"tcp://127.0.0.1:70000 want 0 to 65535", "127.0.0.1:1 want tcp://", "tcp://127.0.0.1:7000 --listen has already"},
 		"admin":   append(port, "127.0.0.1:7000 --listen has already", "127.0.0.1:6061 --worker has already"),
@@ -190,24 +190,24 @@ func TestBadValues(t *testing.T) {
 		"max-byte-rate":   {"-1 not a size", "3GiB want 0 to 2147483647"},
 
 		"max-connections-per-address": auto, "connect-rate-per-address": auto,
-		"max-handshakes": {"0 want 1 to 1048576", "x int"}, "tls-handshake-timeout": times, "gosoc-tls-records": {"x must be one of"},
+		"max-handshakes": {"0 want 1 to 1048576", "x whole number"}, "tls-handshake-timeout": times, "gosoc-tls-records": {"x must be one of"},
 		"proxy-trust":     {"10.0.0.0/33 no network", "proxy.example no network", " no network"},
 		"forwarded-trust": {"10.0.0.0/33 no network", "10.0.0.1,10.0.0.2 no network", " no network"},
 		"proxy-timeout":   times, "forwarded-header": {"x-real-ip must be one of"},
-		"tls-cert": {"x 1 files, and 0 of --tls-key"}, "tls-key": {"x 0 files, and 1 of"}, "tls-min": {"1.1 must be one of"},
+		"tls-cert": {"x 1 files, and 0 of --tls-key"}, "tls-key": {"x 1 files, and 0 of --tls-cert"}, "tls-min": {"1.1 must be one of"},
 		"tls-client-ca": {"x no --listen uses TLS"}, "worker-client-ca": {"x want --worker tls://"},
 		"tls-auto": {"a.example no --listen uses TLS"}, "tls-auto-cache": {"x want --tls-auto HOST"},
 		"tls-auto-email": {"x want --tls-auto HOST"}, "tls-auto-directory": {"x want --tls-auto HOST"},
-		"max-refusals":          {"-1 want 0 to 65536", "70000 want 0 to 65536", "x int"},
+		"max-refusals":          {"-1 want 0 to 65536", "70000 want 0 to 65536", "x whole number"},
 		"max-admin-connections": count,
 		"login":                 {"magic magic", "tokens:" + dir + " is a directory"},
 		"login-timeout":         times,
 		"login-ban-max":         times,
 		"close-timeout":         times,
 		"max-login-bytes":       {"-1 not a size", "1 want 1024 to 1073741824", "3GiB want 1024 to 1073741824"},
-		"max-topics-total":      {"0 want 1 to 1073741824", "x int"},
-		"max-sessions-per-user": {"-1 want 0 to 1073741824", "x int"},
-		"max-sessions":          {"0 want 1 to 1073741824", "x int"},
+		"max-topics-total":      {"0 want 1 to 1073741824", "x whole number"},
+		"max-sessions-per-user": {"-1 want 0 to 1073741824", "x whole number"},
+		"max-sessions":          {"0 want 1 to 1073741824", "x whole number"},
 		"user-failures":         {"-1/1s want N/DURATION", "5 want N/DURATION", "5/0s want N/DURATION"},
 		"login-failures":        {"-1/1s want N/DURATION", "5 want N/DURATION", "5/0s want N/DURATION"},
 		"server-id":             {"256 want 0 to 255", "-1 want 0 to 255"},
@@ -225,16 +225,16 @@ func TestBadValues(t *testing.T) {
 		"route":            {"chat.* want PATTERN=ID", "a=1000 want 1 to 999", "a=0 want 1 to 999", "a*b=1 one * at the end", "cmd:9-1=1 want cmd:N"},
 		"limit":            {"a=1 no rate", "a=1@0 rate", "a=1000@5 worker ids"},
 		"open-worker":      {"1000 want 0 to 999", "-1 want 0 to 999"}, "close-worker": {"1000 want 0 to 999", "-1 want 0 to 999"},
-		"worker-frame-rate": {"-1 want 0 to", "x int"}, "worker-byte-rate": {"-1 not a size", "1KiB want 65536 at least"},
+		"worker-frame-rate": {"-1 want 0 to", "x whole number"}, "worker-byte-rate": {"-1 not a size", "1KiB want 65536 at least"},
 		"worker-token":         {dir + " is a directory", filepath.Join(dir, "none") + " no such file", "/dev/null device"},
 		"worker-allow":         {"10.0.0.0/33 no network", "localhost no network", " no network"},
-		"worker-token-timeout": times, "worker-unproven": {"0 want 1 to 65536", "70000 want 1 to 65536", "x int"},
+		"worker-token-timeout": times, "worker-unproven": {"0 want 1 to 65536", "70000 want 1 to 65536", "x whole number"},
 		"worker-idle": times, "worker-first-byte": times, "worker-write-timeout": times,
 		"worker-max-packet": big, "worker-queue": big, "worker-delayed": big, "max-worker-links": count,
 		"netsvr-metrics": {"0-7 want numbers from 0 to 6"}, "ws-max-head": {"1 want 1024 to 65536", "1MiB want 1024 to 65536"},
 		"ws-max-headers": {"0 want 1 to"}, "ws-max-fragments": {"0 want 1 to"},
 		"max-keep-alive": orNone, "push-route": {" want a route", strings.Repeat("x", 256) + " want a route"},
-		"max-logins": {"0 want 1 to 16384", "16385 want 1 to 16384", "x int"}, "max-token-logins": count,
+		"max-logins": {"0 want 1 to 16384", "16385 want 1 to 16384", "x whole number"}, "max-token-logins": count,
 		"max-login-metadata": {"0 want 1 to 65536"}, "max-session-text": {"0 want 1 to"}, "session-from": {"x must be one of"},
 		"admin-token": {"/nonexistent no such file", "/dev/null want a file"},
 		"token-users": {"x only with --login otp"}, "token-skew": {"0s want 1s to", "-1s want 1s to", "x duration"},
@@ -246,7 +246,7 @@ func TestBadValues(t *testing.T) {
 		"user-limit": count, "push-cmd": {"0 want 4 to 255", "3 want 4 to 255", "256 want 4 to 255"},
 		"longbridge-gzip": {"-1 not a size", "3GiB want 0 to 2147483647"}, "max-inflate-rate": {"-1 not a size", "3GiB want 0 to 2147483647"},
 		"max-gzip-members": least1, "wait-workers": orNone,
-		"loops": {"99999 want 0 to 256", "-1 want 0 to 256", "257 want 0 to 256", "x int"},
+		"loops": {"99999 want 0 to 256", "-1 want 0 to 256", "257 want 0 to 256", "x whole number"},
 		"drain": orNone, "stall-timeout": {"0s want 100ms to", "-1s want 100ms to"},
 		"log-level": {"loud want debug, info, warn or error"}, "log-format": {"xml must be one of"},
 	} {

@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -68,7 +66,7 @@ func (m memorySize) budget(root fs.FS) budget {
 
 // share sets the limits that depend on the budget and were not given. A container's limit makes none
 // larger than its default. On an error nothing has changed.
-func (cmd *settings) share(b budget, given map[string]bool) error {
+func (cmd *settings) share(b budget, given func(flag string) bool) error {
 	if b.size == 0 {
 		return nil
 	}
@@ -85,18 +83,17 @@ func (cmd *settings) share(b budget, given map[string]bool) error {
 		{"lag", &cmd.Lag, int64(shares.Lag)},
 	} {
 		switch share := byteSize(s.share); {
-		case given[s.flag]:
-		case b.container == 0:
+		case given(s.flag):
+		case b.container == 0 || share < *s.target:
 			*s.target = share
-		default:
-			*s.target = min(*s.target, share)
+			cmd.shared = append(cmd.shared, s.flag)
 		}
 	}
 	config := cmd.memoryConfig()
 	config.Memory = int64(b.size)
 	if err := config.CheckMemory(); err != nil {
 		*cmd = before
-		return fmt.Errorf("--memory: %w", err)
+		return depends(wrong("memory", "%w", err), "backlog-total", "session-total", "worker-queue", "worker-delayed", "lag")
 	}
 	cmd.budget = b
 	return nil
@@ -113,30 +110,17 @@ func (cmd *settings) memoryConfig() (c server.Config) {
 
 // plan settles the budget of a command. What a container's limit does not leave room for was asked
 // for: then there is no budget, and the text says so.
-func (cmd *settings) plan(root fs.FS, parsed *kong.Context) (warning string, err error) {
+func (cmd *settings) plan(root fs.FS, given func(flag string) bool) (warning string, err error) {
 	b := cmd.Memory.budget(root)
-	switch {
-	case b.container > 0 && b.size == 0:
+	if b.container > 0 && b.size == 0 {
 		return fmt.Sprintf("--memory auto: the container's limit, %s, is too small for a budget: nothing is shed to stay below it",
 			sizeText(b.container)), nil
-	case cmd.share(b, givenFlags(parsed)) == nil:
-		return "", nil
-	case b.container > 0:
-		err := cmd.share(b, givenFlags(parsed))
+	}
+	err = cmd.share(b, given)
+	if err != nil && b.container > 0 {
 		return fmt.Sprintf("no memory budget is made of the container's limit, %s: %v", sizeText(b.container), err), nil
 	}
-	return "", cmd.share(b, givenFlags(parsed))
-}
-
-// givenFlags are the names of the flags that the command line or the config file gives.
-func givenFlags(parsed *kong.Context) map[string]bool {
-	given := make(map[string]bool)
-	for _, p := range parsed.Path {
-		if p.Flag != nil {
-			given[p.Flag.Name] = true
-		}
-	}
-	return given
+	return "", err
 }
 
 // limitHeap sets the runtime's own limit, unless the environment does.
@@ -168,10 +152,10 @@ func (cmd *settings) report() string {
 		sizeText(byteSize(m.Sum())), sizeText(b.size/4*3), limit)
 }
 
-// logBudget logs what the budget is, or why there is none.
-func (cmd *settings) logBudget(log *slog.Logger, warning string) {
-	if warning != "" {
-		log.Warn(warning)
+// logBudget logs what the budget is, and what there is to be warned of.
+func (cmd *settings) logBudget(log *slog.Logger, warnings []string) {
+	for _, text := range warnings {
+		log.Warn(text)
 	}
 	if text := cmd.report(); text != "" {
 		log.Info(text)

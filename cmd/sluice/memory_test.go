@@ -51,17 +51,16 @@ func container(files map[string]string) fs.FS {
 // planOf parses a command line of check and plans its memory in a container with a limit, "max" for none.
 func planOf(t *testing.T, limit string, args ...string) (*settings, string, error) {
 	t.Helper()
-	var c cli
-	parser, err := newParserFor(&c)
+	c, err := parse(append([]string{"check", "--dev"}, args...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, err := parser.Parse(append([]string{"check", "--dev"}, args...))
-	if err != nil {
+	if err := c.inputs.locate(); err != nil {
 		return nil, "", err
 	}
-	warning, err := c.Check.plan(container(map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": limit}), ctx)
-	return &c.Check.settings, warning, err
+	cmd := &c.cli.Check.settings
+	warning, err := cmd.plan(container(map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": limit}), c.inputs.isGiven)
+	return cmd, warning, err
 }
 
 func TestMemoryPlan(t *testing.T) {

@@ -2,12 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"maps"
 	"os"
-	"reflect"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -32,8 +27,7 @@ func (p *process) reload() (done server.AdminReloaded, err error) {
 	if r == nil {
 		return done, errNotStarted
 	}
-	done.Changed, done.Refused, done.Login, err = r.reload()
-	return done, err
+	return r.reload()
 }
 
 // drain is what SIGTERM does.
@@ -44,48 +38,13 @@ func (p *process) drain() {
 	}
 }
 
-// A setting is a flag and its value in force.
-type setting struct {
-	Name  string `json:"name"`
-	Value any    `json:"value"` // a text, or a list of texts
-}
-
-// settings lists the flags in force, without secrets.
+// settings lists what is in force, without secrets.
 func (p *process) settings() any {
-	list := []setting{}
-	if r := p.reloader.Load(); r != nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for _, name := range slices.Sorted(maps.Keys(r.force)) {
-			if reflect.TypeOf(r.force[name]).Kind() == reflect.Struct {
-				continue // a flag that was removed
-			}
-			list = append(list, setting{name, shownValue(name, r.force[name])})
-		}
+	r := p.reloader.Load()
+	if r == nil {
+		return []setting{}
 	}
-	return list
-}
-
-// secretFlags hold secrets, or may: of each is shown what comes before a colon, at most.
-var secretFlags = []string{"api-key", "login"}
-
-// shownValue is a flag's value as it may be shown.
-func shownValue(name string, value any) any {
-	if v := reflect.ValueOf(value); v.Kind() == reflect.Slice {
-		texts := make([]string, v.Len())
-		for i := range texts {
-			texts[i] = fmt.Sprint(v.Index(i).Interface())
-		}
-		return texts
-	}
-	text := fmt.Sprint(value)
-	if !slices.Contains(secretFlags, name) || text == "" {
-		return text
-	}
-	if kind, rest, ok := strings.Cut(text, ":"); ok && name == "login" && rest != "" {
-		return kind + ":(not shown)"
-	} else if name == "login" {
-		return text
-	}
-	return "(not shown)"
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return settingsOf(r.inputs, func(p *param) any { return r.force[p.name] })
 }

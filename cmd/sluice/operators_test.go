@@ -5,26 +5,27 @@ import (
 	"encoding/json"
 	"os"
 	"reflect"
-	"strings"
 	"testing"
 )
 
-// TestSettingsHoldNoSecrets: what operators are shown of the flags has none of their secrets, and all of
-// the rest.
+// TestSettingsHoldNoSecrets: what operators are shown of the settings has none of their secrets, and all
+// of the rest.
 func TestSettingsHoldNoSecrets(t *testing.T) {
 	const planted = "planted-secret-0123"
-	for _, login := range []string{"jwt:hs256:" + planted, "http:https://user:" + planted + "@host/login", "tokens:/" + planted, "open", "otp"} {
-		var c cli
-		parser, err := newParserFor(&c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, err := parser.Parse([]string{"serve", "--login", login, "--api-key", planted, "--allow-origin", "a.example", "--allow-origin", "b.example"})
+	for login, shown := range map[string]string{
+		"http:https://user:" + planted + "@host/login": "http:https://host/(not shown)",
+		"http://host:8080/" + planted:                  "http:http://host:8080/(not shown)",
+		"https://host/?key=" + planted:                 "http:https://host/(not shown)",
+		"http://host:8080":                             "http://host:8080",
+		"jwt:secret-file=/etc/secret":                  "jwt:secret-file=/etc/secret",
+		"tokens:/etc/tokens":                           "tokens:/etc/tokens", "open": "open", "otp:ttl=30s": "otp:ttl=30s",
+	} {
+		c, err := parse([]string{"serve", "--login", login, "--api-key", planted, "--allow-origin", "a.example", "--allow-origin", "b.example"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := new(process)
-		p.reloader.Store(&reloader{force: flagValues(ctx)})
+		p.reloader.Store(&reloader{inputs: c.inputs, force: c.inputs.values()})
 		b, err := json.Marshal(p.settings())
 		if err != nil {
 			t.Fatal(err)
@@ -32,8 +33,13 @@ func TestSettingsHoldNoSecrets(t *testing.T) {
 		if bytes.Contains(b, []byte(planted)) {
 			t.Errorf("with --login %s: %s", login, b)
 		}
-		kind, _, _ := strings.Cut(login, ":")
-		for _, want := range []string{`{"name":"login","value":"` + kind, `{"name":"api-key","value":"(not shown)"}`, `{"name":"allow-origin","value":["a.example","b.example"]}`, `{"name":"session-ttl","value":"30m0s"}`} {
+		for _, want := range []string{
+			`{"name":"login","table":"login","key":"provider","env":"SLUICE_LOGIN","value":"` + shown + `","source":"flag","where":"--login","live":false}`,
+			`{"name":"api-key","table":"admin","key":"api-key","env":"SLUICE_API_KEY","value":"(not shown)","source":"flag","where":"--api-key","live":false}`,
+			`"value":["a.example","b.example"]`,
+			`{"name":"session-ttl","table":"session","key":"ttl","env":"SLUICE_SESSION_TTL","value":"30m","source":"default","live":`,
+			`"value":"100/10s"`, `"value":"1MiB"`, `"value":"auto"`, `"value":"info"`,
+		} {
 			if !bytes.Contains(b, []byte(want)) {
 				t.Errorf("no %s in %s", want, b)
 			}

@@ -2,11 +2,12 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/alecthomas/kong"
@@ -15,8 +16,8 @@ import (
 	"github.com/sluicenet/sluice/engine/server"
 )
 
-// A reloader brings a running gateway in line with its config file. Which flags may change says the
-// tag live of their fields in settings; no other list of them exists.
+// A reloader brings a running gateway in line with its configuration. Which settings may change says
+// the tag live of their fields in settings; no other list of them exists.
 type reloader struct {
 	args     []string // the command line, whose flags stay above the file
 	provider login.Provider
@@ -27,18 +28,10 @@ type reloader struct {
 	level    *slog.LevelVar
 	log      *slog.Logger
 	manager  *service       // hears of each reload
-	mu       sync.Mutex     // one reload at a time; guards force
+	mu       sync.Mutex     // one reload at a time; guards what follows
+	inputs   *inputs        // where the values in force come from
 	force    map[string]any // the values in force, by flag
 	budget   budget         // in force
-}
-
-// flagValues returns the value of each of the parsed command's flags by its name.
-func flagValues(ctx *kong.Context) map[string]any {
-	values := make(map[string]any)
-	for _, f := range ctx.Selected().Flags {
-		values[f.Name] = f.Target.Interface()
-	}
-	return values
 }
 
 // workerToken and tlsCert are flags of files that are read again.
@@ -50,28 +43,33 @@ const (
 // isLive reports whether a flag may change while the gateway runs.
 func isLive(f *kong.Flag) bool { return f.Tag.Has("live") }
 
-// reload reads everything again, checks all of it, and only then takes it over. What cannot change
-// is named and stays as it is. It logs what has come of it, and returns what try does.
-func (r *reloader) reload() (changed, refused []string, read bool, err error) {
+// notLiveError names settings that only a restart changes.
+type notLiveError struct{ flags []string }
+
+func (e *notLiveError) Error() string {
+	return "cannot change while the gateway runs, and nothing else has: " + strings.Join(e.flags, ", ")
+}
+
+// reload reads everything again, checks all of it, and only then takes it over: all, or nothing. It
+// logs what has come of it, and returns what try does.
+func (r *reloader) reload() (done server.AdminReloaded, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.manager.reloading()
 	defer func() { r.manager.reloaded(err) }()
-	changed, refused, read, err = r.try()
+	done, err = r.try()
+	var frozen *notLiveError
 	switch {
+	case errors.As(err, &frozen):
+		r.log.Error("reload refused: these settings cannot change while the gateway runs; all stay as they are", "flags", frozen.flags)
 	case err != nil:
 		r.log.Error("reload failed, the old settings stay", "err", err)
-		return changed, refused, read, err
-	case len(refused) > 0:
-		r.log.Warn("these flags cannot change while the gateway runs: they stay as they are until a restart", "flags", refused)
-	}
-	switch {
-	case len(changed) > 0 || read:
-		r.log.Info("reloaded", "changed", changed, "login", read)
+	case len(done.Changed) > 0 || done.Login:
+		r.log.Info("reloaded", "changed", done.Changed, "login", done.Login)
 	default:
 		r.log.Info("reload: nothing has changed")
 	}
-	return changed, refused, read, nil
+	return done, err
 }
 
 // loads is how often a provider has read something new, 0 when it does not say.
@@ -82,90 +80,106 @@ func loads(p login.Provider) uint64 {
 	return 0
 }
 
-// try returns the names of the flags that were given new values, and of those that were refused, and
-// whether files of tokens, keys or users were read again. On an error nothing has changed.
-func (r *reloader) try() (changed, refused []string, read bool, err error) {
-	var next cli
-	parser, err := newParserFor(&next, kong.Exit(func(int) {}), kong.Writers(io.Discard, io.Discard))
-	if err != nil {
-		return nil, nil, false, err
+// A plan is a reload that has been checked.
+type plan struct {
+	call    *call
+	values  map[string]any
+	changed []string
+	config  server.Config
+	routes  []server.WorkerRoute
+	users   *login.APIKeys
+	admins  *server.AdminTokens
+}
+
+// read reads everything again and checks it. It changes nothing.
+func (r *reloader) read() (p plan, err error) {
+	if p.call, err = parse(r.args, os.Environ(), kong.Exit(func(int) {}), kong.Writers(io.Discard, io.Discard)); err != nil {
+		return p, err
 	}
-	ctx, err := parser.Parse(r.args)
-	if err != nil {
-		return nil, nil, false, err
+	in, next := p.call.inputs, &p.call.cli.Serve.settings
+	p.values = in.values()
+	err = next.share(r.budget, in.isGiven)
+	var configErr error
+	p.config, configErr = next.config(r.provider, r.log)
+	if err := in.locate(err, configErr); err != nil {
+		return p, err
 	}
-	if err := next.Serve.share(r.budget, givenFlags(ctx)); err != nil {
-		return nil, nil, false, err
-	}
-	values := flagValues(ctx)
-	for _, f := range ctx.Selected().Flags {
-		switch {
-		case reflect.DeepEqual(values[f.Name], r.force[f.Name]):
-		case isLive(f):
-			changed = append(changed, f.Name)
+	var frozen []string
+	for _, param := range in.params {
+		switch name := param.name; {
+		case reflect.DeepEqual(p.values[name], r.force[name]):
+		case isLive(param.flag):
+			p.changed = append(p.changed, name)
 		default:
-			refused = append(refused, f.Name)
+			frozen = append(frozen, name)
 		}
 	}
-	slices.Sort(changed)
-	slices.Sort(refused)
-	config, err := next.Serve.config(r.provider, r.log)
-	if err != nil {
-		return nil, nil, false, err
+	slices.Sort(p.changed)
+	slices.Sort(frozen)
+	if len(frozen) > 0 {
+		return p, &notLiveError{frozen}
 	}
-	if _, err := next.Serve.server(config); err != nil { // it is never started
-		return nil, nil, false, err
+	if _, err := next.server(p.config); err != nil { // it is never started
+		return p, in.locate(err)
 	}
-	if !slices.Equal(config.Worker.Tokens, r.tokens) && !slices.Contains(changed, workerToken) {
-		changed = append(changed, workerToken) // the file
+	if !slices.Equal(p.config.Worker.Tokens, r.tokens) && !slices.Contains(p.changed, workerToken) {
+		p.changed = append(p.changed, workerToken) // the file
 	}
-	routes, err := next.Serve.routes()
-	if err != nil {
-		return nil, nil, false, err
+	if p.routes, err = next.routes(); err != nil {
+		return p, in.locate(err)
 	}
-	var users *login.APIKeys
-	if r.users != nil { // the file in force, which the flag may not name any more
-		if users, err = login.NewAPIKeys(r.users.File()); err != nil {
-			return nil, nil, false, fmt.Errorf("--token-users: %w", err)
+	// Files in force, which the flags may not name any more.
+	if r.users != nil {
+		if p.users, err = login.NewAPIKeys(r.users.File()); err != nil {
+			return p, in.locate(wrong("token-users", "%w", err))
 		}
 	}
-	var admins *server.AdminTokens
 	if r.admins != nil {
-		if admins, err = server.NewAdminTokens(r.admins.File()); err != nil {
-			return nil, nil, false, fmt.Errorf("--admin-token: %w", err)
+		if p.admins, err = server.NewAdminTokens(r.admins.File()); err != nil {
+			return p, in.locate(wrong("admin-token", "%w", err))
 		}
 	}
-	certificates, err := r.server.SetTLS(config.TLS)
-	if err != nil { // the files have changed since they were checked above
-		return nil, nil, false, tlsFlag(err)
+	return p, nil
+}
+
+// try returns the names of the settings that were given new values, and whether files of tokens, keys
+// or users were read again. On an error nothing has changed.
+func (r *reloader) try() (done server.AdminReloaded, err error) {
+	next, err := r.read()
+	if err != nil {
+		return done, err
 	}
-	if certificates && !slices.Contains(changed, tlsCert) {
-		changed = append(changed, tlsCert) // the files
+	useTLS, err := r.server.PrepareTLS(next.config.TLS)
+	if err != nil { // the files have changed since they were checked
+		return done, next.call.inputs.locate(tlsFlag(err))
 	}
+	// Of the steps from here on this is the only one that can fail, unless the gateway is about to end.
 	if p, ok := r.provider.(login.Reloader); ok {
 		before := loads(p)
 		if err := p.Reload(); err != nil {
-			return nil, nil, false, err
+			return done, next.call.inputs.locate(wrong("login", "%w", err))
 		}
-		read = before == 0 || loads(p) != before
+		done.Login = before == 0 || loads(p) != before
 		defer r.server.Revalidate() // under the flags of this reload
 	}
-	if admins != nil {
-		read = r.admins.Replace(admins) || read
+	if len(next.changed) > 0 {
+		if err := errors.Join(r.server.Update(next.config), r.server.Gateway().SetRoutes(next.routes)); err != nil {
+			return done, err
+		}
 	}
-	if users != nil {
-		read = r.users.Replace(users) || read
+	if useTLS() && !slices.Contains(next.changed, tlsCert) {
+		next.changed = append(next.changed, tlsCert) // the files
 	}
-	if len(changed) == 0 {
-		return nil, refused, read, nil
+	if next.admins != nil {
+		done.Login = r.admins.Replace(next.admins) || done.Login
 	}
-	if err := errors.Join(r.server.Update(config), r.server.Gateway().SetRoutes(routes)); err != nil {
-		return nil, nil, false, err
+	if next.users != nil {
+		done.Login = r.users.Replace(next.users) || done.Login
 	}
-	r.tokens = config.Worker.Tokens
-	r.level.Set(slog.Level(next.Serve.LogLevel))
-	for _, name := range changed {
-		r.force[name] = values[name]
-	}
-	return changed, refused, read, nil
+	done.Changed = next.changed
+	r.tokens = next.config.Worker.Tokens
+	r.level.Set(slog.Level(next.call.cli.Serve.LogLevel))
+	r.inputs, r.force = next.call.inputs, next.values
+	r.inputs.derive(next.call.cli.Serve.shared)
+	return done, nil
 }

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/sluicenet/sluice/cmd/sluice/internal/logsink"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -22,36 +20,20 @@ type serveCmd struct{ settings }
 type checkCmd struct{ settings }
 
 // Run says whether serve would start with these settings, as far as can be told without listening.
-func (cmd *checkCmd) Run(s *streams, parsed *kong.Context) error {
-	warning, err := cmd.plan(os.DirFS("/"), parsed)
-	if err != nil {
-		return usageError{err}
-	}
-	provider, err := cmd.provider()
+func (cmd *checkCmd) Run(s *streams, in *inputs) error {
+	o, err := cmd.settle(in, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	defer closeProvider(provider)
-	if cmd.SessionKey != "" {
-		if err := checkSessionKey(cmd.SessionKey); err != nil {
-			return usageError{err}
-		}
-	}
-	config, err := cmd.config(provider, slog.New(slog.DiscardHandler))
+	defer closeProvider(o.provider)
+	srv, err := cmd.start(in, o.config)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
-	if err := cmd.checkJournal(); err != nil {
-		return usageError{err}
-	}
-	srv, err := cmd.server(config)
-	if err != nil {
-		return usageError{err}
-	}
-	for _, w := range srv.TLSWarnings() {
+	for _, w := range append(o.warnings, srv.TLSWarnings()...) {
 		fmt.Fprintln(s.stderr, "sluice: warning:", w)
 	}
-	for _, text := range []string{warning, cmd.report(), "ok"} {
+	for _, text := range []string{cmd.report(), "ok"} {
 		if text == "" {
 			continue
 		}
@@ -63,45 +45,35 @@ func (cmd *checkCmd) Run(s *streams, parsed *kong.Context) error {
 }
 
 // Run serves until SIGTERM or SIGINT.
-func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
+func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	level := new(slog.LevelVar)
 	level.Set(slog.Level(cmd.LogLevel))
 	log := cmd.logger(s.stderr, level)
-	warning, err := cmd.plan(os.DirFS("/"), parsed)
-	if err != nil {
-		return usageError{err}
-	}
-	inForce := flagValues(parsed)
-	if err := cmd.checkBounds(); err != nil { // before anything is made as large as they say
-		return usageError{err}
-	}
 	signal.Ignore(syscall.SIGPIPE) // a reader of the log that goes away takes nobody with it
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP) // early: one that comes meanwhile must not end the process
+	hangups := s.hangups
+	if hangups == nil {
+		hangups = notifyHangups()
+	}
 	defer signal.Stop(hangups)
-	provider, err := cmd.provider()
+	inForce := in.values() // before any is made of others
+	o, err := cmd.settle(in, log)
 	if err != nil {
 		return err
 	}
+	provider, config := o.provider, o.config
 	defer closeProvider(provider)
 	manager := newService(os.Getenv, log)
 	cmd.tune()
+	config.Engine.Loops = cmd.Loops
 	cmd.limitHeap()
-	cmd.logBudget(log, warning)
-	config, err := cmd.config(provider, log)
-	if err != nil {
-		return usageError{err}
-	}
+	cmd.logBudget(log, o.warnings)
 	if sink, ok := s.stderr.(*logsink.Sink); ok && config.Admin.Address != "" {
 		config.Admin.LogDropped = sink.Dropped
 	}
 	if cmd.SessionKey != "" {
 		if config.Gateway.SessionKey, err = loadSessionKey(cmd.SessionKey); err != nil {
-			return usageError{err}
+			return usageError{in.locate(err)}
 		}
-	}
-	if err := cmd.checkJournal(); err != nil {
-		return usageError{err}
 	}
 	config.Gateway.SessionJournal = cmd.SessionJournal
 	// Each has a channel of its own, so that none is lost behind the others.
@@ -110,9 +82,9 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 	if config.Admin.Address != "" {
 		config.Admin.Process = operators.admin()
 	}
-	srv, err := cmd.server(config)
+	srv, err := cmd.start(in, config)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(stop)
@@ -136,14 +108,22 @@ func (cmd *serveCmd) Run(s *streams, parsed *kong.Context) error {
 	log.Info("ready", "listen", addrs, "worker", srv.WorkerAddr(), "admin", srv.AdminURL())
 	r := &reloader{
 		args: s.args, provider: provider, users: config.Admin.TokenUsers, tokens: config.Worker.Tokens,
-		admins: config.Admin.Tokens, server: srv, level: level, log: log, force: inForce, budget: cmd.budget,
+		admins: config.Admin.Tokens, server: srv, level: level, log: log, inputs: in, force: inForce, budget: cmd.budget,
 		manager: manager,
 	}
+	in.derive(cmd.shared)
 	operators.reloader.Store(r)
 	manager.of(srv, cmd.StallTimeout)
 	manager.ready(done)
-	go reloads(hangups, done, func() { _, _, _, _ = r.reload() }) // which has logged what came of it
+	go reloads(hangups, done, func() { _, _ = r.reload() }) // which has logged what came of it
 	return cmd.wait(srv, stop, manager, log)
+}
+
+// notifyHangups has SIGHUP end the process no more.
+func notifyHangups() chan os.Signal {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
 }
 
 // reloads calls reload for each SIGHUP until done is closed. It has a goroutine of its own: a file
@@ -211,7 +191,7 @@ func writePorts(name string, p ports) error {
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
 	if err != nil {
-		return fmt.Errorf("--ports-file: %w", err)
+		return wrong("ports-file", "%w", err)
 	}
 	err = f.Chmod(0o644)
 	if err == nil {
@@ -225,7 +205,7 @@ func writePorts(name string, p ports) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return fmt.Errorf("--ports-file: %w", err)
+		return wrong("ports-file", "%w", err)
 	}
 	return nil
 }

@@ -23,10 +23,10 @@ func (cmd *settings) checkJournal() error {
 	case cmd.SessionJournal == "":
 		return nil
 	case cmd.SessionKey == "":
-		return errors.New("--session-journal: want --session-key, too: without it no ticket outlives the process")
+		return wrong("session-journal", "want --session-key, too: without it no ticket outlives the process")
 	}
 	if err := server.CheckSessionJournal(cmd.SessionJournal); err != nil {
-		return fmt.Errorf("--session-journal: %w", err)
+		return wrong("session-journal", "%w", err)
 	}
 	return nil
 }
@@ -38,14 +38,14 @@ func loadSessionKey(name string) (key [session.KeySize]byte, err error) {
 		return key, err
 	}
 	if _, err := rand.Read(key[:]); err != nil {
-		return key, fmt.Errorf("--session-key: %w", err)
+		return key, wrong("session-key", "%w", err)
 	}
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return readSessionKey(name) // another gateway was faster
 	}
 	if err != nil {
-		return key, fmt.Errorf("--session-key: %w", err)
+		return key, wrong("session-key", "%w", err)
 	}
 	_, err = fmt.Fprintln(f, hex.EncodeToString(key[:]))
 	if cerr := f.Close(); err == nil {
@@ -53,7 +53,7 @@ func loadSessionKey(name string) (key [session.KeySize]byte, err error) {
 	}
 	if err != nil { // half a key would keep the next start from making one
 		_ = os.Remove(name)
-		return key, fmt.Errorf("--session-key: %w", err)
+		return key, wrong("session-key", "%w", err)
 	}
 	return key, nil
 }
@@ -65,7 +65,7 @@ func checkSessionKey(name string) error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Dir(name)); err != nil {
-		return fmt.Errorf("--session-key: %w", err)
+		return wrong("session-key", "%w", err)
 	}
 	return nil
 }
@@ -73,11 +73,11 @@ func checkSessionKey(name string) error {
 func readSessionKey(name string) (key [session.KeySize]byte, err error) {
 	text, err := readfile.Read(name, maxKeyFile)
 	if err != nil {
-		return key, fmt.Errorf("--session-key: %w", err)
+		return key, wrong("session-key", "%w", err)
 	}
 	b, err := hex.DecodeString(strings.TrimSpace(string(text)))
 	if err != nil || len(b) != len(key) {
-		return key, fmt.Errorf("--session-key: %s: want %d bytes as hex digits", name, len(key))
+		return key, wrong("session-key", "%s: want %d bytes as hex digits", name, len(key))
 	}
 	return [session.KeySize]byte(b), nil
 }

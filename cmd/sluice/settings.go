@@ -1,59 +1,73 @@
 package main
 
-import (
-	"time"
-)
+import "time"
 
-// settings are the flags of serve and check. docs/flags.md lists them; its test says how it is
-// made again.
+// settings are what serve, check and config can be told: as flags, by variables of the environment and
+// in a file. These tags say all that there is to say of each:
+//
+//	default, enum, help, placeholder  as kong has them
+//	table   of a group, or of a field that stands in another: the table of the file
+//	cut     of a group: what its flags' names begin with, and its keys do not; the table's name and a
+//	        hyphen unless it is given
+//	key     the key in the table, where it is not what cut leaves of the flag's name
+//	env     the variable, where it is not SLUICE_ and the flag's name
+//	live    a reload changes it
+//	secret  its value is not shown
+//
+// docs/flags.md lists them; its test says how it is made again.
 type settings struct {
-	Config configFile `help:"Read flags from a TOML file, whose keys are the flags' names." placeholder:"FILE"`
-	Dev    bool       `help:"Open login unless --login says otherwise, an in-process worker with the sluice.* routes, and login tokens for everybody unless there is an API key."`
+	Config string `help:"Read settings from a TOML file." placeholder:"FILE"`
+	Dev    bool   `help:"Open login unless --login says otherwise, an in-process worker with the sluice.* routes, and login tokens for everybody unless there is an API key."`
 
-	addressFlags    `group:"Addresses"`
-	tlsFlags        `group:"TLS"`
-	handshakeFlags  `group:"TLS"`
-	loginFlags      `group:"Logins"`
-	sessionFlags    `group:"Sessions"`
-	slowFlags       `group:"Memory and slow clients"`
-	clientFlags     `group:"Limits of a client"`
-	workerFlags     `group:"Workers"`
-	webSocketFlags  `group:"WebSocket"`
-	gosocFlags      `group:"GOSOC"`
-	netsvrFlags     `group:"netsvr"`
-	longbridgeFlags `group:"Longbridge"`
-	processFlags    `group:"Process and log"`
+	addressFlags    `group:"Addresses" table:"client"`
+	operatorFlags   `group:"Operators" table:"admin"`
+	proxyFlags      `group:"Proxies" table:"proxy"`
+	tlsFlags        `group:"TLS" table:"tls"`
+	handshakeFlags  `group:"TLS" table:"tls"`
+	loginFlags      `group:"Logins" table:"login"`
+	sessionFlags    `group:"Sessions" table:"session"`
+	limitFlags      `group:"Limits" table:"limits"`
+	slowFlags       `group:"Memory and slow clients" table:"memory"`
+	workerFlags     `group:"Workers" table:"worker"`
+	webSocketFlags  `group:"WebSocket" table:"websocket" cut:"ws-"`
+	gosocFlags      `group:"GOSOC" table:"gosoc"`
+	netsvrFlags     `group:"netsvr" table:"netsvr"`
+	longbridgeFlags `group:"Longbridge" table:"longbridge"`
+	processFlags    `group:"Process" table:"process"`
+	logFlags        `group:"Log" table:"log"`
 	removedFlags
 
-	budget budget `kong:"-"` // of --memory; see plan
+	budget budget   `kong:"-"` // of --memory; see plan
+	shared []string `kong:"-"` // the flags whose values are made of it
 }
 
 type addressFlags struct {
-	Listen              []string `help:"Serve clients here: tcp://HOST:PORT, or tls, ws or wss in place of tcp, with ?protocol=auto|gosoc|longbridge|netsvr, ?tls=auto for plain connections and TLS on one port, ?client-cert=required|optional|none, and ?proxy=on behind proxies that send the PROXY header; unix:///PATH or ws+unix:///PATH, with ?mode=0660 and ?owner=USER:GROUP; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
-	Worker              string   `help:"Serve workers here, tcp://HOST:PORT, tls://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; ?proxy=on: behind proxies of --proxy-trust; none: nowhere." default:"tcp://127.0.0.1:6061"`
-	Admin               string   `help:"Serve operators here, HOST:PORT, https://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; none: nowhere." default:"127.0.0.1:6070"`
-	MaxAdminConnections int      `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0"`
+	Listen       []string      `help:"Serve clients here: tcp://HOST:PORT, or tls, ws or wss in place of tcp, with ?protocol=auto|gosoc|longbridge|netsvr, ?tls=auto for plain connections and TLS on one port, ?client-cert=required|optional|none, and ?proxy=on behind proxies that send the PROXY header; unix:///PATH or ws+unix:///PATH, with ?mode=0660 and ?owner=USER:GROUP; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
+	Worker       string        `help:"Serve workers here, tcp://HOST:PORT, tls://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; ?proxy=on: behind proxies of --proxy-trust; none: nowhere." default:"tcp://127.0.0.1:6061" table:"worker" key:"listen"`
+	Admin        string        `help:"Serve operators here, HOST:PORT, https://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; none: nowhere." default:"127.0.0.1:6070" table:"admin" key:"listen" env:"SLUICE_ADMIN_LISTEN"`
+	CloseTimeout time.Duration `help:"How long a connection that is closed may take to read its last bytes and to close its side. At most half of --drain counts." default:"2s"`
+	PortsFile    string        `help:"Write the real addresses to a file, as JSON." placeholder:"FILE" table:"process"`
+}
+
+type operatorFlags struct {
+	MaxAdminConnections int `help:"Most connections of operators; over it the longest idle one goes. 0: 64, or a sixteenth of the open-file limit if that is less." default:"0" key:"max-connections"`
 	keyFlags
-	AdminToken               string        `help:"File of operators' tokens, lines \"read TOKEN\" or \"full TOKEN\": read for metrics and the reading part of the API, full for everything. Without one the API key is for everything; without either operators see /livez and /readyz only, except on loopback with --dev. Read again on SIGHUP." placeholder:"FILE"`
-	TokenUsers               string        `help:"File of API keys with which users call for one-time tokens themselves, as the Longbridge vendor's SDKs do: lines \"key user\", or \"key user secret\" if calls must be signed. Read again on SIGHUP." placeholder:"FILE"`
-	TokenSkew                time.Duration `help:"How far the clock of a caller may be off whose calls must be signed." default:"5m"`
-	CloseTimeout             time.Duration `help:"How long a connection that is closed may take to read its last bytes and to close its side. At most half of --drain counts." default:"2s"`
-	PortsFile                string        `help:"Write the real addresses to a file, as JSON." placeholder:"FILE"`
-	MaxConnections           int           `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
-	MaxConnectionsPerAddress autoLimit     `help:"Most clients of one address (IPv4, or IPv6 /64) at a time. auto: 1000 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
-	ConnectRate              int           `help:"New connections a second, and at once, of all addresses; more are refused. 0: any number." default:"0" live:""`
-	ConnectRatePerAddress    autoLimit     `help:"New connections a second, and at once, of one address; more are refused. auto: 100 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
-	ProxyTrust               []string      `help:"Network or address of proxies that may connect to listeners with ?proxy=on, and say with a PROXY header who the client or worker is; repeatable. On unix sockets all may, with the word unix here or without." placeholder:"CIDR" sep:"none" live:""`
-	ProxyTimeout             time.Duration `help:"How long the PROXY header may take." default:"5s" live:""`
-	ForwardedTrust           []string      `help:"Network or address of HTTP proxies whose Forwarded or X-Forwarded-For says who a WebSocket client is, or unix for those on unix sockets; repeatable. From others it says nothing." placeholder:"CIDR" sep:"none" live:""`
-	ForwardedHeader          string        `help:"Which header they say it in: any (X-Forwarded-For where there is one, else Forwarded), x-forwarded-for or forwarded. Name the one that your proxies write: the other comes from the client as it likes." enum:"any,x-forwarded-for,forwarded" default:"any"`
-	MaxRefusals              int           `help:"Most connections over these limits which are kept for up to a second to be told so; of one address a quarter. 0: 128, or a sixteenth of the open-file limit if that is less." default:"0"`
+	AdminToken string        `help:"File of operators' tokens, lines \"read TOKEN\" or \"full TOKEN\": read for metrics and the reading part of the API, full for everything. Without one the API key is for everything; without either operators see /livez and /readyz only, except on loopback with --dev. Read again on SIGHUP." placeholder:"FILE"`
+	TokenUsers string        `help:"File of API keys with which users call for one-time tokens themselves, as the Longbridge vendor's SDKs do: lines \"key user\", or \"key user secret\" if calls must be signed. Read again on SIGHUP." placeholder:"FILE"`
+	TokenSkew  time.Duration `help:"How far the clock of a caller may be off whose calls must be signed." default:"5m"`
+}
+
+type proxyFlags struct {
+	ProxyTrust      []string      `help:"Network or address of proxies that may connect to listeners with ?proxy=on, and say with a PROXY header who the client or worker is; repeatable. On unix sockets all may, with the word unix here or without." placeholder:"CIDR" sep:"none" live:""`
+	ProxyTimeout    time.Duration `help:"How long the PROXY header may take." default:"5s" live:""`
+	ForwardedTrust  []string      `help:"Network or address of HTTP proxies whose Forwarded or X-Forwarded-For says who a WebSocket client is, or unix for those on unix sockets; repeatable. From others it says nothing." placeholder:"CIDR" sep:"none" live:""`
+	ForwardedHeader string        `help:"Which header they say it in: any (X-Forwarded-For where there is one, else Forwarded), x-forwarded-for or forwarded. Name the one that your proxies write: the other comes from the client as it likes." enum:"any,x-forwarded-for,forwarded" default:"any"`
 }
 
 type handshakeFlags struct {
 	TLSHandshakeTimeout time.Duration `name:"tls-handshake-timeout" help:"How long a TLS handshake may take, from the connection's beginning." default:"10s" live:""`
 	MaxHandshakes       int           `help:"Most TLS handshakes under way; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns. Each costs some 32 KiB." default:"8192" live:""`
-	GosocTLSRecords     string        `name:"gosoc-tls-records" help:"What a TLS record to a GOSOC client holds: ${enum}. packet: one packet each, since the published C++ client looks at the socket and not at what its TLS library has read already; run: what is sent together." enum:"packet, run" default:"packet"`
+	GosocTLSRecords     string        `name:"gosoc-tls-records" help:"What a TLS record to a GOSOC client holds: ${enum}. packet: one packet each, since the published C++ client looks at the socket and not at what its TLS library has read already; run: what is sent together." enum:"packet, run" default:"packet" table:"gosoc" key:"tls-records"`
 }
 
 type tlsFlags struct {
@@ -68,15 +82,15 @@ type tlsFlags struct {
 }
 
 type loginFlags struct {
-	Login            string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND"`
+	Login            string        `help:"Who may connect: open, tokens:FILE, otp, jwt:..., http:URL; see go doc ./engine/login Parse. Required unless --dev." placeholder:"KIND" key:"provider"`
 	LoginTimeout     time.Duration `help:"How long a client may take to log in." default:"10s" live:""`
 	LoginFailures    failureRate   `help:"Refused logins per address and time; over it, its further logins are refused unread for as long, but for those that prove themselves: a resumption ticket, a signed or one-time token, one that was good here before. 0: no limit." default:"100/10s" live:""`
-	MaxLoginBytes    byteSize      `help:"What a client may send before its login is decided, the login included." default:"64KiB"`
+	MaxLoginBytes    byteSize      `help:"What a client may send before its login is decided, the login included." default:"64KiB" key:"max-bytes"`
 	LoginBanMax      time.Duration `help:"Longest time for which an address is banned: each time twice as long as the time before, from that of --login-failures on. One ban is forgotten for each time as long as it was." default:"10m" live:""`
 	UserFailures     failureRate   `help:"Refused logins per user and time, from any addresses, where the login provider says whose they are; over it, each further one bans its address at once. The user's own token stays good. 0: no limit." default:"20/1m" live:""`
 	MaxLogins        int           `help:"Logins that an HTTP service is asked about at once; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns." default:"256" live:""`
 	MaxTokenLogins   int           `help:"Logins with one token that may be under way or waiting; further ones are refused for now. 0: no limit." default:"8" live:""`
-	MaxLoginMetadata byteSize      `help:"What a client may say of itself at its login, beside its token, and what the login may vouch for, each: the text, and 64 bytes for each pair." default:"8KiB"`
+	MaxLoginMetadata byteSize      `help:"What a client may say of itself at its login, beside its token, and what the login may vouch for, each: the text, and 64 bytes for each pair." default:"8KiB" key:"max-metadata"`
 }
 
 type sessionFlags struct {
@@ -85,7 +99,7 @@ type sessionFlags struct {
 	SessionMax         time.Duration `help:"How long it can be resumed again and again, counted from the login. 0: without end." default:"24h"`
 	Revoke             string        `help:"Connections of a login that ends (exp of a JWT, expires of an HTTP login) or is taken back (its token is not in the file any more): close or keep. Their sessions cannot be resumed in any case." enum:"close,keep" default:"close" live:""`
 	SessionBytes       byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
-	MaxSessionText     byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB"`
+	MaxSessionText     byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB" key:"max-text"`
 	SessionFrom        string        `help:"What the session text of a client is that logs in without one, for workers that know nothing of users: ${enum}." enum:"none, user" default:"none"`
 	MaxSessions        int           `help:"Sessions remembered; over it the one goes that expires first of those that wait for their client." default:"1048576"`
 	MaxSessionsPerUser int           `help:"Sessions of one user that wait for their client; when one more does, the one goes that has waited longest. 0: any number." default:"64" live:""`
@@ -95,7 +109,7 @@ type sessionFlags struct {
 }
 
 type slowFlags struct {
-	Memory       memorySize    `help:"Bytes that the process may use, 64MiB or more: the limits below that are in proportion to it, and --session-total, --worker-queue and --worker-delayed, unless they are given; with 1GiB they are as they are without it. Near it the gateway sheds in stages. auto: three quarters of the container's limit, if it has one; that makes no limit larger. off: nothing is shed." default:"auto" placeholder:"SIZE"`
+	Memory       memorySize    `help:"Bytes that the process may use, 64MiB or more: the limits below that are in proportion to it, and --session-total, --worker-queue and --worker-delayed, unless they are given; with 1GiB they are as they are without it. Near it the gateway sheds in stages. auto: three quarters of the container's limit, if it has one; that makes no limit larger. off: nothing is shed." default:"auto" placeholder:"SIZE" key:"size"`
 	Backlog      byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB" live:""`
 	Lag          byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB" live:""`
 	LagAge       time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s" live:""`
@@ -104,7 +118,13 @@ type slowFlags struct {
 	SendBuffer   byteSize      `help:"Socket send buffer (SO_SNDBUF)." default:"256KiB"`
 }
 
-type clientFlags struct {
+type limitFlags struct {
+	MaxConnections           int       `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
+	MaxConnectionsPerAddress autoLimit `help:"Most clients of one address (IPv4, or IPv6 /64) at a time. auto: 1000 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
+	ConnectRate              int       `help:"New connections a second, and at once, of all addresses; more are refused. 0: any number." default:"0" live:""`
+	ConnectRatePerAddress    autoLimit `help:"New connections a second, and at once, of one address; more are refused. auto: 100 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
+	MaxRefusals              int       `help:"Most connections over these limits which are kept for up to a second to be told so; of one address a quarter. 0: 128, or a sixteenth of the open-file limit if that is less." default:"0"`
+
 	MaxPacket       byteSize      `help:"Longest packet a client may announce." default:"16MiB"`
 	MaxInflated     byteSize      `help:"Longest payload or attachment after gzip." default:"4MiB" live:""`
 	MaxInflateRate  byteSize      `help:"Bytes a second that may come out of gzip and compressed WebSocket messages for one client, and at once; with more it is not read for a while. 0: no limit." default:"8MiB" live:""`
@@ -142,7 +162,7 @@ type workerFlags struct {
 	WorkerByteRate     byteSize      `help:"The same in bytes. 0: any number." default:"0" live:""`
 	WorkerQueue        byteSize      `help:"Bytes that may wait for a worker. A client may have no more of them than stay free." default:"16MiB"`
 	WorkerDelayed      byteSize      `help:"Bytes of delayed messages that may wait per worker connection; four times as many in all." default:"16MiB"`
-	MaxWorkerLinks     int           `help:"Most connections of workers; over it one goes that has sent nothing. 0: 4096, or an eighth of the open-file limit if that is less." default:"0" live:""`
+	MaxWorkerLinks     int           `help:"Most connections of workers; over it one goes that has sent nothing. 0: 4096, or an eighth of the open-file limit if that is less." default:"0" live:"" key:"max-links"`
 	NetsvrMetrics      string        `help:"Metrics workers may ask for: numbers from 0 to 6, or none." default:"0-6"`
 }
 
@@ -188,6 +208,9 @@ type processFlags struct {
 	Loops        int           `help:"Event loops. 0: as many as GOMAXPROCS." default:"0"`
 	Drain        time.Duration `help:"How long a shutdown may take." default:"5s"`
 	StallTimeout time.Duration `help:"How long an event loop may stand still before /livez and /readyz fail." default:"5s"`
-	LogLevel     logLevel      `help:"Least level to log: debug, info, warn or error." default:"info" live:""`
-	LogFormat    string        `help:"How to log, on standard error: ${enum}." enum:"text, json" default:"text"`
+}
+
+type logFlags struct {
+	LogLevel  logLevel `help:"Least level to log: debug, info, warn or error." default:"info" live:""`
+	LogFormat string   `help:"How to log, on standard error: ${enum}." enum:"text, json" default:"text"`
 }

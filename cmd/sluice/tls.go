@@ -1,10 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/sluicenet/sluice/engine/server"
@@ -12,22 +13,22 @@ import (
 
 // tlsFields are the flags of what server.TLSError names.
 var tlsFields = map[string]string{
-	"Pairs.Cert":     "--tls-cert",
-	"Pairs.Key":      "--tls-key",
-	"Min":            "--tls-min",
-	"ClientCA":       "--tls-client-ca",
-	"WorkerClientCA": "--worker-client-ca",
-	"Auto.Hosts":     "--tls-auto",
-	"Auto.Cache":     "--tls-auto-cache",
-	"Auto.Email":     "--tls-auto-email",
-	"Auto.Directory": "--tls-auto-directory",
+	"Pairs.Cert":     "tls-cert",
+	"Pairs.Key":      "tls-key",
+	"Min":            "tls-min",
+	"ClientCA":       "tls-client-ca",
+	"WorkerClientCA": "worker-client-ca",
+	"Auto.Hosts":     "tls-auto",
+	"Auto.Cache":     "tls-auto-cache",
+	"Auto.Email":     "tls-auto-email",
+	"Auto.Directory": "tls-auto-directory",
 }
 
-// tlsFlag has an error of certificates name the flag.
+// tlsFlag has an error of certificates be about the flag.
 func tlsFlag(err error) error {
 	var e *server.TLSError
 	if errors.As(err, &e) && tlsFields[e.Field] != "" {
-		return fmt.Errorf("%s: %w", tlsFields[e.Field], e.Err)
+		return wrong(tlsFields[e.Field], "%w", e.Err)
 	}
 	return err
 }
@@ -50,22 +51,22 @@ func (cmd *settings) tls(log *slog.Logger) (c server.TLSConfig, err error) {
 	given := len(cmd.TLSCert) > 0 || len(cmd.TLSKey) > 0 || len(cmd.TLSAuto) > 0
 	switch {
 	case len(cmd.TLSCert) != len(cmd.TLSKey):
-		return c, fmt.Errorf("--tls-cert: %d files, and %d of --tls-key: want one key for each", len(cmd.TLSCert), len(cmd.TLSKey))
+		return c, cmd.pairless()
 	case cmd.Login == "cert" && cmd.TLSClientCA == "":
-		return c, errors.New("--login cert: want --tls-client-ca, too: nobody could log in")
+		return c, depends(wrong("login", "cert: want --tls-client-ca, too: nobody could log in"), "tls-client-ca")
 	case cmd.TLSClientCA != "" && !clients:
-		return c, errors.New("--tls-client-ca: no --listen uses TLS: want tls:// or wss://")
+		return c, depends(wrong("tls-client-ca", "no --listen uses TLS: want tls:// or wss://"), "listen")
 	case cmd.WorkerClientCA != "" && !workers:
-		return c, errors.New("--worker-client-ca: want --worker tls://HOST:PORT, too")
+		return c, depends(wrong("worker-client-ca", "want --worker tls://HOST:PORT, too"), "worker")
 	case len(cmd.TLSAuto) > 0 && !clients:
-		return c, errors.New("--tls-auto: no --listen uses TLS, and the service looks there: want tls:// or wss://")
+		return c, depends(wrong("tls-auto", "no --listen uses TLS, and the service looks there: want tls:// or wss://"), "listen")
 	case !clients && !workers && !operators && given:
-		return c, errors.New("--tls-cert: no listener uses TLS: want --listen tls:// or wss://, --worker tls:// or --admin https://")
+		return c, depends(wrong("tls-cert", "no listener uses TLS: want --listen tls:// or wss://, --worker tls:// or --admin https://"), "listen", "worker", "admin")
 	case !clients && !workers && !operators:
 		return c, cmd.tlsUnused()
 	case !given && !cmd.Dev:
-		return c, fmt.Errorf("--tls-cert: %s wants a certificate: give --tls-cert and --tls-key, or --tls-auto; --dev makes one for trying out",
-			cmd.firstSecure(clients, workers))
+		return c, depends(wrong("tls-cert", "%s wants a certificate: give --tls-cert and --tls-key, or --tls-auto; --dev makes one for trying out",
+			cmd.firstSecure(clients, workers)), "listen", "worker", "admin", "tls-key", "tls-auto", "dev")
 	}
 	c = server.TLSConfig{
 		ClientCA:       cmd.TLSClientCA,
@@ -83,17 +84,53 @@ func (cmd *settings) tls(log *slog.Logger) (c server.TLSConfig, err error) {
 	for i, cert := range cmd.TLSCert {
 		c.Pairs = append(c.Pairs, server.CertPair{Cert: cert, Key: cmd.TLSKey[i]})
 	}
-	for _, text := range cmd.Listen {
+	for i, text := range cmd.Listen {
 		l, err := server.ParseListen(text)
 		switch {
 		case err != nil || !l.Secure() || l.ClientCert == "none":
 		case c.ClientCA == "" && l.ClientCert != "":
-			return c, fmt.Errorf("--listen %s: client certificates want --tls-client-ca, too", text)
+			return c, depends(wrongAt("listen", i, "%s: client certificates want --tls-client-ca, too", text), "tls-client-ca")
 		case c.ClientCA != "" && l.ClientCert == "" && l.TLSAuto:
-			return c, fmt.Errorf("--listen %s: --tls-client-ca wants certificates, and plain connections show none: say ?client-cert=optional or none", text)
+			return c, depends(wrongAt("listen", i, "%s: --tls-client-ca wants certificates, and plain connections show none: say ?client-cert=optional or none", text), "tls-client-ca")
 		}
 	}
-	return c, nil
+	return c, checkTLSFiles(c)
+}
+
+// pairless says which list of certificates and keys is too short.
+func (cmd *settings) pairless() error {
+	flag, other, n, m := "tls-cert", "tls-key", len(cmd.TLSCert), len(cmd.TLSKey)
+	if n == 0 {
+		flag, other, n, m = other, flag, m, n
+	}
+	return depends(wrong(flag, "%d files, and %d of --%s: want one key for each certificate", n, m, other), other)
+}
+
+// checkTLSFiles looks at the files one by one, so that what is wrong with each is told. Pipes can be
+// read once only, and are left to the server.
+func checkTLSFiles(c server.TLSConfig) error {
+	var errs []error
+	check := func(flag string, i int, one server.TLSConfig, files ...string) {
+		for _, name := range files {
+			if f, err := os.Stat(name); err == nil && !f.Mode().IsRegular() {
+				return
+			}
+		}
+		var e *server.TLSError
+		if err := server.CheckTLS(one); errors.As(err, &e) {
+			errs = append(errs, wrongAt(cmp.Or(tlsFields[e.Field], flag), i, "%w", e.Err))
+		}
+	}
+	for i, p := range c.Pairs {
+		check("tls-cert", i, server.TLSConfig{Pairs: []server.CertPair{p}}, p.Cert, p.Key)
+	}
+	if c.ClientCA != "" {
+		check("tls-client-ca", -1, server.TLSConfig{ClientCA: c.ClientCA}, c.ClientCA)
+	}
+	if c.WorkerClientCA != "" {
+		check("worker-client-ca", -1, server.TLSConfig{WorkerClientCA: c.WorkerClientCA}, c.WorkerClientCA)
+	}
+	return errors.Join(errs...)
 }
 
 // firstSecure is the flag of a listener that wants a certificate.
@@ -115,7 +152,7 @@ func (cmd *settings) tlsUnused() error {
 		"--tls-auto-cache": cmd.TLSAutoCache, "--tls-auto-email": cmd.TLSAutoEmail, "--tls-auto-directory": cmd.TLSAutoDirectory,
 	} {
 		if strings.TrimSpace(value) != "" {
-			return fmt.Errorf("%s: want --tls-auto HOST, too", flag)
+			return depends(wrong(flag, "want --tls-auto HOST, too"), "tls-auto")
 		}
 	}
 	return nil

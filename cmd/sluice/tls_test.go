@@ -70,7 +70,7 @@ func TestTLSFlags(t *testing.T) {
 		"no authority":        {append(append([]string{"--tls-client-ca", cert}, pair...), secure...), []string{"--tls-client-ca: " + cert, "no certificate authority"}},
 		"CA wanted":           {append([]string{"--listen", "tls://127.0.0.1:0?client-cert=required"}, pair...), []string{"?client-cert=required", "--tls-client-ca"}},
 		"CA and plain":        {append([]string{"--listen", "tcp://127.0.0.1:0?tls=auto", "--tls-client-ca", cert}, pair...), []string{"?tls=auto", "client-cert=optional"}},
-		"login cert, no CA":   {append(append([]string{"--login", "cert"}, pair...), secure...), []string{"--login cert", "--tls-client-ca"}},
+		"login cert, no CA":   {append(append([]string{"--login", "cert"}, pair...), secure...), []string{"--login: cert", "--tls-client-ca"}},
 		"no cache":            {append([]string{"--tls-auto", "a.example"}, secure...), []string{"--tls-auto-cache: want a directory"}},
 		"cache without hosts": {append(append([]string{"--tls-auto-cache", dir}, pair...), secure...), []string{"--tls-auto-cache", "without a host"}},
 		"wildcard":            {append([]string{"--tls-auto", "*.example", "--tls-auto-cache", dir}, secure...), []string{"--tls-auto: ", "wildcards"}},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -15,19 +14,28 @@ import (
 const maxTokenFile = 128 << 10
 
 // trust reads --worker-token and --worker-allow.
-func (cmd *settings) trust(c *server.WorkersConfig, log *slog.Logger) (err error) {
-	if c.Allow, c.AllowUnix, err = server.ParseWorkerAllow(cmd.WorkerAllow); err != nil {
-		return fmt.Errorf("--worker-allow: %w", err)
+func (cmd *settings) trust(c *server.WorkersConfig, log *slog.Logger) error {
+	var errs []error
+	for i, text := range cmd.WorkerAllow {
+		allow, unix, err := server.ParseWorkerAllow([]string{text})
+		if err != nil {
+			errs = append(errs, wrongAt("worker-allow", i, "%w", err))
+		}
+		c.Allow, c.AllowUnix = append(c.Allow, allow...), c.AllowUnix || unix
 	}
+	return errors.Join(append(errs, cmd.workerTokens(c, log))...)
+}
+
+func (cmd *settings) workerTokens(c *server.WorkersConfig, log *slog.Logger) error {
 	if cmd.WorkerToken == "" {
 		return nil
 	}
 	text, err := readfile.Read(cmd.WorkerToken, maxTokenFile)
 	if err != nil {
-		return fmt.Errorf("--worker-token: %w", err)
+		return wrong("worker-token", "%w", err)
 	}
 	if c.Tokens, err = server.ParseWorkerTokens(text); err != nil {
-		return fmt.Errorf("--worker-token: %s: %w", cmd.WorkerToken, err)
+		return wrong("worker-token", "%s: %w", cmd.WorkerToken, err)
 	}
 	if f, err := os.Stat(cmd.WorkerToken); err == nil && f.Mode().IsRegular() && f.Mode()&0o077 != 0 {
 		log.Warn("others than its owner can read the file of worker tokens: chmod 600",
@@ -41,6 +49,6 @@ func (cmd *settings) openWorkers(err error) error {
 	if !errors.Is(err, server.ErrOpenWorkers) {
 		return err
 	}
-	return fmt.Errorf("--worker %s: %w: give --worker-token FILE, --worker-allow CIDR, or listen on 127.0.0.1",
-		cmd.Worker, server.ErrOpenWorkers)
+	return depends(wrong("worker", "%s: %w: give --worker-token FILE, --worker-allow CIDR, or listen on 127.0.0.1",
+		cmd.Worker, server.ErrOpenWorkers), "worker-token", "worker-allow")
 }

@@ -140,6 +140,11 @@ const (
 // the file and the line.
 func NewAdminTokens(file string) (*AdminTokens, error) { return admin.NewTokens(file) }
 
+// CheckRoutes says what Gateway.SetRoutes would: ignoreCase is GatewayConfig.RouteIgnoreCase.
+func CheckRoutes(list []WorkerRoute, ignoreCase bool) error {
+	return gateway.CheckRoutes(list, ignoreCase)
+}
+
 // ParseLimit reads NAME=IDS@RATE, where IDS are worker ids and ranges of them: two-five=2-5@100000.
 func ParseLimit(text string) (Limit, error) { return link.ParseLimit(text) }
 

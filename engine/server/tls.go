@@ -135,13 +135,30 @@ func (s *Server) tlsForWorkers() *tls.Config {
 // an error, which names a field as a TLSError does, nothing has changed. The rest of config is as New
 // was told. Where no listener speaks TLS it does nothing. Any goroutine may call it.
 func (s *Server) SetTLS(config TLSConfig) (changed bool, err error) {
+	use, err := s.PrepareTLS(config)
+	if err != nil {
+		return false, err
+	}
+	return use(), nil
+}
+
+// PrepareTLS is SetTLS up to the point where it would change anything. The function that it returns
+// does the rest, and reports what SetTLS does. Whoever changes certificates together with other things
+// can see to it that all of them change or none. Other calls of SetTLS in between are overruled.
+func (s *Server) PrepareTLS(config TLSConfig) (use func() (changed bool), err error) {
 	if s.certs == nil {
-		return false, nil
+		return func() bool { return false }, nil
 	}
-	if changed, err = s.certs.Set(config); err != nil {
-		return false, fmt.Errorf("server: Config.TLS.%w", err)
+	if use, err = s.certs.Prepare(config); err != nil {
+		return nil, fmt.Errorf("server: Config.TLS.%w", err)
 	}
-	return changed, nil
+	return use, nil
+}
+
+// CheckTLS reads the files of config, and says with a TLSError what cannot be used. It keeps nothing.
+func CheckTLS(config TLSConfig) error {
+	_, err := certs.New(config)
+	return err
 }
 
 // TLSWarnings returns what an operator should know of the certificates: that one ends soon, for one.

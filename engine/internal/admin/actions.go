@@ -29,10 +29,10 @@ func (s *Server) process() *Process {
 	return new(Process)
 }
 
-// A Reloaded says what became of a reload.
+// A Reloaded says what became of a reload, which is all or nothing: with a setting that cannot change
+// while the gateway runs, or any mistake, it is an error and changes nothing.
 type Reloaded struct {
 	Changed []string `json:"changed"` // flags with new values
-	Refused []string `json:"refused"` // flags that cannot change while the gateway runs
 	Login   bool     `json:"login"`   // files of tokens, keys or users were read again
 }
 
@@ -348,7 +348,7 @@ func (s *Server) apiReload(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, &refusal{http.StatusUnprocessableEntity, codeReload, err.Error()}
 	}
-	done.Changed, done.Refused = orEmpty(done.Changed), orEmpty(done.Refused)
+	done.Changed = orEmpty(done.Changed)
 	return done, nil
 }
 

@@ -77,9 +77,11 @@ func New(config Config) (*Store, error) {
 	if len(config.Auto.Hosts) > 0 {
 		s.auto = newAuto(config.Auto, s.log, config.now)
 	}
-	if _, err := s.set(config); err != nil {
+	use, err := s.prepare(config)
+	if err != nil {
 		return nil, err
 	}
+	use()
 	return s, nil
 }
 
@@ -87,29 +89,41 @@ func New(config Config) (*Store, error) {
 // last look. It reports whether anything is different now. On an error nothing has changed. What
 // else config says stays as New was told.
 func (s *Store) Set(config Config) (changed bool, err error) {
+	use, err := s.Prepare(config)
+	if err != nil {
+		return false, err
+	}
+	return use(), nil
+}
+
+// Prepare does all of Set that can fail. The function that it returns does the rest.
+func (s *Store) Prepare(config Config) (use func() (changed bool), err error) {
 	config = config.withDefaults()
 	config.ClientCA, config.WorkerClientCA, config.Auto = s.config.ClientCA, s.config.WorkerClientCA, s.config.Auto
 	config.now = s.config.now
 	if err := config.check(); err != nil {
-		return false, err
+		return nil, err
 	}
-	s.mu.Lock()
-	before, warnedOf := s.state.Load(), s.sources
-	s.mu.Unlock()
-	changed, err = s.set(config)
+	commit, err := s.prepare(config)
 	if err != nil {
 		s.failures.Add(1)
-		return false, err
+		return nil, err
 	}
-	if changed {
-		s.reloads.Add(1)
-	}
-	for _, src := range s.current() {
-		if old := slices.IndexFunc(warnedOf, src.same); old < 0 || warnedOf[old].sum != src.sum {
-			s.logTaken(src)
+	return func() bool {
+		s.mu.Lock()
+		before, warnedOf := s.state.Load(), s.sources
+		s.mu.Unlock()
+		changed := commit()
+		if changed {
+			s.reloads.Add(1)
 		}
-	}
-	return changed || before.min != s.state.Load().min, nil
+		for _, src := range s.current() {
+			if old := slices.IndexFunc(warnedOf, src.same); old < 0 || warnedOf[old].sum != src.sum {
+				s.logTaken(src)
+			}
+		}
+		return changed || before.min != s.state.Load().min
+	}, nil
 }
 
 func (s *Store) current() []*source {
@@ -122,13 +136,14 @@ func (src *source) same(other *source) bool {
 	return src.what == other.what && slices.Equal(src.files, other.files)
 }
 
-// set takes config over, or on an error leaves all as it is.
-func (s *Store) set(config Config) (changed bool, err error) {
+// prepare reads what config names. The function that it returns puts it into force, and reports whether
+// it is different from what was in force when it was read.
+func (s *Store) prepare(config Config) (commit func() (changed bool), err error) {
 	s.setting.Lock()
 	defer s.setting.Unlock()
 	now := config.now()
 	before := s.current()
-	sources := sourcesOf(config)
+	sources, changed := sourcesOf(config), false
 	for _, src := range sources {
 		old := slices.IndexFunc(before, src.same)
 		if old >= 0 && before[old].piped {
@@ -137,10 +152,10 @@ func (s *Store) set(config Config) (changed bool, err error) {
 		}
 		texts, piped, err := src.read(readfile.Read)
 		if err != nil {
-			return false, inField(src.field, err)
+			return nil, inField(src.field, err)
 		}
 		if err := src.parse(src, texts, now); err != nil {
-			return false, inField(src.field, err)
+			return nil, inField(src.field, err)
 		}
 		src.sum, src.piped = digestOf(texts), piped
 		src.seen = src.sum
@@ -152,15 +167,19 @@ func (s *Store) set(config Config) (changed bool, err error) {
 	defer s.mu.Unlock()
 	inMemory, err := s.fromMemory(config, now)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if !Any(&config) && len(s.views) > 0 {
-		return false, wrong(FieldCert, "none is left, and listeners need one")
+		return nil, wrong(FieldCert, "none is left, and listeners need one")
 	}
 	changed = changed || len(sources) != len(before)
-	s.sources, s.inMemory = sources, inMemory
-	s.apply(config.Min)
-	return changed, nil
+	return func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.sources, s.inMemory = sources, inMemory
+		s.apply(config.Min)
+		return changed
+	}, nil
 }
 
 // fromMemory returns the certificates that are in no file.

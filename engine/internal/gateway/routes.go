@@ -17,20 +17,9 @@ type WorkerRoute struct {
 // those before it leave it nothing, is an error, as is one that cannot be read; then the old ones
 // stay. Any goroutine may call it, at any time: requests that begin afterwards take the new ones.
 func (g *Gateway) SetRoutes(list []WorkerRoute) error {
-	routes := make([]route, 0, len(list))
-	for _, r := range list {
-		e, err := parseRoute(r.Pattern, r.Worker)
-		if err != nil {
-			return err
-		}
-		routes = append(routes, e)
-	}
-	if i, j := shadowed(routes, g.router.ignoreCase); i >= 0 {
-		before := fmt.Sprintf("%q before it takes", list[max(j, 0)].Pattern)
-		if j < 0 {
-			before = "those before it take"
-		}
-		return fmt.Errorf("route %q never matches: %s all of it", list[i].Pattern, before)
+	routes, err := parseRoutes(list, g.router.ignoreCase)
+	if err != nil {
+		return err
 	}
 	g.router.change(func(t *table) {
 		kept := make([]route, 0, len(t.routes)+len(routes))
@@ -42,6 +31,32 @@ func (g *Gateway) SetRoutes(list []WorkerRoute) error {
 		t.routes = append(kept, routes...)
 	})
 	return nil
+}
+
+// CheckRoutes says what SetRoutes of a Gateway would: ignoreCase is its Config.RouteIgnoreCase.
+func CheckRoutes(list []WorkerRoute, ignoreCase bool) error {
+	_, err := parseRoutes(list, ignoreCase)
+	return err
+}
+
+// parseRoutes reads routes to workers, and refuses one that never matches.
+func parseRoutes(list []WorkerRoute, ignoreCase bool) ([]route, error) {
+	routes := make([]route, 0, len(list))
+	for _, r := range list {
+		e, err := parseRoute(r.Pattern, r.Worker)
+		if err != nil {
+			return nil, err
+		}
+		routes = append(routes, e)
+	}
+	if i, j := shadowed(routes, ignoreCase); i >= 0 {
+		before := fmt.Sprintf("%q before it takes", list[max(j, 0)].Pattern)
+		if j < 0 {
+			before = "those before it take"
+		}
+		return nil, fmt.Errorf("route %q never matches: %s all of it", list[i].Pattern, before)
+	}
+	return routes, nil
 }
 
 // parseRoute reads a route to a worker.
