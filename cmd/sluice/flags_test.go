@@ -60,7 +60,7 @@ func TestDocumentedFlags(t *testing.T) {
 		}
 	}
 	for _, name := range []string{
-		"docs/embedding.md", "docs/backpressure.md", "docs/commands.md", "docs/operating.md", "docs/README.md", "engine/worker/README.md",
+		"docs/embedding.md", "docs/backpressure.md", "docs/commands.md", "docs/doctor.md", "docs/operating.md", "docs/README.md", "engine/worker/README.md",
 	} {
 		text, err := os.ReadFile("../../" + name)
 		if err != nil {
@@ -111,15 +111,16 @@ listening. ` + "`sluice config`" + ` prints all of them, and where each comes fr
 		}
 		group, open := "", false
 		fmt.Fprintf(&b, "\n## sluice %s\n\n%s\n", cmd.Name, cmd.Help)
-		if cmd.Name == "config" {
+		besides := cmd.Name == "config" || cmd.Name == "doctor"
+		if besides {
 			b.WriteString("Besides the settings of `sluice serve`:\n")
 		}
 		for _, f := range cmd.Flags {
 			p := params[f.Name]
-			if cmd.Name != "serve" && cmd.Name != "config" {
+			if cmd.Name != "serve" && !besides {
 				p = nil
 			}
-			if f.Hidden || f.Name == "help" || cmd.Name == "config" && p != nil {
+			if f.Hidden || f.Name == "help" || besides && p != nil {
 				continue
 			}
 			if f.Group != nil && f.Group.Key != group {

@@ -7,6 +7,7 @@
 //	sluice token --user ID    ask a running gateway for a one-time login token
 //	sluice cert --dev         write a self-signed certificate and its key, for trying out
 //	sluice health             ask a running gateway whether it is ready
+//	sluice doctor             what is wrong with machine, gateway and flags, and the lines that fix it
 //	sluice conns              who is connected; also topics, workers, sessions
 //	sluice publish TOPIC DATA publish a message; sluice watch TOPIC prints what comes
 //	sluice session ID         one session, and its end; sluice session --user ID all of a user's
@@ -38,6 +39,7 @@ type cli struct {
 	Token      tokenCmd      `cmd:"" help:"Ask a running gateway for a one-time login token (serve --login otp)."`
 	Cert       certCmd       `cmd:"" help:"Write a self-signed certificate and its key, for trying out TLS."`
 	Health     healthCmd     `cmd:"" help:"Ask a running gateway whether it is ready: exit 0, or 1 and why."`
+	Doctor     doctorCmd     `cmd:"" help:"Look at machine, gateway and flags: what is wrong, why it matters, and the line that fixes it."`
 	Conns      connsCmd      `cmd:"" help:"List connections: traffic, queue, lag, memory; or all that is known of one."`
 	Topics     topicsCmd     `cmd:"" help:"List topics that have subscribers."`
 	Sessions   sessionsCmd   `cmd:"" help:"List sessions that can be resumed."`
@@ -143,6 +145,7 @@ func newParserFor(c *cli, options ...kong.Option) (*kong.Kong, error) {
 	return kong.New(c, append([]kong.Option{
 		kong.Name("sluice"),
 		kong.Description("A gateway for very many long-lived connections."),
+		kong.Help(doctorHelp),
 	}, options...)...)
 }
 

@@ -1,18 +1,14 @@
 package main
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math"
 	"os"
-	"path"
 	"runtime/debug"
 	"strconv"
-	"strings"
 
+	"github.com/sluicenet/sluice/cmd/sluice/internal/cgroup"
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -56,7 +52,7 @@ func (m memorySize) budget(root fs.FS) budget {
 	if !m.auto {
 		return budget{size: m.size}
 	}
-	limit := containerLimit(root)
+	limit := byteSize(cgroup.Memory(root))
 	size := limit / 4 * containerPart
 	if size < server.LeastMemory {
 		return budget{container: limit}
@@ -173,61 +169,4 @@ func sizeText(n byteSize) string {
 		}
 	}
 	return strconv.FormatInt(int64(n), 10)
-}
-
-// containerLimit returns the least memory limit of the control groups that the process is in, of
-// version 2 or 1, 0 when there is none.
-func containerLimit(root fs.FS) byteSize {
-	groups, err := fs.ReadFile(root, "proc/self/cgroup")
-	if err != nil {
-		return 0
-	}
-	least := int64(math.MaxInt64)
-	for line := range strings.Lines(string(groups)) {
-		// hierarchy:controllers:path
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		base, file := "", ""
-		switch {
-		case parts[1] == "":
-			base, file = "sys/fs/cgroup", "memory.max"
-		case strings.Contains(","+parts[1]+",", ",memory,"):
-			base, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-		default:
-			continue
-		}
-		// Within a container the path may be the one outside, and the group the root.
-		for dir := path.Join("/", parts[2]); ; dir = path.Dir(dir) {
-			if n, err := readLimit(root, path.Join(base, dir, file)); err == nil {
-				least = min(least, n)
-			}
-			if dir == "/" {
-				break
-			}
-		}
-	}
-	if least > 1<<40 { // none: version 1 says so by a very large number
-		return 0
-	}
-	return byteSize(least)
-}
-
-var errNoLimit = errors.New("no limit")
-
-func readLimit(root fs.FS, name string) (int64, error) {
-	text, err := fs.ReadFile(root, name)
-	if err != nil {
-		return 0, err
-	}
-	text = bytes.TrimSpace(text)
-	if string(text) == "max" {
-		return 0, errNoLimit
-	}
-	n, err := strconv.ParseInt(string(text), 10, 64)
-	if err == nil && n <= 0 {
-		err = errNoLimit
-	}
-	return n, err
 }

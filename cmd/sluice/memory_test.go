@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/sluicenet/sluice/cmd/sluice/internal/cgroup"
 )
 
 func TestContainerLimit(t *testing.T) {
@@ -34,7 +36,7 @@ func TestContainerLimit(t *testing.T) {
 		{"rubbish", map[string]string{"proc/self/cgroup": "x\n0::\n" + v2, "sys/fs/cgroup/a/b/memory.max": "much\n"}, 0},
 		{"zero", map[string]string{"proc/self/cgroup": v2, "sys/fs/cgroup/a/b/memory.max": "0\n"}, 0},
 	} {
-		if got := containerLimit(container(tc.files)); got != tc.want {
+		if got := byteSize(cgroup.Memory(container(tc.files))); got != tc.want {
 			t.Errorf("%s: %d, want %d", tc.what, got, tc.want)
 		}
 	}

@@ -35,7 +35,7 @@ func variable(flag string) string {
 }
 
 // configured are the commands that take settings.
-var configured = []string{"serve", "check", "config"}
+var configured = []string{"serve", "check", "config", "doctor"}
 
 // A group is what settings say of the flags of one group.
 type group struct{ table, cut string }

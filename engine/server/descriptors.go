@@ -32,11 +32,7 @@ const (
 func (c *Config) shareDescriptors() { c.share(fileLimit()) }
 
 func (c *Config) share(files int) {
-	loops := c.Engine.Loops
-	if loops <= 0 {
-		loops = runtime.GOMAXPROCS(0)
-	}
-	left := files - ownDescriptors - loopDescriptors*loops
+	left := files - ownDescriptors - loopDescriptors*orProcs(c.Engine.Loops)
 	if c.Engine.MaxRefusals == 0 {
 		c.Engine.MaxRefusals = min(maxRefusalShare, max(files/refusalPart, leastShare))
 	}
@@ -59,6 +55,30 @@ func (c *Config) share(files int) {
 	if c.Engine.MaxConnections <= 0 {
 		c.Engine.MaxConnections = max(left, leastClients)
 	}
+}
+
+// DescriptorsFor returns how many files a gateway of this Config has open at so many clients and with
+// all its other limits reached, where files may be open: limits that c leaves open are shares of those.
+// It fits if the result is no more than files. Zero Engine.Loops means GOMAXPROCS.
+func (c Config) DescriptorsFor(clients, files int) int {
+	c.Engine.MaxConnections = clients
+	c.share(files)
+	n := ownDescriptors + loopDescriptors*orProcs(c.Engine.Loops) + clients + max(c.Engine.MaxRefusals, 0)
+	if c.operators() {
+		n += c.Admin.MaxConnections
+	}
+	if c.workers() {
+		n += c.Worker.MaxLinks
+	}
+	return n
+}
+
+// orProcs is a number of loops.
+func orProcs(loops int) int {
+	if loops <= 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return loops
 }
 
 // Descriptors returns how many files the gateway may have open when all its limits are reached, and

@@ -1,0 +1,98 @@
+package doctor
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/sluicenet/sluice/engine/server"
+)
+
+// filesStep is what limits of open files are rounded up to, so that they look like ones.
+const filesStep = 1024
+
+// filesFor returns how many files a gateway with these flags has open at so many connections of
+// clients, where files may be open.
+func (e *exam) filesFor(clients int, files int64) int64 {
+	var c server.Config
+	c.Engine.Loops = e.loops
+	if text := e.Flags.text("worker"); text != "none" {
+		c.WorkerListen = text
+		if text == "" {
+			c.WorkerListen = "tcp://127.0.0.1:0"
+		}
+	}
+	if text := e.Flags.text("admin"); text != "none" {
+		c.Admin.Address = "127.0.0.1:0"
+	}
+	set := func(flag string, field *int) {
+		if n, ok := e.Flags.number(flag); ok {
+			*field = int(n)
+		}
+	}
+	set("max-refusals", &c.Engine.MaxRefusals)
+	set("max-worker-links", &c.Worker.MaxLinks)
+	set("max-admin-connections", &c.Admin.MaxConnections)
+	return int64(c.DescriptorsFor(clients, int(min(files, math.MaxInt32))))
+}
+
+// filesWanted is a limit of open files that leaves room for all that the gateway may have.
+func (e *exam) filesWanted() int64 {
+	return roundUp(e.filesFor(e.want, math.MaxInt32), filesStep)
+}
+
+// openFiles looks at how many files the gateway may open: each connection is one.
+func (e *exam) openFiles() []Finding {
+	limit, open, who := int64(0), int64(-1), "a gateway that is started here"
+	if g := e.Gateway; g != nil && g.metric("process_max_fds") > 0 {
+		limit, open, who = int64(g.metric("process_max_fds")), int64(g.metric("process_open_fds")), "the gateway"
+	} else {
+		// A Go program raises its soft limit to the hard one when it starts.
+		_, hard, ok := e.limit("Max open files")
+		if !ok {
+			return nil
+		}
+		if limit = hard; limit < 0 {
+			limit = math.MaxInt32
+		}
+	}
+	need := e.filesFor(e.want, limit)
+	found := fmt.Sprintf("%s may open %s files", who, number(limit))
+	if open >= 0 {
+		found += fmt.Sprintf(" and has %s open", number(open))
+	}
+	found += fmt.Sprintf("; %s take %s", plural(e.want, "connection"), number(need))
+	if need <= limit {
+		return fine("%s", found)
+	}
+	wanted := e.filesWanted()
+	raise := ""
+	if most, ok := e.number("proc/sys/fs/nr_open"); ok && most < wanted {
+		raise = sysctl("fs.nr_open", wanted) + "   # first: no process may have more than this"
+	}
+	return is(Error, found,
+		"each connection is an open file; over the limit clients are refused (too-many-clients), whoever they are",
+		raise,
+		fmt.Sprintf("LimitNOFILE=%d   # under [Service] in the unit of systemd", wanted),
+		fmt.Sprintf("ulimit -n %d   # or in the shell that starts it, as root where that is over the hard limit", wanted))
+}
+
+// systemFiles looks at how many files the machine may have open in all.
+func (e *exam) systemFiles() []Finding {
+	most, ok := e.number("proc/sys/fs/file-max")
+	used := e.numbers("proc/sys/fs/file-nr") // allocated, free, most
+	if !ok || len(used) == 0 {
+		return nil
+	}
+	need := e.filesFor(e.want, math.MaxInt32)
+	left := most - used[0]
+	if g := e.Gateway; g != nil && e.FilesAreHere {
+		left += int64(g.metric("process_open_fds")) // which are among those used
+	}
+	found := fmt.Sprintf("this machine may have %s files open and has %s", number(most), number(used[0]))
+	if left >= need {
+		return fine("%s", found)
+	}
+	return is(Error, fmt.Sprintf("%s; %s take %s more", found, plural(e.want, "connection"), number(need)),
+		"when they are used up nobody on this machine can open a file or a connection",
+		sysctl("fs.file-max", roundUp(used[0]+need, filesStep)))
+}
