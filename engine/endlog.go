@@ -13,7 +13,8 @@ import (
 const endLines = 100
 
 // endKinds log the ends of connections: those that peers bring about in peace at level debug, all
-// others at level info. A flood of one reason takes nothing from the others.
+// others at level info. A flood of one reason takes nothing from the others, and one of an address has a
+// quarter of its reason's lines.
 type endKinds [numReasons]*lograte.Kind
 
 func newEndKinds(log *slog.Logger) (k endKinds) {
@@ -38,9 +39,9 @@ func (r Reason) level() slog.Level {
 
 // logEnd logs the end of c, whose handler does not know of it yet.
 func (e *Engine) logEnd(c *Conn, why Reason) {
-	e.ends[why].Log(func() []slog.Attr {
+	e.ends[why].Log(c.Peer().Addr(), func() []slog.Attr {
 		protocol, id := e.describe(c)
-		return endAttrs(protocol, c.LogPeer().LogValue(), id, c.via())
+		return endAttrs(protocol, c.LogPeer().LogValue(), id, c.Via())
 	})
 }
 
@@ -56,9 +57,9 @@ func (e *Engine) describe(c *Conn) (protocol, id string) {
 }
 
 // logRefused logs a connection that has not reached a loop.
-func (e *Engine) logRefused(peer netip.AddrPort, why Reason) {
-	e.tellRefused(peer, why)
-	e.ends[why].Log(func() []slog.Attr {
+func (e *Engine) logRefused(peer netip.AddrPort, listener uint8, why Reason) {
+	e.tellRefused(peer, int(listener), why)
+	e.ends[why].Log(peer.Addr(), func() []slog.Attr {
 		said := slog.AnyValue(peer)
 		if !peer.IsValid() {
 			said = slog.StringValue("unix")

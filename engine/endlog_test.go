@@ -38,7 +38,7 @@ func TestFloodOfEnds(t *testing.T) {
 		const flood = 1000
 		for range flood {
 			for why := range numReasons {
-				e.logRefused(netip.AddrPort{}, why)
+				e.logRefused(netip.AddrPort{}, 0, why)
 			}
 		}
 		time.Sleep(time.Second)

@@ -54,9 +54,9 @@ type Engine struct {
 	refused     [numReasons]atomic.Uint64
 	refusals    refusals
 	addresses   addresses
-	wire        []Dialect // Config.Dialects, and raw
-	raw         uint8     // the dialect of attached connections, MaxDialects if there is no room for it
-	heard       func(End) // of HearEnds; nil: nobody
+	wire        []Dialect   // Config.Dialects, and raw
+	raw         uint8       // the dialect of attached connections, MaxDialects if there is no room for it
+	heard       []func(End) // of HearEnds
 	handshakes  handshakes
 	outside     loopStats // what happens on no loop
 

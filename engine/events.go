@@ -41,7 +41,7 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 			if from.counted {
 				e.addresses.leave(keyOf(address.Of(sock.RemoteAddr()).Addr()))
 			}
-			e.logRefused(address.Of(sock.RemoteAddr()), ReasonTooManyClients)
+			e.logRefused(address.Of(sock.RemoteAddr()), from.index, ReasonTooManyClients)
 			return nil, gnet.Close
 		}
 		c.state = stateOpen

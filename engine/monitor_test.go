@@ -176,8 +176,8 @@ func TestHearEnds(t *testing.T) {
 		t.Error("the panic was not counted")
 	}
 	refused := netip.MustParseAddrPort("127.0.0.1:1")
-	e.tellRefused(refused, ReasonTooManyClients)
-	if end := ends[ReasonTooManyClients]; end.Peer != refused || end.Handler != nil || e.Stats().Panics < 2 {
+	e.tellRefused(refused, 3, ReasonTooManyClients)
+	if end := ends[ReasonTooManyClients]; end.Peer != refused || end.Listener != 3 || end.Handler != nil || e.Stats().Panics < 2 {
 		t.Errorf("of a refusal: %+v, %d panics", end, e.Stats().Panics)
 	}
 }

@@ -68,8 +68,9 @@ func (c *Conn) onUnix() bool {
 	return l != nil && int(c.listener) < len(*l) && (*l)[c.listener].unix
 }
 
-// via returns the text of the proxy that has said who c's client is, empty if none has.
-func (c *Conn) via() string {
+// Via returns the address and port of the proxy that has said who the client is, or "unix" for one
+// without an address; empty if none has.
+func (c *Conn) Via() string {
 	if c.flags&flagPeerTold == 0 {
 		return ""
 	}

@@ -124,7 +124,7 @@ func (l *listener) refuse(conn net.Conn, why Reason) {
 	e := l.engine
 	e.connections.Add(-1)
 	e.refused[why].Add(1)
-	e.logRefused(address.Of(conn.RemoteAddr()), why)
+	e.logRefused(address.Of(conn.RemoteAddr()), l.index, why)
 	silent := !l.refuser || why == ReasonProxyUntrusted // that is no client
 	if !plain(conn) || silent || !e.refusals.add(conn) {
 		_ = conn.Close()

@@ -34,7 +34,7 @@ func (c *Conn) noteRefused(why Reason) {
 	e := c.loop.engine
 	e.refused[why].Add(1)
 	c.loop.logEnd(c, why)
-	e.tellRefused(c.Peer(), why)
+	e.tellRefused(c.Peer(), int(c.listener), why)
 }
 
 func (r refusing) OnBytes(c *Conn, b []byte) (n, need int) {

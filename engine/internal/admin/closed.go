@@ -97,9 +97,10 @@ func (r *endings) list(before uint64, f func(number uint64, e *ended) bool) {
 
 // hear is what engine.HearEnds calls.
 func (s *Server) hear(end engine.End) {
-	e := ended{at: s.engine.Time(), why: end.Why, peer: end.Peer, refused: end.Conn == nil, protocol: "unknown"}
+	e := ended{at: s.engine.Time(), why: end.Why, peer: end.Peer, refused: end.Conn == nil,
+		listener: uint8(end.Listener), protocol: "unknown"}
 	if c := end.Conn; c != nil {
-		e.listener, e.traffic = uint8(c.ListenerIndex()), c.Traffic()
+		e.traffic = c.Traffic()
 		e.ms = c.Loop().Now() - e.traffic.Since
 		e.protocol = protocolOf(end.Handler)
 		if h, ok := end.Handler.(gateway.Session); ok {

@@ -5,11 +5,15 @@
 // that somebody writes. The key is the place of the call, so the memory is bounded by the program. A
 // place whose lines are of several kinds, one of which must not use up what there is for the others,
 // makes a Kind of each.
+//
+// Of what a place may say, lines about one peer are a quarter at most, so that no client drowns the
+// lines about others; see keys.go.
 package lograte
 
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"sync"
 	"time"
@@ -36,6 +40,7 @@ func perSecond(level slog.Level) int {
 type handler struct {
 	slog.Handler
 	*places
+	about key // of the attributes of With
 }
 
 // places are shared by a handler and those made from it with attributes and groups.
@@ -66,7 +71,8 @@ type place struct {
 type window struct {
 	second  int64
 	lines   int
-	omitted uint64 // to be told a second after the first of them
+	keyed   map[key]int // of lines, by whom they are about; as long as a place may have lines
+	omitted uint64      // to be told a second after the first of them
 }
 
 // Logger returns a logger that passes on to log what is within the limits. One that does so already is
@@ -79,7 +85,7 @@ func Logger(log *slog.Logger) *slog.Logger {
 		return log
 	}
 	h := log.Handler()
-	return slog.New(&handler{h, &places{operators: h, seen: make(map[place]*window), sums: make(map[*window]*sum)}})
+	return slog.New(&handler{Handler: h, places: &places{operators: h, seen: make(map[place]*window), sums: make(map[*window]*sum)}})
 }
 
 // Flush has a logger of Logger say at once what it has left out. No timer is left behind.
@@ -132,13 +138,17 @@ func Omitted(log *slog.Logger) uint64 {
 	return h.omitted
 }
 
-// maxTexts bounds the places that are known by their text.
-const maxTexts = 4096
+const (
+	// maxTexts bounds the places that are known by their text.
+	maxTexts = 4096
+	// textPlace is how much of a text says which place it is from.
+	textPlace = 16
+)
 
 // Handle implements slog.Handler.
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	level, text := r.Level, r.Message
-	if !h.allow(h.window(&r), perSecond(level), func(n uint64) {
+	if !h.allow(h.window(&r), h.keyOf(&r), perSecond(level), func(n uint64) {
 		h.tell(level, "lines of the log were left out", n, slog.String("line", text))
 	}) {
 		return nil
@@ -149,8 +159,8 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 // window returns that of the place of a line.
 func (p *places) window(r *slog.Record) *window {
 	key := place{pc: r.PC, level: r.Level}
-	if r.PC == 0 {
-		key.text = r.Message
+	if r.PC == 0 { // what follows may be of a peer, and different each time
+		key.text = r.Message[:min(len(r.Message), textPlace)]
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -165,16 +175,17 @@ func (p *places) window(r *slog.Record) *window {
 	return w
 }
 
-// allow reports whether one more line of w may go on. If it is the first that may not, tell is called a
-// second later with the number of those that could not.
-func (p *places) allow(w *window, perSecond int, tell func(omitted uint64)) bool {
+// allow reports whether one more line of w may go on, which is about k. If it is the first that may not,
+// tell is called a second later with the number of those that could not.
+func (p *places) allow(w *window, k key, perSecond int, tell func(omitted uint64)) bool {
 	second := time.Now().Unix()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w.second != second {
 		w.second, w.lines = second, 0
+		clear(w.keyed)
 	}
-	if w.lines < perSecond {
+	if w.lines < perSecond && w.spend(k, perSecond) {
 		w.lines++
 		return true
 	}
@@ -200,12 +211,16 @@ func (p *places) tell(level slog.Level, text string, omitted uint64, attrs ...sl
 
 // WithAttrs implements slog.Handler.
 func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &handler{h.Handler.WithAttrs(attrs), h.places}
+	about := h.about
+	for _, a := range attrs {
+		about.take(a)
+	}
+	return &handler{h.Handler.WithAttrs(attrs), h.places, about}
 }
 
 // WithGroup implements slog.Handler.
 func (h *handler) WithGroup(name string) slog.Handler {
-	return &handler{h.Handler.WithGroup(name), h.places}
+	return &handler{h.Handler.WithGroup(name), h.places, h.about}
 }
 
 // KindConfig says what the lines of a Kind have in common.
@@ -229,11 +244,12 @@ func NewKind(log *slog.Logger, c KindConfig) *Kind {
 	return &Kind{log: log.Handler().(*handler), config: c}
 }
 
-// Log logs a line with what attrs returns, which is asked only if the line goes on.
-func (k *Kind) Log(attrs func() []slog.Attr) {
+// Log logs a line with what attrs returns, which is asked only if the line goes on. The line is about
+// peer, which may be invalid: a peer without an address.
+func (k *Kind) Log(peer netip.Addr, attrs func() []slog.Attr) {
 	c := &k.config
 	ctx := context.Background()
-	if !k.log.Enabled(ctx, c.Level) || !k.log.allow(&k.window, c.PerSecond, k.tell) {
+	if !k.log.Enabled(ctx, c.Level) || !k.log.allow(&k.window, peerKey(peer), c.PerSecond, k.tell) {
 		return
 	}
 	var pc [1]uintptr

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,7 +132,7 @@ func TestKinds(t *testing.T) {
 		asked := 0
 		say := func(k *Kind, n int) {
 			for i := range n {
-				k.Log(func() []slog.Attr { asked++; return []slog.Attr{slog.Int("n", i)} })
+				k.Log(netip.Addr{}, func() []slog.Attr { asked++; return []slog.Attr{slog.Int("n", i)} })
 			}
 		}
 		say(one, 1000)
@@ -167,7 +168,7 @@ func TestConcurrent(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for range 500 {
-					k.Log(func() []slog.Attr { said.Add(1); return nil })
+					k.Log(netip.Addr{}, func() []slog.Attr { said.Add(1); return nil })
 					log.Info("here")
 				}
 			})
@@ -196,7 +197,7 @@ func TestFlush(t *testing.T) {
 		kind := NewKind(log, KindConfig{Level: slog.LevelInfo, PerSecond: 1, Message: "end", Omitted: "ends"})
 		for range perSecondWarn + 3 {
 			log.Warn("flood")
-			kind.Log(func() []slog.Attr { return nil })
+			kind.Log(netip.Addr{}, func() []slog.Attr { return nil })
 		}
 		out.Reset()
 		Flush(log)
