@@ -19,6 +19,10 @@ type Request struct {
 	Peer          []byte     // address:port
 	LoginMetadata []Metadata // what the client said at its login
 	Claims        []Metadata // what the login provider vouches for
+
+	// Traceparent is of the trace that the request is part of, in the form of W3C Trace Context. Empty: it
+	// is part of none.
+	Traceparent []byte
 }
 
 // Lookup returns the value that counts for key among m.Metadata.
@@ -42,7 +46,8 @@ func (m *Request) Append(dst []byte) []byte {
 	dst = appendText(dst, 12, m.User)
 	dst = appendText(dst, 13, m.Peer)
 	dst = appendPairs(dst, 14, m.LoginMetadata)
-	return appendPairs(dst, 15, m.Claims)
+	dst = appendPairs(dst, 15, m.Claims)
+	return appendText(dst, 16, m.Traceparent)
 }
 
 // Decode replaces m by the message in b; m points into b.
@@ -83,6 +88,8 @@ func (m *Request) Decode(b []byte) error {
 			m.LoginMetadata = append(m.LoginMetadata, d.pair())
 		case 15:
 			m.Claims = append(m.Claims, d.pair())
+		case 16:
+			m.Traceparent = d.text()
 		}
 	}
 	return d.end()

@@ -88,7 +88,7 @@ var kinds = []kind{
 		return &netsvrpb.Request{UniqId: string(m.UniqID), Session: string(m.Session), Protocol: string(m.Protocol),
 			Route: string(m.Route), Cmd: m.Cmd, Id: m.ID, WantsReply: m.WantsReply, Payload: m.Payload, Data: m.Data,
 			TimeoutMs: m.TimeoutMs, Metadata: pairs(m.Metadata), User: string(m.User), Peer: string(m.Peer),
-			LoginMetadata: pairs(m.LoginMetadata), Claims: pairs(m.Claims)}
+			LoginMetadata: pairs(m.LoginMetadata), Claims: pairs(m.Claims), Traceparent: string(m.Traceparent)}
 	}),
 	kindOf("Reply", fresh[Reply], fresh[netsvrpb.Reply], func(m *Reply) *netsvrpb.Reply {
 		return &netsvrpb.Reply{UniqId: string(m.UniqID), Id: m.ID, Status: m.Status, Payload: m.Payload, Message: string(m.Message)}
@@ -247,6 +247,13 @@ var specimens = []struct {
 		6a 09 312e322e332e343a35                     # 13 peer "1.2.3.4:5"
 		72 07  0a 01 6c  12 02 656e                  # 14 loginMetadata "l" -> "en"
 		7a 06  0a 01 6b  12 01 76                    # 15 claims "k" -> "v"`},
+	{"Request of a trace", CmdRequest, &Request{UniqID: []byte("U"), Traceparent: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")}, `
+		00000041                                     # length 65
+		35a50c29                                     # 900009001
+		0a 01 55                                     # 1 uniqId "U"
+		8201 37                                      # 16 traceparent, 55 bytes
+		30302d3061663736353139313663643433646438343438656232313163383033313963
+		2d623761643662373136393230333333312d3031`},
 	{"Reply", CmdReply, &Reply{UniqID: []byte("U"), ID: 7, Status: -1, Payload: []byte("{}")}, `
 		00000018                                     # length 24
 		35a50c2a                                     # 900009002

@@ -23,6 +23,7 @@ type Request struct {
 	Extensions    []byte // Sec-WebSocket-Extensions, the lines joined
 	XForwardedFor []byte // the lines joined
 	Forwarded     []byte // the lines joined; see Client
+	Traceparent   []byte // W3C Trace Context; the lines joined, which several must not be
 
 	Upgrade    bool // the Upgrade header names websocket
 	Connection bool // the Connection header names upgrade
@@ -152,6 +153,8 @@ func (r *Request) take(name, value []byte) error {
 		r.XForwardedFor = join(r.XForwardedFor, value)
 	case "forwarded":
 		r.Forwarded = join(r.Forwarded, value)
+	case "traceparent":
+		r.Traceparent = join(r.Traceparent, value)
 	case "upgrade":
 		r.Upgrade = r.Upgrade || has(value, "websocket")
 	case "connection":

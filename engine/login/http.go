@@ -36,6 +36,7 @@ type HTTPConfig struct {
 //	{"token":"...","protocol":"gosoc","peer":"192.0.2.1","metadata":{"key":"value"},
 //	 "certificate":{"user":"ann","subject":"CN=ann,O=example","sha256":"..."}}
 //
+// with the traceparent of the login in the head, if it is part of a trace;
 // where metadata may be missing, and so may certificate, the client's that was verified;
 // and takes status 200 with
 //
@@ -153,6 +154,9 @@ func (h *HTTP) ask(ctx context.Context, r Request) (Identity, error) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
+	if r.Traceparent != "" {
+		req.Header.Set("Traceparent", r.Traceparent)
+	}
 	resp, err := h.client.Do(req)
 	if err != nil {
 		return Identity{}, h.failed(plainError(err))

@@ -46,6 +46,9 @@ type Request struct {
 	// Cert is the client's certificate, whose chain leads to the gateway's client CAs; see CertUser. Nil:
 	// it showed none. Read only.
 	Cert *x509.Certificate
+	// Traceparent is of the trace that the login is part of, for services that are asked about it; W3C
+	// Trace Context. Empty: it is part of none.
+	Traceparent string
 }
 
 // Provider decides on a login.

@@ -56,6 +56,10 @@ var samples = map[string]any{
 	"Gateway.Rand":              io.LimitReader(rand.Reader, 1<<20),
 	"Admin.Address":             "127.0.0.1:1",
 	"Admin.LogDropped":          func() uint64 { return 7 },
+	"Admin.AccessLogDropped":    func() uint64 { return 7 },
+	"Admin.Spans":               func() (_, _, _ uint64) { return 7, 7, 7 },
+	"Gateway.Tracer":            Tracer(new(spans)),
+	"Gateway.TraceSample":       0.5,
 	"Netsvr.Path":               "/x",
 	"WebSocket.ForwardedHeader": "forwarded",
 	"WebSocket.MaxHead":         4 << 10,
@@ -85,6 +89,7 @@ var behaviour = map[string]func(*testing.T){
 	"WorkerListener": provesWorkerListener,
 	"CustomIDTTL":    provesCustomIDTTL,
 	"Memory":         TestMemorySetsLimits,
+	"AccessLog":      TestAccessLog,
 	"Engine.Admit":   provesAdmit,
 	"TLS":            TestTLSListeners,
 

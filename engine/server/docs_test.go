@@ -52,7 +52,11 @@ func TestDocsCounters(t *testing.T) {
 		Admin: server.AdminConfig{
 			Address:    "127.0.0.1:0",
 			LogDropped: func() uint64 { return 0 },
-			Dev:        true,
+
+			AccessLogDropped: func() uint64 { return 0 },
+			Spans:            func() (_, _, _ uint64) { return 0, 0, 0 },
+
+			Dev: true,
 		},
 
 		WorkerListen: "tcp://127.0.0.1:0",

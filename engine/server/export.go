@@ -39,6 +39,12 @@ type (
 	HandlerFunc = gateway.HandlerFunc
 	// A WorkerRoute sends requests to the workers of an id; see Gateway.SetRoutes.
 	WorkerRoute = gateway.WorkerRoute
+	// A Tracer records spans; see GatewayConfig.Tracer.
+	Tracer = gateway.Tracer
+	// A Span is the gateway's part of a login or a request.
+	Span = gateway.Span
+	// A SpanKind says what a Span is of.
+	SpanKind = gateway.SpanKind
 	// Events hears of clients that come and go; see Config.OnConnect for the simple way.
 	Events = gateway.Events
 	// Scratch is a loop's memory for inflated and deflated bytes; see Gateway.Scratch.
@@ -120,6 +126,12 @@ const (
 	LoginMetadata    = gateway.LoginMetadata
 	SessionRefused   = gateway.SessionRefused
 	LoginBanned      = gateway.LoginBanned
+)
+
+// The kinds of spans.
+const (
+	SpanLogin   = gateway.SpanLogin
+	SpanRequest = gateway.SpanRequest
 )
 
 // What Hub.Transfer says of a message for a worker.

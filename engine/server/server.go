@@ -45,6 +45,7 @@ type Server struct {
 	stage     stage
 	stopAsked bool
 	addrs     []string
+	urls      atomic.Pointer[[]string] // what addrs is, for loops
 	workers   string
 
 	memory *budget.Watch // nil: no limit
@@ -134,6 +135,7 @@ func New(config Config) (*Server, error) {
 			s.admin.ReportTLS(s.certs.Stats)
 		}
 	}
+	s.keepAccessLog()
 	s.keepWithin(nil)
 	if config.Dev {
 		s.gateway.SetWorker(gateway.DefaultWorker, dev.Worker{IgnoreCase: config.Gateway.RouteIgnoreCase})

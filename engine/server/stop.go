@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -110,6 +111,8 @@ func (s *Server) serve() error {
 		}
 		s.mu.Lock()
 		s.addrs = append(s.addrs, url)
+		urls := slices.Clone(s.addrs)
+		s.urls.Store(&urls)
 		s.mu.Unlock()
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginBanMax, UserFailures, UserFailuresPer,
 //     LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit, MaxSessionsPerUser, MaxInflated,
 //     MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxTopicsTotal,
-//     MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout
+//     MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout, TraceSample, TraceAsked
 //   - WebSocket: Origins
 //   - Worker: MaxLinks, FrameRate, ByteRate, Tokens, Allow, AllowUnix
 //

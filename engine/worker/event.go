@@ -50,6 +50,9 @@ type Request struct {
 	Payload    []byte
 	Data       []byte        // a GOSOC attachment
 	Timeout    time.Duration // how long the client waits, 0 if the request has none
+	// Traceparent is of the trace that the request is part of, as W3C Trace Context writes it: the parent
+	// of the handler's own span. Empty: it is part of none.
+	Traceparent string
 	Identity
 
 	id       uint64
@@ -100,6 +103,8 @@ func (d *decoder) event(c *conn, cmd netsvr.Command, payload []byte) (event, str
 				User: text(m.User), Protocol: text(m.Protocol), Peer: text(m.Peer),
 				metadata: slices.Clone(m.LoginMetadata), claims: slices.Clone(m.Claims),
 			},
+			Traceparent: text(m.Traceparent),
+
 			id: m.ID, metadata: slices.Clone(m.Metadata), conn: c,
 		}
 		if r.Timeout > 0 {

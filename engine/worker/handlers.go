@@ -181,8 +181,12 @@ func (r *Request) reply(ctx context.Context, payload []byte, err error) {
 		if !errors.As(err, &se) {
 			se = errInternal
 			w.stats.failed.Add(1)
-			w.log.LogAttrs(ctx, slog.LevelWarn, "request failed", slog.String("route", r.Route),
-				slog.Uint64("cmd", uint64(r.Cmd)), slog.String("uniqId", r.UniqID), slog.Any("error", err))
+			attrs := []slog.Attr{slog.String("route", r.Route), slog.Uint64("cmd", uint64(r.Cmd)),
+				slog.String("uniqId", r.UniqID), slog.Any("error", err)}
+			if r.Traceparent != "" {
+				attrs = append(attrs, slog.String("traceparent", r.Traceparent))
+			}
+			w.log.LogAttrs(ctx, slog.LevelWarn, "request failed", attrs...)
 		}
 		status, payload, message = se.reply(r.Protocol)
 	}

@@ -2199,6 +2199,7 @@ type Request struct {
 	Peer          string                 `protobuf:"bytes,13,opt,name=peer,proto3" json:"peer,omitempty"`                                                                                             // address:port
 	LoginMetadata map[string]string      `protobuf:"bytes,14,rep,name=loginMetadata,proto3" json:"loginMetadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // what the client said at its login
 	Claims        map[string]string      `protobuf:"bytes,15,rep,name=claims,proto3" json:"claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`               // what the login provider vouches for
+	Traceparent   string                 `protobuf:"bytes,16,opt,name=traceparent,proto3" json:"traceparent,omitempty"`                                                                               // of the trace that it is part of, W3C Trace Context; empty: of none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2336,6 +2337,13 @@ func (x *Request) GetClaims() map[string]string {
 		return x.Claims
 	}
 	return nil
+}
+
+func (x *Request) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 // Worker to gateway: the answer to the Request of that uniqId and id.
@@ -3478,7 +3486,7 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\tworkerIds\x18\x03 \x03(\x05R\tworkerIds\"M\n" +
 	"\x1dConnOpenCustomUniqIdTokenResp\x12\x16\n" +
 	"\x06uniqId\x18\x01 \x01(\tR\x06uniqId\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\tR\x05token\"\xb5\x05\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"\xd7\x05\n" +
 	"\aRequest\x12\x16\n" +
 	"\x06uniqId\x18\x01 \x01(\tR\x06uniqId\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x1a\n" +
@@ -3497,7 +3505,8 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x04user\x18\f \x01(\tR\x04user\x12\x12\n" +
 	"\x04peer\x18\r \x01(\tR\x04peer\x12R\n" +
 	"\rloginMetadata\x18\x0e \x03(\v2,.sluice.netsvr.v2.Request.LoginMetadataEntryR\rloginMetadata\x12=\n" +
-	"\x06claims\x18\x0f \x03(\v2%.sluice.netsvr.v2.Request.ClaimsEntryR\x06claims\x1a;\n" +
+	"\x06claims\x18\x0f \x03(\v2%.sluice.netsvr.v2.Request.ClaimsEntryR\x06claims\x12 \n" +
+	"\vtraceparent\x18\x10 \x01(\tR\vtraceparent\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a@\n" +

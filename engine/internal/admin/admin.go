@@ -73,6 +73,13 @@ type Config struct {
 	Logger *slog.Logger
 	// LogDropped returns how many lines of the log were lost, for the metrics. Nil: unknown.
 	LogDropped func() uint64
+	// AccessLogDropped returns the same of the access log, if it has a file or stream of its own. Nil: it
+	// has none.
+	AccessLogDropped func() uint64
+	// Spans returns what became of the spans that were recorded: sent to the collector, dropped because
+	// it did not keep up, and lost because it could not be reached or did not want them. Nil: nobody
+	// records any.
+	Spans func() (sent, dropped, lost uint64)
 }
 
 // A Server answers operators.

@@ -41,6 +41,16 @@ func (s *Server) collect(p *page) {
 	if f := s.config.LogDropped; f != nil {
 		p.counter("sluice_log_lines_dropped_total", "Lines of the log that were lost: nobody read them in time, or they could not be written.", f())
 	}
+	if f := s.config.AccessLogDropped; f != nil {
+		p.counter("sluice_access_log_lines_dropped_total", "Lines of the access log that were lost: its file or stream did not take them in time, or at all.", f())
+	}
+	if f := s.config.Spans; f != nil {
+		sent, dropped, lost := f()
+		p.family("sluice_spans_total", counter, "Spans of logins and requests: sent to the collector, dropped because it did not keep up, or lost because it could not be reached or did not want them.")
+		p.sample(float64(sent), "result", "sent")
+		p.sample(float64(dropped), "result", "dropped")
+		p.sample(float64(lost), "result", "lost")
+	}
 	s.collectOperators(p)
 	if s.certs != nil {
 		collectCertificates(p, s.certs())
@@ -281,6 +291,8 @@ func collectRequests(p *page, g *gateway.Stats) {
 	p.counter("sluice_requests_refused_total", "Requests that nobody could take.", g.Busy)
 	p.counter("sluice_requests_rate_limited_total", "Requests, and messages for workers, over a client's rate (max-request-rate).", g.RateLimited)
 	p.counter("sluice_request_waits_total", "Requests that waited for a worker to register.", g.Waited)
+	p.counter("sluice_traceparents_invalid_total", "Traceparents of clients that are none, which were ignored.", g.BadTraceparents)
+	p.counter("sluice_traces_over_limit_total", "Logins and requests that clients wanted to be recorded, and that were not: more than there may be (trace-asked).", g.TracesOver)
 	p.counter("sluice_late_replies_total", "Replies to requests that were over, or another worker's.", g.Late)
 	p.counter("sluice_inflate_holds_total", "Times that a client's input was paused because it had more inflated than it may a second.", g.InflateHolds)
 	p.counter("sluice_input_holds_total", "Times that a client's input was paused because too many of its own requests, or bytes of them and their replies, wait.", g.Holds)

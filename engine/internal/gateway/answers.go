@@ -90,6 +90,7 @@ func (g *Gateway) failOn(t Ticket, status int, message string) {
 	table := &g.scratch[t.Loop()].pending
 	if place := table.find(t, 0); place != 0 {
 		if c, s := table.client(place); s != nil {
+			table.blameAt(place, status, message)
 			code, payload := s.Failure(status, message)
 			g.complete(c, s, place, code, payload, nil)
 			return
@@ -121,6 +122,9 @@ func (g *Gateway) answer(
 			p := &table.list[place]
 			g.scratch[t.Loop()].latencies.note(p.link, uint32(c.Loop().Now())-p.given)
 			if message {
+				if len(table.spans) > 0 && table.spans[place] != nil {
+					table.spans[place].Message = spanText(payload)
+				}
 				status, payload = explain(s, status, string(payload))
 			}
 			g.complete(c, s, place, status, payload, reply)
@@ -173,6 +177,7 @@ func Reassign(g *Gateway, l *engine.Loop, from uint32, list []Given) {
 func (g *Gateway) complete(c *engine.Conn, s Session, place uint32, status int, payload []byte, reply *bytebufferpool.ByteBuffer) {
 	t, x := g.table(c), s.Base().extra
 	q, p := &x.pending, &t.list[place]
+	g.endSpanAt(t, place, status)
 	q.open--
 	g.charge(c, q, engine.KindRequests, -int(p.bytes))
 	p.bytes = 0
@@ -221,6 +226,7 @@ func (g *Gateway) abandon(c *engine.Conn, cl *Client) {
 	t, q := g.table(c), &cl.extra.pending
 	for q.first != 0 {
 		p := &t.list[q.first]
+		g.loseAt(t, q.first)
 		g.charge(c, q, engine.KindRequests, -int(p.bytes))
 		if p.reply != nil {
 			g.charge(c, q, engine.KindReplies, -cap(p.reply.B)-bufferCost)
@@ -247,6 +253,7 @@ func (g *Gateway) Expire(c *engine.Conn, s Session) {
 		}
 		g.stats.timeouts.Add(1)
 		first, next := place == x.pending.first, p.next
+		t.blameAt(place, StatusTimeout, "no answer in time")
 		code, payload := s.Failure(StatusTimeout, "no answer in time")
 		g.complete(c, s, place, code, payload, nil)
 		if !c.Open() || s.Base().extra != x {

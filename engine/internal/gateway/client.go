@@ -182,6 +182,7 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 	cl.standing = cl.standing.with(phaseGone)
 	x := cl.extra
 	ref := uint64(c.Ref())
+	g.abandonLogin(c)
 	g.unlease(c)
 	g.unreserve(c, cl)
 	g.abandon(c, cl)

@@ -155,6 +155,16 @@ type Config struct {
 	// for concurrent use. Nil means crypto/rand.
 	Rand io.Reader
 
+	// Tracer records the spans of logins and requests that are sampled. Nil: nobody does.
+	Tracer Tracer
+	// TraceSample is which part of the logins and requests without a traceparent begin a trace, 0 to 1.
+	// Without a Tracer workers are told it all the same.
+	TraceSample float64
+	// TraceAsked is how many spans a second, and at once, are recorded because a client's traceparent
+	// says so; the others are passed on all the same. It is shared out among the loops. Zero means 100,
+	// negative none.
+	TraceAsked int
+
 	// Logger receives what an operator should know. Nil discards.
 	Logger *slog.Logger
 }
@@ -205,6 +215,7 @@ func (c Config) withDefaults() Config {
 	bound(&c.MaxPending, 1024)
 	bound(&c.MaxPendingBytes, 1<<20)
 	dur(&c.RequestTimeout, 9*time.Second)
+	def(&c.TraceAsked, 100)
 	if c.WaitWorkers == 0 {
 		c.WaitWorkers = 3 * time.Second
 	}
@@ -234,7 +245,7 @@ func (g *Gateway) Config() *Config { return g.config.Load() }
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
 // LoginFailuresPer, LoginBanMax, UserFailures and UserFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, KeepRevoked, UserLimit, MaxSessionsPerUser, MaxInflated,
 // MaxInflateRate, MaxGzipMembers, MaxTopics, MaxTopicBytes, MaxTopicName, MaxTopicsTotal, MaxRequestRate, MaxPending,
-// MaxPendingBytes, RequestTimeout, WaitWorkers and PacketTimeout. It closes nothing: what is over a
+// MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout, TraceSample and TraceAsked. It closes nothing: what is over a
 // smaller limit may stay, and gets no more. Any goroutine may call it; what begins afterwards is under
 // the new ones.
 func (g *Gateway) SetLimits(c Config) {
@@ -256,6 +267,7 @@ func (g *Gateway) SetLimits(c Config) {
 	n.MaxPending, n.MaxPendingBytes = c.MaxPending, c.MaxPendingBytes
 	n.RequestTimeout, n.WaitWorkers = c.RequestTimeout, c.WaitWorkers
 	n.PacketTimeout = c.PacketTimeout
+	n.TraceSample, n.TraceAsked = c.TraceSample, c.TraceAsked
 	g.config.Store(&n)
 	g.failures.setLimits(&n)
 	g.sessions.SetMaxPerUser(n.MaxSessionsPerUser)

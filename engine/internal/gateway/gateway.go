@@ -39,8 +39,10 @@ type Gateway struct {
 	revocable login.Revocable
 	logins    *loginPool
 	router    router
-	scratch   []Scratch // by loop
-	events    []Events  // told in this order
+	scratch   []Scratch                                   // by loop
+	events    []Events                                    // told in this order
+	heard     func(c *engine.Conn, s Session, how string) // of HearLogins; nil: nobody
+	asks      string                                      // what logs clients in; see HearLogins
 
 	// named is set once a uniqId was chosen by somebody, so that it may be chosen again; from then
 	// on naming keeps a holder's end, with the event of it, apart from the next holder's beginning.
@@ -62,6 +64,9 @@ type Gateway struct {
 func New(config Config) (*Gateway, error) {
 	if config.Login == nil {
 		return nil, errors.New("gateway: no login provider")
+	}
+	if err := config.checkTracing(); err != nil {
+		return nil, err
 	}
 	config = config.withDefaults()
 	if err := CheckPushCmd(uint32(config.PushCmd)); err != nil {
@@ -112,6 +117,7 @@ func New(config Config) (*Gateway, error) {
 		g.known = newKnownTokens()
 	}
 	g.revocable, _ = config.Login.(login.Revocable)
+	g.asks = providerName(config.Login)
 	g.logins = newLoginPool(config.Login, config.MaxLogins, config.MaxTokenLogins)
 	return g, nil
 }

@@ -7,14 +7,16 @@ import (
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/tracecontext"
 )
 
 // An about is what is known of a client's login beside its user. It is there for clients only of
 // which there is something to know, in the form in which workers are told.
 type about struct {
-	metadata []netsvr.Metadata // what the client said
-	claims   []netsvr.Metadata // what the login provider vouches for
-	bytes    int               // charged
+	metadata []netsvr.Metadata     // what the client said
+	claims   []netsvr.Metadata     // what the login provider vouches for
+	parent   *tracecontext.Context // the trace that it is part of; nil: of none
+	bytes    int                   // charged
 }
 
 // pairCost is the bytes that a pair costs beside its text: two slices, and its part of what is
@@ -69,8 +71,12 @@ func (g *Gateway) setAbout(c *engine.Conn, cl *Client, metadata, claims map[stri
 		return
 	}
 	x := cl.ensure(g.pool(c))
-	g.dropAbout(c, x)
 	a := &about{metadata: pairsOf(metadata), claims: pairsOf(claims), bytes: pairsSize(metadata) + pairsSize(claims)}
+	if x.about != nil && x.about.parent != nil {
+		a.parent = x.about.parent
+		a.bytes += traceCost
+	}
+	g.dropAbout(c, x)
 	x.about = a
 	c.Charge(engine.KindIdentity, a.bytes)
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -29,6 +30,9 @@ type Credentials struct {
 	// UniqID is the id the client is to have, 1 to session.MaxIDLen bytes. A connection that has it
 	// is closed. Empty: the gateway makes one.
 	UniqID string
+	// Traceparent says of which trace the login is a part, and the client's requests that have none of
+	// their own; as the client has sent it. Empty: of none, or of what Metadata says.
+	Traceparent string
 	// Counted has the connection count among its user's (see Gateway.Online), who may have
 	// Config.UserLimit of them. Anonymous connections are not counted.
 	Counted bool
@@ -52,6 +56,8 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	cl := s.Base()
 	a := admission{creds: creds, arrival: g.arrivals.Add(1)}
 	cl.standing = arrivedAt(a.arrival).with(phaseLogin)
+	g.SetTraceparent(c, cl, []byte(cmp.Or(creds.Traceparent, creds.Metadata[Traceparent])))
+	traceparent := g.traceLogin(c, s)
 	if g.Draining() {
 		g.refuse(c, s, LoginUnavailable)
 		return
@@ -84,7 +90,7 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		g.refuse(c, s, LoginBanned)
 		return
 	}
-	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata, Cert: cert}
+	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata, Cert: cert, Traceparent: traceparent}
 	if p, ok := g.Config().Login.(login.Immediate); ok {
 		identity, err := g.loginNow(c, p, r)
 		g.verdict(c, s, &a, identity, err)
@@ -289,6 +295,7 @@ func (g *Gateway) refuse(c *engine.Conn, s Session, o Outcome) { g.refuseOf(c, s
 func (g *Gateway) refuseOf(c *engine.Conn, s Session, o Outcome, user string) {
 	cl := s.Base()
 	cl.standing = cl.standing.with(phaseGone) // no other verdict follows
+	g.endLogin(c, cl, o, "")
 	g.stats.refused[o].Add(1)
 	if o == LoginRefused || o == SessionRefused || o == LoginMalformed {
 		if ban := g.failures.note(c.Peer().Addr(), user, c.Loop().Now()); ban > 0 && g.known != nil {
@@ -469,6 +476,7 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	cl.standing = cl.standing.with(phaseOnline)
 	g.stats.logins.Add(1)
 	s.LoginDone(c, LoginOK)
+	g.tellLogin(c, s, a)
 	g.tellOpened(c, s)
 	if c.Open() && c.Paused() {
 		c.Resume()

@@ -56,6 +56,7 @@ type pendingTable struct {
 	limit   int           // places; 0 means maxPlace+1
 	rand    io.Reader     // seeds random; nil means crypto/rand
 	random  *mrand.ChaCha8
+	spans   map[uint32]*Span // of the requests that are recorded, by place
 	clients clientPool
 }
 
@@ -110,6 +111,21 @@ func (t *pendingTable) add(q *pendingQueue, p pending) (place uint32) {
 		t.list = append(t.list, pending{})
 		t.places.Store(uint32(len(t.list)))
 	}
+	t.used++
+	p.check, p.prev, p.next = uint32(t.numbers().Uint64()), q.last, 0
+	t.list[place] = p
+	if q.last != 0 {
+		t.list[q.last].next = place
+	} else {
+		q.first = place
+	}
+	q.last = place
+	q.open++
+	return place
+}
+
+// numbers returns the loop's random numbers, which nobody can guess.
+func (t *pendingTable) numbers() *mrand.ChaCha8 {
 	if t.random == nil {
 		var seed [32]byte
 		if t.rand == nil {
@@ -120,17 +136,7 @@ func (t *pendingTable) add(q *pendingQueue, p pending) (place uint32) {
 		}
 		t.random = mrand.NewChaCha8(seed)
 	}
-	t.used++
-	p.check, p.prev, p.next = uint32(t.random.Uint64()), q.last, 0
-	t.list[place] = p
-	if q.last != 0 {
-		t.list[q.last].next = place
-	} else {
-		q.first = place
-	}
-	q.last = place
-	q.open++
-	return place
+	return t.random
 }
 
 // find returns the place of the request that a ticket names, 0 when it is over or was given to

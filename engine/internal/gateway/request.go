@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/tracecontext"
 )
 
 // What the gateway and handlers in this process say of a request. A protocol has its own numbers
@@ -34,6 +35,8 @@ type Request struct {
 	session Session
 	done    bool
 	waiting *waitingRequest // the request's, if it has waited for its worker
+	here    tracecontext.Context
+	span    *Span // nil: it is not recorded, or the pending table has it
 }
 
 // Conn returns the connection the request came on.
@@ -97,6 +100,9 @@ func (r *Request) ReplyStatus(status int, payload []byte) { r.answer(status, pay
 // Fail answers with a Status constant other than StatusOK and a message for people, in the words of
 // the client's protocol.
 func (r *Request) Fail(status int, message string) {
+	if !r.done {
+		r.spanOf().blame(status, message)
+	}
 	code, payload := r.session.Failure(status, message)
 	r.answer(code, payload)
 }
@@ -106,6 +112,7 @@ func (r *Request) answer(status int, payload []byte) {
 		return
 	}
 	r.done = true
+	r.settleSpan(status)
 	if !r.WantsReply || !r.conn.Open() {
 		return
 	}
@@ -145,6 +152,9 @@ func (r *Request) Defer() Ticket { return r.DeferTo(Owner{}) }
 
 // DeferTo is Defer for a request that is passed on to a worker.
 func (r *Request) DeferTo(o Owner) Ticket {
+	if s := r.spanOf(); s != nil {
+		s.Worker = o.Worker
+	}
 	if r.done || !r.WantsReply {
 		r.done = true
 		return Ticket{}
@@ -175,6 +185,8 @@ func (r *Request) DeferTo(o Owner) Ticket {
 		return Ticket{}
 	}
 	r.done = true
+	t.keepSpan(place, r.span)
+	r.span = nil
 	g.charge(c, q, engine.KindRequests, pendingCost+size)
 	if q.armed == 0 || deadline < q.armed {
 		q.armed = deadline
@@ -222,6 +234,9 @@ func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
 	own := &g.scratch[c.Loop().Index()].request
 	*own = r
 	own.gateway, own.conn, own.session, own.done = g, c, s, false
+	if own.traced() {
+		own.trace()
+	}
 	h, worker := g.router.find(own)
 	switch {
 	case g.draining.Load():
@@ -240,5 +255,6 @@ func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
 	if !own.done && own.WantsReply && c.Open() {
 		own.Fail(StatusInternal, "no answer") // a handler that returned without a word
 	}
+	own.settleSpan(0) // of one that wants no reply
 	*own = Request{}
 }

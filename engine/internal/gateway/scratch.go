@@ -16,6 +16,7 @@ type Scratch struct {
 	pending       pendingTable
 	leases        leases
 	latencies     latencies
+	traces        loopTraces
 	workers       map[int]*workerQueue // by worker id: requests that wait for one
 	_             [64]byte
 }

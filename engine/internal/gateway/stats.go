@@ -23,6 +23,8 @@ type gatewayStats struct {
 	namesRefused        [numNameErrors]atomic.Uint64
 	sessionTextsRefused atomic.Uint64
 	waited              atomic.Uint64
+	badTraceparents     atomic.Uint64
+	tracesOver          atomic.Uint64
 }
 
 // Stats are a Gateway's counters since it started.
@@ -58,6 +60,9 @@ type Stats struct {
 	RenamesRefused map[string]uint64
 	// Waited are requests that waited for a worker, those that none came for included.
 	Waited uint64
+	// BadTraceparents are traceparents of clients that are none, which were ignored; TracesOver those of
+	// logins and requests that were to be recorded, and were not: more than Config.TraceAsked.
+	BadTraceparents, TracesOver uint64
 	// SessionTextsRefused are session texts over Config.MaxSessionText.
 	SessionTextsRefused uint64
 	Clients             int // logged in now
@@ -97,6 +102,8 @@ func (g *Gateway) Stats() Stats {
 		SessionTextsRefused: g.stats.sessionTextsRefused.Load(),
 		InflateHolds:        e.OverRate[engine.RateInflated],
 		Waited:              g.stats.waited.Load(),
+		BadTraceparents:     g.stats.badTraceparents.Load(),
+		TracesOver:          g.stats.tracesOver.Load(),
 
 		Clients:  g.clients.Len(),
 		Users:    g.users.Len(),

@@ -81,11 +81,14 @@ func (r *Request) Wait(worker int) bool {
 			return false
 		}
 		g.charge(c, q, engine.KindRequests, pendingCost)
+		t.keepSpan(w.place, r.span)
+		r.span = nil
 	} else {
 		q.open++
 	}
 	g.charge(c, q, engine.KindRequests, w.cost)
 	w.request = r.copy()
+	r.span = nil // the copy's
 	g.scratch[c.Loop().Index()].enqueue(x, c.Ref(), worker, w)
 	g.stats.waited.Add(1)
 	if q.armed == 0 || w.until < q.armed {
@@ -309,6 +312,9 @@ func (g *Gateway) serveWaiting(c *engine.Conn, s Session, w *waitingRequest, h H
 	if !own.done && own.WantsReply && c.Open() {
 		own.Fail(StatusInternal, "no answer")
 	}
+	if w.request.span = own.span; !w.again {
+		own.settleSpan(0)
+	}
 	*own = Request{}
 	if w.again {
 		if w.place != 0 {
@@ -333,6 +339,15 @@ func (g *Gateway) forgetWaiting(c *engine.Conn, x *extra, w *waitingRequest) {
 	g.resumeInput(c, x)
 }
 
+// lose ends the span of a request that wants no reply and reaches nobody.
+func (g *Gateway) lose(w *waitingRequest, failure, message string) {
+	if s := w.request.span; s != nil {
+		w.request.span = nil
+		s.Failure, s.Message = failure, message
+		g.endSpan(s)
+	}
+}
+
 // expireWaiting answers those of a client's requests whose wait for a worker is over.
 func (g *Gateway) expireWaiting(c *engine.Conn, s Session, x *extra) {
 	now := c.Loop().Now()
@@ -353,13 +368,16 @@ func (g *Gateway) expireWaiting(c *engine.Conn, s Session, x *extra) {
 				q.last = w
 			case w.place == 0:
 				g.stats.busy.Add(1)
+				g.lose(w, failureNames[StatusInternal], "no worker")
 				g.forgetWaiting(c, x, w)
 			case w.until == w.timeout:
 				g.stats.timeouts.Add(1)
+				g.table(c).blameAt(w.place, StatusTimeout, "no answer in time")
 				code, payload := s.Failure(StatusTimeout, "no answer in time")
 				g.complete(c, s, w.place, code, payload, nil)
 			default:
 				g.stats.busy.Add(1)
+				g.table(c).blameAt(w.place, StatusInternal, "no worker")
 				code, payload := s.Failure(StatusInternal, "no worker")
 				g.complete(c, s, w.place, code, payload, nil)
 			}
@@ -392,6 +410,7 @@ func (g *Gateway) abandonWaiting(c *engine.Conn, x *extra) {
 		q := x.waiting
 		for w := q.first; w != nil; w = w.next {
 			if w.place == 0 {
+				g.lose(w, clientGone, "")
 				g.charge(c, &x.pending, engine.KindRequests, -w.cost)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/engine/internal/tracecontext"
 )
 
 // requests hands clients' requests to the links of one worker id.
@@ -50,6 +51,8 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		Peer:       h.gateway.Scratch(r.Conn().Loop()).Peer(r.Conn()),
 	}
 	m.LoginMetadata, m.Claims = cl.About()
+	var trace [tracecontext.Size]byte
+	m.Traceparent = r.AppendTraceparent(trace[:0])
 	size := len(m.Payload) + len(m.Data) + len(m.Session)
 	for k, v := range r.Metadata {
 		size += len(k) + len(v)
@@ -68,6 +71,7 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		if r.Waited() && r.Wait(q.id) {
 			return
 		}
+		gateway.Lost(r, l.refusal())
 		h.gateway.Fail(t, gateway.StatusInternal, l.refusal())
 	}
 }

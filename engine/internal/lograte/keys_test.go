@@ -17,7 +17,9 @@ func TestOnePeerDrownsNobody(t *testing.T) {
 			name  string
 			about func(i int) []any // of the flood: all of one peer
 		}{
-			{"an address, from many ports", func(i int) []any { return []any{"peer", netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(i))} }},
+			{"an address, from many ports", func(i int) []any {
+				return []any{"peer", netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), uint16(i))}
+			}},
 			{"the same as text", func(i int) []any { return []any{"peer", fmt.Sprintf("192.0.2.1:%d", i)} }},
 			{"an IPv6 network", func(i int) []any { return []any{"n", i, "peer", fmt.Sprintf("[2001:db8::%x]:1", i)} }},
 			{"a process on a unix socket", func(int) []any { return []any{"peer", "unix(pid=1,uid=2)"} }},

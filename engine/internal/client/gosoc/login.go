@@ -16,6 +16,8 @@ type loginInfo struct {
 	// SessionID resumes a session; Session asks for a ticket to resume this one.
 	SessionID string `json:"session_id"`
 	Session   bool   `json:"session"`
+	// Traceparent is of the trace that the login and its requests are part of.
+	Traceparent string `json:"traceparent"`
 }
 
 // SessionRoute is the route of the push that tells a client its resumption ticket.
@@ -52,6 +54,8 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 		SessionID: info.SessionID,
 		Resumable: info.Session,
 		Exclusive: !h.protocol.config.ManyLogins,
+
+		Traceparent: info.Traceparent,
 	})
 }
 

@@ -62,6 +62,7 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	}
 	h := &webSocketConn{conn: newConn(p), endpoint: e}
 	early := &e.readers.early
+	p.gateway.SetTraceparent(c, &h.Client, ws.Traceparent(req))
 	h.BeginGuarded(early, deflate, early.MaxMessage+websocket.MaxHeaderSize)
 	c.Commit(websocket.AppendResponse(c.Buffer(256), req, agreed), 1)
 	c.SetHandler(h)

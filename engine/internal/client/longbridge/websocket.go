@@ -63,6 +63,7 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 		protocol = e.deflating
 	}
 	h := &webSocketConn{conn: conn{protocol: protocol, handshake: hs, flags: handshakeDone}, endpoint: e}
+	protocol.gateway.SetTraceparent(c, &h.Client, ws.Traceparent(req))
 	h.heard(c, nil)
 	h.BeginGuarded(&e.early, deflate, e.early.MaxMessage+websocket.MaxHeaderSize)
 	c.Commit(websocket.AppendResponse(c.Buffer(256), req, agreed), 1)

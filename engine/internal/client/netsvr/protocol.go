@@ -163,7 +163,7 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 	if !e.hub.AllowOpen() {
 		return &websocket.Refusal{Status: 503, Reason: textRateLimited}
 	}
-	creds := gateway.Credentials{Guest: !e.config.LoginRequired}
+	creds := gateway.Credentials{Guest: !e.config.LoginRequired, Traceparent: string(ws.Traceparent(req))}
 	if e.config.CustomIDKey != "" {
 		id, _ := websocket.QueryGet(req.RawQuery, e.config.CustomIDKey)
 		token, _ := websocket.QueryGet(req.RawQuery, "token")

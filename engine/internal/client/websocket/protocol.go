@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
 )
 
 // An Endpoint serves the WebSocket connections of one path.
@@ -191,6 +192,16 @@ func (u *upgrader) identify(c *engine.Conn, b []byte, req *websocket.Request) bo
 		c.Close(why)
 	}
 	return ok
+}
+
+// Traceparent returns of which trace an upgrade says that it is part: in a header, or in the query, since
+// no page can set a header. Nil or empty: it does not say.
+func Traceparent(req *websocket.Request) []byte {
+	if req.Traceparent != nil {
+		return req.Traceparent
+	}
+	text, _ := websocket.QueryGet(req.RawQuery, gateway.Traceparent)
+	return text
 }
 
 func refusal(err error) *websocket.Refusal {
