@@ -83,6 +83,7 @@ func (cmd *settings) checkBounds() error {
 		{"close-worker", int64(cmd.CloseWorker), 0, server.MaxWorker},
 		{"guest-max-fragments", int64(cmd.GuestMaxFragments), 0, most},
 		{"loops", int64(cmd.Loops), 0, 256},
+		{"trace-asked", int64(cmd.TraceAsked), 0, 1_000_000},
 	} {
 		if bound.n < bound.least || bound.n > bound.most {
 			refuse(bound.name, "%d, want %d to %d", bound.n, bound.least, bound.most)
@@ -150,7 +151,7 @@ func (cmd *settings) checkBounds() error {
 	if cmd.SessionBytes > cmd.SessionTotal {
 		errs = append(errs, depends(wrong("session-bytes", "%d, want --session-total, %d, or less", cmd.SessionBytes, cmd.SessionTotal), "session-total"))
 	}
-	return errors.Join(append(errs, cmd.checkAddresses(), cmd.checkPortsFile())...)
+	return errors.Join(append(errs, cmd.checkAddresses(), cmd.checkPortsFile(), cmd.checkSeeing())...)
 }
 
 // hostOf returns the host of an origin that is written as a URL, empty if it is none.

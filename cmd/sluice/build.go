@@ -178,6 +178,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	}
 	certificates, err := cmd.tls(log)
 	refuse(err)
+	sample, err := cmd.sampleRate()
+	refuse(err)
 	if err := errors.Join(errs...); err != nil {
 		return c, err
 	}
@@ -278,6 +280,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			PacketTimeout:   orNone(cmd.PacketTimeout),
 			PushRoute:       cmd.PushRoute,
 			PushCmd:         uint8(cmd.PushCmd),
+			TraceSample:     sample,
+			TraceAsked:      noneIsNegative(cmd.TraceAsked),
 			Logger:          log,
 		},
 	}, nil

@@ -248,6 +248,9 @@ func TestBadValues(t *testing.T) {
 		"max-gzip-members": least1, "wait-workers": orNone,
 		"loops": {"99999 want 0 to 256", "-1 want 0 to 256", "257 want 0 to 256", "x whole number"},
 		"drain": orNone, "stall-timeout": {"0s want 100ms to", "-1s want 100ms to"},
+		"access-log":   {dir + " is a directory", filepath.Join(dir, "none", "log") + " no such file", sock + " socket"},
+		"otlp":         {"127.0.0.1:4318 want http://", "ftp://x want http://", "http:// want http://", "http://x:0 want http://", "http://x:99999 want http://"},
+		"trace-sample": {"2 want auto, or 0 to 1", "-1 want auto", "NaN want auto", "x want auto"}, "trace-asked": {"-1 want 0 to 1000000", "x whole number"},
 		"log-level": {"loud want debug, info, warn or error"}, "log-format": {"xml must be one of"},
 	} {
 		for _, v := range values {

@@ -32,6 +32,7 @@ type reloader struct {
 	inputs   *inputs        // where the values in force come from
 	force    map[string]any // the values in force, by flag
 	budget   budget         // in force
+	watcher  *watcher
 }
 
 // workerToken and tlsCert are flags of files that are read again.
@@ -57,6 +58,7 @@ func (r *reloader) reload() (done server.AdminReloaded, err error) {
 	defer r.mu.Unlock()
 	r.manager.reloading()
 	defer func() { r.manager.reloaded(err) }()
+	r.watcher.reopen() // also if the config is wrong: whoever rotates logs has nothing to do with that
 	done, err = r.try()
 	var frozen *notLiveError
 	switch {

@@ -82,6 +82,11 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	if config.Admin.Address != "" {
 		config.Admin.Process = operators.admin()
 	}
+	watcher, err := cmd.watch(&config, s, log)
+	if err != nil {
+		return usageError{in.locate(err)}
+	}
+	defer watcher.close()
 	srv, err := cmd.start(in, config)
 	if err != nil {
 		return err
@@ -110,6 +115,7 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 		args: s.args, provider: provider, users: config.Admin.TokenUsers, tokens: config.Worker.Tokens,
 		admins: config.Admin.Tokens, server: srv, level: level, log: log, inputs: in, force: inForce, budget: cmd.budget,
 		manager: manager,
+		watcher: watcher,
 	}
 	in.derive(cmd.shared)
 	operators.reloader.Store(r)
@@ -162,17 +168,20 @@ func (cmd *serveCmd) wait(srv *server.Server, stop <-chan os.Signal, manager *se
 
 // logger makes the log on w, which says when it has lost lines, if it can.
 func (cmd *settings) logger(w io.Writer, level slog.Leveler) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level}
-	var log *slog.Logger
-	if cmd.LogFormat == "json" {
-		log = slog.New(slog.NewJSONHandler(w, options))
-	} else {
-		log = slog.New(slog.NewTextHandler(w, options))
-	}
+	log := slog.New(cmd.handler(w, level))
 	if sink, ok := w.(*logsink.Sink); ok {
 		sink.OnLoss(func(lines uint64) { log.Warn("log lines lost", "lines", lines) })
 	}
 	return log
+}
+
+// handler writes lines to w in the form that --log-format says.
+func (cmd *settings) handler(w io.Writer, level slog.Leveler) slog.Handler {
+	options := &slog.HandlerOptions{Level: level}
+	if cmd.LogFormat == "json" {
+		return slog.NewJSONHandler(w, options)
+	}
+	return slog.NewTextHandler(w, options)
 }
 
 // ports is what --ports-file holds.

@@ -35,6 +35,7 @@ type settings struct {
 	longbridgeFlags `group:"Longbridge" table:"longbridge"`
 	processFlags    `group:"Process" table:"process"`
 	logFlags        `group:"Log" table:"log"`
+	seeingFlags     `group:"Access log and traces" table:"trace"`
 	removedFlags
 
 	budget budget   `kong:"-"` // of --memory; see plan

@@ -53,7 +53,7 @@ func (cmd *settings) start(in *inputs, config server.Config) (*server.Server, er
 func (cmd *settings) exposed(in *inputs) (warnings []string) {
 	file := false
 	for _, p := range in.params {
-		if !in.isGiven(p.name) || !p.secret() && (p.name != "login" || !secretLogin(cmd.Login)) {
+		if !in.isGiven(p.name) || !p.holdsSecret(p.flag.Target.Interface()) {
 			continue
 		}
 		switch at := in.sourceOf(p.name); at.source {

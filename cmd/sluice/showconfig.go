@@ -165,7 +165,7 @@ func writeTOML(out io.Writer, in *inputs) error {
 		for _, p := range of[name] {
 			fmt.Fprintf(&b, "\n# %s\n", oneLine(p.flag.Help))
 			mark := ""
-			if !in.isGiven(p.name) || p.secret() || p.name == "login" && secretLogin(fmt.Sprint(p.flag.Target.Interface())) {
+			if !in.isGiven(p.name) || p.holdsSecret(p.flag.Target.Interface()) {
 				mark = "# "
 			}
 			fmt.Fprintf(&b, "%s%s = %s\n", mark, p.key, p.toml())

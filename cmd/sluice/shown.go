@@ -70,7 +70,21 @@ func (p *param) shownText(value any) string {
 	if p.secret() && text != "" {
 		return notShown
 	}
+	if p.name == "otlp" {
+		return shownURL(text)
+	}
 	return shownLogin(p.name, text)
+}
+
+// holdsSecret reports whether a value is not to be shown as it is.
+func (p *param) holdsSecret(value any) bool {
+	switch text := fmt.Sprint(value); p.name {
+	case "login":
+		return secretLogin(text)
+	case "otlp":
+		return secretURL(text)
+	}
+	return p.secret()
 }
 
 // written is a value as it could be given.

@@ -64,9 +64,20 @@ func (s *Sink) Dropped() uint64 { return s.dropped.Load() }
 
 // Write copies p, or drops and counts its lines when there is no room. Any goroutine may call it. It
 // never blocks on the real writer, and never fails.
-func (s *Sink) Write(p []byte) (int, error) {
+func (s *Sink) Write(p []byte) (int, error) { return s.write(p, maxPending) }
+
+// Part returns a writer that may use half of the Sink's buffer: what may be much goes there, and leaves
+// room for the rest.
+func (s *Sink) Part() io.Writer { return part{s} }
+
+type part struct{ sink *Sink }
+
+func (w part) Write(p []byte) (int, error) { return w.sink.write(p, maxPending/2) }
+
+// write is Write while no more than most bytes wait.
+func (s *Sink) write(p []byte, most int) (int, error) {
 	s.mu.Lock()
-	room := !s.closed && len(s.pending)+len(p) <= maxPending
+	room := !s.closed && len(s.pending)+len(p) <= most
 	if room {
 		s.pending = append(s.pending, p...)
 	}
@@ -115,7 +126,7 @@ func (s *Sink) run() {
 			s.pending = spare[:0]
 			s.mu.Unlock()
 			if len(batch) > 0 {
-				written = s.write(batch)
+				written = s.pass(batch)
 				if spare = batch; cap(spare) > keepPending {
 					spare = nil
 				}
@@ -136,9 +147,9 @@ func (s *Sink) run() {
 	}
 }
 
-// write hands batch to the real writer in pieces of whole lines, and reports whether the last of them
+// pass hands batch to the real writer in pieces of whole lines, and reports whether the last of them
 // got through.
-func (s *Sink) write(batch []byte) (written bool) {
+func (s *Sink) pass(batch []byte) (written bool) {
 	for len(batch) > 0 {
 		piece := batch
 		if len(piece) > maxWrite {
