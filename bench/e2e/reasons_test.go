@@ -39,8 +39,8 @@ func startReasons(t *testing.T) *reasonsWorld {
 	cert, key := certificate(t, w.dir)
 	w.cert = trusting(t, cert)
 	w.tokens, w.config, w.logs = filepath.Join(w.dir, "tokens"), filepath.Join(w.dir, "sluice.toml"), filepath.Join(w.dir, "access.log")
-	w.write(w.tokens, reasonsTokens)
-	w.write(w.config, "")
+	writeFile(w.t, w.tokens, reasonsTokens)
+	writeFile(w.t, w.config, "")
 	w.process = startServe(t, "--config", w.config, "--dev", "--login", "tokens:"+w.tokens, "--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0",
 		"--listen", "tcp://127.0.0.1:0?proxy=on", "--proxy-trust", "127.0.0.1", "--tls-cert", cert, "--tls-key", key,
 		"--access-log", w.logs, "--log-level", "debug", "--log-format", "json",
@@ -59,13 +59,6 @@ func startReasons(t *testing.T) *reasonsWorld {
 		*to = u.Host
 	}
 	return w
-}
-
-func (w *reasonsWorld) write(file, text string) {
-	w.t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
 }
 
 // dial connects from an address of this machine.
@@ -124,7 +117,7 @@ func (w *reasonsWorld) call(path string, body any) {
 // reload changes the config file and has it read.
 func (w *reasonsWorld) reload(config string) {
 	w.t.Helper()
-	w.write(w.config, config)
+	writeFile(w.t, w.config, config)
 	w.call("/api/v1/reload", struct{}{})
 }
 
@@ -135,7 +128,9 @@ type ending struct{ peer, reason string }
 func (w *reasonsWorld) closed() (list []ending) {
 	w.t.Helper()
 	_, text := w.admin(w.t, "/api/v1/closed?limit=1000")
-	var page struct{ Closed []struct{ Peer, Reason string } }
+	var page struct {
+		Closed []struct{ Peer, Reason string }
+	}
 	if err := json.Unmarshal([]byte(text), &page); err != nil {
 		w.t.Fatalf("%v: %s", err, text)
 	}
@@ -211,7 +206,9 @@ func TestReasonsAgree(t *testing.T) {
 		{"login-timeout", func() string { return w.raw(w.plain) }},
 		{"packet-timeout", func() string { return w.raw(w.plain, compact.connect(0, token("t-eve-secret")), unhex("62ff7f0001")) }},
 		{"heartbeat-timeout", func() string { return w.raw(w.plain, compact.connect(1, token("t-fay-secret"))) }},
-		{"client-close", func() string { return w.raw(w.plain, compact.connect(0, token("t-gus-secret")), compact.packet(disconnect, 0, []byte{0})) }},
+		{"client-close", func() string {
+			return w.raw(w.plain, compact.connect(0, token("t-gus-secret")), compact.packet(disconnect, 0, []byte{0}))
+		}},
 		{"peer-closed", func() string {
 			c := w.dial(w.plain, "127.0.0.1")
 			_ = c.conn.CloseWrite()
@@ -297,7 +294,7 @@ func TestReasonsAgree(t *testing.T) {
 	// One after the other, since they are about all.
 	want[ending{w.slowConsumer(), "slow-consumer"}] = true
 	revoked := w.online("bob")
-	w.write(w.tokens, strings.Replace(reasonsTokens, "t-bob-secret bob\n", "", 1))
+	writeFile(w.t, w.tokens, strings.Replace(reasonsTokens, "t-bob-secret bob\n", "", 1))
 	w.call("/api/v1/reload", struct{}{})
 	want[ending{w.ends(revoked), "login-revoked"}] = true
 	holder := w.online("ann")
