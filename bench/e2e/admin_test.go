@@ -54,7 +54,7 @@ func TestOperators(t *testing.T) {
 	want("POST", "/api/v1/reload", read, "", 403, "role full")
 
 	write("config.toml", "max-topics = 7\nloops = 1\n")
-	want("POST", "/api/v1/reload", full, "{}", 422, "cannot change while the gateway runs, and nothing else has: loops")
+	want("POST", "/api/v1/reload", full, "{}", 422, "cannot change while the gateway runs, so nothing has changed: loops")
 	want("GET", "/api/v1/config", full, "", 200, `"env":"SLUICE_MAX_TOPICS","value":"10","source":"file"`)
 	write("config.toml", "\n[limits]\nmax-topics = 7\n")
 	want("POST", "/api/v1/reload", full, "{}", 200, `{"changed":["max-topics"],"login":false}`)

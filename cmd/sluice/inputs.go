@@ -95,7 +95,10 @@ func read(node *kong.Node, args, environ []string) *inputs {
 	in.readArgs(node, args)
 	in.readEnvironment(environ)
 	if file := in.given["config"]; len(file) > 0 {
-		in.file = kong.ExpandPath(file[len(file)-1].text)
+		in.file = file[len(file)-1].text
+		if strings.HasPrefix(in.file, "~") { // of a variable or of --config=~/..., which no shell expands
+			in.file = kong.ExpandPath(in.file)
+		}
 		in.readFile(in.file, file[len(file)-1].place)
 	}
 	return in

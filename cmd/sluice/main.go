@@ -29,6 +29,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sluicenet/sluice/cmd/sluice/internal/hangup"
 	"github.com/sluicenet/sluice/cmd/sluice/internal/logsink"
 )
 
@@ -59,13 +60,9 @@ type cli struct {
 const lastWords = 500 * time.Millisecond
 
 func main() {
-	var hangups chan os.Signal
-	if len(os.Args) > 1 && os.Args[1] == "serve" {
-		hangups = notifyHangups() // before all else: one that comes meanwhile must not end the process
-	}
 	// Nothing may wait for standard error, nor die of it.
 	stderr := logsink.New(os.Stderr)
-	code := runWith(os.Args[1:], os.Stdout, stderr, hangups)
+	code := runWith(os.Args[1:], os.Stdout, stderr, hangup.Signals())
 	stderr.Close(lastWords)
 	os.Exit(code)
 }

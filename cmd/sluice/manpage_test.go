@@ -31,9 +31,9 @@ Try it:
     sluice watch news
     sluice publish news 'hello, world'
 
-Flags of serve and check come from the command line, then from the TOML file that --config names. Sizes are bytes, or
-numbers with KiB, MiB or GiB; times are as in 500ms, 10s or 20m. Flags marked "Live" change while the gateway runs,
-at SIGHUP.`,
+Settings of serve, check and config come from the command line, then from the environment, then from the TOML file that
+--config names. Sizes are bytes, or numbers with KiB, MiB or GiB; times are as in 500ms, 10s or 20m. Those marked "Live"
+change while the gateway runs, at SIGHUP.`,
 		Note: func(f manpage.Flag) string {
 			if isLive(&f) {
 				return " Live."
@@ -43,10 +43,11 @@ at SIGHUP.`,
 		Sections: []manpage.Section{
 			{Title: "SIGNALS", Items: [][2]string{
 				{"SIGTERM, SIGINT, SIGQUIT", "Drains within --drain: requests under way are answered, clients are told. A second one cuts what is left."},
-				{"SIGHUP", "Reads the config file, tokens, keys and certificates again. With a mistake anywhere nothing changes."},
+				{"SIGHUP", "Reads the config file, tokens, keys and certificates again. With a mistake anywhere, or a change that wants a restart, nothing changes."},
 			}},
 			{Title: "ENVIRONMENT", Items: [][2]string{
-				{"SLUICE_ADMIN, SLUICE_ADMIN_CA, SLUICE_ADMIN_TOKEN_FILE", "Stand in for the flags of these names."},
+				{"SLUICE_ADMIN, SLUICE_ADMIN_CA, SLUICE_ADMIN_TOKEN_FILE", "Stand in for the flags of these names of the commands that ask a gateway."},
+				{"SLUICE_...", "Settings of serve: the flag's name in capitals, with _ for -; for --admin SLUICE_ADMIN_LISTEN. Lists have blanks between their values."},
 				{"NOTIFY_SOCKET, WATCHDOG_USEC", "Set by systemd: serve tells it when it is ready, reloads, drains, and that its event loops run."},
 				{"GOMAXPROCS, GOGC, GOMEMLIMIT", "Go's runtime, instead of what serve would set."},
 			}},

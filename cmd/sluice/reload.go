@@ -48,7 +48,7 @@ func isLive(f *kong.Flag) bool { return f.Tag.Has("live") }
 type notLiveError struct{ flags []string }
 
 func (e *notLiveError) Error() string {
-	return "cannot change while the gateway runs, and nothing else has: " + strings.Join(e.flags, ", ")
+	return "cannot change while the gateway runs, so nothing has changed: " + strings.Join(e.flags, ", ")
 }
 
 // reload reads everything again, checks all of it, and only then takes it over: all, or nothing. It

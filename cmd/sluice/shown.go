@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -38,7 +39,11 @@ func settingsOf(in *inputs, value func(p *param) any) []setting {
 		case fromEnv:
 			s.Where = at.label
 		case fromFile:
-			s.Where = fmt.Sprintf("%s:%d", at.file, at.pos.Line)
+			file, err := filepath.Abs(at.file) // who asks is elsewhere
+			if err != nil {
+				file = at.file
+			}
+			s.Where = fmt.Sprintf("%s:%d", file, at.pos.Line)
 		case fromFlag:
 			s.Where = "--" + p.name
 		case fromMemory:

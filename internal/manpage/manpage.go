@@ -31,6 +31,9 @@ type Section struct {
 // manyCommands is from how many commands on a flag that they share is described once for all.
 const manyCommands = 4
 
+// manyFlags is from how many flags on a command that has all of another's and more refers to that one.
+const manyFlags = 20
+
 // Write returns the page of app.
 func Write(app *kong.Application, p Page) string {
 	name := app.Name
@@ -96,11 +99,13 @@ func flagsOf(c *kong.Node) (list []*Flag) {
 
 func same(a, b *Flag) bool { return a.Name == b.Name && a.Help == b.Help && a.Default == b.Default }
 
-// sharedFlags lists the flags that many commands have, as the first of them has them.
+// sharedFlags lists the flags that many commands have, as the first of them has them. Those that a
+// command has from a twin are said there.
 func sharedFlags(commands []*kong.Node) (list []*Flag) {
 	count := make(map[string]int)
 	for _, c := range commands {
-		for _, f := range flagsOf(c) {
+		_, flags := twin(commands, c)
+		for _, f := range flags {
 			key := f.Name + "\x00" + f.Help + "\x00" + f.Default
 			if count[key]++; count[key] == manyCommands {
 				list = append(list, f)
@@ -110,18 +115,24 @@ func sharedFlags(commands []*kong.Node) (list []*Flag) {
 	return list
 }
 
-// twin returns the command before c that has all its flags, nil if there is none.
-func twin(commands []*kong.Node, c *kong.Node) *kong.Node {
+// twin returns the command before c all of whose flags it has, and the flags that it has besides; nil
+// and all of them if there is none.
+func twin(commands []*kong.Node, c *kong.Node) (other *kong.Node, rest []*Flag) {
 	own := flagsOf(c)
 	for _, other := range commands {
 		if other == c {
-			return nil
+			break
 		}
-		if len(own) >= manyCommands && slices.EqualFunc(own, flagsOf(other), same) {
-			return other
+		theirs := flagsOf(other)
+		n := len(theirs)
+		if n < manyCommands || len(own) < n || !slices.EqualFunc(own[:n], theirs, same) {
+			continue
+		}
+		if len(own) == n || n >= manyFlags {
+			return other, own[n:]
 		}
 	}
-	return nil
+	return nil, own
 }
 
 func (w *writer) command(commands []*kong.Node, c *kong.Node) {
@@ -133,13 +144,16 @@ func (w *writer) command(commands []*kong.Node, c *kong.Node) {
 			w.line(".TP\n\\fI%s\\fP\n%s", text(strings.ToUpper(v.Name)), paragraph(sentence(v.Help)))
 		}
 	}
-	if other := twin(commands, c); other != nil {
+	other, flags := twin(commands, c)
+	switch {
+	case other != nil && len(flags) == 0:
 		w.line(".PP\nThe flags are those of \\fB%s %s\\fP.", text(w.name), text(other.Path()))
-		return
+	case other != nil:
+		w.line(".PP\nThe flags are those of \\fB%s %s\\fP, and:", text(w.name), text(other.Path()))
 	}
 	group := ""
 	var common []string
-	for _, f := range flagsOf(c) {
+	for _, f := range flags {
 		if slices.ContainsFunc(w.shared, func(s *Flag) bool { return same(s, f) }) {
 			common = append(common, `\fB`+text("--"+f.Name)+`\fP`)
 			continue
