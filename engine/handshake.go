@@ -79,7 +79,9 @@ func (h *handshake) run() {
 			h.engine.log.Error("panic in a TLS handshake", "peer", h.peer, "panic", r, "stack", string(debug.Stack()))
 			err = errors.New("a function of the tls.Config has panicked")
 		}
-		h.engine.Tell(h.ref, func(c *Conn) { h.finish(c, err) })
+		if h.ctx.Err() == nil { // else the connection is over
+			h.engine.Tell(h.ref, func(c *Conn) { h.finish(c, err) })
+		}
 	}()
 	if !hs.acquire(h) {
 		return

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
@@ -37,7 +38,11 @@ func simStart(w *simWorld, config Config, listeners []ListenConfig, canPause boo
 	}
 	var all []*listener
 	for i, lc := range listeners {
-		all = append(all, &listener{engine: e, config: lc, index: uint8(i)})
+		secure, err := lc.serverConfig()
+		if err != nil {
+			return err
+		}
+		all = append(all, &listener{engine: e, config: lc, index: uint8(i), tls: secure})
 	}
 	e.listeners.Store(&all)
 	e.begin()
@@ -70,6 +75,15 @@ func simGone(e *Engine, ref Ref) bool { return e.loops[ref.loop()].conn(ref) == 
 func simConnOf(e *Engine, ref Ref) *Conn { return e.loops[ref.loop()].conn(ref) }
 
 func simQueued(c *Conn) int { return int(c.unsent()) }
+
+// simUnsent reports whether there is something that c's socket has not taken. c may be nil.
+func simUnsent(c *Conn) bool {
+	if c == nil {
+		return false
+	}
+	t := c.loop.tlsOf(c)
+	return c.first.ref != nil || t != nil && t.sealed != nil
+}
 
 func simDeferred(c *Conn) bool { return c.flags&flagDeferred != 0 }
 
@@ -234,6 +248,18 @@ func simAccounts(w *simWorld, inFlight int64) error {
 					return fmt.Errorf("%s pushes %d: own %d, lag %d, pushes %d are queued", simDescribe(c), c.pushes(), own, lag, pushes)
 				}
 				truth[KindInput] += inputRoom(c.input)
+				if t := l.tlsOf(c); t != nil {
+					truth[KindTLS] += tlsMemory + t.record()
+					if t.plain != nil {
+						truth[KindInput] += int64(cap(t.plain.buf))
+					}
+					if t.sealed != nil {
+						truth[KindUnsent] += int64(cap(t.sealed.data))
+					}
+					if t.hs != nil && c.handler == Handler(t.hs) {
+						truth[KindHandshakes] += int64(t.hs.charged)
+					}
+				}
 				if c.flags&flagWatched != 0 {
 					watched++
 					if c.queue == nil || l.pressure.watched[c.queue.watchIndex] != c.slot {
@@ -358,13 +384,27 @@ func simAccounts(w *simWorld, inFlight int64) error {
 	return nil
 }
 
+// simEndHandshakes ends the goroutines of TLS handshakes that a run which has failed leaves behind.
+func simEndHandshakes(e *Engine) {
+	for _, l := range e.loops {
+		for _, t := range l.tls {
+			if t != nil && t.hs != nil {
+				t.hs.cancel()
+			}
+		}
+	}
+}
+
 type simBlock = block
 
 // simLeft is promise P8's end: an error when something is left although all connections have gone.
 func simLeft(e *Engine) error {
 	for _, l := range e.loops {
 		l.publishAccounts()
+		secure := slices.ContainsFunc(l.tls, func(t *tlsConn) bool { return t != nil })
 		switch {
+		case secure:
+			return fmt.Errorf("loop %d: TLS of connections that have gone", l.index)
 		case len(l.halves) > 0:
 			return fmt.Errorf("loop %d: input of %d half-closed connections", l.index, len(l.halves))
 		case len(l.pressure.watched) > 0, len(l.heavy.slots) > 0, len(l.deferred.list) > 0, len(l.closes) > 0, len(l.resumed) > 0, len(l.yielded) > 0, len(l.output.dirty) > 0:
@@ -379,6 +419,9 @@ func simLeft(e *Engine) error {
 		case l.mailbox.length.Load() != 0 || l.mailbox.bytes.Load() != 0:
 			return fmt.Errorf("loop %d: mailbox counts %d messages, %d bytes", l.index, l.mailbox.length.Load(), l.mailbox.bytes.Load())
 		}
+	}
+	if running, waiting := e.handshakes.now(); running+waiting > 0 {
+		return fmt.Errorf("%d TLS handshakes under way, %d wait", running, waiting)
 	}
 	s := e.Stats()
 	if s.Connections != 0 || e.Connections() != 0 || s.Topics != 0 || s.Total != 0 || s.Clients != [MaxDialects]int64{} {

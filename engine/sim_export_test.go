@@ -1,6 +1,9 @@
 package engine
 
-import "log/slog"
+import (
+	"crypto/tls"
+	"log/slog"
+)
 
 // The simulated system for tests of what imports the engine, in package engine_test.
 
@@ -27,6 +30,8 @@ type SimOptions struct {
 	Settle func()
 	// Kept returns the bytes of a kind that handlers have charged, negative where it does not know.
 	Kept func(Kind) int64
+	// TLS has the listener speak it. Handshakes run beside the loops: Settle must wait for them.
+	TLS *tls.Config
 }
 
 // NewSim makes a Sim. Network, jumps of the clock and standstills come from the seed, and so does
@@ -49,10 +54,12 @@ func NewSim(o SimOptions) (*Sim, error) {
 	o.Config.Loops = opt.loops
 	o.Config.Logger = slog.New(simLog{w})
 	s := &Sim{w: w}
-	if err := o.Setup(s, &o.Config); err != nil {
-		return nil, err
+	if o.Setup != nil {
+		if err := o.Setup(s, &o.Config); err != nil {
+			return nil, err
+		}
 	}
-	lc := []ListenConfig{{Network: "tcp"}}
+	lc := []ListenConfig{{Network: "tcp", TLS: o.TLS}}
 	if err := simStart(w, o.Config, lc, w.canPause); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -122,7 +123,7 @@ type simEventLoop struct {
 }
 
 func (el *simEventLoop) Execute(context.Context, gnet.Runnable) error {
-	el.loop.tasks++
+	el.loop.tasks.Add(1)
 	return nil
 }
 
@@ -142,8 +143,8 @@ type simLoop struct {
 	batch    []*simFile
 	opening  []*simConn
 	pair     bool
-	tasks    int
-	stuck    int64 // us, until when it has no core
+	tasks    atomic.Int64 // handshakes add to it from their goroutines
+	stuck    int64        // us, until when it has no core
 
 	tickAt   int64 // us, of tickAfter; 0: none
 	seenDue  int64
@@ -154,7 +155,7 @@ type simLoop struct {
 }
 
 func (l *simLoop) hasWork() bool {
-	return len(l.ready) > 0 || l.pair || l.tasks > 0 || len(l.opening) > 0
+	return len(l.ready) > 0 || l.pair || l.tasks.Load() > 0 || len(l.opening) > 0
 }
 
 // poll is one round of gnet's loop.
@@ -188,12 +189,12 @@ func (l *simLoop) poll() {
 		l.wake(c.file)
 		w.settle()
 	}
-	for n := 0; l.tasks > 0; n++ {
+	for n := 0; l.tasks.Load() > 0; n++ {
 		if n > 100 {
 			w.fail("P3: tasks of loop %d wake one another: its sockets starve", l.index)
 			break
 		}
-		l.tasks--
+		l.tasks.Add(-1)
 		simRun(l.loop)
 		w.settle()
 	}

@@ -78,19 +78,27 @@ func dialRecords(t testing.TB, addr string) *recordClient {
 	if err := tls.Client(raw, config).Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(keys.String()) {
+	if !c.takeKeys(keys.String()) {
+		t.Skip("another suite was agreed")
+	}
+	return c
+}
+
+// takeKeys takes the keys from what crypto/tls has logged. It reports false if they are not for the suite.
+func (c *recordClient) takeKeys(log string) bool {
+	for line := range strings.Lines(log) {
 		f := strings.Fields(line)
 		secret, _ := hex.DecodeString(f[2])
 		switch {
 		case len(secret) != 32:
-			t.Skip("another suite was agreed")
+			return false
 		case f[0] == "CLIENT_TRAFFIC_SECRET_0":
 			c.send.set(secret)
 		case f[0] == "SERVER_TRAFFIC_SECRET_0":
 			c.get.set(secret)
 		}
 	}
-	return c
+	return true
 }
 
 // seal returns a record with the inner type given.
@@ -117,7 +125,7 @@ func (c *recordClient) keyUpdate(answer bool) []byte {
 	return p
 }
 
-// read returns the next record's inner type and content. What tells of a new key changes it.
+// read returns the next record's inner type and content.
 func (c *recordClient) read() (inner byte, p []byte, err error) {
 	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 	header := make([]byte, recordHeader)
@@ -128,7 +136,13 @@ func (c *recordClient) read() (inner byte, p []byte, err error) {
 	if _, err := io.ReadFull(c.conn, body); err != nil {
 		return 0, nil, err
 	}
-	p, err = c.get.aead.Open(body[:0], c.get.nonce(), body, header)
+	return c.open(append(header, body...))
+}
+
+// open decrypts a record. What tells of a new key changes it.
+func (c *recordClient) open(record []byte) (inner byte, p []byte, err error) {
+	header, body := record[:recordHeader], record[recordHeader:]
+	p, err = c.get.aead.Open(nil, c.get.nonce(), body, header)
 	if err != nil {
 		return 0, nil, err
 	}
