@@ -18,6 +18,7 @@ import (
 type handshakes struct {
 	limits func() *Limits
 	cpu    chan struct{} // one value for each that computes
+	crowd  chan struct{} // one for each of a crowd's that does, or is next
 	ended  sync.WaitGroup
 
 	mu      sync.Mutex
@@ -35,11 +36,11 @@ const handshakeShare = 4
 
 // A place is a handshake's among the others.
 type place struct {
-	key         netip.Addr  // what its address is counted by
-	prev, after *handshake  // in the queue of its address
-	queue       *queued     // nil when it does not wait
-	computing   atomic.Bool // it has a value in cpu
-	timer       *time.Timer // takes that away
+	key         netip.Addr   // what its address is counted by
+	prev, after *handshake   // in the queue of its address
+	queue       *queued      // nil when it does not wait
+	computing   atomic.Int32 // computesNot, or how it does
+	timer       *time.Timer  // takes that away
 }
 
 // queued are the handshakes of one address that wait, first come first served.
@@ -52,6 +53,7 @@ type queued struct {
 func (hs *handshakes) init(e *Engine) {
 	hs.limits = e.limits.Load
 	hs.cpu = make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1))
+	hs.crowd = make(chan struct{}, cap(hs.cpu))
 	hs.from = make(map[netip.Addr]int)
 	hs.waiting = make(map[netip.Addr]*queued)
 }
@@ -189,20 +191,49 @@ func (hs *handshakes) retry() {
 // certificate that a function of the tls.Config asks somebody for, and others need not wait with it.
 const computeTime = 50 * time.Millisecond
 
-// acquire waits until h may compute. It reports false when its connection is over.
+// crowdOf is how many handshakes under way make an address a crowd: more than a client, or a few, have.
+const crowdOf = 8
+
+// How a handshake computes.
+const (
+	computesNot   = iota
+	computesAlone // it has a value in cpu
+	computesCrowd // and one in crowd
+)
+
+// acquire waits until h may compute. It reports false when its connection is over. Those of a crowd wait
+// among themselves first, so that others wait for few of them, however many they are.
 func (hs *handshakes) acquire(h *handshake) bool {
+	computes := int32(computesAlone)
+	if hs.crowded(h.key) {
+		select {
+		case hs.crowd <- struct{}{}:
+		case <-h.ctx.Done():
+			return false
+		}
+		computes = computesCrowd
+	}
 	select {
 	case hs.cpu <- struct{}{}:
 	case <-h.ctx.Done():
+		if computes == computesCrowd {
+			<-hs.crowd
+		}
 		return false
 	}
-	h.computing.Store(true)
+	h.computing.Store(computes)
 	if h.timer == nil {
 		h.timer = time.AfterFunc(computeTime, func() { hs.giveBack(h) })
 	} else {
 		h.timer.Reset(computeTime)
 	}
 	return true
+}
+
+func (hs *handshakes) crowded(key netip.Addr) bool {
+	hs.mu.Lock()
+	defer hs.mu.Unlock()
+	return hs.from[key] > crowdOf
 }
 
 // release lets another one compute.
@@ -214,8 +245,12 @@ func (hs *handshakes) release(h *handshake) {
 }
 
 func (hs *handshakes) giveBack(h *handshake) {
-	if h.computing.CompareAndSwap(true, false) {
+	switch h.computing.Swap(computesNot) {
+	case computesAlone:
 		<-hs.cpu
+	case computesCrowd:
+		<-hs.cpu
+		<-hs.crowd
 	}
 }
 
