@@ -102,6 +102,13 @@ func (s *Shard) Settle(m *Member, id ID) {
 	}
 }
 
+// Unsettle marks m's subscription to a topic as fresh until Settle, if it is there.
+func (s *Shard) Unsettle(m *Member, id ID) {
+	if i := m.find(id); i >= 0 {
+		s.topics[id].subs[m.at(uint32(i)).position].index |= freshBit
+	}
+}
+
 // Unsubscribe removes m from the topic called name. It reports false when m was not in it. p is m's
 // present pressure.
 func (s *Shard) Unsubscribe(m *Member, name []byte, p Pressure) bool {

@@ -1,0 +1,353 @@
+package topic
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// HistoryConfig sets up a History. Times are ms on the caller's clock, which must not run backwards.
+type HistoryConfig struct {
+	Loops int
+	// Epoch is where epochs begin: what no earlier process has had, such as the time of its start in
+	// microseconds.
+	Epoch uint64
+	// Keep is how many ms a topic that keeps nothing is remembered, so that a position in it is still
+	// known to have missed nothing.
+	Keep int64
+}
+
+// A History keeps the last messages of topics. All methods may be called from any goroutine.
+type History struct {
+	config HistoryConfig
+	rules  atomic.Pointer[[]matcher] // nil: no topic has history
+
+	mu      sync.Mutex
+	total   int64 // bytes that may be kept
+	streams map[string]*Stream
+	lists   []*ageList // by rule
+	idle    idleList
+	epoch   uint64 // the last that was given out
+	stats   HistoryStats
+
+	bytes atomic.Int64 // written under mu
+}
+
+// HistoryStats are the numbers for a metrics page. Counters only rise; those marked "now" are gauges.
+type HistoryStats struct {
+	Topics   int    // now
+	Messages int    // now
+	Bytes    int64  // now: of messages, and what it takes to keep them
+	Appended uint64 // messages
+
+	Over    uint64 // messages that went because of Rule.Count
+	Aged    uint64 // of Rule.Age
+	Evicted uint64 // of the total
+	Trimmed uint64 // by Trim, or a change of the rules
+	Large   uint64 // messages that were never kept, being larger than the total
+}
+
+// NewHistory makes a History that keeps nothing yet.
+func NewHistory(c HistoryConfig) *History {
+	return &History{config: c, epoch: c.Epoch, streams: make(map[string]*Stream)}
+}
+
+// Set replaces the rules, which CheckRules finds nothing wrong with, and the total in bytes. Topics
+// that have no history any more lose it; the others keep what the new rules allow. It takes time in
+// proportion to the topics, and to the messages of those whose rule has changed.
+func (h *History) Set(rules []Rule, total int64, now int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.total = total
+	old := h.lists
+	h.lists = make([]*ageList, len(rules))
+	matchers := make([]matcher, len(rules))
+	for i, r := range rules {
+		if j := slices.IndexFunc(old, func(l *ageList) bool { return l != nil && l.rule == r }); j >= 0 {
+			h.lists[i], old[j] = old[j], nil
+		} else {
+			h.lists[i] = &ageList{rule: r, age: r.Age.Milliseconds()}
+		}
+		stem, open := strings.CutSuffix(r.Pattern, "*")
+		matchers[i] = matcher{stem, open, h.lists[i]}
+	}
+	if len(rules) == 0 {
+		h.rules.Store(nil)
+	} else {
+		h.rules.Store(&matchers)
+	}
+	moved := make(map[*ageList][]*segment)
+	for _, s := range h.streams {
+		list := h.match([]byte(s.name))
+		switch {
+		case list == nil:
+			h.stats.Trimmed += s.next - s.first
+			h.forget(s)
+			continue
+		case list == s.list:
+			continue
+		}
+		for _, g := range s.segments[s.head:] {
+			s.list.remove(g)
+			moved[list] = append(moved[list], g)
+		}
+		s.list = list
+	}
+	for list, segments := range moved {
+		slices.SortFunc(segments, func(a, b *segment) int { return cmp.Compare(a.begun, b.begun) })
+		list.merge(segments)
+	}
+	for _, s := range h.streams {
+		h.cut(s, now)
+	}
+	h.enforce(now)
+}
+
+// On reports whether some topic may have history.
+func (h *History) On() bool { return h.rules.Load() != nil }
+
+// match returns the list of the first rule that matches, nil when the topic has no history.
+func (h *History) match(name []byte) *ageList {
+	rules := h.rules.Load()
+	if rules == nil {
+		return nil
+	}
+	for i := range *rules {
+		if m := &(*rules)[i]; m.matches(name) {
+			if m.list.rule.Count == 0 {
+				return nil
+			}
+			return m.list
+		}
+	}
+	return nil
+}
+
+// Keeps reports whether a topic has history.
+func (h *History) Keeps(name []byte) bool { return h.match(name) != nil }
+
+// Stream returns the stream of a topic, which it makes when it is new; nil when the topic has no
+// history. It does not keep name.
+func (h *History) Stream(name []byte, now int64) *Stream {
+	if h.match(name) == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s := h.streams[string(name)]; s != nil {
+		return s
+	}
+	list := h.match(name) // under the lock: the rules may have changed
+	if list == nil {
+		return nil
+	}
+	h.epoch++
+	s := &Stream{
+		name: string(name), epoch: h.epoch, list: list, first: 1, next: 1, heard: make([]uint64, h.config.Loops),
+	}
+	h.streams[s.name] = s
+	h.idle.push(s, now)
+	h.add(s.cost())
+	h.enforce(now)
+	return s
+}
+
+// Find returns the stream of a topic, nil when there is none.
+func (h *History) Find(name []byte) *Stream {
+	if !h.On() {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.streams[string(name)]
+}
+
+// Append gives numbers to messages, records of AppendRecord back to back, and keeps them. The caller
+// holds s.Lock. ok is false when the stream was forgotten: then Stream makes another.
+func (h *History) Append(s *Stream, now int64, records []byte) (first uint64, n int, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.list == nil {
+		return 0, 0, false
+	}
+	first = s.next
+	for len(records) > 0 {
+		size := recordLen(records)
+		h.keep(s, records[:size], len(records), now)
+		records = records[size:]
+		n++
+	}
+	h.stats.Appended += uint64(n)
+	h.cut(s, now)
+	h.enforce(now)
+	return first, n, true
+}
+
+// keep appends a record to a stream, the first of so many bytes of them.
+func (h *History) keep(s *Stream, record []byte, all int, now int64) {
+	if int64(len(record)+cap(s.heard)*8)+segmentOverhead+streamOverhead > h.total {
+		for !s.empty() { // what is kept has no gaps
+			h.stats.Evicted += h.drop(s, now)
+		}
+		s.next++
+		s.first = s.next
+		h.stats.Large++
+		return
+	}
+	var g *segment
+	if !s.empty() {
+		g = s.segments[len(s.segments)-1]
+	}
+	if g == nil || !g.takes(len(record), now) {
+		g = newSegment(s, len(record), all, s.list.rule.Count, s.next, now)
+		h.idle.remove(s)
+		s.segments = append(s.segments, g)
+		s.list.push(g)
+		h.add(g.cost())
+	}
+	g.append(record, now)
+	s.next++
+	h.stats.Messages++
+}
+
+// cut takes away what a stream has too many of.
+func (h *History) cut(s *Stream, now int64) {
+	most := uint64(s.list.rule.Count)
+	if s.next-s.first <= most {
+		return
+	}
+	first := s.next - most
+	h.stats.Over += first - s.first
+	h.stats.Messages -= int(first - s.first)
+	s.first = first
+	for !s.empty() && s.segments[s.head].end() <= first {
+		h.drop(s, now)
+	}
+}
+
+// drop takes away a stream's first segment, and returns how many messages went.
+func (h *History) drop(s *Stream, now int64) (messages uint64) {
+	g := s.segments[s.head]
+	s.segments[s.head] = nil
+	s.head++
+	s.compact()
+	s.list.remove(g)
+	h.add(-g.cost())
+	if end := g.end(); end > s.first {
+		messages = end - s.first
+		s.first = end
+	}
+	h.stats.Messages -= int(messages)
+	if s.empty() {
+		h.idle.push(s, now)
+	}
+	return messages
+}
+
+// forget takes a stream away. Its messages are counted by the caller.
+func (h *History) forget(s *Stream) {
+	for !s.empty() {
+		h.drop(s, 0)
+	}
+	h.idle.remove(s)
+	delete(h.streams, s.name)
+	h.add(-s.cost())
+	s.list = nil
+}
+
+func (h *History) add(n int64) { h.bytes.Add(n) }
+
+// enforce takes away the oldest until the total holds.
+func (h *History) enforce(now int64) {
+	for h.bytes.Load() > h.total && h.evict(now, &h.stats.Evicted) {
+	}
+}
+
+// evict takes away the oldest of all, a segment or a topic that keeps nothing. It reports false when
+// there is nothing.
+func (h *History) evict(now int64, count *uint64) bool {
+	var oldest *segment
+	for _, l := range h.lists {
+		if l.oldest != nil && (oldest == nil || l.oldest.begun < oldest.begun) {
+			oldest = l.oldest
+		}
+	}
+	idle := h.idle.oldest
+	switch {
+	case oldest == nil && idle == nil:
+		return false
+	case oldest == nil || idle != nil && idle.idle.since < oldest.begun:
+		h.forget(idle)
+	default:
+		*count += h.drop(oldest.stream, now)
+	}
+	return true
+}
+
+// Expire takes away what is too old at now, up to max segments and topics, and returns how many: if it
+// is max, there may be more. Nobody is given what is too old, whether it was taken away or not.
+func (h *History) Expire(now int64, max int) (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range h.lists {
+		for ; n < max && l.oldest != nil && now-l.oldest.last >= l.age; n++ {
+			h.stats.Aged += h.drop(l.oldest.stream, now)
+		}
+	}
+	for ; n < max && h.idle.oldest != nil && now-h.idle.oldest.idle.since >= h.config.Keep; n++ {
+		h.forget(h.idle.oldest)
+	}
+	return n
+}
+
+// Trim takes away one of each so many bytes, the oldest first, and returns how many messages went.
+func (h *History) Trim(part int, now int64) (messages int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before, bytes := h.stats.Trimmed, h.bytes.Load()
+	for h.bytes.Load() > bytes-bytes/int64(max(part, 1)) && h.evict(now, &h.stats.Trimmed) {
+	}
+	return int(h.stats.Trimmed - before)
+}
+
+// Touch notes that somebody keeps a position in s: it is remembered for a while from now.
+func (h *History) Touch(s *Stream, now int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.idle.in {
+		h.idle.remove(s)
+		h.idle.push(s, now)
+	}
+}
+
+// Last returns the number of the last message of s; 0: there was none.
+func (h *History) Last(s *Stream) uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return s.next - 1
+}
+
+// Range returns the number of the oldest message of s that is kept and not too old at now, and that of
+// the next to come: the same when none is.
+func (h *History) Range(s *Stream, now int64) (first, next uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.list == nil {
+		return s.next, s.next
+	}
+	return s.fresh(now - s.list.age + 1), s.next
+}
+
+// Bytes returns what is kept now. It takes no lock.
+func (h *History) Bytes() int64 { return h.bytes.Load() }
+
+// Stats returns the numbers.
+func (h *History) Stats() HistoryStats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	st := h.stats
+	st.Topics, st.Bytes = len(h.streams), h.bytes.Load()
+	return st
+}

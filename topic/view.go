@@ -1,0 +1,96 @@
+package topic
+
+// A View is a stretch of a topic's history. It may be read without a lock, for as long as one likes,
+// and be used again. The zero View is empty.
+type View struct {
+	// Known is false when the stream was forgotten: then the view is empty, and nobody knows what
+	// has been published since.
+	Known bool
+	// First is the number of the oldest message that is kept and not too old, Next that of the next
+	// message to come: Next when none is.
+	First, Next uint64
+
+	from    uint64 // the number of the next message that Read returns
+	to      uint64
+	now     int64 // messages that came before since are too old
+	since   int64
+	parts   []part
+	at      int // of parts, the one that is read
+	message Message
+}
+
+// A part is a segment as it was when it was looked at.
+type part struct {
+	data  []byte
+	first uint64
+	begun int64
+}
+
+// Look makes v what s keeps from number from up to and with to, and is not too old at now: so much that
+// it is at least bytes bytes, or all.
+func (h *History) Look(v *View, s *Stream, from, to uint64, now int64, bytes int) {
+	clear(v.parts)
+	*v = View{parts: v.parts[:0], message: Message{Route: v.message.Route}, now: now}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s.list == nil {
+		return
+	}
+	v.Known, v.Next = true, s.next
+	v.since = now - s.list.age + 1
+	v.First = s.fresh(v.since)
+	v.from, v.to = max(from, v.First), min(to, s.next-1)
+	for i := s.find(v.from); i < len(s.segments) && s.segments[i].first <= v.to && bytes > 0; i++ {
+		g := s.segments[i]
+		v.parts = append(v.parts, part{g.data, g.first, g.begun})
+		bytes -= len(g.data)
+		if v.from > g.first { // some of it is in front
+			bytes += int(uint64(len(g.data)) * (v.from - g.first) / uint64(g.count))
+		}
+	}
+}
+
+// fresh returns the number of the oldest message that came at since or later.
+func (s *Stream) fresh(since int64) uint64 {
+	for _, g := range s.segments[s.head:] {
+		if g.last < since {
+			continue
+		}
+		seq, at := g.first, 0
+		var m Message
+		for g.begun < since && at < len(g.data) {
+			n := m.decode(g.data[at:], g.begun)
+			if m.At >= since {
+				break
+			}
+			at += n
+			seq++
+		}
+		return max(seq, s.first)
+	}
+	return s.next
+}
+
+// Read returns the next message, valid until the next call, or nil. Its payload is valid for as long
+// as anybody has it.
+func (v *View) Read() *Message {
+	for v.at < len(v.parts) {
+		p := &v.parts[v.at]
+		if len(p.data) == 0 {
+			v.at++
+			continue
+		}
+		n := v.message.decode(p.data, p.begun)
+		p.data = p.data[n:]
+		v.message.Seq = p.first
+		p.first++
+		switch {
+		case v.message.Seq < v.from:
+		case v.message.Seq > v.to:
+			v.at = len(v.parts)
+		default:
+			return &v.message
+		}
+	}
+	return nil
+}
