@@ -28,6 +28,7 @@ const (
 	KindAddresses   // what is known of clients' addresses
 	KindMonitor     // what operators are shown: ended connections, rates of topics, tails
 	KindTLS         // what TLS connections cost beside their unhandled input and unsent output
+	KindHistory     // messages that topics keep
 
 	numKinds
 )
@@ -53,6 +54,7 @@ var kindNames = [numKinds]string{
 	KindAddresses:   "addresses",
 	KindMonitor:     "monitor",
 	KindTLS:         "tls",
+	KindHistory:     "history",
 }
 
 // String returns the name used in gauges and logs.
@@ -143,6 +145,9 @@ func (c *Conn) account() int64 {
 	}
 	if t := c.loop.tlsOf(c); t != nil {
 		n += t.memory()
+	}
+	if c.flags&flagTrail != 0 {
+		n += c.loop.trails[c.slot].memory()
 	}
 	return n
 }

@@ -11,7 +11,9 @@ type audience struct {
 	kind audienceKind
 	key  topic.Key
 	name []byte // of the topic
-	refs []Ref  // the connections listed, of all loops
+	// stream is the topic's history, nil if it has none.
+	stream *topic.Stream
+	refs   []Ref // the connections listed, of all loops
 }
 
 type audienceKind uint8
@@ -33,7 +35,7 @@ func (a *audience) set(of *audience) {
 	if cap(a.refs) > maxKeptRefs {
 		a.refs = nil
 	}
-	a.kind, a.key = of.kind, of.key
+	a.kind, a.key, a.stream = of.kind, of.key, of.stream
 	a.name, a.refs = append(a.name[:0], of.name...), append(a.refs[:0], of.refs...)
 }
 
@@ -94,8 +96,14 @@ func (l *Loop) eachOf(a *audience, position uint64, f func(*Conn)) {
 	switch a.kind {
 	case subscribersOf:
 		for _, s := range l.shard.Subscribers(a.key) {
-			if s.Fresh() && l.joins.behind(s.Slot, a.key.ID, position) {
-				continue
+			if s.Fresh() {
+				if l.catching.has(s.Slot, a.key.ID) {
+					l.catchSoon(s.Slot)
+					continue
+				}
+				if l.joins.behind(s.Slot, a.key.ID, position) {
+					continue
+				}
 			}
 			f(l.at(s.Slot))
 		}

@@ -15,6 +15,7 @@ type block struct {
 	class  int8   // index into blockPools, or -1: too big to pool
 	born   int64  // of a run: ms on the engine's clock when it was begun
 	shared atomic.Int32
+	span   span // which messages of a topic's history it holds
 }
 
 // Size classes are powers of two from 1 KiB to 256 KiB: a reply fits the first, and an odd giant is
@@ -52,6 +53,7 @@ func (b *block) release() int64 {
 		return 0
 	}
 	n := int64(cap(b.data))
+	b.span = span{}
 	if b.class >= 0 {
 		b.data = b.data[:0]
 		blockPools[b.class].Put(b)

@@ -71,6 +71,7 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
 		l.logEnd(c, why)
 		l.tellEnd(c, why)
 	}
+	l.takeMarks(c)
 	c.state = stateClosing
 	l.wheel.clear(c.slot)
 	l.unpause(c) // what still comes is discarded, up to the peer's end
@@ -82,6 +83,7 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
 	}
 	l.lastCall(c, why)
 	l.unwatch(c)
+	l.leaveTopics(c)
 	l.shard.Leave(&c.member, c.pressed())
 	if fault != 4 {
 		l.press(c, topic.Flowing)
@@ -191,6 +193,7 @@ func (l *Loop) free(c *Conn) {
 		l.stats.dropped[DropClosing].Add(uint64(n))
 	}
 	l.unwatch(c)
+	l.untrack(c)
 	if c.flags&flagTLS != 0 {
 		l.dropTLS(c)
 	}

@@ -96,6 +96,15 @@ type Config struct {
 	// must not block. Nil admits everybody. It must be safe for concurrent use.
 	Admit func(peer netip.Addr) (Reason, bool)
 
+	// History are the topics that keep their last messages.
+	History HistoryLimits
+	// HistoryKeep is how long a topic with history is remembered that keeps no message: for so long a
+	// subscriber that comes back to it has missed nothing for sure. Zero means 30 min.
+	HistoryKeep time.Duration
+	// Gap makes the push that says to a subscriber of a topic that messages of its history are gone for
+	// good. Nil: nobody is told.
+	Gap func(topic string) Push
+
 	// Dialects are the wire forms pushes are encoded in, at most MaxDialects.
 	Dialects []Dialect
 
@@ -147,6 +156,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxConnections <= 0 {
 		c.MaxConnections = max(fileLimit()-256, 16)
+	}
+	if c.HistoryKeep <= 0 {
+		c.HistoryKeep = 30 * time.Minute
 	}
 	if c.MaxRefusals == 0 {
 		c.MaxRefusals = 128

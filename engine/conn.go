@@ -75,6 +75,8 @@ const (
 	flagOverRate                            // its handler has had enough packets; see CountPackets
 	flagUnadmitted                          // nobody has decided yet whether it may be here; see admission
 	flagRefused                             // it may not, and is about to end
+	flagTrail                               // it has a trail; see position.go
+	flagCatching                            // in catching.conns
 )
 
 // heldFlags say that input is left unhandled for the gateway's reasons, not for output that is unread.

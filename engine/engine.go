@@ -31,13 +31,14 @@ type Engine struct {
 	// beforeCut is the simulation's: it sees connections before their queues are cut.
 	beforeCut func(c *Conn)
 
-	client *gnet.Client
-	loops  []*Loop
-	loopOf map[gnet.EventLoop]*Loop // written by Start, read by loops
-	topics *topic.Directory
-	kernel *kernel // system, unless it is simulated
-	ticker *ticker
-	lag    *looplag.Lag
+	client  *gnet.Client
+	loops   []*Loop
+	loopOf  map[gnet.EventLoop]*Loop // written by Start, read by loops
+	topics  *topic.Directory
+	history *topic.History
+	kernel  *kernel // system, unless it is simulated
+	ticker  *ticker
+	lag     *looplag.Lag
 
 	mu        sync.Mutex // guards Listen and Stop
 	listeners atomic.Pointer[[]*listener]
@@ -86,7 +87,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 	}
 	e.raw = uint8(len(config.Dialects))
 	if e.wire = e.config.Dialects; e.raw < MaxDialects {
-		e.wire = append(slices.Clip(e.wire), Dialect{Name: rawDialect, Append: appendRaw})
+		e.wire = append(slices.Clip(e.wire), Dialect{Name: rawDialect, Append: appendRaw, NoGaps: true})
 	}
 	e.log = e.config.Logger
 	e.ends = newEndKinds(e.log)
@@ -98,6 +99,12 @@ func newEngine(config Config, system system) (*Engine, error) {
 	e.addresses = addresses{engine: e, recent: rate.Table[addressKey]{Max: maxRecent}}
 	e.handshakes.init(e)
 	e.topics = topic.NewDirectory(e.config.Loops)
+	e.history = topic.NewHistory(topic.HistoryConfig{
+		Loops: e.config.Loops, Epoch: uint64(e.Time().UnixMicro()), Keep: e.config.HistoryKeep.Milliseconds(),
+	})
+	if err := e.SetHistory(e.config.History); err != nil {
+		return nil, fmt.Errorf("engine: history: %w", err)
+	}
 	e.listeners.Store(new([]*listener))
 	for i := range e.config.Loops {
 		e.loops = append(e.loops, newLoop(e, i))
@@ -310,6 +317,7 @@ func (e *Engine) stop(ctx context.Context) error {
 		l.leave()
 	}
 	e.client = nil
+	e.history.Set(nil, 0, e.Now())
 	lograte.Flush(e.log)
 	return err
 }

@@ -38,7 +38,9 @@ func (l *Loop) settleJoins() {
 		return
 	}
 	for k := range j.after {
-		l.shard.Settle(&l.at(k.slot).member, k.topic)
+		if !l.catching.has(k.slot, k.topic) {
+			l.shard.Settle(&l.at(k.slot).member, k.topic)
+		}
 	}
 	clear(j.after)
 }
@@ -48,6 +50,10 @@ func (l *Loop) settleJoins() {
 // by others, is from before.
 func (c *Conn) Subscribe(name []byte) bool {
 	l := c.loop
+	if st := l.engine.streamOf(name); st != nil {
+		_, ok := c.subscribe(st, name, func(last uint64) uint64 { return last + 1 })
+		return ok
+	}
 	l.publisher.Flush()
 	posted := l.mailbox.postedSoFar()
 	fresh := posted > l.mail.position
@@ -64,12 +70,14 @@ func (c *Conn) Unsubscribe(name []byte) bool {
 	if fault != 11 {
 		c.loop.publisher.Flush()
 	}
+	c.loop.leaveTopic(c, name)
 	return c.loop.shard.Unsubscribe(&c.member, name, c.pressed())
 }
 
 // UnsubscribeAll removes the connection from all its topics, as Unsubscribe does.
 func (c *Conn) UnsubscribeAll() {
 	c.loop.publisher.Flush()
+	c.loop.leaveTopics(c)
 	c.loop.shard.Leave(&c.member, c.pressed())
 }
 

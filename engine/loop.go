@@ -42,6 +42,9 @@ type Loop struct {
 	tls            []*tlsConn            // of connections that have it, by slot
 	halves         map[uint32][]byte     // input of connections whose peer has closed its side, by slot
 	peers          map[uint32]keptPeer   // by slot, of those whose socket does not tell who the client is
+	trails         []*trail              // of connections that may come back, by slot
+	marks          []Mark                // of the connection that ends
+	dropped        []span                // from the queue that is looked at
 	rests          int64                 // bytes that are kept of connections whose queue was cut; see cutQueue
 
 	output    output
@@ -49,6 +52,7 @@ type Loop struct {
 	heavy     heavy
 	deferred  deferred
 	joins     joins
+	catching  catching
 	topics    topicMeters
 	accounts  accounts
 	rates     rates
@@ -163,6 +167,7 @@ func (l *Loop) turn() {
 	l.forgetRates()
 	l.work()
 	l.runDeferred()
+	l.serveCatchups()
 	l.handleResumed()
 	l.handleYielded()
 	l.endStep()
@@ -175,7 +180,7 @@ func (l *Loop) turn() {
 
 // unfinished reports whether there is something for another turn that no message tells of.
 func (l *Loop) unfinished() bool {
-	return l.output.pending || len(l.resumed) > 0 || len(l.yielded) > 0
+	return l.output.pending || len(l.resumed) > 0 || len(l.yielded) > 0 || len(l.catching.ready) > 0
 }
 
 // work handles the control lane and up to turnMessages messages, then flushes.

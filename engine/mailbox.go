@@ -68,17 +68,27 @@ func (m *mailbox) full() bool {
 // post appends msg and wakes the loop. It does not look at full: senders do that before they
 // build a message. It reports false when the mailbox is closed.
 func (m *mailbox) post(msg message) bool {
+	posted, asleep := m.add(msg)
+	if asleep {
+		m.wake()
+	}
+	return posted
+}
+
+// add is post, but leaves it to its caller to wake the loop if it was asleep.
+func (m *mailbox) add(msg message) (posted, asleep bool) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.closed {
-		m.mu.Unlock()
-		return false
+		return false, false
 	}
 	m.messages = append(m.messages, msg)
 	m.posted++
 	m.bytes.Add(int64(msg.bytes))
 	m.length.Add(1)
-	m.unlockAndWake()
-	return true
+	asleep = !m.awake
+	m.awake = true
+	return true, asleep
 }
 
 // postedSoFar returns how many messages were ever posted: the position of the last one.

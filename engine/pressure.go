@@ -409,6 +409,7 @@ func (l *Loop) overLimit(c *Conn, kind entryKind, size, messages uint32) bool {
 				(kind != entryPush || c.pushes() == 0 || c.pushes()+size <= l.limit)
 		})
 		l.stats.dropped[DropSlowConsumer].Add(uint64(dropped))
+		l.missedSpans(c)
 		l.relieve(c)
 		return true
 	}
@@ -426,6 +427,7 @@ func (l *Loop) overAge(c *Conn) {
 	}
 	// Whatever the policy drops elsewhere, what is too old is the oldest.
 	l.stats.dropped[DropSlowConsumer].Add(uint64(c.dropOldest(func() bool { return !l.aged(c) })))
+	l.missedSpans(c)
 	l.relieve(c)
 }
 

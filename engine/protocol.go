@@ -51,6 +51,8 @@ type Dialect struct {
 	// ErrCommand, else its length. It is called on any goroutine, must not keep p's slices, and is nil
 	// for a form that has no pushes.
 	Append func(dst []byte, p Push) ([]byte, error)
+	// NoGaps says that clients of the form have no use for Config.Gap's push.
+	NoGaps bool
 }
 
 // ErrCommand is what Dialect.Append's error wraps when Push.Cmd is none that a push may have.

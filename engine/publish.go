@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+
+	"github.com/sluicenet/sluice/topic"
 )
 
 // Errors of a publish or a push.
@@ -37,7 +39,8 @@ type Publisher struct {
 	open *run
 	debt debt // of a goroutine; a loop's clients have their own
 	ctx  context.Context
-	one  [1]Ref // the list of a Send
+	one  [1]Ref         // the list of a Send
+	at   topic.Position // of the last message that a topic's history has got
 }
 
 // NewPublisher makes a Publisher for a goroutine that may block, such as the reader of a worker's
@@ -52,8 +55,9 @@ func (pb *Publisher) Publish(name []byte, p Push) error {
 	if pb.extend(&to, p) {
 		return nil
 	}
+	to.stream = pb.engine.streamOf(name)
 	var ok bool
-	if to.key, ok = pb.engine.topics.Lookup(name); !ok {
+	if to.key, ok = pb.engine.topics.Lookup(name); !ok && to.stream == nil {
 		return nil // nobody listens
 	}
 	return pb.begin(pb.newRun(&to, p))
@@ -94,7 +98,7 @@ func (pb *Publisher) address(to *audience, p Push) error {
 func (pb *Publisher) extend(to *audience, p Push) bool {
 	r := pb.open
 	if r == nil || !to.extends(&r.to) || r.bytes+estimate(p) > pb.engine.maxRun ||
-		fault != 3 && !pb.engine.live(&r.to) || pb.engine.dialects(&r.to) != r.mask {
+		fault != 3 && r.to.stream == nil && !pb.engine.live(&r.to) || pb.engine.dialects(&r.to) != r.mask {
 		return false
 	}
 	pb.append(r, p)
@@ -131,8 +135,9 @@ func (pb *Publisher) publish(name []byte, p Push, from *Conn) {
 	if from.flags&flagDeferred == 0 && pb.extend(&to, p) {
 		return
 	}
+	to.stream = pb.engine.streamOf(name)
 	var ok bool
-	if to.key, ok = pb.engine.topics.Lookup(name); !ok {
+	if to.key, ok = pb.engine.topics.Lookup(name); !ok && to.stream == nil {
 		return // nobody listens
 	}
 	if from.flags&flagDeferred == 0 && !l.output.pending {
@@ -198,6 +203,9 @@ func (pb *Publisher) append(r *run, p Push) {
 		r.counts[d]++
 		r.bytes = max(r.bytes, len(out))
 	}
+	if r.to.stream != nil {
+		pb.keep(r, p)
+	}
 }
 
 func (pb *Publisher) account(k Kind, n int64) {
@@ -216,6 +224,9 @@ func (pb *Publisher) Flush() {
 		return
 	}
 	pb.open = nil
+	if r.to.stream != nil && pb.flushHistory(r) {
+		return
+	}
 	e := pb.engine
 	var loops [maxLoops / 64]uint64
 	n := int32(0)

@@ -168,6 +168,7 @@ func (c *Conn) dropOldest(enough func() bool) (messages int) {
 			return messages
 		}
 		messages += int(c.first.messages)
+		c.loop.noteDropped(&c.first)
 		c.pop()
 	}
 	q := c.queue
@@ -183,16 +184,27 @@ func (c *Conn) dropOldest(enough func() bool) (messages int) {
 			continue
 		}
 		messages += int(e.messages)
-		c.counted(e.kind, -(e.end - e.off))
-		c.loop.accounts.add(KindUnsent, -entrySize)
-		c.loop.releaseRef(e.ref)
+		c.loop.noteDropped(&e)
+		c.unqueue(&e)
 	}
+	q.keep(kept)
+	return messages
+}
+
+// unqueue takes an entry off the accounts that was behind the first, and is in the queue no more.
+func (c *Conn) unqueue(e *entry) {
+	c.counted(e.kind, -(e.end - e.off))
+	c.loop.accounts.add(KindUnsent, -entrySize)
+	c.loop.releaseRef(e.ref)
+}
+
+// keep makes kept, which begins where the entries do, all that is left of them.
+func (q *queue) keep(kept []entry) {
 	clear(q.entries[len(kept):])
 	q.entries = kept
 	if q.head == len(q.entries) {
 		q.entries, q.head = q.entries[:0], 0
 	}
-	return messages
 }
 
 func (c *Conn) ensureQueue() *queue {

@@ -15,6 +15,10 @@ type run struct {
 	refs    atomic.Int32        // loops that have yet to deliver it
 	bytes   int                 // of the longest block
 	payload int                 // bytes of the messages' payloads, without what dialects add
+
+	// Of a topic with history: what is kept of the messages, until they have their numbers.
+	kept        *block
+	first, last uint64
 }
 
 var runs = sync.Pool{New: func() any { return new(run) }}
@@ -27,7 +31,9 @@ func (pb *Publisher) recycle(r *run) {
 			r.blocks[d] = nil
 		}
 	}
+	pb.dropKept(r)
 	clear(r.counts[:])
+	r.to.stream = nil
 	runs.Put(r)
 }
 
@@ -47,6 +53,7 @@ func (r *run) finished() {
 	if r.refs.Add(-1) == 0 {
 		clear(r.blocks[:])
 		clear(r.counts[:])
+		r.to.stream = nil
 		runs.Put(r)
 	}
 }
@@ -57,6 +64,9 @@ func (r *run) memory() (n int64) {
 		if b != nil {
 			n += int64(cap(b.data))
 		}
+	}
+	if r.kept != nil {
+		n += int64(cap(r.kept.data))
 	}
 	return n
 }
@@ -69,16 +79,29 @@ func (r *run) cost() uint32 { return uint32(r.bytes + refSize*len(r.to.refs)) }
 func (l *Loop) deliverRun(r *run, position uint64) {
 	var refs [MaxDialects]*blockRef
 	delivered, reached := uint64(0), uint64(0)
+	if r.to.stream != nil {
+		r.to.stream.Hear(l.index, r.last)
+	}
 	l.eachOf(&r.to, position, func(c *Conn) {
 		b := r.blocks[c.dialect]
-		if b == nil || len(b.data) == 0 {
+		if b == nil {
+			l.missed(c, r) // its dialect was not spoken when the run was begun
+			return
+		}
+		if len(b.data) == 0 {
 			return
 		}
 		n := r.counts[c.dialect]
 		size := uint32(len(b.data))
 		high := c.own+c.lag+size > l.highWater || c.flags&flagClosePending != 0
-		if high && !l.admit(c, entryShared, size, n) {
-			return
+		if high {
+			if !l.admit(c, entryShared, size, n) {
+				l.missed(c, r)
+				return
+			}
+			if r.to.stream != nil && l.catching.has(c.slot, r.to.key.ID) {
+				return // what was dropped for it comes first
+			}
 		}
 		ref := refs[c.dialect]
 		if ref == nil {

@@ -45,6 +45,7 @@ func (l *Loop) flush(c *Conn) {
 		}
 	}
 	l.relieve(c)
+	l.catchMore(c)
 	if c.first.ref == nil {
 		c.returnQueue()
 		if c.state == stateClosing {
@@ -85,6 +86,9 @@ func (l *Loop) sent(c *Conn, size, n int, errno syscall.Errno) bool {
 
 // advance takes n bytes off the front of c's queue, and counts the messages that end in them.
 func (l *Loop) advance(c *Conn, n int) {
+	if c.flags&flagTrail != 0 {
+		l.note(c, n)
+	}
 	messages := c.advance(n)
 	l.stats.packetsOut.Add(messages)
 	c.meter().PacketsOut += messages

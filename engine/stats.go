@@ -19,6 +19,8 @@ type Stats struct {
 	Deliveries        uint64           // messages queued for connections
 	PayloadOut        uint64           // bytes of their payloads
 	Dropped           [numDrops]uint64 // messages, by Drop
+	Replayed          uint64           // of Deliveries, those of a topic's history
+	Gaps              uint64           // times that a subscriber was told that messages are gone for good
 	Waits             uint64           // publishes that had to wait
 	Panics            uint64           // of handlers, encoders and functions of others
 	Wakeups           uint64           // of loops, by mail or a deadline
@@ -50,6 +52,8 @@ type loopStats struct {
 	payloadOut atomic.Uint64
 	publishes  atomic.Uint64
 	waits      atomic.Uint64
+	replayed   atomic.Uint64
+	gaps       atomic.Uint64
 	panics     atomic.Uint64
 	wakeups    atomic.Uint64
 	handshakes handshakeStats
@@ -102,10 +106,13 @@ func (e *Engine) Stats() Stats {
 		s.PayloadOut += st.payloadOut.Load()
 		s.Publishes += st.publishes.Load()
 		s.Waits += st.waits.Load()
+		s.Replayed += st.replayed.Load()
+		s.Gaps += st.gaps.Load()
 		s.Panics += st.panics.Load()
 		s.Wakeups += st.wakeups.Load()
 		st.handshakes.addTo(&s.Handshakes)
 	}
+	s.Accounts[KindHistory] += e.history.Bytes()
 	s.Handshakes.Running, s.Handshakes.Waiting = e.handshakes.now()
 	return s
 }

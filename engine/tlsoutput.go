@@ -41,6 +41,7 @@ func (l *Loop) flushTLS(c *Conn) {
 		}
 	}
 	l.relieve(c)
+	l.catchMore(c)
 	if !l.unsentTLS(c, t) {
 		c.returnQueue()
 		if c.state == stateClosing {

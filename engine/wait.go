@@ -117,7 +117,8 @@ func (pb *Publisher) see(to *audience) (s sight) {
 		if !l.reaches(to) {
 			continue
 		}
-		s.full = s.full || l != pb.loop && l.mailbox.full()
+		// What a topic keeps goes through the publisher's own mailbox, too.
+		s.full = s.full || (l != pb.loop || to.stream != nil) && l.mailbox.full()
 		if l.pressure.count.Load() == 0 {
 			continue
 		}
