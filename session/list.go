@@ -27,7 +27,10 @@ func (s *Store) Describe(id SessionID) (l Listed, kept Snapshot, ok bool) {
 		return l, kept, false
 	}
 	if r.snap != nil {
-		kept = Snapshot{r.snap.SessionText, slices.Clone(r.snap.Topics), maps.Clone(r.snap.Claims)}
+		kept = Snapshot{
+			SessionText: r.snap.SessionText, Topics: slices.Clone(r.snap.Topics), Claims: maps.Clone(r.snap.Claims),
+			Marks: slices.Clone(r.snap.Marks),
+		}
 	}
 	return r.listed(), kept, true
 }

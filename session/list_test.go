@@ -14,7 +14,7 @@ func TestDescribe(t *testing.T) {
 	if l, kept, ok := s.Describe(is.ID); !ok || l.User != "ann" || l.Holder != 1 || l.Expires != is.Expires || !reflect.DeepEqual(kept, Snapshot{}) {
 		t.Errorf("attached: %+v, %+v, %v", l, kept, ok)
 	}
-	s.Detach(after(time.Second), is.ID, 1, Snapshot{"text", []string{"a", "b"}, map[string]string{"k": "v"}})
+	s.Detach(after(time.Second), is.ID, 1, Snapshot{SessionText: "text", Topics: []string{"a", "b"}, Claims: map[string]string{"k": "v"}})
 	l, kept, ok := s.Describe(is.ID)
 	if !ok || l.Holder != 0 || l.Topics != 2 || l.Bytes == 0 || kept.SessionText != "text" || len(kept.Topics) != 2 || kept.Claims["k"] != "v" {
 		t.Errorf("detached: %+v, %+v, %v", l, kept, ok)

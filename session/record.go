@@ -11,7 +11,20 @@ type Snapshot struct {
 	SessionText string            // set by workers (netsvr "session"); empty means guest
 	Topics      []string          // in any order
 	Claims      map[string]string // what the login provider vouches for; may be nil
+	// Marks are where the connection was in the histories of those topics that have one, in the order
+	// of Topics.
+	Marks []Mark
 }
+
+// A Mark is a place in a topic's history: behind message Seq of what Epoch names.
+type Mark struct {
+	Topic string // the one of Snapshot.Topics: it is not counted again
+	Epoch uint64
+	Seq   uint64
+}
+
+// markSize is the bytes that a Mark costs.
+const markSize = int(unsafe.Sizeof(Mark{}))
 
 // A snapshot is a Snapshot that the Store keeps, in its shard's list of them, oldest first.
 type snapshot struct {
@@ -39,7 +52,7 @@ func (s *Snapshot) size() int {
 	for k, v := range s.Claims {
 		n += len(k) + len(v) + claimOverhead
 	}
-	return n
+	return n + len(s.Marks)*markSize
 }
 
 // record is what the Store knows of one session: 80 bytes, and a snapshot while no connection holds it.

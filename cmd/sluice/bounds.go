@@ -78,6 +78,8 @@ func (cmd *settings) checkBounds() error {
 		{"user-limit", int64(cmd.UserLimit), 0, most},
 		{"longbridge-gzip", int64(cmd.LongbridgeGzip), 0, most},
 		{"push-cmd", int64(cmd.PushCmd), 4, 255},
+		{"gap-cmd", int64(cmd.GapCmd), 4, 255},
+		{"history-total", int64(cmd.HistoryTotal), leastHistory, all},
 		{"server-id", int64(cmd.ServerID), 0, 255},
 		{"open-worker", int64(cmd.OpenWorker), 0, server.MaxWorker},
 		{"close-worker", int64(cmd.CloseWorker), 0, server.MaxWorker},
@@ -162,6 +164,9 @@ func hostOf(origin string) string {
 	}
 	return strconv.Quote(u.Hostname())
 }
+
+// leastHistory is the least --history-total: messages are dropped 16 KiB at a time.
+const leastHistory = 64 << 10
 
 // leastByteRate is the least --worker-byte-rate.
 const leastByteRate = 64 << 10

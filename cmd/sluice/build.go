@@ -159,6 +159,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	_, err = cmd.routes()
 	refuse(err)
 	refuse(cmd.checkBounds())
+	history, err := cmd.history()
+	refuse(err)
 	listen := cmd.Worker
 	if listen == "none" {
 		listen = ""
@@ -239,6 +241,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			HandshakeTimeout: cmd.TLSHandshakeTimeout,
 			MaxHandshakes:    cmd.MaxHandshakes,
 			MaxRefusals:      cmd.MaxRefusals,
+			History:          history,
 			Logger:           log,
 		},
 		Gateway: server.GatewayConfig{
@@ -282,6 +285,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			PushCmd:         uint8(cmd.PushCmd),
 			TraceSample:     sample,
 			TraceAsked:      noneIsNegative(cmd.TraceAsked),
+			GapCmd:          uint8(cmd.GapCmd),
 			Logger:          log,
 		},
 	}, nil

@@ -77,6 +77,7 @@ func (cmd *settings) share(b budget, given func(flag string) bool) error {
 		{"worker-queue", &cmd.WorkerQueue, int64(shares.WorkerQueue)},
 		{"worker-delayed", &cmd.WorkerDelayed, int64(shares.WorkerDelayed)},
 		{"lag", &cmd.Lag, int64(shares.Lag)},
+		{"history-total", &cmd.HistoryTotal, shares.HistoryTotal},
 	} {
 		switch share := byteSize(s.share); {
 		case given(s.flag):
@@ -89,7 +90,8 @@ func (cmd *settings) share(b budget, given func(flag string) bool) error {
 	config.Memory = int64(b.size)
 	if err := config.CheckMemory(); err != nil {
 		*cmd = before
-		return depends(wrong("memory", "%w", err), "backlog-total", "session-total", "worker-queue", "worker-delayed", "lag")
+		return depends(wrong("memory", "%w", err), "backlog-total", "session-total", "worker-queue", "worker-delayed", "lag",
+			"history-total", "history")
 	}
 	cmd.budget = b
 	return nil
@@ -99,6 +101,7 @@ func (cmd *settings) share(b budget, given func(flag string) bool) error {
 func (cmd *settings) memoryConfig() (c server.Config) {
 	c.Memory = int64(cmd.budget.size)
 	c.Engine.Backlog, c.Engine.BacklogTotal, c.Engine.Lag = int(cmd.Backlog), int64(cmd.BacklogTotal), int(cmd.Lag)
+	c.Engine.History, _ = cmd.history() // what is wrong with it is said elsewhere
 	c.Gateway.SessionTotal = int64(cmd.SessionTotal)
 	c.Worker.Queue, c.Worker.Delayed = int(cmd.WorkerQueue), int(cmd.WorkerDelayed)
 	return c
@@ -141,10 +144,14 @@ func (cmd *settings) report() string {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		limit = "GOMEMLIMIT " + sizeText(b.size)
 	}
-	return fmt.Sprintf("memory %s%s: backlog-total %s, session-total %s, worker-queue %s a worker, worker-delayed %s a worker, lag %s a client; "+
+	history := ""
+	if m.HistoryTotal > 0 {
+		history = ", history-total " + sizeText(byteSize(m.HistoryTotal))
+	}
+	return fmt.Sprintf("memory %s%s: backlog-total %s, session-total %s, worker-queue %s a worker, worker-delayed %s a worker, lag %s a client%s; "+
 		"in all %s of at most %s; %s",
 		sizeText(b.size), from, sizeText(byteSize(m.BacklogTotal)), sizeText(byteSize(m.SessionTotal)),
-		sizeText(byteSize(m.WorkerQueue)), sizeText(byteSize(m.WorkerDelayed)), sizeText(byteSize(m.Lag)),
+		sizeText(byteSize(m.WorkerQueue)), sizeText(byteSize(m.WorkerDelayed)), sizeText(byteSize(m.Lag)), history,
 		sizeText(byteSize(m.Sum())), sizeText(b.size/4*3), limit)
 }
 

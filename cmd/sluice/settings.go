@@ -26,6 +26,7 @@ type settings struct {
 	handshakeFlags  `group:"TLS" table:"tls"`
 	loginFlags      `group:"Logins" table:"login"`
 	sessionFlags    `group:"Sessions" table:"session"`
+	historyFlags    `group:"History" table:"history"`
 	limitFlags      `group:"Limits" table:"limits"`
 	slowFlags       `group:"Memory and slow clients" table:"memory"`
 	workerFlags     `group:"Workers" table:"worker"`
@@ -109,8 +110,14 @@ type sessionFlags struct {
 	SessionJournal     string        `help:"File, made at the first start, in which used-up tickets and ended sessions stay refused across restarts. Wants --session-key; each gateway has its own." placeholder:"FILE"`
 }
 
+type historyFlags struct {
+	History      []string `help:"Topics that keep their last messages, PATTERN=COUNT,AGE as room.*=1000,5m: COUNT of them, each for AGE at most. A pattern is a name, or a beginning and one * at the end; the first that matches counts, and COUNT 0 rules its topics out. Clients that resume get what they missed. Repeatable." placeholder:"RULE" sep:"none" key:"topics" live:""`
+	HistoryTotal byteSize `help:"Bytes kept of all topics' messages; over it the oldest go." default:"256MiB" live:""`
+	GapCmd       int      `help:"Command to Longbridge clients of the push that says that messages they missed are gone for good. GOSOC's route is sluice.Gap." default:"101"`
+}
+
 type slowFlags struct {
-	Memory       memorySize    `help:"Bytes that the process may use, 64MiB or more: the limits below that are in proportion to it, and --session-total, --worker-queue and --worker-delayed, unless they are given; with 1GiB they are as they are without it. Near it the gateway sheds in stages. auto: three quarters of the container's limit, if it has one; that makes no limit larger. off: nothing is shed." default:"auto" placeholder:"SIZE" key:"size"`
+	Memory       memorySize    `help:"Bytes that the process may use, 64MiB or more: the limits below that are in proportion to it, and --session-total, --history-total, --worker-queue and --worker-delayed, unless they are given; with 1GiB they are as they are without it. Near it the gateway sheds in stages. auto: three quarters of the container's limit, if it has one; that makes no limit larger. off: nothing is shed." default:"auto" placeholder:"SIZE" key:"size"`
 	Backlog      byteSize      `help:"Unsent bytes of its own a client may have before the slow-consumer policy." default:"1MiB" live:""`
 	Lag          byteSize      `help:"Unsent bytes of published messages, shared with other subscribers, a client may be behind before the policy." default:"16MiB" live:""`
 	LagAge       time.Duration `help:"How old the oldest of them may be before the policy. 0: any age." default:"0s" live:""`

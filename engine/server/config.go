@@ -13,6 +13,7 @@ import (
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/lograte"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // Config sets up a Server. Gateway.Login must be set; everything else has defaults. A field that
@@ -57,7 +58,7 @@ type Config struct {
 	// Memory is how many bytes the process may use, at least LeastMemory. It sets the limits of
 	// MemoryShares where they are zero; those that are not must fit into it. Near it the gateway sheds
 	// in stages, which /readyz and the metrics show: from 80% on connections that come are refused, from
-	// 85% on sessions of clients that are away are forgotten, too, the oldest first, and from 90% on the
+	// 85% on sessions of clients that are away and topics' histories are forgotten, too, the oldest first, and from 90% on the
 	// slowest clients are closed. The kernel's socket buffers do not count. The runtime's own limit,
 	// debug.SetMemoryLimit, is the program's to set. Zero means that nothing is shed for it.
 	Memory int64
@@ -112,8 +113,13 @@ func (c *Config) check() error {
 		return errors.New("server: Config.WebSocket has a negative limit")
 	case c.CheckMemory() != nil:
 		return fmt.Errorf("server: Config.Memory: %w", c.CheckMemory())
+	case c.Engine.History.Total < 0:
+		return errors.New("server: Config.Engine.History.Total is negative")
 	case c.CustomIDTTL < 0:
 		return errors.New("server: Config.CustomIDTTL is negative")
+	}
+	if err := topic.CheckRules(c.Engine.History.Rules); err != nil {
+		return fmt.Errorf("server: Config.Engine.History: %w", err)
 	}
 	if err := c.Netsvr.CheckPath(); err != nil {
 		return fmt.Errorf("server: Config.Netsvr.Path: %w", err)
@@ -156,6 +162,11 @@ func (c *Config) settle(g *gateway.Gateway) {
 	if c.Engine.Describe == nil {
 		c.Engine.Describe = g.Describe
 	}
+	if c.Engine.Gap == nil {
+		c.Engine.Gap = g.Gap
+	}
+	// For as long as a session can be resumed its place in a topic is known.
+	c.Engine.HistoryKeep = cmp.Or(c.Engine.HistoryKeep, g.Config().SessionTTL)
 	c.Engine.Logger = cmp.Or(c.Engine.Logger, g.Log())
 	c.Worker.Logger = cmp.Or(c.Worker.Logger, g.Log())
 	c.Admin.Logger = cmp.Or(c.Admin.Logger, g.Log())

@@ -21,6 +21,7 @@ import (
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/lograte"
 	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // base is a Config that New takes, with every part of it in use.
@@ -48,6 +49,8 @@ var effective = map[string]func(*Server) any{
 var samples = map[string]any{
 	"Worker.TLS": &tls.Config{MinVersion: tls.VersionTLS13}, "Admin.TLS": &tls.Config{MinVersion: tls.VersionTLS13},
 	"Worker.Tokens": []string{"a-token-of-24-bytes-or-so"}, "Worker.Allow": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+	"Engine.History":    engine.HistoryLimits{Rules: []topic.Rule{{Pattern: "a*", Count: 3, Age: time.Second}}, Total: 1 << 20},
+	"Engine.Gap":        func(string) engine.Push { return engine.Push{} },
 	"Engine.ProxyTrust": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "Engine.ForwardedTrust": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	"Admin.TokenUsers":          new(login.APIKeys),
 	"Admin.Tokens":              new(AdminTokens),

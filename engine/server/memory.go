@@ -18,6 +18,7 @@ type MemoryShares struct {
 	WorkerQueue   int   // a sixty-fourth, for each worker; Worker.Queue
 	WorkerDelayed int   // a sixty-fourth, for each worker, four times as many in all; Worker.Delayed
 	Lag           int   // a sixty-fourth, for each client; Engine.Lag
+	HistoryTotal  int64 // a quarter; Engine.History.Total, where topics have history
 }
 
 // largestShare bounds the shares that are for each client or worker: more would only be delay.
@@ -28,7 +29,7 @@ func ShareMemory(memory int64) MemoryShares {
 	each := int(min(memory/64, largestShare))
 	return MemoryShares{
 		BacklogTotal: memory / 4, SessionTotal: memory / 16,
-		WorkerQueue: each, WorkerDelayed: each, Lag: each,
+		WorkerQueue: each, WorkerDelayed: each, Lag: each, HistoryTotal: memory / 4,
 	}
 }
 
@@ -42,18 +43,23 @@ const (
 // Sum returns the bytes that the shares may come to, with the queues of four workers that do not
 // read. Lag is part of BacklogTotal.
 func (m MemoryShares) Sum() int64 {
-	return m.BacklogTotal + m.SessionTotal + countedQueues*int64(m.WorkerQueue) + delayedTotal*int64(m.WorkerDelayed)
+	return m.BacklogTotal + m.SessionTotal + countedQueues*int64(m.WorkerQueue) + delayedTotal*int64(m.WorkerDelayed) + m.HistoryTotal
 }
 
 // MemoryShares returns the shares that are in force in c; zero fields have their defaults.
 func (c *Config) MemoryShares() MemoryShares {
 	d := ShareMemory(cmp.Or(c.Memory, 1<<30))
+	history := cmp.Or(max(c.Engine.History.Total, 0), d.HistoryTotal)
+	if len(c.Engine.History.Rules) == 0 {
+		history = 0
+	}
 	return MemoryShares{
 		BacklogTotal:  cmp.Or(max(c.Engine.BacklogTotal, 0), d.BacklogTotal),
 		SessionTotal:  cmp.Or(max(c.Gateway.SessionTotal, 0), d.SessionTotal),
 		WorkerQueue:   cmp.Or(max(c.Worker.Queue, 0), d.WorkerQueue),
 		WorkerDelayed: cmp.Or(max(c.Worker.Delayed, 0), d.WorkerDelayed),
 		Lag:           cmp.Or(max(c.Engine.Lag, 0), d.Lag),
+		HistoryTotal:  history,
 	}
 }
 
@@ -69,9 +75,9 @@ func (c *Config) CheckMemory() error {
 	m := c.MemoryShares()
 	if sum, most := m.Sum(), c.Memory/4*3; sum > most {
 		return fmt.Errorf("%d bytes, of which the limits may have three quarters, %d: backlog total %d, session total %d, "+
-			"queues of %d workers %d, delayed messages %d: %d in all",
+			"queues of %d workers %d, delayed messages %d, history total %d: %d in all",
 			c.Memory, most, m.BacklogTotal, m.SessionTotal, countedQueues, countedQueues*int64(m.WorkerQueue),
-			delayedTotal*int64(m.WorkerDelayed), sum)
+			delayedTotal*int64(m.WorkerDelayed), m.HistoryTotal, sum)
 	}
 	if backlog := int64(cmp.Or(c.Engine.Backlog, 1<<20)); backlog > m.BacklogTotal {
 		return fmt.Errorf("%d bytes, which leaves %d for what all clients have unsent: less than the %d that one may have",
@@ -89,6 +95,7 @@ func (c *Config) shareMemory() {
 	c.Engine.BacklogTotal, c.Engine.Lag = m.BacklogTotal, m.Lag
 	c.Gateway.SessionTotal = m.SessionTotal
 	c.Worker.Queue, c.Worker.Delayed = m.WorkerQueue, m.WorkerDelayed
+	c.Engine.History.Total = m.HistoryTotal
 }
 
 // keepWithin has s keep within Config.Memory, if that is set. used returns how much is used, nil: what
@@ -106,6 +113,7 @@ func (s *Server) keepWithin(used func() int64) {
 		Used:         used,
 		Refuse:       s.engine.RefuseNew,
 		TrimSessions: s.gateway.TrimSessions,
+		TrimHistory:  func(part int) int { return s.engine.History().Trim(part, s.engine.Now()) },
 		Squeeze:      s.engine.Squeeze,
 		Collect:      meter.Collect,
 		Logger:       s.gateway.Log(),

@@ -21,9 +21,9 @@ func TestShareMemory(t *testing.T) {
 		sum    int64
 	}{
 		// What they are without a budget.
-		{1 << 30, MemoryShares{256 * MiB, 64 * MiB, 16 * MiB, 16 * MiB, 16 * MiB}, 448 * MiB},
-		{64 * MiB, MemoryShares{16 * MiB, 4 * MiB, MiB, MiB, MiB}, 28 * MiB},
-		{1 << 40, MemoryShares{1 << 38, 1 << 36, 256 * MiB, 256 * MiB, 256 * MiB}, 1<<38 + 1<<36 + 2048*MiB},
+		{1 << 30, MemoryShares{256 * MiB, 64 * MiB, 16 * MiB, 16 * MiB, 16 * MiB, 256 * MiB}, 704 * MiB},
+		{64 * MiB, MemoryShares{16 * MiB, 4 * MiB, MiB, MiB, MiB, 16 * MiB}, 44 * MiB},
+		{1 << 40, MemoryShares{1 << 38, 1 << 36, 256 * MiB, 256 * MiB, 256 * MiB, 1 << 38}, 1<<39 + 1<<36 + 2048*MiB},
 	} {
 		if got := ShareMemory(tc.memory); got != tc.want || got.Sum() != tc.sum {
 			t.Errorf("of %d: %+v, %d in all, want %+v, %d", tc.memory, got, got.Sum(), tc.want, tc.sum)

@@ -5,13 +5,15 @@ import (
 	"fmt"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // Update takes from config what may change while the Server runs, and leaves the rest as it is:
 //
 //   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes, MaxPerAddress,
 //     ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes, MaxPacketRate,
-//     MaxByteRate, ProxyTimeout, ProxyTrust, ForwardedTrust, ForwardedUnix
+//     MaxByteRate, ProxyTimeout, ProxyTrust, ForwardedTrust, ForwardedUnix,
+//     History: topics that no rule matches any more lose theirs
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginBanMax, UserFailures, UserFailuresPer,
 //     LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit, MaxSessionsPerUser, MaxInflated,
 //     MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxTopicsTotal,
@@ -43,10 +45,16 @@ func (s *Server) Update(config Config) error {
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
+	if err := topic.CheckRules(config.Engine.History.Rules); err != nil {
+		return fmt.Errorf("server: Config.Engine.History: %w", err)
+	}
 	if err := s.web.SetOrigins(config.WebSocket.Origins); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
 	config.shareMemory()
+	if err := s.engine.SetHistory(config.Engine.History); err != nil {
+		return fmt.Errorf("server: Config.Engine.History: %w", err)
+	}
 	config.Engine.Loops = s.engine.Loops()
 	config.shareDescriptors()
 	s.hub.SetMaxLinks(config.Worker.MaxLinks)

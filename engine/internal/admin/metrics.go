@@ -175,6 +175,7 @@ func (s *Server) collectMessages(p *page, e *engine.Stats) {
 	p.counter("sluice_sent_packets_total", "Packets sent to clients whole.", e.PacketsOut)
 	p.counter("sluice_sends_total", "System calls that sent something to a client.", e.Sends)
 	p.counter("sluice_publishes_total", "Publishes, to topics with and without subscribers.", e.Publishes)
+	s.collectHistory(p, e)
 	p.counter("sluice_publish_waits_total", "Publishes and pushes that had to wait for room.", e.Waits)
 	p.counter("sluice_deliveries_total", "Messages queued for clients: publishes, once for each subscriber, and pushes.", e.Deliveries)
 	p.counter("sluice_delivered_payload_bytes_total", "Bytes of their payloads.", e.PayloadOut)

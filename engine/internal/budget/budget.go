@@ -14,7 +14,7 @@ type Stage int32
 const (
 	Calm   Stage = iota // there is enough
 	Refuse              // connections that come are refused
-	Trim                // sessions of clients that are away are forgotten, the oldest first
+	Trim                // sessions of clients that are away and histories of topics are forgotten, the oldest first
 	Close               // the clients with the most unsent that have been slow for longest are closed
 
 	Stages
@@ -23,8 +23,8 @@ const (
 // does says in the log and on health pages what a stage does.
 var does = [Stages]string{
 	Refuse: "new connections are refused",
-	Trim:   "new connections are refused, and sessions of clients that are away are forgotten",
-	Close:  "new connections are refused, sessions of clients that are away are forgotten, and the slowest clients are closed",
+	Trim:   "new connections are refused, and sessions of clients that are away and histories are forgotten",
+	Close:  "new connections are refused, sessions of clients that are away and histories are forgotten, and the slowest clients are closed",
 }
 
 // String says what the stage does.
@@ -50,10 +50,10 @@ const Every = 250 * time.Millisecond
 // be taken for used.
 const collectEvery = time.Second
 
-// trimPart is which part of the sessions is forgotten at a time.
+// trimPart is which part of the sessions and of the histories is forgotten at a time.
 const trimPart = 8
 
-// Config sets up a Watch. All fields but Logger must be set.
+// Config sets up a Watch. All fields but Logger and TrimHistory must be set.
 type Config struct {
 	Limit int64 // bytes
 	// Used returns how many bytes are in use.
@@ -62,6 +62,9 @@ type Config struct {
 	Refuse func(refuse bool)
 	// TrimSessions forgets one of each so many detached sessions, the oldest, and returns how many.
 	TrimSessions func(part int) int
+	// TrimHistory forgets one of each so many bytes of topics' histories, the oldest, and returns how many
+	// messages. Nil: there are none.
+	TrimHistory func(part int) int
 	// Squeeze has slow clients closed until so many bytes are free, as far as there are any. It is
 	// called at each look of the last stage, and with 0 at its end.
 	Squeeze func(bytes int64)
@@ -122,6 +125,9 @@ func (w *Watch) Look() {
 		fallthrough
 	case Trim:
 		w.trimmed.Add(uint64(w.config.TrimSessions(trimPart)))
+		if w.config.TrimHistory != nil {
+			w.config.TrimHistory(trimPart)
+		}
 	}
 }
 

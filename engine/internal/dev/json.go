@@ -3,6 +3,7 @@ package dev
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 )
 
 // publishBody takes {"topic":"...","data":...} apart, without an allocation when the topic has no
@@ -56,6 +57,28 @@ func topicNames(dst [][]byte, payload []byte) (names [][]byte, ok bool) {
 		}
 	}
 	return dst, ok
+}
+
+// lastOf returns the number in {"last":n}, 0 if there is none. payload must be valid JSON.
+func lastOf(payload []byte) (n int, ok bool) {
+	b := skipSpace(payload)
+	if b[0] != '{' {
+		return 0, true
+	}
+	for b = skipSpace(b[1:]); b[0] == '"'; {
+		key, rest := value(b)
+		v, rest := value(skipSpace(skipSpace(rest)[1:])) // behind the colon
+		if name, _ := text(key); string(name) == "last" {
+			var err error
+			if n, err = strconv.Atoi(string(v)); err != nil || n < 0 {
+				return 0, false
+			}
+		}
+		if b = skipSpace(rest); b[0] == ',' {
+			b = skipSpace(b[1:])
+		}
+	}
+	return n, true
 }
 
 // texts appends the strings of a JSON array of nothing else.

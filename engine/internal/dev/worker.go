@@ -130,8 +130,13 @@ func subscribe(r *gateway.Request, payload []byte) {
 	if !ok {
 		return
 	}
+	last, ok := lastOf(payload)
+	if !ok {
+		r.Fail(gateway.StatusError, `want "last":n, how many messages that the topics have kept`)
+		return
+	}
 	for _, t := range names {
-		if err := r.TrySubscribe(t); err != nil {
+		if err := r.TrySubscribeLast(t, last); err != nil {
 			r.Fail(gateway.StatusError, err.Error())
 			return
 		}

@@ -240,6 +240,7 @@ func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
 		// Else a login that arrived later has the session already, and that one stays.
 	default:
 		snapshot := session.Snapshot{SessionText: x.sessionText, Topics: c.Topics(make([]string, 0, c.TopicCount()))}
+		snapshot.Marks = marksOf(c)
 		if x.about != nil {
 			snapshot.Claims = mapOf(x.about.claims)
 		}
@@ -363,7 +364,13 @@ func (g *Gateway) restore(c *engine.Conn, cl *Client, snapshot session.Snapshot)
 		metadata, _ := cl.About()
 		g.setAbout(c, cl, mapOf(metadata), snapshot.Claims)
 	}
+	marks := snapshot.Marks
 	for _, t := range snapshot.Topics {
-		g.Subscribe(c, []byte(t))
+		if len(marks) > 0 && marks[0].Topic == t {
+			g.subscribeFrom(c, marks[0])
+			marks = marks[1:]
+		} else {
+			g.Subscribe(c, []byte(t))
+		}
 	}
 }

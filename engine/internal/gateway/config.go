@@ -151,6 +151,10 @@ type Config struct {
 	PushRoute string
 	PushCmd   uint8
 
+	// GapCmd is the command on Longbridge of the push that says that messages of a topic's history are
+	// gone for good, 4 to 255. Zero means 101. On GOSOC its route is GapRoute.
+	GapCmd uint8
+
 	// Rand is the source of session ids, keys and numbers that must not be guessed. It must be safe
 	// for concurrent use. Nil means crypto/rand.
 	Rand io.Reader
@@ -227,6 +231,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.PushCmd == 0 {
 		c.PushCmd = 100
+	}
+	if c.GapCmd == 0 {
+		c.GapCmd = 101
 	}
 	if c.Rand == nil {
 		c.Rand = rand.Reader

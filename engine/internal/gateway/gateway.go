@@ -72,6 +72,9 @@ func New(config Config) (*Gateway, error) {
 	if err := CheckPushCmd(uint32(config.PushCmd)); err != nil {
 		return nil, fmt.Errorf("gateway: Config.PushCmd: %w", err)
 	}
+	if err := CheckPushCmd(uint32(config.GapCmd)); err != nil {
+		return nil, fmt.Errorf("gateway: Config.GapCmd: %w", err)
+	}
 	g := &Gateway{stop: make(chan struct{}), done: make(chan struct{})}
 	g.config.Store(&config)
 	g.log = config.Logger
@@ -167,6 +170,7 @@ func (g *Gateway) expire() {
 		case <-t.C:
 			for now := g.now(); g.sessions.Expire(now, step) == step; {
 			}
+			g.engine.ExpireHistory()
 			g.failures.addresses.expire(g.engine.Now(), step)
 			g.failures.users.expire(g.engine.Now(), step)
 			if g.leased.Load() > 0 {

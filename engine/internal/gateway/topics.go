@@ -77,6 +77,17 @@ func (g *Gateway) Subscribe(c *engine.Conn, topic []byte) bool {
 // a NameError, which is counted and logged: the name cannot be one, or the client has too many topics
 // or too many bytes of them, or there are too many topics in all. A topic that the client is subscribed to is never too many.
 func (g *Gateway) TrySubscribe(c *engine.Conn, topic []byte) error {
+	return g.trySubscribe(c, topic, c.Subscribe)
+}
+
+// TrySubscribeLast is TrySubscribe for a client that wants the last n messages first which the topic has
+// kept; less than 1 means none. One that is subscribed already gets nothing: it has had them.
+func (g *Gateway) TrySubscribeLast(c *engine.Conn, topic []byte, n int) error {
+	return g.trySubscribe(c, topic, func(topic []byte) bool { return c.SubscribeLast(topic, n) })
+}
+
+// trySubscribe is TrySubscribe by a method of c's.
+func (g *Gateway) trySubscribe(c *engine.Conn, topic []byte, subscribe func([]byte) bool) error {
 	s, ok := c.Handler().(Session)
 	if !ok || len(topic) == 0 {
 		return nil
@@ -91,7 +102,7 @@ func (g *Gateway) TrySubscribe(c *engine.Conn, topic []byte) error {
 		}
 	}
 	many := c.TopicCount() >= g.Config().MaxTopics
-	if !c.Subscribe(topic) {
+	if !subscribe(topic) {
 		return nil
 	}
 	if bytes := int(cl.topicBytes)+cost > g.Config().MaxTopicBytes; many || bytes {

@@ -145,10 +145,10 @@ func Dialects(transport *ws.Transport) []engine.Dialect {
 				op = websocket.OpBinary // as text the customer would have to fail the connection
 			}
 			return websocket.AppendFrame(dst, op, p.Payload), nil
-		}},
+		}, NoGaps: true},
 		{Name: "netsvr-binary", Append: func(dst []byte, p engine.Push) ([]byte, error) {
 			return websocket.AppendFrame(dst, websocket.OpBinary, p.Payload), nil
-		}},
+		}, NoGaps: true},
 	}
 	return append(list, transport.Deflating(list[0]), transport.Deflating(list[1]))
 }

@@ -145,7 +145,7 @@ func (t *Transport) Deflate(dst []byte, start int) []byte {
 // Deflating is d with its frames compressed, for clients with which that was agreed.
 func (t *Transport) Deflating(d engine.Dialect) engine.Dialect {
 	encode := d.Append
-	return engine.Dialect{Name: d.Name + "-deflate", Append: func(dst []byte, p engine.Push) ([]byte, error) {
+	return engine.Dialect{Name: d.Name + "-deflate", NoGaps: d.NoGaps, Append: func(dst []byte, p engine.Push) ([]byte, error) {
 		out, err := encode(dst, p)
 		if err != nil {
 			return out, err
