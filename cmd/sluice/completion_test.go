@@ -37,12 +37,17 @@ func shell(t *testing.T, name, script string, args ...string) string {
 // completed are words of a command line, and some of what they are completed to, and what not.
 var completionCases = []struct{ line, want, not string }{
 	{"sluice co", "completion conns", "serve"},
-	{"sluice ", "serve check token health conns topics workers sessions session kick publish watch drain reload version completion", ""},
+	{"sluice ", "serve check config token health doctor conns topics workers sessions session kick publish watch drain reload version completion", ""},
 	{"sluice conns --li", "--limit --listener", "--sort"},
 	{"sluice conns --state o", "opening online", "login"},
 	{"sluice kick --reason ", "forced-offline kicked-out", "--user"},
 	{"sluice completion ", "bash zsh fish", ""},
 	{"sluice serve --slow-consumer drop", "drop-newest drop-oldest", "close"},
+	{"sluice doctor --conn", "--connections --connect-rate", "--admin"},
+	{"sluice doctor --slow-consumer drop", "drop-newest drop-oldest", "close"},
+	{"sluice doctor --config tok", "token.txt", "script"},
+	{"sluice config --r", "--running --route", "--admin"},
+	{"sluice health --v", "--verbose", "--json"},
 	{"sluice session --e", "--end", "--user"},
 	{"sluice topics --admin-token-file tok", "token.txt", "script"},
 }

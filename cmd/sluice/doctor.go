@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -112,11 +113,14 @@ func (cmd *doctorCmd) examine(given *inputs) (r doctor.Report, err error) {
 	}
 	defer c.Close()
 	in.Gateway, in.GatewayErr = cmd.gateway(c)
+	if in.Gateway != nil {
+		in.Gateway.Elsewhere = !isHere(in.Gateway.Address)
+	}
 	if in.Gateway != nil && in.Flags == nil {
 		if flags, onLine, err := cmd.askFlags(c); err == nil {
 			in.Flags, in.OnLine, in.FlagsFrom = flags, onLine, "the gateway"
 		}
-		in.FilesAreHere = isHere(in.Gateway.Address)
+		in.FilesAreHere = !in.Gateway.Elsewhere
 	}
 	return doctor.Examine(in), nil
 }
@@ -220,10 +224,16 @@ func (cmd *doctorCmd) askFlags(c *adminapi.Client) (flags doctor.Flags, onLine [
 
 // isHere reports whether a gateway that is asked at an address is certainly on this machine.
 func isHere(address string) bool {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme == "unix" {
-		return err == nil
+	if strings.HasPrefix(address, "unix:") {
+		return true
 	}
-	host := u.Hostname()
-	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }

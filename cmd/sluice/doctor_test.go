@@ -135,3 +135,14 @@ func TestDoctorPrints(t *testing.T) {
 		t.Errorf("the help is\n%s", out)
 	}
 }
+
+func TestIsHere(t *testing.T) {
+	for address, want := range map[string]bool{
+		"127.0.0.1:6070": true, "http://127.0.0.1:6070": true, "https://localhost:1": true, "unix:///run/a": true, "unix:@a": true, "http://[::1]:1": true,
+		"10.0.0.1:6070": false, "http://gateway:6070": false, "https://127.example:1": false,
+	} {
+		if got := isHere(address); got != want {
+			t.Errorf("%s: %v", address, got)
+		}
+	}
+}

@@ -37,6 +37,7 @@ type listing[T any] struct {
 	path    string
 	query   url.Values
 	key     string // of the rows in the answer, and what they are called
+	none    string // what it means that there are none; may be empty
 	columns []string
 	row     func(v *T) []string
 }
@@ -70,7 +71,7 @@ func (l *listing[T]) print(s *streams, c *adminapi.Client, limit int, asJSON boo
 	case more:
 		fmt.Fprintf(s.stderr, "sluice: %d are shown, there are more %s: --limit 0 shows all\n", n, l.key)
 	case n == 0 && !asJSON:
-		fmt.Fprintf(s.stderr, "sluice: no %s\n", l.key)
+		fmt.Fprintf(s.stderr, "sluice: no %s%s\n", l.key, l.none)
 	}
 	return nil
 }

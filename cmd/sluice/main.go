@@ -81,7 +81,7 @@ func runWith(args []string, stdout, stderr io.Writer, hangups chan os.Signal) in
 		return exited
 	}
 	if err != nil {
-		printError(stderr, err)
+		printError(stderr, usage(args, err))
 		return exitUsage
 	}
 	c.ctx.BindTo(stdout, (*io.Writer)(nil))

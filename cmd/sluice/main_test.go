@@ -79,8 +79,8 @@ func TestUsage(t *testing.T) {
 		args []string
 		says string
 	}{
-		{"no command", nil, "expected"},
-		{"unknown command", []string{"swerve"}, "swerve"},
+		{"no command", nil, "sluice serve --dev"},
+		{"unknown command", []string{"swerve"}, `unknown command "swerve"; did you mean serve? sluice --help`},
 		{"unknown flag", []string{"check", "--dev", "--nope"}, "--nope"},
 		{"removed flag", []string{"check", "--dev", "--backlog-soft", "1MiB"}, "--backlog-total"},
 		{"removed flag, joined", []string{"serve", "--dev", "--backlog-soft=1MiB"}, "--backlog-soft: this flag was removed"},

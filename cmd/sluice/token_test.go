@@ -110,6 +110,12 @@ func TestTokenQuiet(t *testing.T) {
 	if raw, err := hex.DecodeString(token); code != 0 || err != nil || len(raw) != 16 || errs != "" {
 		t.Fatalf("exit code %d, stdout %q, stderr %q", code, out, errs)
 	}
+	code, out, errs = sluice("token", "--json", "--user", "ann", "--admin", s.AdminURL())
+	if code != 0 || !strings.HasPrefix(out, `{"otp":"`) || !strings.HasSuffix(out, `","limit":10,"online":0}`+"\n") || errs != "" {
+		t.Errorf("as JSON: exit code %d, stdout %q, stderr %q", code, out, errs)
+	}
+	code, out, errs = sluice("token", "--json", "-q", "--admin", s.AdminURL())
+	wantLine(t, code, exitUsage, out, errs, "choose one")
 	otp := s.Gateway().Config().Login.(*login.OTP)
 	if id, err := otp.LoginNow(time.Now(), login.Request{Token: token}); err != nil || id.User != "ann" {
 		t.Errorf("%+v, %v", id, err)

@@ -88,6 +88,9 @@ func (cmd *topicsCmd) run(s *streams) error {
 		query.Set("sort", cmd.Sort)
 	}
 	l := listing[topicInfo]{path: "topics", query: query, key: "topics", columns: topicColumns, row: (*topicInfo).cells}
+	if cmd.Prefix == "" && cmd.Search == "" {
+		l.none = ": nobody subscribes to anything yet"
+	}
 	return l.print(s, c, cmd.Limit, cmd.JSON)
 }
 

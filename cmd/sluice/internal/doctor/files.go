@@ -3,6 +3,8 @@ package doctor
 import (
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -45,6 +47,8 @@ func (e *exam) openFiles() []Finding {
 	limit, open, who := int64(0), int64(-1), "a gateway that is started here"
 	if g := e.Gateway; g != nil && g.metric("process_max_fds") > 0 {
 		limit, open, who = int64(g.metric("process_max_fds")), int64(g.metric("process_open_fds")), "the gateway"
+	} else if value, there := e.unit("LimitNOFILE"); there {
+		limit, who = unitLimit(value), "the unit of systemd"
 	} else {
 		// A Go program raises its soft limit to the hard one when it starts.
 		_, hard, ok := e.limit("Max open files")
@@ -57,6 +61,9 @@ func (e *exam) openFiles() []Finding {
 	}
 	need := e.filesFor(e.want, limit)
 	found := fmt.Sprintf("%s may open %s files", who, number(limit))
+	if who == "the unit of systemd" {
+		found = fmt.Sprintf("%s lets the gateway open %s files", who, number(limit))
+	}
 	if open >= 0 {
 		found += fmt.Sprintf(" and has %s open", number(open))
 	}
@@ -74,6 +81,24 @@ func (e *exam) openFiles() []Finding {
 		raise,
 		fmt.Sprintf("LimitNOFILE=%d   # under [Service] in the unit of systemd", wanted),
 		fmt.Sprintf("ulimit -n %d   # or in the shell that starts it, as root where that is over the hard limit", wanted))
+}
+
+// defaultFiles is the hard part of DefaultLimitNOFILE of systemd.
+const defaultFiles = 512 << 10
+
+// unitLimit reads LimitNOFILE of a unit of systemd, of which the hard part counts: 65536, 1024:65536.
+func unitLimit(text string) int64 {
+	if _, hard, ok := strings.Cut(text, ":"); ok {
+		text = hard
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	switch {
+	case text == "infinity":
+		return math.MaxInt32
+	case err != nil:
+		return defaultFiles
+	}
+	return n
 }
 
 // systemFiles looks at how many files the machine may have open in all.

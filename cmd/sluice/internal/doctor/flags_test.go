@@ -166,6 +166,21 @@ func TestStops(t *testing.T) {
 	}
 }
 
+// TestUnitFiles: the limit of the unit counts while no gateway runs.
+func TestUnitFiles(t *testing.T) {
+	const unit = "etc/systemd/system/sluice.service"
+	for text, want := range map[string]struct {
+		Severity
+		found string
+	}{
+		"LimitNOFILE=4096": {Error, "the unit of systemd lets the gateway open 4,096 files"}, "LimitNOFILE=1024:1048576": {OK, "1,048,576"},
+		"LimitNOFILE=infinity": {OK, "2,147,483,647"}, "Restart=always": {OK, "524,288"},
+	} {
+		in := hosted(map[string]string{unit: "[Service]\n" + text + "\n"})
+		expect(t, text, Examine(in), "open-files", want.Severity, want.found)
+	}
+}
+
 func TestFlagErrors(t *testing.T) {
 	r := Examine(Input{Root: fstest.MapFS{}, System: "plan9", Flags: flagsOf(), FlagsErr: errors.New("--lag: one\n--drain: two")})
 	if list := find(r, "flags"); len(list) != 2 || list[1].Found != "--drain: two" || r.Errors != 2 {

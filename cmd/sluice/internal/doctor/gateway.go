@@ -17,6 +17,8 @@ type Gateway struct {
 	Metrics Metrics
 	Reasons []string // why it is not ready; nil: it is
 	Now     time.Time
+	// Elsewhere says that it is perhaps not on this machine.
+	Elsewhere bool
 }
 
 // Metrics are series of a page in the text format, as name{label="value"}, by which values are found.
@@ -91,7 +93,11 @@ func (g *Gateway) describe() string {
 
 // gateway says whether there is one to look at.
 func (e *exam) gateway() []Finding {
-	if e.Gateway != nil {
+	switch {
+	case e.Gateway != nil && e.Gateway.Elsewhere:
+		return is(Note, e.Gateway.describe()+": it may be on another machine", "what is said of files, network, memory and CPU is of this one",
+			"sluice doctor   # there")
+	case e.Gateway != nil:
 		return fine("%s", e.Gateway.describe())
 	}
 	if e.GatewayErr == nil {

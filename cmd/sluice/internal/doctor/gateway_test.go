@@ -58,6 +58,12 @@ func TestGateway(t *testing.T) {
 	}
 }
 
+func TestGatewayElsewhere(t *testing.T) {
+	in := hosted(nil)
+	in.Gateway = &Gateway{Address: "http://10.0.0.9:6070", Elsewhere: true}
+	expect(t, "elsewhere", Examine(in), "gateway", Note, "another machine", "is of this one")
+}
+
 func TestNoGateway(t *testing.T) {
 	for text, fix := range map[string]string{"refused: a token is wanted": "fix: sluice doctor --admin-token-file", "connection refused": "fix: sluice doctor --admin URL"} {
 		r := Examine(Input{Root: fstest.MapFS{}, System: "plan9", GatewayErr: errors.New(text)})

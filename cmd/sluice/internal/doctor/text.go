@@ -28,16 +28,16 @@ func (r *Report) Text(out io.Writer, all bool) error {
 	fmt.Fprintf(w, "gateway  %s\n", table.Text(orNone(r.Gateway)))
 	fmt.Fprintf(w, "flags    %s\n", table.Text(orNone(r.Flags)))
 	fmt.Fprintf(w, "for      %s (%s)\n", plural(r.Connections, "connection"), r.ForWhom)
-	area, hidden, sysctls := "", 0, false
+	area, last, hidden, sysctls := "", OK, 0, false
 	for _, f := range r.Findings {
 		if f.Severity == OK && !all {
 			hidden++
 			continue
 		}
-		if f.Area != area || f.Severity != OK {
-			area = f.Area
+		if f.Area != area || f.Severity != OK || last != OK {
 			fmt.Fprintln(w)
 		}
+		area, last = f.Area, f.Severity
 		if f.Severity == OK {
 			wrap(w, fmt.Sprintf("%-*s%-*s", labelWidth, labels[f.Severity], checkWidth, f.Check), f.Found, labelWidth+checkWidth)
 			continue
