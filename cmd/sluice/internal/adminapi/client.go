@@ -233,6 +233,9 @@ func (e *Error) Error() string {
 	case http.StatusUnauthorized:
 		return fmt.Sprintf("the gateway refuses (%s): %s; --admin-token-file or SLUICE_ADMIN_TOKEN_FILE names the file of one, as serve --admin-token does", e.Code, e.Message)
 	case http.StatusForbidden:
+		if strings.Contains(e.Message, "--admin-token") { // it says already what to do
+			break
+		}
 		return fmt.Sprintf("the gateway refuses (%s): %s; --admin-token-file or SLUICE_ADMIN_TOKEN_FILE names the token's file", e.Code, e.Message)
 	}
 	return fmt.Sprintf("the gateway says %s: %s", e.Code, e.Message)

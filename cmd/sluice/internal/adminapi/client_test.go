@@ -57,6 +57,8 @@ func TestAnswers(t *testing.T) {
 		{200, `<html>`, "is that a gateway's admin listener"},
 		{404, `{"code":"not-found","message":"there is no x"}`, "not-found: there is no x"},
 		{401, `{"code":"unauthorized","message":"a token is wanted"}`, "--admin-token-file"},
+		{403, `{"code":"forbidden","message":"a token of role full is wanted"}`, "role full is wanted; --admin-token-file or"},
+		{403, `{"code":"forbidden","message":"start the gateway with --admin-token FILE"}`, "forbidden: start the gateway with --admin-token FILE"},
 		{404, `{"code":404,"message":"another API"}`, "is that a gateway's admin listener"},
 		{302, ``, "HTTP status 302"},
 	} {

@@ -42,44 +42,45 @@ func (e *exam) filesWanted() int64 {
 	return roundUp(e.filesFor(e.want, math.MaxInt32), filesStep)
 }
 
+// fileLimit returns how many files the gateway may open and, in words, who lets it; false: that is not
+// known. The one that runs counts first, then the unit that would start it, then this process.
+func (e *exam) fileLimit() (limit int64, who string, known bool) {
+	if n := e.Gateway.metric("process_max_fds"); n > 0 {
+		return int64(n), fmt.Sprintf("the gateway may open %s files and has %s open", number(int64(n)), number(int64(e.Gateway.metric("process_open_fds")))), true
+	}
+	if value, there := e.unit("LimitNOFILE"); there {
+		limit = unitLimit(value)
+		return limit, fmt.Sprintf("the unit of systemd lets the gateway open %s files", number(limit)), true
+	}
+	// A Go program raises its soft limit to the hard one when it starts.
+	_, limit, known = e.limit("Max open files")
+	if limit < 0 {
+		limit = math.MaxInt32
+	}
+	return limit, fmt.Sprintf("a gateway that is started here may open %s files", number(limit)), known
+}
+
 // openFiles looks at how many files the gateway may open: each connection is one.
 func (e *exam) openFiles() []Finding {
-	limit, open, who := int64(0), int64(-1), "a gateway that is started here"
-	if g := e.Gateway; g != nil && g.metric("process_max_fds") > 0 {
-		limit, open, who = int64(g.metric("process_max_fds")), int64(g.metric("process_open_fds")), "the gateway"
-	} else if value, there := e.unit("LimitNOFILE"); there {
-		limit, who = unitLimit(value), "the unit of systemd"
-	} else {
-		// A Go program raises its soft limit to the hard one when it starts.
-		_, hard, ok := e.limit("Max open files")
-		if !ok {
-			return nil
-		}
-		if limit = hard; limit < 0 {
-			limit = math.MaxInt32
-		}
+	limit, who, known := e.fileLimit()
+	if !known {
+		return nil
 	}
 	need := e.filesFor(e.want, limit)
-	found := fmt.Sprintf("%s may open %s files", who, number(limit))
-	if who == "the unit of systemd" {
-		found = fmt.Sprintf("%s lets the gateway open %s files", who, number(limit))
-	}
-	if open >= 0 {
-		found += fmt.Sprintf(" and has %s open", number(open))
-	}
-	found += fmt.Sprintf("; %s take %s", plural(e.want, "connection"), number(need))
+	found := fmt.Sprintf("%s; %s take %s", who, plural(e.want, "connection"), number(need))
 	if need <= limit {
 		return fine("%s", found)
 	}
-	wanted := e.filesWanted()
-	raise := ""
+	return is(Error, found, "each connection is an open file; over the limit clients are refused (too-many-clients), whoever they are",
+		e.moreFiles(e.filesWanted())...)
+}
+
+// moreFiles are the lines that let the gateway open so many files.
+func (e *exam) moreFiles(wanted int64) (fix []string) {
 	if most, ok := e.number("proc/sys/fs/nr_open"); ok && most < wanted {
-		raise = sysctl("fs.nr_open", wanted) + "   # first: no process may have more than this"
+		fix = append(fix, sysctl("fs.nr_open", wanted)+"   # first: no process may have more than this")
 	}
-	return is(Error, found,
-		"each connection is an open file; over the limit clients are refused (too-many-clients), whoever they are",
-		raise,
-		fmt.Sprintf("LimitNOFILE=%d   # under [Service] in the unit of systemd", wanted),
+	return append(fix, fmt.Sprintf("LimitNOFILE=%d   # under [Service] in the unit of systemd", wanted),
 		fmt.Sprintf("ulimit -n %d   # or in the shell that starts it, as root where that is over the hard limit", wanted))
 }
 

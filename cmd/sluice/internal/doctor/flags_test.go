@@ -109,7 +109,10 @@ func TestLimitOfConnections(t *testing.T) {
 	in := hosted(nil)
 	in.Connections, in.Flags = 10_000, flagsOf("max-connections=5000")
 	expect(t, "by flag", Examine(in), "max-connections", Error, "5,000 clients", "fix: --max-connections 10000")
-	in.Flags = flagsOf("max-connections=0")
+	in.Connections, in.Flags = 100, flagsOf("max-connections=2000000")
+	expect(t, "more than files", Examine(in), "max-connections", Warning, "--max-connections 2000000 takes 2,000,292 files, 1,048,576 may be open",
+		"fix: LimitNOFILE=2004992", "fix: --max-connections 0")
+	in.Connections, in.Flags = 10_000, flagsOf("max-connections=0")
 	in.Gateway = &Gateway{Metrics: Metrics{"sluice_connections_limit": 700, "process_max_fds": 1024}}
 	expect(t, "by files", Examine(in), "max-connections", Error, "700 clients", "fix: LimitNOFILE=")
 	expect(t, "by files", Examine(in), "open-files", Error, "the gateway may open 1,024 files")

@@ -107,6 +107,9 @@ func (e *exam) gateway() []Finding {
 }
 
 func (e *exam) gatewayFix() string {
+	if strings.Contains(e.GatewayErr.Error(), "no admin token is set") {
+		return "--admin-token FILE   # for sluice serve, and as --admin-token-file for this: a line \"read TOKEN\" or \"full TOKEN\""
+	}
 	if strings.Contains(e.GatewayErr.Error(), "token") {
 		return "sluice doctor --admin-token-file FILE   # with a line \"read TOKEN\" of the gateway's --admin-token"
 	}
@@ -121,7 +124,7 @@ func (e *exam) ready() []Finding {
 	if e.Gateway.Reasons == nil {
 		return fine("it takes clients")
 	}
-	return is(Warning, "it is not ready: "+strings.Join(e.Gateway.Reasons, "; "), "load balancers send nobody here", "")
+	return is(Warning, "it is not ready: "+strings.Join(e.Gateway.Reasons, "; "), "load balancers send nobody here")
 }
 
 // late is from when on a loop counts as late, as in sluice_loop_late_total.

@@ -65,7 +65,8 @@ func TestGatewayElsewhere(t *testing.T) {
 }
 
 func TestNoGateway(t *testing.T) {
-	for text, fix := range map[string]string{"refused: a token is wanted": "fix: sluice doctor --admin-token-file", "connection refused": "fix: sluice doctor --admin URL"} {
+	for text, fix := range map[string]string{"refused: a token is wanted": "fix: sluice doctor --admin-token-file", "connection refused": "fix: sluice doctor --admin URL",
+		"forbidden: no admin token is set": "fix: --admin-token FILE"} {
 		r := Examine(Input{Root: fstest.MapFS{}, System: "plan9", GatewayErr: errors.New(text)})
 		expect(t, text, r, "gateway", Note, text, fix)
 	}

@@ -3,6 +3,7 @@ package doctor
 import (
 	"fmt"
 	"io/fs"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -61,24 +62,30 @@ func (e *exam) sessionKey() []Finding {
 	return fine("sessions and used-up tickets outlive a restart")
 }
 
-// maxConnections compares what the gateway takes with what is wanted.
+// maxConnections compares what the gateway takes with what is wanted, and with the files that it may
+// open.
 func (e *exam) maxConnections() []Finding {
-	limit, ok := e.Flags.number("max-connections")
-	if g := e.Gateway; g != nil && g.metric("sluice_connections_limit") > 0 {
-		ok, limit = limit > 0, int64(g.metric("sluice_connections_limit"))
-	} else if !ok || limit == 0 {
-		return nil // it follows from open files
+	given, _ := e.Flags.number("max-connections") // 0: it follows from open files
+	limit := given
+	if n := e.Gateway.metric("sluice_connections_limit"); n > 0 {
+		limit = int64(n)
 	}
 	switch {
-	case limit >= int64(e.want):
-		return fine("%s are taken", plural(limit, "client"))
-	case !ok:
+	case limit == 0:
+		return nil
+	case limit < int64(e.want) && given > 0:
+		return is(Error, fmt.Sprintf("%s are taken (--max-connections), %s are wanted", plural(limit, "client"), number(e.want)),
+			"more are refused (too-many-clients)", fmt.Sprintf("--max-connections %d", e.want))
+	case limit < int64(e.want):
 		return is(Error, fmt.Sprintf("%s are taken, %s are wanted", plural(limit, "client"), number(e.want)),
-			"more are refused (too-many-clients); the number follows from how many files may be open",
-			fmt.Sprintf("LimitNOFILE=%d   # under [Service] in the unit of systemd, or ulimit -n", e.filesWanted()))
+			"more are refused (too-many-clients); the number follows from how many files may be open", e.moreFiles(e.filesWanted())...)
 	}
-	return is(Error, fmt.Sprintf("%s are taken (--max-connections), %s are wanted", plural(limit, "client"), number(e.want)),
-		"more are refused (too-many-clients)", fmt.Sprintf("--max-connections %d", e.want))
+	if files, _, known := e.fileLimit(); known && given > int64(e.want) && e.filesFor(int(given), files) > files {
+		return is(Warning, fmt.Sprintf("--max-connections %d takes %s files, %s may be open", given, number(e.filesFor(int(given), files)), number(files)),
+			"connections of one kind may keep those of another out, also workers and operators",
+			append(e.moreFiles(roundUp(e.filesFor(int(given), math.MaxInt32), filesStep)), "--max-connections 0   # as many as there is room for")...)
+	}
+	return fine("%s are taken", plural(limit, "client"))
 }
 
 // unitFiles are where systemd has the unit of sluice, the first there is, and what is added to it.
