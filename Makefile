@@ -126,6 +126,18 @@ alerts-check: ## the alerts and the dashboard: promtool's checks, and a minute o
 	  echo "alerts-check: no promtool here: install Debian's package prometheus, or set INTEROP_INSTALL=1; its checks are skipped"; fi
 	cd bench/deploy && DEPLOY_FULL=1 $(GOTEST) -count=1 -v -run 'Alerts|Dashboard|Expression|Prom' .
 
+# What nested-deploy leaves out, too: the image's contents as its user, which wants root, and drains that
+# take all their time.
+.PHONY: deploy-check
+deploy-check: ## Docker's and Kubernetes' files in full
+	cd bench/deploy && DEPLOY_FULL=1 $(GOTEST) -count=1 -v -run 'Docker|Build|Compose|Image|Manifests|Pod|Drain|Config|Secrets' .
+
+# Not of make test: it wants Node 20 and npm's registry.
+.PHONY: docker-lint
+docker-lint: ## linters for the Dockerfile and compose.yaml
+	@if ! command -v npm >/dev/null; then echo "docker-lint: no npm here, skipped"; else \
+	  cd packaging/lint && npm ci --no-audit --no-fund --silent && npm run --silent lint && echo "docker-lint: ok"; fi
+
 generate: ## protobuf code; needs protoc (Debian: protobuf-compiler)
 	$(GO) generate ./...
 

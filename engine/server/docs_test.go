@@ -21,7 +21,7 @@ import (
 var pages = []string{
 	"README.md", "CHANGELOG.md", "docs/README.md", "docs/commands.md", "docs/operating.md", "docs/faults.md", "SECURITY.md", "docs/logins.md", "docs/backpressure.md",
 	"docs/embedding.md", "docs/netsvr.md", "docs/workers.md", "docs/websocket.md",
-	"docs/longbridge.md", "docs/flags.md", "docs/monitoring.md", "docs/alerts.md",
+	"docs/longbridge.md", "docs/flags.md", "docs/deploy.md", "docs/monitoring.md", "docs/alerts.md",
 	"engine/worker/README.md",
 }
 

@@ -37,6 +37,7 @@ func main() {
 			return nil
 		})
 	flag.IntVar(&config.WorkerID, "worker-id", worker.DefaultWorkerID, "1 to 999")
+	flag.StringVar(&config.TokenFile, "token-file", "", "`file` of the token that gateways with --worker-token want")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
