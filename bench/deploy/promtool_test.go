@@ -86,11 +86,21 @@ func fetchPrometheus(t *testing.T, cache string) (failure string) {
 	return ""
 }
 
-// TestPromtool: the alerts are ones, and fire when they must and at no other time.
+// TestPromtool: the alerts are ones, and fire when they must and at no other time; and compose.yaml's
+// configuration of Prometheus finds them and its token.
 func TestPromtool(t *testing.T) {
 	t.Parallel()
 	tool := need(t, promtool)
+	config := filepath.Join(t.TempDir(), "prometheus.yml")
+	text := strings.ReplaceAll(string(packaged(t, "docker/prometheus.yml")), "/run/secrets", secrets(t))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(config), "alerts.yml"), packaged(t, "prometheus/alerts.yml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, args := range [][]string{
+		{"check", "config", config},
 		{"check", "rules", "alerts.yml"},
 		{"test", "rules", "alerts_test.yml"},
 	} {
