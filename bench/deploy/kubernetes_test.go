@@ -251,6 +251,9 @@ func TestPodLives(t *testing.T) {
 	if _, list := p.ask(t, "/api/v1/connections", scrapeToken(t, dir)); !strings.Contains(list, `"uniqId":"07`) {
 		t.Errorf("the pod's number is not in the uniqId: %s", list)
 	}
+	if mode := *spec.Volumes[1].Secret.DefaultMode; mode != 0o440 {
+		t.Errorf("the secrets have mode %o", mode)
+	}
 	env := c.Env[0]
 	if env.Name != "SLUICE_SERVER_ID" || env.ValueFrom.FieldRef.FieldPath != "metadata.labels['"+appsv1.PodIndexLabel+"']" {
 		t.Errorf("environment: %+v", env)

@@ -37,8 +37,8 @@ func (cmd *settings) workerTokens(c *server.WorkersConfig, log *slog.Logger) err
 	if c.Tokens, err = server.ParseWorkerTokens(text); err != nil {
 		return wrong("worker-token", "%s: %w", cmd.WorkerToken, err)
 	}
-	if f, err := os.Stat(cmd.WorkerToken); err == nil && f.Mode().IsRegular() && f.Mode()&0o077 != 0 {
-		log.Warn("others than its owner can read the file of worker tokens: chmod 600",
+	if f, err := os.Stat(cmd.WorkerToken); err == nil && f.Mode().IsRegular() && f.Mode()&0o007 != 0 {
+		log.Warn("everybody on this machine can read the file of worker tokens: chmod 600",
 			"file", cmd.WorkerToken, "mode", fs.FileMode.String(f.Mode()))
 	}
 	return nil
