@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -125,7 +127,10 @@ func busy(t *testing.T, seconds time.Duration) *process {
 	if out, err := exec.Command(gateway, "cert", "--dev", "--cert", cert, "--key", key).CombinedOutput(); err != nil {
 		t.Fatalf("sluice cert: %v\n%s", err, out)
 	}
-	p := start(t, "--dev", "--route", "slow.*=2", "--memory", "1GiB", "--tls-cert", cert, "--tls-key", key, "--admin-token", operatorFile(t),
+	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(collector.Close)
+	p := start(t, "--access-log", filepath.Join(dir, "access.log"), "--otlp", collector.URL, "--trace-sample", "0.01",
+		"--dev", "--route", "slow.*=2", "--memory", "1GiB", "--tls-cert", cert, "--tls-key", key, "--admin-token", operatorFile(t),
 		"--session-key", filepath.Join(dir, "session.key"), "--session-journal", filepath.Join(dir, "journal"),
 		"--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0", "--worker", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0")
 	serveWorker(t, p, worker.Config{WorkerID: 2}, time.Millisecond)
