@@ -313,6 +313,13 @@ func TestReasonsAgree(t *testing.T) {
 		want[ending{name, limit.reason}] = true
 	}
 	w.reload("")
+	secure, err := loginTLS(w.secure, w.cert, "t-cid-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure.conn.Close()
+	want[ending{"203.0.113.7:1234", "client-close"}] = true // behind a proxy
+	w.raw(w.proxied, []byte("PROXY TCP4 203.0.113.7 10.0.0.1 1234 80\r\n"), compact.connect(0, token("t-dan-secret")), compact.packet(disconnect, 0, []byte{0}))
 	holder.hangUp()
 	w.closeClients()
 
@@ -328,6 +335,15 @@ func TestReasonsAgree(t *testing.T) {
 	access, err := os.ReadFile(w.logs)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, record := range []string{
+		`"login":"tokens","resumed":false,"seconds":[0-9.]+,"tlsVersion":"TLS 1.3","tlsCipher":"TLS_[A-Z0-9_]+","tlsServerName":"localhost","tlsResumed":false}`,
+		`"peer":"203.0.113.7:1234","via":"127.0.0.1:[0-9]+","listener":"tcp://[0-9.:]+","login":"tokens"`,
+		`"user":"max","protocol":"gosoc","peer":"127.0.0.1:[0-9]+","listener":"tcp://[0-9.:]+","login":"session","resumed":true`,
+	} {
+		if !regexp.MustCompile(record).Match(access) {
+			t.Errorf("the access log has no record like %s", record)
+		}
 	}
 	sets := map[string][]ending{
 		"access log": w.logged(string(access), "access", "close"),

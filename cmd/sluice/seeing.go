@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -99,7 +100,27 @@ func (cmd *settings) checkSeeing() error {
 	if err := logsink.CheckFile(cmd.AccessLog); err != nil {
 		return wrong("access-log", "%w", err)
 	}
+	// Lines behind what is in one of these would be the end of it.
+	for _, other := range []struct{ flag, file string }{
+		{"config", cmd.Config}, {"session-key", cmd.SessionKey}, {"session-journal", cmd.SessionJournal}, {"ports-file", cmd.PortsFile},
+		{"admin-token", cmd.AdminToken}, {"api-key-file", cmd.APIKeyFile}, {"worker-token", cmd.WorkerToken}, {"token-users", cmd.TokenUsers},
+	} {
+		if other.file != "" && sameFile(cmd.AccessLog, other.file) {
+			return depends(wrong("access-log", "%s is what --%s has already", cmd.AccessLog, other.flag), other.flag)
+		}
+	}
 	return nil
+}
+
+// sameFile reports whether two names are of one file, also of one that is not there yet.
+func sameFile(a, b string) bool {
+	if x, err := os.Stat(a); err == nil {
+		y, err := os.Stat(b)
+		return err == nil && os.SameFile(x, y)
+	}
+	x, err1 := filepath.Abs(a)
+	y, err2 := filepath.Abs(b)
+	return err1 == nil && err2 == nil && x == y
 }
 
 // A watcher is what the process has of the access log and of the collector.

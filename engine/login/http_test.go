@@ -129,6 +129,27 @@ var verdicts = []struct {
 	{"503", 503, "", unknown, Identity{}},
 }
 
+// TestHTTPTraceparent: the service is told of which trace the login is a part, if it is one of any.
+func TestHTTPTraceparent(t *testing.T) {
+	noLeaks(t)
+	var got []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = r.Header.Values("traceparent")
+		fmt.Fprint(w, `{"user":"ann"}`)
+	}))
+	t.Cleanup(srv.Close)
+	h := newHTTP(t, HTTPConfig{URL: srv.URL})
+	const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for _, want := range []string{"", traceparent} {
+		if _, err := h.Login(bg, Request{Token: "t", Traceparent: want}); err != nil {
+			t.Error(err)
+		}
+		if strings.Join(got, ",") != want || want == "" && len(got) > 0 {
+			t.Errorf("the service is told %q, want %q", got, want)
+		}
+	}
+}
+
 func TestHTTPVerdicts(t *testing.T) {
 	noLeaks(t)
 	var now, redirected atomic.Int64
