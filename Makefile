@@ -95,6 +95,7 @@ SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Worker(Chatroom|Frame|Undecodable|Heartb
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|HAProxy|Nginx|Unix|Operators|Verbs|WorkerToken|WorkerPort|OneAddress|SlowConnections
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|OutOfDescriptors|SessionsPerUser|TLS|Cert
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|ReasonsAgree|Scan|PlantedSecrets|Tracing|AccessLog
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Terminal|ReloadsUnderLoad
 portable: ## the fallback without pausing and with poll(2), on this system
 	$(GOTEST) -tags portable -skip 'Simulation|AgainstModel|AllocatesNothing' ./engine/ ./bench/reactor
 	cd bench/e2e && E2E_BUILD='-tags portable' $(GOTEST) -count=1 -skip '$(SAME_IF_PORTABLE)' ./...

@@ -7,7 +7,12 @@
 //	SLUICE_BIN=path go test ./...           that gateway instead of one that is built
 //	SLUICE_PRESSURE=full go test -run Pressure -v .
 //	                                        what the well-behaved are owed, in full size
+//	SLUICE_RELOADS=full go test -run ReloadsUnderLoad -v .
+//	                                        twenty reloads under 10,000 connections
+//	SLUICE_WATCHED=full go test -run Watched -v -timeout 30m .
+//	                                        what the page, top and a scraper cost at 15,000
 //
+// The test of top on a terminal wants tmux.
 // Tests behind haproxy and nginx are skipped where there is none; with INTEROP_INSTALL=1, and as root on
 // Debian, they install the packages first.
 //

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -134,6 +135,15 @@ func (cmd *connsCmd) one(out io.Writer, c *adminapi.Client) error {
 	if cmd.JSON {
 		return printJSON(out, body)
 	}
+	l, err := describeConn(body)
+	if err != nil {
+		return err
+	}
+	return l.Write(out)
+}
+
+// describeConn says all that the API's answer has of a connection.
+func describeConn(body json.RawMessage) (*table.List, error) {
 	var d struct {
 		connRow
 		Session    string            `json:"session"`
@@ -145,9 +155,9 @@ func (cmd *connsCmd) one(out io.Writer, c *adminapi.Client) error {
 		TLS        map[string]any    `json:"tls"`
 	}
 	if err := decodeAnswer(body, &d); err != nil {
-		return err
+		return nil, err
 	}
-	var l table.List
+	l := new(table.List)
 	l.Add("connection", d.Connection)
 	l.Add("uniqId", d.UniqID)
 	l.Add("user", d.User)
@@ -183,5 +193,5 @@ func (cmd *connsCmd) one(out io.Writer, c *adminapi.Client) error {
 	for _, name := range slices.Sorted(maps.Keys(d.Claims)) {
 		l.Add("claim "+name, d.Claims[name])
 	}
-	return l.Write(out)
+	return l, nil
 }

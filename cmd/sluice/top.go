@@ -23,22 +23,25 @@ import (
 	"github.com/sluicenet/sluice/cmd/sluice/internal/table"
 )
 
-// topCmd draws with a few escapes of its own: a page of text that is written anew needs no library.
+// topCmd shows a gateway on a terminal, for which topmodel.go and topview.go are; anywhere else it
+// writes pages of text, one behind the other.
 type topCmd struct {
 	adminFlag
 	jsonFlag
 	Interval time.Duration `short:"i" help:"How often to ask, 200ms to 1h." default:"2s" placeholder:"TIME"`
-	Count    int           `short:"n" help:"End after so many pages; 0: go on." default:"0" placeholder:"N"`
+	Count    int           `short:"n" help:"Write so many pages of text and end; 0: go on." default:"0" placeholder:"N"`
 	Sort     string        `help:"What connections are sorted by, as in sluice conns." default:"-bytesOut" enum:"user,-user,since,-since,bytesIn,-bytesIn,bytesOut,-bytesOut,messagesIn,-messagesIn,messagesOut,-messagesOut,unsentBytes,-unsentBytes,lagBytes,-lagBytes,memoryBytes,-memoryBytes,topics,-topics,pendingRequests,-pendingRequests" placeholder:"[-]FIELD"`
 }
 
 // Help implements kong.HelpProvider.
 func (*topCmd) Help() string {
 	return examples(
-		"sluice top                             # until Ctrl-C",
+		"sluice top                             # until q; ? lists the keys",
 		"sluice top --sort -lagBytes -i 1s      # who is behind",
 		"sluice top -n 2 | cat                  # two pages, for a mail",
 		"sluice top --json | jq .messages       # all counters, an object a line") +
+		"On a terminal: tab shows connections, topics, workers or ended connections, s sorts, / filters,\n" +
+		"p pauses, x kicks, q quits. Elsewhere pages of text are written, and with -n on a terminal, too.\n" +
 		"Rates are those since the page before. A gateway that has gone is asked for until it is back.\n\n" + readingCodes
 }
 
@@ -61,32 +64,46 @@ func (cmd *topCmd) run(ctx context.Context, s *streams) error {
 		return err
 	}
 	defer c.Close()
-	view := newScreen(s.stdout)
-	if cmd.JSON {
-		view.terminal = nil
+	if f := terminal(s.stdout); f != nil && cmd.Count == 0 && !cmd.JSON {
+		return cmd.interactive(ctx, c, f)
 	}
-	defer view.close()
+	return cmd.pages(ctx, c, s.stdout)
+}
+
+// terminal returns out if it is a terminal, else nil.
+func terminal(out io.Writer) *os.File {
+	f, ok := out.(*os.File)
+	if !ok {
+		return nil
+	}
+	if _, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err != nil {
+		return nil
+	}
+	return f
+}
+
+// pages writes page after page.
+func (cmd *topCmd) pages(ctx context.Context, c *adminapi.Client, out io.Writer) error {
 	var last *topStats
 	timer := time.NewTicker(cmd.Interval)
 	defer timer.Stop()
 	for n := 1; ; n++ {
-		p, err := cmd.ask(ctx, c, view)
-		var refused *adminapi.Error
+		p, err := cmd.ask(ctx, c)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-		case n == 1 || errors.As(err, &refused) && refused.Status/100 == 4:
+		case n == 1 || final(err):
 			return err
 		}
 		switch {
 		case err != nil:
 			last = nil
-			err = view.show([]string{table.Text("sluice top: " + err.Error())})
+			err = writePage(out, n, []string{table.Text("sluice top: " + err.Error())})
 		case cmd.JSON:
-			err = printJSON(s.stdout, p.raw)
+			err = printJSON(out, p.raw)
 		default:
-			err = view.show(p.lines(last, cmd.Sort))
+			err = writePage(out, n, p.lines(last, cmd.Sort))
 			last = &p.stats
 		}
 		if err != nil {
@@ -103,6 +120,22 @@ func (cmd *topCmd) run(ctx context.Context, s *streams) error {
 	}
 }
 
+// final reports whether asking again will not help: the gateway does not want what it is asked.
+func final(err error) bool {
+	var refused *adminapi.Error
+	return errors.As(err, &refused) && refused.Status/100 == 4
+}
+
+// writePage writes page n, in one write.
+func writePage(out io.Writer, n int, page []string) error {
+	text := strings.Join(page, "\n") + "\n"
+	if n > 1 {
+		text = "\n" + text
+	}
+	_, err := io.WriteString(out, text)
+	return err
+}
+
 // A topPage is what a page is made of.
 type topPage struct {
 	raw    json.RawMessage
@@ -111,8 +144,13 @@ type topPage struct {
 	topics table.Table
 }
 
-// ask asks for as many rows as the screen has room for.
-func (cmd *topCmd) ask(ctx context.Context, c *adminapi.Client, view *screen) (p topPage, err error) {
+// The rows of a page of text.
+const (
+	pageConns  = 20
+	pageTopics = 10
+)
+
+func (cmd *topCmd) ask(ctx context.Context, c *adminapi.Client) (p topPage, err error) {
 	if p.raw, err = c.Get(ctx, "stats", nil); err != nil || cmd.JSON {
 		return p, err
 	}
@@ -121,13 +159,12 @@ func (cmd *topCmd) ask(ctx context.Context, c *adminapi.Client, view *screen) (p
 	}
 	p.conns.Columns(connColumns...)
 	p.topics.Columns(topicColumns...)
-	// Ten lines are above the tables, and each table has three of its own. Topics have a third.
-	_, rows := view.size()
-	room := max(rows-16, 6)
-	if _, err := c.List(ctx, "topics", url.Values{"sort": {"-subscribers"}}, "topics", max(room/3, 2), rowOf(&p.topics, (*topicInfo).cells)); err != nil {
+	topics := url.Values{"sort": {"-subscribers"}}
+	if _, err := c.List(ctx, "topics", topics, "topics", pageTopics, rowOf(&p.topics, (*topicInfo).cells)); err != nil {
 		return p, err
 	}
-	_, err = c.List(ctx, "connections", url.Values{"sort": {cmd.Sort}, "once": {"true"}}, "connections", room-max(room/3, 2), rowOf(&p.conns, (*connRow).cells))
+	conns := url.Values{"sort": {cmd.Sort}, "once": {"true"}}
+	_, err = c.List(ctx, "connections", conns, "connections", pageConns, rowOf(&p.conns, (*connRow).cells))
 	return p, err
 }
 
@@ -274,78 +311,4 @@ func byName[N int64 | uint64](text string, now, before map[string]N) string {
 		return ""
 	}
 	return text + strings.Join(names, ", ")
-}
-
-// A screen is a terminal that is written anew, or something else that pages are written to one after
-// the other.
-type screen struct {
-	out      io.Writer
-	terminal *os.File // nil: it is none
-	open     bool
-	pages    int
-}
-
-func newScreen(out io.Writer) *screen {
-	s := &screen{out: out}
-	if f, ok := out.(*os.File); ok {
-		if _, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
-			s.terminal = f
-		}
-	}
-	return s
-}
-
-// size returns the columns and lines there are.
-func (s *screen) size() (columns, lines int) {
-	if s.terminal != nil {
-		if w, err := unix.IoctlGetWinsize(int(s.terminal.Fd()), unix.TIOCGWINSZ); err == nil && w.Col > 0 && w.Row > 0 {
-			return int(w.Col), int(w.Row)
-		}
-		return 80, 24
-	}
-	return 1 << 20, 46
-}
-
-// The escapes of a terminal.
-const (
-	otherScreen  = "\x1b[?1049h\x1b[?25l" // and no cursor
-	firstScreen  = "\x1b[?25h\x1b[?1049l"
-	topLeft      = "\x1b[H"
-	clearLine    = "\x1b[K"
-	clearBelow   = "\x1b[J"
-	noWrap, wrap = "\x1b[?7l", "\x1b[?7h"
-)
-
-// show writes a page, in one write.
-func (s *screen) show(page []string) error {
-	var b strings.Builder
-	if s.terminal == nil {
-		if s.pages++; s.pages > 1 {
-			b.WriteByte('\n')
-		}
-		b.WriteString(strings.Join(page, "\n") + "\n")
-	} else {
-		columns, lines := s.size()
-		if !s.open {
-			s.open = true
-			b.WriteString(otherScreen)
-		}
-		b.WriteString(noWrap + topLeft)
-		for i, line := range page[:min(len(page), lines)] {
-			if i > 0 {
-				b.WriteString("\r\n")
-			}
-			b.WriteString(table.Cut(line, columns) + clearLine)
-		}
-		b.WriteString(clearBelow + wrap)
-	}
-	_, err := io.WriteString(s.out, b.String())
-	return err
-}
-
-// close gives the terminal back as it was.
-func (s *screen) close() {
-	if s.open {
-		_, _ = io.WriteString(s.out, firstScreen)
-	}
 }

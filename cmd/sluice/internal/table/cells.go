@@ -90,8 +90,8 @@ func Duration(d time.Duration) string {
 // Seconds is Duration for a number of seconds.
 func Seconds(s float64) string { return Duration(time.Duration(s * float64(time.Second))) }
 
-// width returns how many columns of a terminal s takes.
-func width(s string) (n int) {
+// Width returns how many columns of a terminal s takes.
+func Width(s string) (n int) {
 	for _, r := range s {
 		switch {
 		case r < 0x300:
@@ -137,7 +137,7 @@ func Cut(s string, columns int) string {
 	}
 	n := 0
 	for i, r := range s {
-		if n += width(string(r)); n > columns {
+		if n += Width(string(r)); n > columns {
 			return s[:i]
 		}
 	}

@@ -40,11 +40,11 @@ func (t *Table) Len() int { return len(t.rows) }
 func (t *Table) Write(out io.Writer) error {
 	widths := make([]int, len(t.head))
 	for i, name := range t.head {
-		widths[i] = width(name)
+		widths[i] = Width(name)
 	}
 	for _, row := range t.rows {
 		for i, cell := range row {
-			widths[i] = max(widths[i], width(cell))
+			widths[i] = max(widths[i], Width(cell))
 		}
 	}
 	w := bufio.NewWriter(out)
@@ -58,7 +58,7 @@ func (t *Table) Write(out io.Writer) error {
 func (t *Table) line(w *bufio.Writer, cells []string, widths []int) {
 	owed := 0 // blanks that are written only if something follows
 	for i, cell := range cells {
-		pad := widths[i] - width(cell)
+		pad := widths[i] - Width(cell)
 		if t.right[i] {
 			owed += pad
 			pad = 0
@@ -89,7 +89,7 @@ func (l *List) Add(name, value string) {
 func (l *List) Write(out io.Writer) error {
 	width0 := 0
 	for _, row := range l.t.rows {
-		width0 = max(width0, width(row[0]))
+		width0 = max(width0, Width(row[0]))
 	}
 	w := bufio.NewWriter(out)
 	for _, row := range l.t.rows {
