@@ -3,7 +3,6 @@ package admin
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/sluicenet/sluice/engine"
 )
@@ -25,12 +24,25 @@ type ranking struct {
 	full    bool
 }
 
+// compare is called for each connection of a gateway, many times: what decides first comes first.
 func (r *ranking) compare(a, b keyedConn) int {
-	n := cmp.Or(cmp.Compare(a.key, b.key), strings.Compare(a.text, b.text))
-	if r.down {
-		n = -n
+	n := -1
+	switch {
+	case a.key != b.key:
+		if a.key > b.key {
+			n = 1
+		}
+	case a.text != b.text:
+		if a.text > b.text {
+			n = 1
+		}
+	default:
+		return cmp.Compare(a.ref, b.ref)
 	}
-	return cmp.Or(n, cmp.Compare(a.ref, b.ref))
+	if r.down {
+		return -n
+	}
+	return n
 }
 
 // wants reports whether k could be among the first. Loops may ask while nothing is added.
@@ -40,7 +52,7 @@ func (r *ranking) wants(k keyedConn) bool { return !r.full || r.compare(k, r.flo
 func (r *ranking) add(found []keyedConn, matched int) {
 	r.matched += matched
 	r.list = append(r.list, found...)
-	if r.most > 0 && len(r.list) >= 2*r.most {
+	if r.most > 0 && len(r.list) >= max(4*r.most, 1024) { // in the worst order all of them are sorted in parts
 		r.cut()
 	}
 }

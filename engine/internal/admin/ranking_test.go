@@ -36,7 +36,7 @@ func TestRanking(t *testing.T) {
 		if got := few.refs(); !slices.Equal(got, want[:min(most, len(want))]) || few.matched != n || all.matched != n {
 			t.Fatalf("the first %d of %d: %v, want of %v; %d matched", most, n, got, want, few.matched)
 		}
-		if c := cap(few.list); c > 4*most+200 {
+		if c := cap(few.list); c > 4*1024 {
 			t.Errorf("%d are kept for %d", c, most)
 		}
 	}
