@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -132,49 +133,47 @@ func (s *Server) sorted(ctx context.Context, f *connFilter, order string, most i
 	failed := make([]error, len(parts))
 	var loops sync.WaitGroup
 	for i := range parts {
-		parts[i] = ranking{down: down, most: most}
+		parts[i] = newRanking(down, most)
 		loops.Go(func() { failed[i] = s.rank(ctx, i, f, key, &parts[i]) })
 	}
 	loops.Wait()
-	all := ranking{down: down, most: most}
-	for i := range parts {
-		if failed[i] != nil {
-			return nil, 0, failed[i]
-		}
-		all.add(parts[i].list, parts[i].matched)
+	if err := cmp.Or(failed...); err != nil {
+		return nil, 0, err // a loop may still come to it: its list is left to the collector
 	}
-	return all.refs(), all.matched, nil
+	all := newRanking(down, most)
+	for i := range parts {
+		matched += parts[i].matched
+		for _, k := range parts[i].list {
+			all.add(k)
+		}
+		parts[i].free()
+	}
+	refs = all.refs()
+	all.free()
+	return refs, matched, nil
 }
 
 // rank walks over a loop's connections, slice by slice. A nil key means the user.
 func (s *Server) rank(ctx context.Context, loop int, f *connFilter, key func(*engine.Conn) int64, r *ranking) error {
 	for from, more := uint32(0), true; more; {
-		var found []keyedConn
-		var next uint32
-		matched := 0
 		err := s.onLoop(ctx, loop, func(l *engine.Loop) {
 			sl := newSlice()
-			next, more = l.Walk(from, func(c *engine.Conn) bool {
+			from, more = l.Walk(from, func(c *engine.Conn) bool {
 				if s.wants(f, c) {
-					matched++
 					k := keyedConn{ref: c.Ref()}
 					if key != nil {
 						k.key = key(c)
 					} else if h, ok := c.Handler().(gateway.Session); ok {
 						k.text = h.Base().User()
 					}
-					if r.wants(k) {
-						found = append(found, k)
-					}
+					r.add(k)
 				}
 				return !sl.over()
 			})
 		})
 		if err != nil {
-			return err // the loop may still come to it: nothing of it may be read
+			return err
 		}
-		r.add(found, matched)
-		from = next
 	}
 	return nil
 }

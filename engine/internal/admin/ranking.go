@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"slices"
+	"sync"
 
 	"github.com/sluicenet/sluice/engine"
 )
@@ -14,7 +15,8 @@ type keyedConn struct {
 	text string
 }
 
-// A ranking is connections in order, all of them or the first few.
+// A ranking is connections in order, all of them or the first few. Whoever adds to it owns it: a loop
+// while it runs what it was told, else the query.
 type ranking struct {
 	down    bool // the greatest first
 	most    int  // that are kept; 0: all
@@ -22,6 +24,24 @@ type ranking struct {
 	matched int       // that were added, kept or not
 	floor   keyedConn // with full: whoever comes behind it is not among the first
 	full    bool
+}
+
+// rankings are lists for the next query: garbage of a mebibyte for each would have the collector go over
+// all connections again and again.
+var rankings = sync.Pool{New: func() any { return new([]keyedConn) }}
+
+// newRanking makes one that free gives back.
+func newRanking(down bool, most int) ranking {
+	return ranking{down: down, most: most, list: (*rankings.Get().(*[]keyedConn))[:0]}
+}
+
+// free gives the memory back. Nobody may add to r any more.
+func (r *ranking) free() {
+	const most = 1 << 17 // more is not kept for who may never ask again
+	if cap(r.list) <= most {
+		clear(r.list[:cap(r.list)]) // users' names
+		rankings.Put(&r.list)
+	}
 }
 
 // compare is called for each connection of a gateway, many times: what decides first comes first.
@@ -45,14 +65,15 @@ func (r *ranking) compare(a, b keyedConn) int {
 	return n
 }
 
-// wants reports whether k could be among the first. Loops may ask while nothing is added.
-func (r *ranking) wants(k keyedConn) bool { return !r.full || r.compare(k, r.floor) < 0 }
-
-// add adds what a loop has found: those that it wanted, of matched in all.
-func (r *ranking) add(found []keyedConn, matched int) {
-	r.matched += matched
-	r.list = append(r.list, found...)
-	if r.most > 0 && len(r.list) >= max(4*r.most, 1024) { // in the worst order all of them are sorted in parts
+// add adds a connection, unless it is not among the first. In the worst order the list is sorted each
+// time that it has grown four times over.
+func (r *ranking) add(k keyedConn) {
+	r.matched++
+	if r.full && r.compare(k, r.floor) >= 0 {
+		return
+	}
+	r.list = append(r.list, k)
+	if r.most > 0 && len(r.list) >= max(4*r.most, 1024) {
 		r.cut()
 	}
 }

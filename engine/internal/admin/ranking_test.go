@@ -14,30 +14,24 @@ func TestRanking(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
-		n, most, down := r.IntN(300), 1+r.IntN(20), r.IntN(2) == 1
-		all, few := ranking{down: down}, ranking{down: down, most: most}
-		for count := 0; count < n; {
-			var part, wanted []keyedConn
-			for range min(1+r.IntN(50), n-count) {
-				count++
-				k := keyedConn{ref: engine.Ref(r.Uint64()), key: r.Int64N(10)}
-				if r.IntN(2) == 1 {
-					k.text = strconv.Itoa(r.IntN(5))
-				}
-				part = append(part, k)
-				if few.wants(k) {
-					wanted = append(wanted, k)
-				}
+		n, most, down := r.IntN(3000), 1+r.IntN(20), r.IntN(2) == 1
+		all, few := newRanking(down, 0), newRanking(down, most)
+		for range n {
+			k := keyedConn{ref: engine.Ref(r.Uint64()), key: r.Int64N(10)}
+			if r.IntN(2) == 1 {
+				k.text = strconv.Itoa(r.IntN(5))
 			}
-			all.add(part, len(part))
-			few.add(wanted, len(part))
+			all.add(k)
+			few.add(k)
 		}
 		want := all.refs()
 		if got := few.refs(); !slices.Equal(got, want[:min(most, len(want))]) || few.matched != n || all.matched != n {
 			t.Fatalf("the first %d of %d: %v, want of %v; %d matched", most, n, got, want, few.matched)
 		}
-		if c := cap(few.list); c > 4*1024 {
-			t.Errorf("%d are kept for %d", c, most)
+		if len(few.list) > most {
+			t.Errorf("%d are kept for %d", len(few.list), most)
 		}
+		all.free()
+		few.free()
 	}
 }
