@@ -2,6 +2,7 @@ package admin
 
 import (
 	"math"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -20,6 +21,7 @@ const (
 // labels are the program's own, never a client's.
 type page struct {
 	metrics    chan<- prometheus.Metric
+	descs      *descs
 	name, help string
 	value      prometheus.ValueType
 }
@@ -34,11 +36,38 @@ func (p *page) family(name string, k kind, help string) {
 
 // sample adds one series to the family; labels are names and values in turn.
 func (p *page) sample(v float64, labels ...string) {
-	names, values := make([]string, 0, 2), make([]string, 0, 2)
-	for i := 0; i+1 < len(labels); i += 2 {
-		names, values = append(names, labels[i]), append(values, labels[i+1])
+	values := make([]string, 0, 2)
+	for i := 1; i < len(labels); i += 2 {
+		values = append(values, labels[i])
 	}
-	p.metrics <- prometheus.MustNewConstMetric(prometheus.NewDesc(p.name, p.help, names, nil), p.value, v, values...)
+	p.metrics <- prometheus.MustNewConstMetric(p.descs.of(p.name, p.help, labels), p.value, v, values...)
+}
+
+// descs are the descriptions of families, which are the same at each scrape.
+type descs struct {
+	mu sync.Mutex
+	m  map[[3]string]*prometheus.Desc
+}
+
+// of returns the description of a family; labels are as of sample, two of them at most.
+func (d *descs) of(name, help string, labels []string) *prometheus.Desc {
+	key := [3]string{name}
+	n := 0
+	for i := 0; i < len(labels); i += 2 {
+		n++
+		key[n] = labels[i]
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	desc := d.m[key]
+	if desc == nil {
+		desc = prometheus.NewDesc(name, help, key[1:n+1], nil)
+		if d.m == nil {
+			d.m = make(map[[3]string]*prometheus.Desc)
+		}
+		d.m[key] = desc
+	}
+	return desc
 }
 
 // counter adds a family of one counter without labels.
@@ -64,14 +93,21 @@ func (p *page) histogram(name, help string, bounds []float64, counts []uint64, s
 		}
 		buckets[bound] = total
 	}
-	p.metrics <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name, help, nil, nil), total, sum, buckets)
+	p.metrics <- prometheus.MustNewConstHistogram(p.descs.of(name, help, nil), total, sum, buckets)
 }
 
-// A collector is a function that fills in a page at each scrape.
-type collector func(*page)
+// A collector fills in a page at each scrape.
+type collector struct {
+	fill  func(*page)
+	descs *descs
+}
+
+func newCollector(fill func(*page)) collector { return collector{fill, new(descs)} }
 
 // Describe implements prometheus.Collector. It says nothing: the families are checked as they come.
 func (collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
-func (c collector) Collect(metrics chan<- prometheus.Metric) { c(&page{metrics: metrics}) }
+func (c collector) Collect(metrics chan<- prometheus.Metric) {
+	c.fill(&page{metrics: metrics, descs: c.descs})
+}

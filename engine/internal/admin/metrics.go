@@ -26,7 +26,7 @@ import (
 // what client_golang knows of the runtime and the process.
 func (s *Server) newMetrics() http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collector(s.collect), collectors.NewGoCollector(),
+	r.MustRegister(newCollector(s.collect), collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 }

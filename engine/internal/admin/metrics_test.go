@@ -139,10 +139,10 @@ func gatewayCollector(t *testing.T) collector {
 	s := newServer(t, newOTP(t), nil)
 	s.lag = looplag.New(looplag.Config{Loops: s.engine.Loops(), Tell: func(_ int, fn func()) bool { fn(); return true }})
 	s.lag.Look()
-	return func(p *page) {
+	return newCollector(func(p *page) {
 		s.collect(p)
 		collectWorkers(p, link.Stats{Links: 1, Commands: 3, Limited: 2})
-	}
+	})
 }
 
 func fullPage(t *testing.T) string { return scrape(t, gatewayCollector(t)) }
