@@ -270,7 +270,7 @@ func TestWatchedConnections(t *testing.T) {
 		if traffic {
 			load.Go(func() {
 				_, _ = bench.Run(ctx, bench.Config{
-					Scenario: "fanout", Target: "tcp://" + w.p.addr, Connections: w.subscribers, Rate: w.rate / 2, TokenPrefix: "hears-", Duration: time.Hour,
+					Scenario: "fanout", Target: "tcp://" + w.p.addr, Connections: w.subscribers, Rate: w.rate / 10, TokenPrefix: "hears-", Duration: time.Hour,
 				}, bench.Observer{})
 			})
 			w.p.await(func() bool { return w.p.metric(t, "sluice_connections") == strconv.Itoa(w.idle+w.subscribers+1) }, "the subscribers")

@@ -12,7 +12,7 @@ export function topics(_, show) {
   const t = table([
     {title: 'Topic', sort: 'name', value: (x) => x.topic},
     {title: 'Subscribers', num: true, sort: 'subscribers', value: (x) => whole(x.subscribers)},
-    {title: 'Messages/s', num: true, sort: 'messagesPerSecond', value: (x) => short(x.messagesPerSecond)},
+    {title: 'Rate', num: true, sort: 'messagesPerSecond', value: (x) => short(x.messagesPerSecond) + '/s'},
     {title: 'Messages', num: true, sort: 'messages', wide: true, value: (x) => short(x.messages)},
     {title: 'Deliveries', num: true, sort: 'deliveries', wide: true, value: (x) => short(x.deliveries)},
     {title: '', button: (row) => h('span.buttons', {},
