@@ -22,7 +22,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 	const reloads = 20
 	connections, asking, rate, span := 300, 20, 30.0, 4*time.Second
 	if os.Getenv("SLUICE_RELOADS") == "full" {
-		connections, asking, rate, span = 10_000, 200, 5.0, 40*time.Second
+		connections, asking, rate, span = 10_000, 200, 2.0, 40*time.Second
 	}
 	dir := t.TempDir()
 	write := func(name, text string) string {
