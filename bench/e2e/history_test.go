@@ -253,3 +253,63 @@ func TestHistoryReload(t *testing.T) {
 	c, _ = p.resume(t, modes[0], now.SessionID)
 	c.wantNumbers(4, 5)
 }
+
+// A worker publishes and learns the position, reads what is kept behind one, and subscribes a client that
+// gets the last of it first.
+func TestHistoryOfWorkers(t *testing.T) {
+	t.Parallel()
+	const history, publishAt, topicSubscribe = 900009009, 900009010, 900002007
+	p := startHistory(t)
+	l := p.workerFor(t, 7)
+	var at []workerFields
+	for i := range 8 {
+		got := l.ask(publishAt, workerMsg(nil).text(1, "short").bytes(4, []byte(strconv.Itoa(i+1))))
+		if got.num(2) != 1 || got.subs(3)[0].num(2) != int64(i+1) {
+			t.Fatalf("published %d: %v", i+1, got)
+		}
+		at = append(at, got.subs(3)[0])
+	}
+	if got := l.ask(publishAt, workerMsg(nil).text(1, "none.of that").bytes(4, []byte("x"))); got.num(2) != 0 {
+		t.Errorf("a topic without history: %v", got)
+	}
+	read := func(m workerMsg) (items []string, all workerFields) {
+		t.Helper()
+		all = l.ask(history, m)
+		if all.num(2) != 1 || all.subs(4)[0].num(2) != 8 || all.subs(4)[0].num(1) != at[0].num(1) {
+			t.Fatalf("history: %v", all)
+		}
+		for _, item := range all.subs(5) {
+			if ms := time.Now().UnixMilli() - item.num(2); ms < -5000 || ms > 60_000 || item.text(3) != "push" || item.num(4) != 100 {
+				t.Fatalf("item: %v", item)
+			}
+			items = append(items, fmt.Sprint(item.num(1), ":", item.text(5)))
+		}
+		return items, all
+	}
+	position := func(i int) workerMsg { return workerMsg(nil).num(1, at[i-1].num(1)).num(2, int64(i)) }
+	for _, tt := range []struct {
+		m    workerMsg
+		want string
+		lost int64
+	}{
+		{workerMsg(nil).text(1, "short"), "[4:4 5:5 6:6 7:7 8:8]", 0},
+		{workerMsg(nil).text(1, "short").num(3, 2), "[4:4 5:5]", 0},
+		{workerMsg(nil).text(1, "short").bytes(2, position(5)), "[6:6 7:7 8:8]", 0},
+		{workerMsg(nil).text(1, "short").bytes(2, position(8)), "[]", 0},
+		{workerMsg(nil).text(1, "short").bytes(2, position(2)), "[4:4 5:5 6:6 7:7 8:8]", 1},
+		{workerMsg(nil).text(1, "short").bytes(2, workerMsg(nil).num(1, 5).num(2, 8)), "[4:4 5:5 6:6 7:7 8:8]", 1},
+		{workerMsg(nil).text(1, "short").num(4, 2), "[7:7 8:8]", 0},
+	} {
+		if got, all := read(tt.m); fmt.Sprint(got) != tt.want || all.num(3) != tt.lost {
+			t.Errorf("%x: %v, lost %d, want %s", []byte(tt.m), got, all.num(3), tt.want)
+		}
+	}
+	if got := l.ask(history, workerMsg(nil).text(1, "none.of that")); got.num(2) != 0 || len(got.subs(5)) != 0 {
+		t.Errorf("a topic without history: %v", got)
+	}
+	c := p.login(t, modes[0], token("ann"))
+	l.send(topicSubscribe, workerMsg(nil).text(1, c.whoami().UniqID).text(2, "short").num(100, 3))
+	c.wantPush("push", "6")
+	c.wantPush("push", "7")
+	c.wantPush("push", "8")
+}

@@ -106,7 +106,7 @@ func (l *workerLink) read() {
 		switch {
 		case err != nil:
 			l.err = err
-		case a.cmd == 0 || a.cmd/1000 == 900003 || a.cmd == workerUserConnList:
+		case a.cmd == 0 || a.cmd/1000 == 900003 || a.cmd == workerUserConnList || a.cmd == 900009009 || a.cmd == 900009010:
 			l.answers = append(l.answers, a)
 		default:
 			l.events = append(l.events, a)

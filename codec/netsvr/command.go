@@ -66,7 +66,9 @@ const (
 	CmdUserConnList     Command = 900009007 // worker to gateway, answered
 	// CmdProbe has no message. It goes, from a gateway, to a worker that registered with
 	// answersProbes, which answers with its heartbeat.
-	CmdProbe Command = 900009008
+	CmdProbe     Command = 900009008
+	CmdHistory   Command = 900009009 // worker to gateway, answered
+	CmdPublishAt Command = 900009010 // likewise
 )
 
 // A Class says who may send a command and what follows.
@@ -89,7 +91,7 @@ func (c Command) Class() Class {
 		return ClassUnknown
 	case c < 900002000 || c == CmdRequest || c == CmdProbe:
 		return ClassEvent
-	case c < 900003000 || c > 900009000 && c != CmdUserConnList:
+	case c < 900003000 || c > 900009000 && c != CmdUserConnList && c != CmdHistory && c != CmdPublishAt:
 		return ClassOneWay
 	}
 	return ClassQuery
@@ -184,6 +186,10 @@ func (c Command) name() string {
 		return "UserConnList"
 	case CmdProbe:
 		return "Probe"
+	case CmdHistory:
+		return "History"
+	case CmdPublishAt:
+		return "PublishAt"
 	}
 	return ""
 }

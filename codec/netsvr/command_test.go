@@ -46,6 +46,8 @@ func TestCommands(t *testing.T) {
 		{CmdUserUnsubscribe, 900009006, "UserUnsubscribe", ClassOneWay},
 		{CmdUserConnList, 900009007, "UserConnList", ClassQuery},
 		{CmdProbe, 900009008, "Probe", ClassEvent},
+		{CmdHistory, 900009009, "History", ClassQuery},
+		{CmdPublishAt, 900009010, "PublishAt", ClassQuery},
 		{CmdNone, 0, "Command(0)", ClassUnknown},
 		{CmdPing, 1, "Ping", ClassHeartbeat},
 		{CmdPong, 2, "Pong", ClassHeartbeat},
@@ -54,7 +56,7 @@ func TestCommands(t *testing.T) {
 		{900002014, 900002014, "Command(900002014)", ClassUnknown}, // protocol 6
 		{900003014, 900003014, "Command(900003014)", ClassUnknown}, // protocol 6
 		{900009000, 900009000, "Command(900009000)", ClassUnknown},
-		{900009009, 900009009, "Command(900009009)", ClassUnknown},
+		{900009999, 900009999, "Command(900009999)", ClassUnknown},
 		{1<<32 - 1, 1<<32 - 1, "Command(4294967295)", ClassUnknown},
 	} {
 		if uint32(c.cmd) != c.n || c.cmd.String() != c.name || c.cmd.Class() != c.class {

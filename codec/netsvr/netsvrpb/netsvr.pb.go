@@ -759,6 +759,7 @@ type TopicSubscribe struct {
 	UniqId        string                 `protobuf:"bytes,1,opt,name=uniqId,proto3" json:"uniqId,omitempty"`
 	Topics        []string               `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
 	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	Last          uint32                 `protobuf:"varint,100,opt,name=last,proto3" json:"last,omitempty"` // ours: of what the topics have kept, so many messages come first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -812,6 +813,13 @@ func (x *TopicSubscribe) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *TopicSubscribe) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
 }
 
 type TopicUnsubscribe struct {
@@ -2566,7 +2574,8 @@ type UserSubscribe struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	Topics        []string               `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
-	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"` // pushed to each connection
+	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`  // pushed to each connection
+	Last          uint32                 `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"` // of what the topics have kept, so many messages come first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2620,6 +2629,13 @@ func (x *UserSubscribe) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *UserSubscribe) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
 }
 
 type UserUnsubscribe struct {
@@ -2786,6 +2802,331 @@ func (x *UserConnListResp) GetItems() map[string]*UserConnListResp_Item {
 	return nil
 }
 
+// A HistoryPosition is a place in a topic's history: behind message sequence of what epoch names.
+type HistoryPosition struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Sequence      uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"` // from 1, without a gap; 0: before the first
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryPosition) Reset() {
+	*x = HistoryPosition{}
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryPosition) ProtoMessage() {}
+
+func (x *HistoryPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryPosition.ProtoReflect.Descriptor instead.
+func (*HistoryPosition) Descriptor() ([]byte, []int) {
+	return file_codec_netsvr_netsvrpb_netsvr_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *HistoryPosition) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *HistoryPosition) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+type HistoryReq struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	After         *HistoryPosition       `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`  // none: from the oldest on
+	Limit         uint32                 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"` // messages at most; 0: 100
+	Last          uint32                 `protobuf:"varint,4,opt,name=last,proto3" json:"last,omitempty"`   // in place of after: so many of the last
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryReq) Reset() {
+	*x = HistoryReq{}
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryReq) ProtoMessage() {}
+
+func (x *HistoryReq) ProtoReflect() protoreflect.Message {
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryReq.ProtoReflect.Descriptor instead.
+func (*HistoryReq) Descriptor() ([]byte, []int) {
+	return file_codec_netsvr_netsvrpb_netsvr_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *HistoryReq) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *HistoryReq) GetAfter() *HistoryPosition {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *HistoryReq) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *HistoryReq) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+type HistoryResp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ServerId      int32                  `protobuf:"varint,1,opt,name=serverId,proto3" json:"serverId,omitempty"`
+	Kept          bool                   `protobuf:"varint,2,opt,name=kept,proto3" json:"kept,omitempty"`  // the topic has history
+	Lost          bool                   `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"`  // messages behind after are gone for good
+	End           *HistoryPosition       `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"`     // behind the last message of the topic
+	Items         []*HistoryResp_Item    `protobuf:"bytes,5,rep,name=items,proto3" json:"items,omitempty"` // of end.epoch
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryResp) Reset() {
+	*x = HistoryResp{}
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryResp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryResp) ProtoMessage() {}
+
+func (x *HistoryResp) ProtoReflect() protoreflect.Message {
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryResp.ProtoReflect.Descriptor instead.
+func (*HistoryResp) Descriptor() ([]byte, []int) {
+	return file_codec_netsvr_netsvrpb_netsvr_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *HistoryResp) GetServerId() int32 {
+	if x != nil {
+		return x.ServerId
+	}
+	return 0
+}
+
+func (x *HistoryResp) GetKept() bool {
+	if x != nil {
+		return x.Kept
+	}
+	return false
+}
+
+func (x *HistoryResp) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+func (x *HistoryResp) GetEnd() *HistoryPosition {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *HistoryResp) GetItems() []*HistoryResp_Item {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+type PublishAtReq struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Route         string                 `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"` // empty: the gateway's
+	Cmd           uint32                 `protobuf:"varint,3,opt,name=cmd,proto3" json:"cmd,omitempty"`    // 0: the gateway's
+	Payload       []byte                 `protobuf:"bytes,4,opt,name=payload,proto3" json:"payload,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishAtReq) Reset() {
+	*x = PublishAtReq{}
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishAtReq) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishAtReq) ProtoMessage() {}
+
+func (x *PublishAtReq) ProtoReflect() protoreflect.Message {
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishAtReq.ProtoReflect.Descriptor instead.
+func (*PublishAtReq) Descriptor() ([]byte, []int) {
+	return file_codec_netsvr_netsvrpb_netsvr_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *PublishAtReq) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *PublishAtReq) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *PublishAtReq) GetCmd() uint32 {
+	if x != nil {
+		return x.Cmd
+	}
+	return 0
+}
+
+func (x *PublishAtReq) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+type PublishAtResp struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ServerId      int32                  `protobuf:"varint,1,opt,name=serverId,proto3" json:"serverId,omitempty"`
+	Kept          bool                   `protobuf:"varint,2,opt,name=kept,proto3" json:"kept,omitempty"` // the topic has history
+	At            *HistoryPosition       `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`      // of the message
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishAtResp) Reset() {
+	*x = PublishAtResp{}
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishAtResp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishAtResp) ProtoMessage() {}
+
+func (x *PublishAtResp) ProtoReflect() protoreflect.Message {
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishAtResp.ProtoReflect.Descriptor instead.
+func (*PublishAtResp) Descriptor() ([]byte, []int) {
+	return file_codec_netsvr_netsvrpb_netsvr_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *PublishAtResp) GetServerId() int32 {
+	if x != nil {
+		return x.ServerId
+	}
+	return 0
+}
+
+func (x *PublishAtResp) GetKept() bool {
+	if x != nil {
+		return x.Kept
+	}
+	return false
+}
+
+func (x *PublishAtResp) GetAt() *HistoryPosition {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 type TopicUniqIdListResp_Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UniqIds       []string               `protobuf:"bytes,1,rep,name=uniqIds,proto3" json:"uniqIds,omitempty"`
@@ -2795,7 +3136,7 @@ type TopicUniqIdListResp_Item struct {
 
 func (x *TopicUniqIdListResp_Item) Reset() {
 	*x = TopicUniqIdListResp_Item{}
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[50]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2807,7 +3148,7 @@ func (x *TopicUniqIdListResp_Item) String() string {
 func (*TopicUniqIdListResp_Item) ProtoMessage() {}
 
 func (x *TopicUniqIdListResp_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[50]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2846,7 +3187,7 @@ type ConnInfoResp_Item struct {
 
 func (x *ConnInfoResp_Item) Reset() {
 	*x = ConnInfoResp_Item{}
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[53]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2858,7 +3199,7 @@ func (x *ConnInfoResp_Item) String() string {
 func (*ConnInfoResp_Item) ProtoMessage() {}
 
 func (x *ConnInfoResp_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[53]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2940,7 +3281,7 @@ type MetricsResp_Item struct {
 
 func (x *MetricsResp_Item) Reset() {
 	*x = MetricsResp_Item{}
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[57]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2952,7 +3293,7 @@ func (x *MetricsResp_Item) String() string {
 func (*MetricsResp_Item) ProtoMessage() {}
 
 func (x *MetricsResp_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[57]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3041,7 +3382,7 @@ type LimitReq_Item struct {
 
 func (x *LimitReq_Item) Reset() {
 	*x = LimitReq_Item{}
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[59]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3053,7 +3394,7 @@ func (x *LimitReq_Item) String() string {
 func (*LimitReq_Item) ProtoMessage() {}
 
 func (x *LimitReq_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[59]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3094,7 +3435,7 @@ type LimitResp_Item struct {
 
 func (x *LimitResp_Item) Reset() {
 	*x = LimitResp_Item{}
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[60]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3106,7 +3447,7 @@ func (x *LimitResp_Item) String() string {
 func (*LimitResp_Item) ProtoMessage() {}
 
 func (x *LimitResp_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[60]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3155,7 +3496,7 @@ type UserConnListResp_Conn struct {
 
 func (x *UserConnListResp_Conn) Reset() {
 	*x = UserConnListResp_Conn{}
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[64]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3167,7 +3508,7 @@ func (x *UserConnListResp_Conn) String() string {
 func (*UserConnListResp_Conn) ProtoMessage() {}
 
 func (x *UserConnListResp_Conn) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[64]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3221,7 +3562,7 @@ type UserConnListResp_Item struct {
 
 func (x *UserConnListResp_Item) Reset() {
 	*x = UserConnListResp_Item{}
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[65]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3233,7 +3574,7 @@ func (x *UserConnListResp_Item) String() string {
 func (*UserConnListResp_Item) ProtoMessage() {}
 
 func (x *UserConnListResp_Item) ProtoReflect() protoreflect.Message {
-	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[65]
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3259,6 +3600,82 @@ func (x *UserConnListResp_Item) GetCount() int32 {
 func (x *UserConnListResp_Item) GetConns() []*UserConnListResp_Conn {
 	if x != nil {
 		return x.Conns
+	}
+	return nil
+}
+
+type HistoryResp_Item struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	UnixMs        int64                  `protobuf:"varint,2,opt,name=unixMs,proto3" json:"unixMs,omitempty"` // when it was published
+	Route         string                 `protobuf:"bytes,3,opt,name=route,proto3" json:"route,omitempty"`
+	Cmd           uint32                 `protobuf:"varint,4,opt,name=cmd,proto3" json:"cmd,omitempty"`
+	Payload       []byte                 `protobuf:"bytes,5,opt,name=payload,proto3" json:"payload,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryResp_Item) Reset() {
+	*x = HistoryResp_Item{}
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[72]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryResp_Item) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryResp_Item) ProtoMessage() {}
+
+func (x *HistoryResp_Item) ProtoReflect() protoreflect.Message {
+	mi := &file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes[72]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryResp_Item.ProtoReflect.Descriptor instead.
+func (*HistoryResp_Item) Descriptor() ([]byte, []int) {
+	return file_codec_netsvr_netsvrpb_netsvr_proto_rawDescGZIP(), []int{46, 0}
+}
+
+func (x *HistoryResp_Item) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *HistoryResp_Item) GetUnixMs() int64 {
+	if x != nil {
+		return x.UnixMs
+	}
+	return 0
+}
+
+func (x *HistoryResp_Item) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *HistoryResp_Item) GetCmd() uint32 {
+	if x != nil {
+		return x.Cmd
+	}
+	return 0
+}
+
+func (x *HistoryResp_Item) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
 	}
 	return nil
 }
@@ -3341,11 +3758,12 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x04data\x18\x02 \x01(\fR\x04data\">\n" +
 	"\x0eSingleCastBulk\x12\x18\n" +
 	"\auniqIds\x18\x01 \x03(\tR\auniqIds\x12\x12\n" +
-	"\x04data\x18\x02 \x03(\fR\x04data\"T\n" +
+	"\x04data\x18\x02 \x03(\fR\x04data\"h\n" +
 	"\x0eTopicSubscribe\x12\x16\n" +
 	"\x06uniqId\x18\x01 \x01(\tR\x06uniqId\x12\x16\n" +
 	"\x06topics\x18\x02 \x03(\tR\x06topics\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"V\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x12\n" +
+	"\x04last\x18d \x01(\rR\x04last\"V\n" +
 	"\x10TopicUnsubscribe\x12\x16\n" +
 	"\x06uniqId\x18\x01 \x01(\tR\x06uniqId\x12\x16\n" +
 	"\x06topics\x18\x02 \x03(\tR\x06topics\x12\x12\n" +
@@ -3531,11 +3949,12 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x05users\x18\x06 \x03(\tR\x05users\"<\n" +
 	"\x10UserForceOffline\x12\x14\n" +
 	"\x05users\x18\x01 \x03(\tR\x05users\x12\x12\n" +
-	"\x04data\x18\x02 \x01(\fR\x04data\"O\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\"c\n" +
 	"\rUserSubscribe\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
 	"\x06topics\x18\x02 \x03(\tR\x06topics\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"Q\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\x12\x12\n" +
+	"\x04last\x18\x04 \x01(\rR\x04last\"Q\n" +
 	"\x0fUserUnsubscribe\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\tR\x04user\x12\x16\n" +
 	"\x06topics\x18\x02 \x03(\tR\x06topics\x12\x12\n" +
@@ -3557,7 +3976,37 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\n" +
 	"ItemsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12=\n" +
-	"\x05value\x18\x02 \x01(\v2'.sluice.netsvr.v2.UserConnListResp.ItemR\x05value:\x028\x01B3Z1github.com/sluicenet/sluice/codec/netsvr/netsvrpbb\x06proto3"
+	"\x05value\x18\x02 \x01(\v2'.sluice.netsvr.v2.UserConnListResp.ItemR\x05value:\x028\x01\"C\n" +
+	"\x0fHistoryPosition\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\"\x85\x01\n" +
+	"\n" +
+	"HistoryReq\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x127\n" +
+	"\x05after\x18\x02 \x01(\v2!.sluice.netsvr.v2.HistoryPositionR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x12\n" +
+	"\x04last\x18\x04 \x01(\rR\x04last\"\xbe\x02\n" +
+	"\vHistoryResp\x12\x1a\n" +
+	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12\x12\n" +
+	"\x04kept\x18\x02 \x01(\bR\x04kept\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\bR\x04lost\x123\n" +
+	"\x03end\x18\x04 \x01(\v2!.sluice.netsvr.v2.HistoryPositionR\x03end\x128\n" +
+	"\x05items\x18\x05 \x03(\v2\".sluice.netsvr.v2.HistoryResp.ItemR\x05items\x1a|\n" +
+	"\x04Item\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x16\n" +
+	"\x06unixMs\x18\x02 \x01(\x03R\x06unixMs\x12\x14\n" +
+	"\x05route\x18\x03 \x01(\tR\x05route\x12\x10\n" +
+	"\x03cmd\x18\x04 \x01(\rR\x03cmd\x12\x18\n" +
+	"\apayload\x18\x05 \x01(\fR\apayload\"f\n" +
+	"\fPublishAtReq\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\tR\x05route\x12\x10\n" +
+	"\x03cmd\x18\x03 \x01(\rR\x03cmd\x12\x18\n" +
+	"\apayload\x18\x04 \x01(\fR\apayload\"r\n" +
+	"\rPublishAtResp\x12\x1a\n" +
+	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12\x12\n" +
+	"\x04kept\x18\x02 \x01(\bR\x04kept\x121\n" +
+	"\x02at\x18\x03 \x01(\v2!.sluice.netsvr.v2.HistoryPositionR\x02atB3Z1github.com/sluicenet/sluice/codec/netsvr/netsvrpbb\x06proto3"
 
 var (
 	file_codec_netsvr_netsvrpb_netsvr_proto_rawDescOnce sync.Once
@@ -3572,7 +4021,7 @@ func file_codec_netsvr_netsvrpb_netsvr_proto_rawDescGZIP() []byte {
 }
 
 var file_codec_netsvr_netsvrpb_netsvr_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
+var file_codec_netsvr_netsvrpb_netsvr_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_codec_netsvr_netsvrpb_netsvr_proto_goTypes = []any{
 	(RegisterResp_Code)(0),                // 0: sluice.netsvr.v2.RegisterResp.Code
 	(*ConnOpen)(nil),                      // 1: sluice.netsvr.v2.ConnOpen
@@ -3619,60 +4068,70 @@ var file_codec_netsvr_netsvrpb_netsvr_proto_goTypes = []any{
 	(*UserUnsubscribe)(nil),               // 42: sluice.netsvr.v2.UserUnsubscribe
 	(*UserConnListReq)(nil),               // 43: sluice.netsvr.v2.UserConnListReq
 	(*UserConnListResp)(nil),              // 44: sluice.netsvr.v2.UserConnListResp
-	nil,                                   // 45: sluice.netsvr.v2.ConnOpen.MetadataEntry
-	nil,                                   // 46: sluice.netsvr.v2.ConnOpen.ClaimsEntry
-	nil,                                   // 47: sluice.netsvr.v2.ConnClose.MetadataEntry
-	nil,                                   // 48: sluice.netsvr.v2.ConnClose.ClaimsEntry
-	nil,                                   // 49: sluice.netsvr.v2.Transfer.MetadataEntry
-	nil,                                   // 50: sluice.netsvr.v2.Transfer.ClaimsEntry
-	(*TopicUniqIdListResp_Item)(nil),      // 51: sluice.netsvr.v2.TopicUniqIdListResp.Item
-	nil,                                   // 52: sluice.netsvr.v2.TopicUniqIdListResp.ItemsEntry
-	nil,                                   // 53: sluice.netsvr.v2.TopicUniqIdCountResp.ItemsEntry
-	(*ConnInfoResp_Item)(nil),             // 54: sluice.netsvr.v2.ConnInfoResp.Item
-	nil,                                   // 55: sluice.netsvr.v2.ConnInfoResp.ItemsEntry
-	nil,                                   // 56: sluice.netsvr.v2.ConnInfoResp.Item.MetadataEntry
-	nil,                                   // 57: sluice.netsvr.v2.ConnInfoResp.Item.ClaimsEntry
-	(*MetricsResp_Item)(nil),              // 58: sluice.netsvr.v2.MetricsResp.Item
-	nil,                                   // 59: sluice.netsvr.v2.MetricsResp.ItemsEntry
-	(*LimitReq_Item)(nil),                 // 60: sluice.netsvr.v2.LimitReq.Item
-	(*LimitResp_Item)(nil),                // 61: sluice.netsvr.v2.LimitResp.Item
-	nil,                                   // 62: sluice.netsvr.v2.Request.MetadataEntry
-	nil,                                   // 63: sluice.netsvr.v2.Request.LoginMetadataEntry
-	nil,                                   // 64: sluice.netsvr.v2.Request.ClaimsEntry
-	(*UserConnListResp_Conn)(nil),         // 65: sluice.netsvr.v2.UserConnListResp.Conn
-	(*UserConnListResp_Item)(nil),         // 66: sluice.netsvr.v2.UserConnListResp.Item
-	nil,                                   // 67: sluice.netsvr.v2.UserConnListResp.ItemsEntry
+	(*HistoryPosition)(nil),               // 45: sluice.netsvr.v2.HistoryPosition
+	(*HistoryReq)(nil),                    // 46: sluice.netsvr.v2.HistoryReq
+	(*HistoryResp)(nil),                   // 47: sluice.netsvr.v2.HistoryResp
+	(*PublishAtReq)(nil),                  // 48: sluice.netsvr.v2.PublishAtReq
+	(*PublishAtResp)(nil),                 // 49: sluice.netsvr.v2.PublishAtResp
+	nil,                                   // 50: sluice.netsvr.v2.ConnOpen.MetadataEntry
+	nil,                                   // 51: sluice.netsvr.v2.ConnOpen.ClaimsEntry
+	nil,                                   // 52: sluice.netsvr.v2.ConnClose.MetadataEntry
+	nil,                                   // 53: sluice.netsvr.v2.ConnClose.ClaimsEntry
+	nil,                                   // 54: sluice.netsvr.v2.Transfer.MetadataEntry
+	nil,                                   // 55: sluice.netsvr.v2.Transfer.ClaimsEntry
+	(*TopicUniqIdListResp_Item)(nil),      // 56: sluice.netsvr.v2.TopicUniqIdListResp.Item
+	nil,                                   // 57: sluice.netsvr.v2.TopicUniqIdListResp.ItemsEntry
+	nil,                                   // 58: sluice.netsvr.v2.TopicUniqIdCountResp.ItemsEntry
+	(*ConnInfoResp_Item)(nil),             // 59: sluice.netsvr.v2.ConnInfoResp.Item
+	nil,                                   // 60: sluice.netsvr.v2.ConnInfoResp.ItemsEntry
+	nil,                                   // 61: sluice.netsvr.v2.ConnInfoResp.Item.MetadataEntry
+	nil,                                   // 62: sluice.netsvr.v2.ConnInfoResp.Item.ClaimsEntry
+	(*MetricsResp_Item)(nil),              // 63: sluice.netsvr.v2.MetricsResp.Item
+	nil,                                   // 64: sluice.netsvr.v2.MetricsResp.ItemsEntry
+	(*LimitReq_Item)(nil),                 // 65: sluice.netsvr.v2.LimitReq.Item
+	(*LimitResp_Item)(nil),                // 66: sluice.netsvr.v2.LimitResp.Item
+	nil,                                   // 67: sluice.netsvr.v2.Request.MetadataEntry
+	nil,                                   // 68: sluice.netsvr.v2.Request.LoginMetadataEntry
+	nil,                                   // 69: sluice.netsvr.v2.Request.ClaimsEntry
+	(*UserConnListResp_Conn)(nil),         // 70: sluice.netsvr.v2.UserConnListResp.Conn
+	(*UserConnListResp_Item)(nil),         // 71: sluice.netsvr.v2.UserConnListResp.Item
+	nil,                                   // 72: sluice.netsvr.v2.UserConnListResp.ItemsEntry
+	(*HistoryResp_Item)(nil),              // 73: sluice.netsvr.v2.HistoryResp.Item
 }
 var file_codec_netsvr_netsvrpb_netsvr_proto_depIdxs = []int32{
-	45, // 0: sluice.netsvr.v2.ConnOpen.metadata:type_name -> sluice.netsvr.v2.ConnOpen.MetadataEntry
-	46, // 1: sluice.netsvr.v2.ConnOpen.claims:type_name -> sluice.netsvr.v2.ConnOpen.ClaimsEntry
-	47, // 2: sluice.netsvr.v2.ConnClose.metadata:type_name -> sluice.netsvr.v2.ConnClose.MetadataEntry
-	48, // 3: sluice.netsvr.v2.ConnClose.claims:type_name -> sluice.netsvr.v2.ConnClose.ClaimsEntry
-	49, // 4: sluice.netsvr.v2.Transfer.metadata:type_name -> sluice.netsvr.v2.Transfer.MetadataEntry
-	50, // 5: sluice.netsvr.v2.Transfer.claims:type_name -> sluice.netsvr.v2.Transfer.ClaimsEntry
+	50, // 0: sluice.netsvr.v2.ConnOpen.metadata:type_name -> sluice.netsvr.v2.ConnOpen.MetadataEntry
+	51, // 1: sluice.netsvr.v2.ConnOpen.claims:type_name -> sluice.netsvr.v2.ConnOpen.ClaimsEntry
+	52, // 2: sluice.netsvr.v2.ConnClose.metadata:type_name -> sluice.netsvr.v2.ConnClose.MetadataEntry
+	53, // 3: sluice.netsvr.v2.ConnClose.claims:type_name -> sluice.netsvr.v2.ConnClose.ClaimsEntry
+	54, // 4: sluice.netsvr.v2.Transfer.metadata:type_name -> sluice.netsvr.v2.Transfer.MetadataEntry
+	55, // 5: sluice.netsvr.v2.Transfer.claims:type_name -> sluice.netsvr.v2.Transfer.ClaimsEntry
 	0,  // 6: sluice.netsvr.v2.RegisterResp.code:type_name -> sluice.netsvr.v2.RegisterResp.Code
-	52, // 7: sluice.netsvr.v2.TopicUniqIdListResp.items:type_name -> sluice.netsvr.v2.TopicUniqIdListResp.ItemsEntry
-	53, // 8: sluice.netsvr.v2.TopicUniqIdCountResp.items:type_name -> sluice.netsvr.v2.TopicUniqIdCountResp.ItemsEntry
-	55, // 9: sluice.netsvr.v2.ConnInfoResp.items:type_name -> sluice.netsvr.v2.ConnInfoResp.ItemsEntry
-	59, // 10: sluice.netsvr.v2.MetricsResp.items:type_name -> sluice.netsvr.v2.MetricsResp.ItemsEntry
-	60, // 11: sluice.netsvr.v2.LimitReq.items:type_name -> sluice.netsvr.v2.LimitReq.Item
-	61, // 12: sluice.netsvr.v2.LimitResp.items:type_name -> sluice.netsvr.v2.LimitResp.Item
-	62, // 13: sluice.netsvr.v2.Request.metadata:type_name -> sluice.netsvr.v2.Request.MetadataEntry
-	63, // 14: sluice.netsvr.v2.Request.loginMetadata:type_name -> sluice.netsvr.v2.Request.LoginMetadataEntry
-	64, // 15: sluice.netsvr.v2.Request.claims:type_name -> sluice.netsvr.v2.Request.ClaimsEntry
-	67, // 16: sluice.netsvr.v2.UserConnListResp.items:type_name -> sluice.netsvr.v2.UserConnListResp.ItemsEntry
-	51, // 17: sluice.netsvr.v2.TopicUniqIdListResp.ItemsEntry.value:type_name -> sluice.netsvr.v2.TopicUniqIdListResp.Item
-	56, // 18: sluice.netsvr.v2.ConnInfoResp.Item.metadata:type_name -> sluice.netsvr.v2.ConnInfoResp.Item.MetadataEntry
-	57, // 19: sluice.netsvr.v2.ConnInfoResp.Item.claims:type_name -> sluice.netsvr.v2.ConnInfoResp.Item.ClaimsEntry
-	54, // 20: sluice.netsvr.v2.ConnInfoResp.ItemsEntry.value:type_name -> sluice.netsvr.v2.ConnInfoResp.Item
-	58, // 21: sluice.netsvr.v2.MetricsResp.ItemsEntry.value:type_name -> sluice.netsvr.v2.MetricsResp.Item
-	65, // 22: sluice.netsvr.v2.UserConnListResp.Item.conns:type_name -> sluice.netsvr.v2.UserConnListResp.Conn
-	66, // 23: sluice.netsvr.v2.UserConnListResp.ItemsEntry.value:type_name -> sluice.netsvr.v2.UserConnListResp.Item
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	57, // 7: sluice.netsvr.v2.TopicUniqIdListResp.items:type_name -> sluice.netsvr.v2.TopicUniqIdListResp.ItemsEntry
+	58, // 8: sluice.netsvr.v2.TopicUniqIdCountResp.items:type_name -> sluice.netsvr.v2.TopicUniqIdCountResp.ItemsEntry
+	60, // 9: sluice.netsvr.v2.ConnInfoResp.items:type_name -> sluice.netsvr.v2.ConnInfoResp.ItemsEntry
+	64, // 10: sluice.netsvr.v2.MetricsResp.items:type_name -> sluice.netsvr.v2.MetricsResp.ItemsEntry
+	65, // 11: sluice.netsvr.v2.LimitReq.items:type_name -> sluice.netsvr.v2.LimitReq.Item
+	66, // 12: sluice.netsvr.v2.LimitResp.items:type_name -> sluice.netsvr.v2.LimitResp.Item
+	67, // 13: sluice.netsvr.v2.Request.metadata:type_name -> sluice.netsvr.v2.Request.MetadataEntry
+	68, // 14: sluice.netsvr.v2.Request.loginMetadata:type_name -> sluice.netsvr.v2.Request.LoginMetadataEntry
+	69, // 15: sluice.netsvr.v2.Request.claims:type_name -> sluice.netsvr.v2.Request.ClaimsEntry
+	72, // 16: sluice.netsvr.v2.UserConnListResp.items:type_name -> sluice.netsvr.v2.UserConnListResp.ItemsEntry
+	45, // 17: sluice.netsvr.v2.HistoryReq.after:type_name -> sluice.netsvr.v2.HistoryPosition
+	45, // 18: sluice.netsvr.v2.HistoryResp.end:type_name -> sluice.netsvr.v2.HistoryPosition
+	73, // 19: sluice.netsvr.v2.HistoryResp.items:type_name -> sluice.netsvr.v2.HistoryResp.Item
+	45, // 20: sluice.netsvr.v2.PublishAtResp.at:type_name -> sluice.netsvr.v2.HistoryPosition
+	56, // 21: sluice.netsvr.v2.TopicUniqIdListResp.ItemsEntry.value:type_name -> sluice.netsvr.v2.TopicUniqIdListResp.Item
+	61, // 22: sluice.netsvr.v2.ConnInfoResp.Item.metadata:type_name -> sluice.netsvr.v2.ConnInfoResp.Item.MetadataEntry
+	62, // 23: sluice.netsvr.v2.ConnInfoResp.Item.claims:type_name -> sluice.netsvr.v2.ConnInfoResp.Item.ClaimsEntry
+	59, // 24: sluice.netsvr.v2.ConnInfoResp.ItemsEntry.value:type_name -> sluice.netsvr.v2.ConnInfoResp.Item
+	63, // 25: sluice.netsvr.v2.MetricsResp.ItemsEntry.value:type_name -> sluice.netsvr.v2.MetricsResp.Item
+	70, // 26: sluice.netsvr.v2.UserConnListResp.Item.conns:type_name -> sluice.netsvr.v2.UserConnListResp.Conn
+	71, // 27: sluice.netsvr.v2.UserConnListResp.ItemsEntry.value:type_name -> sluice.netsvr.v2.UserConnListResp.Item
+	28, // [28:28] is the sub-list for method output_type
+	28, // [28:28] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_codec_netsvr_netsvrpb_netsvr_proto_init() }
@@ -3686,7 +4145,7 @@ func file_codec_netsvr_netsvrpb_netsvr_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc), len(file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   67,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -99,6 +99,7 @@ func (s *Server) routes() []route {
 		{path: "/api/v1/closed", get: s.apiClosed, role: ReadRole},
 		{path: "/api/v1/topics", get: s.apiTopics, role: ReadRole, heavy: true},
 		{path: "/api/v1/topics/{name}", get: s.apiTopic, role: ReadRole, heavy: true},
+		{path: "/api/v1/topics/{name}/history", get: s.apiHistory, role: FullRole, heavy: true},
 		{path: "/api/v1/topics/{name}/tail", stream: s.tail, role: FullRole},
 		{path: "/api/v1/sessions", get: s.apiSessions, del: s.endSessions, role: ReadRole, heavy: true},
 		{path: "/api/v1/sessions/{id}", get: s.apiSession, del: s.endSession, role: ReadRole, heavy: true},

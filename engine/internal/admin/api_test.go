@@ -294,6 +294,7 @@ func TestAPI(t *testing.T) {
 	a.get("/api/v1/online", "/api/v1/online", 400, nil)
 	a.get("/api/v1/stats/stream", "/api/v1/stats/stream?x=1", 400, nil)
 	a.get("/api/v1/topics/{name}/tail", "/api/v1/topics/"+strings.Repeat("x", 2000)+"/tail", 400, nil)
+	a.history(s.Engine())
 
 	// Ends, and what is known of them.
 	a.post("/api/v1/disconnect", `{"uniqId":"`+id+`"}`, 200, nil)

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"math"
 	"time"
 	"unsafe"
 
@@ -239,7 +240,7 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 			return err
 		}
 		return l.client(m.UniqId, len(payload), false, func(c *engine.Conn, _ gateway.Session) {
-			if l.subscribe(c, m.Topics) {
+			if l.subscribe(c, m.Topics, m.Last) {
 				l.pushTo(c, m.Data)
 			}
 		})
@@ -323,12 +324,12 @@ func (l *link) pushTo(c *engine.Conn, data []byte) {
 	}
 }
 
-// subscribe adds a client to topics. false means that one of them was refused, which is counted and
+// subscribe adds a client to topics, which gets the last messages first that they have kept. false means that one of them was refused, which is counted and
 // logged; the others hold. Then the command's data is not pushed: it would say that all is well.
-func (l *link) subscribe(c *engine.Conn, topics []string) (all bool) {
+func (l *link) subscribe(c *engine.Conn, topics []string, last uint32) (all bool) {
 	all = true
 	for _, t := range topics {
-		if l.hub.gateway.TrySubscribe(c, []byte(t)) != nil {
+		if l.hub.gateway.TrySubscribeLast(c, []byte(t), int(min(last, math.MaxInt32))) != nil {
 			all = false
 		}
 	}
@@ -355,7 +356,7 @@ func (l *link) update(c *engine.Conn, s gateway.Session, m *netsvrpb.ConnInfoUpd
 	}
 	if len(m.NewTopics) > 0 {
 		g.UnsubscribeAll(c)
-		all = l.subscribe(c, m.NewTopics) && all
+		all = l.subscribe(c, m.NewTopics, 0) && all
 	}
 	if all {
 		l.pushTo(c, m.Data)

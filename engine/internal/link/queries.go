@@ -93,6 +93,10 @@ func (l *link) query(cmd netsvr.Command, payload []byte) error {
 		return l.respond(cmd, l.connInfo(req.UniqIds, l.wantsIdentity || req.WantsIdentity))
 	case netsvr.CmdUserConnList:
 		return l.userConns(cmd, server, payload)
+	case netsvr.CmdHistory:
+		return l.history(cmd, server, payload)
+	case netsvr.CmdPublishAt:
+		return l.publishAt(cmd, server, payload)
 	case netsvr.CmdMetrics:
 		return l.respond(cmd, &netsvrpb.MetricsResp{ServerId: server, Items: l.hub.metrics.items(l.hub.config.Metrics, time.Now())})
 	case netsvr.CmdLimit:

@@ -38,7 +38,7 @@ func (l *link) changeUsers(cmd netsvr.Command, payload []byte) error {
 			return err
 		}
 		return l.eachOf(m.User, len(payload), func(c *engine.Conn) {
-			if l.subscribe(c, m.Topics) {
+			if l.subscribe(c, m.Topics, m.Last) {
 				l.pushTo(c, m.Data)
 			}
 		})

@@ -1,0 +1,77 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
+)
+
+// A Position is a place in a topic's history: behind the message of that number. It is one gateway's.
+type Position struct {
+	Epoch    uint64 // another when the topic was forgotten, or the gateway restarted
+	Sequence uint64 // from 1, without a gap; 0: before the first
+}
+
+func positionOf(p *netsvrpb.HistoryPosition) Position {
+	return Position{Epoch: p.GetEpoch(), Sequence: p.GetSequence()}
+}
+
+// A KeptMessage is what a topic has kept.
+type KeptMessage struct {
+	Position
+	Time    time.Time // when it was published, by the gateway's clock
+	Route   string
+	Cmd     uint8
+	Payload []byte
+}
+
+// A HistoryPage is the answer of History.
+type HistoryPage struct {
+	Kept     bool     // the topic has history; else the rest says nothing
+	Lost     bool     // messages behind the position asked for are gone for good
+	End      Position // behind the topic's last message
+	Messages []KeptMessage
+}
+
+// History returns up to n messages, at most 1,000 and a mebibyte of them, that a topic has kept behind a
+// position; the zero Position is before the oldest. There are more if the last one is not at End: ask
+// again behind it.
+func (l *Link) History(ctx context.Context, topic string, after Position, n int) (HistoryPage, error) {
+	req := &netsvrpb.HistoryReq{Topic: topic, Limit: uint32(min(max(n, 1), 1<<20))}
+	if after != (Position{}) {
+		req.After = &netsvrpb.HistoryPosition{Epoch: after.Epoch, Sequence: after.Sequence}
+	}
+	return l.historyPage(ctx, req)
+}
+
+// LastMessages returns the last n messages, at most 1,000, that a topic has kept.
+func (l *Link) LastMessages(ctx context.Context, topic string, n int) (HistoryPage, error) {
+	n = min(max(n, 1), 1000)
+	return l.historyPage(ctx, &netsvrpb.HistoryReq{Topic: topic, Last: uint32(n), Limit: uint32(n)})
+}
+
+func (l *Link) historyPage(ctx context.Context, req *netsvrpb.HistoryReq) (page HistoryPage, err error) {
+	var resp netsvrpb.HistoryResp
+	if err := l.ask(ctx, netsvr.CmdHistory, req, &resp); err != nil {
+		return page, err
+	}
+	page = HistoryPage{Kept: resp.GetKept(), Lost: resp.GetLost(), End: positionOf(resp.GetEnd())}
+	for _, item := range resp.GetItems() {
+		page.Messages = append(page.Messages, KeptMessage{
+			Position: Position{page.End.Epoch, item.GetSequence()},
+			Time:     time.UnixMilli(item.GetUnixMs()), Route: item.GetRoute(), Cmd: uint8(item.GetCmd()), Payload: item.GetPayload(),
+		})
+	}
+	return page, nil
+}
+
+// PublishAt publishes to a topic as TopicPublish does, waits until the gateway has done so, and returns
+// where in the topic's history the message is; ok is false for a topic without history. It costs a round
+// trip: use it for what is followed by a query.
+func (l *Link) PublishAt(ctx context.Context, topic string, data []byte) (at Position, ok bool, err error) {
+	var resp netsvrpb.PublishAtResp
+	err = l.ask(ctx, netsvr.CmdPublishAt, &netsvrpb.PublishAtReq{Topic: topic, Payload: data}, &resp)
+	return positionOf(resp.GetAt()), resp.GetKept(), err
+}
