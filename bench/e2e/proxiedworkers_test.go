@@ -78,7 +78,6 @@ listen v2
 	if _, err := c.Write([]byte("\x00\x00\x00\x00")); err != nil {
 		t.Fatal(err)
 	}
-	if !p.await(func() bool { return strings.Contains(p.stderr.String(), "reason=proxy-header") }, "a refusal") {
-		t.Error("a worker without a header is not refused")
-	}
+	const want = `sluice_worker_unproven_closed_total{reason="proxy-header"} 1`
+	p.await(func() bool { return strings.Contains(page(t, p), want) }, want)
 }

@@ -54,7 +54,10 @@ func (u *unproven) header() (why refusal, err error) {
 		}
 		return why, err
 	}
-	if why = u.relayed(&h); why != numRefusals {
+	switch why = u.relayed(&h); {
+	case why == refusedAddress && !h.Names():
+		return refusedClosed, errors.New("the proxy's own, such as a health check")
+	case why != numRefusals:
 		return why, nil
 	}
 	return numRefusals, u.conn.SetReadDeadline(time.Time{})
