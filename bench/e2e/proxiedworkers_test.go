@@ -17,7 +17,7 @@ import (
 func TestWorkersBehindProxies(t *testing.T) {
 	t.Parallel()
 	haproxy := program(t, "haproxy", "haproxy")
-	p := startServe(t, "--login", "open", "--listen", "tcp://127.0.0.1:0", "--worker", "tcp://127.0.0.1:0?proxy=on",
+	p := startServe(t, "--dev", "--listen", "tcp://127.0.0.1:0", "--worker", "tcp://127.0.0.1:0?proxy=on",
 		"--proxy-trust", "127.0.0.1", "--worker-allow", "127.0.0.5")
 	addrs := freePorts(t, 2)
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")
