@@ -57,7 +57,7 @@ func (l *Loop) runCloses() {
 			l.disconnect(c)
 			continue
 		}
-		l.schedule(c.slot, l.engine.config.Linger)
+		l.schedule(c.slot, l.engine.limits.Load().Linger)
 		l.flush(c)
 	}
 	l.closes = l.closes[:0]

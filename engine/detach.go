@@ -39,7 +39,7 @@ func (l *Loop) gone(c *Conn, err error) {
 	if half {
 		l.flush(c)
 		if fault != 14 && l.unsentBytes(c) && l.detach(c) {
-			l.schedule(c.slot, l.engine.config.Linger)
+			l.schedule(c.slot, l.engine.limits.Load().Linger)
 			l.markDirty(c)
 			return
 		}

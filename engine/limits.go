@@ -13,6 +13,7 @@ type Limits struct {
 	BacklogTotal   int64
 	MaxConnections int
 	FirstBytes     time.Duration // of the connections that come from then on
+	Linger         time.Duration // of those that close from then on
 
 	MaxPerAddress, ConnectRatePerAddress, ConnectRate int
 	// HandshakeTimeout, likewise, and MaxHandshakes are about TLS.
@@ -29,7 +30,7 @@ type Limits struct {
 func (c *Config) limits() *Limits {
 	return &Limits{
 		Backlog: c.Backlog, Lag: c.Lag, LagAge: c.LagAge,
-		BacklogTotal: c.BacklogTotal, MaxConnections: c.MaxConnections, FirstBytes: c.FirstBytes,
+		BacklogTotal: c.BacklogTotal, MaxConnections: c.MaxConnections, FirstBytes: c.FirstBytes, Linger: c.Linger,
 		MaxPerAddress: c.MaxPerAddress, ConnectRatePerAddress: c.ConnectRatePerAddress, ConnectRate: c.ConnectRate,
 		HandshakeTimeout: c.HandshakeTimeout, MaxHandshakes: c.MaxHandshakes,
 		MaxPacketRate: c.MaxPacketRate, MaxByteRate: c.MaxByteRate,
@@ -47,7 +48,7 @@ func (e *Engine) Limits() Limits { return *e.limits.Load() }
 func (e *Engine) SetLimits(n Limits) {
 	c := e.config // zero fields mean the defaults, not what was set at the start
 	c.Backlog, c.Lag, c.LagAge, c.BacklogTotal = n.Backlog, n.Lag, n.LagAge, n.BacklogTotal
-	c.MaxConnections, c.FirstBytes = n.MaxConnections, n.FirstBytes
+	c.MaxConnections, c.FirstBytes, c.Linger = n.MaxConnections, n.FirstBytes, n.Linger
 	c.MaxPerAddress, c.ConnectRatePerAddress, c.ConnectRate = n.MaxPerAddress, n.ConnectRatePerAddress, n.ConnectRate
 	c.HandshakeTimeout, c.MaxHandshakes = n.HandshakeTimeout, n.MaxHandshakes
 	c.MaxPacketRate, c.MaxByteRate = n.MaxPacketRate, n.MaxByteRate

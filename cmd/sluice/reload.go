@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -28,6 +30,7 @@ type reloader struct {
 	level    *slog.LevelVar
 	log      *slog.Logger
 	manager  *service       // hears of each reload
+	draining atomic.Int64   // --drain in force, in nanoseconds
 	mu       sync.Mutex     // one reload at a time; guards what follows
 	inputs   *inputs        // where the values in force come from
 	force    map[string]any // the values in force, by flag
@@ -73,6 +76,9 @@ func (r *reloader) reload() (done server.AdminReloaded, err error) {
 	}
 	return done, err
 }
+
+// drain is how long a shutdown may take. It does not wait for a reload.
+func (r *reloader) drain() time.Duration { return time.Duration(r.draining.Load()) }
 
 // loads is how often a provider has read something new, 0 when it does not say.
 func loads(p login.Provider) uint64 {
@@ -180,6 +186,7 @@ func (r *reloader) try() (done server.AdminReloaded, err error) {
 	}
 	done.Changed = next.changed
 	r.tokens = next.config.Worker.Tokens
+	r.draining.Store(int64(next.call.cli.Serve.Drain))
 	r.level.Set(slog.Level(next.call.cli.Serve.LogLevel))
 	r.inputs, r.force = next.call.inputs, next.values
 	r.inputs.derive(next.call.cli.Serve.shared)

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/sluicenet/sluice/cmd/sluice/internal/logsink"
 	"github.com/sluicenet/sluice/engine/server"
@@ -117,12 +118,13 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 		manager: manager,
 		watcher: watcher,
 	}
+	r.draining.Store(int64(cmd.Drain))
 	in.derive(cmd.shared)
 	operators.reloader.Store(r)
 	manager.of(srv, cmd.StallTimeout)
 	manager.ready(done)
 	go reloads(hangups, done, func() { _, _ = r.reload() }) // which has logged what came of it
-	return cmd.wait(srv, stop, manager, log)
+	return wait(srv, stop, manager, r.drain, log)
 }
 
 // notifyHangups has SIGHUP end the process no more.
@@ -145,12 +147,14 @@ func reloads(hangups <-chan os.Signal, done <-chan struct{}, reload func()) {
 	}
 }
 
-// wait serves until a signal ends the gateway. A second one ends it at once.
-func (cmd *serveCmd) wait(srv *server.Server, stop <-chan os.Signal, manager *service, log *slog.Logger) error {
+// wait serves until a signal ends the gateway, within the time that most says then. A second signal
+// ends it at once.
+func wait(srv *server.Server, stop <-chan os.Signal, manager *service, most func() time.Duration, log *slog.Logger) error {
 	sig := <-stop
-	manager.stopping(cmd.Drain)
-	log.Info("draining", "signal", sig.String(), "clients", srv.Engine().Connections(), "at most", cmd.Drain)
-	ctx, cancel := context.WithTimeout(context.Background(), cmd.Drain)
+	drain := most()
+	manager.stopping(drain)
+	log.Info("draining", "signal", sig.String(), "clients", srv.Engine().Connections(), "at most", drain)
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	go func() {
 		select {

@@ -47,7 +47,7 @@ type addressFlags struct {
 	Listen       []string      `help:"Serve clients here: tcp://HOST:PORT, or tls, ws or wss in place of tcp, with ?protocol=auto|gosoc|longbridge|netsvr, ?tls=auto for plain connections and TLS on one port, ?client-cert=required|optional|none, and ?proxy=on behind proxies that send the PROXY header; unix:///PATH or ws+unix:///PATH, with ?mode=0660 and ?owner=USER:GROUP; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
 	Worker       string        `help:"Serve workers here, tcp://HOST:PORT, tls://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; ?proxy=on: behind proxies of --proxy-trust; none: nowhere." default:"tcp://127.0.0.1:6061" table:"worker" key:"listen"`
 	Admin        string        `help:"Serve operators here, HOST:PORT, https://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; none: nowhere." default:"127.0.0.1:6070" table:"admin" key:"listen" env:"SLUICE_ADMIN_LISTEN"`
-	CloseTimeout time.Duration `help:"How long a connection that is closed may take to read its last bytes and to close its side. At most half of --drain counts." default:"2s"`
+	CloseTimeout time.Duration `help:"How long a connection that is closed may take to read its last bytes and to close its side. At most half of --drain counts." default:"2s" live:""`
 	PortsFile    string        `help:"Write the real addresses to a file, as JSON." placeholder:"FILE" table:"process"`
 }
 
@@ -92,7 +92,7 @@ type loginFlags struct {
 	UserFailures     failureRate   `help:"Refused logins per user and time, from any addresses, where the login provider says whose they are; over it, each further one bans its address at once. The user's own token stays good. 0: no limit." default:"20/1m" live:""`
 	MaxLogins        int           `help:"Logins that an HTTP service is asked about at once; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns." default:"256" live:""`
 	MaxTokenLogins   int           `help:"Logins with one token that may be under way or waiting; further ones are refused for now. 0: no limit." default:"8" live:""`
-	MaxLoginMetadata byteSize      `help:"What a client may say of itself at its login, beside its token, and what the login may vouch for, each: the text, and 64 bytes for each pair." default:"8KiB" key:"max-metadata"`
+	MaxLoginMetadata byteSize      `help:"What a client may say of itself at its login, beside its token, and what the login may vouch for, each: the text, and 64 bytes for each pair." default:"8KiB" key:"max-metadata" live:""`
 }
 
 type sessionFlags struct {
@@ -101,8 +101,8 @@ type sessionFlags struct {
 	SessionMax         time.Duration `help:"How long it can be resumed again and again, counted from the login. 0: without end." default:"24h"`
 	Revoke             string        `help:"Connections of a login that ends (exp of a JWT, expires of an HTTP login) or is taken back (its token is not in the file any more): close or keep. Their sessions cannot be resumed in any case." enum:"close,keep" default:"close" live:""`
 	SessionBytes       byteSize      `help:"Session text and topics kept of one session while it waits for its client; of one with more only the user is." default:"64KiB"`
-	MaxSessionText     byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB" key:"max-text"`
-	SessionFrom        string        `help:"What the session text of a client is that logs in without one, for workers that know nothing of users: ${enum}." enum:"none, user" default:"none"`
+	MaxSessionText     byteSize      `help:"Longest session text that a worker may give a client." default:"64KiB" key:"max-text" live:""`
+	SessionFrom        string        `help:"What the session text of a client is that logs in without one, for workers that know nothing of users: ${enum}." enum:"none, user" default:"none" live:""`
 	MaxSessions        int           `help:"Sessions remembered; over it the one goes that expires first of those that wait for their client." default:"1048576"`
 	MaxSessionsPerUser int           `help:"Sessions of one user that wait for their client; when one more does, the one goes that has waited longest. 0: any number." default:"64" live:""`
 	SessionTotal       byteSize      `help:"Session text and topics kept of all such sessions; over it, those of the oldest go." default:"64MiB"`
@@ -154,18 +154,18 @@ type limitFlags struct {
 type workerFlags struct {
 	Route              []string      `help:"Worker id for requests of a route or command, as chat.*=1 or cmd:6-20=2; repeatable. Others go to 1." placeholder:"PATTERN=ID" sep:"none" live:""`
 	RouteIgnoreCase    bool          `help:"Match routes without regard to the case of letters."`
-	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none"`
+	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none" live:""`
 	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0"`
 	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0"`
 	WorkerToken        string        `help:"File of secrets, one a line, # before comments: a worker must show one of them when it registers, unless --worker-allow has its address. Read again on SIGHUP." placeholder:"FILE" live:""`
 	WorkerAllow        []string      `help:"Network or address whose workers need no token, or unix for those on unix sockets; repeatable. Others are refused if there is no --worker-token. None given: loopback and unix if there is no --worker-token, else none." placeholder:"CIDR" sep:"none" live:""`
-	WorkerTokenTimeout time.Duration `help:"How long a worker that needs a token may take to show it." default:"10s"`
-	WorkerUnproven     int           `help:"Connections of one address (IPv4, or IPv6 /64) that may be there without having shown their token." default:"32"`
+	WorkerTokenTimeout time.Duration `help:"How long a worker that needs a token may take to show it." default:"10s" live:""`
+	WorkerUnproven     int           `help:"Connections of one address (IPv4, or IPv6 /64) that may be there without having shown their token." default:"32" live:""`
 	WorkerClientCA     string        `name:"worker-client-ca" help:"File of authorities, PEM, from which workers' certificates must come, beside their token if there is a --worker-token; wants --worker tls://... Read again when it changes, and on SIGHUP." placeholder:"FILE"`
-	WorkerIdle         time.Duration `help:"How long a worker may be silent." default:"120s"`
-	WorkerFirstByte    time.Duration `help:"How long a worker may take to send anything at all. At most --worker-idle counts." default:"60s"`
-	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s"`
-	WorkerMaxPacket    byteSize      `help:"Longest frame body a worker may send, and so the most that is kept of one that is not whole." default:"2MiB"`
+	WorkerIdle         time.Duration `help:"How long a worker may be silent." default:"120s" live:""`
+	WorkerFirstByte    time.Duration `help:"How long a worker may take to send anything at all. At most --worker-idle counts." default:"60s" live:""`
+	WorkerWriteTimeout time.Duration `help:"How long a write to a worker may take." default:"10s" live:""`
+	WorkerMaxPacket    byteSize      `help:"Longest frame body a worker may send, and so the most that is kept of one that is not whole." default:"2MiB" live:""`
 	WorkerFrameRate    int           `help:"Frames a worker connection may send a second, and at once; with more it is not read for a while. 0: any number." default:"0" live:""`
 	WorkerByteRate     byteSize      `help:"The same in bytes. 0: any number." default:"0" live:""`
 	WorkerQueue        byteSize      `help:"Bytes that may wait for a worker. A client may have no more of them than stay free." default:"16MiB"`
@@ -214,7 +214,7 @@ type longbridgeFlags struct {
 
 type processFlags struct {
 	Loops        int           `help:"Event loops. 0: as many as GOMAXPROCS." default:"0"`
-	Drain        time.Duration `help:"How long a shutdown may take." default:"5s"`
+	Drain        time.Duration `help:"How long a shutdown may take." default:"5s" live:""`
 	StallTimeout time.Duration `help:"How long an event loop may stand still before /livez and /readyz fail." default:"5s"`
 }
 

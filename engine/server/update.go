@@ -10,16 +10,18 @@ import (
 
 // Update takes from config what may change while the Server runs, and leaves the rest as it is:
 //
-//   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes, MaxPerAddress,
-//     ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes, MaxPacketRate,
+//   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes, Linger,
+//     MaxPerAddress, ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes, MaxPacketRate,
 //     MaxByteRate, ProxyTimeout, ProxyTrust, ForwardedTrust, ForwardedUnix,
 //     History: topics that no rule matches any more lose theirs
 //   - Gateway: LoginFailures, LoginFailuresPer, LoginBanMax, UserFailures, UserFailuresPer,
 //     LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit, MaxSessionsPerUser, MaxInflated,
 //     MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxTopicsTotal,
-//     MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout, TraceSample, TraceAsked
+//     MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout, TraceSample, TraceAsked,
+//     MaxSessionText, MaxLoginMetadata, SessionFromUser
 //   - WebSocket: Origins
-//   - Worker: MaxLinks, FrameRate, ByteRate, Tokens, Allow, AllowUnix
+//   - Worker: MaxLinks, FrameRate, ByteRate, Tokens, Allow, AllowUnix, Limits, Idle, FirstByte,
+//     WriteTimeout, ProofTimeout, MaxUnproven, and of links that come from then on MaxPacket
 //
 // Routes change with Gateway.SetRoutes, certificates with SetTLS. A change closes nobody: who is over a smaller limit stays,
 // and gets no more. On an error nothing has changed. Any goroutine may call it, once Start has
@@ -48,6 +50,9 @@ func (s *Server) Update(config Config) error {
 	if err := topic.CheckRules(config.Engine.History.Rules); err != nil {
 		return fmt.Errorf("server: Config.Engine.History: %w", err)
 	}
+	if err := config.Worker.Check(); err != nil {
+		return fmt.Errorf("server: Config.Worker: %w", err)
+	}
 	if err := s.web.SetOrigins(config.WebSocket.Origins); err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
@@ -57,6 +62,7 @@ func (s *Server) Update(config Config) error {
 	}
 	config.Engine.Loops = s.engine.Loops()
 	config.shareDescriptors()
+	s.hub.SetLive(config.Worker)
 	s.hub.SetMaxLinks(config.Worker.MaxLinks)
 	s.hub.SetTrust(trust)
 	s.hub.SetRates(config.Worker.FrameRate, config.Worker.ByteRate)
@@ -78,6 +84,7 @@ func (s *Server) Update(config Config) error {
 		ProxyTrust:            config.Engine.ProxyTrust,
 		ForwardedTrust:        config.Engine.ForwardedTrust,
 		ForwardedUnix:         config.Engine.ForwardedUnix,
+		Linger:                config.Engine.Linger,
 		FirstBytes:            cmp.Or(config.Engine.FirstBytes, config.Gateway.LoginTimeout),
 	})
 	return nil

@@ -252,7 +252,8 @@ func (g *Gateway) Config() *Config { return g.config.Load() }
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
 // LoginFailuresPer, LoginBanMax, UserFailures and UserFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, KeepRevoked, UserLimit, MaxSessionsPerUser, MaxInflated,
 // MaxInflateRate, MaxGzipMembers, MaxTopics, MaxTopicBytes, MaxTopicName, MaxTopicsTotal, MaxRequestRate, MaxPending,
-// MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout, TraceSample and TraceAsked. It closes nothing: what is over a
+// MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout, TraceSample and TraceAsked,
+// MaxSessionText, MaxLoginMetadata and SessionFromUser. It closes nothing: what is over a
 // smaller limit may stay, and gets no more. Any goroutine may call it; what begins afterwards is under
 // the new ones.
 func (g *Gateway) SetLimits(c Config) {
@@ -275,6 +276,7 @@ func (g *Gateway) SetLimits(c Config) {
 	n.RequestTimeout, n.WaitWorkers = c.RequestTimeout, c.WaitWorkers
 	n.PacketTimeout = c.PacketTimeout
 	n.TraceSample, n.TraceAsked = c.TraceSample, c.TraceAsked
+	n.MaxSessionText, n.MaxLoginMetadata, n.SessionFromUser = c.MaxSessionText, c.MaxLoginMetadata, c.SessionFromUser
 	g.config.Store(&n)
 	g.failures.setLimits(&n)
 	g.sessions.SetMaxPerUser(n.MaxSessionsPerUser)

@@ -107,7 +107,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c *Config) check() error {
+// Check says what of c is out of its bounds, or said twice.
+func (c *Config) Check() error {
 	for _, id := range []int{c.OpenWorker, c.CloseWorker} {
 		if id < 0 || id > gateway.MaxWorker {
 			return fmt.Errorf("worker id %d, want 0 to %d", id, gateway.MaxWorker)

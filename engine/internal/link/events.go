@@ -44,7 +44,7 @@ func (h *Hub) AllowOpen() bool {
 
 // allow takes a token from the limit of a worker id, if it has one.
 func (h *Hub) allow(id int) bool {
-	l := h.limiters[id]
+	l := h.live.Load().limiters[id]
 	return l == nil || l.allow(h.gateway.Engine().Time())
 }
 

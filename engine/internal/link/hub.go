@@ -38,18 +38,17 @@ type Hub struct {
 	closed   bool
 
 	trust    atomic.Pointer[Trust]
+	live     atomic.Pointer[live]
 	failures failures
 	rates    linkRates
 
-	groups   [gateway.MaxWorker + 1]group
-	limiters [gateway.MaxWorker + 1]*limiter // by worker id
-	limits   []*limiter                      // in the order they were given
-	metrics  metrics
-	delayed  *delayed
-	moving   sync.Mutex        // one move at a time
-	moves    *engine.Publisher // theirs
-	stop     chan struct{}
-	stray    func(*gateway.Gateway, gateway.Ticket) bool // gateway.Stray
+	groups  [gateway.MaxWorker + 1]group
+	metrics metrics
+	delayed *delayed
+	moving  sync.Mutex        // one move at a time
+	moves   *engine.Publisher // theirs
+	stop    chan struct{}
+	stray   func(*gateway.Gateway, gateway.Ticket) bool // gateway.Stray
 
 	stats    hubStats
 	ended    endCounts
@@ -101,7 +100,7 @@ func (g *group) pickOpen() *link {
 // NewHub makes a Hub for a gateway. tokens are the one-time tokens of custom uniqIds.
 func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, error) {
 	config = config.withDefaults()
-	if err := config.check(); err != nil {
+	if err := config.Check(); err != nil {
 		return nil, err
 	}
 	h := &Hub{
@@ -123,13 +122,7 @@ func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, e
 	h.SetTrust(trust)
 	h.SetRates(config.FrameRate, config.ByteRate)
 	h.delayed = newDelayed(config.Delayed, func(n int) { h.charge(engine.KindLinkDelayed, n) })
-	for _, l := range config.Limits {
-		lim := newLimiter(l)
-		h.limits = append(h.limits, lim)
-		for _, id := range l.Workers {
-			h.limiters[id] = lim
-		}
-	}
+	h.live.Store(liveOf(&config, nil))
 	h.metrics.since = time.Now()
 	h.metrics.outside = func() (writes, bytes int64) {
 		messages, payload := g.Engine().Delivered()

@@ -180,7 +180,7 @@ func (l *link) write() {
 		l.hub.metrics.add(metricFrames, int64(t.frames))
 		l.hub.metrics.add(metricFrameBytes, int64(t.bytes))
 	}
-	err := l.outbox.write(l.conn, l.hub.config.WriteTimeout, func(bytes int) {
+	err := l.outbox.write(l.conn, l.hub.live.Load().writeTimeout, func(bytes int) {
 		l.hub.stats.writeDrops.Add(uint64(bytes))
 		l.hub.log.Warn("a worker takes nothing: messages dropped",
 			"peer", l.peer, "bytes", bytes)
@@ -229,7 +229,7 @@ const (
 
 // read works off frames until the link ends.
 func (l *link) read() error {
-	frames := newFrameReader(l.hub.config.MaxPacket)
+	frames := newFrameReader(l.hub.live.Load().maxPacket)
 	frames.filled(copy(frames.space(), l.first))
 	l.heard.Store(len(l.first) > 0)
 	l.first = nil
@@ -265,9 +265,10 @@ func (l *link) read() error {
 		}
 		l.refs = kept(l.refs)
 		l.chargeInput(size + l.decoded.trim() + cap(l.refs)*int(unsafe.Sizeof(engine.Ref(0))))
-		silence := l.hub.config.Idle
+		live := l.hub.live.Load()
+		silence := live.idle
 		if !l.heard.Load() {
-			silence = l.hub.config.FirstByte
+			silence = live.firstByte
 		}
 		if err := l.conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
 			return err

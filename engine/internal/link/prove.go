@@ -127,7 +127,7 @@ func (h *Hub) mayProve(u *unproven) refusal {
 	case allowed:
 	case len(h.trust.Load().tokens) == 0 && !(h.config.TLS != nil && h.config.Certificates):
 		return refusedAddress
-	case u.ip.IsValid() && h.from[u.addr] >= h.config.MaxUnproven && !h.evictUnproven(u.addr):
+	case u.ip.IsValid() && h.from[u.addr] >= h.live.Load().maxUnproven && !h.evictUnproven(u.addr):
 		return refusedCrowd
 	}
 	return numRefusals
@@ -254,7 +254,7 @@ func (u *unproven) admit(frames *frameReader) (why refusal, err error) {
 // await reads until the token has come: then why is numRefusals, and frames is at the Register.
 func (u *unproven) await(frames *frameReader) (why refusal, err error) {
 	h, total := u.hub, 0
-	if err := u.stream.SetDeadline(u.begun.Add(h.config.ProofTimeout)); err != nil {
+	if err := u.stream.SetDeadline(u.begun.Add(h.live.Load().proofTimeout)); err != nil {
 		return refusedClosed, err
 	}
 	for {

@@ -280,15 +280,16 @@ func (l *link) connInfo(ids []string, identity bool) *netsvrpb.ConnInfoResp {
 
 // limit changes the rates that the request names, and tells all.
 func (h *Hub) limit(server int32, req *netsvrpb.LimitReq) *netsvrpb.LimitResp {
+	limits := h.live.Load().limits
 	for _, item := range req.Items {
-		for _, lim := range h.limits {
+		for _, lim := range limits {
 			if lim.name == item.Name && item.Concurrency > 0 {
 				lim.set(int(item.Concurrency))
 			}
 		}
 	}
 	resp := &netsvrpb.LimitResp{ServerId: server}
-	for _, lim := range h.limits {
+	for _, lim := range limits {
 		resp.Items = append(resp.Items, &netsvrpb.LimitResp_Item{
 			Name: lim.name, Concurrency: int32(lim.current()), WorkerIds: lim.workers,
 		})

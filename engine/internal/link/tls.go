@@ -34,7 +34,7 @@ func isSecure(conn net.Conn) bool {
 
 // handshake has u speak TLS, within the time that u has to prove itself.
 func (u *unproven) handshake() error {
-	ctx, cancel := context.WithDeadline(context.Background(), u.begun.Add(u.hub.config.ProofTimeout))
+	ctx, cancel := context.WithDeadline(context.Background(), u.begun.Add(u.hub.live.Load().proofTimeout))
 	defer cancel()
 	c := tls.Server(u.conn, u.hub.config.TLS)
 	if err := c.HandshakeContext(ctx); err != nil {

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/engine/server"
+)
+
+// TestReloadIsAllOrNothing: with a mistake in any part of what a reload reads, or a setting that only a
+// restart changes, no part changes: not limits, nor certificates, nor tokens.
+func TestReloadIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certificate := func() string {
+		cert, key, err := server.SelfSigned(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, dir, "cert", string(cert))
+		writeFile(t, dir, "key", string(key))
+		return server.CertFingerprint(cert)
+	}
+	write := func(text string) string {
+		return writeFile(t, dir, "sluice.toml", "[client]\nlisten = \"tls://127.0.0.1:0\"\n[worker]\nlisten = \"none\"\n"+
+			"[tls]\ncert = \""+filepath.Join(dir, "cert")+"\"\nkey = \""+filepath.Join(dir, "key")+"\"\n"+
+			"[login]\nprovider = \"tokens:"+filepath.Join(dir, "tokens")+"\"\n[admin]\nlisten = \"none\"\n"+text)
+	}
+	shown := certificate()
+	writeFile(t, dir, "tokens", "old ann\n")
+	args := []string{"serve", "--config", write("[limits]\nmax-topics = 10\n")}
+	c, err := parse(args, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := &c.cli.Serve
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	inForce := c.inputs.values()
+	o, err := cmd.settle(c.inputs, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := cmd.start(c.inputs, o.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_ = srv.Stop(ctx)
+	})
+	r := &reloader{args: args, provider: o.provider, server: srv, level: new(slog.LevelVar), log: logger, inputs: c.inputs, force: inForce}
+	// state is what is in force of each kind.
+	state := func() (topics int, cert string, drain time.Duration, token string) {
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(srv.Addrs()[0], "tls://"), &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		for _, tok := range []string{"old", "new"} {
+			if _, err := o.provider.Login(t.Context(), login.Request{Token: tok}); err == nil {
+				token += tok
+			}
+		}
+		return srv.Gateway().Config().MaxTopics, server.CertFingerprint(pemOf(conn.ConnectionState().PeerCertificates[0])), r.drain(), token
+	}
+	unchanged := func(what string) {
+		t.Helper()
+		if topics, cert, drain, token := state(); topics != 10 || cert != shown || drain != 0 || token != "old" {
+			t.Errorf("%s: %d topics, the old certificate %v, drain %v, tokens %s", what, topics, cert == shown, drain, token)
+		}
+	}
+	file := filepath.Join(dir, "sluice.toml")
+	for _, step := range []struct{ what, tokens, text, says string }{
+		{"a broken file of tokens", "a b c d e\n", "[limits]\nmax-topics = 11\n", file + ":9:12: login.provider: "},
+		{"a bad limit", "new bob\n", "[limits]\nmax-topics = 0\n", file + ":13:14: limits.max-topics: 0, want 1 to"},
+		{"an unknown key", "new bob\n", "[limits]\nmax-topic = 11\n", `:13:1: unknown key "max-topic" in [limits]; did you mean "max-topics"?`},
+		{"a setting of the start", "new bob\n", "[limits]\nmax-topics = 11\n[process]\nloops = 2\n[session]\nserver-id = 3\n",
+			"cannot change while the gateway runs, so nothing has changed: loops, server-id"},
+	} {
+		certificate() // a new one is there, too
+		writeFile(t, dir, "tokens", step.tokens)
+		write(step.text)
+		if _, err := r.reload(); err == nil || !strings.Contains(err.Error(), step.says) {
+			t.Errorf("%s: %v, want %q", step.what, err, step.says)
+		}
+		unchanged(step.what)
+	}
+	var frozen *notLiveError
+	if _, err := r.reload(); !errors.As(err, &frozen) || !slices.Equal(frozen.flags, []string{"loops", "server-id"}) {
+		t.Errorf("%v", err)
+	}
+	next := certificate()
+	writeFile(t, dir, "tokens", "new bob\n")
+	write("[limits]\nmax-topics = 11\n[process]\ndrain = \"7s\"\n")
+	done, err := r.reload()
+	if err != nil || !slices.Equal(done.Changed, []string{"drain", "max-topics", "tls-cert"}) || !done.Login {
+		t.Errorf("%+v, %v\n%s", done, err, &log)
+	}
+	if topics, cert, drain, token := state(); topics != 11 || cert != next || drain != 7*time.Second || token != "new" {
+		t.Errorf("%d topics, the new certificate %v, drain %v, tokens %s", topics, cert == next, drain, token)
+	}
+	if done, err = r.reload(); err != nil || len(done.Changed) > 0 || done.Login {
+		t.Errorf("nothing new: %+v, %v", done, err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.reload(); err == nil || !strings.Contains(err.Error(), "--config: ") {
+		t.Errorf("without the file: %v", err)
+	}
+}
