@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
@@ -104,21 +105,27 @@ func printError(w io.Writer, err error) {
 
 // A call is a command line that has been read.
 type call struct {
-	cli    cli
 	parser *kong.Kong
 	ctx    *kong.Context
 	inputs *inputs // nil: the command takes no settings
 }
 
+// settings are those of the command, which takes some.
+func (c *call) settings() *settings {
+	return c.ctx.Selected().Target.Addr().Interface().(interface{ own() *settings }).own()
+}
+
+// own is for commands, which hold settings.
+func (cmd *settings) own() *settings { return cmd }
+
 // parse reads a command line, and what else says something of settings, if its command takes any. What
 // is wrong with settings is left in inputs.
 func parse(args, environ []string, options ...kong.Option) (*call, error) {
-	c := new(call)
-	parser, err := newParserFor(&c.cli, options...)
+	parser, err := newParserFor(commandsFor(args), options...)
 	if err != nil {
 		return nil, err
 	}
-	c.parser = parser
+	c := &call{parser: parser}
 	if node, rest := commandOf(parser.Model.Node, args); node != nil {
 		c.inputs = read(node, rest, environ)
 		args = c.inputs.rest
@@ -132,14 +139,26 @@ func parse(args, environ []string, options ...kong.Option) (*call, error) {
 	return c, nil
 }
 
-// newParser makes the parser of commands and flags.
+// commandsFor returns the struct of the command that args begin with, or of all: most of the time that
+// a command takes would go into making out what the others take.
+func commandsFor(args []string) any {
+	all := reflect.TypeFor[cli]()
+	for i := range all.NumField() {
+		if f := all.Field(i); len(args) > 0 && args[0] == strings.ToLower(f.Name) && f.Type != reflect.TypeFor[completionCmd]() {
+			return reflect.New(reflect.StructOf([]reflect.StructField{f})).Interface()
+		}
+	}
+	return new(cli)
+}
+
+// newParser makes the parser of all commands and flags.
 func newParser(options ...kong.Option) (*kong.Kong, error) {
 	return newParserFor(new(cli), options...)
 }
 
-// newParserFor makes the parser that fills in c.
-func newParserFor(c *cli, options ...kong.Option) (*kong.Kong, error) {
-	return kong.New(c, append([]kong.Option{
+// newParserFor makes the parser that fills in a struct of commands.
+func newParserFor(commands any, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(commands, append([]kong.Option{
 		kong.Name("sluice"),
 		kong.Description("A gateway for very many long-lived connections."),
 		kong.Help(doctorHelp),

@@ -60,7 +60,7 @@ func planOf(t *testing.T, limit string, args ...string) (*settings, string, erro
 	if err := c.inputs.locate(); err != nil {
 		return nil, "", err
 	}
-	cmd := &c.cli.Check.settings
+	cmd := c.settings()
 	warning, err := cmd.plan(container(map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": limit}), c.inputs.isGiven)
 	return cmd, warning, err
 }

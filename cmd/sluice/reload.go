@@ -104,7 +104,7 @@ func (r *reloader) read() (p plan, err error) {
 	if p.call, err = parse(r.args, os.Environ(), kong.Exit(func(int) {}), kong.Writers(io.Discard, io.Discard)); err != nil {
 		return p, err
 	}
-	in, next := p.call.inputs, &p.call.cli.Serve.settings
+	in, next := p.call.inputs, p.call.settings()
 	p.values = in.values()
 	err = next.share(r.budget, in.isGiven)
 	var configErr error
@@ -186,9 +186,9 @@ func (r *reloader) try() (done server.AdminReloaded, err error) {
 	}
 	done.Changed = next.changed
 	r.tokens = next.config.Worker.Tokens
-	r.draining.Store(int64(next.call.cli.Serve.Drain))
-	r.level.Set(slog.Level(next.call.cli.Serve.LogLevel))
+	r.draining.Store(int64(next.call.settings().Drain))
+	r.level.Set(slog.Level(next.call.settings().LogLevel))
 	r.inputs, r.force = next.call.inputs, next.values
-	r.inputs.derive(next.call.cli.Serve.shared)
+	r.inputs.derive(next.call.settings().shared)
 	return done, nil
 }

@@ -43,7 +43,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := &c.cli.Serve
+	cmd := c.settings()
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))
 	inForce := c.inputs.values()

@@ -214,7 +214,7 @@ func TestPrecedence(t *testing.T) {
 	if err := c.inputs.locate(); err != nil {
 		t.Fatal(err)
 	}
-	cmd := &c.cli.Serve
+	cmd := c.settings()
 	got := []any{cmd.Dev, cmd.Lag, cmd.Backlog, cmd.LagAge.String(), cmd.Listen, cmd.Route, cmd.Admin, cmd.Drain.String(), cmd.WSDeflate, cmd.LongbridgeCloseNotice, cmd.Worker}
 	want := []any{true, byteSize(3 << 20), byteSize(8 << 10), "3s", []string{"tcp://127.0.0.1:2", "tcp://127.0.0.1:3"}, []string{"a b=1", "c=2"},
 		"127.0.0.1:1234", "5s", false, false, "none"}
