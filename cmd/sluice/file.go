@@ -188,10 +188,7 @@ func (p *param) misfit(v tomlfile.Value) string {
 	kinds := []tomlfile.Kind{tomlfile.Text}
 	switch t := reflect.New(p.elem()).Elem(); {
 	case t.Type() == reflect.TypeFor[time.Duration](), t.Kind() != reflect.String && reflect.PointerTo(t.Type()).NumMethod() > 0:
-		kinds = append(kinds, tomlfile.Integer) // which a size may be; the others say what is missing
-		if t.Type() == reflect.TypeFor[byteSize]() || t.Type() == reflect.TypeFor[memorySize]() {
-			kinds = append(kinds, tomlfile.Float)
-		}
+		kinds = append(kinds, tomlfile.Integer, tomlfile.Float) // which a size or a part may be; the others say what is missing
 	case t.Kind() == reflect.Bool:
 		want, kinds = tomlfile.Bool, nil
 	case t.Kind() != reflect.String:

@@ -204,7 +204,7 @@ connect-rate = "fast"
 // setting.
 func TestPrecedence(t *testing.T) {
 	file := writeFile(t, t.TempDir(), "sluice.toml",
-		"dev = true\nlisten = [\"tcp://127.0.0.1:1\"]\nlag = \"1MiB\"\n[memory]\nbacklog = 4096\nlag-age = \"3s\"\n[websocket]\ndeflate = false\n")
+		"dev = true\nlisten = [\"tcp://127.0.0.1:1\"]\nlag = \"1MiB\"\n[memory]\nbacklog = 4096\nlag-age = \"3s\"\n[websocket]\ndeflate = false\n[trace]\nsample = 0.5\n")
 	environ := []string{"SLUICE_CONFIG=" + file, "SLUICE_LAG=2MiB", "SLUICE_BACKLOG=8KiB", "SLUICE_ADMIN_LISTEN=127.0.0.1:1234", "SLUICE_ADMIN=http://h:1",
 		"SLUICE_LISTEN= tcp://127.0.0.1:2\n tcp://127.0.0.1:3 ", `SLUICE_ROUTE=["a b=1", "c=2"]`, "SLUICE_DRAIN=", "SLUICEX=1", "SLUICE_HOMEPAGE_OF=us"}
 	c, err := parse([]string{"serve", "--lag=3MiB", "--no-longbridge-close-notice", "--worker", "none"}, environ)
@@ -222,6 +222,9 @@ func TestPrecedence(t *testing.T) {
 		if !equal(got[i], want[i]) {
 			t.Errorf("%d: %v, want %v", i, got[i], want[i])
 		}
+	}
+	if cmd.TraceSample != 0.5 {
+		t.Errorf("a fraction is %v, want 0.5", cmd.TraceSample)
 	}
 	for flag, where := range map[string]string{
 		"dev": file + ":1", "lag": "command line", "backlog": "SLUICE_BACKLOG", "lag-age": file + ":6", "drain": "default", "ws-deflate": file + ":8",
