@@ -199,7 +199,7 @@ func TestWatchedCost(t *testing.T) {
 				stop = w.watch()
 			}
 			r, err := bench.Run(t.Context(), bench.Config{
-				Scenario: "fanout", Target: "tcp://" + w.p.addr, Connections: w.subscribers, Rate: w.rate, TokenPrefix: "hears-",
+				Scenario: "fanout", Target: "tcp://" + w.p.addr, Connections: w.subscribers, Rate: w.rate, TokenPrefix: "hears-", TopicPrefix: "heard.",
 				Duration: w.window, Warmup: time.Second, PIDs: []int{w.p.cmd.Process.Pid},
 			}, bench.Observer{})
 			stop()
@@ -270,7 +270,7 @@ func TestWatchedConnections(t *testing.T) {
 		if traffic {
 			load.Go(func() {
 				_, _ = bench.Run(ctx, bench.Config{
-					Scenario: "fanout", Target: "tcp://" + w.p.addr, Connections: w.subscribers, Rate: w.rate / 10, TokenPrefix: "hears-", Duration: time.Hour,
+					Scenario: "fanout", Target: "tcp://" + w.p.addr, Connections: w.subscribers, Rate: w.rate / 2, TokenPrefix: "hears-", TopicPrefix: "heard.", Duration: time.Hour,
 				}, bench.Observer{})
 			})
 			w.p.await(func() bool { return w.p.metric(t, "sluice_connections") == strconv.Itoa(w.idle+w.subscribers+1) }, "the subscribers")
@@ -315,7 +315,7 @@ func TestWatchedSeries(t *testing.T) {
 	var load sync.WaitGroup
 	load.Go(func() {
 		_, _ = bench.Run(ctx, bench.Config{
-			Scenario: "fanout", Target: "tcp://" + w.p.addr, Connections: w.subscribers, Topics: 1000, Rate: 100, TokenPrefix: "hears-", Duration: time.Hour,
+			Scenario: "fanout", Target: "tcp://" + w.p.addr, Connections: w.subscribers, Topics: 1000, Rate: 100, TokenPrefix: "hears-", TopicPrefix: "heard.", Duration: time.Hour,
 		}, bench.Observer{})
 	})
 	w.p.await(func() bool { n, _ := strconv.Atoi(w.p.metric(t, "sluice_topics")); return n >= 1000 }, "a thousand topics")
@@ -327,7 +327,7 @@ func TestWatchedSeries(t *testing.T) {
 		}
 	}
 	t.Logf("%d series, %d families, %d bytes", series, strings.Count(page, "# TYPE "), len(page))
-	if series > 2000 || strings.Contains(page, "hears-") || strings.Contains(page, "bench.") {
+	if series > 2000 || strings.Contains(page, "hears-") || strings.Contains(page, "heard.") {
 		t.Errorf("%d series", series)
 	}
 	cancel()
