@@ -158,5 +158,25 @@ bench-peers: ## side by side with mosquitto, nats-server and others: tables and 
 	sh bench/peers/install.sh
 	cd bench/peers && $(GO) run . -out $(abspath $(PEERS_OUT)) $(PEERS_FLAGS)
 
+# What is shipped; docs/install.md.
+DIST ?= dist
+.PHONY: release release-check packaging-check deb-check
+release: ## binaries, archives, Debian packages, bills of material and checksums, in dist/
+	packaging/release.sh $(DIST)
+
+release-check: ## that the same commit gives the same bytes, from two clones; takes minutes
+	packaging/reproduce.sh
+
+packaging-check: ## the unit, by systemd-analyze; the manual pages, by groff and mandoc; the scripts, by shellcheck
+	$(GO) test -count=1 -v ./packaging/... ./internal/manpage
+	@if command -v shellcheck >/dev/null; then shellcheck $$(git ls-files 'packaging/*.sh') packaging/debian/post* packaging/debian/pre*; \
+	  else echo "no shellcheck here"; fi
+
+# As root. It wants debootstrap, systemd-container and lintian.
+deb-check: ## the Debian package, on Debians of its own that systemd boots: install, start, reload, upgrade, purge
+	ARCHES=amd64 packaging/release.sh $(DIST)
+	@if command -v lintian >/dev/null; then lintian --allow-root --fail-on error,warning $(DIST)/*.deb; else echo "no lintian here"; fi
+	packaging/debian/check.sh $(DIST)/*_amd64.deb
+
 clean:
-	rm -rf bin
+	rm -rf bin $(DIST)

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 )
+
+// What a release is, and the commit that it is made of: -ldflags "-X main.release=v1.2.3". Without
+// them it is what the Go toolchain has recorded.
+var release, commit string
 
 type versionCmd struct{ jsonFlag }
 
@@ -14,15 +19,16 @@ func (*versionCmd) Help() string {
 	return examples("sluice version", "sluice version --json") + localCodes
 }
 
-// Run prints the version that the Go toolchain has recorded.
+// Run prints the version.
 func (cmd *versionCmd) Run(s *streams) error {
 	if cmd.JSON {
 		b, err := json.Marshal(struct {
 			Version string `json:"version"`
+			Commit  string `json:"commit,omitempty"`
 			Go      string `json:"go"`
 			OS      string `json:"os"`
 			Arch    string `json:"arch"`
-		}{version(), runtime.Version(), runtime.GOOS, runtime.GOARCH})
+		}{version(), revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH})
 		if err != nil {
 			return err
 		}
@@ -33,8 +39,22 @@ func (cmd *versionCmd) Run(s *streams) error {
 }
 
 func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+	recorded := ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		recorded = info.Main.Version
 	}
-	return "(devel)"
+	return cmp.Or(release, recorded, "(devel)")
+}
+
+// revision is the commit, empty if nothing has recorded it.
+func revision() string {
+	recorded := ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				recorded = s.Value
+			}
+		}
+	}
+	return cmp.Or(commit, recorded)
 }
