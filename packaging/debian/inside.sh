@@ -87,16 +87,19 @@ is "one that does not takes it back" "Serving *connections" "$(show StatusText)"
 # Everything at once within the sandbox: TLS on a port below 1024, unix sockets, load.
 mkdir -p /run/systemd/system/sluice.service.d /etc/sluice/tls
 (cd /etc/sluice/tls && sluice cert --dev --cert cert.pem --key key.pem localhost >/dev/null && chgrp sluice key.pem && chmod 640 key.pem)
+(umask 077 && echo "full its-systemd-that-hands-this-over" >/check/operators)
 cat >/run/systemd/system/sluice.service.d/check.conf <<-END
 	[Service]
 	WatchdogSec=2s
+	LoadCredential=operators:/check/operators
 	ExecStart=
 	ExecStart=/usr/bin/sluice serve --dev --listen tcp://127.0.0.1:7000 --listen tls://127.0.0.1:443 --listen unix:///run/sluice/clients \
-	    --tls-cert /etc/sluice/tls/cert.pem --tls-key /etc/sluice/tls/key.pem --session-key /var/lib/sluice/other.key
+	    --tls-cert /etc/sluice/tls/cert.pem --tls-key /etc/sluice/tls/key.pem --session-key /var/lib/sluice/other.key --admin-token %d/operators
 END
 systemctl daemon-reload
 ok "restarts" systemctl restart sluice
 ok "runs with a watchdog of 2 s" until_active
+ok "has the credential" sluice conns --admin-token-file /check/operators
 ok "is loaded" sluice-bench fanout -c 50 -r 200 -d 2s --warmup 0s -q --expect lost=0,closed=0
 ok "is loaded over TLS on port 443" sluice-bench echo -t tls://127.0.0.1:443 -c 20 -r 500 -d 2s --warmup 0s -q --expect lost=0,closed=0
 is "its life was not in doubt" 0 "$(show NRestarts)"
