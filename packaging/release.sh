@@ -60,7 +60,7 @@ for arch in ${ARCHES:-amd64 arm64}; do
 	docs_into "$root"
 	cp -r "$work/man" "$work/completions" "$root"
 	mkdir "$root/systemd"
-	install -m 644 packaging/systemd/sluice.* packaging/systemd/*.conf packaging/sluice.toml "$root/systemd"
+	install -m 644 packaging/systemd/sluice.* packaging/systemd/*.conf packaging/sluice.toml packaging/sluice.logrotate "$root/systemd"
 	fixed "$root"
 	tar -C "$work" --sort=name --format=ustar --owner=0 --group=0 --numeric-owner -cf - "$name" | gzip -9n >"$out/$name.tar.gz"
 	packaging/debian/build.sh "$root" "$version" "$arch" "$out"

@@ -28,6 +28,8 @@ into 755 usr/bin "$root/bin/sluice" "$root/bin/sluice-bench"
 into 644 usr/lib/systemd/system "$root/systemd/sluice.service"
 into 644 usr/share/sluice "$root/systemd/systemd-252.conf"
 into 644 etc/sluice "$root/systemd/sluice.toml"
+into 644 etc/logrotate.d "$root/systemd/sluice.logrotate"
+mv "$deb/etc/logrotate.d/sluice.logrotate" "$deb/etc/logrotate.d/sluice"
 for page in "$root"/man/*.1; do zipped "$page" "usr/share/man/man1/${page##*/}"; done
 into 644 usr/share/bash-completion/completions "$root/completions/sluice.bash"
 mv "$deb/usr/share/bash-completion/completions/sluice.bash" "$deb/usr/share/bash-completion/completions/sluice"
@@ -56,7 +58,7 @@ into 644 usr/share/lintian/overrides "$here/lintian-overrides"
 mv "$deb/usr/share/lintian/overrides/lintian-overrides" "$deb/usr/share/lintian/overrides/sluice"
 
 into 755 DEBIAN "$here/postinst" "$here/prerm" "$here/postrm"
-echo /etc/sluice/sluice.toml >"$deb/DEBIAN/conffiles"
+printf '%s\n' /etc/logrotate.d/sluice /etc/sluice/sluice.toml >"$deb/DEBIAN/conffiles"
 (cd "$deb" && find usr -type f | sort | xargs md5sum) >"$deb/DEBIAN/md5sums"
 size=$(du -sk --apparent-size --exclude=DEBIAN "$deb" | cut -f1)
 sed "s/@VERSION@/$debian/; s/@ARCH@/$arch/; s/@SIZE@/$size/" "$here/control" >"$deb/DEBIAN/control"

@@ -71,8 +71,16 @@ else
 fi
 is "systemd-analyze security" "*1.*OK*" "$(systemd-analyze security --offline=true --no-pager /usr/lib/systemd/system/sluice.service 2>/dev/null | tail -1)"
 
+sed -i 's/^# access-log/access-log/' /etc/sluice/sluice.toml
+systemctl restart sluice
+ok "runs with an access log" until_active
+client "$(sluice token -q --user bob)" >/dev/null
+sleep 0.3
+is "which it writes" "*bob*" "$(cat /var/log/sluice/access.log)"
+mv /var/log/sluice/access.log /var/log/sluice/access.log.1
 pid=$(show MainPID)
 ok "reloads" systemctl reload sluice
+is "a log that was rotated is opened anew" "600 sluice" "$(stat -c '%a %U' /var/log/sluice/access.log)"
 is "and is there" "active running" "$(show ActiveState) $(show SubState)"
 sed -i 's/^drain = .*/drain = "nonsense"/' /etc/sluice/sluice.toml
 systemctl reload sluice 2>/dev/null
@@ -136,7 +144,7 @@ ok "is removed" dpkg -r sluice
 not "it is gone" systemctl is-active -q sluice
 ok "settings are not" test -e /etc/sluice/sluice.toml
 ok "is purged" dpkg -P sluice
-for f in /etc/sluice /var/lib/sluice /run/sluice /usr/share/sluice /usr/share/doc/sluice /usr/lib/systemd/system/sluice.service; do
+for f in /etc/sluice /var/lib/sluice /var/log/sluice /run/sluice /usr/share/sluice /usr/share/doc/sluice /usr/lib/systemd/system/sluice.service; do
 	not "no $f" test -e $f
 done
 is "nothing of it is left in /etc" "" "$(find /etc -name '*sluice*' ! -path '/etc/*-')"

@@ -214,23 +214,28 @@ func (m *module) dir() (string, error) {
 	return has.Dir, nil
 }
 
-// spdx names a licence by words that it alone has, empty if it is none of these.
+// spdx names the licences in a text by words that each alone has, empty if it is none of these. Some
+// modules have several, for their parts.
 func spdx(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	has := func(words string) bool { return strings.Contains(text, words) }
-	switch {
-	case has("Apache License") && has("Version 2.0"):
-		return "Apache-2.0"
-	case has("Redistribution and use in source and binary forms") && has("Neither the name"):
-		return "BSD-3-Clause"
-	case has("Redistribution and use in source and binary forms"):
-		return "BSD-2-Clause"
-	case has("Permission is hereby granted, free of charge"):
-		return "MIT"
-	case has("Permission to use, copy, modify, and/or distribute this software for any purpose"):
-		return "ISC"
+	const bsd = "Redistribution and use in source and binary forms"
+	var list []string
+	for _, l := range []struct {
+		id string
+		is bool
+	}{
+		{"Apache-2.0", has("Apache License") && has("Version 2.0")},
+		{"BSD-2-Clause", has(bsd) && !has("Neither the name")},
+		{"BSD-3-Clause", has(bsd) && has("Neither the name")},
+		{"ISC", has("Permission to use, copy, modify, and/or distribute this software for any purpose")},
+		{"MIT", has("Permission is hereby granted, free of charge")},
+	} {
+		if l.is {
+			list = append(list, l.id)
+		}
 	}
-	return ""
+	return strings.Join(list, " AND ")
 }
 
 // licenceTexts are all texts, each once, under the names of the modules whose it is.
@@ -290,7 +295,7 @@ func document(version string, epoch int64, binaries []binary, modules []*module)
 	for _, m := range modules {
 		c := object{
 			"bom-ref": m.url, "type": "library", "name": m.path, "version": m.version, "purl": m.url,
-			"licenses": []object{{"license": object{"id": m.licence}}},
+			"licenses": []object{{"expression": m.licence}},
 		}
 		if m.sum != "" {
 			c["hashes"] = hashes(m.sum)
