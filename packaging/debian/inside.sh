@@ -87,10 +87,11 @@ systemctl reload sluice 2>/dev/null
 sleep 0.5
 is "a reload that fails is in the status" "*reload of * failed*" "$(show StatusText)"
 is "and nothing else has happened" "active $pid" "$(show ActiveState) $(show MainPID)"
-sed -i 's/^drain = .*/drain = "19s"/' /etc/sluice/sluice.toml
+sed -i 's/^drain = .*/drain = "20s"/' /etc/sluice/sluice.toml
 systemctl reload sluice 2>/dev/null
 sleep 0.5
 is "one that does not takes it back" "Serving *connections" "$(show StatusText)"
+sed -i 's/^drain = .*/drain = "19s"/' /etc/sluice/sluice.toml # for the restart below
 
 # Everything at once within the sandbox: TLS on a port below 1024, unix sockets, load.
 mkdir -p /run/systemd/system/sluice.service.d /etc/sluice/tls
