@@ -93,7 +93,7 @@ SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(OtherClient|Casts|Topics|ConnInfo
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(Limits|ConnectLimit|ForceOffline|AllProtocols|EvictedCount|IDs|Queries|Metrics|Upgrade|Listeners|NoOpen|Origin)
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Worker(Chatroom|Frame|Undecodable|Heartbeats|Idle|Register|Unregister|Stray|RequestErrors|RequestTimeout|Push|Dev)
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|HAProxy|Nginx|Unix|Operators|Verbs|WorkerToken|WorkerPort|OneAddress|SlowConnections
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|OutOfDescriptors|SessionsPerUser|TLS|Cert
+SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|OutOfDescriptors|SessionsPerUser|TLS|Cert|ServiceManager
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|ReasonsAgree|Scan|PlantedSecrets|Tracing|AccessLog
 SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Terminal|ReloadsUnderLoad
 portable: ## the fallback without pausing and with poll(2), on this system
