@@ -39,6 +39,12 @@ type (
 	HandlerFunc = gateway.HandlerFunc
 	// A WorkerRoute sends requests to the workers of an id; see Gateway.SetRoutes.
 	WorkerRoute = gateway.WorkerRoute
+	// A HistoryQuery says which of a topic's kept messages are wanted; see Gateway.History.
+	HistoryQuery = gateway.HistoryQuery
+	// A History is what a topic has kept, as far as it was asked for.
+	History = gateway.History
+	// A Kept is a message of a History.
+	Kept = gateway.Kept
 	// A Tracer records spans; see GatewayConfig.Tracer.
 	Tracer = gateway.Tracer
 	// A Span is the gateway's part of a login or a request.
