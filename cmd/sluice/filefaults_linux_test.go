@@ -114,7 +114,7 @@ func TestFilesWithoutDescriptors(t *testing.T) {
 		"a provider":    func() error { _, err := login.Parse("tokens:" + at("tokens")); return err },
 		"a reload":      func() error { return provider.(login.Reloader).Reload() },
 		"a journal": func() error {
-			g, err := server.New(server.Config{Gateway: server.GatewayConfig{
+			g, err := server.New(server.Config{Listen: []string{"tcp://127.0.0.1:0"}, Gateway: server.GatewayConfig{
 				Login: login.Open{}, SessionKey: [32]byte{1}, SessionJournal: at("journal"),
 			}})
 			if err != nil {
