@@ -47,7 +47,8 @@ type stillSystem struct {
 	ms int64
 }
 
-func (s *stillSystem) now() int64 { return s.ms }
+func (s *stillSystem) now() int64      { return s.ms }
+func (s *stillSystem) time() time.Time { return time.UnixMilli(s.ms) }
 
 func TestAddressLimits(t *testing.T) {
 	t.Parallel()
