@@ -12,7 +12,8 @@ import (
 	"github.com/sluicenet/sluice/engine/server"
 )
 
-// TestExampleFile: the file in docs/configuration.md would do, with files where it names them.
+// TestExampleFile: the file in docs/configuration.md would do, with files where it names them, and
+// doctor finds nothing wrong with what it opens to others.
 func TestExampleFile(t *testing.T) {
 	page, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
@@ -31,9 +32,27 @@ func TestExampleFile(t *testing.T) {
 	writeFile(t, dir, "gateway.key", string(key))
 	writeFile(t, dir, "users.txt", "s3cret ann\n")
 	writeFile(t, dir, "operators", "full 0123456789abcdef\n")
-	file := writeFile(t, dir, "sluice.toml", strings.ReplaceAll(string(m[1]), "/etc/sluice", dir))
+	file := writeFile(t, dir, "sluice.toml", strings.NewReplacer("/etc/sluice", dir, "/var/lib/sluice", dir).Replace(string(m[1])))
 	if code, lines := checked(file); code != exitOK || len(lines) > 0 {
 		t.Errorf("exit code %d:\n%s", code, strings.Join(lines, "\n"))
+	}
+	_, out, errs := sluice("doctor", "--json", "--sample", "0s", "--admin", "127.0.0.1:1", "--config", file)
+	var list struct{ Findings []map[string]any }
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatalf("doctor: %q, %q: %v", out, errs, err)
+	}
+	looked := 0
+	for _, f := range list.Findings {
+		switch f["check"] { // the others are about this machine
+		case "flags", "login", "client-tls", "worker-port", "admin-port", "proxy-trust", "abuse-limits", "secrets", "session-key":
+			looked++
+			if f["severity"] != "ok" {
+				t.Errorf("doctor: %v", f)
+			}
+		}
+	}
+	if looked < 8 {
+		t.Errorf("doctor has looked at %d of the file's settings", looked)
 	}
 }
 
