@@ -18,12 +18,14 @@ import (
 )
 
 // pages are the documents for users, from the root of the module.
-var pages = []string{
-	"README.md", "CHANGELOG.md", "docs/README.md", "docs/commands.md", "docs/operating.md", "docs/faults.md", "SECURITY.md", "docs/logins.md", "docs/backpressure.md",
-	"docs/embedding.md", "docs/netsvr.md", "docs/workers.md", "docs/websocket.md",
-	"docs/longbridge.md", "docs/flags.md", "docs/deploy.md", "docs/monitoring.md", "docs/alerts.md",
-	"engine/worker/README.md",
-}
+var pages = func() []string {
+	list := []string{"README.md", "CHANGELOG.md", "SECURITY.md", "engine/worker/README.md"}
+	docs, _ := filepath.Glob("../../docs/*.md")
+	for _, name := range docs {
+		list = append(list, "docs/"+filepath.Base(name))
+	}
+	return list
+}()
 
 func page(t *testing.T, name string) string {
 	text, err := os.ReadFile(filepath.Join("../..", name))
@@ -133,6 +135,22 @@ func TestDocsDependencies(t *testing.T) {
 	}
 	for module := range known {
 		t.Errorf("the README does not name %s", module)
+	}
+}
+
+// TestDocsIndex: docs/README.md lists every document.
+func TestDocsIndex(t *testing.T) {
+	if len(pages) < 20 {
+		t.Fatalf("there are %d documents", len(pages))
+	}
+	for _, name := range pages {
+		to := "](../" + name + ")"
+		if dir, base := filepath.Split(name); dir == "docs/" {
+			to = "](" + base + ")"
+		}
+		if name != "docs/README.md" && !strings.Contains(page(t, "docs/README.md"), to) {
+			t.Errorf("docs/README.md does not list %s", name)
+		}
 	}
 }
 
