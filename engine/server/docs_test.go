@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
 	"os"
@@ -52,7 +53,7 @@ func TestDocsCounters(t *testing.T) {
 		Gateway: server.GatewayConfig{Login: login.Open{}},
 		Memory:  1 << 30,
 		Admin: server.AdminConfig{
-			Address:    "127.0.0.1:0",
+			Address:    "https://127.0.0.1:0",
 			LogDropped: func() uint64 { return 0 },
 
 			AccessLogDropped: func() uint64 { return 0 },
@@ -72,7 +73,7 @@ func TestDocsCounters(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	defer srv.Stop(ctx)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 10 * time.Second}
 	answer, err := client.Get(srv.AdminURL() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
