@@ -31,7 +31,7 @@ func TestWorkerToken(t *testing.T) {
 	}
 	write("# ours\n" + old + "\n")
 	p := startNetsvr(t, "--worker-token", file)
-	if !strings.Contains(p.stderr.String(), "chmod 600") {
+	if !strings.Contains(p.stderr.String(), "chmod o=") {
 		t.Error("the log says nothing of a file that everybody can read")
 	}
 

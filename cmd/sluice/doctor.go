@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -106,6 +105,9 @@ func (cmd *doctorCmd) examine(given *inputs) (r doctor.Report, err error) {
 	if in.FlagsFrom = givenIn(given); in.FlagsFrom != "" {
 		in.Flags, in.Warnings, in.FlagsErr = cmd.flags(given)
 		in.FilesAreHere = true
+		if dir, err := os.Getwd(); err == nil {
+			in.Dir = dir
+		}
 	}
 	c, err := cmd.client(given)
 	if err != nil {
@@ -160,16 +162,6 @@ func (cmd *doctorCmd) flags(in *inputs) (flags doctor.Flags, warnings []string, 
 		flags.Set(s.Name, s.Value)
 	}
 	flags.Set("memory", int64(cmd.budget.size))
-	for name, list := range flags {
-		if in.byName[name].flag.PlaceHolder != "FILE" {
-			continue
-		}
-		for i, file := range list {
-			if abs, err := filepath.Abs(file); err == nil && file != "" {
-				list[i] = abs
-			}
-		}
-	}
 	return flags, o.warnings, err
 }
 

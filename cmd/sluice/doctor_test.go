@@ -72,6 +72,7 @@ func TestDoctor(t *testing.T) {
 		{"open to all", []string{"--login", "open", "--listen", "tcp://0.0.0.0:7000"}, 1, map[string]string{"login": "error", "client-tls": "warning"}},
 		{"a worker port for all", []string{"--dev", "--worker", "tcp://0.0.0.0:6061"}, 1, map[string]string{"flags": "error", "worker-port": "error"}},
 		{"a file that all can read", []string{"--dev", "--worker-token", open}, -1, map[string]string{"secrets": "warning"}},
+		{"tokens of users that all can read", []string{"--login", "tokens:" + write("all", "s3cret ann\n", 0o644)}, -1, map[string]string{"secrets": "warning"}},
 		{"all are proxies", []string{"--dev", "--listen", "tcp://127.0.0.1:7000?proxy=on", "--proxy-trust", "0.0.0.0/0"}, 1, map[string]string{"proxy-trust": "error"}},
 		{"more memory than there is", []string{"--dev", "--memory", "1000GiB"}, 1, map[string]string{"memory-limit": "error"}},
 		{"more than there are files", []string{"--dev", "--connections", "1000000000"}, 1, map[string]string{"open-files": "error"}},

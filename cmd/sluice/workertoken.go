@@ -38,7 +38,7 @@ func (cmd *settings) workerTokens(c *server.WorkersConfig, log *slog.Logger) err
 		return wrong("worker-token", "%s: %w", cmd.WorkerToken, err)
 	}
 	if f, err := os.Stat(cmd.WorkerToken); err == nil && f.Mode().IsRegular() && f.Mode()&0o007 != 0 {
-		log.Warn("everybody on this machine can read the file of worker tokens: chmod 600",
+		log.Warn("everybody on this machine can read the file of worker tokens: chmod o=",
 			"file", cmd.WorkerToken, "mode", fs.FileMode.String(f.Mode()))
 	}
 	return nil

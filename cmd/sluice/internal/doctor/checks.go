@@ -7,7 +7,7 @@ type check struct {
 	run        func(*exam) []Finding
 }
 
-// checks are run in this order, which is that of the Report.
+// checks are run in this order, which is that of the Report among what is equally grave.
 var checks = []check{
 	{"gateway", "gateway", false, (*exam).gateway},
 	{"ready", "gateway", false, (*exam).ready},

@@ -50,6 +50,7 @@ type Input struct {
 	OnLine      []string // names of flags that were given on the gateway's command line
 	// FilesAreHere says that paths in Flags are of this machine.
 	FilesAreHere bool
+	Dir          string            // that relative paths in Flags begin at; empty: unknown
 	Gateway      *Gateway          // nil: none has answered
 	GatewayErr   error             // why
 	Environment  map[string]string // of this process, as far as it matters
@@ -60,7 +61,7 @@ type Input struct {
 // DefaultConnections is what limits are computed for when nobody says how many there are to be.
 const DefaultConnections = 10_000
 
-// A Report is all that was found.
+// A Report is all that was found, what is gravest first.
 type Report struct {
 	System      string    `json:"system"`      // and its size
 	Connections int       `json:"connections"` // that limits are computed for
@@ -92,6 +93,8 @@ func Examine(in Input) Report {
 			r.Findings = append(r.Findings, f)
 		}
 	}
+	agree(r.Findings)
+	slices.SortStableFunc(r.Findings, func(a, b Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 	for _, f := range r.Findings {
 		switch f.Severity {
 		case Error:

@@ -249,6 +249,33 @@ func TestGrowing(t *testing.T) {
 	expect(t, "growing", r, "packet-drops", Warning, "2 of them just now")
 }
 
+// TestOneValue: what is printed first is what is gravest, and two checks that want one setting raised
+// name one value.
+func TestOneValue(t *testing.T) {
+	files := good()
+	files["proc/sys/net/ipv4/tcp_mem"] = "20000\t30000\t40000\n"
+	files["proc/net/netstat"] = netstat(map[string]int{"TCPMemoryPressures": 3})
+	r := Examine(Input{Root: mount(files, nil), System: "linux", CPUs: 4, PageSize: 4096, Connections: 10_000,
+		Flags: flagsOf("login=open", "listen=tcp://0.0.0.0:7000")})
+	lines := make(map[string]bool)
+	for i, f := range r.Findings {
+		if i > 0 && f.Severity > r.Findings[i-1].Severity {
+			t.Errorf("%v of %s is behind %v of %s", f.Severity, f.Check, r.Findings[i-1].Severity, r.Findings[i-1].Check)
+		}
+		for _, line := range f.Fix {
+			if strings.Contains(line, "tcp_mem=") {
+				lines[f.Check], lines[line] = true, true
+			}
+		}
+	}
+	if !lines["tcp-memory"] || !lines["memory-drops"] || len(lines) != 3 {
+		t.Errorf("two checks and one line are wanted: %v", lines)
+	}
+	if r.Findings[0].Check != "login" || r.Findings[0].Severity != Error {
+		t.Errorf("the first is %+v", r.Findings[0])
+	}
+}
+
 func TestCoreDumps(t *testing.T) {
 	in := hosted(map[string]string{"proc/self/limits": limits("1", "1048576", "unlimited"), "proc/sys/kernel/core_pattern": "|/usr/lib/systemd/systemd-coredump %P\n"})
 	if list := find(Examine(in), "core-dumps"); list != nil {

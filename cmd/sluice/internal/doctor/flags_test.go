@@ -80,7 +80,13 @@ func TestFlags(t *testing.T) {
 			[]string{"--max-connections-per-address, --login-failures", "fix: --max-connections-per-address auto", "fix: --login-failures 100/10s"}},
 		{"no limit, for this machine", []string{"max-connections-per-address=0"}, "session-key", OK, nil},
 		{"no limit behind a proxy", []string{everywhere, "packet-timeout=0s", "forwarded-trust=10.0.0.1"}, "abuse-limits", Note, nil},
-		{"a file that all can read", []string{"worker-token=/etc/open"}, "secrets", Warning, []string{"/etc/open (--worker-token, mode 0644)", "fix: chmod 600 /etc/open"}},
+		{"a file that all can read", []string{"worker-token=/etc/open"}, "secrets", Warning, []string{"/etc/open (--worker-token, mode 0644)", "fix: chmod o= /etc/open"}},
+		{"tokens of users that all can read", []string{"login=tokens:/etc/open"}, "secrets", Warning, []string{"/etc/open (--login, mode 0644)", "fix: chmod o= /etc/open"}},
+		{"a path that is not clean", []string{"login=tokens:/etc/../etc/open"}, "secrets", Warning, []string{"/etc/open (--login, mode 0644)"}},
+		{"a key of JWTs that all can read", []string{"login=jwt:aud=a,secret-file=/etc/open,iss=b"}, "secrets", Warning, []string{"/etc/open (--login, mode 0644)"}},
+		{"a public key", []string{"login=jwt:key-file=/etc/open"}, "secrets", OK, nil},
+		{"tokens of users that the group reads", []string{"login=tokens:/etc/closed"}, "secrets", OK, nil},
+		{"a file of the gateway's directory", []string{"login=tokens:users.txt"}, "secrets", Note, []string{"users.txt (--login) was not looked at", "fix: ls -l users.txt"}},
 		{"a key that only its owner reads", []string{"tls-key=/etc/closed"}, "secrets", OK, nil},
 		{"sessions end", []string{"session-key="}, "session-key", Note, []string{"30m", "fix: --session-key"}},
 		{"tickets are good again", []string{"session-journal="}, "session-key", Note, []string{"fix: --session-journal"}},
@@ -102,6 +108,17 @@ func TestFlags(t *testing.T) {
 		in.Flags, in.FilesAreHere = flagsOf(tc.flags...), true
 		expect(t, tc.what, Examine(in), tc.check, tc.severity, tc.texts...)
 	}
+}
+
+// TestRelativeSecrets: paths begin at the directory of who has given them.
+func TestRelativeSecrets(t *testing.T) {
+	in := hosted(nil)
+	in.Root = mount(map[string]string{"home/ann/users.txt": "x", "home/ann/key": "x"}, map[string]fs.FileMode{"home/ann/users.txt": 0o644, "home/ann/key": 0o600})
+	in.FilesAreHere, in.Dir = true, "/home/ann"
+	in.Flags = flagsOf("login=tokens:users.txt")
+	expect(t, "tokens", Examine(in), "secrets", Warning, "/home/ann/users.txt (--login, mode 0644)", "fix: chmod o= /home/ann/users.txt")
+	in.Flags = flagsOf("login=open", "session-key=../ann/./key")
+	expect(t, "a key", Examine(in), "secrets", OK)
 }
 
 // TestLimitOfConnections: a number of clients that is said to be wanted, and another that is taken.

@@ -85,3 +85,41 @@ func sysctl(name string, values ...int64) string {
 	}
 	return fmt.Sprintf("sysctl -w %s=%s", name, value)
 }
+
+// agree has all findings that change one setting of the kernel give it one value, the largest: each
+// check knows of its own need only.
+func agree(list []Finding) {
+	largest := make(map[string]string) // lines by their settings
+	for _, f := range list {
+		for _, line := range f.Fix {
+			name, n := sysctlOf(line)
+			if _, most := sysctlOf(largest[name]); name != "" && n > most {
+				largest[name] = line
+			}
+		}
+	}
+	for _, f := range list {
+		for i, line := range f.Fix {
+			if name, _ := sysctlOf(line); largest[name] != "" {
+				f.Fix[i] = largest[name]
+			}
+		}
+	}
+}
+
+// sysctlOf returns the setting that a line changes, and the last number that it is given. Another line
+// changes none.
+func sysctlOf(line string) (name string, last int64) {
+	rest, ok := strings.CutPrefix(line, "sysctl -w ")
+	if !ok {
+		return "", 0
+	}
+	rest, _, _ = strings.Cut(rest, " #")
+	name, value, _ := strings.Cut(rest, "=")
+	for part := range strings.FieldsSeq(strings.Trim(strings.TrimSpace(value), `"`)) {
+		if n, err := strconv.ParseInt(part, 10, 64); err == nil {
+			last = n
+		}
+	}
+	return name, last
+}

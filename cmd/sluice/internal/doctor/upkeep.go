@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -11,8 +12,32 @@ import (
 
 // What the flags say about starting, stopping and secrets.
 
-// secretFiles are flags of files that hold secrets.
-var secretFiles = []string{"admin-token", "worker-token", "api-key-file", "token-users", "session-key", "tls-key"}
+// secretFlags are flags of files that hold secrets.
+var secretFlags = []string{"admin-token", "worker-token", "api-key-file", "token-users", "session-key", "tls-key"}
+
+// A secretFile holds secrets.
+type secretFile struct{ flag, path string }
+
+// secretFiles are those that the flags name; --login names some of its own.
+func (f Flags) secretFiles() (list []secretFile) {
+	for _, flag := range secretFlags {
+		for _, name := range f.list(flag) {
+			list = append(list, secretFile{flag, name})
+		}
+	}
+	kind, rest, _ := strings.Cut(f.text("login"), ":")
+	switch kind {
+	case "tokens":
+		list = append(list, secretFile{"login", rest})
+	case "jwt":
+		for option := range strings.SplitSeq(rest, ",") {
+			if name, ok := strings.CutPrefix(option, "secret-file="); ok {
+				list = append(list, secretFile{"login", name})
+			}
+		}
+	}
+	return list
+}
 
 // secrets looks for secrets that others on this machine can see.
 func (e *exam) secrets() (list []Finding) {
@@ -26,16 +51,24 @@ func (e *exam) secrets() (list []Finding) {
 	if !e.FilesAreHere {
 		return list
 	}
-	for _, name := range secretFiles {
-		for _, file := range e.Flags.list(name) {
-			info, err := fs.Stat(e.root, strings.TrimPrefix(file, "/"))
-			if err != nil || !strings.HasPrefix(file, "/") || !info.Mode().IsRegular() {
+	for _, f := range e.Flags.secretFiles() {
+		name := f.path
+		if !path.IsAbs(name) {
+			if e.Dir == "" {
+				list = append(list, is(Note, fmt.Sprintf("%s (--%s) was not looked at: the gateway's own directory is not known", name, f.flag),
+					"whether others on this machine may read it cannot be said", "ls -l "+name+"   # in that directory; or give the flag its whole path")...)
 				continue
 			}
-			if mode := info.Mode().Perm(); mode&0o007 != 0 {
-				list = append(list, is(Warning, fmt.Sprintf("everybody on this machine may read %s (--%s, mode %04o)", file, name, mode),
-					"whoever has what is in it may do what it allows", "chmod 600 "+file)...)
-			}
+			name = path.Join(e.Dir, name)
+		}
+		name = path.Clean(name)
+		info, err := fs.Stat(e.root, strings.TrimPrefix(name, "/"))
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if mode := info.Mode().Perm(); mode&0o007 != 0 {
+			list = append(list, is(Warning, fmt.Sprintf("everybody on this machine may read %s (--%s, mode %04o)", name, f.flag, mode),
+				"whoever has what is in it may do what it allows", "chmod o= "+name)...)
 		}
 	}
 	if list == nil {
