@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -45,14 +46,18 @@ func SelfSigned(now time.Time, hosts ...string) (cert, key []byte, err error) {
 	}
 	for _, host := range hosts {
 		if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil && addr.Zone() == "" {
-			template.IPAddresses = append(template.IPAddresses, addr.Unmap().AsSlice())
+			if ip := net.IP(addr.Unmap().AsSlice()); !slices.ContainsFunc(template.IPAddresses, ip.Equal) {
+				template.IPAddresses = append(template.IPAddresses, ip)
+			}
 			continue
 		}
 		name, err := hostName(host)
 		if err != nil {
 			return nil, nil, err
 		}
-		template.DNSNames = append(template.DNSNames, name)
+		if !slices.Contains(template.DNSNames, name) {
+			template.DNSNames = append(template.DNSNames, name)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {

@@ -187,6 +187,11 @@ func names(leaf *x509.Certificate) []string {
 	return []string{leaf.Subject.CommonName}
 }
 
+// allNames are the names of hosts, and the addresses, that a certificate is for.
+func allNames(leaf *x509.Certificate) []string {
+	return slices.Concat(names(leaf), texts(leaf.IPAddresses))
+}
+
 // Fingerprint is the SHA-256 of a certificate in DER, as openssl x509 -fingerprint prints it.
 func Fingerprint(der []byte) string {
 	sum := sha256.Sum256(der)

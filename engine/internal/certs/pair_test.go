@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,14 @@ func TestSelfSigned(t *testing.T) {
 	}
 	if leaf.IsCA || leaf.PublicKeyAlgorithm != x509.ECDSA || leaf.NotAfter.Sub(now) > 398*24*time.Hour {
 		t.Errorf("%v, authority %v, until %v", leaf.PublicKeyAlgorithm, leaf.IsCA, leaf.NotAfter)
+	}
+	want := []string{"localhost", "chat.example.com", "127.0.0.1", "::1", "10.1.2.3"}
+	cert, key, err = SelfSigned(now, "localhost", "Chat.example.com", "::1", "10.1.2.3", "chat.example.com", "127.0.0.1", "10.1.2.3", "::ffff:127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err = parsePair(Pair{"c", "k"}, cert, key, now); err != nil || !slices.Equal(allNames(l.cert.Leaf), want) {
+		t.Errorf("with names twice: %q, %v, want %q", allNames(l.cert.Leaf), err, want)
 	}
 	for _, bad := range []string{"", "a b", "-x.example", "x..y", "a.*.example", strings.Repeat("a.", 130) + "example", "fe80::1%eth0"} {
 		if _, _, err := SelfSigned(now, bad); err == nil {

@@ -352,7 +352,7 @@ func (s *Store) logTaken(src *source) {
 		return
 	}
 	l := src.loaded
-	s.log.Info("certificate read", "file", l.file, "names", names(l.cert.Leaf),
+	s.log.Info("certificate read", "file", l.file, "names", allNames(l.cert.Leaf),
 		"ends", l.notAfter.UTC().Format(time.RFC3339), "sha256", Fingerprint(l.cert.Certificate[0]))
 	l.logWarnings(s.log)
 }
@@ -385,7 +385,7 @@ func (s *Store) Run(ctx context.Context) {
 	s.mu.Lock()
 	if s.dev != nil {
 		s.log.Warn("a self-signed certificate was made, for trying out: no client trusts it",
-			"names", append(names(s.dev.cert.Leaf), texts(s.dev.cert.Leaf.IPAddresses)...),
+			"names", allNames(s.dev.cert.Leaf),
 			"sha256", Fingerprint(s.dev.cert.Certificate[0]))
 	}
 	s.mu.Unlock()
