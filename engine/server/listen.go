@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sluicenet/sluice/engine"
@@ -69,9 +70,12 @@ var schemes = []string{"tcp", "tls", "ws", "wss", unixScheme, unixWSScheme}
 
 // ParseListen reads a listener's URL. own are the names of Config.Protocols.
 func ParseListen(text string, own ...string) (Listen, error) {
+	if hint := meant(text, "tcp"); hint != "" {
+		return Listen{}, fmt.Errorf("listen %q: want SCHEME://HOST:PORT%s", text, hint)
+	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return Listen{}, fmt.Errorf("listen %q: %w; want SCHEME://HOST:PORT", text, err)
+		return Listen{}, fmt.Errorf("listen %q: %w; want SCHEME://HOST:PORT", text, urlReason(text, err))
 	}
 	l := Listen{Scheme: u.Scheme, Address: u.Host, Protocol: auto}
 	switch {
@@ -94,6 +98,30 @@ func ParseListen(text string, own ...string) (Listen, error) {
 		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
 	}
 	return l, nil
+}
+
+// meant is the end of an error about an address that was given without its scheme. Another text has none.
+func meant(text, scheme string) string {
+	address, _, _ := strings.Cut(text, "?")
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || isUnix(text) || strings.ContainsAny(host, "/@#%") {
+		return ""
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return ""
+	}
+	return "; did you mean " + scheme + "://" + text + "?"
+}
+
+// urlReason takes from an error of url.Parse the text, which its caller says anyway.
+func urlReason(text string, err error) error {
+	if !strings.Contains(text, "://") {
+		return errors.New("it has no scheme")
+	}
+	if e := (*url.Error)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
 }
 
 // options are what a listener's URL may say behind the question mark.
@@ -253,9 +281,12 @@ func (l Listener) check(own []string) (Listen, error) {
 // ParseWorkerListen reads the URL of the worker listener, whose scheme is tcp, tls or unix. Its option
 // is proxy, and mode and owner of a unix socket.
 func ParseWorkerListen(text string) (Listen, error) {
+	if hint := meant(text, "tcp"); hint != "" {
+		return Listen{}, fmt.Errorf("worker %q: want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH%s", text, hint)
+	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return Listen{}, fmt.Errorf("worker %q: %w; want tcp://HOST:PORT or tls://HOST:PORT", text, err)
+		return Listen{}, fmt.Errorf("worker %q: %w; want tcp://HOST:PORT or tls://HOST:PORT", text, urlReason(text, err))
 	}
 	l := Listen{Scheme: u.Scheme, Address: u.Host}
 	if u.Scheme == unixScheme {
@@ -295,7 +326,11 @@ func ParseAdminListen(text string) (Listen, error) {
 	}
 	_, port, err := net.SplitHostPort(l.Address)
 	if l.Scheme != "http" && l.Scheme != "https" || err != nil || port == "" {
-		return Listen{}, fmt.Errorf("admin %q: want HOST:PORT, https://HOST:PORT or unix:///PATH", text)
+		hint := ""
+		if l.Scheme == "tcp" {
+			hint = meant(l.Address, "http")
+		}
+		return Listen{}, fmt.Errorf("admin %q: want HOST:PORT, https://HOST:PORT or unix:///PATH%s", text, hint)
 	}
 	return l, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,6 +115,67 @@ func TestParseWorkerListen(t *testing.T) {
 	} {
 		if got, err := ParseWorkerListen(text); got != want || (err == nil) != (want.Scheme != "") {
 			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+}
+
+// An address without its scheme is told what it would be with one, in words of ours.
+func TestSchemeMeant(t *testing.T) {
+	for text, want := range map[string]string{
+		"0.0.0.0:7000":              `listen "0.0.0.0:7000": want SCHEME://HOST:PORT; did you mean tcp://0.0.0.0:7000?`,
+		"localhost:7000":            `listen "localhost:7000": want SCHEME://HOST:PORT; did you mean tcp://localhost:7000?`,
+		":7000":                     `listen ":7000": want SCHEME://HOST:PORT; did you mean tcp://:7000?`,
+		"[::1]:7000?protocol=gosoc": `listen "[::1]:7000?protocol=gosoc": want SCHEME://HOST:PORT; did you mean tcp://[::1]:7000?protocol=gosoc?`,
+		"7000":                      `listen "7000": want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH`,
+		"localhost:http":            `listen "localhost:http": want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH`,
+		"0.0.0.0:99999":             `listen "0.0.0.0:99999": it has no scheme; want SCHEME://HOST:PORT`,
+		"unix:7":                    `listen "unix:7": want unix:///PATH, or unix:@NAME on Linux`,
+		"tcp://h:x":                 `listen "tcp://h:x": invalid port ":x" after host; want SCHEME://HOST:PORT`,
+		"worker 127.0.0.1:1":        `worker "127.0.0.1:1": want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH; did you mean tcp://127.0.0.1:1?`,
+		"worker tcp://h:x":          `worker "tcp://h:x": invalid port ":x" after host; want tcp://HOST:PORT or tls://HOST:PORT`,
+		"admin tcp://127.0.0.1:1":   `admin "tcp://127.0.0.1:1": want HOST:PORT, https://HOST:PORT or unix:///PATH; did you mean http://127.0.0.1:1?`,
+		"admin ftp://127.0.0.1:1":   `admin "ftp://127.0.0.1:1": want HOST:PORT, https://HOST:PORT or unix:///PATH`,
+	} {
+		read := func(text string) (Listen, error) { return ParseListen(text) }
+		if rest, ok := strings.CutPrefix(text, "worker "); ok {
+			text, read = rest, ParseWorkerListen
+		} else if rest, ok := strings.CutPrefix(text, "admin "); ok {
+			text, read = rest, ParseAdminListen
+		}
+		if _, err := read(text); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// Start says which listener could not be opened, and why, and leaves nothing behind.
+func TestListenError(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	busy := ln.Addr().String()
+	for field, set := range map[string]func(*Config){
+		"Listen":       func(c *Config) { c.Listen = []string{"tcp://127.0.0.1:0", "tcp://" + busy} },
+		"WorkerListen": func(c *Config) { c.WorkerListen = "tcp://" + busy },
+		"Admin":        func(c *Config) { c.Admin.Address = busy },
+	} {
+		c := Config{Listen: []string{"tcp://127.0.0.1:0"}, Dev: true}
+		c.Gateway.Login = login.Open{}
+		set(&c)
+		s, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Start()
+		var e *ListenError
+		if !errors.As(err, &e) || e.Field != field || e.Index != map[string]int{"Listen": 1}[field] || !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("%s: %#v", field, err)
+			continue
+		}
+		if want := "server: " + field + ": listen tcp " + busy + ": bind: address already in use"; err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }

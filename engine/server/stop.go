@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -23,8 +24,8 @@ const (
 	stageStopping // or stopped
 )
 
-// Start runs the loops and opens the listeners. On an error nothing is left running. A Server can
-// be started once: the error is engine.ErrStopped after a Stop, also one that comes meanwhile.
+// Start runs the loops and opens the listeners. On an error nothing is left running; that of a
+// listener which cannot be opened is a *ListenError. A Server can be started once: the error is engine.ErrStopped after a Stop, also one that comes meanwhile.
 func (s *Server) Start() error {
 	if engine.OnLoop() {
 		return engine.ErrOnLoop
@@ -83,22 +84,45 @@ func (s *Server) Start() error {
 	return nil
 }
 
+// A ListenError is the error of Start for a listener that could not be opened.
+type ListenError struct {
+	Field string // of Config: Listen, Listeners, WorkerListen or Admin
+	Index int    // in Listen, or in Listeners
+	Err   error
+}
+
+func (e *ListenError) Error() string { return "server: " + e.Field + ": " + e.Err.Error() }
+
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// notOpened is the error for a listener that could not be opened, without what packages below say
+// around the reason.
+func notOpened(field string, index int, err error) error {
+	if errors.Is(err, engine.ErrStopped) {
+		return err
+	}
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		err = op
+	}
+	return &ListenError{field, index, err}
+}
+
 // serve opens the listeners. Operators come first, so that they can watch, and workers second:
 // clients that come at once find them.
 func (s *Server) serve() error {
 	if s.admin != nil {
 		if err := s.admin.Start(); err != nil {
-			return err
+			return notOpened("Admin", 0, err)
 		}
 	}
 	workers, err := s.listenForWorkers()
 	if err != nil {
-		return err
+		return notOpened("WorkerListen", 0, err)
 	}
 	s.mu.Lock()
 	s.workers = workers
 	s.mu.Unlock()
-	for _, e := range s.endpoints {
+	for i, e := range s.endpoints {
 		s.mu.Lock()
 		asked := s.stopAsked
 		s.mu.Unlock()
@@ -106,8 +130,11 @@ func (s *Server) serve() error {
 			return engine.ErrStopped
 		}
 		url, err := s.open(e)
-		if err != nil {
-			return err
+		switch n := len(s.config.Listen); {
+		case err != nil && e.given != nil:
+			return notOpened("Listeners", i-n, err)
+		case err != nil:
+			return notOpened("Listen", i, err)
 		}
 		s.mu.Lock()
 		s.addrs = append(s.addrs, url)
