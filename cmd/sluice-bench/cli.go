@@ -2,15 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/sluicenet/sluice/bench"
 	"github.com/sluicenet/sluice/bench/report"
+	"github.com/sluicenet/sluice/internal/buildinfo"
 )
 
 // cli is the command line, declared to kong: typed flags with their help beside them.
@@ -22,6 +26,7 @@ type cli struct {
 	Churn   churnCmd   `cmd:"" help:"Connections that close and come back all the time."`
 	Idle    idleCmd    `cmd:"" help:"Hold connections with one subscription each; memory per connection."`
 	Compare compareCmd `cmd:"" help:"Say how the runs in B.json differ from those in A.json."`
+	Version versionCmd `cmd:"" help:"Print the version, as sluice-bench --version does."`
 }
 
 // common is what every scenario takes.
@@ -162,7 +167,35 @@ func (c compareCmd) Run(e *env) error {
 	return report.Compare(e.stdout, a, b)
 }
 
+// release is what a release is: -ldflags "-X main.release=v1.2.3".
+var release string
+
+type versionCmd struct{}
+
+func (versionCmd) Run(e *env) error {
+	_, err := fmt.Fprintln(e.stdout, "sluice-bench", buildinfo.Version(release), runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH)
+	return err
+}
+
+// usage says what is wrong with a command line, and where to look.
+func usage(args []string, err error) error {
+	var parsing *kong.ParseError
+	switch {
+	case len(args) == 0:
+		return errors.New("which scenario? sluice-bench --help lists them; to try it out: sluice-bench fanout")
+	case errors.As(err, &parsing) && parsing.Context.Command() != "":
+		verb, _, _ := strings.Cut(parsing.Context.Command(), " ")
+		return fmt.Errorf("%s: %w; sluice-bench %s --help lists its flags", verb, err, verb)
+	case strings.HasPrefix(args[0], "-"):
+		return fmt.Errorf("%w; sluice-bench --help lists scenarios", err)
+	}
+	return fmt.Errorf("unknown scenario %q; sluice-bench --help lists them", args[0])
+}
+
 func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
+	if len(args) > 0 && args[0] == "--version" {
+		args = append([]string{"version"}, args[1:]...)
+	}
 	var c cli
 	done := -1
 	parser, err := kong.New(&c, kong.Name("sluice-bench"), kong.Writers(stdout, stderr),
@@ -177,7 +210,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		return done // it was asked for help
 	}
 	if err != nil {
-		complain(stderr, err)
+		complain(stderr, usage(args, err))
 		return exitUsage
 	}
 	err = k.Run(&env{ctx: ctx, stdout: stdout, stderr: stderr, args: args})

@@ -13,6 +13,7 @@ import (
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
+	"github.com/sluicenet/sluice/internal/buildinfo"
 )
 
 // patience is how long a test waits for what must come.
@@ -86,12 +87,15 @@ func TestExitCodes(t *testing.T) {
 		"help":             {[]string{"--help"}, exitOK, ""},
 		"breach":           {short("fanout", "-r", "100", "--expect", "p50<1ns"), exitBreach, "expectations not met"},
 		"nobody there":     {[]string{"idle", "--target", "tcp://127.0.0.1:1", "-c", "1"}, exitFailed, "did not come up"},
-		"no such command":  {[]string{"dance"}, exitUsage, "dance"},
-		"no such flag":     {[]string{"echo", "--colour"}, exitUsage, "colour"},
+		"no command":       {nil, exitUsage, "which scenario? sluice-bench --help"},
+		"no such command":  {[]string{"dance"}, exitUsage, `unknown scenario "dance"; sluice-bench --help`},
+		"no such flag":     {[]string{"echo", "--colour"}, exitUsage, "echo: unknown flag --colour; sluice-bench echo --help"},
+		"a flag alone":     {[]string{"--colour"}, exitUsage, "unknown flag --colour; sluice-bench --help"},
+		"version and more": {[]string{"--version", "x"}, exitUsage, "version: unexpected argument x"},
 		"no such metric":   {short("echo", "--expect", "speed>5"), exitUsage, "speed"},
 		"bad stages":       {short("echo", "--stages", "5"), exitUsage, "stage"},
 		"too many":         {[]string{"idle", "-c", "100000"}, exitUsage, "processes"},
-		"worker, no route": {short("worker"), exitUsage, "route"},
+		"worker, no route": {short("worker"), exitUsage, "; sluice-bench worker --help"},
 		"bad pid":          {short("echo", "--pid", "x"), exitUsage, "pid"},
 		"no such file":     {[]string{"compare", "/nowhere/a", "/nowhere/b"}, exitUsage, "nowhere"},
 	} {
@@ -104,6 +108,15 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("more than a line:\n%s", stderr)
 			}
 		})
+	}
+}
+
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	for _, arg := range []string{"version", "--version"} {
+		if code, stdout, stderr := once(t, arg); code != exitOK || !strings.HasPrefix(stdout, "sluice-bench "+buildinfo.Version("")+" go") || stderr != "" {
+			t.Errorf("%s: exit code %d, %q, %q", arg, code, stdout, stderr)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/sluicenet/sluice/internal/buildinfo"
 )
 
 // What a release is, and the commit that it is made of: -ldflags "-X main.release=v1.2.3". Without
@@ -38,13 +40,7 @@ func (cmd *versionCmd) Run(s *streams) error {
 	return err
 }
 
-func version() string {
-	recorded := ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		recorded = info.Main.Version
-	}
-	return cmp.Or(release, recorded, "(devel)")
-}
+func version() string { return buildinfo.Version(release) }
 
 // revision is the commit, empty if nothing has recorded it.
 func revision() string {
