@@ -69,6 +69,23 @@ func (cmd *settings) server(config server.Config) (*server.Server, error) {
 	return srv, nil
 }
 
+// listenFlag has an error of a listener be about the flag.
+func listenFlag(err error) error {
+	var e *server.ListenError
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Field {
+	case "Listen":
+		return wrongAt("listen", e.Index, "%w", e.Err)
+	case "WorkerListen":
+		return wrong("worker", "%w", e.Err)
+	case "Admin":
+		return wrong("admin", "%w", e.Err)
+	}
+	return err
+}
+
 // routes reads --route.
 func (cmd *settings) routes() (list []server.WorkerRoute, err error) {
 	var errs []error

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/sluicenet/sluice/engine/login"
 )
 
 type completionCmd struct {
@@ -65,6 +67,9 @@ func completions(root *kong.Node) (list []completed) {
 
 func completedFlagOf(f *kong.Flag) completedFlag {
 	c := completedFlag{names: []string{"--" + f.Name}, help: oneLine(f.Help), values: enumOf(f.Value), alone: f.IsBool()}
+	if f.Name == "login" {
+		c.values = loginKinds()
+	}
 	if f.Short != 0 {
 		c.names = append(c.names, "-"+string(f.Short))
 	}
@@ -73,6 +78,23 @@ func completedFlagOf(f *kong.Flag) completedFlag {
 	}
 	c.file = !c.alone && strings.Contains(f.PlaceHolder, "FILE")
 	return c
+}
+
+// loginKinds are how values of --login begin.
+func loginKinds() (list []string) {
+	for _, usage := range login.Kinds() {
+		kind, rest, wants := strings.Cut(usage, ":")
+		if plain, optional := strings.CutSuffix(kind, "["); optional {
+			kind, wants = plain, false
+		}
+		if wants && !strings.HasPrefix(rest, "//") {
+			kind += ":"
+		} else if wants {
+			kind += "://"
+		}
+		list = append(list, kind)
+	}
+	return list
 }
 
 // enumOf returns the values that v may have, nil if there are others.
@@ -140,11 +162,18 @@ _sluice() {
 				fmt.Fprintf(&b, "\t\t%s) kind=none ;;\n", pattern)
 			}
 		}
-		fmt.Fprintf(&b, "\t\t*) words=\"%s\" ;;\n\t\tesac\n\t\t;;\n", strings.Join(append(c.flagNames(), c.args...), " "))
+		fmt.Fprintf(&b, "\t\t*) words=\"%s\" ;;\n\t\tesac\n", strings.Join(c.flagNames(), " "))
+		if len(c.args) > 0 { // flags are for those who begin one
+			fmt.Fprintf(&b, "\t\t[[ $cur == -* ]] || words=\"%s\"\n", strings.Join(c.args, " "))
+		}
+		b.WriteString("\t\t;;\n")
 	}
 	b.WriteString(`	esac
 	case $kind in
-	words) mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur") ;;
+	words)
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+		[[ ${COMPREPLY[*]} == *[:/] ]] && compopt -o nospace 2>/dev/null
+		;;
 	files)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
@@ -191,7 +220,7 @@ _sluice() {
 				switch {
 				case f.alone:
 				case len(f.values) > 0:
-					spec += ":value:(" + strings.Join(f.values, " ") + ")"
+					spec += ":value:(" + strings.ReplaceAll(strings.Join(f.values, " "), ":", `\:`) + ")"
 				case f.file:
 					spec += ":file:_files"
 				default:

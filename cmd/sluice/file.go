@@ -115,6 +115,9 @@ func (f *fileReader) unknown(e tomlfile.Entry) {
 	}
 	text := fmt.Sprintf("unknown key %q", key)
 	switch {
+	case table == "" && f.tables[key]:
+		f.fail(e.Pos, "", "%s is a table, and has no value: want [%s], and its keys below it", key, key)
+		return
 	case len(e.Path) > 2 || table != "" && !f.tables[table]:
 		f.fail(e.Pos, "", "%s in %s: there is no such table%s", text, table, didYouMean(inBrackets(nearest.Word(table, f.tableNames()))))
 		return

@@ -13,7 +13,7 @@
 //	sluice session ID         one session, and its end; sluice session --user ID all of a user's
 //	sluice kick --user ID     end connections; also reload and drain
 //	sluice completion bash    a script for the shell
-//	sluice version
+//	sluice version            also sluice --version
 //
 // Settings of serve, check and config come from the command line, then from variables SLUICE_..., then
 // from the TOML file named by --config; see docs/configuration.md. Exit codes: 0 done, 1 something failed, or the gateway refuses or
@@ -54,7 +54,7 @@ type cli struct {
 	Drain      drainCmd      `cmd:"" help:"Begin a shutdown, as SIGTERM does."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes commands and flags in bash, zsh or fish."`
 	Top        topCmd        `cmd:"" help:"Show counters, connections and topics, again and again."`
-	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Version    versionCmd    `cmd:"" help:"Print the version, as sluice --version does."`
 }
 
 // lastWords is how long the last lines of the log may take at the end: nobody may be reading them.
@@ -74,6 +74,9 @@ func run(args []string, stdout, stderr io.Writer) int { return runWith(args, std
 // runWith is run, with a channel that SIGHUPs come over already unless it is nil.
 func runWith(args []string, stdout, stderr io.Writer, hangups chan os.Signal) int {
 	exited := -1
+	if len(args) > 0 && args[0] == "--version" { // as of most programs
+		args = append([]string{"version"}, args[1:]...)
+	}
 	c, err := parse(joinSort(args), os.Environ(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),

@@ -95,7 +95,10 @@ func TestUsage(t *testing.T) {
 		{"listen without port", []string{"check", "--dev", "--listen", "tcp://127.0.0.1"}, "port"},
 		{"listen option", []string{"check", "--dev", "--listen", "tcp://127.0.0.1:0?x=1"}, `"x"`},
 		{"listen protocol", []string{"check", "--dev", "--listen", "tcp://127.0.0.1:0?protocol=smtp"}, "smtp"},
-		{"bad worker", []string{"check", "--dev", "--worker", "127.0.0.1:6061"}, "tcp://"},
+		{"bad worker", []string{"check", "--dev", "--worker", "127.0.0.1:6061"}, `--worker: worker "127.0.0.1:6061": want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH; did you mean tcp://127.0.0.1:6061?`},
+		{"listen without a scheme", []string{"check", "--dev", "--listen", "0.0.0.0:7000"}, `--listen: listen "0.0.0.0:7000": want SCHEME://HOST:PORT; did you mean tcp://0.0.0.0:7000?`},
+		{"operators over tcp", []string{"check", "--dev", "--admin", "tcp://127.0.0.1:6070"}, `; did you mean http://127.0.0.1:6070?`},
+		{"version, and more", []string{"--version", "--nope"}, "unknown flag --nope"},
 		{"bad size", []string{"check", "--dev", "--backlog", "1MB"}, "--backlog"},
 		{"bad limit", []string{"check", "--dev", "--limit", "a=1"}, "--limit"},
 		{"limit twice", []string{"check", "--dev", "--limit", "a=1@5", "--limit", "a=2@5"}, "--limit: a: given twice"},
@@ -145,9 +148,62 @@ func TestCheckGood(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	var out, errs bytes.Buffer
-	if code := run([]string{"version"}, &out, &errs); code != exitOK || !strings.HasPrefix(out.String(), "sluice ") {
-		t.Errorf("exit code %d, stdout %q, stderr %q", code, out.String(), errs.String())
+	_, want, _ := sluice("version")
+	for _, args := range [][]string{{"version"}, {"--version"}} {
+		if code, out, errs := sluice(args...); code != exitOK || !strings.HasPrefix(out, "sluice ") || out != want {
+			t.Errorf("%q: exit code %d, stdout %q, stderr %q", args, code, out, errs)
+		}
+	}
+}
+
+// TestBusyPort: what cannot be listened on is told with the flag, wherever it was given.
+func TestBusyPort(t *testing.T) {
+	t.Setenv("GOMAXPROCS", "2") // which serve leaves alone then
+	t.Setenv("GOGC", "100")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	busy := l.Addr().String()
+	file := writeFile(t, t.TempDir(), "sluice.toml", "dev = true\nlisten = [\"tcp://127.0.0.1:0\", \"tcp://"+busy+"\"]\nworker = \"none\"\nadmin = \"none\"\n")
+	free := []string{"serve", "--dev", "--listen", "tcp://127.0.0.1:0", "--worker", "none", "--admin", "none", "--memory", "off"}
+	for at, args := range map[string][]string{
+		"--worker: ":             append(free, "--worker", "tcp://"+busy),
+		"--admin: ":              append(free, "--admin", busy),
+		file + ":2:32: listen: ": {"serve", "--config", file, "--memory", "off"},
+		"--listen: ":             append(free, "--listen", "tcp://"+busy),
+	} {
+		code, out, errs := sluice(args...)
+		if want := "sluice: " + at + "listen tcp " + busy + ": bind: address already in use\n"; code != exitFailed || out != "" || !strings.HasSuffix(errs, want) {
+			t.Errorf("exit code %d, %q, %q, want %q", code, out, errs, want)
+		}
+	}
+}
+
+// TestOpenToAll: an open login that other machines reach is warned of, and only that.
+func TestOpenToAll(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		args []string
+		warn string
+	}{
+		{[]string{"--dev", "--listen", "tcp://0.0.0.0:17777"}, "tcp://0.0.0.0:17777"},
+		{[]string{"--login", "open", "--listen", "tcp://127.0.0.1:1", "--listen", "ws://[::]:17777?protocol=gosoc"}, "ws://[::]:17777"},
+		{[]string{"--login", "open", "--listen", "tcp://:17777"}, "tcp://:17777"},
+		{[]string{"--dev"}, ""},
+		{[]string{"--dev", "--listen", "tcp://localhost:1", "--listen", "tcp://[::1]:1", "--listen", "unix:///run/s"}, ""},
+		{[]string{"--dev", "--login", "otp", "--listen", "tcp://0.0.0.0:17777"}, ""},
+	} {
+		code, lines := checked("", tc.args...)
+		switch {
+		case code != exitOK:
+			t.Errorf("%q: exit code %d, %q", tc.args, code, lines)
+		case tc.warn == "" && len(lines) > 0:
+			t.Errorf("%q: %q", tc.args, lines)
+		case tc.warn != "" && (len(lines) != 1 || !strings.HasPrefix(lines[0], "warning: login is open, and other machines reach --listen "+tc.warn)):
+			t.Errorf("%q: %q", tc.args, lines)
+		}
 	}
 }
 

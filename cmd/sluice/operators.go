@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -30,10 +29,17 @@ func (p *process) reload() (done server.AdminReloaded, err error) {
 	return r.reload()
 }
 
-// drain is what SIGTERM does.
+// asked is what an operator's request comes as, among signals.
+type asked struct{}
+
+func (asked) Signal() {}
+
+func (asked) String() string { return "operator" }
+
+// drain does what SIGTERM does.
 func (p *process) drain() {
 	select {
-	case p.stop <- syscall.SIGTERM:
+	case p.stop <- asked{}:
 	default: // others wait to be seen already
 	}
 }

@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"reflect"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // TestSettingsHoldNoSecrets: what operators are shown of the settings has none of their secrets, and all
@@ -64,5 +68,25 @@ func TestOperatorsBeforeTheStart(t *testing.T) {
 	p.drain() // nobody has seen the first, and nobody waits
 	if len(stop) != 1 {
 		t.Error("no signal")
+	}
+}
+
+// TestDrainedBy: the log says who has ended the gateway.
+func TestDrainedBy(t *testing.T) {
+	t.Parallel()
+	for want, end := range map[string]func(chan os.Signal){
+		"msg=draining by=operator ":       func(stop chan os.Signal) { (&process{stop: stop}).drain() },
+		"msg=draining signal=terminated ": func(stop chan os.Signal) { stop <- syscall.SIGTERM },
+	} {
+		stop, o := make(chan os.Signal, 2), startOperated(t, nil)
+		end(stop)
+		var b bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&b, nil))
+		if err := wait(o.Server, stop, nil, func() time.Duration { return time.Minute }, log); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in %s", want, b.String())
+		}
 	}
 }

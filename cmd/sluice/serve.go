@@ -31,7 +31,7 @@ func (cmd *checkCmd) Run(s *streams, in *inputs) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range append(o.warnings, srv.TLSWarnings()...) {
+	for _, w := range append(cmd.withOpen(o.warnings), srv.TLSWarnings()...) {
 		fmt.Fprintln(s.stderr, "sluice: warning:", w)
 	}
 	for _, text := range []string{cmd.report(), "ok"} {
@@ -67,7 +67,7 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	cmd.tune()
 	config.Engine.Loops = cmd.Loops
 	cmd.limitHeap()
-	cmd.logBudget(log, o.warnings)
+	cmd.logBudget(log, cmd.withOpen(o.warnings))
 	if sink, ok := s.stderr.(*logsink.Sink); ok && config.Admin.Address != "" {
 		config.Admin.LogDropped = sink.Dropped
 	}
@@ -95,7 +95,7 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
 	defer signal.Stop(stop)
 	if err := srv.Start(); err != nil {
-		return err
+		return in.locate(listenFlag(err))
 	}
 	addrs := srv.Addrs()
 	if cmd.PortsFile != "" {
@@ -153,7 +153,11 @@ func wait(srv *server.Server, stop <-chan os.Signal, manager *service, most func
 	sig := <-stop
 	drain := most()
 	manager.stopping(drain)
-	log.Info("draining", "signal", sig.String(), "clients", srv.Engine().Connections(), "at most", drain)
+	by := "signal"
+	if sig == (asked{}) {
+		by = "by"
+	}
+	log.Info("draining", by, sig.String(), "clients", srv.Engine().Connections(), "at most", drain)
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	go func() {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 
 	"github.com/sluicenet/sluice/engine/login"
@@ -49,6 +51,33 @@ func (cmd *settings) start(in *inputs, config server.Config) (*server.Server, er
 	return srv, nil
 }
 
+// openToAll says that whoever reaches the gateway from elsewhere is let in, empty if it is not so. The
+// doctor has words of his own for it.
+func (cmd *settings) openToAll() string {
+	if cmd.Login != "open" && (cmd.Login != "" || !cmd.Dev) {
+		return ""
+	}
+	for _, text := range cmd.Listen {
+		l, err := server.ParseListen(text)
+		if err != nil || l.Unix() {
+			continue
+		}
+		host, _, _ := net.SplitHostPort(l.Address)
+		if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
+			return fmt.Sprintf("login is open, and other machines reach --listen %s: whoever connects is whoever he says he is; give --login tokens:FILE, or listen on 127.0.0.1", text)
+		}
+	}
+	return ""
+}
+
+// withOpen is warnings, and the one of openToAll if there is one.
+func (cmd *settings) withOpen(warnings []string) []string {
+	if text := cmd.openToAll(); text != "" {
+		return append(warnings, text)
+	}
+	return warnings
+}
+
 // exposed says which secrets others on this machine can read.
 func (cmd *settings) exposed(in *inputs) (warnings []string) {
 	file := false
@@ -65,7 +94,7 @@ func (cmd *settings) exposed(in *inputs) (warnings []string) {
 		}
 	}
 	if f, err := os.Stat(in.file); file && err == nil && f.Mode().IsRegular() && f.Mode()&0o007 != 0 {
-		warnings = append(warnings, fmt.Sprintf("%s: it holds secrets, and everybody on this machine can read it (%s): chmod o-rwx",
+		warnings = append(warnings, fmt.Sprintf("%s: it holds secrets, and everybody on this machine can read it (%s): chmod o=",
 			in.file, fs.FileMode.String(f.Mode())))
 	}
 	return warnings

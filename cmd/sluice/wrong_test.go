@@ -62,6 +62,7 @@ func TestWrongFiles(t *testing.T) {
 		{"unknown table", "dev = true\n[limit]\nmax-topics = 5\nlag = 3\n", []string{`NAME:2:2: limit is no table: want a value, NAME=IDS@RATE; did you mean [limits]?`}},
 		{"unknown table, nothing like it", "dev = true\n[lgo]\nlevel = 5\n", []string{`NAME:2:2: unknown table "lgo"; did you mean [log]?`}},
 		{"a table for a value", "dev = true\n[listen]\na = 1\n", []string{`NAME:2:2: listen is no table: want a value, a text`}},
+		{"a value for a table", "dev = true\ntls = 3\n", []string{`NAME:2:1: tls is a table, and has no value: want [tls], and its keys below it`}},
 		{"a list of tables", "dev = true\n[[tls]]\ncert = []\n", []string{`NAME:2:3: there is one table tls, not a list of them; did you mean [tls]?`}},
 		{"a key of another command", "dev = true\nquiet = true\n", []string{`NAME:2:1: unknown key "quiet"`}},
 		{"a file in a file", "dev = true\nconfig = \"x\"\n", []string{`NAME:2:1: config: one file is read, and no other that it names`}},
