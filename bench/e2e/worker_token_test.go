@@ -171,7 +171,7 @@ func TestWorkerPortOpen(t *testing.T) {
 			}
 			continue
 		}
-		if code != 2 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "--worker ") ||
+		if code != 2 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "--worker: ") ||
 			!strings.Contains(errs, "--worker-token") || !strings.Contains(errs, "--worker-allow") {
 			t.Errorf("%s: exit code %d, %q", tt.name, code, errs)
 		}
