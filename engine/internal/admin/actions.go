@@ -289,7 +289,7 @@ func (s *Server) apiPublish(r *http.Request) (any, error) {
 	default:
 		var err error
 		if payload, err = base64.StdEncoding.DecodeString(*body.Base64); err != nil {
-			return nil, badRequest("payloadBase64: %v", err)
+			return nil, badRequest("payloadBase64: want base64, with its padding")
 		}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), actionTime)

@@ -3,12 +3,10 @@ package admin
 import (
 	"context"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,7 +122,11 @@ func (s *Server) serveAPI(mux *http.ServeMux) {
 	for _, rt := range s.routes() {
 		mux.Handle(rt.path, s.byMethod(rt))
 	}
-	description := get(func(w http.ResponseWriter, _ *http.Request) {
+	description := get(func(w http.ResponseWriter, r *http.Request) {
+		if err := parameters(r).err; err != nil {
+			s.answerError(w, err)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		_, _ = w.Write(openAPI)
 	})
@@ -173,6 +175,10 @@ func (s *Server) method(rt route) http.Handler {
 			return
 		case http.MethodGet:
 			if rt.stream != nil {
+				if err := parameters(r).err; err != nil {
+					s.answerError(w, err)
+					return
+				}
 				rt.stream(w, r)
 				return
 			}
@@ -193,6 +199,12 @@ func (s *Server) method(rt route) http.Handler {
 			w.Header().Set("Allow", allow)
 			refuse(w, http.StatusMethodNotAllowed, codeNotAllowed, "want "+allow)
 			return
+		}
+		if r.Method == http.MethodPost {
+			if err := parameters(r).err; err != nil { // what a post is about stands in its body
+				s.answerError(w, err)
+				return
+			}
 		}
 		if rt.heavy {
 			if err := s.enter(r.Context()); err != nil {
@@ -286,44 +298,30 @@ func (sl *slice) over() bool {
 	return sl.n%8 == 0 && time.Since(sl.begun) > sliceTime
 }
 
-// maxBody bounds the body of a call: a message of a mebibyte in base64, and what is around it.
-const maxBody = 1<<20*4/3 + 64<<10
-
-// decode reads the JSON body of r, which ends at maxBody. Fields that nobody knows are refused by name.
-func decode(r *http.Request, v any) error {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return &refusal{http.StatusUnsupportedMediaType, codeMediaType, "want Content-Type: application/json"}
-	}
-	body, err := io.ReadAll(r.Body)
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return &refusal{http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("want a body of at most %d bytes", maxBody)}
-	case err != nil:
-		return badRequest("the body cannot be read: %v", err)
-	}
-	d := json.NewDecoder(strings.NewReader(string(body)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return badRequest("the body is not what is wanted: %s", strings.TrimPrefix(err.Error(), "json: "))
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return badRequest("the body goes on behind its JSON value")
-	}
-	return nil
-}
-
 // A query reads the parameters of a URL. What it cannot read, or nobody has asked for, is its error.
 type query struct {
 	values map[string][]string
 	err    error
 }
 
+// readQuery begins to read the parameters of r, whatever their names are. Of a query that cannot be
+// parsed nothing counts: a filter that is lost would make a list of everybody.
+func readQuery(r *http.Request) *query {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return &query{err: badRequest("the query is no query of a URL: want name=value, joined by &, with %%3B for ; and %%25 for %%")}
+	}
+	return &query{values: values}
+}
+
 // parameters begins to read the parameters of r, which are of known names.
 func parameters(r *http.Request, known ...string) *query {
-	q := &query{values: r.URL.Query()}
+	q := readQuery(r)
 	for name := range q.values {
-		if !slices.Contains(known, name) {
+		switch {
+		case len(known) == 0:
+			q.fail("unknown parameter %q: there are none here", clip(name))
+		case !slices.Contains(known, name):
 			q.fail("unknown parameter %q, want %s", clip(name), strings.Join(known, ", "))
 		}
 	}
@@ -348,27 +346,24 @@ func (q *query) text(name string) string {
 }
 
 // number reads a whole number from 0 on.
-func (q *query) number(name string, without, most int) int {
+func (q *query) number(name string, without, most int) int { return q.between(name, without, 0, most) }
+
+// between reads a whole number that is neither below least nor above most.
+func (q *query) between(name string, without, least, most int) int {
 	text := q.text(name)
 	if text == "" {
 		return without
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 || n > most {
-		q.fail("%s=%s: want a number from 0 to %d", name, clip(text), most)
+	if err != nil || n < least || n > most {
+		q.fail("%s=%s: want a number from %d to %d", name, clip(text), least, most)
 		return without
 	}
 	return n
 }
 
 // limit reads how many rows an answer may have.
-func (q *query) limit() int {
-	n := q.number("limit", 100, maxRows)
-	if n == 0 {
-		q.fail("limit=0: want 1 to %d", maxRows)
-	}
-	return n
-}
+func (q *query) limit() int { return q.between("limit", 100, 1, maxRows) }
 
 // oneOf reads one of some words.
 func (q *query) oneOf(name string, words ...string) string {

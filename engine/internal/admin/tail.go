@@ -269,10 +269,6 @@ func (s *Server) sendTail(ctx context.Context, st *stream, topic string, b *tail
 
 // streamStats answers with the counters once a second, as events called stats.
 func (s *Server) streamStats(w http.ResponseWriter, r *http.Request) {
-	if q := parameters(r); q.err != nil {
-		s.answerError(w, q.err)
-		return
-	}
 	if !limited(w, s.streams, "streams of counters") {
 		return
 	}

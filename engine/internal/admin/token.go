@@ -28,7 +28,13 @@ type issued struct {
 
 // token issues a one-time token for the user in the query.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) {
-	user := r.URL.Query().Get("user")
+	q := readQuery(r)
+	user := q.text("user")
+	if q.err != nil { // it must not pass for a call that names nobody
+		s.tokens.failed.Add(1)
+		fail(w, http.StatusBadRequest, q.err.Error())
+		return
+	}
 	if user == "" && s.config.Dev {
 		user = devUser
 	}

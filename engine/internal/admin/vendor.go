@@ -51,7 +51,13 @@ func (s *Server) caller(w http.ResponseWriter, r *http.Request) (user string, an
 		writeJSON(w, http.StatusForbidden, envelope{Code: codeSignature, Message: "signature invalid: " + err.Error()})
 		return "", true
 	}
-	if other := r.URL.Query().Get("user"); other != "" && other != k.User {
+	q := readQuery(r)
+	switch other := q.text("user"); {
+	case q.err != nil:
+		s.tokens.failed.Add(1)
+		fail(w, http.StatusBadRequest, q.err.Error())
+		return "", true
+	case other != "" && other != k.User:
 		s.tokens.unauthorized.Add(1)
 		fail(w, http.StatusForbidden, "this API key is another user's")
 		return "", true
