@@ -17,7 +17,19 @@ type loginInfo struct {
 	SessionID string `json:"session_id"`
 	Session   bool   `json:"session"`
 	// Traceparent is of the trace that the login and its requests are part of.
-	Traceparent string `json:"traceparent"`
+	Traceparent traceText `json:"traceparent"`
+}
+
+// A traceText is a text that a login does not depend on. JSON of another type stands for one that is
+// wrong: it is counted as that, and the login goes on.
+type traceText string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *traceText) UnmarshalJSON(b []byte) error {
+	if json.Unmarshal(b, (*string)(t)) != nil {
+		*t = "another type"
+	}
+	return nil
 }
 
 // SessionRoute is the route of the push that tells a client its resumption ticket.
@@ -55,7 +67,7 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 		Resumable: info.Session,
 		Exclusive: !h.protocol.config.ManyLogins,
 
-		Traceparent: info.Traceparent,
+		Traceparent: string(info.Traceparent),
 	})
 }
 
