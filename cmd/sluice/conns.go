@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -20,16 +21,16 @@ type connsCmd struct {
 	adminFlag
 	jsonFlag
 	limitFlag
-	ID        string `arg:"" optional:"" help:"Only this one, with all that is known of it: a uniqId, or what stands in the column ID."`
-	Sort      string `help:"What to sort by, from the greatest with a - before it." default:"" enum:",user,-user,since,-since,bytesIn,-bytesIn,bytesOut,-bytesOut,messagesIn,-messagesIn,messagesOut,-messagesOut,unsentBytes,-unsentBytes,lagBytes,-lagBytes,memoryBytes,-memoryBytes,topics,-topics,pendingRequests,-pendingRequests" placeholder:"[-]FIELD"`
-	User      string `help:"Only a user's." placeholder:"ID"`
-	Protocol  string `help:"Only of a protocol, as the column has it." placeholder:"NAME"`
-	State     string `help:"Only in a state: opening, login, online or attached." default:"" enum:",opening,login,online,attached" placeholder:"STATE"`
-	Search    string `help:"Only with a text in the user, the uniqId or the address." placeholder:"TEXT"`
-	Topic     string `help:"Only subscribers of a topic." placeholder:"NAME"`
-	Peer      string `help:"Only from an address, or a network as 10.0.0.0/8." placeholder:"ADDRESS"`
-	Listener  *int   `help:"Only of a listener, counted from 0." placeholder:"N"`
-	Congested bool   `help:"Only those that do not take what is sent to them."`
+	ID        *string `arg:"" optional:"" help:"Only this one, with all that is known of it: a uniqId, or what stands in the column ID."`
+	Sort      string  `help:"What to sort by, from the greatest with a - before it." default:"" enum:",user,-user,since,-since,bytesIn,-bytesIn,bytesOut,-bytesOut,messagesIn,-messagesIn,messagesOut,-messagesOut,unsentBytes,-unsentBytes,lagBytes,-lagBytes,memoryBytes,-memoryBytes,topics,-topics,pendingRequests,-pendingRequests" placeholder:"[-]FIELD"`
+	User      string  `help:"Only a user's." placeholder:"ID"`
+	Protocol  string  `help:"Only of a protocol, as the column has it." placeholder:"NAME"`
+	State     string  `help:"Only in a state: opening, login, online or attached." default:"" enum:",opening,login,online,attached" placeholder:"STATE"`
+	Search    string  `help:"Only with a text in the user, the uniqId or the address." placeholder:"TEXT"`
+	Topic     string  `help:"Only subscribers of a topic." placeholder:"NAME"`
+	Peer      string  `help:"Only from an address, or a network as 10.0.0.0/8." placeholder:"ADDRESS"`
+	Listener  *int    `help:"Only of a listener, counted from 0." placeholder:"N"`
+	Congested bool    `help:"Only those that do not take what is sent to them."`
 }
 
 // Help implements kong.HelpProvider.
@@ -109,15 +110,18 @@ func (cmd *connsCmd) run(s *streams) error {
 	if cmd.Congested {
 		query.Set("congested", "true")
 	}
-	if cmd.ID != "" && len(query) > 0 {
-		return usageError{fmt.Errorf("%s: one connection is neither filtered nor sorted", cmd.ID)}
+	switch {
+	case cmd.ID != nil && *cmd.ID == "":
+		return usageError{errors.New("which? the ID is empty; leave it out for all")}
+	case cmd.ID != nil && len(query) > 0:
+		return usageError{fmt.Errorf("%s: one connection is neither filtered nor sorted", *cmd.ID)}
 	}
 	c, err := cmd.client()
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	if cmd.ID != "" {
+	if cmd.ID != nil {
 		return cmd.one(s.stdout, c)
 	}
 	l := listing[connRow]{
@@ -128,7 +132,7 @@ func (cmd *connsCmd) run(s *streams) error {
 }
 
 func (cmd *connsCmd) one(out io.Writer, c *adminapi.Client) error {
-	body, err := c.Get(context.Background(), "connections/"+pathText(cmd.ID), nil)
+	body, err := c.Get(context.Background(), "connections/"+pathText(*cmd.ID), nil)
 	if err != nil {
 		return err
 	}

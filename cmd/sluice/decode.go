@@ -80,6 +80,9 @@ func (p *param) decode(target reflect.Value, text string) error {
 		target.SetBool(b)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		n, err := strconv.ParseInt(text, 10, target.Type().Bits())
+		if errors.Is(err, strconv.ErrRange) {
+			return fmt.Errorf("%s is further from 0 than any number that is taken here", text)
+		}
 		if err != nil {
 			return fmt.Errorf("%q is no whole number", text)
 		}

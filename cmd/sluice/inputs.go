@@ -2,12 +2,14 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/sluicenet/sluice/cmd/sluice/internal/nearest"
 	"github.com/sluicenet/sluice/cmd/sluice/internal/tomlfile"
+	"github.com/sluicenet/sluice/internal/readfile"
 )
 
 // A source is where a value comes from. What comes first counts.
@@ -190,7 +192,11 @@ func (in *inputs) readArgs(node *kong.Node, args []string) {
 			if strings.HasPrefix(arg, "-") && arg != "-" && arg != "--" { // -h
 				in.rest = append(in.rest, arg)
 			} else {
-				in.faults = append(in.faults, fault{text: fmt.Sprintf("unexpected argument %q: settings are flags, as --listen URL", arg)})
+				shown := strconv.Quote(arg)
+				if readfile.LooksSecret(arg) { // --admin-token full TOKEN
+					shown = notShown
+				}
+				in.faults = append(in.faults, fault{text: "unexpected argument " + shown + ": settings are flags, as --listen URL"})
 			}
 			continue
 		}
@@ -211,7 +217,7 @@ func (in *inputs) readArgs(node *kong.Node, args []string) {
 		switch {
 		case p == nil:
 			word := nearest.Word(name, names)
-			in.faults = append(in.faults, fault{place{source: fromFlag}, strings.TrimPrefix(word, "--"), "unknown flag " + name + didYouMean(word)})
+			in.faults = append(in.faults, fault{place{source: fromFlag}, strings.TrimPrefix(word, "--"), "unknown flag " + firstWord(name) + didYouMean(word)})
 			if !joined && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 				args = args[1:] // its value, in all likelihood
 			}
@@ -253,4 +259,13 @@ func didYouMean(word string) string {
 		return ""
 	}
 	return fmt.Sprintf("; did you mean %s?", word)
+}
+
+// firstWord is what there is before the first blank. What is behind it is no part of a flag's name, and
+// may be of a key.
+func firstWord(text string) string {
+	if i := strings.IndexAny(text, " \t\r\n"); i >= 0 {
+		return text[:i] + "..."
+	}
+	return text
 }

@@ -128,16 +128,33 @@ func marks(pairs ...any) string {
 	return strings.Join(list, ",")
 }
 
-// joinSort has --sort take a value that begins with a hyphen: --sort -lagBytes is --sort=-lagBytes.
+// joinSort has flags take values that begin with a hyphen: --sort -lagBytes is --sort=-lagBytes, and
+// numbers, of which no short flag has the name: --limit -1 is --limit=-1, which says what is wrong with
+// it.
 func joinSort(args []string) []string {
 	for i := 0; i+1 < len(args); i++ {
 		switch v := args[i+1]; {
 		case args[i] == "--":
 			return args
+		case len(v) > 1 && v[0] == '-' && '0' <= v[1] && v[1] <= '9' && isFlag(args[i]):
+			sign := "="
+			if args[i][1] != '-' {
+				sign = ""
+			}
+			joined := append(args[:i:i], args[i]+sign+v)
+			args = append(joined, args[i+2:]...)
 		case args[i] == "--sort" && len(v) > 2 && v[0] == '-' && v[1] != '-':
 			joined := append(args[:i:i], "--sort="+v)
 			args = append(joined, args[i+2:]...)
 		}
 	}
 	return args
+}
+
+// isFlag reports whether an argument is a flag that has no value yet: --limit or -n.
+func isFlag(arg string) bool {
+	if rest, ok := strings.CutPrefix(arg, "--"); ok {
+		return rest != "" && !strings.Contains(rest, "=")
+	}
+	return len(arg) == 2 && arg[0] == '-' && (arg[1] < '0' || arg[1] > '9')
 }

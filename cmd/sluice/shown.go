@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/readfile"
 )
 
 // A setting is a setting and its value in force, as the API and sluice config show it.
@@ -75,6 +77,9 @@ func (p *param) shownText(value any) string {
 	if p.secret() && text != "" {
 		return notShown
 	}
+	if p.flag.PlaceHolder == "FILE" && readfile.LooksSecret(text) {
+		return notShown // the text of a token in place of its file's name
+	}
 	if p.name == "otlp" {
 		return shownURL(text)
 	}
@@ -118,6 +123,9 @@ func durationText(d time.Duration) string {
 // shownLogin is the value of a flag without what may be secret in --login: a URL's credentials, path
 // and query. The other kinds name files.
 func shownLogin(flag, text string) string {
+	if file, ok := strings.CutPrefix(text, "tokens:"); ok && flag == "login" && readfile.LooksSecret(file) {
+		return "tokens:" + notShown
+	}
 	u := loginURL(text)
 	switch {
 	case flag != "login" || u == nil:

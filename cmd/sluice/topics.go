@@ -15,10 +15,10 @@ type topicsCmd struct {
 	adminFlag
 	jsonFlag
 	limitFlag
-	Name   string `arg:"" optional:"" help:"Only this topic."`
-	Sort   string `help:"What to sort by, from the greatest with a - before it: name, subscribers, messages, deliveries, messagesPerSecond." default:"name" enum:"name,-name,subscribers,-subscribers,messages,-messages,deliveries,-deliveries,messagesPerSecond,-messagesPerSecond" placeholder:"[-]FIELD"`
-	Prefix string `help:"Only names that begin with a text." placeholder:"TEXT"`
-	Search string `help:"Only names with a text in them." placeholder:"TEXT"`
+	Name   *string `arg:"" optional:"" help:"Only this topic."`
+	Sort   string  `help:"What to sort by, from the greatest with a - before it: name, subscribers, messages, deliveries, messagesPerSecond." default:"name" enum:"name,-name,subscribers,-subscribers,messages,-messages,deliveries,-deliveries,messagesPerSecond,-messagesPerSecond" placeholder:"[-]FIELD"`
+	Prefix string  `help:"Only names that begin with a text." placeholder:"TEXT"`
+	Search string  `help:"Only names with a text in them." placeholder:"TEXT"`
 }
 
 // Help implements kong.HelpProvider.
@@ -57,7 +57,9 @@ func (cmd *topicsCmd) run(s *streams) error {
 	}
 	byName := strings.TrimPrefix(cmd.Sort, "-") == "name"
 	switch {
-	case cmd.Name != "" && (cmd.Sort != "name" || cmd.Prefix != "" || cmd.Search != ""):
+	case cmd.Name != nil && *cmd.Name == "":
+		return usageError{errors.New("which? the name is empty; leave it out for all")}
+	case cmd.Name != nil && (cmd.Sort != "name" || cmd.Prefix != "" || cmd.Search != ""):
 		return usageError{errors.New("one topic is neither filtered nor sorted")}
 	case !byName && (cmd.Limit == 0 || cmd.Limit > maxSortedTopics):
 		return usageError{fmt.Errorf("--sort %s: want --limit 1 to %d; all topics come by name only", cmd.Sort, maxSortedTopics)}
@@ -67,8 +69,8 @@ func (cmd *topicsCmd) run(s *streams) error {
 		return err
 	}
 	defer c.Close()
-	if cmd.Name != "" {
-		body, err := c.Get(context.Background(), "topics/"+pathText(cmd.Name), nil)
+	if cmd.Name != nil {
+		body, err := c.Get(context.Background(), "topics/"+pathText(*cmd.Name), nil)
 		if err != nil || cmd.JSON {
 			return firstError(err, func() error { return printJSON(s.stdout, body) })
 		}

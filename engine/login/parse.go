@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/readfile"
 )
 
 // kinds are the providers by name, in the order of the usage text.
@@ -136,6 +138,8 @@ func options(kind, text string, set map[string]func(string) error) error {
 		name, value, _ := strings.Cut(item, "=")
 		f := set[name]
 		switch {
+		case f == nil && readfile.LooksSecret(item): // a secret in place of secret-file=FILE
+			return fmt.Errorf("login: %s: want options, as NAME=VALUE", kind)
 		case f == nil:
 			return fmt.Errorf("login: %s: unknown option %q", kind, clip(name))
 		case value == "":

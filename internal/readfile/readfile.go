@@ -8,8 +8,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/roletoken"
 )
 
 // Patience is how long a pipe may take from its opening to its end.
@@ -36,7 +39,7 @@ func read(name string, limit int64, timeout time.Duration) ([]byte, error) {
 	// Without O_NONBLOCK opening a pipe waits for its writer.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, Unnamed(name, err)
 	}
 	defer f.Close()
 	before, err := f.Stat()
@@ -72,6 +75,37 @@ func read(name string, limit int64, timeout time.Duration) ([]byte, error) {
 		return nil, tooLong(name, limit)
 	}
 	return b, nil
+}
+
+// Unnamed takes the name out of the error that a file cannot be opened, if it looks like a secret.
+func Unnamed(name string, err error) error {
+	if where, ok := errors.AsType[*fs.PathError](err); ok && LooksSecret(name) {
+		return fmt.Errorf("the file that is named cannot be opened: %w (the name is not shown: it looks like what the file should hold)", where.Err)
+	}
+	return err
+}
+
+// leastSecret is the length from which on a word looks like a token or a key, in bytes.
+const leastSecret = 16
+
+// LooksSecret reports whether a file's name looks like what should be in a file of tokens or keys:
+// words with blanks between them, a role, or a long word that is no path and has no ending. What begins
+// like a path is one.
+func LooksSecret(name string) bool {
+	if strings.ContainsAny(name, "\r\n") {
+		return true
+	}
+	for _, begin := range []string{"/", "./", "../", "~"} {
+		if strings.HasPrefix(name, begin) {
+			return false
+		}
+	}
+	for _, role := range []string{roletoken.Full, roletoken.Read} {
+		if rest, ok := strings.CutPrefix(name, role); ok && rest != "" && strings.ContainsAny(rest[:1], ":= \t") {
+			return true
+		}
+	}
+	return len(strings.Fields(name)) > 1 || len(name) >= leastSecret && !strings.ContainsAny(name, "/.")
 }
 
 func tooLong(name string, limit int64) error {

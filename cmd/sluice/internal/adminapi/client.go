@@ -66,8 +66,12 @@ func New(c Config) (*Client, error) {
 		base = "http://" + base
 	}
 	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, &badAddress{fmt.Errorf("--admin %q: want http://HOST:PORT, https://HOST:PORT or unix:///PATH", c.Address)}
+	const want = "want http://HOST:PORT, https://HOST:PORT or unix:///PATH"
+	switch {
+	case strings.ContainsAny(base, "@?#"): // there may be a password in it
+		return nil, &badAddress{errors.New("--admin: " + want + ", and no user, password or query; a token goes into the file of --admin-token-file")}
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/":
+		return nil, &badAddress{fmt.Errorf("--admin %q: %s", c.Address, want)}
 	}
 	transport := &http.Transport{MaxIdleConns: 1, IdleConnTimeout: idleTimeout}
 	if transport.TLSClientConfig, err = c.trust(u.Scheme); err != nil {
