@@ -130,15 +130,19 @@ func (l *Loop) catchUp(c *Conn, r *catcher) (bytes int) {
 			u.stream.Hear(l.index, u.last)
 		}
 		if u.next > u.stream.Heard(l.index) && !u.lost { // it has all there is, or waits for the loop to hear of more
-			if u.next == u.stream.Heard(l.index)+1 {
-				l.endCatchup(c, r, i)
-			} else {
+			switch {
+			case u.next != u.stream.Heard(l.index)+1:
 				i++
+			case l.engine.history.Known(u.stream):
+				l.endCatchup(c, r, i)
+			default: // what the topic has had since has passed it by
+				u.lost = true
 			}
 			continue
 		}
 		if bytes > 0 || c.unsent() > catchBelow {
-			break // its flush brings it back
+			l.catchMore(c) // if nothing was queued, no flush brings it back
+			break
 		}
 		bytes += l.replay(c, u)
 		if u.stream == nil {
@@ -162,7 +166,7 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 		if u.stream == nil && lost {
 			l.sayGap(c, st.Name())
 		}
-		return 1 // what the next turn does, it does in that one
+		return 1 // the next turn goes on with the other stream
 	}
 	s := span{stream: st, first: u.next, from: max(u.next, v.First), lost: u.lost}
 	enc := e.wire[c.dialect].Append
@@ -229,6 +233,10 @@ func (l *Loop) appendGap(dst []byte, c *Conn, name string) []byte {
 	}
 	return out
 }
+
+// SayGap tells the client that messages of a topic's history are gone for good, by Config.Gap's push.
+// The empty topic stands for all that the client had. It is called on the connection's loop.
+func (c *Conn) SayGap(topic string) { c.loop.sayGap(c, topic) }
 
 // sayGap queues that push alone.
 func (l *Loop) sayGap(c *Conn, name string) {

@@ -102,7 +102,7 @@ type Config struct {
 	// subscriber that comes back to it has missed nothing for sure. Zero means 30 min.
 	HistoryKeep time.Duration
 	// Gap makes the push that says to a subscriber of a topic that messages of its history are gone for
-	// good. Nil: nobody is told.
+	// good; of the empty topic, see Conn.SayGap. Nil: nobody is told.
 	Gap func(topic string) Push
 
 	// Dialects are the wire forms pushes are encoded in, at most MaxDialects.

@@ -22,15 +22,17 @@ func (s *Store) Detach(now time.Time, id SessionID, ref Ref, snap Snapshot) (suc
 	return successor
 }
 
-// pack returns snap in the form in which it is kept: nil if there is nothing in it, or too much.
+// pack returns snap in the form in which it is kept: nil if there is nothing in it.
 func (s *Store) pack(snap Snapshot) *snapshot {
 	size := snap.size()
 	switch {
+	case size == 0 && snap.Lost:
+		return nothing
 	case size == 0:
 		return nil
 	case size > s.maxSnapshot:
 		s.tooLong.Add(1)
-		return nil
+		return nothing
 	}
 	if cap(snap.Topics) > len(snap.Topics) {
 		snap.Topics = slices.Clone(snap.Topics)
@@ -46,17 +48,23 @@ func (s *Store) trimAll(r *record) {
 	s.trim()
 }
 
-// trim takes away snapshots, the oldest of one shard after the other, until MaxBytes holds.
+// trim takes away snapshots, the oldest first, until MaxBytes holds.
 func (s *Store) trim() {
-	for none := 0; fault != 4 && none < len(s.shards) && s.bytes.Load() > s.maxBytes; {
-		sh := &s.shards[int(s.next.Add(1)%uint32(len(s.shards)))]
+	for fault != 4 && s.bytes.Load() > s.maxBytes {
+		sh, first := (*recordShard)(nil), noSnapshot
+		for i := range s.shards {
+			if n := s.shards[i].first.Load(); n < first {
+				sh, first = &s.shards[i], n
+			}
+		}
+		if sh == nil {
+			return // others take them away
+		}
 		sh.mu.Lock()
-		if n := sh.oldest; n != nil {
+		if n := sh.oldest; n != nil && n.number == first && s.bytes.Load() > s.maxBytes {
 			sh.take(n.owner)
+			sh.keep(n.owner, nothing)
 			s.tooMany.Add(1)
-			none = 0
-		} else {
-			none++
 		}
 		sh.mu.Unlock()
 	}

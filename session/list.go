@@ -29,7 +29,7 @@ func (s *Store) Describe(id SessionID) (l Listed, kept Snapshot, ok bool) {
 	if r.snap != nil {
 		kept = Snapshot{
 			SessionText: r.snap.SessionText, Topics: slices.Clone(r.snap.Topics), Claims: maps.Clone(r.snap.Claims),
-			Marks: slices.Clone(r.snap.Marks),
+			Marks: slices.Clone(r.snap.Marks), Lost: r.snap.Lost,
 		}
 	}
 	return r.listed(), kept, true

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -14,6 +15,9 @@ type Snapshot struct {
 	// Marks are where the connection was in the histories of those topics that have one, in the order
 	// of Topics.
 	Marks []Mark
+	// Lost says that there was more, of which nothing is known any more: it was over a bound, or there
+	// is no record of the session. The client was not told so, as far as is known.
+	Lost bool
 }
 
 // A Mark is a place in a topic's history: behind message Seq of what Epoch names.
@@ -32,7 +36,15 @@ type snapshot struct {
 	bytes      int // what it costs
 	owner      *record
 	prev, next *snapshot
+	number     uint64 // counts the snapshots of the Store
 }
+
+// nothing is in place of a snapshot that was not kept: Snapshot.Lost alone. It costs nothing, and is in
+// no list.
+var nothing = &snapshot{Snapshot: Snapshot{Lost: true}}
+
+// noSnapshot is behind all numbers.
+const noSnapshot = uint64(math.MaxUint64)
 
 // snapshotOverhead is the bytes that a snapshot costs besides what is in it.
 const snapshotOverhead = int(unsafe.Sizeof(snapshot{}))
@@ -83,9 +95,11 @@ type recordShard struct {
 	evicted  [numCauses]uint64
 	waiting  *waiting // all of the Store's detached records by user
 
-	oldest, newest *snapshot     // the list of all
-	bytes          *atomic.Int64 // of all snapshots of the Store
-	_              [64]byte      // keeps the next shard's lock off this cache line
+	oldest, newest *snapshot      // the list of all
+	bytes          *atomic.Int64  // of all snapshots of the Store
+	number         *atomic.Uint64 // of the Store's newest snapshot
+	first          atomic.Uint64  // number of oldest, noSnapshot if there is none; read without the lock
+	_              [64]byte       // keeps the next shard's lock off this cache line
 }
 
 // home is the heap that r belongs to, as its holder says.
@@ -130,11 +144,17 @@ func (s *recordShard) keep(r *record, snap *snapshot) {
 	if snap == nil {
 		return
 	}
+	if snap == nothing {
+		r.snap = snap
+		return
+	}
+	snap.number = s.number.Add(1)
 	r.snap, snap.owner, snap.prev = snap, r, s.newest
 	if s.newest != nil {
 		s.newest.next = snap
 	} else {
 		s.oldest = snap
+		s.first.Store(snap.number)
 	}
 	s.newest = snap
 	s.bytes.Add(int64(snap.bytes))
@@ -143,13 +163,22 @@ func (s *recordShard) keep(r *record, snap *snapshot) {
 // take takes away r's snapshot and returns it; ok is false when there is none.
 func (s *recordShard) take(r *record) (snap Snapshot, ok bool) {
 	n := r.snap
-	if n == nil {
+	switch n {
+	case nil:
 		return Snapshot{}, false
+	case nothing:
+		r.snap = nil
+		return nothing.Snapshot, true
 	}
 	if n.prev != nil {
 		n.prev.next = n.next
 	} else {
 		s.oldest = n.next
+		first := noSnapshot
+		if n.next != nil {
+			first = n.next.number
+		}
+		s.first.Store(first)
 	}
 	if n.next != nil {
 		n.next.prev = n.prev

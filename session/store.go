@@ -45,11 +45,12 @@ type StoreConfig struct {
 	// MaxSpent bounds the used-up or revoked sessions remembered. Zero or less means 1,048,576, at about 100 bytes each.
 	MaxSpent int
 	// MaxSnapshotBytes bounds the session text and topics kept of one session; a topic counts its name and 16 bytes.
-	// Of a session with more nothing is kept: it is resumed with its user only. Zero or less means 64 KiB.
+	// Of a session with more nothing is kept: it is resumed with its user only, and with Snapshot.Lost. Zero or less
+	// means 64 KiB.
 	MaxSnapshotBytes int
 	// MaxBytes bounds the session texts and topics kept of all sessions, with what it takes to keep them. When they
-	// are more, those kept for the longest time go, and their sessions are resumed with their users only. Zero or less
-	// means 64 MiB.
+	// are more, those kept for the longest time go, and their sessions are resumed with their users only, and with
+	// Snapshot.Lost. Zero or less means 64 MiB.
 	MaxBytes int64
 
 	// Journal is told of all tickets that are spent from now on, those of one session in their order. It is called
@@ -107,7 +108,7 @@ type Store struct {
 	overUser    func(user string)
 
 	bytes   atomic.Int64  // of the snapshots
-	next    atomic.Uint32 // the shard whose oldest snapshot goes next
+	number  atomic.Uint64 // of the newest one
 	tooLong atomic.Uint64
 	tooMany atomic.Uint64
 }
@@ -140,7 +141,8 @@ func NewStore(c StoreConfig) (*Store, error) {
 		sh.waiting = s.waiting
 		sh.byID = make(map[SessionID]*record)
 		sh.limit = records / len(s.shards)
-		sh.bytes = &s.bytes
+		sh.bytes, sh.number = &s.bytes, &s.number
+		sh.first.Store(noSnapshot)
 		sh.spent = spentSet{byID: make(map[SessionID]*spentTicket), limit: spent / len(s.shards)}
 	}
 	return s, nil
@@ -203,7 +205,7 @@ type Resumed struct {
 
 	// Snapshot is the state remembered. Pass it back to Detach if the connection does not come to use it.
 	Snapshot Snapshot
-	// Known is false if there was no record of the session: Snapshot is empty for that reason.
+	// Known is false if there was no record of the session: then Snapshot has Lost alone.
 	Known bool
 	// Holder is the connection that held the session until now, to be closed as a duplicate, or 0. Its state is not
 	// here yet: its own Detach hands it over to the new holder, see Handover.
@@ -263,6 +265,7 @@ func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error
 	}
 	if err == nil {
 		out.Snapshot, out.Holder = sh.supersede(r, ref)
+		out.Snapshot.Lost = out.Snapshot.Lost || !out.Known
 		out.Former = r.former
 		sh.hold(r, ref, max(r.expires, next.Expires))
 		next.Serial = r.serial

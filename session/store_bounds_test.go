@@ -34,7 +34,7 @@ func TestStoreSnapshotBounds(t *testing.T) {
 		}
 		want := v.give
 		if !v.kept {
-			want = Snapshot{}
+			want = Snapshot{Lost: true}
 		}
 		r, err := s.resume(t0, is.Ticket, 2)
 		if err != nil || r.User != "ann" || !r.Known || !reflect.DeepEqual(r.Snapshot, want) {
@@ -69,9 +69,65 @@ func TestStoreMaxBytes(t *testing.T) {
 		if i >= 2 {
 			want = strings.Repeat(string(rune('a'+i)), size)
 		}
-		if err != nil || r.User != fmt.Sprint("user", i) || r.Snapshot.SessionText != want {
+		if err != nil || r.User != fmt.Sprint("user", i) || r.Snapshot.SessionText != want || r.Snapshot.Lost != (i < 2) {
 			t.Errorf("session %d: user %q, %.3q, %v", i, r.User, r.Snapshot.SessionText, err)
 		}
+	}
+	if s.Bytes() != 0 {
+		t.Errorf("%d bytes are left", s.Bytes())
+	}
+}
+
+// Of many sessions, which are spread over the shards, those go that were detached first.
+func TestStoreTrimsTheOldest(t *testing.T) {
+	const all, kept = 1000, 100
+	state := func() Snapshot { return Snapshot{SessionText: strings.Repeat("x", 1000)} }
+	snap := state()
+	s := newStore(t, StoreConfig{MaxBytes: int64(kept * (snap.size() + snapshotOverhead))})
+	var ids []SessionID
+	for i := range all {
+		is := mustBegin(t, s, t0, Ref(i+1), "")
+		s.Detach(t0, is.ID, Ref(i+1), state())
+		ids = append(ids, is.ID)
+	}
+	for i, id := range ids {
+		if _, got, ok := s.Describe(id); !ok || got.Lost != (i < all-kept) {
+			t.Fatalf("session %d of %d: lost %v, %v", i, all, got.Lost, ok)
+		}
+	}
+	if st := s.Stats(); st.TooMany != all-kept {
+		t.Errorf("%+v", st)
+	}
+}
+
+// What was lost is known until a client was told: not when it was never told of its resumption, and not
+// when its former connection hands nothing over.
+func TestStoreLostIsRemembered(t *testing.T) {
+	s := newStore(t, StoreConfig{MaxSnapshotBytes: 10})
+	is := mustBegin(t, s, t0, 1, "ann")
+	long := Snapshot{SessionText: strings.Repeat("x", 11)}
+	s.Detach(t0, is.ID, 1, long)
+	r, err := s.resume(t0, is.Ticket, 2)
+	if err != nil || !r.Snapshot.Lost {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	s.TakeBack(t0, r, 2)
+	if r, err = s.resume(t0, is.Ticket, 3); err != nil || !r.Snapshot.Lost {
+		t.Fatalf("taken back: %+v, %v", r, err)
+	}
+	next, err := s.resume(t0, r.Ticket, 4) // which takes over
+	if err != nil || next.Snapshot.Lost || next.Holder != 3 {
+		t.Fatalf("taken over: %+v, %v", next, err)
+	}
+	if successor := s.Detach(t0, is.ID, 3, long); successor != 4 {
+		t.Fatalf("the successor is %d", successor)
+	}
+	if got, ok := s.Handover(is.ID, 4); !ok || !got.Lost {
+		t.Errorf("handed over: %+v, %v", got, ok)
+	}
+	s.Detach(t0, is.ID, 4, Snapshot{})
+	if r, err = s.resume(t0, next.Ticket, 5); err != nil || r.Snapshot.Lost {
+		t.Errorf("when it was told: %+v, %v", r, err)
 	}
 	if s.Bytes() != 0 {
 		t.Errorf("%d bytes are left", s.Bytes())

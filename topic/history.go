@@ -312,6 +312,13 @@ func (h *History) Trim(part int, now int64) (messages int) {
 	return int(h.stats.Trimmed - before)
 }
 
+// Known reports whether s was not forgotten. Of a topic whose stream was, Stream makes another.
+func (h *History) Known(s *Stream) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return s.list != nil
+}
+
 // Touch notes that somebody keeps a position in s: it is remembered for a while from now.
 func (h *History) Touch(s *Stream, now int64) {
 	h.mu.Lock()

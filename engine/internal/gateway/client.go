@@ -66,6 +66,7 @@ type extra struct {
 	claimed     bool // a login of user is under way and holds the claim
 	counted     bool // counts against the user's limit, in slot
 	unconfirmed bool // the client was told of issued, and has sent nothing since
+	lost        bool // nor since it was told that its topics are gone
 	paused      bool // too many of its requests wait: see Gateway.holdInput
 	slot        session.Slot
 	issued      session.Issued
@@ -159,7 +160,7 @@ func (cl *Client) shrink(p *clientPool) {
 // next resumption ticket. Protocols call it when bytes have arrived.
 func (g *Gateway) Heard(c *engine.Conn, cl *Client) {
 	if x := cl.extra; x != nil && x.unconfirmed {
-		x.unconfirmed = false
+		x.unconfirmed, x.lost = false, false
 		g.sessions.Confirm(g.now(), x.issued.ID, uint64(c.Ref()))
 	}
 }
@@ -240,7 +241,7 @@ func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
 		// Else a login that arrived later has the session already, and that one stays.
 	default:
 		snapshot := session.Snapshot{SessionText: x.sessionText, Topics: c.Topics(make([]string, 0, c.TopicCount()))}
-		snapshot.Marks = marksOf(c)
+		snapshot.Marks, snapshot.Lost = marksOf(c), x.lost
 		if x.about != nil {
 			snapshot.Claims = mapOf(x.about.claims)
 		}
@@ -349,20 +350,39 @@ func (g *Gateway) freshKey(ref uint64) session.Key {
 
 // takeHandover gives a client what the connection had whose session it took over.
 func (g *Gateway) takeHandover(c *engine.Conn, cl *Client) {
-	snapshot, ok := g.sessions.Handover(cl.extra.issued.ID, uint64(c.Ref()))
-	if ok && fault != 5 {
-		g.restore(c, cl, snapshot)
-		g.chargeSessions()
-	}
+	snapshot := g.handover(c, cl)
+	g.restoreState(c, cl, &snapshot)
+	g.restoreTopics(c, cl, &snapshot)
 }
 
-func (g *Gateway) restore(c *engine.Conn, cl *Client, snapshot session.Snapshot) {
+// handover fetches that; the zero Snapshot when there is nothing.
+func (g *Gateway) handover(c *engine.Conn, cl *Client) session.Snapshot {
+	snapshot, ok := g.sessions.Handover(cl.extra.issued.ID, uint64(c.Ref()))
+	if !ok || fault == 5 {
+		return session.Snapshot{}
+	}
+	g.chargeSessions()
+	return snapshot
+}
+
+// restoreState gives a client what of its session the answer to its login may depend on. Nothing is
+// sent.
+func (g *Gateway) restoreState(c *engine.Conn, cl *Client, snapshot *session.Snapshot) {
 	if snapshot.SessionText != "" && cl.Session() == "" {
 		_ = g.SetSession(c, cl, snapshot.SessionText) // it was short enough before
 	}
 	if len(snapshot.Claims) > 0 {
 		metadata, _ := cl.About()
 		g.setAbout(c, cl, mapOf(metadata), snapshot.Claims)
+	}
+}
+
+// restoreTopics gives a client the topics of its session, or says that they are gone. What it is sent
+// for that comes behind the answer to its login, so the answer must be out.
+func (g *Gateway) restoreTopics(c *engine.Conn, cl *Client, snapshot *session.Snapshot) {
+	if snapshot.Lost && g.engine.History().On() {
+		cl.extra.lost = cl.extra.unconfirmed // until then it may have to be said again
+		c.SayGap("")
 	}
 	marks := snapshot.Marks
 	for _, t := range snapshot.Topics {

@@ -12,7 +12,7 @@ import (
 // GapRoute is the route on GOSOC of the push that says that messages of a topic are gone for good.
 const GapRoute = "sluice.Gap"
 
-// Gap is that push.
+// Gap is that push. The empty topic stands for all that a client had, also its session text.
 func (g *Gateway) Gap(topic string) engine.Push {
 	body, err := json.Marshal(struct {
 		Topic string `json:"topic"`

@@ -459,14 +459,13 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 			"bytes", len(a.identity.Session), "limit", g.Config().MaxSessionText)
 	}
 	g.setAbout(c, cl, a.creds.Metadata, a.identity.Claims)
-	for _, t := range a.identity.Topics {
-		g.Subscribe(c, []byte(t))
-	}
+	var handed session.Snapshot
 	if a.resuming {
 		g.stats.resumed.Add(1)
 		cl.extra.unconfirmed = true
-		g.restore(c, cl, a.resumed.Snapshot)
-		g.takeHandover(c, cl)
+		g.restoreState(c, cl, &a.resumed.Snapshot)
+		handed = g.handover(c, cl)
+		g.restoreState(c, cl, &handed)
 	}
 	if g.Config().SessionFromUser && cl.user != "" && cl.Session() == "" {
 		_ = g.SetSession(c, cl, cl.user) // no user is so long
@@ -476,6 +475,14 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	cl.standing = cl.standing.with(phaseOnline)
 	g.stats.logins.Add(1)
 	s.LoginDone(c, LoginOK)
+	// The answer comes first: a subscription may have something to say at once.
+	for _, t := range a.identity.Topics {
+		g.Subscribe(c, []byte(t))
+	}
+	if a.resuming {
+		g.restoreTopics(c, cl, &a.resumed.Snapshot)
+		g.restoreTopics(c, cl, &handed)
+	}
 	g.tellLogin(c, s, a)
 	g.tellOpened(c, s)
 	if c.Open() && c.Paused() {

@@ -15,6 +15,7 @@ import (
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/server"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // Whoever takes over a session has its topics and session text, hears each publish from then on
@@ -300,4 +301,29 @@ func loginFailures(t *testing.T) (inTime bool) {
 	time.Sleep(time.Until(begun.Add(per + 50*time.Millisecond)))
 	online(t, s, forms[0], "ben")
 	return true
+}
+
+// The answer to Reconnect is the first packet, whatever is known to be lost by then.
+func TestGapComesBehindTheAnswer(t *testing.T) {
+	t.Parallel()
+	limits := engine.HistoryLimits{Rules: []topic.Rule{{Pattern: "*", Count: 10, Age: time.Minute}}}
+	s := start(t, func(c *server.Config) { c.Engine.History = limits })
+	for _, f := range forms {
+		user := "ann over " + f.name
+		p := dial(t, s, f)
+		ticket := p.auth(user).id
+		p.call(201, `{"topics":["quiet"]}`)
+		_ = p.conn.Close()
+		await(t, "the end", func() bool { return s.Gateway().Online(user) == 0 })
+		for _, h := range []engine.HistoryLimits{{}, limits} {
+			if err := s.Engine().SetHistory(h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p = dial(t, s, f)
+		p.reconnect(ticket)
+		if g := p.want(); g.typ != 3 || g.cmd != 101 || string(g.body) != `{"topic":"quiet","lost":true}` {
+			t.Errorf("%s: got %+v, want the gap", f.name, g)
+		}
+	}
 }
