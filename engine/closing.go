@@ -164,6 +164,15 @@ func (l *Loop) lastCall(c *Conn, why Reason) {
 	l.onClose(c, h, why)
 }
 
+// cutOff ends c, which is closing, whatever has not been sent to it. Of a shutdown such an end is
+// counted: its client was not told.
+func (l *Loop) cutOff(c *Conn, why Reason) {
+	if c.state == stateClosing && c.why == ReasonShutdown {
+		l.stats.cutOff.Add(1)
+	}
+	c.Abort(why)
+}
+
 // finish sends the FIN behind the final words.
 func (l *Loop) finish(c *Conn) {
 	c.state = stateDraining

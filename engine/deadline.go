@@ -42,7 +42,7 @@ func (l *Loop) expire() {
 		case c.Open():
 			l.deadline(c)
 		case c.state != stateOpen:
-			c.Abort(ReasonPeerClosed) // the peer had its time
+			l.cutOff(c, ReasonPeerClosed) // the peer had its time
 		}
 	}
 	l.rearm()

@@ -229,34 +229,39 @@ func (e *Engine) CloseAll(why Reason) {
 func (e *Engine) Connections() int { return int(e.connections.Load()) }
 
 // WaitClosed waits until there are no connections, or ctx is done. The error says that some are left
-// to which not everything was sent. Those that were told of their end and stay are no error.
+// to which not everything was sent, or that some which a shutdown closed were cut off before it was,
+// by Config.Linger or to make room. Those that were told of their end and stay are no error.
 func (e *Engine) WaitClosed(ctx context.Context) error {
-	for e.connections.Load() > 0 {
+	for e.connections.Load() > 0 && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			if n := e.untold(); n > 0 {
-				return fmt.Errorf("engine: %d connections left: %w", n, ctx.Err())
-			}
-			return nil
 		case <-time.After(2 * time.Millisecond):
 		}
+	}
+	left, cutOff := e.untold()
+	switch {
+	case left > 0 && ctx.Err() != nil:
+		return fmt.Errorf("engine: %d connections left: %w", left+cutOff, ctx.Err())
+	case cutOff > 0:
+		return fmt.Errorf("engine: %d connections cut off with something unsent", cutOff)
 	}
 	return nil
 }
 
 // untold returns the number of connections to which not everything was sent, or which were not told
-// of their end.
-func (e *Engine) untold() int64 {
-	n := e.connections.Load()
+// of their end, and of those that a shutdown has closed and that were cut off like that.
+func (e *Engine) untold() (left, cutOff int64) {
+	left = e.connections.Load()
 	for _, l := range e.loops {
-		n -= l.stats.told.Load()
+		left -= l.stats.told.Load()
+		cutOff += l.stats.cutOff.Load()
 	}
-	return n
+	return left, cutOff
 }
 
 // Stop closes the listeners, then all connections with ReasonShutdown, and waits for their final
 // words until ctx is done; then it stops the loops and closes what is left. The error says that
-// something was left.
+// something was left, or that a connection was cut off before everything was sent to it.
 //
 // A loop that a handler blocks cannot be stopped: then the error says so when ctx is done, and the
 // rest ends when the handler returns. On a loop the error is ErrOnLoop, at once.

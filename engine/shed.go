@@ -124,7 +124,11 @@ func (l *Loop) shed() {
 			return
 		}
 		l.logShed(goes.conn, total)
-		l.closeLater(goes.conn, why, goes.conn.Open()) // one that is closing is in the way
+		if goes.conn.Open() {
+			goes.conn.Close(why)
+		} else {
+			l.cutOff(goes.conn, why) // it is in the way
+		}
 		l.runCloses()
 		l.publishAccounts()
 	}

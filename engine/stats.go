@@ -59,6 +59,7 @@ type loopStats struct {
 	handshakes handshakeStats
 	open       atomic.Int64
 	told       atomic.Int64 // of open: everything is sent to them, their end too
+	cutOff     atomic.Int64 // of those that a shutdown closed: ended with something unsent
 	accounts   [numKinds]atomic.Int64
 	clients    [MaxDialects]atomic.Int64
 	allClients atomic.Int64

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -86,20 +87,36 @@ func TestStopWithoutAnswers(t *testing.T) {
 	}
 }
 
-// A client that was told and stays is no error; one to which something is unsent is.
+// A client that was told and stays is no error; one to which something is unsent is, whether the stop's
+// time ends it or its own.
 func TestStopTells(t *testing.T) {
-	for _, reads := range []bool{true, false} {
-		s, addr := begin(t, Config{Engine: engine.Config{Linger: patience, SendBuffer: 16 << 10}})
+	for _, tt := range []struct {
+		reads  bool
+		linger time.Duration
+		want   string // in the error
+	}{
+		{true, patience, ""},
+		{true, 100 * time.Millisecond, ""},
+		{false, patience, "1 connections left"},
+		{false, 100 * time.Millisecond, "1 connections cut off with something unsent"},
+	} {
+		var log logText
+		config := Config{Engine: engine.Config{Linger: tt.linger, SendBuffer: 16 << 10}}
+		config.Gateway.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		s, addr := begin(t, config)
 		ann := dialGOSOC(t, addr, "ann")
-		if !reads {
+		if !tt.reads {
 			if n, err := s.Send(t.Context(), User("ann"), bytes.Repeat([]byte("x"), 8<<20)); n != 1 || err != nil {
 				t.Fatal(n, err)
 			}
 		}
 		done := stopWithin(t, s, time.Second)
 		err := receive(t, done) // ann has not closed her side
-		if reads && err != nil || !reads && (err == nil || !strings.Contains(err.Error(), "1 connections left")) {
-			t.Errorf("reads %v: %v", reads, err)
+		if (err == nil) != (tt.want == "") || err != nil && strings.Count(err.Error(), tt.want) != 1 {
+			t.Errorf("reads %v, linger %v: %v, want %q once", tt.reads, tt.linger, err, tt.want)
+		}
+		if tt.want != "" && !log.has(tt.want) {
+			t.Errorf("reads %v, linger %v: no line", tt.reads, tt.linger)
 		}
 		ann.Close()
 	}

@@ -202,7 +202,10 @@ func (s *Server) teardown(ctx context.Context) error {
 	cancel()
 	s.engine.CloseAll(engine.ReasonShutdown)
 	leaving, cancel := reserve(t.soft)
-	t.note(s.engine.WaitClosed(leaving))
+	if err := s.engine.WaitClosed(leaving); err != nil {
+		s.gateway.Log().Warn("shutdown", "err", err)
+		t.note(err)
+	}
 	cancel()
 	t.step("workers' links have not ended", func() error {
 		ctx, cancel := before(t.soft, cutTime)
