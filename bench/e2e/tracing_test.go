@@ -293,11 +293,16 @@ func TestAccessLogNeverBlocks(t *testing.T) {
 			if status, _ := p.admin(t, "/livez"); status != 200 {
 				t.Errorf("/livez: %d", status)
 			}
+			p.await(func() bool { return strings.Contains(p.stderr.String(), "lines of the access log are being lost") }, "a line that says so")
 			begun := time.Now()
 			p.closeClients()
 			p.terminate()
 			if took := time.Since(begun); took > 10*time.Second && !slowBuild {
 				t.Errorf("the end took %v", took)
+			}
+			if log := p.stderr.String(); !strings.Contains(log, "lines of the access log were lost since the start") ||
+				strings.Count(log, "are being lost") > 3 {
+				t.Errorf("what the log says of lost lines:\n%s", tail(log))
 			}
 		})
 	}

@@ -171,6 +171,7 @@ func (cmd *settings) watch(c *server.Config, s *streams, log *slog.Logger) (*wat
 // keep has the access log go to out, through a sink of its own.
 func (w *watcher) keep(cmd *settings, c *server.Config, out io.Writer) {
 	w.access = logsink.New(out)
+	w.access.OnLosing(func(err error) { w.log.Warn("lines of the access log are being lost", "err", err) })
 	w.access.OnLoss(func(lines uint64) { w.log.Warn("lines of the access log were lost", "lines", lines) })
 	c.AccessLog = slog.New(cmd.handler(w.access, nil))
 	if c.Admin.Address != "" {
@@ -202,6 +203,9 @@ func (w *watcher) close() {
 	}
 	if w.access != nil {
 		w.access.Close(lastWords)
+		if lines := w.access.Dropped(); lines > 0 {
+			w.log.Warn("lines of the access log were lost since the start", "lines", lines)
+		}
 	}
 	if w.file != nil {
 		_ = w.file.Close()

@@ -5,8 +5,9 @@
 //	any goroutine -> Write -> a bounded buffer -> one goroutine -> the real writer
 //
 // A pipe that nobody reads, a full disk or a reader that has gone away stops that one goroutine, or
-// fails it; Write returns at once. What does not fit, or cannot be written, is counted, and the
-// first line that gets through again is followed by one that says how many were lost.
+// fails it; Write returns at once. What does not fit, or cannot be written, is counted, and whoever
+// asked for it is told: of the first line that is lost, at once, and of how many there were, once lines
+// get through again.
 //
 // # Ownership
 //
@@ -19,6 +20,7 @@ package logsink
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -32,7 +34,13 @@ const (
 	maxWrite = 16 << 10
 	// keepPending is how large an empty buffer may be that is used again.
 	keepPending = 64 << 10
+	// losingEvery is the time between two times that OnLosing's function is called: a disk that is full
+	// for hours is worth a line now and then.
+	losingEvery = time.Minute
 )
+
+// errFull is that there is no room for a line.
+var errFull = errors.New("nobody takes the lines in time")
 
 // A Sink is an io.Writer that neither blocks nor fails. Each Write is one or more whole lines.
 type Sink struct {
@@ -40,9 +48,14 @@ type Sink struct {
 	dropped atomic.Uint64 // lines
 	onLoss  atomic.Pointer[func(lines uint64)]
 
-	mu      sync.Mutex // guards pending and closed
-	pending []byte
-	closed  bool
+	onLosing atomic.Pointer[func(err error)]
+	losing   atomic.Pointer[time.Time] // when it was called last, nil: never
+
+	mu       sync.Mutex // guards what follows
+	pending  []byte
+	underway uint64 // lines that the goroutine has taken, and has neither written nor counted as lost
+	closed   bool
+	left     bool // Close has counted what the goroutine had left
 
 	wake chan struct{} // has one element when there may be something to do
 	done chan struct{} // closed when the goroutine has ended
@@ -58,6 +71,23 @@ func New(w io.Writer) *Sink {
 // OnLoss has f called, on the Sink's goroutine, with the number of lines that were lost since the
 // last time, once lines get through again. f may write to the Sink.
 func (s *Sink) OnLoss(f func(lines uint64)) { s.onLoss.Store(&f) }
+
+// OnLosing has f called when lines begin to be lost, and why, and again each minute that more are: on
+// the Sink's goroutine, or on one that writes to it. f must not block, nor write to the Sink.
+func (s *Sink) OnLosing(f func(err error)) { s.onLosing.Store(&f) }
+
+// lose counts lines that are lost.
+func (s *Sink) lose(lines uint64, err error) {
+	s.dropped.Add(lines)
+	f := s.onLosing.Load()
+	if f == nil || lines == 0 {
+		return
+	}
+	now, last := time.Now(), s.losing.Load()
+	if (last == nil || now.Sub(*last) >= losingEvery) && s.losing.CompareAndSwap(last, &now) {
+		(*f)(err)
+	}
+}
 
 // Dropped returns the number of lines lost so far. Any goroutine may call it.
 func (s *Sink) Dropped() uint64 { return s.dropped.Load() }
@@ -77,16 +107,19 @@ func (w part) Write(p []byte) (int, error) { return w.sink.write(p, maxPending/2
 // write is Write while no more than most bytes wait.
 func (s *Sink) write(p []byte, most int) (int, error) {
 	s.mu.Lock()
-	room := !s.closed && len(s.pending)+len(p) <= most
-	if room {
+	closed, room := s.closed, len(s.pending)+len(p) <= most
+	if room && !closed {
 		s.pending = append(s.pending, p...)
 	}
 	s.mu.Unlock()
-	if !room {
-		s.dropped.Add(lines(p))
-		return len(p), nil
+	switch {
+	case closed:
+		s.dropped.Add(lines(p)) // the end is no news
+	case !room:
+		s.lose(lines(p), errFull)
+	default:
+		s.signal()
 	}
-	s.signal()
 	return len(p), nil
 }
 
@@ -98,7 +131,7 @@ func (s *Sink) signal() {
 }
 
 // Close writes what waits, for at most so long, and reports whether all of it has been handed to the
-// real writer. What comes later is dropped.
+// real writer. What has not, for all that is known, counts as lost, and what comes later is dropped.
 func (s *Sink) Close(within time.Duration) bool {
 	s.mu.Lock()
 	s.closed = true
@@ -110,8 +143,13 @@ func (s *Sink) Close(within time.Duration) bool {
 	case <-s.done:
 		return true
 	case <-t.C:
-		return false
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left = true
+	s.dropped.Add(s.underway + lines(s.pending))
+	s.underway, s.pending = 0, nil
+	return false
 }
 
 // run writes until the Sink is closed and empty.
@@ -123,7 +161,7 @@ func (s *Sink) run() {
 		for {
 			s.mu.Lock()
 			batch, closed := s.pending, s.closed
-			s.pending = spare[:0]
+			s.pending, s.underway = spare[:0], lines(batch)
 			s.mu.Unlock()
 			if len(batch) > 0 {
 				written = s.pass(batch)
@@ -162,12 +200,26 @@ func (s *Sink) pass(batch []byte) (written bool) {
 			piece = piece[:end]
 		}
 		n, err := s.w.Write(piece)
+		if !s.settle(lines(piece)) {
+			return false
+		}
 		if written = err == nil; !written {
-			s.dropped.Add(lines(piece[min(max(n, 0), len(piece)):]))
+			s.lose(lines(piece[min(max(n, 0), len(piece)):]), err)
 		}
 		batch = batch[len(piece):]
 	}
 	return written
+}
+
+// settle notes that so many lines are under way no more. It reports false if Close has counted them.
+func (s *Sink) settle(lines uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left {
+		return false
+	}
+	s.underway -= lines
+	return true
 }
 
 // lines counts the lines of p, the last of which may lack its end.

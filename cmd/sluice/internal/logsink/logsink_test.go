@@ -140,6 +140,88 @@ func TestBroken(t *testing.T) {
 	})
 }
 
+// TestLosing: that lines are lost is told at the first of them, and once a minute, not once a line.
+func TestLosing(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		lose func(g *gate, s *Sink) // some lines
+		says string
+	}{
+		{"it fails", func(g *gate, s *Sink) {
+			g.set(nil, true)
+			for range 3 {
+				fmt.Fprintln(s, "gone")
+				synctest.Wait()
+			}
+		}, "broken pipe"},
+		{"it stands still", func(g *gate, s *Sink) {
+			line := []byte(strings.Repeat("x", 1023) + "\n")
+			for range 3 * maxPending / len(line) {
+				_, _ = s.Write(line)
+			}
+		}, errFull.Error()},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := new(gate)
+				shut := make(chan struct{})
+				g.set(shut, false)
+				s := New(g)
+				if tt.says == "broken pipe" {
+					close(shut)
+				} else {
+					defer close(shut)
+				}
+				var told []string
+				s.OnLosing(func(err error) { told = append(told, err.Error()) })
+				fmt.Fprintln(s, "first")
+				synctest.Wait()
+				if len(told) != 0 {
+					t.Errorf("told of %q before anything was lost", told)
+				}
+				for i, d := range []time.Duration{0, losingEvery - 1, 1} {
+					time.Sleep(d)
+					tt.lose(g, s)
+					synctest.Wait()
+					if want := []int{1, 1, 2}[i]; len(told) != want || told[0] != tt.says {
+						t.Errorf("round %d: told of %q, want %d times %q", i, told, want, tt.says)
+					}
+				}
+				s.Close(time.Second)
+				_, _ = s.Write([]byte("too late\n"))
+				if len(told) != 2 {
+					t.Errorf("told of %q after the end", told[2:])
+				}
+			})
+		})
+	}
+}
+
+// TestLeftAtTheEnd: lines that a writer has not taken when the program ends are lost, those that it holds
+// too.
+func TestLeftAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(gate)
+		shut := make(chan struct{})
+		g.set(shut, false)
+		s := New(g)
+		fmt.Fprintln(s, "held")
+		synctest.Wait()
+		fmt.Fprint(s, "waits\nwaits, too\n")
+		if s.Close(time.Second) {
+			t.Error("Close says that all was written")
+		}
+		if s.Dropped() != 3 {
+			t.Errorf("%d dropped, want 3", s.Dropped())
+		}
+		close(shut)
+		synctest.Wait()
+		if s.Dropped() != 3 {
+			t.Errorf("%d dropped once the writer came back, want 3", s.Dropped())
+		}
+	})
+}
+
 // TestCloseIsBounded: a writer that stands still does not keep a program from ending.
 func TestCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
