@@ -42,8 +42,8 @@ const tracesPath = "/v1/traces"
 const maxCA = 1 << 20
 
 // FromEnv makes a Config of the endpoint that a flag names, if it does, and of OpenTelemetry's environment
-// variables. It returns nil if there is no endpoint, or the flag is none. The errors name what is
-// wrong, and show no secret.
+// variables. It returns nil if there is no endpoint, or the flag is none. The error names all that is
+// wrong, and shows no secret.
 func FromEnv(endpoint string, getenv func(string) string) (*Config, error) {
 	first := func(names ...string) (name, value string) {
 		for _, name := range names {
@@ -65,12 +65,14 @@ func FromEnv(endpoint string, getenv func(string) string) (*Config, error) {
 		return nil, nil
 	}
 	c := &Config{Resource: map[string]string{"service.name": "sluice"}, Header: make(http.Header)}
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	var err error
 	if c.URL, err = parseEndpoint(endpoint, exact); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		wrong("%s: %w", name, err)
 	}
 	if name, protocol := first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"); protocol != "" && protocol != "http/protobuf" {
-		return nil, fmt.Errorf("%s is %q: only http/protobuf is spoken here, which collectors take on port 4318", name, protocol)
+		wrong("%s is %q: only http/protobuf is spoken here, which collectors take on port 4318", name, protocol)
 	}
 	name, headers := first("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 	err = pairs(headers, func(k, v string) error {
@@ -81,14 +83,14 @@ func FromEnv(endpoint string, getenv func(string) string) (*Config, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: want NAME=VALUE,...: %w", name, err)
+		wrong("%s: want NAME=VALUE,...: %w", name, err)
 	}
 	err = pairs(getenv("OTEL_RESOURCE_ATTRIBUTES"), func(k, v string) error {
 		c.Resource[k] = v
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: want NAME=VALUE,...: %w", err)
+		wrong("OTEL_RESOURCE_ATTRIBUTES: want NAME=VALUE,...: %w", err)
 	}
 	if service := getenv("OTEL_SERVICE_NAME"); service != "" {
 		c.Resource["service.name"] = service
@@ -96,20 +98,21 @@ func FromEnv(endpoint string, getenv func(string) string) (*Config, error) {
 	if name, text := first("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"); text != "" {
 		ms, err := strconv.Atoi(text)
 		if err != nil || ms < 1 || ms > 600_000 {
-			return nil, fmt.Errorf("%s: %q, want milliseconds, 1 to 600000", name, text)
+			wrong("%s: %q, want milliseconds, 1 to 600000", name, text)
 		}
 		c.Timeout = time.Duration(ms) * time.Millisecond
 	}
 	if name, file := first("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"); file != "" {
-		text, err := readfile.Read(file, maxCA)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
 		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM([]byte(text)) {
-			return nil, fmt.Errorf("%s: %s has no certificate", name, file)
+		if text, err := readfile.Read(file, maxCA); err != nil {
+			wrong("%s: %w", name, err)
+		} else if !pool.AppendCertsFromPEM([]byte(text)) {
+			wrong("%s: %s has no certificate", name, file)
 		}
 		c.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
 	}
 	return c, nil
 }

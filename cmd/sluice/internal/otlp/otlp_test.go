@@ -387,3 +387,25 @@ func TestFromEnv(t *testing.T) {
 		}
 	}
 }
+
+// TestFromEnvTellsAll: all mistakes are told at once.
+func TestFromEnvTellsAll(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT":    "b:1",
+		"OTEL_EXPORTER_OTLP_PROTOCOL":    "grpc",
+		"OTEL_EXPORTER_OTLP_HEADERS":     "bad",
+		"OTEL_RESOURCE_ATTRIBUTES":       "bad",
+		"OTEL_EXPORTER_OTLP_TIMEOUT":     "-5",
+		"OTEL_EXPORTER_OTLP_CERTIFICATE": "/none",
+	}
+	c, err := FromEnv("", func(name string) string { return env[name] })
+	if c != nil || err == nil {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	for name := range env {
+		if strings.Count(err.Error(), name) != 1 {
+			t.Errorf("%v, want a mistake of %s in it", err, name)
+		}
+	}
+}
