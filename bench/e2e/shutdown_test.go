@@ -3,6 +3,9 @@ package e2e
 import (
 	"errors"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,7 +69,8 @@ func TestShutdownAfterRequests(t *testing.T) {
 
 // Clients that do not react do not hold the shutdown up, be --drain long or short. Where it is
 // short, and the machine stands still, it may be over before the gateway has done its part: the
-// end must come, with whatever code.
+// end must come, with whatever code. One that does not read is cut off before it was told, which the
+// exit code and the log say.
 func TestShutdownWithStubbornClients(t *testing.T) {
 	t.Parallel()
 	for _, drain := range []time.Duration{time.Second, 5 * time.Minute} {
@@ -91,7 +95,10 @@ func TestShutdownWithStubbornClients(t *testing.T) {
 			}
 			open.wantDisconnect(0)
 			open.wantEOF() // and leaves its own side open
-			p.wantExit(0)
+			p.wantExit(1)
+			if says := "1 connections cut off with something unsent"; !strings.Contains(p.stderr.String(), says) {
+				t.Errorf("the log does not say %q\n%s", says, tail(p.stderr.String()))
+			}
 		})
 	}
 }
@@ -112,6 +119,45 @@ func TestSecondSignal(t *testing.T) {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
 	p.stopped = true
+}
+
+// TestSignalBeforeReady: a gateway that waits for something at its start is ended by what ends it later.
+func TestSignalBeforeReady(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT} {
+		for _, flag := range []string{"--config=", "--login=tokens:"} {
+			t.Run(sig.String()+" "+flag, func(t *testing.T) {
+				t.Parallel()
+				pipe := filepath.Join(t.TempDir(), "pipe")
+				if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				cmd := exec.Command(gatewayBinary, "serve", "--listen", "tcp://127.0.0.1:0", "--worker", "none", "--admin", "none", flag+pipe)
+				log := new(output)
+				cmd.Stderr = log
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = cmd.Process.Kill() }()
+				var w *os.File
+				for deadline := time.Now().Add(patience); w == nil; time.Sleep(2 * time.Millisecond) {
+					var err error
+					if w, err = os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0); err != nil && time.Now().After(deadline) {
+						t.Fatalf("nobody reads the pipe: %v", err)
+					}
+				}
+				defer w.Close()
+				if err := cmd.Process.Signal(sig); err != nil {
+					t.Fatal(err)
+				}
+				err := cmd.Wait()
+				if text := log.String(); err != nil || !strings.Contains(text, "before the gateway was ready: "+sig.String()) ||
+					strings.Contains(text, "goroutine ") {
+					t.Errorf("%v\n%s", err, tail(text))
+				}
+			})
+		}
+	}
 }
 
 func TestHangup(t *testing.T) {

@@ -30,7 +30,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/sluicenet/sluice/cmd/sluice/internal/hangup"
+	"github.com/sluicenet/sluice/cmd/sluice/internal/early"
 	"github.com/sluicenet/sluice/cmd/sluice/internal/logsink"
 )
 
@@ -63,16 +63,22 @@ const lastWords = 500 * time.Millisecond
 func main() {
 	// Nothing may wait for standard error, nor die of it.
 	stderr := logsink.New(os.Stderr)
-	code := runWith(os.Args[1:], os.Stdout, stderr, hangup.Signals())
+	kept := early.Kept()
+	code := untilReady(kept.Ends, stderr, func(ready func()) int {
+		return runWith(os.Args[1:], os.Stdout, stderr, kept, ready)
+	})
 	stderr.Close(lastWords)
 	os.Exit(code)
 }
 
 // run is main with its surroundings passed in.
-func run(args []string, stdout, stderr io.Writer) int { return runWith(args, stdout, stderr, nil) }
+func run(args []string, stdout, stderr io.Writer) int {
+	return runWith(args, stdout, stderr, early.Signals{}, func() {})
+}
 
-// runWith is run, with a channel that SIGHUPs come over already unless it is nil.
-func runWith(args []string, stdout, stderr io.Writer, hangups chan os.Signal) int {
+// runWith is run, with signals that are kept already, if they are. A command that has taken them over
+// calls ready.
+func runWith(args []string, stdout, stderr io.Writer, kept early.Signals, ready func()) int {
 	exited := -1
 	if len(args) > 0 && args[0] == "--version" { // as of most programs
 		args = append([]string{"version"}, args[1:]...)
@@ -91,7 +97,7 @@ func runWith(args []string, stdout, stderr io.Writer, hangups chan os.Signal) in
 	c.ctx.BindTo(stdout, (*io.Writer)(nil))
 	c.ctx.Bind(c.parser)
 	c.ctx.Bind(c.inputs)
-	c.ctx.Bind(&streams{stdout: stdout, stderr: stderr, args: args, hangups: hangups})
+	c.ctx.Bind(&streams{stdout: stdout, stderr: stderr, args: args, signals: kept, ready: ready})
 	err = c.ctx.Run()
 	if err != nil {
 		printError(stderr, err)
@@ -171,9 +177,10 @@ func newParserFor(commands any, options ...kong.Option) (*kong.Kong, error) {
 // streams are a command's surroundings.
 type streams struct {
 	stdout, stderr io.Writer
-	args           []string       // of the whole command line
-	stdin          io.Reader      // nil: the process's
-	hangups        chan os.Signal // nil: nobody listens to SIGHUP yet
+	args           []string      // of the whole command line
+	stdin          io.Reader     // nil: the process's
+	signals        early.Signals // those that are kept; none: nobody listens yet
+	ready          func()        // says that the command listens to them itself
 }
 
 func (s *streams) input() io.Reader {

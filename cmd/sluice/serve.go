@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sluicenet/sluice/cmd/sluice/internal/early"
 	"github.com/sluicenet/sluice/cmd/sluice/internal/logsink"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -51,11 +52,11 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	level.Set(slog.Level(cmd.LogLevel))
 	log := cmd.logger(s.stderr, level)
 	signal.Ignore(syscall.SIGPIPE) // a reader of the log that goes away takes nobody with it
-	hangups := s.hangups
-	if hangups == nil {
-		hangups = notifyHangups()
+	signals := s.signals
+	if signals.Ends == nil {
+		signals = early.Listen()
 	}
-	defer signal.Stop(hangups)
+	defer signals.Stop()
 	inForce := in.values() // before any is made of others
 	o, err := cmd.settle(in, log)
 	if err != nil {
@@ -77,9 +78,7 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 		}
 	}
 	config.Gateway.SessionJournal = cmd.SessionJournal
-	// Each has a channel of its own, so that none is lost behind the others.
-	stop := make(chan os.Signal, 2)
-	operators := &process{stop: stop}
+	operators := &process{stop: signals.Ends}
 	if config.Admin.Address != "" {
 		config.Admin.Process = operators.admin()
 	}
@@ -92,8 +91,6 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	if err != nil {
 		return err
 	}
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT)
-	defer signal.Stop(stop)
 	if err := srv.Start(); err != nil {
 		return in.locate(listenFlag(err))
 	}
@@ -123,15 +120,9 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	operators.reloader.Store(r)
 	manager.of(srv, cmd.StallTimeout)
 	manager.ready(done)
-	go reloads(hangups, done, func() { _, _ = r.reload() }) // which has logged what came of it
-	return wait(srv, stop, manager, r.drain, log)
-}
-
-// notifyHangups has SIGHUP end the process no more.
-func notifyHangups() chan os.Signal {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	return hangups
+	go reloads(signals.Hangups, done, func() { _, _ = r.reload() }) // which has logged what came of it
+	s.ready()
+	return wait(srv, signals.Ends, manager, r.drain, log)
 }
 
 // reloads calls reload for each SIGHUP until done is closed. It has a goroutine of its own: a file

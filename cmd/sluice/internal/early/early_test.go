@@ -1,9 +1,8 @@
-package hangup
+package early
 
 import (
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -11,27 +10,34 @@ import (
 	"time"
 )
 
-func TestListen(t *testing.T) {
+func TestKeep(t *testing.T) {
 	for _, args := range [][]string{nil, {"sluice"}, {"sluice", "check"}, {"sluice", "--help", "serve"}} {
-		if c := listen(args); c != nil {
-			t.Errorf("%q: SIGHUP is kept", args)
+		if s := keep(args); s != (Signals{}) {
+			t.Errorf("%q: signals are kept", args)
 		}
 	}
-	c := listen([]string{"sluice", "serve", "--dev"})
-	defer signal.Stop(c)
-	for range 3 {
-		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+	s := keep([]string{"sluice", "serve", "--dev"})
+	defer s.Stop()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP} {
+		from := s.Ends
+		if sig == syscall.SIGHUP {
+			from = s.Hangups
+		}
+		if err := syscall.Kill(os.Getpid(), sig); err != nil {
 			t.Fatal(err)
 		}
-	}
-	select {
-	case <-c:
-	case <-time.After(20 * time.Second):
-		t.Error("the signal is lost")
+		select {
+		case got := <-from:
+			if got != sig {
+				t.Errorf("%v came, want %v", got, sig)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%v is lost", sig)
+		}
 	}
 }
 
-// TestEarly: SIGHUP is listened to before the packages that take their time. The runtime says in which
+// TestEarly: signals are listened to before the packages that take their time. The runtime says in which
 // order they are made.
 func TestEarly(t *testing.T) {
 	if testing.Short() {
@@ -53,7 +59,7 @@ func TestEarly(t *testing.T) {
 			made[f[1]] = i + 1
 		}
 	}
-	here := made["github.com/sluicenet/sluice/cmd/sluice/internal/hangup"]
+	here := made["github.com/sluicenet/sluice/cmd/sluice/internal/early"]
 	for _, slow := range []string{"net/netip", "google.golang.org/protobuf/internal/impl", "github.com/prometheus/client_model/go", "main"} {
 		if here == 0 || made[slow] == 0 || here > made[slow] {
 			t.Errorf("made as %d, %s as %d", here, slow, made[slow])
