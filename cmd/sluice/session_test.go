@@ -55,6 +55,26 @@ func (o *operated) sessions(t *testing.T, user string, detached int) (list []ses
 	}
 }
 
+// sessionsTable checks a table of an attached session and a detached one: it names the connection as
+// all others do, and what is kept of the detached one alone.
+func sessionsTable(t *testing.T, out string, list []sessionInfo) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("%q", out)
+	}
+	for i, v := range list {
+		cells := strings.Fields(lines[i+1])
+		if len(cells) != 7 || cells[0] != v.ID || cells[4] == "-" || cells[4] == "0s" || cells[5] != "0" {
+			t.Fatalf("%q", lines[i+1])
+		}
+		attached := v.State == "attached"
+		if (cells[3] == "-") == attached || (cells[6] == "-") != attached || attached && (cells[3] != v.UniqID || v.UniqID == "") {
+			t.Errorf("%q of %+v", lines[i+1], v)
+		}
+	}
+}
+
 func TestSession(t *testing.T) {
 	t.Parallel()
 	o := startOperated(t, nil)
@@ -64,6 +84,7 @@ func TestSession(t *testing.T) {
 	if len(list) != 2 {
 		t.Fatalf("%+v", list)
 	}
+	sessionsTable(t, o.must(t, "sessions", "--user", "ann"), list)
 	out := o.must(t, "session", "--user", "ann")
 	for _, want := range []string{"session            " + list[0].ID, "session            " + list[1].ID, "\nstate              attached\n", "\nstate              detached\n",
 		"\npeer               " + held.LocalAddr().String(), "until its client comes back", "\n\nsession "} {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -142,17 +143,20 @@ type sessionInfo struct {
 	User       string    `json:"user"`
 	State      string    `json:"state"`
 	Connection string    `json:"connection"`
+	UniqID     string    `json:"uniqId"`
 	Expires    time.Time `json:"expires"`
 	Topics     uint64    `json:"topics"`
 	Bytes      uint64    `json:"bytes"`
 }
 
 func (v *sessionInfo) cells() []string {
-	left := ""
+	kept := ""
 	if v.State == "detached" {
-		left = table.Duration(max(time.Until(v.Expires), 0))
+		kept = table.Bytes(v.Bytes)
 	}
-	return []string{v.ID, v.User, v.State, v.Connection, left, count(v.Topics), table.Bytes(v.Bytes)}
+	return []string{
+		v.ID, v.User, v.State, cmp.Or(v.UniqID, v.Connection), table.Duration(max(time.Until(v.Expires), 0)), count(v.Topics), kept,
+	}
 }
 
 // Run lists sessions that can be resumed.

@@ -35,6 +35,27 @@ func sessionRowOf(l *session.Listed) sessionRow {
 	return row
 }
 
+// addHolders adds to rows what the loops know of the connections that have the sessions. rows are the
+// first ones of list. A connection that has ended meanwhile adds nothing.
+func (s *Server) addHolders(ctx context.Context, rows []sessionRow, list []session.Listed) error {
+	var refs []engine.Ref
+	of := make(map[engine.Ref]*sessionRow)
+	for i := range rows {
+		if ref := engine.Ref(list[i].Holder); ref != 0 {
+			refs = append(refs, ref)
+			of[ref] = &rows[i]
+		}
+	}
+	_, err := s.eachOn(ctx, refs, func(c *engine.Conn) {
+		row := of[c.Ref()]
+		row.Topics = c.TopicCount()
+		if h, ok := c.Handler().(gateway.Session); ok && h.Base().Online() {
+			row.UniqID = s.gateway.ID(h.Base())
+		}
+	})
+	return err
+}
+
 // sessionID finds a session by its id, or by a uniqId or the name of the connection that has it.
 func (s *Server) sessionID(ctx context.Context, text string) (id session.SessionID, err error) {
 	b, err := hex.DecodeString(text)
@@ -99,6 +120,7 @@ func (s *Server) apiSession(r *http.Request) (any, error) {
 		}
 	}
 	if c := d.Client; c != nil {
+		d.UniqID, d.Topics = c.UniqID, c.Topics
 		d.Text, d.TopicNames, d.TopicsTruncated, d.Claims = c.Session, c.TopicNames, c.TopicsTruncated, c.Claims
 	}
 	return d, nil

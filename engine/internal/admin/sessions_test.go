@@ -56,9 +56,10 @@ func longbridgeAsk(t *testing.T, s *server.Server, cmd byte, text string) (conn 
 }
 
 type sessionView struct {
-	ID, User, State, Connection, Session string
-	TopicNames                           []string
-	Client                               *row
+	ID, User, State, Connection, UniqID, Session string
+	Topics                                       int
+	TopicNames                                   []string
+	Client                                       *row
 }
 
 type sessionsEnded struct {
@@ -92,9 +93,19 @@ func sessionsOf(t *testing.T, a *apiClient, s *server.Server) {
 		if a.get(one, all+"/"+name, 200, &v); v.ID != id || strings.Join(v.TopicNames, " ") != "a b" {
 			t.Errorf("by %s: %+v", name, v)
 		}
+		if v.Topics != 2 || v.UniqID != v.Client.UniqID {
+			t.Errorf("by %s: %d topics, uniqId %q", name, v.Topics, v.UniqID)
+		}
+	}
+	// The list says of its connection the same.
+	if l := list("eve")[0]; l.Topics != 2 || l.UniqID == "" || l.UniqID != v.Client.UniqID || l.Connection != v.Connection {
+		t.Errorf("listed: %+v", l)
 	}
 	conn.Close()
 	waitFor(t, "the session to be detached", func() bool { return list("eve")[0].State == "detached" })
+	if l := list("eve")[0]; l.Topics != 2 || l.UniqID != "" || l.Connection != "" {
+		t.Errorf("listed, detached: %+v", l)
+	}
 	v = sessionView{}
 	if a.get(one, all+"/"+id, 200, &v); v.Client != nil || v.Connection != "" || strings.Join(v.TopicNames, " ") != "a b" {
 		t.Errorf("detached: %+v", v)

@@ -18,9 +18,10 @@ type sessionRow struct {
 	User       string    `json:"user"`
 	State      string    `json:"state"`
 	Connection string    `json:"connection"` // that has it; empty: detached
+	UniqID     string    `json:"uniqId"`     // of that connection
 	Expires    time.Time `json:"expires"`
-	Topics     int       `json:"topics"` // kept while it is detached
-	Bytes      int       `json:"bytes"`  // that are kept then
+	Topics     int       `json:"topics"` // of that connection, or that are kept
+	Bytes      int       `json:"bytes"`  // that are kept while it is detached
 }
 
 type sessionsPage struct {
@@ -55,6 +56,9 @@ func (s *Server) apiSessions(r *http.Request) (any, error) {
 			break
 		}
 		page.Sessions = append(page.Sessions, sessionRowOf(&l))
+	}
+	if err := s.addHolders(r.Context(), page.Sessions, list); err != nil {
+		return nil, err
 	}
 	return page, nil
 }
