@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 
 	"github.com/panjf2000/gnet/v2"
@@ -24,6 +25,7 @@ func appendRaw(dst []byte, p Push) ([]byte, error) {
 // An attachment is what gnet's context of an attached connection points to until it has opened.
 type attachment struct {
 	topic  []byte
+	peer   netip.AddrPort
 	index  uint8 // of the listener that it counts as
 	opened bool
 }
@@ -34,8 +36,9 @@ type attachment struct {
 // exceeded, its oldest messages are dropped and counted, as with SlowDropOldest. It is no client:
 // broadcasts do not reach it. Closing the returned connection ends it.
 //
-// It counts as a connection and as a subscriber. The error may be ErrStopped.
-func (e *Engine) Attach(topic []byte) (net.Conn, error) {
+// It counts as a connection and as a subscriber. peer is what its Conn.Peer returns: for whom the
+// program attaches itself. The zero AddrPort says nothing of that. The error may be ErrStopped.
+func (e *Engine) Attach(topic []byte, peer netip.AddrPort) (net.Conn, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.client == nil || e.stopping.Load() {
@@ -57,7 +60,7 @@ func (e *Engine) Attach(topic []byte) (net.Conn, error) {
 		e.connections.Add(-1)
 		return nil, fmt.Errorf("engine: attach: %w", err)
 	}
-	a := &attachment{topic: topic, index: index}
+	a := &attachment{topic: topic, peer: peer, index: index}
 	_, err = e.client.EnrollContext(theirs, a)
 	if err == nil && !a.opened {
 		err = errNotPolled
@@ -117,6 +120,9 @@ func (l *Loop) openAttached(sock gnet.Conn, a *attachment) bool {
 	c.handler = attached{}
 	c.dialect = l.engine.raw
 	c.flags |= flagTrusted
+	if a.peer.IsValid() {
+		c.keepPeer(a.peer)
+	}
 	sock.SetContext(c)
 	l.stats.open.Add(1)
 	c.Subscribe(a.topic)

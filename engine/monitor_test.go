@@ -186,12 +186,23 @@ func TestHearEnds(t *testing.T) {
 // subscriber nor its end is anybody else's business.
 func TestAttach(t *testing.T) {
 	e, addr := startLine(t, Config{Loops: 2}, ListenConfig{})
-	conn, err := e.Attach([]byte("news"))
+	operator := netip.MustParseAddrPort("192.0.2.1:1234")
+	conn, err := e.Attach([]byte("news"), operator)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := e.Topics().Count([]byte("news")); n != 1 {
 		t.Fatalf("%d subscribers", n)
+	}
+	for loop := range 2 {
+		visit(t, e, loop, func(l *Loop) {
+			l.Walk(0, func(c *Conn) bool {
+				if c.Peer() != operator {
+					t.Errorf("it is %v's, want %v's", c.Peer(), operator)
+				}
+				return true
+			})
+		})
 	}
 	pb := e.NewPublisher()
 	_ = pb.Broadcast(Push{Payload: []byte("to all")})
@@ -236,18 +247,18 @@ func readRaw(t *testing.T, conn net.Conn) string {
 
 func TestAttachHasLimits(t *testing.T) {
 	e, _ := startLine(t, Config{Loops: 1, MaxConnections: 1}, ListenConfig{})
-	conn, err := e.Attach([]byte("a"))
+	conn, err := e.Attach([]byte("a"), netip.AddrPort{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := e.Attach([]byte("a")); err != ErrTooMany {
+	if _, err := e.Attach([]byte("a"), netip.AddrPort{}); err != ErrTooMany {
 		t.Errorf("over the limit: %v", err)
 	}
 	if err := e.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Attach([]byte("a")); err != ErrStopped {
+	if _, err := e.Attach([]byte("a"), netip.AddrPort{}); err != ErrStopped {
 		t.Errorf("after Stop: %v", err)
 	}
 	if _, err := conn.Read(make([]byte, 1)); err != io.EOF {

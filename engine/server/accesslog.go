@@ -103,6 +103,9 @@ func (a *accessLog) end(end engine.End) {
 	if p, ok := end.Handler.(interface{ Protocol() string }); ok {
 		protocol = p.Protocol()
 	}
+	if protocol == "attached" {
+		return // an operator's tail, which is no client: the log has who follows what
+	}
 	if s, ok := end.Handler.(gateway.Session); ok {
 		if cl := s.Base(); cl.Online() {
 			attrs = append(attrs, slog.String("uniqId", accessText(a.server.gateway.ID(cl))),

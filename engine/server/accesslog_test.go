@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -65,6 +66,12 @@ func TestAccessLog(t *testing.T) {
 	c := dialGOSOC(t, addr, "the-secret")
 	c.ask("nobody", "{}")
 	c.Close()
+	tail, err := s.Engine().Attach([]byte("a"), netip.AddrPort{}) // which is nobody who is connected
+	if err != nil {
+		t.Fatal(err)
+	}
+	tail.Close()
+	waitUntil(t, "its end", func() bool { return s.Engine().Connections() == 0 })
 	stranger := dial(t, addr)
 	stranger.write([]byte("\xff\xff\xff\xff"), nil)
 	stranger.wantEnd()

@@ -474,6 +474,18 @@ func TestTail(t *testing.T) {
 	if name, data := next(); name != "open" || data != `{"topic":"a/b"}` {
 		t.Fatal(name, data)
 	}
+	list, _ := http.NewRequestWithContext(t.Context(), "GET", s.AdminURL()+"/api/v1/connections?state=attached", nil)
+	list.Header = r.Header
+	listed, err := web.Do(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p page
+	err = json.NewDecoder(listed.Body).Decode(&p)
+	listed.Body.Close()
+	if err != nil || len(p.Connections) != 1 || !strings.HasPrefix(p.Connections[0].Peer, "127.0.0.1:") {
+		t.Errorf("the tail is listed as %+v, %v", p.Connections, err)
+	}
 	big := strings.Repeat("é", 20<<10)
 	for _, payload := range []string{"plain", "two\nlines", "\xff\x00", big} {
 		if err := s.Publish(t.Context(), "a/b", []byte(payload)); err != nil {

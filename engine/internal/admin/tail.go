@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -206,7 +207,8 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() { <-s.tails }()
-	conn, err := s.engine.Attach([]byte(topic))
+	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // none over a unix socket
+	conn, err := s.engine.Attach([]byte(topic), peer)
 	if err != nil {
 		s.answerError(w, err)
 		return
