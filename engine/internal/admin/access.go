@@ -118,7 +118,7 @@ func (s *Server) allowed(want Role, h http.Handler) http.Handler {
 		case has == NoRole:
 			s.access.wrong.Add(1)
 			s.guesses.failed(peer, time.Now())
-			s.log.Warn("an operator's token is wrong", "peer", r.RemoteAddr, "path", clip(r.URL.Path))
+			s.log.Warn("an operator's token is wrong", "peer", loggedPeer(r), "path", clip(r.URL.Path))
 			w.Header().Set("WWW-Authenticate", `Bearer realm="sluice", error="invalid_token"`)
 			refuse(w, http.StatusUnauthorized, codeUnauthorized, "the token is wrong")
 		case has < want:
@@ -224,5 +224,5 @@ func (g *guesses) make(from netip.Addr, now time.Time) *guesser {
 
 // act logs what an operator has done.
 func (s *Server) act(r *http.Request, what string, args ...any) {
-	s.log.Info("operator: "+what, append([]any{"peer", r.RemoteAddr}, args...)...)
+	s.log.Info("operator: "+what, append([]any{"peer", loggedPeer(r)}, args...)...)
 }

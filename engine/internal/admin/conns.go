@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/unixsock"
 )
 
 // DefaultMaxConnections is the zero Config.MaxConnections.
@@ -123,7 +125,27 @@ func closeNow(conn net.Conn) {
 
 func (c *conns) ended(conn net.Conn, why string) {
 	delete(c.open, conn)
-	c.log.Debug("connection ended", "protocol", "admin", "peer", conn.RemoteAddr().String(), "reason", why)
+	c.log.Debug("connection ended", "protocol", "admin", "peer", connName(conn), "reason", why)
+}
+
+// connName is what the log calls who is at the other end: an address, or the process of a unix socket.
+func connName(conn net.Conn) string {
+	addr := conn.RemoteAddr()
+	if addr.Network() != "unix" {
+		return addr.String()
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	return unixsock.Name(conn)
+}
+
+// loggedPeer is connName of the connection of a request.
+func loggedPeer(r *http.Request) string {
+	if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+		return connName(conn)
+	}
+	return r.RemoteAddr
 }
 
 // warn logs a line, once a second at most.

@@ -2,10 +2,15 @@ package admin
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -125,5 +130,53 @@ func TestStrangersKeepNobodyOut(t *testing.T) {
 				t.Errorf("who has a role: status %d", got)
 			}
 		})
+	}
+}
+
+// lines are what a log has written.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) { l <- string(p); return len(p), nil }
+
+// TestOperatorOnUnix: the log names the process that asks over a unix socket.
+func TestOperatorOnUnix(t *testing.T) {
+	log := make(lines, 16)
+	s := newServer(t, login.Open{}, func(c *Config) { c.Tokens, c.Logger = testTokens(t), slog.New(slog.NewTextHandler(log, nil)) })
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = s.http.Serve(ln)
+	}()
+	defer func() {
+		_ = s.http.Close()
+		<-served
+	}()
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/api/v1/stats", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer wrong-token-0123456789")
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	want := "peer=unix "
+	if runtime.GOOS == "linux" {
+		want = fmt.Sprintf(`peer="unix(pid=%d,uid=%d)" `, os.Getpid(), os.Getuid())
+	}
+	if line := <-log; !strings.Contains(line, "token is wrong") || !strings.Contains(line, want) {
+		t.Errorf("status %s, and the log says %s", resp.Status, line)
 	}
 }

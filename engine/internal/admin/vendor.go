@@ -47,7 +47,7 @@ func (s *Server) caller(w http.ResponseWriter, r *http.Request) (user string, an
 	}
 	if err := s.signed(r, k); err != nil {
 		s.tokens.unauthorized.Add(1)
-		s.log.Debug("a call for a token is not signed well", "user", k.User, "peer", r.RemoteAddr, "err", err)
+		s.log.Debug("a call for a token is not signed well", "user", k.User, "peer", loggedPeer(r), "err", err)
 		writeJSON(w, http.StatusForbidden, envelope{Code: codeSignature, Message: "signature invalid: " + err.Error()})
 		return "", true
 	}

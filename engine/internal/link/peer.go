@@ -1,7 +1,6 @@
 package link
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 
@@ -14,11 +13,7 @@ import (
 func peerOf(conn net.Conn) (name string, addr netip.Addr) {
 	remote := conn.RemoteAddr()
 	if _, ok := remote.(*net.UnixAddr); ok {
-		name = "unix"
-		if pid, uid, ok := unixsock.Peer(conn); ok {
-			name = fmt.Sprintf("unix(pid=%d,uid=%d)", pid, uid)
-		}
-		return name, addr
+		return unixsock.Name(conn), addr
 	}
 	return remote.String(), address.Of(remote).Addr()
 }

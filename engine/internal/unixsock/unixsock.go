@@ -250,3 +250,12 @@ func lockDir(dir string) (unlock func()) {
 	}
 	return func() { f.Close() }
 }
+
+// Name is what the log calls the other end of a connection over a unix socket: unix(pid=1,uid=2), or
+// unix if the system does not tell.
+func Name(conn net.Conn) string {
+	if pid, uid, ok := Peer(conn); ok {
+		return fmt.Sprintf("unix(pid=%d,uid=%d)", pid, uid)
+	}
+	return "unix"
+}
