@@ -123,7 +123,7 @@ test('filters, sorts and shows one connection', async () => {
   await until('all again', async () => (await rows(page)) === 31);
   await page.getByRole('button', {name: 'User', exact: true}).click();
   await until('the order', async () => (await page.locator('th[aria-sort=descending]').textContent()).startsWith('User'));
-  const users = await page.locator('tbody tr td:first-child').allTextContents();
+  const users = await page.locator('tbody tr td:first-child').allInnerTexts();
   assert.deepEqual(users, [...users].sort().reverse());
   await shot(page, 'connections');
   await close(page);
@@ -275,6 +275,49 @@ test('keeps a quarter of an hour, however long it is open', async () => {
     return live.samples.length;
   });
   assert.equal(n, 900);
+  await close(page);
+});
+
+test('cuts nothing off, and squeezes nothing', async () => {
+  for (const width of [1280, 1000, 390]) {
+    const page = await open({viewport: {width, height: 800}});
+    await until('deliveries', async () => (await page.locator('section.tile[aria-label=Deliveries] .sub span').count()) === 2);
+    for (const t of await page.locator('.tile').all()) {
+      const over = await t.evaluate((e) => Math.max(e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight));
+      assert.ok(over <= 0, `${over} pixels of a tile are cut off at ${width}`);
+    }
+    await page.locator('nav button[data-view=tail]').click();
+    const note = await page.locator('.log .empty').boundingBox();
+    assert.ok(note.width > Math.min(600, width - 60), `the note is ${note.width} pixels wide at ${width}`);
+    await close(page);
+  }
+});
+
+test('goes light and dark with the system, until somebody chooses', async () => {
+  const page = await open({colorScheme: 'light'});
+  const theme = () => page.evaluate(() => document.documentElement.dataset.theme);
+  assert.equal(await theme(), 'light');
+  await page.emulateMedia({colorScheme: 'dark'});
+  await until('the dark', async () => (await theme()) === 'dark');
+  await page.keyboard.press('t');
+  assert.equal(await theme(), 'light');
+  await page.emulateMedia({colorScheme: 'light'});
+  await page.emulateMedia({colorScheme: 'dark'});
+  await page.waitForTimeout(100);
+  assert.equal(await theme(), 'light', 'what was chosen is forgotten');
+  await close(page);
+});
+
+test('tells connections apart on a phone', async () => {
+  const page = await open({viewport: {width: 390, height: 812}, isMobile: true, hasTouch: true});
+  await page.locator('nav button[data-view=connections]').tap();
+  await until('the list', async () => (await rows(page)) > 0);
+  const names = await page.locator('tbody tr.link td:first-child').allInnerTexts();
+  for (const name of names) assert.match(name, /\n[0-9A-F]{18}$/);
+  await page.locator('tbody tr.link').first().tap();
+  await page.locator('dialog.side').waitFor();
+  const button = await page.locator('dialog.side .bar button').first().boundingBox();
+  assert.ok(button.x + button.width > 350, `Close ends at ${button.x + button.width} of 390`);
   await close(page);
 });
 

@@ -138,14 +138,28 @@ async function stream() {
 
 // ---- begin
 
+const light = matchMedia('(prefers-color-scheme: light)');
+const wanted = () => light.matches ? 'light' : 'dark'; // by the system
+
 function theme(name) {
   document.documentElement.dataset.theme = name;
-  try { localStorage.setItem('theme', name); } catch { /* not kept, then */ }
   view?.resize?.();
 }
 
-theme(localStorage.getItem('theme') || (matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark'));
-$('theme').onclick = () => theme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark');
+// chosen is what was chosen here, if it is not what the system wants anyway.
+function chosen() {
+  try { return localStorage.getItem('theme'); } catch { return null; }
+}
+
+theme(chosen() || wanted());
+light.addEventListener('change', () => { if (!chosen()) theme(wanted()); });
+$('theme').onclick = () => {
+  const name = document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark';
+  try {
+    if (name === wanted()) localStorage.removeItem('theme'); else localStorage.setItem('theme', name);
+  } catch { /* not kept, then */ }
+  theme(name);
+};
 $('key').onclick = () => askToken();
 $('help').onclick = keys;
 VIEWS.forEach(([id, title], i) => $('tabs').append(

@@ -44,7 +44,7 @@ export const CHARTS = [
     series: (s) => lively(['deliveries', 'publishes', 'requests', 'drops'].map((n) => [n, values(s, (x) => x[n])]), 3)},
   {title: 'Bytes a second', unit: bytes, fill: true,
     series: (s) => ['out', 'in'].map((n) => [n, values(s, (x) => x[n])])},
-  {title: 'Latency of answers', unit: seconds, dots: true, none: 'no worker has answered a request yet',
+  {title: 'Latency of answers', unit: seconds, dots: true, none: 'no worker has answered; answers of --dev are not timed',
     series: (s) => ['p50', 'p99'].map((n) => [n, values(s, (x) => x[n])])},
   {title: 'Loop lag', unit: seconds, series: loops},
   {title: 'Backlogs', unit: bytes, fill: true, none: 'everybody keeps up',

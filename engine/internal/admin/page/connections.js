@@ -11,6 +11,9 @@ export function stateTag(c) {
   return h('span.tag' + (c.state === 'online' ? '.good' : ''), {}, c.state);
 }
 
+// called is a user's name, below which there is on a phone what tells connections apart.
+export const called = (c, nobody) => h('span', {title: c.user || undefined}, c.user || h('span.dim', {}, nobody), h('span.narrow.mono.dim', {}, c.uniqId || c.peer));
+
 const whoIs = (c) => c.user || c.uniqId || c.peer;
 
 async function kick(c) {
@@ -35,12 +38,12 @@ export function connections(topic) {
     p.now();
   }}, `of ${topic}  ×`);
   const t = table([
-    {title: 'User', sort: 'user', value: (c) => c.user || h('span.dim', {}, 'anonymous')},
+    {title: 'User', sort: 'user', value: (c) => called(c, 'anonymous')},
     {title: 'uniqId', cls: 'mono', wide: true, value: (c) => c.uniqId || '–'},
     {title: 'Protocol', wide: true, value: (c) => c.protocol},
     {title: 'State', value: stateTag},
     {title: 'Address', cls: 'mono', wide: true, value: (c) => c.peer},
-    {title: 'Since', num: true, sort: 'since', value: (c) => since(c.since)},
+    {title: 'Age', num: true, sort: 'since', turned: true, value: (c) => since(c.since)},
     {title: 'In', num: true, sort: 'bytesIn', wide: true, value: (c) => bytes(c.bytesIn)},
     {title: 'Out', num: true, sort: 'bytesOut', value: (c) => bytes(c.bytesOut)},
     {title: 'Messages out', num: true, sort: 'messagesOut', wide: true, value: (c) => short(c.messagesOut)},
@@ -64,7 +67,7 @@ export function connections(topic) {
       ? `${whole(page.connections.length)} of ${whole(page.matched)}` : plural(page.matched, 'connection');
     foot.hidden = page.matched <= page.connections.length || limit >= MOST;
     const filtered = search.value || protocol.value || state.value || topic;
-    t.rows(page.connections, filtered ? ['Nobody of that kind', 'No connection matches the filter.'] : ['Nobody is here yet',
+    t.rows(page.connections, filtered ? ['Nobody of that kind', 'No connection matches the filter.'] : ['Nobody is here',
       'Clients that connect to an address of --listen show up here. For a crowd to look at:',
       h('code', {}, 'sluice-bench idle -c 100 --token-prefix user-')]);
   }, 2000);

@@ -17,6 +17,9 @@ export function h(what, props, ...children) {
   return e;
 }
 
+// words has the names of flags in a text in one piece.
+export const words = (text) => text.split(/(--[a-z-]+)/).map((part, i) => i % 2 ? h('span.flag', {}, part) : part);
+
 const UNITS = [[1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e3, 'k']];
 
 export function short(n, digits = 1) {
@@ -72,7 +75,7 @@ export function toast(text, bad) {
 
 // modal opens a dialog, which is gone when it closes.
 export function modal(title, text, ...children) {
-  const d = h('dialog', {'aria-label': title}, h('h2', {}, title), text && h('p', {}, text), ...children);
+  const d = h('dialog', {'aria-label': title}, h('h2', {}, title), text && h('p', {}, words(text)), ...children);
   d.addEventListener('close', () => d.remove());
   document.body.append(d);
   d.showModal();

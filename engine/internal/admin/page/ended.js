@@ -1,5 +1,6 @@
 // Connections that have ended, and those that were refused.
 import {polled, queryOf, read} from './api.js';
+import {called} from './connections.js';
 import {bytes, clock, h, later, seconds, whole} from './dom.js';
 import {live} from './samples.js';
 import {table} from './table.js';
@@ -16,7 +17,7 @@ export function ended() {
   const tag = (c) => h('span.tag' + (c.refused ? '.bad' : GRACEFUL.includes(c.reason) ? '' : '.warn'), {}, c.reason);
   const t = table([
     {title: 'When', value: (c) => clock(c.time)}, {title: 'Reason', value: tag},
-    {title: 'User', value: (c) => c.user || h('span.dim', {}, '–')},
+    {title: 'User', value: (c) => called(c, '–')},
     {title: 'uniqId', cls: 'mono', wide: true, value: (c) => c.uniqId || '–'},
     {title: 'Protocol', wide: true, value: (c) => c.protocol},
     {title: 'Address', cls: 'mono', wide: true, value: (c) => c.peer},

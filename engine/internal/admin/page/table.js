@@ -1,6 +1,6 @@
 // Tables that are filled again and again. Rows that stay keep their elements, so that what is selected,
 // focused or about to be clicked stays where it is.
-import {h} from './dom.js';
+import {h, words} from './dom.js';
 
 // same reports whether an element's content is what it would be made of anyway.
 function same(td, v) {
@@ -8,7 +8,8 @@ function same(td, v) {
   return td.childNodes.length === 1 && td.firstChild.isEqualNode(v);
 }
 
-// table makes one of rows that are objects. Columns are {title, value, num, sort, cls, wide, button}:
+// table makes one of rows that are objects. Columns are {title, value, num, sort, turned, cls, wide,
+// button}: turned ones show what falls when what they are sorted by rises, as an age does with a time;
 // wide ones are left out on a phone; button makes what acts on the row that it is given a function of.
 // key names a row.
 export function table(columns, {key, onsort, onrow, sorted} = {}) {
@@ -16,13 +17,14 @@ export function table(columns, {key, onsort, onrow, sorted} = {}) {
   const order = (c, how) => how === 'down' ? '-' + c.sort : c.sort;
   const drawHead = () => head.replaceChildren(...columns.map((c) => {
     const down = c.sort && sorted() === order(c, 'down'), up = c.sort && sorted() === order(c, 'up');
-    const label = c.title + (down ? ' ↓' : up ? ' ↑' : '');
+    const falls = c.turned ? up : down, rises = c.turned ? down : up; // as what is shown does
+    const label = c.title + (falls ? ' ↓' : rises ? ' ↑' : '');
     const click = () => {
       onsort(order(c, down ? 'up' : 'down'));
       drawHead();
     };
     const th = h(cell('th', c), {scope: 'col'}, c.sort ? h('button', {onclick: click}, label) : h('span', {}, label));
-    if (down || up) th.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+    if (down || up) th.setAttribute('aria-sort', falls ? 'descending' : 'ascending');
     return th;
   }));
   const cell = (tag, c) => {
@@ -64,7 +66,7 @@ export function table(columns, {key, onsort, onrow, sorted} = {}) {
     first: () => body.querySelector('tr.link')?.focus(),
     rows: (list, none) => {
       if (!list.length) {
-        body.replaceChildren(h('tr.none', {}, h('td', {colSpan: columns.length}, h('.empty', {}, h('b', {}, none[0]), none.slice(1)))));
+        body.replaceChildren(h('tr.none', {}, h('td', {colSpan: columns.length}, h('.empty', {}, h('b', {}, none[0]), none.slice(1).map((x) => typeof x === 'string' ? words(x) : x)))));
         return;
       }
       const old = new Map([...body.children].filter((tr) => tr.name !== undefined).map((tr) => [tr.name, tr]));

@@ -16,7 +16,7 @@ export function workers() {
   const t = table([
     {title: 'Worker', value: (w) => w.registered ? h('b', {}, String(w.workerId)) : '–'},
     {title: 'Address', cls: 'mono', value: (w) => w.peer}, {title: 'State', value: stateOf},
-    {title: 'Since', num: true, wide: true, value: (w) => since(w.since)},
+    {title: 'Age', num: true, wide: true, value: (w) => since(w.since)},
     {title: 'Silent', num: true, wide: true, value: time((w) => w.silentSeconds)},
     {title: 'To it', num: true, wide: true, value: (w) => short(w.sent)},
     {title: 'From it', num: true, wide: true, value: (w) => short(w.received)},
@@ -39,8 +39,8 @@ export function workers() {
   ], {key: (x) => x.loop});
   const p = polled(async () => {
     const [w, loops] = await Promise.all([read('workers'), read('loops')]);
-    count.textContent = `${plural(w.workers.length, 'link')} · ${short(w.latency.count)} requests answered`;
-    t.rows(w.workers, !w.listens ? ['No workers here', 'This gateway does not serve any: it was started with --worker none.'] : ['No worker is here yet',
+    count.textContent = `${plural(w.workers.length, 'link')} · ${short(w.latency.count)} answered by workers`;
+    t.rows(w.workers, !w.listens ? ['No workers here', 'This gateway does not serve any: it was started with --worker none.'] : ['No worker is here',
       'Workers that connect to the address of --worker show up here with the latency of their answers. Until one does, a gateway ' +
       'started with --dev answers the sluice.* requests itself.']);
     l.rows(loops.loops, ['No loops', '']);
