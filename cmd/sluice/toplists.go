@@ -41,7 +41,7 @@ var topViews = []topView{
 			{"LAG", true, 7, 3, "lagBytes"}, {"MEMORY", true, 7, 5, "memoryBytes"}, {"TOPICS", true, 6, 7, "topics"},
 			{"REQS", true, 5, 9, "pendingRequests"}, {"NOTES", false, 9, 3, ""}, {"ID", false, 18, 11, ""},
 		},
-		empty: "Nobody is here yet. Clients connect to an address of --listen.",
+		empty: "Nobody is here. Clients connect to an address of --listen.",
 	},
 	{
 		name: "Topics", what: "topic",

@@ -319,6 +319,22 @@ func TestTopSizes(t *testing.T) {
 	}
 }
 
+// TestTopNarrow: at 50 columns nothing is cut in two.
+func TestTopNarrow(t *testing.T) {
+	t.Parallel()
+	tt := newTopTester(t, 0)
+	tt.send(tea.WindowSizeMsg{Width: 50, Height: 24})
+	tt.want(" Connections ", "lagBytes↓  0 connections\n", "\n  Nobody is here. Clients connect to an address\n  of --listen.\n", "/ filter  ? help  q quit")
+	tt.press("?")
+	tt.want("known of it; a topic's\n", "\n  any key goes on")
+	tt = newTopTester(t, 2)
+	tt.send(tea.WindowSizeMsg{Width: 50, Height: 24})
+	tt.m.rows[0].cells[0] = strings.Repeat("u", 40)
+	tt.want(" TOPICS\n", "\n"+strings.Repeat("u", 16)+"  ")
+	tt.press("?")
+	tt.want("\n  tab, left, right, 1-4\n                  connections, topics, workers,\n")
+}
+
 // TestSpark draws lines.
 func TestSpark(t *testing.T) {
 	t.Parallel()

@@ -80,7 +80,9 @@ func (m *topModel) View() tea.View {
 	}
 	lines := make([]*topLine, 0, m.height)
 	lines = append(lines, m.head())
-	lines = append(lines, m.counters()...)
+	if !m.help { // which wants the room
+		lines = append(lines, m.counters()...)
+	}
 	lines = append(lines, m.tabs())
 	switch {
 	case m.help:
@@ -163,9 +165,10 @@ func (m *topModel) counters() []*topLine {
 	add := func(name string, of func(*topSample) float64, parts ...string) *topLine {
 		l := m.line().add(dim, name).to(label)
 		for i, part := range parts {
-			if i == 0 {
+			switch {
+			case i == 0:
 				l.add(bold, part)
-			} else {
+			case l.used+2+table.Width(part) <= l.width: // half a number is none
 				l.add(plainText, "  "+part)
 			}
 		}
@@ -178,8 +181,11 @@ func (m *topModel) counters() []*topLine {
 		return l
 	}
 	latency := []string{"no answers yet"}
-	if s.Latency.Count > 0 {
+	switch {
+	case s.Latency.Count > 0:
 		latency = []string{"p99 ≤" + table.Seconds(s.Latency.P99), "p50 ≤" + table.Seconds(s.Latency.P50) + " since the start"}
+	case s.Requests.All > 0 && s.Requests.TimedOut == 0 && (s.Workers == nil || s.Workers.Registered == 0):
+		latency = []string{"given here, not timed"} // as with --dev
 	}
 	workers := "none served"
 	if s.Workers != nil {
@@ -218,13 +224,17 @@ func (m *topModel) counters() []*topLine {
 
 // tabs names the lists, and says how the one that is shown is sorted and filtered.
 func (m *topModel) tabs() *topLine {
-	l := m.line()
-	for i, v := range topViews {
-		style := dim
-		if i == m.view {
-			style = reversed + ";" + bold
+	names := func(all bool) *topLine {
+		l := m.line()
+		for i, v := range topViews {
+			switch {
+			case i == m.view:
+				l.add(reversed+";"+bold, " "+v.name+" ").add(plainText, " ")
+			case all:
+				l.add(dim, " "+v.name+" ").add(plainText, " ")
+			}
 		}
-		l.add(style, " "+v.name+" ").add(plainText, " ")
+		return l
 	}
 	st, v := m.state(), &topViews[m.view]
 	var parts []string
@@ -247,12 +257,14 @@ func (m *topModel) tabs() *topLine {
 	}
 	parts = append(parts, plural(m.total, v.what))
 	text := strings.Join(parts, "  ")
-	if at := m.width - 1 - table.Width(text); at > l.used {
-		l.to(at).add(accent, text)
-	} else {
-		l.add(accent, " "+text)
+	at, l := m.width-1-table.Width(text), names(true)
+	if at <= l.used {
+		l = names(false) // the others are a key away
 	}
-	return l
+	if at <= l.used {
+		return l.add(accent, " "+text)
+	}
+	return l.to(at).add(accent, text)
 }
 
 // chosen returns which columns have room: by their rank, and the one that is sorted by before all.
@@ -295,7 +307,11 @@ func (m *topModel) list() []*topLine {
 		if m.asking && m.total == 0 && m.now.Version == "" {
 			text = ""
 		}
-		return []*topLine{m.line(), m.line().add(dim, "  "+text)}
+		lines := []*topLine{m.line()}
+		for _, part := range folded(text, m.width-4) {
+			lines = append(lines, m.line().add(dim, "  "+part))
+		}
+		return lines
 	}
 	list := m.chosen()
 	shown := m.rows[st.offset:min(st.offset+m.room(), len(m.rows))]
@@ -305,6 +321,15 @@ func (m *topModel) list() []*topLine {
 		for _, row := range shown {
 			widths[i] = min(max(widths[i], table.Width(row.cells[i])), max(v.columns[i].width*2, 24))
 		}
+	}
+	over := -2 - m.width
+	for _, i := range list {
+		over += widths[i] + 2
+	}
+	for _, i := range list { // what is longer than usual makes room for all columns
+		n := max(min(over, widths[i]-max(v.columns[i].width, table.Width(v.columns[i].title))), 0)
+		widths[i] -= n
+		over -= n
 	}
 	draw := func(l *topLine, style func(i int) string, cell func(i int) string) *topLine {
 		at := 0
@@ -388,6 +413,10 @@ func (m *topModel) foot() *topLine {
 		keys = append(keys, "enter", "subscribers")
 	}
 	keys = append(keys, "p", "pause", "?", "help", "q", "quit")
+	// A pair is a key, a blank, what it does, and two blanks but for the last. The help has them all.
+	for n := len(keys); n > 4 && table.Width(strings.Join(keys, ""))+3*n/2-2 > m.width; n -= 2 {
+		keys = slices.Delete(keys, n-6, n-4)
+	}
 	for i := 0; i < len(keys); i += 2 {
 		l.add(bold, keys[i]).add(dim, " "+keys[i+1]+"  ")
 	}
@@ -395,6 +424,10 @@ func (m *topModel) foot() *topLine {
 }
 
 func (m *topModel) keys() []*topLine {
+	column := 35
+	if m.width < 80 {
+		column = 18
+	}
 	var lines []*topLine
 	for _, pair := range [][2]string{
 		{"tab, left, right, 1-4", "connections, topics, workers, ended connections"},
@@ -408,7 +441,28 @@ func (m *topModel) keys() []*topLine {
 		{"ctrl+z", "to the shell; fg comes back"},
 		{"q, ctrl+c", "quit"},
 	} {
-		lines = append(lines, m.line().add(bold, "  "+pair[0]).to(35).add(plainText, pair[1]))
+		l := m.line().add(bold, "  "+pair[0])
+		for _, part := range folded(pair[1], m.width-column) {
+			if l.used > column-2 {
+				lines = append(lines, l)
+				l = m.line()
+			}
+			l.to(column).add(plainText, part)
+		}
+		lines = append(lines, l)
 	}
 	return append(lines, m.line(), m.line().add(dim, "  any key goes on"))
+}
+
+// folded breaks a text between words into lines of at most so many columns. A longer word has a line
+// of its own.
+func folded(text string, columns int) (lines []string) {
+	for word := range strings.FieldsSeq(text) {
+		if n := len(lines) - 1; n >= 0 && table.Width(lines[n])+1+table.Width(word) <= columns {
+			lines[n] += " " + word
+		} else {
+			lines = append(lines, word)
+		}
+	}
+	return lines
 }
