@@ -356,7 +356,7 @@ func TestStartFailsWhenThePortIsTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start(); err == nil || !strings.Contains(err.Error(), "admin: ") {
+	if err := s.Start(); err == nil || !strings.Contains(err.Error(), "Admin: ") {
 		t.Errorf("%v", err)
 	}
 	if n := s.Engine().Connections(); n != 0 || len(s.Addrs()) != 0 {
