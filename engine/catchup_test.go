@@ -13,7 +13,7 @@ import (
 func TestCatchupOfAForgottenHistory(t *testing.T) {
 	t.Parallel()
 	const rule, all = "a=1000,1m", 100
-	e, addr, s := startKeeper(t, Config{SendBuffer: 128 << 10}, ListenConfig{}, rule)
+	e, addr, s := startKeeper(t, Config{SendBuffer: 32 << 10}, ListenConfig{}, rule)
 	k := dialKeeper(t, addr, "NAME ann", "SUB a")
 	k.want("RESUMED 0", "SUBSCRIBED true")
 	k.cut(s, "ann")
@@ -25,7 +25,7 @@ func TestCatchupOfAForgottenHistory(t *testing.T) {
 	}
 	pb.Flush()
 	k = dialKeeper(t, addr)
-	_ = k.c.SetReadBuffer(64 << 10)
+	_ = k.c.SetReadBuffer(8 << 10)
 	k.send("NAME ann")
 	k.want("RESUMED 1")
 	for last, same := uint64(0), 0; same < 20; { // until it is given no more, since it does not read
