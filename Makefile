@@ -64,7 +64,7 @@ AT_ONCE := 4
 # What starts no goroutine cannot race: the codecs, the parts of the load generator that compute, and
 # comparisons with a model. The API's text is the same.
 SEQUENTIAL := /codec/|/bench/(expect|latency|observe|pace|report|stamp|wire)$$|/versus$$
-ALONE := AgainstModel|WheelMillion|QueueCompaction|TestAPI\b|TestAPINames
+ALONE := AgainstModel|WheelMillion|QueueCompaction|TestAPI$$|TestAPINames
 race:
 	$(GOTEST) -race -p $(AT_ONCE) -skip '$(ALONE)' $$($(GO) list ./... | grep -vE '$(SEQUENTIAL)')
 
@@ -72,8 +72,12 @@ race:
 # tests have a file for each build. The tests of all others are the same, and race has run them.
 TEST_FILES = $$($(GO) list -f '{{range .TestGoFiles}}{{$$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$$.Dir}}/{{.}} {{end}}' ./...)
 DIFFERENT = $$(grep -lE '^//go:build !race|^func \w*($(ALONE))' $(TEST_FILES) | xargs -n1 dirname | sort -u | grep -vE '$(SEQUENTIAL)')
+# Of these, whose tests wait most of the time, only those that differ.
+WAITING := /internal/(link|admin|client/longbridge)$$|/engine/server$$
+DIFFERING = $$(awk '/^func /{f=""} /^func Test/{f=$$2; sub(/\(.*/,"",f)} f!="" && (/raceEnabled/ || f ~ /$(ALONE)/){print f}' $(TEST_FILES) | sort -u | paste -sd'|')
 unit: ## what race leaves out, and what is different there
-	$(GOTEST) -p $(AT_ONCE) $$($(GO) list ./... | grep -E '$(SEQUENTIAL)') $(DIFFERENT)
+	$(GOTEST) -p $(AT_ONCE) $$($(GO) list ./... | grep -E '$(SEQUENTIAL)') $$(echo $(DIFFERENT) | tr ' ' '\n' | grep -vE '$(WAITING)')
+	$(GOTEST) -p $(AT_ONCE) -run "^($(DIFFERING))$$" $$($(GO) list ./... | grep -E '$(WAITING)')
 
 faults: ## planted faults, each of which the simulation must find
 	$(GOTEST) -tags faults -run Faults ./engine/
@@ -81,24 +85,15 @@ faults: ## planted faults, each of which the simulation must find
 test-tls: ## the engine's tests over sockets once more, each connection with TLS
 	SLUICE_TEST_TLS=1 $(GOTEST) -short ./engine/
 
-# The simulation has both forms of pausing, with either build. End to end, the tag matters where
-# sockets fill up, where input has to wait, and at ends behind unread bytes: not to texts, queries and
-# timers, nor to programs that embed the gateway, which are built without it.
-SAME_IF_PORTABLE := Usage|AddressInUse|PortsFile|Version|Help|ConfigFile|KeyFile|Embedded|Identity|UserCommands|SessionFromUser
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|KeepAlive|LoginDeadline|LoginFailures|MaxConnections|LogNeverBlocks|StopBehindReloads
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Drain|TestFull|AllLogins|GosocLogins|TokenUsers|EndsAreLogged|Journal|UniqID
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|RequestsWait|DevelopmentWorker|LongbridgeWorker|Worker(Turns|Failover|Still|Process)
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|HAProxy|Nginx|Strangers|Ticket|FieldVectors|PushRoute|ReloadOfTokens
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(OtherClient|Casts|Topics|ConnInfo|RenameOnto|CustomID|Login|Messages|PushOpcode|ClientIdle)
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Netsvr(Limits|ConnectLimit|ForceOffline|AllProtocols|EvictedCount|IDs|Queries|Metrics|Upgrade|Listeners|NoOpen|Origin)
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Worker(Chatroom|Frame|Undecodable|Heartbeats|Idle|Register|Unregister|Stray|RequestErrors|RequestTimeout|Push|Dev)
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|HAProxy|Nginx|Unix|Operators|Verbs|WorkerToken|WorkerPort|OneAddress|SlowConnections
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|OutOfDescriptors|SessionsPerUser|TLS|Cert|ServiceManager
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|ReasonsAgree|Scan|PlantedSecrets|Tracing|AccessLog
-SAME_IF_PORTABLE := $(SAME_IF_PORTABLE)|Terminal|ReloadsUnderLoad
+# The simulation has both forms of pausing, with either build, and what is spoken over TLS, through
+# proxies and over unix sockets is the same. End to end, the tag matters where sockets fill up, where
+# input has to wait, and at ends behind unread bytes.
+OTHER_IF_PORTABLE := Pressure|SlowReader|NeverReads|HalfClose|CloseUnread|Stalled|Shutdown|SecondSignal|FanOut|Flood
+OTHER_IF_PORTABLE := $(OTHER_IF_PORTABLE)|ByteByByte|EverySplit|TenThousand|MixedOrder|WorkerBusy|WorkerFair|Malformed
+OTHER_IF_PORTABLE := $(OTHER_IF_PORTABLE)|Tolerated|Noise|Huge|MaxPacket|HalfPackets|Echo|Messages
 portable: ## the fallback without pausing and with poll(2), on this system
-	$(GOTEST) -tags portable -skip 'Simulation|AgainstModel|AllocatesNothing' ./engine/ ./bench/reactor
-	cd bench/e2e && E2E_BUILD='-tags portable' $(GOTEST) -count=1 -skip '$(SAME_IF_PORTABLE)' ./...
+	$(GOTEST) -short -tags portable -skip 'Simulation|AgainstModel|AllocatesNothing' ./engine/ ./bench/reactor
+	cd bench/e2e && E2E_BUILD='-tags portable' $(GOTEST) -count=1 -run '$(OTHER_IF_PORTABLE)' ./...
 
 nested: ## end to end, with the built binary and independent clients
 	@for m in $(NESTED); do $(MAKE) --no-print-directory nested-$${m#bench/} || exit 1; done

@@ -193,7 +193,7 @@ func TestCheck(t *testing.T) {
 		{"--dev"},
 		{"--login", "open"},
 		{"--login", "tokens:" + tokensFile(t, "a b")},
-		{"--dev", "--listen", "tcp://127.0.0.1:1", "--listen", "tcp://:2?protocol=auto"},
+		{"--dev", "--listen", "tcp://127.0.0.1:1", "--listen", "tcp://127.0.0.1:2?protocol=auto"},
 		{"--dev", "--session-key", key},
 		{"--config", file(t, "c.toml", "dev = true\nbacklog = \"2MiB\"\nlisten = [\"tcp://127.0.0.1:0\"]\nloops = 1\n")},
 	} {
