@@ -2,11 +2,11 @@ package main
 
 import (
 	"flag"
-	"os"
 	"testing"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/sluicenet/sluice/internal/golden"
 	"github.com/sluicenet/sluice/internal/manpage"
 )
 
@@ -19,7 +19,6 @@ func TestFlagsManPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const file = "../../packaging/man/sluice-bench.1"
 	got := manpage.Write(parser.Model, manpage.Page{
 		Date: "2026-11-29",
 		Description: `sluice-bench loads a gateway and reports what it does: rates, latency from when each message was due, what the
@@ -39,16 +38,5 @@ gateway's process took, and where everything that was sent has gone. A run that 
 			{Title: "SEE ALSO", Text: "sluice(1)"},
 		},
 	})
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	have, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(have) != got {
-		t.Error("packaging/man/sluice-bench.1 is not what the flags are: go test ./cmd/sluice-bench -run Flags -update")
-	}
+	golden.Text(t, "../../packaging/man/sluice-bench.1", got, *update, "go test ./cmd/sluice-bench -run Flags -update")
 }

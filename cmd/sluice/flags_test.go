@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/sluicenet/sluice/internal/golden"
 )
 
 var update = flag.Bool("update", false, "write docs/flags.md")
@@ -22,29 +24,7 @@ func TestFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := describeFlags(parser.Model.Node)
-	if *update {
-		if err := os.WriteFile(flagsFile, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	have, err := os.ReadFile(flagsFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := string(have)
-	for line := range strings.Lines(got) {
-		if !strings.Contains(want, line) {
-			t.Errorf("missing: %s", line)
-		}
-	}
-	for line := range strings.Lines(want) {
-		if !strings.Contains(got, line) {
-			t.Errorf("stale: %s", line)
-		}
-	}
-	if got != want {
-		t.Error("docs/flags.md is not what the flags are: go test ./cmd/sluice -run Flags -update")
-	}
+	golden.Text(t, flagsFile, got, *update, "go test ./cmd/sluice -run Flags -update")
 }
 
 // TestDocumentedFlags: each flag that a text names exists, and none of them was removed.

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"os"
 	"strings"
 	"testing"
 
+	"github.com/sluicenet/sluice/internal/golden"
 	"github.com/sluicenet/sluice/internal/manpage"
 )
 
@@ -18,7 +18,6 @@ func TestFlagsManPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const file = "../../packaging/man/sluice.1"
 	got := manpage.Write(parser.Model, manpage.Page{
 		Date: manDate,
 		Description: `sluice holds very many clients on a few event loops, speaks their protocols (GOSOC, Longbridge, netsvr,
@@ -66,18 +65,7 @@ change while the gateway runs, at SIGHUP.`,
 			{Title: "SEE ALSO", Text: "sluice-bench(1), systemctl(1); the documents in /usr/share/doc/sluice."},
 		},
 	})
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	have, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(have) != got {
-		t.Error("packaging/man/sluice.1 is not what the commands are: go test ./cmd/sluice -run Flags -update")
-	}
+	golden.Text(t, "../../packaging/man/sluice.1", got, *update, "go test ./cmd/sluice -run Flags -update")
 	if n := strings.Count(got, "\n.SS sluice "); n != len(parser.Model.Leaves(true)) {
 		t.Errorf("%d commands are described", n)
 	}
