@@ -260,7 +260,6 @@ func loginFailures(t *testing.T) (inTime bool) {
 	s := start(t, func(c *server.Config) { c.Gateway.LoginFailures, c.Gateway.LoginFailuresPer = limit, per })
 	inside := online(t, s, forms[0], "ann")
 	before := time.Now() // the window is not open yet
-	var begun time.Time
 	for i := range limit {
 		p := dial(t, s, forms[0])
 		p.raw("ff") // what cannot be read is no attempt to get in
@@ -271,10 +270,8 @@ func loginFailures(t *testing.T) (inTime bool) {
 		} else {
 			p.wantReconnectRefused("gone")
 		}
-		if i == 0 {
-			begun = time.Now() // the window is open
-		}
 	}
+	refusedLast := time.Now() // the ban has begun
 	var heard []byte
 	for range 10 {
 		conn := dialRaw(t, address(s))
@@ -298,7 +295,7 @@ func loginFailures(t *testing.T) (inTime bool) {
 	if logins != 1 {
 		t.Errorf("%d logins, want 1", logins)
 	}
-	time.Sleep(time.Until(begun.Add(per + 50*time.Millisecond)))
+	time.Sleep(time.Until(refusedLast.Add(per + 50*time.Millisecond)))
 	online(t, s, forms[0], "ben")
 	return true
 }
