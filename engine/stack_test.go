@@ -1,32 +1,15 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
-
-// A logBuffer takes lines of several goroutines.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // blockHere is what the loop must be found in.
 func blockHere(release <-chan struct{}) { <-release }
@@ -45,7 +28,7 @@ func TestBlockedLoopIsNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log logBuffer
+			var log syncbuf.Buffer
 			e, err := New(Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			if err == nil {
 				err = e.Start()

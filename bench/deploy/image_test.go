@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // instruction returns the last one of a kind in the Dockerfile, which is the gateway's image's.
@@ -280,7 +282,7 @@ func TestImage(t *testing.T) {
 	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
 		t.Skipf("no mount namespaces here: %v %s", err, out)
 	}
-	p := &process{cmd: contain(program, "serve", "--config", "/etc/sluice/sluice.toml", "--admin", operators), log: new(output), ended: make(chan struct{}), url: "http://" + operators}
+	p := &process{cmd: contain(program, "serve", "--config", "/etc/sluice/sluice.toml", "--admin", operators), log: new(syncbuf.Buffer), ended: make(chan struct{}), url: "http://" + operators}
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

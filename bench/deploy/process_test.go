@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,12 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/sluicenet/sluice/engine/worker"
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // patience is how long a test waits for what must come. Machines are busy and stand still now and then.
@@ -27,35 +26,17 @@ const operator = "the-tests-may-do-everything"
 // A process is a running gateway.
 type process struct {
 	cmd                 *exec.Cmd
-	log                 *output
+	log                 *syncbuf.Buffer
 	client, worker, url string // the first listener's, the workers' and the operators' address
 	ended               chan struct{}
 	stopped             bool
-}
-
-// output collects what a process writes.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 // start runs sluice serve, waits until it listens, and stops it at the end of the test.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
 	ports := filepath.Join(t.TempDir(), "ports.json")
-	p := &process{log: new(output), ended: make(chan struct{})}
+	p := &process{log: new(syncbuf.Buffer), ended: make(chan struct{})}
 	p.cmd = exec.Command(gateway, append([]string{"serve", "--ports-file", ports}, args...)...)
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {

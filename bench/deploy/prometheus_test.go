@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // TestPrometheus: a real Prometheus scrapes a gateway with traffic and a token, takes the rules without an
@@ -37,7 +39,7 @@ scrape_configs:
     static_configs: [{targets: [%s]}]
 `, rules, write(t, "token", operator+"\n"), strings.TrimPrefix(p.url, "http://")))
 	cmd := exec.Command(program, "--config.file="+config, "--storage.tsdb.path="+t.TempDir(), "--web.listen-address="+address)
-	log := new(output)
+	log := new(syncbuf.Buffer)
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // A manager is a service manager's end of $NOTIFY_SOCKET.
@@ -75,7 +77,7 @@ func serviceManager(t *testing.T, socket string) {
 	config := file(t, "sluice.toml", "login = \"tokens:"+users+"\"\nlisten = \"tcp://127.0.0.1:0\"\nworker = \"none\"\nadmin = \"none\"\n")
 	cmd := exec.Command(gatewayBinary, "serve", "--config", config, "--drain", "1m")
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=60000000")
-	log := new(output)
+	log := new(syncbuf.Buffer)
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

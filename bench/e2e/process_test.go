@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // A process is a running gateway.
@@ -24,7 +25,7 @@ type process struct {
 	cmd    *exec.Cmd
 	addr   string // host:port of its first listener
 	ports  []byte // what it wrote to --ports-file
-	stderr *output
+	stderr *syncbuf.Buffer
 	exited chan struct{} // closed when Wait has returned
 	err    error         // what it returned
 
@@ -33,24 +34,6 @@ type process struct {
 	mu      sync.Mutex
 	clients []*client
 	stopped bool
-}
-
-// output collects what a process writes.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 // startDev runs a gateway with the development worker and, unless args say otherwise, open login.
@@ -81,7 +64,7 @@ func startServe(tb testing.TB, args ...string) *process {
 		}
 		args = append(args, "--admin-token", tokens)
 	}
-	p := &process{tb: tb, stderr: new(output), exited: make(chan struct{}), cmd: exec.Command(gatewayBinary, args...)}
+	p := &process{tb: tb, stderr: new(syncbuf.Buffer), exited: make(chan struct{}), cmd: exec.Command(gatewayBinary, args...)}
 	p.cmd.Stderr = p.stderr
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)

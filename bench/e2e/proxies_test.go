@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // program returns the path of a proxy. Where it is missing it is installed, as root on Debian with
@@ -68,7 +70,7 @@ func freePorts(t *testing.T, n int) (addrs []any) {
 func startProxy(t *testing.T, addrs []any, path string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(path, args...)
-	said := new(output)
+	said := new(syncbuf.Buffer)
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // Whoever is logged in hears of the shutdown, and then the end.
@@ -133,7 +135,7 @@ func TestSignalBeforeReady(t *testing.T) {
 					t.Fatal(err)
 				}
 				cmd := exec.Command(gatewayBinary, "serve", "--listen", "tcp://127.0.0.1:0", "--worker", "none", "--admin", "none", flag+pipe)
-				log := new(output)
+				log := new(syncbuf.Buffer)
 				cmd.Stderr = log
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // TestVerbs sees into a gateway and changes it as an operator at a shell does: the gateway and the
@@ -46,7 +48,7 @@ func TestVerbs(t *testing.T) {
 		}
 		return string(out)
 	}
-	var out, errs output
+	var out, errs syncbuf.Buffer
 	watch := command("watch", "news")
 	watch.Stdout, watch.Stderr = &out, &errs
 	if err := watch.Start(); err != nil {

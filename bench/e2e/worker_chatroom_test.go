@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // The library's README shows how its example is run, and what it says: both are taken from there.
@@ -48,7 +50,7 @@ var chatroomBinary = sync.OnceValues(func() (string, error) {
 type chatroom struct {
 	tb     testing.TB
 	cmd    *exec.Cmd
-	stderr *output
+	stderr *syncbuf.Buffer
 	exited chan error
 }
 
@@ -66,7 +68,7 @@ func startChatroom(tb testing.TB, gateways ...*process) *chatroom {
 	for _, p := range gateways {
 		args = append(args, flags[0], p.workerAddr())
 	}
-	c := &chatroom{tb: tb, cmd: exec.Command(path, args...), stderr: new(output), exited: make(chan error, 1)}
+	c := &chatroom{tb: tb, cmd: exec.Command(path, args...), stderr: new(syncbuf.Buffer), exited: make(chan error, 1)}
 	c.cmd.Stderr = c.stderr
 	if err := c.cmd.Start(); err != nil {
 		tb.Fatal(err)

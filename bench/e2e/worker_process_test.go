@@ -14,6 +14,7 @@ import (
 	"time"
 
 	workerlib "github.com/sluicenet/sluice/engine/worker"
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // workerProcessEnv makes a worker of the test's binary: it names the gateway's address.
@@ -52,13 +53,13 @@ func startWorkerProcess(t *testing.T, p *process) *exec.Cmd {
 }
 
 // startTellingWorker is startWorkerProcess for one whose messages are of interest: it writes each.
-func startTellingWorker(t *testing.T, p *process) (*exec.Cmd, *output) {
+func startTellingWorker(t *testing.T, p *process) (*exec.Cmd, *syncbuf.Buffer) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd, stderr := exec.Command(self), new(output)
+	cmd, stderr := exec.Command(self), new(syncbuf.Buffer)
 	cmd.Env = append(os.Environ(), workerProcessEnv+"="+p.workerAddr())
 	cmd.Stderr = stderr
 	if err := cmd.Start(); err != nil {
@@ -280,7 +281,7 @@ func TestWorkerProcessShare(t *testing.T) {
 			sent++
 		}
 	}
-	count := func(o *output) int { return strings.Count(o.String(), "message ") }
+	count := func(o *syncbuf.Buffer) int { return strings.Count(o.String(), "message ") }
 	send(time.Second)
 	if count(firstSays) == 0 || count(secondSays) == 0 {
 		t.Fatalf("messages: %d and %d", count(firstSays), count(secondSays))

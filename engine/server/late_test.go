@@ -1,30 +1,13 @@
 package server
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
-
-// logText takes lines of several goroutines.
-type logText struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logText) has(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.b.String(), text)
-}
 
 //go:noinline
 func waitsOnALoop(release <-chan struct{}) { <-release }
@@ -34,7 +17,7 @@ func TestWhoBlocksALoopIsNamed(t *testing.T) {
 	for _, who := range []string{"handler", "hook"} {
 		t.Run(who, func(t *testing.T) {
 			t.Parallel()
-			var log logText
+			var log syncbuf.Buffer
 			release := make(chan struct{})
 			free := sync.OnceFunc(func() { close(release) })
 			defer free()
@@ -50,8 +33,8 @@ func TestWhoBlocksALoopIsNamed(t *testing.T) {
 			})
 			c := connectGOSOC(t, addr, "ann")
 			c.ask("block", "1")
-			waitUntil(t, "the line", func() bool { return log.has("a loop is late") })
-			if !log.has("server.waitsOnALoop") {
+			waitUntil(t, "the line", func() bool { return strings.Contains(log.String(), "a loop is late") })
+			if !strings.Contains(log.String(), "server.waitsOnALoop") {
 				t.Error("the line does not say who it was")
 			}
 			if _, page := s.get(t, "/metrics"); strings.Contains(page, "\nsluice_loop_late_total 0\n") {

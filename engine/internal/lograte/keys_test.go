@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // Of what a place may say, lines about one peer are a quarter, so that it does not drown the others'.
@@ -27,7 +29,7 @@ func TestOnePeerDrownsNobody(t *testing.T) {
 			{"a connection of nobody", func(int) []any { return []any{"uniqId", "00A", "user", ""} }},
 			{"an address with many users", func(i int) []any { return []any{"user", fmt.Sprint(i), "peer", "192.0.2.1:1"} }},
 		} {
-			var out safeBuffer
+			var out syncbuf.Buffer
 			log := textLog(&out)
 			say := func(n int, about func(i int) []any, text string) {
 				for i := range n {
@@ -59,7 +61,7 @@ func TestOnePeerDrownsNobody(t *testing.T) {
 // With says whom lines are about, too, and what is remembered of a second is bounded.
 func TestKeyOfWith(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out safeBuffer
+		var out syncbuf.Buffer
 		log := textLog(&out)
 		for range 100 {
 			log.With("peer", "192.0.2.1:1").WithGroup("g").Info("line", "user", "ann")
@@ -82,7 +84,7 @@ func TestKeyOfWith(t *testing.T) {
 // A Kind is about peers, too.
 func TestKindOfOnePeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out safeBuffer
+		var out syncbuf.Buffer
 		k := NewKind(textLog(&out), KindConfig{Level: slog.LevelInfo, PerSecond: 100, Message: "end"})
 		say := func(n int, peer string) {
 			for range n {
@@ -101,7 +103,7 @@ func TestKindOfOnePeer(t *testing.T) {
 // Lines that do not say where they are from, and say something else each time, are of one place.
 func TestTextsOfAPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out safeBuffer
+		var out syncbuf.Buffer
 		log := slog.NewLogLogger(textLog(&out).Handler(), slog.LevelWarn)
 		for i := range 1000 {
 			log.Printf("http: TLS handshake error from 192.0.2.1:%d", i)

@@ -1,7 +1,6 @@
 package lograte
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -11,33 +10,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
-// A safeBuffer is written by the goroutines of timers, too.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-func (s *safeBuffer) Reset() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.b.Reset()
-}
-
-func textLog(out *safeBuffer) *slog.Logger {
+func textLog(out *syncbuf.Buffer) *slog.Logger {
 	return Logger(slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: slog.LevelDebug})))
 }
 
@@ -45,7 +22,7 @@ func textLog(out *safeBuffer) *slog.Logger {
 // later, also when the place has nothing more to say.
 func TestFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out safeBuffer
+		var out syncbuf.Buffer
 		log := textLog(&out)
 		flood := func(level slog.Level, n int) {
 			for range n {
@@ -92,7 +69,7 @@ func TestFlood(t *testing.T) {
 // A flood that goes on is summed up each second, and no line is lost from the sum.
 func TestLongFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out safeBuffer
+		var out syncbuf.Buffer
 		log := textLog(&out)
 		const each, seconds = 50, 10
 		for range seconds * 10 {
@@ -123,7 +100,7 @@ func TestLongFlood(t *testing.T) {
 // Kinds have each their own limit, and ask for what a line says only when it goes on.
 func TestKinds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out safeBuffer
+		var out syncbuf.Buffer
 		log := textLog(&out)
 		kind := func(reason string, level slog.Level) *Kind {
 			return NewKind(log, KindConfig{level, 3, "end", "ends without a line", slog.String("reason", reason)})
@@ -160,7 +137,7 @@ func TestKinds(t *testing.T) {
 // Goroutines that log at once lose no line from the sums.
 func TestConcurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out safeBuffer
+		var out syncbuf.Buffer
 		log := textLog(&out)
 		k := NewKind(log, KindConfig{slog.LevelInfo, 3, "end", "ends without a line", slog.String("reason", "x")})
 		var said atomic.Int64
@@ -192,7 +169,7 @@ func TestLogger(t *testing.T) {
 // TestFlush: what was left out is said at once, once, and no timer is left.
 func TestFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out safeBuffer
+		var out syncbuf.Buffer
 		log := textLog(&out)
 		kind := NewKind(log, KindConfig{Level: slog.LevelInfo, PerSecond: 1, Message: "end", Omitted: "ends"})
 		for range perSecondWarn + 3 {
