@@ -11,8 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -437,15 +435,7 @@ func TestMethods(t *testing.T) {
 
 // TestTail: what is published is shown as it comes, whatever is in it; and its end is noticed.
 func TestTail(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "tokens")
-	if err := os.WriteFile(file, []byte("full full-token-0123456789\nread read-token-0123456789\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := server.NewAdminTokens(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, func(c *server.Config) { c.Gateway.Login, c.Admin.Tokens = login.Open{}, tokens })
+	s := startWithRoles(t)
 	r, _ := http.NewRequestWithContext(t.Context(), "GET", s.AdminURL()+"/api/v1/topics/a%2Fb/tail", nil)
 	r.Header.Set("Authorization", "Bearer full-token-0123456789")
 	resp, err := web.Do(r)

@@ -32,6 +32,18 @@ var pageTypes = map[string]string{
 
 // servePage adds the page's files to mux: they are for everybody who reaches the listener.
 func (s *Server) servePage(mux *http.ServeMux) {
+	eachPageFile(func(name string, content []byte) error {
+		at := "/" + name
+		if name == "page/index.html" {
+			at = "/{$}"
+		}
+		mux.Handle(at, pageFile(name, content))
+		return nil
+	})
+}
+
+// eachPageFile calls f with the page's files. They are in the program: reading them cannot fail.
+func eachPageFile(f func(name string, content []byte) error) {
 	_ = fs.WalkDir(pageFiles, "page", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -40,12 +52,7 @@ func (s *Server) servePage(mux *http.ServeMux) {
 		if err != nil {
 			return err
 		}
-		at := "/" + name
-		if name == "page/index.html" {
-			at = "/{$}"
-		}
-		mux.Handle(at, pageFile(name, content))
-		return nil
+		return f(name, content)
 	})
 }
 
@@ -82,14 +89,7 @@ func pageFile(name string, content []byte) http.Handler {
 // packedFiles are the page's files compressed, when somebody asks for the first of them.
 var packedFiles = sync.OnceValue(func() map[string][]byte {
 	files := make(map[string][]byte)
-	_ = fs.WalkDir(pageFiles, "page", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := pageFiles.ReadFile(name)
-		if err != nil {
-			return err
-		}
+	eachPageFile(func(name string, content []byte) error {
 		var b bytes.Buffer
 		z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"runtime/trace"
 	"slices"
@@ -67,6 +69,21 @@ func start(t *testing.T, edit func(*server.Config)) *server.Server {
 		}
 	})
 	return s
+}
+
+// startWithRoles runs a gateway whose operators have the tokens full-token-0123456789 and
+// read-token-0123456789, of these roles.
+func startWithRoles(t *testing.T) *server.Server {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte("full full-token-0123456789\nread read-token-0123456789\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := server.NewAdminTokens(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return start(t, func(c *server.Config) { c.Gateway.Login, c.Admin.Tokens = login.Open{}, tokens })
 }
 
 var web = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}

@@ -5,13 +5,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -164,15 +161,7 @@ func sessionsOf(t *testing.T, a *apiClient, s *server.Server) {
 
 // TestSessionRoles: who may read may not end.
 func TestSessionRoles(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "tokens")
-	if err := os.WriteFile(file, []byte("full full-token-0123456789\nread read-token-0123456789\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := server.NewAdminTokens(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, func(c *server.Config) { c.Gateway.Login, c.Admin.Tokens = login.Open{}, tokens })
+	s := startWithRoles(t)
 	for token, want := range map[string][3]int{"read-token-0123456789": {200, 404, 403}, "full-token-0123456789": {200, 404, 200}, "": {401, 401, 401}} {
 		for i, ask := range []struct{ method, target string }{
 			{"GET", "/api/v1/sessions"}, {"GET", "/api/v1/sessions/" + strings.Repeat("0a", 16)}, {"DELETE", "/api/v1/sessions?user=x"},
