@@ -557,7 +557,7 @@ type simHandler struct {
 	client     *simClient
 	file       *simFile
 	ref        Ref
-	held       bool
+	paused     bool
 	published  bool
 	closed     bool
 	handledAll bool // nothing that the client sent was left
@@ -580,8 +580,8 @@ func (h *simHandler) mine() bool { return h.client.file == h.file }
 
 func (h *simHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 	w := h.w
-	if h.held || h.closed {
-		w.fail("P7: client %d: input is handled while it is held or after the end", h.client.index)
+	if h.paused || h.closed {
+		w.fail("P7: client %d: input is handled while reading is paused or after the end", h.client.index)
 		return len(b), 0
 	}
 	for c.Open() && !c.Paused() && !c.OutputFull() {
@@ -655,7 +655,7 @@ func (h *simHandler) command(c *Conn, line []byte) {
 		c.Deliver(Push{Payload: w.payload})
 	case 'H':
 		k, ms := r.int(), r.int()
-		h.held = true
+		h.paused = true
 		c.Pause()
 		w.after(int64(ms)*1000, evResume, h.file, int64(k))
 	case 'R':
@@ -703,7 +703,7 @@ func (h *simHandler) resume(k int) {
 		if c == nil || h.closed {
 			return
 		}
-		h.held = false
+		h.paused = false
 		h.reply(c, 'h', k, 0)
 		c.Resume()
 	})
@@ -758,7 +758,7 @@ func (h *simHandler) OnClose(c *Conn, why Reason) {
 	if h.closed {
 		h.w.fail("P8: client %d: OnClose twice", h.client.index)
 	}
-	h.closed, h.held, h.why = true, false, why
+	h.closed, h.paused, h.why = true, false, why
 	h.closedAt, h.unfair = h.w.clock, h.w.clock-h.w.fair()
 	f := h.file
 	if *simTrace >= 0 {

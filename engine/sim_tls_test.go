@@ -599,12 +599,12 @@ func (t tlsProtocol) Open(c *Conn) Handler {
 }
 
 type tlsHandler struct {
-	w    *tlsWorld
-	peer *tlsPeer
-	ref  Ref
-	why  Reason
-	over bool
-	held bool
+	w      *tlsWorld
+	peer   *tlsPeer
+	ref    Ref
+	why    Reason
+	over   bool
+	paused bool
 
 	closedAt, unfair int64 // us, as simHandler has them
 }
@@ -615,8 +615,8 @@ type tlsPackets struct{ *tlsHandler }
 func (tlsPackets) PacketSize(b []byte) int { return bytes.IndexByte(b, '\n') + 1 }
 
 func (h *tlsHandler) OnBytes(c *Conn, b []byte) (n, need int) {
-	if h.held || h.over {
-		h.w.sim.Fail("connection %d: input is handled while it is held or after the end", h.peer.index)
+	if h.paused || h.over {
+		h.w.sim.Fail("connection %d: input is handled while reading is paused or after the end", h.peer.index)
 	}
 	for c.Open() && !c.Paused() && !c.OutputFull() {
 		i := bytes.IndexByte(b[n:], '\n')
@@ -647,14 +647,14 @@ func (h *tlsHandler) command(c *Conn, line []byte) {
 		c.Publish([]byte("topic"), Push{Payload: simPush(nil, 'p', arg, from, h.w.published[from], arg)})
 		h.reply(c, 'p'+1, k, 0)
 	case 'H':
-		h.held = true
+		h.paused = true
 		c.Pause()
 		h.w.sim.After(int64(arg)*1000, func() {
 			h.w.sim.Engine().Tell(h.ref, func(c *Conn) {
 				if c == nil || h.over {
 					return
 				}
-				h.held = false
+				h.paused = false
 				h.reply(c, 'h', k, 0)
 				c.Resume()
 			})
@@ -682,7 +682,7 @@ func (h *tlsHandler) OnClose(c *Conn, why Reason) {
 	if h.over {
 		h.w.sim.Fail("P8: connection %d: OnClose twice", h.peer.index)
 	}
-	h.over, h.held, h.why = true, false, why
+	h.over, h.paused, h.why = true, false, why
 	h.closedAt, h.unfair = h.w.sim.Clock(), h.w.sim.Clock()-h.w.sim.Fair()
 	h.w.sim.Mix(uint64(why)<<32 | uint64(h.peer.index))
 	p := h.peer

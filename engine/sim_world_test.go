@@ -662,8 +662,8 @@ func (w *simWorld) restless() string {
 			return fmt.Sprintf("client %d (%s) has read %d of %d bytes, acknowledged %d", c.index, c.kind, f.read, f.sent, f.acked)
 		case len(f.tx) > 0 || len(f.rx) > f.rxHead:
 			return fmt.Sprintf("client %d (%s) has %d+%d bytes that are not read", c.index, c.kind, len(f.tx), len(f.rx)-f.rxHead)
-		case c.handler != nil && !c.handler.closed && c.handler.held:
-			return fmt.Sprintf("client %d (%s) is held", c.index, c.kind)
+		case c.handler != nil && !c.handler.closed && c.handler.paused:
+			return fmt.Sprintf("client %d (%s) is paused", c.index, c.kind)
 		case f.finAsked && f.open > 0:
 			return fmt.Sprintf("client %d (%s) has closed its side and the server has not", c.index, c.kind)
 		case c.handler != nil && !c.handler.closed && simQueued(simConnOf(w.engine, c.handler.ref)) > 0:
