@@ -1,3 +1,4 @@
+// Package systemd_test holds the service's unit against systemd's own tools.
 package systemd_test
 
 import (
