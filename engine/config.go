@@ -105,6 +105,10 @@ type Config struct {
 	// good; of the empty topic, see Conn.SayGap. Nil: nobody is told.
 	Gap func(topic string) Push
 
+	// Remote takes what is published here to subscribers elsewhere. Nil: there are none. It goes together
+	// with no History yet.
+	Remote Remote
+
 	// Dialects are the wire forms pushes are encoded in, at most MaxDialects.
 	Dialects []Dialect
 

@@ -35,6 +35,8 @@ type Publisher struct {
 	loop   *Loop // nil for a goroutine outside the loops
 	// patient publishers wait for room in a mailbox for as long as it takes.
 	patient bool
+	// local publishers send to no subscribers elsewhere; hurried ones wait for mailboxes alone.
+	local, hurried bool
 
 	open *run
 	debt debt // of a goroutine; a loop's clients have their own

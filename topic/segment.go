@@ -2,6 +2,7 @@ package topic
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"slices"
 	"unsafe"
@@ -30,6 +31,21 @@ func AppendRecord(dst []byte, route string, cmd uint8, payload []byte) []byte {
 // recordLen returns the length of the record at the front of b.
 func recordLen(b []byte) int {
 	return recordHead + int(binary.LittleEndian.Uint16(b[5:])) + int(binary.LittleEndian.Uint32(b[7:]))
+}
+
+// ErrRecord means that bytes are no record of AppendRecord.
+var ErrRecord = errors.New("topic: no record")
+
+// Read makes m the record at the front of b and returns the record's length. Seq and At stay as they
+// are; Payload lies in b. A route that m had already is kept. The error is ErrRecord.
+func (m *Message) Read(b []byte) (int, error) {
+	if len(b) < recordHead || uint64(len(b)) < recordHead+uint64(binary.LittleEndian.Uint16(b[5:]))+uint64(binary.LittleEndian.Uint32(b[7:])) {
+		return 0, ErrRecord
+	}
+	at := m.At
+	n := m.decode(b, 0)
+	m.At = at
+	return n, nil
 }
 
 // A Message is what a topic has kept.

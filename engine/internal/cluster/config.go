@@ -1,0 +1,39 @@
+package cluster
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+)
+
+// Config sets up a Node.
+type Config struct {
+	// Name is the cluster's; see CheckName.
+	Name string
+	// Self is the node's server id.
+	Self uint8
+	// Incarnation tells this process from others that have had its id. It must not be 0.
+	Incarnation uint64
+	// Address and Version are for people who look at the table of nodes.
+	Address, Version string
+	// Data and Control are its two connections, and Nodes is the bucket of leases. They are the Node's
+	// from New on.
+	Data, Control Bus
+	Nodes         Store
+	// Engine gets what others publish. Its Config.Remote must be the Node.
+	Engine *engine.Engine
+	// Queue is how many bytes may wait to be sent, per connection, before publishers wait. Zero means
+	// 8 MiB.
+	Queue int
+	// Window is how many bytes of a topic the slowest node may be behind before its publishers wait; all
+	// topics together may be WindowTotal divided by the number of nodes. Zero means 4 MiB and 32 MiB.
+	Window, WindowTotal int
+	// BarrierTimeout is how long a subscription waits for the other nodes to know of it. Zero means
+	// 250 ms.
+	BarrierTimeout time.Duration
+	// Linger is how long interest in a topic is kept behind its last subscriber. Zero means 10 s.
+	Linger time.Duration
+	// Logger receives what an operator should know. Nil discards.
+	Logger *slog.Logger
+}

@@ -1,0 +1,68 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// A Kind says what a frame's body is.
+type Kind uint8
+
+// The kinds. Bodies are described where they are encoded.
+const (
+	KindMessages      Kind = iota + 1 // t.TOPIC: messages of a topic
+	KindCredit                        // n.ID: how far a node is with a topic
+	KindBarrier                       // n.all: topics that a node has subscribers to from now on
+	KindBarrierAnswer                 // n.ID: the barrier is known
+	KindLetGo                         // n.all: topics that a node has no subscribers to any more
+	KindWhether                       // n.all: who has subscribers to these topics?
+	KindInterest                      // n.ID: the answer
+	KindCommand                       // c.ID, c.all: something to do, with an answer if one is wanted
+	KindAnswer                        // c.ID: the answer
+	numKinds
+)
+
+const (
+	magic     = 'S'
+	version   = 1
+	headerLen = 12
+)
+
+// Errors of a frame: whose fault is told by counters, nobody answers them.
+var (
+	errForeign = errors.New("cluster: no frame of ours")
+	errVersion = errors.New("cluster: a frame of another version")
+	errOwn     = errors.New("cluster: a frame of this node itself")
+	errShort   = errors.New("cluster: a frame is cut off")
+	errTopic   = errors.New("cluster: a frame of another topic than its subject's")
+	errSender  = errors.New("cluster: a frame of a node that is not in the table")
+)
+
+// An origin is which process a frame comes from.
+type origin struct {
+	id          uint8
+	incarnation uint64
+}
+
+// appendHeader begins a frame.
+func appendHeader(dst []byte, k Kind, from origin) []byte {
+	dst = append(dst, magic, version, byte(k), from.id)
+	return binary.BigEndian.AppendUint64(dst, from.incarnation)
+}
+
+// parseHeader returns what a frame is, who it is from, and its body, which lies in b.
+func parseHeader(b []byte) (k Kind, from origin, body []byte, err error) {
+	switch {
+	case len(b) < 1 || b[0] != magic:
+		return 0, from, nil, errForeign
+	case len(b) < 2:
+		return 0, from, nil, errShort
+	case b[1] != version:
+		return 0, from, nil, errVersion
+	case len(b) < headerLen:
+		return 0, from, nil, errShort
+	case b[2] == 0 || Kind(b[2]) >= numKinds:
+		return 0, from, nil, errForeign
+	}
+	return Kind(b[2]), origin{b[3], binary.BigEndian.Uint64(b[4:])}, b[headerLen:], nil
+}

@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// A Member is a node as the others know it.
+type Member struct {
+	ID          uint8  // its server id
+	Incarnation uint64 // of the process, never 0
+	Address     string // for people
+	Version     string
+	Workers     []int // the ids of workers that take clients' requests there
+	Suspect     bool  // it has not renewed its lease for a while, and others have
+}
+
+// nodes is the table of who is there, without the node itself. Readers take no lock.
+type nodes struct {
+	mu   sync.Mutex // held by who changes list
+	list atomic.Pointer[[]Member]
+}
+
+// all returns the members, by id. The slice must not be changed.
+func (n *nodes) all() []Member {
+	if p := n.list.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// find returns the member with an id.
+func (n *nodes) find(id uint8) (Member, bool) {
+	for _, m := range n.all() {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return Member{}, false
+}
+
+// knows reports whether a frame's sender is in the table.
+func (n *nodes) knows(from origin) bool {
+	m, ok := n.find(from.id)
+	return ok && m.Incarnation == from.incarnation
+}
+
+// put adds a member, or replaces the one with its id.
+func (n *nodes) put(m Member) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := slices.DeleteFunc(slices.Clone(n.all()), func(o Member) bool { return o.ID == m.ID })
+	list = append(list, m)
+	slices.SortFunc(list, func(a, b Member) int { return int(a.ID) - int(b.ID) })
+	n.list.Store(&list)
+}
+
+// remove takes the member with an id away.
+func (n *nodes) remove(id uint8) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := slices.DeleteFunc(slices.Clone(n.all()), func(o Member) bool { return o.ID == id })
+	n.list.Store(&list)
+}
