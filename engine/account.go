@@ -29,6 +29,7 @@ const (
 	KindMonitor     // what operators are shown: ended connections, rates of topics, tails
 	KindTLS         // what TLS connections cost beside their unhandled input and unsent output
 	KindHistory     // messages that topics keep
+	KindCluster     // what waits to be sent to other nodes or was received from them, and their interest
 
 	numKinds
 )
@@ -55,6 +56,7 @@ var kindNames = [numKinds]string{
 	KindMonitor:     "monitor",
 	KindTLS:         "tls",
 	KindHistory:     "history",
+	KindCluster:     "cluster",
 }
 
 // String returns the name used in gauges and logs.
