@@ -51,6 +51,7 @@ var samples = map[string]any{
 	"Worker.Tokens": []string{"a-token-of-24-bytes-or-so"}, "Worker.Allow": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	"Engine.History":    engine.HistoryLimits{Rules: []topic.Rule{{Pattern: "a*", Count: 3, Age: time.Second}}, Total: 1 << 20},
 	"Engine.Gap":        func(string) engine.Push { return engine.Push{} },
+	"Engine.Remote":     engine.Remote(nowhere{}),
 	"Engine.ProxyTrust": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "Engine.ForwardedTrust": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	"Admin.TokenUsers":          new(login.APIKeys),
 	"Admin.Tokens":              new(AdminTokens),
@@ -107,6 +108,17 @@ type slow struct{}
 func (slow) Login(context.Context, login.Request) (login.Identity, error) {
 	return login.Identity{}, login.ErrUnavailable
 }
+
+// nowhere is a Remote without other nodes.
+type nowhere struct{}
+
+func (nowhere) Reaches([]byte) bool        { return false }
+func (nowhere) Changes() uint64            { return 0 }
+func (nowhere) Congested([]byte) bool      { return false }
+func (nowhere) Publish(_, _ []byte, _ int) {}
+func (nowhere) Subscribed(string)          {}
+func (nowhere) Unsubscribed(string)        {}
+func (nowhere) Settle([]byte, func()) bool { return false }
 
 // Every field of Config is honoured, or refused by its name.
 func TestEveryField(t *testing.T) {
