@@ -280,6 +280,24 @@ func TestCastAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestRemoteAllocatesNothing: what goes elsewhere costs no allocation of the engine's.
+func TestRemoteAllocatesNothing(t *testing.T) {
+	r := &quietRemote{fakeRemote: newFakeRemote(), reaches: true}
+	e, err := New(Config{Loops: 2, Remote: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pb, name, p := e.NewPublisher(), []byte("t"), Push{Route: "r", Payload: make([]byte, 100)}
+	if n := testing.AllocsPerRun(1000, func() {
+		for range 3 {
+			_ = pb.Publish(name, p)
+		}
+		pb.Flush()
+	}); n != 0 {
+		t.Errorf("%v allocations for three messages", n)
+	}
+}
+
 func BenchmarkEcho(b *testing.B) {
 	_, dial := startPackets(b, 1)
 	c, p := dial(), packet('E')

@@ -14,6 +14,10 @@ type audience struct {
 	// stream is the topic's history, nil if it has none.
 	stream *topic.Stream
 	refs   []Ref // the connections listed, of all loops
+	// remote says that the topic may have subscribers elsewhere; changes is Remote.Changes of before
+	// it was found out.
+	remote  bool
+	changes uint64
 }
 
 type audienceKind uint8
@@ -36,6 +40,7 @@ func (a *audience) set(of *audience) {
 		a.refs = nil
 	}
 	a.kind, a.key, a.stream = of.kind, of.key, of.stream
+	a.remote, a.changes = of.remote, of.changes
 	a.name, a.refs = append(a.name[:0], of.name...), append(a.refs[:0], of.refs...)
 }
 

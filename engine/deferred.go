@@ -146,7 +146,8 @@ func (l *Loop) letGo(p *deferredPublish, now int64) bool {
 		return false
 	}
 	s := l.publisher.see(&p.run.to)
-	if !p.wait.mayGo(&s, l.deferred.debt(p.from), now) && !(l.engine.overfull() && l.abandoned(p.from)) {
+	mayGo := !s.held && p.wait.mayGo(&s, l.deferred.debt(p.from), now)
+	if !mayGo && !(l.engine.overfull() && l.abandoned(p.from)) {
 		return false
 	}
 	if s.full {

@@ -99,6 +99,9 @@ func newEngine(config Config, system system) (*Engine, error) {
 	e.addresses = addresses{engine: e, recent: rate.Table[addressKey]{Max: maxRecent}}
 	e.handshakes.init(e)
 	e.topics = topic.NewDirectory(e.config.Loops)
+	if r := e.config.Remote; r != nil {
+		e.topics.Watch(r.Subscribed, r.Unsubscribed)
+	}
 	e.history = topic.NewHistory(topic.HistoryConfig{
 		Loops: e.config.Loops, Epoch: uint64(e.Time().UnixMicro()), Keep: e.config.HistoryKeep.Milliseconds(),
 	})

@@ -10,36 +10,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkPublish is a publisher outside the loops that sends 100 B to ten subscribers who read, to a
-// topic with history and one without, in runs of 64 and one by one.
+// BenchmarkPublish is a publisher to a topic with history and to one without, in runs of 64 and one by
+// one.
 func BenchmarkPublish(b *testing.B) {
 	for _, run := range []int{64, 1} {
 		for _, topic := range []string{"plain", "kept"} {
 			b.Run(fmt.Sprint(topic, "/run=", run), func(b *testing.B) {
-				e, addr, _ := startKeeper(b, Config{}, ListenConfig{}, "kept=1000,5m")
-				for range 10 {
-					k := dialKeeper(b, addr, "SUB "+topic)
-					k.want("SUBSCRIBED true")
-					_ = k.c.SetDeadline(time.Time{})
-					go func() { _, _ = io.Copy(io.Discard, k.c) }()
-				}
-				pb, payload := e.NewPublisher(), make([]byte, 100)
-				before, cpu := e.Stats().Deliveries, cpuTime(b)
-				b.ResetTimer()
-				for i := range b.N {
-					_ = pb.Publish([]byte(topic), Push{Payload: payload})
-					if i%run == run-1 {
-						pb.Flush()
-					}
-				}
-				pb.Flush()
-				for e.Stats().Deliveries-before < 10*uint64(b.N) {
-					time.Sleep(100 * time.Microsecond)
-				}
-				b.ReportMetric(float64(cpuTime(b)-cpu)/float64(b.N), "cpu-ns/op")
+				benchmarkPublisher(b, Config{}, topic, run, "kept=1000,5m")
 			})
 		}
 	}
+}
+
+// benchmarkPublisher is a publisher outside the loops that sends 100 B to ten subscribers who read, in
+// runs of so many messages.
+func benchmarkPublisher(b *testing.B, config Config, topic string, run int, rules ...string) {
+	e, addr, _ := startKeeper(b, config, ListenConfig{}, rules...)
+	for range 10 {
+		k := dialKeeper(b, addr, "SUB "+topic)
+		k.want("SUBSCRIBED true")
+		_ = k.c.SetDeadline(time.Time{})
+		go func() { _, _ = io.Copy(io.Discard, k.c) }()
+	}
+	pb, payload := e.NewPublisher(), make([]byte, 100)
+	before, cpu := e.Stats().Deliveries, cpuTime(b)
+	b.ResetTimer()
+	for i := range b.N {
+		_ = pb.Publish([]byte(topic), Push{Payload: payload})
+		if i%run == run-1 {
+			pb.Flush()
+		}
+	}
+	pb.Flush()
+	for e.Stats().Deliveries-before < 10*uint64(b.N) {
+		time.Sleep(100 * time.Microsecond)
+	}
+	b.ReportMetric(float64(cpuTime(b)-cpu)/float64(b.N), "cpu-ns/op")
 }
 
 // cpuTime is what the process has used, in ns, the readers with it.

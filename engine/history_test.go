@@ -42,6 +42,9 @@ type keeperHandler struct {
 func (h *keeperHandler) Resumable() bool { return h.name != "" }
 
 func (h *keeperHandler) OnBytes(c *Conn, b []byte) (n, need int) {
+	if !c.Open() || c.Paused() || c.OutputFull() {
+		return 0, 0
+	}
 	word, rest, whole := bytes.Cut(b, []byte("\n"))
 	word, arg, _ := bytes.Cut(word, []byte(" "))
 	if !whole {

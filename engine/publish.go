@@ -49,6 +49,12 @@ type Publisher struct {
 // link: it waits until there is room, and so slows its source down. Do not use it on a loop.
 func (e *Engine) NewPublisher() *Publisher { return &Publisher{engine: e, patient: true} }
 
+// NewLocalPublisher is NewPublisher for a source that publishes to subscribers elsewhere by itself:
+// nothing of its goes to the Remote.
+func (e *Engine) NewLocalPublisher() *Publisher {
+	return &Publisher{engine: e, patient: true, local: true}
+}
+
 // Publish adds p to the run under way or begins a new one. p's slices may be used again when it
 // returns. Nothing is delivered before Flush.
 func (pb *Publisher) Publish(name []byte, p Push) error {
@@ -57,9 +63,7 @@ func (pb *Publisher) Publish(name []byte, p Push) error {
 	if pb.extend(&to, p) {
 		return nil
 	}
-	to.stream = pb.engine.streamOf(name)
-	var ok bool
-	if to.key, ok = pb.engine.topics.Lookup(name); !ok && to.stream == nil {
+	if !pb.aim(&to) {
 		return nil // nobody listens
 	}
 	return pb.begin(pb.newRun(&to, p))
@@ -96,22 +100,52 @@ func (pb *Publisher) address(to *audience, p Push) error {
 	return pb.begin(pb.newRun(to, p))
 }
 
+// aim finds out where messages to a topic go, given its name. It reports false when nobody listens.
+func (pb *Publisher) aim(to *audience) bool {
+	e := pb.engine
+	to.stream = e.streamOf(to.name)
+	var here bool
+	to.key, here = e.topics.Lookup(to.name)
+	if r := e.config.Remote; r != nil && !pb.local {
+		to.changes = r.Changes() // first: what becomes true behind it shows in the next message
+		to.remote = r.Reaches(to.name)
+	}
+	return here || to.stream != nil || to.remote
+}
+
 // extend adds p to the run under way, if that is for the same audience and has room.
 func (pb *Publisher) extend(to *audience, p Push) bool {
 	r := pb.open
-	if r == nil || !to.extends(&r.to) || r.bytes+estimate(p) > pb.engine.maxRun ||
-		fault != 3 && r.to.stream == nil && !pb.engine.live(&r.to) || pb.engine.dialects(&r.to) != r.mask {
+	if r == nil || !to.extends(&r.to) || r.bytes+estimate(p) > pb.engine.maxRun || !pb.holds(r) {
 		return false
 	}
 	pb.append(r, p)
 	return true
 }
 
+// holds reports whether r is still for everybody whom its audience has.
+func (pb *Publisher) holds(r *run) bool {
+	e := pb.engine
+	if remote := e.config.Remote; remote != nil && !pb.local && r.to.kind == subscribersOf && r.to.changes != remote.Changes() {
+		return false
+	}
+	switch {
+	case r.to.stream != nil || fault == 3:
+	case r.to.remote && r.to.key == topic.Key{}: // for those elsewhere alone
+		if _, here := e.topics.Lookup(r.to.name); here {
+			return false
+		}
+	case !e.live(&r.to):
+		return false
+	}
+	return e.dialects(&r.to) == r.mask
+}
+
 // newRun makes a run that holds p. It keeps nothing of to's.
 func (pb *Publisher) newRun(to *audience, p Push) *run {
 	r := runs.Get().(*run)
 	r.to.set(to)
-	r.mask, r.bytes, r.payload = pb.engine.dialects(to), 0, 0
+	r.mask, r.bytes, r.payload, r.messages = pb.engine.dialects(to), 0, 0, 0
 	pb.append(r, p)
 	return r
 }
@@ -137,15 +171,13 @@ func (pb *Publisher) publish(name []byte, p Push, from *Conn) {
 	if from.flags&flagDeferred == 0 && pb.extend(&to, p) {
 		return
 	}
-	to.stream = pb.engine.streamOf(name)
-	var ok bool
-	if to.key, ok = pb.engine.topics.Lookup(name); !ok && to.stream == nil {
+	if !pb.aim(&to) {
 		return // nobody listens
 	}
 	if from.flags&flagDeferred == 0 && !l.output.pending {
 		s := pb.see(&to)
 		w := wait{begun: pb.engine.Now()}
-		if !s.full && w.mayGo(&s, l.deferred.debt(from.Ref()), w.begun) {
+		if !s.full && !s.held && w.mayGo(&s, l.deferred.debt(from.Ref()), w.begun) {
 			pb.Flush()
 			pb.open = pb.newRun(&to, p)
 			return
@@ -168,6 +200,7 @@ func estimate(p Push) int { return len(p.Payload) + len(p.Route) + overhead }
 func (pb *Publisher) append(r *run, p Push) {
 	estimate := estimate(p)
 	r.payload += len(p.Payload)
+	r.messages++
 	for d, mask := 0, r.mask; mask != 0; d, mask = d+1, mask>>1 {
 		if mask&1 == 0 {
 			continue
@@ -205,7 +238,7 @@ func (pb *Publisher) append(r *run, p Push) {
 		r.counts[d]++
 		r.bytes = max(r.bytes, len(out))
 	}
-	if r.to.stream != nil {
+	if r.to.stream != nil || r.to.remote {
 		pb.keep(r, p)
 	}
 }
@@ -226,10 +259,14 @@ func (pb *Publisher) Flush() {
 		return
 	}
 	pb.open = nil
+	e := pb.engine
+	if r.to.remote {
+		e.config.Remote.Publish(r.to.name, r.kept.data, r.messages)
+	}
 	if r.to.stream != nil && pb.flushHistory(r) {
 		return
 	}
-	e := pb.engine
+	pb.dropKept(r)
 	var loops [maxLoops / 64]uint64
 	n := int32(0)
 	for i, l := range e.loops {

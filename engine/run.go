@@ -16,7 +16,9 @@ type run struct {
 	bytes   int                 // of the longest block
 	payload int                 // bytes of the messages' payloads, without what dialects add
 
-	// Of a topic with history: what is kept of the messages, until they have their numbers.
+	messages int
+	// kept are the messages as records: of a topic with history until they have their numbers, of one
+	// with subscribers elsewhere until they have gone there.
 	kept        *block
 	first, last uint64
 }

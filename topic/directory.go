@@ -32,6 +32,8 @@ type Directory struct {
 	next  ID
 	free  []ID
 	count atomic.Int64
+
+	first, last func(name string) // of Watch; nil: nobody
 }
 
 type dirShard struct {
@@ -91,6 +93,11 @@ func NewDirectory(loops int) *Directory {
 	none.gen.Store(1)
 	return d
 }
+
+// Watch has first called when a topic gets its first subscriber, and last when its last one has left.
+// Of one topic they are called in turn, in the order in which it happens, with a lock of the Directory's
+// held: they must neither block nor call it. Watch must be called before anything else.
+func (d *Directory) Watch(first, last func(name string)) { d.first, d.last = first, last }
 
 func newPage(loops int) *page {
 	return &page{counts: make([]atomic.Int32, pageSize*loops)}
@@ -215,6 +222,9 @@ func (d *Directory) join(name []byte, loop int, dialect uint8) Key {
 		r.dialects.Store(0)
 		s.names[r.name] = id
 		d.count.Add(1)
+		if d.first != nil {
+			d.first(r.name)
+		}
 	}
 	p, r, i := d.record(id)
 	r.total++
@@ -238,6 +248,9 @@ func (d *Directory) leave(id ID, loop int) {
 		return
 	}
 	delete(s.names, r.name)
+	if d.last != nil {
+		d.last(r.name)
+	}
 	r.name = ""
 	r.gen.Add(1)
 	d.count.Add(-1)
