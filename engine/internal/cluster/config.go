@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -37,3 +38,5 @@ type Config struct {
 	// Logger receives what an operator should know. Nil discards.
 	Logger *slog.Logger
 }
+
+func (c *Config) logger() *slog.Logger { return cmp.Or(c.Logger, slog.New(slog.DiscardHandler)) }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Member is a node as the others know it.
@@ -12,8 +13,9 @@ type Member struct {
 	Incarnation uint64 // of the process, never 0
 	Address     string // for people
 	Version     string
-	Workers     []int // the ids of workers that take clients' requests there
-	Suspect     bool  // it has not renewed its lease for a while, and others have
+	Since       time.Time // when it has taken its id
+	Workers     []int     // the ids of workers that take clients' requests there
+	Suspect     bool      // it has not renewed its lease for a while, and others have
 }
 
 // nodes is the table of who is there, without the node itself. Readers take no lock.

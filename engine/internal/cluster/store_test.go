@@ -1,0 +1,126 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// errStoreAway is what a fakeStore says that is down.
+var errStoreAway = errors.New("the store is away")
+
+// A fakeStore is a Store in memory. Like the real one it does not tell that a key has expired.
+type fakeStore struct {
+	life time.Duration
+
+	mu       sync.Mutex
+	down     bool
+	deaf     bool // the next write happens, and its answer is lost
+	revision uint64
+	keys     map[string]fakeKey
+	watchers map[int]chan Entry
+}
+
+type fakeKey struct {
+	Entry
+	at time.Time
+}
+
+func newFakeStore(life time.Duration) *fakeStore {
+	return &fakeStore{life: life, keys: make(map[string]fakeKey), watchers: make(map[int]chan Entry)}
+}
+
+// set changes what becomes of calls.
+func (s *fakeStore) set(f func(*fakeStore)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(s)
+}
+
+// find returns a key that has not expired. s.mu is held.
+func (s *fakeStore) find(key string) (fakeKey, bool) {
+	k, ok := s.keys[key]
+	if ok && time.Since(k.at) >= s.life {
+		delete(s.keys, key)
+		return fakeKey{}, false
+	}
+	return k, ok
+}
+
+func (s *fakeStore) write(key string, value []byte, fits func(k fakeKey, ok bool) bool) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return 0, errStoreAway
+	}
+	k, ok := s.find(key)
+	if !fits(k, ok) {
+		return 0, ErrKeyExists
+	}
+	s.revision++
+	e := Entry{key, value, s.revision}
+	if value == nil {
+		delete(s.keys, key)
+	} else {
+		s.keys[key] = fakeKey{e, time.Now()}
+	}
+	for _, w := range s.watchers {
+		w <- e
+	}
+	if s.deaf {
+		s.deaf = false
+		return 0, errStoreAway
+	}
+	return s.revision, nil
+}
+
+func (s *fakeStore) Create(_ context.Context, key string, value []byte) (uint64, error) {
+	return s.write(key, value, func(_ fakeKey, ok bool) bool { return !ok })
+}
+
+func (s *fakeStore) Update(_ context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	return s.write(key, value, func(k fakeKey, ok bool) bool { return ok && k.Revision == revision })
+}
+
+func (s *fakeStore) Delete(_ context.Context, key string, revision uint64) error {
+	_, err := s.write(key, nil, func(k fakeKey, ok bool) bool { return ok && k.Revision == revision })
+	return err
+}
+
+func (s *fakeStore) Get(_ context.Context, key string) (Entry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down {
+		return Entry{}, errStoreAway
+	}
+	k, ok := s.find(key)
+	if !ok {
+		return Entry{}, ErrKeyNotFound
+	}
+	return k.Entry, nil
+}
+
+func (s *fakeStore) Watch(ctx context.Context, f func(Entry)) error {
+	ch := make(chan Entry, 10_000)
+	s.mu.Lock()
+	for key := range s.keys {
+		if k, ok := s.find(key); ok {
+			ch <- k.Entry
+		}
+	}
+	ch <- Entry{}
+	n := len(s.watchers)
+	s.watchers[n] = ch
+	s.mu.Unlock()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e := <-ch:
+			f(e)
+		}
+	}
+}
+
+func (s *fakeStore) Life() time.Duration { return s.life }
