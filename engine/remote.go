@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicenet/sluice/topic"
@@ -31,13 +33,37 @@ type Remote interface {
 	Settle(name []byte, f func()) bool
 }
 
-// Settle has f called, on any goroutine, once what is published on other nodes to a topic reaches its
-// subscribers here, which have subscribed before; false means that it does already, or that there are
-// no other nodes. Whoever answers a subscription that must miss nothing does so in f. name is borrowed.
-// Any goroutine may call it.
-func (e *Engine) Settle(name []byte, f func()) bool {
+// WhenSettled has f called once, on any goroutine, when what is published elsewhere to each of some topics
+// reaches its subscribers here, which have subscribed before; false means that it does already, or that
+// nobody is elsewhere, and f is not called. Whoever answers a subscription that is to miss nothing does
+// so in f. topics is borrowed. It does not block, and any goroutine may call it.
+func (e *Engine) WhenSettled(topics iter.Seq[[]byte], f func()) (later bool) {
 	r := e.config.Remote
-	return r != nil && r.Settle(name, f)
+	if r == nil {
+		return false
+	}
+	var left atomic.Int32
+	left.Store(1) // until all are asked about
+	settled := func() {
+		if left.Add(-1) == 0 {
+			f()
+		}
+	}
+	for t := range topics {
+		left.Add(1)
+		if r.Settle(t, settled) {
+			later = true
+		} else {
+			left.Add(-1)
+		}
+	}
+	if left.Add(-1) > 0 {
+		return true
+	}
+	if later { // all of them have settled meanwhile
+		f()
+	}
+	return later
 }
 
 // An Injector publishes what has come from elsewhere: it goes to subscribers here and nowhere else. It

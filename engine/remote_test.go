@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,8 @@ type fakeRemote struct {
 	edges     []string
 	changes   atomic.Uint64
 	asked     atomic.Int64 // Congested
-	unsettled bool
+	unsettled map[string]bool
+	waiting   []func() // of Settle
 }
 
 func newFakeRemote() *fakeRemote {
@@ -85,7 +87,15 @@ func (r *fakeRemote) Unsubscribed(name string) {
 	r.edges = append(r.edges, "-"+name)
 }
 
-func (r *fakeRemote) Settle([]byte, func()) bool { return r.unsettled }
+func (r *fakeRemote) Settle(name []byte, f func()) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.unsettled[string(name)] {
+		return false
+	}
+	r.waiting = append(r.waiting, f)
+	return true
+}
 
 func (r *fakeRemote) await(t *testing.T, of func() []string, want ...string) {
 	t.Helper()
@@ -306,19 +316,41 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
-// TestSettle: without a Remote everything is settled.
-func TestSettle(t *testing.T) {
+// TestWhenSettled: it is once, and behind the last of the topics.
+func TestWhenSettled(t *testing.T) {
 	t.Parallel()
 	e, _, r := startRemote(t)
-	if e.Settle([]byte("a"), nil) {
-		t.Error("it is settled, and Settle says it is not")
+	names := func(list ...string) iter.Seq[[]byte] {
+		return func(yield func([]byte) bool) {
+			for _, name := range list {
+				if !yield([]byte(name)) {
+					return
+				}
+			}
+		}
 	}
-	r.unsettled = true
-	if !e.Settle([]byte("a"), nil) {
-		t.Error("it is not settled, and Settle says it is")
+	calls := 0
+	count := func() { calls++ }
+	if e.WhenSettled(names("a", "b"), count) {
+		t.Error("all is settled, and it says it is not")
+	}
+	r.unsettled = map[string]bool{"b": true, "c": true}
+	if !e.WhenSettled(names("a", "b", "c"), count) {
+		t.Error("two are not settled, and it says they are")
+	}
+	if len(r.waiting) != 2 || calls != 0 {
+		t.Fatalf("%d wait and %d calls, want 2 and 0", len(r.waiting), calls)
+	}
+	r.waiting[1]()
+	if calls != 0 {
+		t.Error("it is called before the last has settled")
+	}
+	r.waiting[0]()
+	if calls != 1 {
+		t.Errorf("called %d times, want once", calls)
 	}
 	alone, _, _ := startKeeper(t, Config{}, ListenConfig{})
-	if alone.Settle([]byte("a"), nil) {
+	if alone.WhenSettled(names("b"), count) {
 		t.Error("there is nobody elsewhere")
 	}
 }

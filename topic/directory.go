@@ -1,6 +1,7 @@
 package topic
 
 import (
+	"iter"
 	"sync"
 	"sync/atomic"
 
@@ -298,6 +299,17 @@ func (d *Directory) Names(dst []string) []string {
 		s.mu.RUnlock()
 	}
 	return dst
+}
+
+// Names yields names as the bytes that a publish wants.
+func Names(list []string) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for _, name := range list {
+			if !yield([]byte(name)) {
+				return
+			}
+		}
+	}
 }
 
 // Count returns how many subscribers a topic has on all loops; 0 when it has none.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // A Process is what operators may do with the process that the gateway runs in. Each may be nil: then
@@ -251,6 +252,13 @@ func (s *Server) subscriptions(r *http.Request, what string, change func(c *engi
 		return nil, notThere("there is no such connection any more")
 	}
 	s.act(r, what, "who", body.text(), "topics", len(body.Topics), "connections", answer.Connections)
+	settled := make(chan struct{})
+	if s.gateway.Engine().WhenSettled(topic.Names(body.Topics), func() { close(settled) }) {
+		select {
+		case <-settled:
+		case <-r.Context().Done():
+		}
+	}
 	return answer, nil
 }
 

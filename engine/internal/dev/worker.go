@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"github.com/sluicenet/sluice/engine"
@@ -141,7 +142,17 @@ func subscribe(r *gateway.Request, payload []byte) {
 			return
 		}
 	}
-	replyData(r, empty)
+	e := r.Gateway().Engine()
+	if e.Config().Remote == nil {
+		replyData(r, empty)
+		return
+	}
+	// The answer says that nothing is missed from now on, whoever publishes on whatever node.
+	g, t := r.Gateway(), r.Defer()
+	done := func() { g.Answer(t, gateway.StatusOK, []byte(`{"status":0,"data":{}}`)) }
+	if !e.WhenSettled(slices.Values(names), done) {
+		done()
+	}
 }
 
 func unsubscribe(r *gateway.Request, payload []byte) {

@@ -54,6 +54,12 @@ func (d *decoded) trim() int {
 func (l *link) command(cmd netsvr.Command, payload []byte) error {
 	d := &l.decoded
 	switch cmd {
+	case netsvr.CmdTopicSubscribe, netsvr.CmdUserSubscribe, netsvr.CmdConnInfoUpdate:
+		l.subscribing = l.hub.gateway.Engine().Config().Remote != nil
+	default:
+		l.awaitSettled()
+	}
+	switch cmd {
 	case netsvr.CmdReply:
 		if err := d.reply.Decode(payload); err != nil {
 			return err
@@ -241,7 +247,7 @@ func (l *link) change(cmd netsvr.Command, payload []byte) error {
 		}
 		return l.client(m.UniqId, len(payload), false, func(c *engine.Conn, _ gateway.Session) {
 			if l.subscribe(c, m.Topics, m.Last) {
-				l.pushTo(c, m.Data)
+				l.pushSettled(c, m.Topics, m.Data)
 			}
 		})
 	case netsvr.CmdTopicUnsubscribe:
@@ -359,7 +365,7 @@ func (l *link) update(c *engine.Conn, s gateway.Session, m *netsvrpb.ConnInfoUpd
 		all = l.subscribe(c, m.NewTopics, 0) && all
 	}
 	if all {
-		l.pushTo(c, m.Data)
+		l.pushSettled(c, m.NewTopics, m.Data)
 	}
 }
 

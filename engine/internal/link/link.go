@@ -48,17 +48,19 @@ type link struct {
 	wantsIdentity bool
 	answersProbes bool
 
-	changing bool          // commands that change clients may not have reached their loops
-	renaming bool          // and one of them may have changed ids
-	finished atomic.Bool   // all is written, and our side of the stream is closed
-	why      atomic.Uint32 // an endReason, of whoever ends the link on our side before its reader does
-	progress progress
-	pace     pace
-	received atomic.Uint64 // frames from the worker
-	sent     atomic.Uint64 // messages, requests and events that its writer has taken
-	given    atomic.Bool   // it was given requests
-	decoded  decoded
-	refs     []engine.Ref // of the present multicast
+	changing    bool // commands that change clients may not have reached their loops
+	renaming    bool // and one of them may have changed ids
+	subscribing bool // clients may have yet to be told of their subscriptions
+	settling    settling
+	finished    atomic.Bool   // all is written, and our side of the stream is closed
+	why         atomic.Uint32 // an endReason, of whoever ends the link on our side before its reader does
+	progress    progress
+	pace        pace
+	received    atomic.Uint64 // frames from the worker
+	sent        atomic.Uint64 // messages, requests and events that its writer has taken
+	given       atomic.Bool   // it was given requests
+	decoded     decoded
+	refs        []engine.Ref // of the present multicast
 }
 
 func newLink(h *Hub, conn net.Conn, id uint32) *link {

@@ -27,6 +27,7 @@ func (l *link) query(cmd netsvr.Command, payload []byte) error {
 		return l.unregister(payload)
 	}
 	l.publisher.Flush() // what it has published takes effect before the answer
+	l.awaitSettled()
 	l.awaitChanges()
 	g := l.hub.gateway
 	server := int32(g.Config().ServerID)

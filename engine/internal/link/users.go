@@ -39,7 +39,7 @@ func (l *link) changeUsers(cmd netsvr.Command, payload []byte) error {
 		}
 		return l.eachOf(m.User, len(payload), func(c *engine.Conn) {
 			if l.subscribe(c, m.Topics, m.Last) {
-				l.pushTo(c, m.Data)
+				l.pushSettled(c, m.Topics, m.Data)
 			}
 		})
 	default:
