@@ -137,7 +137,7 @@ func TestWalkMeetsEachOnce(t *testing.T) {
 
 func TestHearEnds(t *testing.T) {
 	plainOnly(t)
-	e, err := New(Config{Dialects: []Dialect{lineDialect}, Loops: 1, MaxConnections: 1})
+	e, err := New(Config{Dialects: []Dialect{lineDialect}, Loops: 1, MaxConnections: 1, Linger: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

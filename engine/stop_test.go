@@ -23,6 +23,9 @@ func plainEngine(t *testing.T, config Config) (*Engine, string) {
 	if config.Loops == 0 {
 		config.Loops = 2
 	}
+	if config.Linger == 0 {
+		config.Linger = 50 * time.Millisecond // the tests' clients do not close first
+	}
 	e, err := New(config)
 	if err != nil {
 		t.Fatal(err)
