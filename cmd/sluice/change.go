@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sluicenet/sluice/cmd/sluice/internal/adminapi"
@@ -107,21 +106,5 @@ func (cmd *reloadCmd) run(s *streams) error {
 	if cmd.JSON {
 		return printJSON(s.stdout, answer)
 	}
-	var done struct {
-		Changed []string `json:"changed"`
-		Login   bool     `json:"login"`
-	}
-	if err := decodeAnswer(answer, &done); err != nil {
-		return err
-	}
-	var l table.List
-	l.Add("changed", strings.Join(done.Changed, " "))
-	if done.Login {
-		l.Add("read again", "files of tokens, keys and users")
-	}
-	if l.Len() == 0 {
-		_, err = fmt.Fprintln(s.stdout, "nothing has changed")
-		return err
-	}
-	return l.Write(s.stdout)
+	return printChanged(s, answer)
 }

@@ -47,6 +47,10 @@ func (p *param) set(items []item) {
 		_ = p.decode(target, items[len(items)-1].text)
 		return
 	}
+	if len(items) == 0 {
+		target.SetZero()
+		return
+	}
 	list := reflect.MakeSlice(target.Type(), len(items), len(items))
 	for i, it := range items {
 		_ = p.decode(list.Index(i), it.text)

@@ -101,7 +101,7 @@ func (in *inputs) locate(errs ...error) error {
 			continue
 		}
 		f := fault{in.placeOf(e.flag, e.index), e.flag, e.err.Error()}
-		if f.source == fromEnv && e.index >= 0 && strings.Contains(in.given[e.flag][e.index].text, ",") {
+		if f.source == fromEnv && e.index >= 0 && e.index < len(in.given[e.flag]) && strings.Contains(in.given[e.flag][e.index].text, ",") {
 			f.text = strings.Replace(f.text+". Several", "?. ", "? ", 1) + " have blanks between them"
 		}
 		all = append(all, f)

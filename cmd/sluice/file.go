@@ -22,26 +22,32 @@ func (in *inputs) readFile(name string, by place) {
 		in.faults = append(in.faults, fault{by, "config", err.Error()})
 		return
 	}
-	f := &fileReader{in: in, name: name, paths: make(map[string]*param), tables: make(map[string]bool), first: make(map[string]place)}
+	newFileReader(in, place{source: fromFile, file: name}).take(tomlfile.Parse(text))
+}
+
+func newFileReader(in *inputs, at place) *fileReader {
+	f := &fileReader{in: in, at: at, paths: make(map[string]*param), tables: make(map[string]bool), first: make(map[string]place)}
 	for _, p := range in.params {
 		f.paths[p.name], f.paths[p.path()] = p, p
 		f.tables[p.table] = true
 	}
 	delete(f.tables, "")
-	f.take(tomlfile.Parse(text))
+	return f
 }
 
-// A fileReader takes the settings from a file.
+// A fileReader takes the settings from a file, or from what is like one.
 type fileReader struct {
 	in     *inputs
-	name   string            // of the file
+	at     place             // where it is, but for the line
 	paths  map[string]*param // by what the file may call them
 	tables map[string]bool
 	first  map[string]place // where each was given, by flag
 }
 
 func (f *fileReader) fail(pos tomlfile.Pos, flag, format string, args ...any) {
-	f.in.faults = append(f.in.faults, fault{place{source: fromFile, file: f.name, pos: pos}, flag, fmt.Sprintf(format, args...)})
+	at := f.at
+	at.pos = pos
+	f.in.faults = append(f.in.faults, fault{at, flag, fmt.Sprintf(format, args...)})
 }
 
 func (f *fileReader) take(file *tomlfile.File) {
@@ -124,7 +130,7 @@ func (f *fileReader) unknown(e tomlfile.Entry) {
 	case table != "":
 		text += " in [" + table + "]"
 		if p := f.in.byName[key]; p != nil && p.name != "config" { // a flag's name, in a table
-			f.fail(e.Pos, p.name, "%s%s", text, didYouMean(f.at(p, table)))
+			f.fail(e.Pos, p.name, "%s%s", text, didYouMean(f.belongs(p, table)))
 			return
 		}
 		if word := nearest.Word(key, here); word != "" {
@@ -139,12 +145,12 @@ func (f *fileReader) unknown(e tomlfile.Entry) {
 	case table == "":
 		f.fail(e.Pos, p.name, "%s%s", text, didYouMean(fmt.Sprintf("%q", word)))
 	default:
-		f.fail(e.Pos, p.name, "%s%s", text, didYouMean(f.at(p, table)))
+		f.fail(e.Pos, p.name, "%s%s", text, didYouMean(f.belongs(p, table)))
 	}
 }
 
-// at says where a setting belongs, to somebody who is in a table.
-func (f *fileReader) at(p *param, table string) string {
+// belongs says where a setting belongs, to somebody who is in a table.
+func (f *fileReader) belongs(p *param, table string) string {
 	switch p.table {
 	case table:
 		return fmt.Sprintf("%q", p.key)
@@ -157,7 +163,8 @@ func (f *fileReader) at(p *param, table string) string {
 // setting takes the value of a setting.
 func (f *fileReader) setting(p *param, e tomlfile.Entry) {
 	label := tomlfile.Join(e.Path)
-	at := place{source: fromFile, label: label, file: f.name, pos: e.Value.Pos}
+	at := f.at
+	at.label, at.pos = label, e.Value.Pos
 	if first, ok := f.first[p.name]; ok {
 		f.fail(e.Pos, p.name, "%s: given twice, first in line %d as %s", label, first.pos.Line, first.label)
 		return

@@ -21,11 +21,12 @@ const (
 	fromFile
 	fromMemory // derived from --memory
 	fromDefault
+	fromAPI // which counts before all others until the next reload: inputs.asked
 )
 
 // String is how the API and config call it.
 func (s source) String() string {
-	return [...]string{"flag", "env", "file", "memory", "default"}[s]
+	return [...]string{"flag", "env", "file", "memory", "default", "api"}[s]
 }
 
 // A place is where something stands that the command was given.
@@ -54,6 +55,8 @@ func (p place) prefix() string {
 // where says it for people.
 func (p place) where() string {
 	switch p.source {
+	case fromAPI:
+		return "the API"
 	case fromFlag:
 		return "command line"
 	case fromEnv:
@@ -76,7 +79,8 @@ type item struct {
 type inputs struct {
 	params   []*param
 	byName   map[string]*param
-	given    map[string][]item // for each setting what counts, by flag
+	given    map[string][]item // for each setting what counts of them, by flag
+	asked    map[string][]item // what operators have asked for over the API, and counts before; perhaps an empty list
 	derived  map[string]bool   // flags whose value is made of --memory
 	file     string            // empty: none
 	faults   faultsError
@@ -126,6 +130,17 @@ func (in *inputs) apply() {
 	for name, items := range in.given {
 		in.byName[name].set(items)
 	}
+	for name, items := range in.asked {
+		in.byName[name].set(items)
+	}
+}
+
+// counts are the items of a flag that count, if anybody has said anything.
+func (in *inputs) counts(flag string) (items []item, ok bool) {
+	if items, ok = in.asked[flag]; !ok {
+		items, ok = in.given[flag]
+	}
+	return items, ok
 }
 
 // values are those that the settings have now, by flag.
@@ -145,13 +160,18 @@ func (in *inputs) derive(flags []string) {
 }
 
 // isGiven reports whether anybody has said anything of a flag.
-func (in *inputs) isGiven(flag string) bool { return len(in.given[flag]) > 0 }
+func (in *inputs) isGiven(flag string) bool {
+	_, ok := in.counts(flag)
+	return ok
+}
 
 // placeOf says where a flag was given, or the value of it with an index.
 func (in *inputs) placeOf(flag string, index int) place {
-	items := in.given[flag]
+	items, ok := in.counts(flag)
 	switch {
-	case len(items) == 0:
+	case ok && len(items) == 0:
+		return place{source: fromAPI, label: in.byName[flag].path()}
+	case !ok:
 		return place{source: fromFlag, label: "--" + flag}
 	case index >= 0 && index < len(items):
 		return items[index].place
@@ -161,8 +181,10 @@ func (in *inputs) placeOf(flag string, index int) place {
 
 // sourceOf says where the value in force comes from.
 func (in *inputs) sourceOf(flag string) place {
-	switch items := in.given[flag]; {
-	case len(items) > 0:
+	switch items, ok := in.counts(flag); {
+	case ok && len(items) == 0:
+		return place{source: fromAPI}
+	case ok:
 		return items[0].place
 	case in.derived[flag]:
 		return place{source: fromMemory}

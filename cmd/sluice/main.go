@@ -12,6 +12,7 @@
 //	sluice publish TOPIC DATA publish a message; sluice watch TOPIC prints what comes
 //	sluice session ID         one session, and its end; sluice session --user ID all of a user's
 //	sluice kick --user ID     end connections; also reload and drain
+//	sluice set KEY=VALUE      change settings of a running gateway
 //	sluice completion bash    a script for the shell
 //	sluice version            also sluice --version
 //
@@ -51,6 +52,7 @@ type cli struct {
 	Watch      watchCmd      `cmd:"" help:"Print what is published to a topic, as it comes."`
 	Kick       kickCmd       `cmd:"" help:"End a connection, or all of a user's."`
 	Reload     reloadCmd     `cmd:"" help:"Have the gateway read its configuration again, as SIGHUP does."`
+	Set        setCmd        `cmd:"" help:"Change settings of a running gateway, until its next reload."`
 	Drain      drainCmd      `cmd:"" help:"Begin a shutdown, as SIGTERM does."`
 	Completion completionCmd `cmd:"" help:"Print a script that completes commands and flags in bash, zsh or fish."`
 	Top        topCmd        `cmd:"" help:"Show counters, connections and topics, again and again."`
@@ -83,7 +85,7 @@ func runWith(args []string, stdout, stderr io.Writer, kept early.Signals, ready 
 	if len(args) > 0 && args[0] == "--version" { // as of most programs
 		args = append([]string{"version"}, args[1:]...)
 	}
-	c, err := parse(joinSort(args), os.Environ(),
+	c, err := parse(joinSort(configSet(args)), os.Environ(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
 	)
@@ -103,6 +105,14 @@ func runWith(args []string, stdout, stderr io.Writer, kept early.Signals, ready 
 		printError(stderr, err)
 	}
 	return exitCode(err)
+}
+
+// configSet has "config set" mean set, which is what some look for there.
+func configSet(args []string) []string {
+	if len(args) > 1 && args[0] == "config" && args[1] == "set" {
+		return args[1:]
+	}
+	return args
 }
 
 // printError writes a line for each mistake.

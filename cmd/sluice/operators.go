@@ -15,7 +15,7 @@ type process struct {
 }
 
 func (p *process) admin() *server.AdminProcess {
-	return &server.AdminProcess{Settings: p.settings, Reload: p.reload, Drain: p.drain}
+	return &server.AdminProcess{Settings: p.settings, Reload: p.reload, Change: p.change, Drain: p.drain}
 }
 
 var errNotStarted = errors.New("the gateway has not started yet")
@@ -27,6 +27,15 @@ func (p *process) reload() (done server.AdminReloaded, err error) {
 		return done, errNotStarted
 	}
 	return r.reload()
+}
+
+// change is what operators ask for of single settings.
+func (p *process) change(settings map[string]any) (done server.AdminReloaded, err error) {
+	r := p.reloader.Load()
+	if r == nil {
+		return done, errNotStarted
+	}
+	return r.change(settings)
 }
 
 // asked is what an operator's request comes as, among signals.

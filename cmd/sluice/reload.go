@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -61,6 +62,7 @@ func (r *reloader) reload() (done server.AdminReloaded, err error) {
 	defer r.mu.Unlock()
 	r.manager.reloading()
 	defer func() { r.manager.reloaded(err) }()
+	asked := slices.Sorted(maps.Keys(r.inputs.asked))
 	r.watcher.reopen() // also if the config is wrong: whoever rotates logs has nothing to do with that
 	done, err = r.try()
 	var frozen *notLiveError
@@ -73,6 +75,9 @@ func (r *reloader) reload() (done server.AdminReloaded, err error) {
 		r.log.Info("reloaded", "changed", done.Changed, "login", done.Login)
 	default:
 		r.log.Info("reload: nothing has changed")
+	}
+	if err == nil && len(asked) > 0 {
+		r.log.Info("reload: what operators have set over the API counts no more", "flags", asked)
 	}
 	return done, err
 }
@@ -88,7 +93,7 @@ func loads(p login.Provider) uint64 {
 	return 0
 }
 
-// A plan is a reload that has been checked.
+// A plan is a reload, or what operators ask for, that has been checked.
 type plan struct {
 	call    *call
 	values  map[string]any
@@ -101,10 +106,35 @@ type plan struct {
 
 // read reads everything again and checks it. It changes nothing.
 func (r *reloader) read() (p plan, err error) {
-	if p.call, err = parse(r.args, os.Environ(), kong.Exit(func(int) {}), kong.Writers(io.Discard, io.Discard)); err != nil {
+	c, err := parse(r.args, os.Environ(), kong.Exit(func(int) {}), kong.Writers(io.Discard, io.Discard))
+	if err != nil {
 		return p, err
 	}
-	in, next := p.call.inputs, p.call.settings()
+	if p, err = r.check(c); err != nil {
+		return p, err
+	}
+	in := c.inputs
+	if !slices.Equal(p.config.Worker.Tokens, r.tokens) && !slices.Contains(p.changed, workerToken) {
+		p.changed = append(p.changed, workerToken) // the file
+	}
+	// Files in force, which the flags may not name any more.
+	if r.users != nil {
+		if p.users, err = login.NewAPIKeys(r.users.File()); err != nil {
+			return p, in.locate(wrong("token-users", "%w", err))
+		}
+	}
+	if r.admins != nil {
+		if p.admins, err = server.NewAdminTokens(r.admins.File()); err != nil {
+			return p, in.locate(wrong("admin-token", "%w", err))
+		}
+	}
+	return p, nil
+}
+
+// check compares what settings come to with what is in force, and checks all of it.
+func (r *reloader) check(c *call) (p plan, err error) {
+	p.call = c
+	in, next := c.inputs, c.settings()
 	p.values = in.values()
 	err = next.share(r.budget, in.isGiven)
 	var configErr error
@@ -130,22 +160,8 @@ func (r *reloader) read() (p plan, err error) {
 	if _, err := next.server(p.config); err != nil { // it is never started
 		return p, in.locate(err)
 	}
-	if !slices.Equal(p.config.Worker.Tokens, r.tokens) && !slices.Contains(p.changed, workerToken) {
-		p.changed = append(p.changed, workerToken) // the file
-	}
 	if p.routes, err = next.routes(); err != nil {
 		return p, in.locate(err)
-	}
-	// Files in force, which the flags may not name any more.
-	if r.users != nil {
-		if p.users, err = login.NewAPIKeys(r.users.File()); err != nil {
-			return p, in.locate(wrong("token-users", "%w", err))
-		}
-	}
-	if r.admins != nil {
-		if p.admins, err = server.NewAdminTokens(r.admins.File()); err != nil {
-			return p, in.locate(wrong("admin-token", "%w", err))
-		}
 	}
 	return p, nil
 }
@@ -170,10 +186,8 @@ func (r *reloader) try() (done server.AdminReloaded, err error) {
 		done.Login = before == 0 || loads(p) != before
 		defer r.server.Revalidate() // under the flags of this reload
 	}
-	if len(next.changed) > 0 {
-		if err := errors.Join(r.server.Update(next.config), r.server.Gateway().SetRoutes(next.routes)); err != nil {
-			return done, err
-		}
+	if err := r.update(&next); err != nil {
+		return done, err
 	}
 	if useTLS() && !slices.Contains(next.changed, tlsCert) {
 		next.changed = append(next.changed, tlsCert) // the files
@@ -186,9 +200,22 @@ func (r *reloader) try() (done server.AdminReloaded, err error) {
 	}
 	done.Changed = next.changed
 	r.tokens = next.config.Worker.Tokens
+	r.take(&next)
+	return done, nil
+}
+
+// update has the server take over what has changed. On an error nothing has.
+func (r *reloader) update(next *plan) error {
+	if len(next.changed) == 0 {
+		return nil
+	}
+	return errors.Join(r.server.Update(next.config), r.server.Gateway().SetRoutes(next.routes))
+}
+
+// take notes that the values of next are in force, and has the rest of the process go by them.
+func (r *reloader) take(next *plan) {
 	r.draining.Store(int64(next.call.settings().Drain))
 	r.level.Set(slog.Level(next.call.settings().LogLevel))
 	r.inputs, r.force = next.call.inputs, next.values
 	r.inputs.derive(next.call.settings().shared)
-	return done, nil
 }

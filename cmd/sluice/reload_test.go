@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,7 +14,47 @@ import (
 
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
+
+// startReloader starts a gateway, as serve does, for one that changes its settings, and collects its log.
+func startReloader(t *testing.T, args []string) (*reloader, *syncbuf.Buffer) {
+	t.Helper()
+	c, err := parse(args, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, log := c.settings(), new(syncbuf.Buffer)
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	inForce := c.inputs.values()
+	o, err := cmd.settle(c.inputs, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operators := new(process)
+	if o.config.Admin.Address != "" {
+		o.config.Admin.Process = operators.admin()
+	}
+	srv, err := cmd.start(c.inputs, o.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		_ = srv.Stop(ctx)
+	})
+	r := &reloader{
+		args: args, provider: o.provider, server: srv, level: new(slog.LevelVar), log: logger, inputs: c.inputs, force: inForce,
+		tokens: o.config.Worker.Tokens, budget: cmd.budget,
+	}
+	r.inputs.derive(cmd.shared)
+	operators.reloader.Store(r)
+	return r, log
+}
 
 // TestReloadIsAllOrNothing: with a mistake in any part of what a reload reads, or a setting that only a
 // restart changes, no part changes: not limits, nor certificates, nor tokens.
@@ -39,31 +78,8 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	shown := certificate()
 	writeFile(t, dir, "tokens", "old ann\n")
 	args := []string{"serve", "--config", write("[limits]\nmax-topics = 10\n")}
-	c, err := parse(args, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := c.settings()
-	var log bytes.Buffer
-	logger := slog.New(slog.NewTextHandler(&log, nil))
-	inForce := c.inputs.values()
-	o, err := cmd.settle(c.inputs, logger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv, err := cmd.start(c.inputs, o.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := srv.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		_ = srv.Stop(ctx)
-	})
-	r := &reloader{args: args, provider: o.provider, server: srv, level: new(slog.LevelVar), log: logger, inputs: c.inputs, force: inForce}
+	r, log := startReloader(t, args)
+	srv := r.server
 	// state is what is in force of each kind.
 	state := func() (topics int, cert string, drain time.Duration, token string) {
 		conn, err := tls.Dial("tcp", strings.TrimPrefix(srv.Addrs()[0], "tls://"), &tls.Config{InsecureSkipVerify: true})
@@ -72,7 +88,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 		}
 		defer conn.Close()
 		for _, tok := range []string{"old", "new"} {
-			if _, err := o.provider.Login(t.Context(), login.Request{Token: tok}); err == nil {
+			if _, err := r.provider.Login(t.Context(), login.Request{Token: tok}); err == nil {
 				token += tok
 			}
 		}
@@ -109,7 +125,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	write("[limits]\nmax-topics = 11\n[process]\ndrain = \"7s\"\n")
 	done, err := r.reload()
 	if err != nil || !slices.Equal(done.Changed, []string{"drain", "max-topics", "tls-cert"}) || !done.Login {
-		t.Errorf("%+v, %v\n%s", done, err, &log)
+		t.Errorf("%+v, %v\n%s", done, err, log)
 	}
 	if topics, cert, drain, token := state(); topics != 11 || cert != next || drain != 7*time.Second || token != "new" {
 		t.Errorf("%d topics, the new certificate %v, drain %v, tokens %s", topics, cert == next, drain, token)

@@ -90,6 +90,8 @@ func (cmd *configCmd) print(s *streams, list []setting) error {
 		}
 		source := set.Source
 		switch set.Source {
+		case "api":
+			source = "the API, until the next reload"
 		case "memory":
 			source = "derived from --memory"
 		case "env", "file":

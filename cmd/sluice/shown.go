@@ -21,7 +21,7 @@ type setting struct {
 	Key    string `json:"key"`             // in the table
 	Env    string `json:"env"`
 	Value  any    `json:"value"`  // a text, or a list of texts; without secrets
-	Source string `json:"source"` // flag, env, file, memory or default
+	Source string `json:"source"` // api, flag, env, file, memory or default
 	Where  string `json:"where,omitempty"`
 	Live   bool   `json:"live"` // a reload can change it
 }

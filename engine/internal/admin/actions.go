@@ -19,6 +19,10 @@ type Process struct {
 	Settings func() any
 	// Reload reads the configuration again and says what became of it.
 	Reload func() (Reloaded, error)
+	// Change gives settings, by their names, other values until the next reload, all or none. A value is a
+	// string, a json.Number, a bool, a list of those, nil, or a map of further settings. It says what
+	// became of it.
+	Change func(settings map[string]any) (Reloaded, error)
 	// Drain begins a shutdown, and returns at once.
 	Drain func()
 }
@@ -382,17 +386,4 @@ func (s *Server) apiDrain(r *http.Request) (any, error) {
 	s.act(r, "drain")
 	f()
 	return draining{true}, nil
-}
-
-func (s *Server) apiConfig(r *http.Request) (any, error) {
-	if q := parameters(r); q.err != nil {
-		return nil, q.err
-	}
-	f := s.process().Settings
-	if f == nil {
-		return nil, notAvailable("configuration to show")
-	}
-	return struct {
-		Config any `json:"config"`
-	}{f()}, nil
 }

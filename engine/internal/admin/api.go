@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -27,6 +28,7 @@ const (
 	codeMediaType    = "unsupported-media-type"
 	codeInvalidTopic = "invalid-topic"
 	codeReload       = "reload-failed"
+	codeSettings     = "settings-refused"
 	codeRateLimited  = "rate-limited"
 	codeNotAvailable = "not-available"
 	codeBusy         = "busy"
@@ -80,6 +82,7 @@ type route struct {
 	path      string
 	get, post call
 	del       call             // of DELETE, for the full role
+	patch     call             // of PATCH, for the full role
 	stream    http.HandlerFunc // in place of get: it writes the answer itself
 	role      Role
 	status    int  // of a post that has succeeded; zero means 200
@@ -103,7 +106,7 @@ func (s *Server) routes() []route {
 		{path: "/api/v1/sessions/{id}", get: s.apiSession, del: s.endSession, role: ReadRole, heavy: true},
 		{path: "/api/v1/workers", get: s.apiWorkers, role: ReadRole, heavy: true},
 		{path: "/api/v1/loops", get: s.apiLoops, role: ReadRole, heavy: true},
-		{path: "/api/v1/config", get: s.apiConfig, role: ReadRole},
+		{path: "/api/v1/config", get: s.apiConfig, patch: s.changeConfig, role: ReadRole},
 		{path: "/api/v1/publish", post: s.apiPublish, role: FullRole},
 		{path: "/api/v1/kick", post: s.apiKick, role: FullRole, heavy: true},
 		{path: "/api/v1/disconnect", post: s.apiDisconnect, role: FullRole, heavy: true},
@@ -137,74 +140,76 @@ func (s *Server) serveAPI(mux *http.ServeMux) {
 	})))
 }
 
-// byMethod serves a route for those who may: what is deleted wants the full role.
+// byMethod serves a route for those who may: what is deleted or changed wants the full role.
 func (s *Server) byMethod(rt route) http.Handler {
 	h := s.method(rt)
 	others := s.allowed(rt.role, h)
-	if rt.del == nil {
+	if rt.del == nil && rt.patch == nil {
 		return others
 	}
-	deletes := s.allowed(FullRole, h)
+	changes := s.allowed(FullRole, h)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodDelete {
-			deletes.ServeHTTP(w, r)
+		if r.Method == http.MethodDelete && rt.del != nil || r.Method == http.MethodPatch && rt.patch != nil {
+			changes.ServeHTTP(w, r)
 			return
 		}
 		others.ServeHTTP(w, r)
 	})
 }
 
+// methods are those of a route, as Allow has them.
+func (rt *route) methods() string {
+	var list []string
+	for _, m := range []struct {
+		name string
+		ok   bool
+	}{
+		{http.MethodDelete, rt.del != nil},
+		{http.MethodGet, rt.get != nil || rt.stream != nil},
+		{http.MethodHead, rt.get != nil},
+		{http.MethodOptions, true},
+		{http.MethodPatch, rt.patch != nil},
+		{http.MethodPost, rt.post != nil},
+	} {
+		if m.ok {
+			list = append(list, m.name)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
 // method serves the methods of a route.
 func (s *Server) method(rt route) http.Handler {
-	allow := "GET, HEAD, OPTIONS"
-	if rt.post != nil {
-		allow = "OPTIONS, POST"
-	}
-	if rt.stream != nil {
-		allow = "GET, OPTIONS"
-	}
-	if rt.del != nil {
-		allow = "DELETE, " + allow
-	}
+	allow := rt.methods()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var f call
-		switch r.Method {
-		case http.MethodOptions:
+		if r.Method == http.MethodOptions {
 			w.Header().Set("Allow", allow)
 			w.WriteHeader(http.StatusNoContent)
 			return
-		case http.MethodGet:
-			if rt.stream != nil {
-				if err := parameters(r).err; err != nil {
-					s.answerError(w, err)
-					return
-				}
-				rt.stream(w, r)
-				return
-			}
-			f = rt.get
-		case http.MethodHead:
-			f = rt.get
-		case http.MethodDelete:
-			f = rt.del
-		case http.MethodPost:
-			f = rt.post
-			// The writer is told when there is more: then its answer goes before the connection is closed,
-			// also if the client has asked for the close. The server keeps its own body, in the other copy.
-			body := http.MaxBytesReader(w, r.Body, maxBody)
-			r = r.WithContext(r.Context())
-			r.Body = body
 		}
-		if f == nil {
+		f := map[string]call{
+			http.MethodGet: rt.get, http.MethodHead: rt.get, http.MethodDelete: rt.del, http.MethodPatch: rt.patch, http.MethodPost: rt.post,
+		}[r.Method]
+		stream := rt.stream
+		if r.Method != http.MethodGet {
+			stream = nil
+		}
+		if f == nil && stream == nil {
 			w.Header().Set("Allow", allow)
 			refuse(w, http.StatusMethodNotAllowed, codeNotAllowed, "want "+allow)
 			return
 		}
-		if r.Method == http.MethodPost {
-			if err := parameters(r).err; err != nil { // what a post is about stands in its body
-				s.answerError(w, err)
-				return
-			}
+		r, err := parts(w, r)
+		if err == nil && stream != nil {
+			err = parameters(r).err
+		}
+		if err != nil {
+			s.answerError(w, err)
+			return
+		}
+		if stream != nil {
+			stream(w, r)
+			return
 		}
 		if rt.heavy {
 			if err := s.enter(r.Context()); err != nil {
@@ -224,6 +229,28 @@ func (s *Server) method(rt route) http.Handler {
 		}
 		writeJSON(w, status, v)
 	})
+}
+
+// parts holds r to the parts that a request of its method has: what is about its body has no parameters,
+// and the others have no body. The request that it returns is the one to go on with.
+func parts(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	switch r.Method {
+	case http.MethodPost, http.MethodPatch:
+	default:
+		if r.ContentLength == 0 || r.Body == nil {
+			return r, nil
+		}
+		if n, _ := io.ReadFull(r.Body, make([]byte, 1)); n > 0 {
+			return r, badRequest("a %s has no body here", r.Method)
+		}
+		return r, nil
+	}
+	// The writer is told when there is more: then its answer goes before the connection is closed, also
+	// if the client has asked for the close. The server keeps its own body, in the other copy.
+	body := http.MaxBytesReader(w, r.Body, maxBody)
+	r = r.WithContext(r.Context())
+	r.Body = body
+	return r, parameters(r).err
 }
 
 const (

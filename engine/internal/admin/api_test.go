@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -64,6 +65,25 @@ func (a *apiClient) post(path, body string, want int, v any) {
 	a.decode("POST", path, path, body, want, v)
 }
 
+// patch is post for a change.
+func (a *apiClient) patch(path, body string, want int, v any) {
+	a.t.Helper()
+	a.decode("PATCH", path, path, body, want, v)
+}
+
+// bodies returns the paths that take a body, and the method that does.
+func (a *apiClient) bodies() map[string]string {
+	of := make(map[string]string)
+	for path, ops := range a.description.Paths {
+		for _, method := range []string{"post", "patch"} {
+			if _, ok := ops[method]; ok {
+				of[path] = strings.ToUpper(method)
+			}
+		}
+	}
+	return of
+}
+
 func (a *apiClient) decode(method, path, target, body string, want int, v any) {
 	a.t.Helper()
 	status, answer := a.do(method, path, target, body)
@@ -109,11 +129,16 @@ func member(t *testing.T, s *server.Server, user string, topics ...string) net.C
 // nothing else.
 func TestAPI(t *testing.T) {
 	var drained atomic.Bool
+	var changed map[string]any
 	reloadErr := errors.New("config.toml:3: no such key")
 	process := &server.AdminProcess{
 		Settings: func() any { return []string{"a"} },
 		Reload: func() (server.AdminReloaded, error) {
 			return server.AdminReloaded{Changed: []string{"log-level"}}, reloadErr
+		},
+		Change: func(settings map[string]any) (server.AdminReloaded, error) {
+			changed = settings
+			return server.AdminReloaded{}, reloadErr
 		},
 		Drain: func() { drained.Store(true) },
 	}
@@ -335,7 +360,22 @@ func TestAPI(t *testing.T) {
 
 	// The process.
 	a.post("/api/v1/reload", `{}`, 422, nil)
+	const configPath = "/api/v1/config"
+	a.patch(configPath, `{"max-topics":5}`, 422, nil)
 	reloadErr = nil
+	a.patch(configPath, `{"max-topics":5,"limits":{"a":["x",1.5,true,null]}}`, 200, nil)
+	if want := map[string]any{"max-topics": json.Number("5"), "limits": map[string]any{"a": []any{"x", json.Number("1.5"), true, nil}}}; !reflect.DeepEqual(changed, want) {
+		t.Errorf("%v, want %v", changed, want)
+	}
+	for _, text := range []string{
+		`{}`, `[]`, `null`, `{"a":1}{}`, `{"a":1,"a":2}`, `{"a":{"b":1,"b":2}}`, `{"a":` + strings.Repeat("[", 20) + strings.Repeat("]", 20) + `}`,
+		`{"a":[0` + strings.Repeat(",0", 2000) + `]}`,
+	} {
+		changed = nil
+		if a.patch(configPath, text, 400, nil); changed != nil {
+			t.Errorf("%.40s: %v", text, changed)
+		}
+	}
 	a.post("/api/v1/reload", ``, 200, nil)
 	a.post("/api/v1/reload", `{"x":1}`, 400, nil)
 	a.post("/api/v1/drain", `{"x":1}`, 400, nil)
@@ -343,17 +383,15 @@ func TestAPI(t *testing.T) {
 		t.Error("not drained")
 	}
 	*process = server.AdminProcess{}
-	a.get("/api/v1/config", "/api/v1/config", 501, nil)
+	a.get(configPath, configPath, 501, nil)
+	a.patch(configPath, `{"max-topics":5}`, 501, nil)
 	a.post("/api/v1/reload", `{}`, 501, nil)
 	a.post("/api/v1/drain", `{}`, 501, nil)
 
 	// What every body is held to.
-	for path, ops := range a.description.Paths {
-		if _, ok := ops["post"]; !ok {
-			continue
-		}
-		a.post(path, `{"user":"`+strings.Repeat("x", 2<<20)+`"}`, 413, nil)
-		r, _ := http.NewRequest("POST", a.base+path, strings.NewReader("user=ann"))
+	for path, method := range a.bodies() {
+		a.decode(method, path, path, `{"user":"`+strings.Repeat("x", 2<<20)+`"}`, 413, nil)
+		r, _ := http.NewRequest(method, a.base+path, strings.NewReader("user=ann"))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		resp, err := web.Do(r)
 		if err != nil {
@@ -361,7 +399,7 @@ func TestAPI(t *testing.T) {
 		}
 		b, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		a.description.Check(t, path, "POST", resp.StatusCode, resp.Header.Get("Content-Type"), b)
+		a.description.Check(t, path, method, resp.StatusCode, resp.Header.Get("Content-Type"), b)
 		if resp.StatusCode != 415 {
 			t.Errorf("%s of a form: %d", path, resp.StatusCode)
 		}

@@ -21,23 +21,31 @@ const maxBody = 1<<20*4/3 + 64<<10
 // decode reads the JSON body of r, which ends at maxBody, into a struct. It is one object, and each of
 // its fields is one of the struct's, by its exact name, and there once.
 func decode(r *http.Request, v any) error {
+	body, err := readBody(r)
+	if err != nil {
+		return err
+	}
+	return decodeObject(body, v)
+}
+
+// readBody reads the JSON body of r, which ends at maxBody.
+func readBody(r *http.Request) ([]byte, error) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return &refusal{http.StatusUnsupportedMediaType, codeMediaType, "want Content-Type: application/json"}
+		return nil, &refusal{http.StatusUnsupportedMediaType, codeMediaType, "want Content-Type: application/json"}
 	}
 	body, err := io.ReadAll(r.Body)
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return &refusal{http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("want a body of at most %d bytes", maxBody)}
+		return nil, &refusal{http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("want a body of at most %d bytes", maxBody)}
 	case err != nil:
-		return badRequest("the body cannot be read: %v", err)
+		return nil, badRequest("the body cannot be read: %v", err)
 	}
-	return decodeObject(body, v)
+	return body, nil
 }
 
-// decodeObject reads body into the struct that v points to. encoding/json alone would take a name in
-// any case, the last of two values, and another character for bytes that are none.
-func decodeObject(body []byte, v any) error {
+// checkObject says why body is no JSON object, as far as encoding/json would not.
+func checkObject(body []byte) error {
 	if !utf8.Valid(body) {
 		return badRequest("the body is not UTF-8")
 	}
@@ -54,6 +62,15 @@ func decodeObject(body []byte, v any) error {
 	}
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return badRequest("the body is no JSON object")
+	}
+	return nil
+}
+
+// decodeObject reads body into the struct that v points to. encoding/json alone would take a name in
+// any case, the last of two values, and another character for bytes that are none.
+func decodeObject(body []byte, v any) error {
+	if err := checkObject(body); err != nil {
+		return err
 	}
 	fields, names := fieldsOf(v)
 	seen := make(map[string]bool)
@@ -80,6 +97,68 @@ func decodeObject(body []byte, v any) error {
 		}
 	}
 	return nil
+}
+
+// anyObject reads body, an object with fields of any name, as encoding/json reads it into any, with
+// numbers as they are written. A name is there once in each object. There are at most most values.
+func anyObject(body []byte, most int) (map[string]any, error) {
+	if err := checkObject(body); err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	left := most
+	v, err := anyValue(d, &left, 0)
+	if err != nil {
+		return nil, err
+	}
+	return v.(map[string]any), nil
+}
+
+// maxDepth is how deep objects and lists of anyObject may be in each other.
+const maxDepth = 8
+
+// anyValue reads the next value of d, which is valid JSON. It counts in left how many more there may be.
+func anyValue(d *json.Decoder, left *int, depth int) (any, error) {
+	if *left < 0 || depth > maxDepth {
+		return nil, badRequest("the body has more values than anybody wants")
+	}
+	*left--
+	token, err := d.Token()
+	if err != nil {
+		return nil, badRequest("the body is not one JSON value")
+	}
+	switch token {
+	case json.Delim('['):
+		list := []any{}
+		for d.More() {
+			v, err := anyValue(d, left, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, _ = d.Token()
+		return list, nil
+	case json.Delim('{'):
+		fields := make(map[string]any)
+		for d.More() {
+			name, err := d.Token()
+			if err != nil {
+				return nil, badRequest("the body is not one JSON value")
+			}
+			text := name.(string)
+			if _, twice := fields[text]; twice {
+				return nil, badRequest("%s is there twice", clip(text))
+			}
+			if fields[text], err = anyValue(d, left, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		_, _ = d.Token()
+		return fields, nil
+	}
+	return token, nil
 }
 
 // fieldsOf returns the fields of the struct that v points to, those of embedded ones too, by their

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"io"
 	"net/http/httptest"
 	"reflect"
 	"strings"
@@ -76,12 +77,13 @@ func TestUnreadQueries(t *testing.T) {
 		c.Process = &Process{
 			Settings: func() any { return nil },
 			Reload:   func() (Reloaded, error) { done.Add(1); return Reloaded{}, nil },
+			Change:   func(map[string]any) (Reloaded, error) { done.Add(1); return Reloaded{}, nil },
 			Drain:    func() { done.Add(1) },
 		}
 	})
 	for _, rt := range s.routes() {
 		for method, served := range map[string]bool{
-			"GET": rt.get != nil || rt.stream != nil, "POST": rt.post != nil, "DELETE": rt.del != nil,
+			"GET": rt.get != nil || rt.stream != nil, "POST": rt.post != nil, "PATCH": rt.patch != nil, "DELETE": rt.del != nil,
 		} {
 			if !served {
 				continue
@@ -123,5 +125,30 @@ func TestUnreadQueriesOfUsers(t *testing.T) {
 		if w := ask(s, "GET", "/v2/socket/token?"+query, "X-Api-Key", "ann-key-0123456789"); w.Code != status {
 			t.Errorf("?%s: %d %s, want %d", query, w.Code, w.Body, status)
 		}
+	}
+}
+
+// TestBodiesNobodyWants: a request whose method has no body does nothing when it has one.
+func TestBodiesNobodyWants(t *testing.T) {
+	s := newServer(t, newOTP(t), func(c *Config) { c.Dev = true })
+	for _, rt := range s.routes() {
+		for method, served := range map[string]bool{"GET": rt.get != nil || rt.stream != nil, "HEAD": rt.get != nil, "DELETE": rt.del != nil} {
+			if !served {
+				continue
+			}
+			for _, body := range []io.Reader{strings.NewReader(`{"user":"bob"}`), io.MultiReader(strings.NewReader("x"))} { // of a known length, and not
+				r := httptest.NewRequest(method, targetOf(rt.path), body)
+				r.Host = "127.0.0.1:6070"
+				w := httptest.NewRecorder()
+				s.Handler().ServeHTTP(w, r)
+				wantAnswer(t, w, 400, "application/json", "a "+method+" has no body here")
+			}
+		}
+	}
+	r := httptest.NewRequest("DELETE", "/api/v1/sessions/x", io.MultiReader()) // chunks, and nothing in them
+	r.Host = "127.0.0.1:6070"
+	w := httptest.NewRecorder()
+	if s.Handler().ServeHTTP(w, r); strings.Contains(w.Body.String(), "no body") {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }

@@ -234,6 +234,9 @@ func TestDescribesItsRoutes(t *testing.T) {
 		if rt.post != nil {
 			served["post "+rt.path] = rt.role
 		}
+		if rt.patch != nil {
+			served["patch "+rt.path] = FullRole
+		}
 		if rt.del != nil {
 			served["delete "+rt.path] = FullRole
 		}
@@ -352,7 +355,7 @@ func TestRefusalsAreDescribed(t *testing.T) {
 			}
 			check(closed, method, 403)
 			check(s, method, 401)
-			check(s, "PATCH", 405, "Authorization", "Bearer "+fullToken)
+			check(s, "PUT", 405, "Authorization", "Bearer "+fullToken)
 			for range guessBurst {
 				check(s, method, 401, "X-Api-Key", "wrong")
 			}

@@ -155,6 +155,15 @@ func (c *Client) Post(ctx context.Context, path string, body any) (json.RawMessa
 	return c.answer(c.ask(ctx, http.MethodPost, "/api/v1/"+path, nil, b))
 }
 
+// Patch sends body as JSON with PATCH to a path below /api/v1/, and returns what the gateway answers with.
+func (c *Client) Patch(ctx context.Context, path string, body any) (json.RawMessage, error) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return c.answer(c.ask(ctx, http.MethodPatch, "/api/v1/"+path, nil, b))
+}
+
 // Delete sends a DELETE to a path below /api/v1/, and returns what the gateway answers with.
 func (c *Client) Delete(ctx context.Context, path string, query url.Values) (json.RawMessage, error) {
 	return c.answer(c.ask(ctx, http.MethodDelete, "/api/v1/"+path, query, nil))
