@@ -55,6 +55,7 @@ const (
 	ReasonConnectRate    // more new connections a second than there may be in all
 	ReasonMemory         // the memory budget is nearly used up
 	ReasonNoWorker       // no worker to serve the connection
+	ReasonServerIDLost   // another process of the cluster has the gateway's server id
 
 	numReasons
 )
@@ -102,6 +103,7 @@ var reasonNames = [numReasons]string{
 	ReasonConnectRate:      "connect-rate",
 	ReasonMemory:           "memory",
 	ReasonNoWorker:         "no-worker",
+	ReasonServerIDLost:     "server-id-lost",
 }
 
 // String returns the name used in counters and logs.

@@ -178,6 +178,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 	refuse(cmd.checkBounds())
 	history, err := cmd.history()
 	refuse(err)
+	nodes, err := cmd.cluster()
+	refuse(err)
 	listen := cmd.Worker
 	if listen == "none" {
 		listen = ""
@@ -233,7 +235,8 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			CustomIDKey:    cmd.CustomIDKey,
 			LoginRequired:  cmd.NetsvrLogin == "required",
 		},
-		Admin: operators,
+		Admin:   operators,
+		Cluster: nodes,
 		Longbridge: server.LongbridgeConfig{
 			HeartbeatTimeout: cmd.HeartbeatTimeout,
 			NoCloseNotice:    !cmd.LongbridgeCloseNotice,

@@ -8,7 +8,7 @@
 //	sluice cert --dev         write a self-signed certificate and its key, for trying out
 //	sluice health             ask a running gateway whether it is ready
 //	sluice doctor             what is wrong with machine, gateway and flags, and the lines that fix it
-//	sluice conns              who is connected; also topics, workers, sessions
+//	sluice conns              who is connected; also topics, workers, sessions, cluster
 //	sluice publish TOPIC DATA publish a message; sluice watch TOPIC prints what comes
 //	sluice session ID         one session, and its end; sluice session --user ID all of a user's
 //	sluice kick --user ID     end connections; also reload and drain
@@ -48,6 +48,7 @@ type cli struct {
 	Sessions   sessionsCmd   `cmd:"" help:"List sessions that can be resumed."`
 	Session    sessionCmd    `cmd:"" help:"Describe a session, or all of a user's, or end them: they cannot be resumed then."`
 	Workers    workersCmd    `cmd:"" help:"List the links of workers: queue, silence, latency of their answers."`
+	Cluster    clusterCmd    `cmd:"" help:"List the gateways of the cluster."`
 	Publish    publishCmd    `cmd:"" help:"Publish a message to a topic."`
 	Watch      watchCmd      `cmd:"" help:"Print what is published to a topic, as it comes."`
 	Kick       kickCmd       `cmd:"" help:"End a connection, or all of a user's."`

@@ -305,6 +305,13 @@ func TestBadValues(t *testing.T) {
 			"a there is no =", "a=5 there is no comma", "a=x,1s no number", "a=5,1 no time", "a=5,0s want 1ms", "a*b=5,1s one * at the end",
 			"=5,1s the pattern is empty", "a=-1,1s want 0",
 		},
+		"cluster": {
+			"127.0.0.1:4222 did you mean nats://127.0.0.1:4222?", "http://x want nats://", "nats:// want nats://", "nats://x:99999 want 1 to",
+			"nats://x,y want nats://", " want nats://", "nats://x/y want nats://",
+		},
+		"cluster-name": {"A want 1 to 32", "x no --cluster"}, "cluster-address": {"x no --cluster"}, "cluster-creds": {"x no --cluster"},
+		"cluster-nkey": {"x no --cluster"}, "cluster-ca": {"x no --cluster"}, "cluster-cert": {"x no --cluster"},
+		"cluster-key": {"x no --cluster"}, "cluster-replicas": {"3 no --cluster", "-1 want 0 to 5", "6 want 0 to 5"},
 		"longbridge-gzip": {"-1 not a size", "3GiB want 0 to 2147483647"}, "max-inflate-rate": {"-1 not a size", "3GiB want 0 to 2147483647"},
 		"max-gzip-members": least1, "wait-workers": orNone,
 		"loops": {"99999 want 0 to 256", "-1 want 0 to 256", "257 want 0 to 256", "x whole number"},

@@ -92,6 +92,9 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 		return err
 	}
 	if err := srv.Start(); err != nil {
+		if err, ok := clusterEnd(in, err); ok {
+			return err
+		}
 		return in.locate(listenFlag(err))
 	}
 	addrs := srv.Addrs()
@@ -122,7 +125,11 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	manager.ready(done)
 	go reloads(signals.Hangups, done, func() { _, _ = r.reload() }) // which has logged what came of it
 	s.ready()
-	return wait(srv, signals.Ends, manager, r.drain, log)
+	if err := wait(srv, signals.Ends, manager, r.drain, log); err != nil {
+		err, _ = clusterEnd(in, err)
+		return err
+	}
+	return nil
 }
 
 // reloads calls reload for each SIGHUP until done is closed. It has a goroutine of its own: a file
@@ -141,7 +148,12 @@ func reloads(hangups <-chan os.Signal, done <-chan struct{}, reload func()) {
 // wait serves until a signal ends the gateway, within the time that most says then. A second signal
 // ends it at once.
 func wait(srv *server.Server, stop <-chan os.Signal, manager *service, most func() time.Duration, log *slog.Logger) error {
-	sig := <-stop
+	var sig os.Signal
+	select {
+	case sig = <-stop:
+	case <-srv.Failed():
+		return failed(srv, manager, most())
+	}
 	drain := most()
 	manager.stopping(drain)
 	by := "signal"
@@ -163,6 +175,15 @@ func wait(srv *server.Server, stop <-chan os.Signal, manager *service, most func
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// failed ends a gateway that serves nobody any more.
+func failed(srv *server.Server, manager *service, drain time.Duration) error {
+	manager.stopping(drain)
+	ctx, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	_ = srv.Stop(ctx) // why it ends says more
+	return srv.Err()
 }
 
 // logger makes the log on w, which says when it has lost lines, if it can.

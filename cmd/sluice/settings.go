@@ -27,6 +27,7 @@ type settings struct {
 	loginFlags      `group:"Logins" table:"login"`
 	sessionFlags    `group:"Sessions" table:"session"`
 	historyFlags    `group:"History" table:"history"`
+	clusterFlags    `group:"Cluster" table:"cluster"`
 	limitFlags      `group:"Limits" table:"limits"`
 	slowFlags       `group:"Memory and slow clients" table:"memory"`
 	workerFlags     `group:"Workers" table:"worker"`
@@ -114,6 +115,18 @@ type historyFlags struct {
 	History      []string `help:"Topics that keep their last messages, PATTERN=COUNT,AGE as room.*=1000,5m: COUNT of them, each for AGE at most. A pattern is a name, or a beginning and one * at the end; the first that matches counts, and COUNT 0 rules its topics out. Clients that resume get what they missed. Repeatable." placeholder:"RULE" sep:"none" key:"topics" live:""`
 	HistoryTotal byteSize `help:"Bytes kept of all topics' messages; over it the oldest go." default:"256MiB" live:""`
 	GapCmd       int      `help:"Command to Longbridge clients of the push that says that messages they missed are gone for good. GOSOC's route is sluice.Gap." default:"101"`
+}
+
+type clusterFlags struct {
+	Cluster         []string `help:"NATS servers that make several gateways behave as one: nats://HOST:PORT, or tls in place of nats, with commas between them; repeatable. Each gateway needs a --server-id of its own. Not with --history yet." placeholder:"URL" sep:"none" key:"servers"`
+	ClusterName     string   `help:"The cluster's name: 1 to 32 of a-z, 0-9 and -. Gateways of one name belong together." default:"default"`
+	ClusterAddress  string   `help:"What the other gateways, and operators, are told of where this one is. Default: the host's name, and where clients are served." placeholder:"TEXT"`
+	ClusterCreds    string   `help:"File of NATS credentials: a JWT and its seed. Read at each connection." placeholder:"FILE"`
+	ClusterNKey     string   `name:"cluster-nkey" help:"File of the seed of an NKey, in place of credentials. Read at each connection." placeholder:"FILE"`
+	ClusterCA       string   `name:"cluster-ca" help:"File of authorities, PEM, that the NATS servers' certificates come from. Default: the system's. Read at each connection." placeholder:"FILE"`
+	ClusterCert     string   `help:"File of the gateway's own certificate, PEM, for NATS servers that want one. Read at each connection." placeholder:"FILE"`
+	ClusterKey      string   `help:"File of its key, PEM." placeholder:"FILE"`
+	ClusterReplicas int      `help:"How many NATS servers keep the leases of server ids, if their bucket has to be made. 0: 3 where the servers are a cluster, else 1." default:"0"`
 }
 
 type slowFlags struct {

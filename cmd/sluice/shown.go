@@ -80,8 +80,11 @@ func (p *param) shownText(value any) string {
 	if p.flag.PlaceHolder == "FILE" && readfile.LooksSecret(text) {
 		return notShown // the text of a token in place of its file's name
 	}
-	if p.name == "otlp" {
+	switch p.name {
+	case "otlp":
 		return shownURL(text)
+	case "cluster":
+		return shownServers(text)
 	}
 	return shownLogin(p.name, text)
 }
@@ -93,8 +96,24 @@ func (p *param) holdsSecret(value any) bool {
 		return secretLogin(text)
 	case "otlp":
 		return secretURL(text)
+	case "cluster":
+		return shownServers(text) != text
 	}
 	return p.secret()
+}
+
+// shownServers are the URLs of a --cluster without users, passwords and tokens.
+func shownServers(text string) string {
+	list := strings.Split(text, ",")
+	for i, server := range list {
+		scheme, rest, ok := strings.Cut(server, "://")
+		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+			list[i] = scheme + "://" + notShown + rest[at:]
+		} else if !ok && strings.Contains(server, "@") {
+			list[i] = notShown
+		}
+	}
+	return strings.Join(list, ",")
 }
 
 // written is a value as it could be given.

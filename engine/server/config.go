@@ -79,6 +79,8 @@ type Config struct {
 	Netsvr NetsvrConfig
 	// Longbridge is about Longbridge's clients; how many each user may have is in Gateway.
 	Longbridge LongbridgeConfig
+	// Cluster makes the gateway one of several.
+	Cluster ClusterConfig
 	// Admin serves operators; without Address and Listener nobody is, and its other fields are
 	// refused. Its Logger is Gateway.Logger if it is nil; its Listener is the Server's like
 	// Listeners.
@@ -117,6 +119,9 @@ func (c *Config) check() error {
 		return errors.New("server: Config.Engine.History.Total is negative")
 	case c.CustomIDTTL < 0:
 		return errors.New("server: Config.CustomIDTTL is negative")
+	}
+	if err := c.checkCluster(); err != nil {
+		return err
 	}
 	if err := topic.CheckRules(c.Engine.History.Rules); err != nil {
 		return fmt.Errorf("server: Config.Engine.History: %w", err)

@@ -96,6 +96,7 @@ var behaviour = map[string]func(*testing.T){
 	"AccessLog":      TestAccessLog,
 	"Engine.Admit":   provesAdmit,
 	"TLS":            TestTLSListeners,
+	"Cluster":        TestCluster,
 
 	"Engine.Describe": provesDescribe,
 	"Admin.Listener":  provesAdminListener,

@@ -15,6 +15,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
+	"github.com/sluicenet/sluice/engine/internal/cluster"
 	"github.com/sluicenet/sluice/engine/internal/dev"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
@@ -44,16 +45,23 @@ type Server struct {
 	mu        sync.Mutex
 	stage     stage
 	stopAsked bool
+	why       engine.Reason // of the end
 	addrs     []string
 	urls      atomic.Pointer[[]string] // what addrs is, for loops
 	workers   string
 
 	memory *budget.Watch // nil: no limit
 
+	node   *cluster.Node // nil: the gateway is alone
+	nats   *cluster.NATS // of node
+	failed chan struct{} // closed when the service has ended by itself
+
 	turn      chan *engine.Publisher // the Publisher of those outside the loops, while nobody uses it
 	fromLoops atomic.Int64           // bytes of Sends from handlers that are under way
 	life      context.Context        // done when nothing is waited for any more
 	endLife   context.CancelFunc
+	start     context.Context // done when Start is to give up: at a Stop
+	endStart  context.CancelFunc
 	ended     chan struct{}  // closed when all has ended
 	besides   sync.WaitGroup // goroutines that end with life
 }
@@ -69,8 +77,12 @@ func New(config Config) (*Server, error) {
 	}
 	config.shareLogger()
 	config.shareMemory()
-	s := &Server{turn: make(chan *engine.Publisher, 1), ended: make(chan struct{})}
+	s := &Server{
+		turn: make(chan *engine.Publisher, 1), ended: make(chan struct{}), failed: make(chan struct{}),
+		why: engine.ReasonShutdown,
+	}
 	s.life, s.endLife = context.WithCancel(context.Background())
+	s.start, s.endStart = context.WithCancel(s.life)
 	if s.endpoints, err = config.endpoints(own); err != nil {
 		return nil, err
 	}
@@ -120,8 +132,14 @@ func New(config Config) (*Server, error) {
 	if err := s.speak(); err != nil {
 		return nil, err
 	}
+	if err := s.makeNode(); err != nil {
+		return nil, err
+	}
 	if s.engine, err = engine.New(s.config.Engine); err != nil {
 		return nil, err
+	}
+	if s.node != nil {
+		s.node.Bind(s.engine)
 	}
 	if config.operators() {
 		hub := s.hub
@@ -133,6 +151,9 @@ func New(config Config) (*Server, error) {
 		}
 		if s.certs != nil {
 			s.admin.ReportTLS(s.certs.Stats)
+		}
+		if s.node != nil {
+			s.admin.SetCluster(s.node)
 		}
 	}
 	s.keepAccessLog()

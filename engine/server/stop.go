@@ -81,6 +81,9 @@ func (s *Server) Start() error {
 	if s.admin != nil {
 		s.admin.Ready()
 	}
+	if s.node != nil {
+		s.node.Announce() // where clients are served
+	}
 	return nil
 }
 
@@ -107,13 +110,17 @@ func notOpened(field string, index int, err error) error {
 	return &ListenError{field, index, err}
 }
 
-// serve opens the listeners. Operators come first, so that they can watch, and workers second:
-// clients that come at once find them.
+// serve opens the listeners. Operators come first, so that they can watch, then the gateway becomes
+// one of its cluster, whose server id it must have, and workers come before clients: those that come
+// at once find them.
 func (s *Server) serve() error {
 	if s.admin != nil {
 		if err := s.admin.Start(); err != nil {
 			return notOpened("Admin", 0, err)
 		}
+	}
+	if err := s.joinCluster(); err != nil {
+		return err
 	}
 	workers, err := s.listenForWorkers()
 	if err != nil {
@@ -164,6 +171,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.stopAsked = true
+	s.endStart()
 	was := s.stage
 	if was != stageStarting {
 		s.stage = stageStopping
@@ -200,7 +208,10 @@ func (s *Server) teardown(ctx context.Context) error {
 	answering, cancel := before(t.soft, goodbyeTime)
 	s.gateway.Settle(answering)
 	cancel()
-	s.engine.CloseAll(engine.ReasonShutdown)
+	s.mu.Lock()
+	why := s.why
+	s.mu.Unlock()
+	s.engine.CloseAll(why)
 	leaving, cancel := reserve(t.soft)
 	if err := s.engine.WaitClosed(leaving); err != nil {
 		s.gateway.Log().Warn("shutdown", "err", err)
@@ -224,6 +235,9 @@ func (s *Server) teardown(ctx context.Context) error {
 		<-loopsEnded                                 // they hand logins in
 		return s.gateway.Close(context.Background()) // however long it takes: nobody waits for it
 	})
+	if s.node != nil {
+		t.step("the server id has not been given back", func() error { return s.node.Close(t.soft) })
+	}
 	if s.admin != nil {
 		s.admin.Shutdown(t.soft) // last: until then operators can watch the rest go
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/budget"
 	"github.com/sluicenet/sluice/engine/internal/certs"
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
+	"github.com/sluicenet/sluice/engine/internal/cluster"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/link"
 	"github.com/sluicenet/sluice/engine/internal/lograte"
@@ -103,6 +104,7 @@ type Server struct {
 	told     []bool // by loop: the log knows that it stands still; watch's
 	conns    *conns
 	memory   *budget.Watch // nil: no budget
+	cluster  *cluster.Node // nil: the gateway is alone
 	tokens   tokenStats
 	access   accessStats
 	guesses  guesses
@@ -196,6 +198,9 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 	}
 	return s, nil
 }
+
+// SetCluster tells of the gateway's part of a cluster. It must be called before Start.
+func (s *Server) SetCluster(n *cluster.Node) { s.cluster = n }
 
 // SetMemory tells of the memory budget, which may be nil: none. It must be called before Start.
 func (s *Server) SetMemory(w *budget.Watch) { s.memory = w }

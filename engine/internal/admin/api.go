@@ -105,6 +105,7 @@ func (s *Server) routes() []route {
 		{path: "/api/v1/sessions", get: s.apiSessions, del: s.endSessions, role: ReadRole, heavy: true},
 		{path: "/api/v1/sessions/{id}", get: s.apiSession, del: s.endSession, role: ReadRole, heavy: true},
 		{path: "/api/v1/workers", get: s.apiWorkers, role: ReadRole, heavy: true},
+		{path: "/api/v1/cluster", get: s.apiCluster, role: ReadRole},
 		{path: "/api/v1/loops", get: s.apiLoops, role: ReadRole, heavy: true},
 		{path: "/api/v1/config", get: s.apiConfig, patch: s.changeConfig, role: ReadRole},
 		{path: "/api/v1/publish", post: s.apiPublish, role: FullRole},

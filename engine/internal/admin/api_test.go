@@ -405,6 +405,13 @@ func TestAPI(t *testing.T) {
 		}
 	}
 
+	alone := a.base
+	a.get("/api/v1/cluster", "/api/v1/cluster", 404, nil)
+	a.get("/api/v1/cluster", "/api/v1/cluster?x=1", 400, nil)
+	a.base = inCluster(t)
+	a.get("/api/v1/cluster", "/api/v1/cluster", 200, nil)
+	a.base = alone
+
 	// Streams.
 	for path, target := range map[string]string{"/api/v1/stats/stream": "/api/v1/stats/stream", "/api/v1/topics/{name}/tail": "/api/v1/topics/t/tail"} {
 		resp, err := web.Get(a.base + target)

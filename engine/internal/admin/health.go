@@ -60,6 +60,11 @@ func (s *Server) details(reasons []string) (list []string) {
 	if !slices.Contains(reasons, memory) {
 		list = append(list, memory)
 	}
+	if s.cluster != nil {
+		for _, line := range s.cluster.Status() {
+			list = append(list, "cluster: "+oneLine(line))
+		}
+	}
 	for i := range s.engine.Loops() {
 		list = append(list, fmt.Sprintf("loop %d: %v late", i, s.lag.Of(i).Round(time.Microsecond)))
 	}
@@ -144,6 +149,11 @@ func (s *Server) reasons() []string {
 			list = append(list, "login: no keys yet")
 		case keys == 0 || err != nil && time.Since(at) > staleKeys:
 			list = append(list, "login: "+oneLine(err.Error()))
+		}
+	}
+	if s.cluster != nil {
+		if err := s.cluster.Ready(); err != nil {
+			list = append(list, "cluster: "+oneLine(err.Error()))
 		}
 	}
 	list = append(list, s.stalled()...)

@@ -70,6 +70,10 @@ func (s *Server) collect(p *page) {
 	if s.hub != nil {
 		collectWorkers(p, s.hub.Stats())
 	}
+	if s.cluster != nil {
+		st := s.cluster.Stats()
+		collectCluster(p, &st)
+	}
 }
 
 func collectWebSocket(p *page, s ws.Stats) {

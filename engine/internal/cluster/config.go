@@ -14,15 +14,19 @@ type Config struct {
 	Name string
 	// Self is the node's server id.
 	Self uint8
-	// Incarnation tells this process from others that have had its id. It must not be 0.
+	// Incarnation tells this process from others that have had its id. Zero: New chooses one.
 	Incarnation uint64
-	// Address and Version are for people who look at the table of nodes.
-	Address, Version string
+	// Address says where the node is, and Version what it is, for people who look at the table of nodes.
+	// Workers are the ids of workers that take clients' requests here. The functions are called once a
+	// second; nil ones say nothing.
+	Address func() string
+	Version string
+	Workers func() []int
 	// Data and Control are its two connections, and Nodes is the bucket of leases. They are the Node's
-	// from New on.
+	// from New on, and should be connected, or connecting, when it starts.
 	Data, Control Bus
 	Nodes         Store
-	// Engine gets what others publish. Its Config.Remote must be the Node.
+	// Engine gets what others publish; Bind sets it.
 	Engine *engine.Engine
 	// Queue is how many bytes may wait to be sent, per connection, before publishers wait. Zero means
 	// 8 MiB.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,48 +52,65 @@ func (e *SettingError) Unwrap() error { return e.Err }
 // maxReplicas is the most that NATS has.
 const maxReplicas = 5
 
-// Check says what cannot be honoured. It reads the files that are named, and does not connect.
+// Check says what cannot be honoured: a *SettingError, or several joined. It reads the files that are
+// named, and does not connect.
 func (c *NATSConfig) Check() error {
-	wrong := func(field string, err error) error { return &SettingError{Field: field, Err: err} }
+	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, &SettingError{Field: field, Err: fmt.Errorf(format, args...)})
+	}
 	if len(c.URLs) == 0 {
-		return wrong("URLs", errors.New("want at least one"))
+		wrong("URLs", "want at least one")
 	}
 	for i, text := range c.URLs {
 		if err := checkURL(text); err != nil {
-			return &SettingError{"URLs", i, err}
+			errs = append(errs, &SettingError{"URLs", i, err})
 		}
 	}
 	if err := CheckName(c.Name); err != nil {
-		return wrong("Name", err)
+		wrong("Name", "%w", err)
 	}
-	switch {
-	case c.Creds != "" && c.NKey != "":
-		return wrong("NKey", errors.New("there are credentials, too: choose one"))
-	case c.Cert == "" && c.Key != "":
-		return wrong("Key", errors.New("there is no certificate for it"))
-	case c.Cert != "" && c.Key == "":
-		return wrong("Cert", errors.New("there is no key for it"))
-	case c.Replicas < 0 || c.Replicas > maxReplicas:
-		return wrong("Replicas", fmt.Errorf("%d, want 0 to %d", c.Replicas, maxReplicas))
+	if c.Creds != "" && c.NKey != "" {
+		wrong("NKey", "there are credentials, too: choose one")
 	}
-	_, err := c.secrets()
-	return err
+	if c.Cert == "" && c.Key != "" {
+		wrong("Key", "there is no certificate for it")
+	}
+	if c.Cert != "" && c.Key == "" {
+		wrong("Cert", "there is no key for it")
+	}
+	if c.Replicas < 0 || c.Replicas > maxReplicas {
+		wrong("Replicas", "%d, want 0 to %d", c.Replicas, maxReplicas)
+	}
+	if len(errs) == 0 {
+		_, err := c.secrets()
+		return err
+	}
+	return errors.Join(errs...)
 }
 
 // checkURL says what is wrong with a server's URL. It repeats no password.
 func checkURL(text string) error {
-	u, err := url.Parse(text)
-	if e := (*url.Error)(nil); errors.As(err, &e) {
-		return fmt.Errorf("a URL that cannot be read: %w", e.Err)
+	scheme, rest, ok := strings.Cut(text, "://")
+	shown := text
+	if at := strings.LastIndexByte(text, '@'); at >= 0 {
+		shown = "..." + text[at:]
 	}
-	if u.Scheme != "nats" && u.Scheme != "tls" {
-		if u.Host == "" || u.Scheme == "" {
-			return errors.New("a server without its scheme: want nats://HOST:PORT, or tls in place of nats")
+	if !ok {
+		if _, _, err := net.SplitHostPort(text); err == nil {
+			return fmt.Errorf("%q: want nats://HOST:PORT; did you mean nats://%s?", shown, shown)
 		}
-		return fmt.Errorf("%s: want nats://HOST:PORT, or tls in place of nats", u.Redacted())
+		return fmt.Errorf("%q: want nats://HOST:PORT, or tls in place of nats", shown)
 	}
-	if u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("%s: want nats://HOST:PORT, or tls in place of nats", u.Redacted())
+	u, err := url.Parse(text)
+	if err != nil || scheme != "nats" && scheme != "tls" || u.Hostname() == "" ||
+		strings.ContainsAny(rest, "/?#") {
+		return fmt.Errorf("%q: want nats://HOST:PORT, or tls in place of nats", shown)
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("%q: port %s, want 1 to 65535", shown, port)
+		}
 	}
 	return nil
 }
@@ -217,6 +235,26 @@ func (n *NATS) Connect(ctx context.Context) error {
 	}
 	for _, b := range []*natsBus{n.data, n.control} {
 		if err := b.await(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Probe finds out whether the node may do what it needs on both connections, which must be there. What
+// the server does not allow is a *RefusedError that names it.
+func (n *NATS) Probe() error {
+	s := newSubjects(n.data.config.Name)
+	self := n.data.config.Self
+	for _, p := range []struct {
+		bus           *natsBus
+		hears, speaks []string
+	}{
+		// What all nodes hear is not spoken on: to them it would be foreign.
+		{n.data, []string{s.node(self), s.nodes(), s.topic("sluice")}, []string{s.node(self), s.topic("sluice.probe")}},
+		{n.control, []string{s.command(self), s.commands()}, []string{s.command(self)}},
+	} {
+		if err := p.bus.probe(p.hears, p.speaks); err != nil {
 			return err
 		}
 	}

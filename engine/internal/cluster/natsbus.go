@@ -29,7 +29,7 @@ type natsBus struct {
 
 	connected atomic.Bool
 	ups       atomic.Uint64 // how often it has been confirmed that the connection is there
-	reports   BusReports
+	reports   busReports
 	changes   chan struct{} // a token: connected or ups have changed
 	done      chan struct{} // closed by Close
 	tells     sync.WaitGroup
@@ -46,9 +46,15 @@ type natsBus struct {
 	closed   bool
 }
 
-// BusReports count what becomes of a connection.
-type BusReports struct {
-	Disconnects, Reconnects, Errors, Denied atomic.Uint64
+// busReports count what becomes of a connection.
+type busReports struct{ disconnects, reconnects, errors, denied atomic.Uint64 }
+
+func (b *natsBus) counts() ConnStats {
+	r := &b.reports
+	return ConnStats{
+		Disconnects: r.disconnects.Load(), Reconnects: r.reconnects.Load(), Errors: r.errors.Load(),
+		Denied: r.denied.Load(),
+	}
 }
 
 func newNATSBus(config *NATSConfig, role string) *natsBus {
@@ -125,6 +131,31 @@ func (b *natsBus) await(ctx context.Context) error {
 	return nil
 }
 
+// probe subscribes to and publishes on subjects, and asks what came of it.
+func (b *natsBus) probe(hears, speaks []string) error {
+	conn := b.conn.Load()
+	heard := make(chan *nats.Msg, len(speaks)) // nobody looks at it
+	for _, subject := range hears {
+		sub, err := conn.ChanSubscribe(subject, heard)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = sub.Unsubscribe() }()
+	}
+	for _, subject := range speaks {
+		if err := conn.Publish(subject, nil); err != nil {
+			return err
+		}
+	}
+	if err := conn.FlushTimeout(natsTimeout); err != nil {
+		return err
+	}
+	if err := conn.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+		return &RefusedError{err}
+	}
+	return nil
+}
+
 // trouble is what the last attempt to connect came to, nil while there is a connection.
 func (b *natsBus) trouble() error {
 	b.mu.Lock()
@@ -162,7 +193,7 @@ func (b *natsBus) up(conn *nats.Conn) {
 		}
 	}
 	if b.ups.Add(1) > 1 {
-		b.reports.Reconnects.Add(1)
+		b.reports.reconnects.Add(1)
 	}
 	b.mu.Lock()
 	b.last, b.told, b.since = nil, "", time.Now()
@@ -177,7 +208,7 @@ func (b *natsBus) down(_ *nats.Conn, err error) {
 	b.last = err
 	if b.connected.Swap(false) {
 		b.since = time.Now()
-		b.reports.Disconnects.Add(1)
+		b.reports.disconnects.Add(1)
 	}
 	closed := b.closed
 	b.mu.Unlock()
@@ -212,7 +243,7 @@ func (b *natsBus) complain(_ *nats.Conn, sub *nats.Subscription, err error) {
 			"subject", sub.Subject)
 		return
 	case errors.Is(err, nats.ErrPermissionViolation):
-		b.reports.Denied.Add(1)
+		b.reports.denied.Add(1)
 		b.mu.Lock()
 		b.denied = err
 		b.mu.Unlock()
@@ -223,7 +254,7 @@ func (b *natsBus) complain(_ *nats.Conn, sub *nats.Subscription, err error) {
 		b.last = err
 		b.mu.Unlock()
 	}
-	b.reports.Errors.Add(1)
+	b.reports.errors.Add(1)
 	b.log.Warn("an error of NATS", "err", err)
 }
 

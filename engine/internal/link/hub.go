@@ -371,6 +371,18 @@ func (h *Hub) forget(l *link) {
 	}
 }
 
+// Serving lists the worker ids that have links for clients' requests, in order.
+func (h *Hub) Serving() (ids []int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id := range h.groups {
+		if h.groups[id].attached {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // find returns the registered link with a registerId.
 func (h *Hub) find(id int, registerID string) *link {
 	if id < 1 || id > gateway.MaxWorker {

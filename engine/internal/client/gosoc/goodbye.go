@@ -24,7 +24,7 @@ func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
 		engine.ReasonLoginRefused, engine.ReasonLoginBanned, engine.ReasonUserLimit,
 		engine.ReasonLoginExpired, engine.ReasonLoginRevoked:
 		h.disconnect(c, gosoc.DisconnectKickOut)
-	case engine.ReasonShutdown, engine.ReasonDisconnected:
+	case engine.ReasonShutdown, engine.ReasonDisconnected, engine.ReasonServerIDLost:
 		h.disconnect(c, gosoc.DisconnectNormal)
 	}
 }

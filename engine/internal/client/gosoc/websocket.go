@@ -204,7 +204,7 @@ func (h *webSocketConn) Goodbye(c *engine.Conn, why engine.Reason) {
 	h.conn.Goodbye(c, why)
 	code := websocket.ClosePolicyViolation
 	switch why {
-	case engine.ReasonShutdown, engine.ReasonDisconnected:
+	case engine.ReasonShutdown, engine.ReasonDisconnected, engine.ReasonServerIDLost:
 		code = websocket.CloseGoingAway
 	case engine.ReasonClientClose:
 		code = websocket.CloseNormal

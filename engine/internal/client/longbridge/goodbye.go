@@ -45,7 +45,7 @@ func (h *conn) notice(why engine.Reason) (m longbridge.Close, ok bool) {
 		return m, false
 	case engine.ReasonHeartbeatTimeout:
 		return longbridge.Close{Code: longbridge.CloseHeartbeatTimeout}, true
-	case engine.ReasonShutdown, engine.ReasonDisconnected:
+	case engine.ReasonShutdown, engine.ReasonDisconnected, engine.ReasonServerIDLost:
 		return longbridge.Close{Code: longbridge.CloseServerShutdown}, true
 	case engine.ReasonMalformed:
 		return longbridge.Close{Code: longbridge.CloseUnpackError}, true

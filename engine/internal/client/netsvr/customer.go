@@ -260,7 +260,7 @@ func (s *customer) Goodbye(c *engine.Conn, why engine.Reason) {
 		return
 	}
 	switch why {
-	case engine.ReasonShutdown:
+	case engine.ReasonShutdown, engine.ReasonServerIDLost:
 		s.SendClose(c, websocket.CloseGoingAway, textShutdown)
 	case engine.ReasonDisconnected:
 		s.SendClose(c, websocket.CloseGoingAway, why.String())

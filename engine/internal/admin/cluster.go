@@ -1,0 +1,99 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/cluster"
+)
+
+func collectCluster(p *page, s *cluster.Stats) {
+	conns := [...]struct {
+		name string
+		*cluster.ConnStats
+	}{{"data", &s.Data}, {"control", &s.Control}}
+	number := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	p.family("sluice_cluster_connected", gauge, "Whether a connection to NATS is there.")
+	for _, c := range conns {
+		p.sample(number(c.Connected), "connection", c.name)
+	}
+	p.family("sluice_cluster_disconnects_total", counter, "Times that a connection to NATS was lost.")
+	for _, c := range conns {
+		p.sample(float64(c.Disconnects), "connection", c.name)
+	}
+	p.family("sluice_cluster_errors_total", counter, "Errors of NATS that belong to no message, and things that it did not allow.")
+	p.sample(float64(s.Data.Errors+s.Control.Errors), "reason", "other")
+	p.sample(float64(s.Data.Denied+s.Control.Denied), "reason", "permission")
+	p.family("sluice_cluster_dropped_total", counter, "Messages of other nodes that were dropped because too many waited.")
+	for _, c := range conns {
+		p.sample(float64(c.Dropped), "connection", c.name)
+	}
+	p.gauge("sluice_cluster_nodes", "Gateways of the cluster that are there, with this one.", float64(s.Nodes))
+	p.gauge("sluice_cluster_nodes_suspect", "Those of them that do not renew their lease.", float64(s.Suspect))
+	p.gauge("sluice_cluster_lease_held", "Whether the gateway has its server id.", number(s.Held))
+	p.gauge("sluice_cluster_lease_age_seconds", "Time since it has renewed its lease.", s.Renewed.Seconds())
+	p.counter("sluice_cluster_lease_failures_total", "Renewals of the lease that have failed.", s.RenewFailures)
+}
+
+// A clusterNode is a gateway of the cluster.
+type clusterNode struct {
+	ServerID    int       `json:"serverId"`
+	Incarnation string    `json:"incarnation"`
+	Address     string    `json:"address"`
+	Version     string    `json:"version"`
+	Since       time.Time `json:"since"`
+	Workers     []int     `json:"workers"` // ids of workers that take clients' requests there
+	Self        bool      `json:"self"`
+	Suspect     bool      `json:"suspect"`
+}
+
+type clusterPage struct {
+	Name   string        `json:"name"`
+	Ready  bool          `json:"ready"`
+	Status []string      `json:"status"`
+	Nodes  []clusterNode `json:"nodes"`
+}
+
+// apiCluster answers with the gateways that are there.
+func (s *Server) apiCluster(r *http.Request) (any, error) {
+	if err := parameters(r).err; err != nil {
+		return nil, err
+	}
+	if s.cluster == nil {
+		return nil, notThere("the gateway is alone: there is no --cluster")
+	}
+	ready := s.cluster.Ready()
+	out := clusterPage{Name: s.cluster.Name(), Ready: ready == nil, Status: s.cluster.Status(), Nodes: []clusterNode{}}
+	if ready != nil {
+		out.Status = append([]string{oneLine(ready.Error())}, out.Status...)
+	}
+	self := s.cluster.Self()
+	add := func(m *cluster.Member) {
+		n := clusterNode{
+			ServerID: int(m.ID), Incarnation: fmt.Sprintf("%016x", m.Incarnation), Address: m.Address, Version: m.Version,
+			Since: m.Since.UTC(), Workers: m.Workers, Self: m == &self, Suspect: m.Suspect,
+		}
+		if n.Workers == nil {
+			n.Workers = []int{}
+		}
+		out.Nodes = append(out.Nodes, n)
+	}
+	listed := false
+	for _, m := range s.cluster.Members() {
+		if !listed && m.ID > self.ID {
+			listed = true
+			add(&self)
+		}
+		add(&m)
+	}
+	if !listed {
+		add(&self)
+	}
+	return out, nil
+}

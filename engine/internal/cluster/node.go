@@ -1,0 +1,422 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/sluicenet/sluice/engine"
+)
+
+const (
+	// claimPatience is how long Start tries to get an answer about the server id from a NATS that is
+	// there: longer than it takes to elect a leader.
+	claimPatience = 15 * time.Second
+	// listPatience is how long it waits for the list of the other nodes then.
+	listPatience = 2 * time.Second
+	// claimPause is the time between two attempts.
+	claimPause = 500 * time.Millisecond
+)
+
+// A Node is one gateway of a cluster, and the engine.Remote of its engine. Bind, Start and Close are
+// called in this order.
+type Node struct {
+	config Config
+	log    *slog.Logger
+	nodes  nodes
+	lease  *lease
+	census *census
+	since  time.Time
+
+	plane // of topics; made by Bind
+
+	ctx    context.Context // done when the node is closed
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+	lost   chan struct{} // closed when the node must not be its id any more
+	why    error         // written before lost is closed
+
+	mu     sync.Mutex // one change for topics after the other
+	joined bool       // topics runs
+	told   bool       // it has been told that there is a connection
+	closed bool
+	waits  error // why there is no lease yet
+}
+
+// New makes a Node that is connected to nobody yet.
+func New(config Config) (*Node, error) {
+	if err := CheckName(config.Name); err != nil {
+		return nil, err
+	}
+	for config.Incarnation == 0 {
+		config.Incarnation = rand.Uint64()
+	}
+	n := &Node{config: config, log: config.logger(), since: time.Now(), lost: make(chan struct{})}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	n.lease = newLease(&n.config, n.claim)
+	n.lease.lost = func(err *TakenError) { n.end(err) }
+	n.lease.again = n.rejoin
+	n.census = newCensus(&n.config, &n.nodes)
+	n.census.gone = func(m Member) { n.plane.nodeGone(m) }
+	n.census.contested = n.lease.lookNow
+	return n, nil
+}
+
+// Bind says whose messages are carried. The engine's Config.Remote must be the Node.
+func (n *Node) Bind(e *engine.Engine) {
+	n.config.Engine = e
+	n.plane = alone{}
+}
+
+// claim is what the node says of itself.
+func (n *Node) claim() claim {
+	c := claim{Version: n.config.Version, Since: n.since.UnixMilli()}
+	if n.config.Address != nil {
+		c.Address = n.config.Address()
+	}
+	if n.config.Workers != nil {
+		c.Workers = n.config.Workers()
+	}
+	return c
+}
+
+// Start claims the server id, and makes the node one of the cluster. An error says that it cannot be,
+// and that trying again is of no use: *TakenError, *RefusedError and *BucketError. While NATS is
+// away, or does not answer, there is none: the node goes on trying, and serves alone meanwhile; see
+// Ready.
+func (n *Node) Start(ctx context.Context) error {
+	n.tasks.Go(func() { _ = n.config.Nodes.Watch(n.ctx, n.census.hear) })
+	err := n.firstClaim(ctx)
+	if final(err) {
+		return err
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		n.log.Warn("the gateway serves alone: NATS does not answer", "err", err)
+		n.setWaits(err)
+	} else {
+		n.join()
+	}
+	n.tasks.Go(func() { n.live(err == nil) })
+	n.tasks.Go(n.count)
+	n.config.Data.OnChange(n.change)
+	n.config.Control.OnChange(func(connected bool) {
+		if connected {
+			n.lease.lookNow()
+		}
+	})
+	return nil
+}
+
+// firstClaim tries to get the id while NATS is there and may yet answer.
+func (n *Node) firstClaim(ctx context.Context) error {
+	deadline := time.Now().Add(claimPatience)
+	for {
+		err := n.lease.take(ctx)
+		if err == nil || final(err) || !n.config.Control.Connected() || time.Now().After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(claimPause):
+		}
+	}
+}
+
+// final reports whether an error of a claim does not go away by itself.
+func final(err error) bool {
+	var taken *TakenError
+	var refused *RefusedError
+	var bucket *BucketError
+	return errors.As(err, &taken) || errors.As(err, &refused) || errors.As(err, &bucket)
+}
+
+// live gets the lease, if the node does not have it yet, and renews it.
+func (n *Node) live(has bool) {
+	for !has {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-time.After(claimPause):
+		}
+		err := n.lease.take(n.ctx)
+		var taken *TakenError
+		switch {
+		case errors.As(err, &taken):
+			n.end(taken)
+			return
+		case err == nil:
+			has = true
+		default:
+			n.setWaits(err)
+			continue
+		}
+		n.log.Info("the gateway has its server id, and is one of the cluster")
+		n.setWaits(nil)
+		n.join()
+	}
+	n.lease.run(n.ctx)
+}
+
+// count judges the other nodes, once a second.
+func (n *Node) count() {
+	t := time.NewTicker(renewEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-t.C:
+			n.census.tick(time.Unix(0, n.lease.renewed.Load()))
+		}
+	}
+}
+
+func (n *Node) setWaits(err error) {
+	n.mu.Lock()
+	n.waits = err
+	n.mu.Unlock()
+}
+
+// join lets topics run, once it is known who else is there.
+func (n *Node) join() {
+	select {
+	case <-n.census.known:
+	case <-n.ctx.Done():
+	case <-time.After(listPatience):
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return
+	}
+	n.joined = true
+	n.plane.start()
+	n.tell(n.config.Data.Connected())
+}
+
+// change is called when the data connection is lost or there again.
+func (n *Node) change(connected bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tell(connected)
+}
+
+// tell tells topics of a change. n.mu is held.
+func (n *Node) tell(connected bool) {
+	if n.joined && !n.closed && n.told != connected {
+		n.told = connected
+		n.plane.changed(connected)
+	}
+}
+
+// rejoin has topics tell everything anew: the others have forgotten this node.
+func (n *Node) rejoin() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	connected := n.told
+	n.tell(false)
+	n.tell(connected)
+}
+
+// end says that the node must not be its id any more.
+func (n *Node) end(err error) {
+	n.log.Error("the gateway must not serve any more", "err", err)
+	n.why = err
+	close(n.lost)
+}
+
+// Announce has the others told at once of what Config.Address and Workers say now.
+func (n *Node) Announce() { n.lease.lookNow() }
+
+// Lost is closed when the node must not be its id any more, since another process has it. Err says who.
+func (n *Node) Lost() <-chan struct{} { return n.lost }
+
+// Err is nil until Lost is closed, and a *TakenError then.
+func (n *Node) Err() error {
+	select {
+	case <-n.lost:
+		return n.why
+	default:
+		return nil
+	}
+}
+
+// Close gives the server id back and closes the connections. The rest of it goes on by itself when
+// ctx is done.
+func (n *Node) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.close(ctx)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("cluster: still closing: %w", ctx.Err())
+	}
+}
+
+func (n *Node) close(ctx context.Context) {
+	n.mu.Lock()
+	was, joined := n.closed, n.joined
+	n.closed = true
+	n.mu.Unlock()
+	if was {
+		return
+	}
+	n.cancel()
+	if joined {
+		n.plane.close()
+	}
+	n.config.Data.Close()
+	ended := make(chan struct{})
+	go func() {
+		n.tasks.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		n.lease.release(ctx)
+	case <-ctx.Done():
+	}
+	n.config.Control.Close()
+	<-ended
+}
+
+// Members are the other nodes, by id. The slice must not be changed.
+func (n *Node) Members() []Member { return n.nodes.all() }
+
+// Self is the node as the others know it.
+func (n *Node) Self() Member {
+	c := n.claim()
+	return Member{
+		ID: n.config.Self, Incarnation: n.config.Incarnation, Address: c.Address, Version: c.Version,
+		Since: n.since, Workers: c.Workers,
+	}
+}
+
+// Name is the cluster's.
+func (n *Node) Name() string { return n.config.Name }
+
+// Ready says why clients should not be sent here, nil: they may. A NATS that is away is no reason,
+// once the node has had its server id: it may be away for all.
+func (n *Node) Ready() error {
+	n.mu.Lock()
+	waits := n.waits
+	n.mu.Unlock()
+	switch err := n.refused(); {
+	case n.Err() != nil:
+		return n.Err()
+	case err != nil:
+		return err
+	case waits != nil:
+		return fmt.Errorf("no server id yet: %w", cmp.Or(n.trouble(), waits))
+	}
+	return nil
+}
+
+// A reporter is a Bus that says more of its connection.
+type reporter interface {
+	status() string
+	trouble() error
+	counts() ConnStats
+}
+
+func (n *Node) buses() [2]Bus { return [2]Bus{n.config.Data, n.config.Control} }
+
+// trouble is why there is no connection, nil if it is not known.
+func (n *Node) trouble() error {
+	for _, b := range n.buses() {
+		if r, ok := b.(reporter); ok && r.trouble() != nil {
+			return r.trouble()
+		}
+	}
+	return nil
+}
+
+// refused is why the server does not let the node in, nil: it does, or is away.
+func (n *Node) refused() error {
+	for _, b := range n.buses() {
+		if r, ok := b.(reporter); ok {
+			if err := r.trouble(); err != nil && isRefusal(err) {
+				return &RefusedError{err}
+			}
+		}
+	}
+	return nil
+}
+
+// Status are lines for people.
+func (n *Node) Status() []string {
+	var list []string
+	for i, b := range n.buses() {
+		status := "connected"
+		if !b.Connected() {
+			status = "not connected"
+		}
+		if r, ok := b.(reporter); ok {
+			status = r.status()
+		}
+		list = append(list, [...]string{dataRole, controlRole}[i]+": "+status)
+	}
+	suspects := 0
+	for _, m := range n.Members() {
+		if m.Suspect {
+			suspects++
+		}
+	}
+	return append(list, fmt.Sprintf("other nodes: %d, %d of them suspect", len(n.Members()), suspects))
+}
+
+// A ConnStats counts what became of a connection.
+type ConnStats struct {
+	Connected                       bool
+	Disconnects, Reconnects, Errors uint64
+	Denied                          uint64 // things that the server did not allow
+	Dropped                         uint64 // messages that have arrived and were not taken
+}
+
+// Stats are a Node's counters.
+type Stats struct {
+	Data, Control ConnStats
+	Nodes         int // that are there, with this one if it has its id
+	Suspect       int
+	Held          bool          // the server id
+	Renewed       time.Duration // since the lease was renewed
+	RenewFailures uint64
+}
+
+// Stats returns the counters.
+func (n *Node) Stats() Stats {
+	s := Stats{Held: n.lease.held.Load(), RenewFailures: n.lease.failures.Load()}
+	if at := n.lease.renewed.Load(); at != 0 {
+		s.Renewed = max(time.Since(time.Unix(0, at)), 0)
+	}
+	for _, m := range n.Members() {
+		s.Nodes++
+		if m.Suspect {
+			s.Suspect++
+		}
+	}
+	if s.Held {
+		s.Nodes++
+	}
+	for i, b := range n.buses() {
+		c := [...]*ConnStats{&s.Data, &s.Control}[i]
+		if r, ok := b.(reporter); ok {
+			*c = r.counts()
+		}
+		c.Connected, c.Dropped = b.Connected(), b.Dropped()
+	}
+	return s
+}
