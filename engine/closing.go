@@ -68,8 +68,6 @@ func (l *Loop) runCloses() {
 func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
 	if c.flags&flagRefused == 0 { // or noteRefused has told of it
 		l.stats.closed[why].Add(1)
-		l.logEnd(c, why)
-		l.tellEnd(c, why)
 	}
 	l.takeMarks(c)
 	c.state = stateClosing
@@ -80,6 +78,10 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
 	}
 	if graceful {
 		l.goodbye(c, why)
+	}
+	if c.flags&flagRefused == 0 {
+		l.logEnd(c, why)
+		l.tellEnd(c, why, c.finalTraffic(graceful))
 	}
 	l.lastCall(c, why)
 	l.unwatch(c)

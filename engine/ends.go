@@ -14,6 +14,8 @@ type End struct {
 	// Listen.
 	Listener int
 	Why      Reason
+	// Traffic is that of Conn, the final words included.
+	Traffic Traffic
 }
 
 // HearEnds has f called for each connection that ends or is refused, after those that were given before
@@ -21,9 +23,9 @@ type End struct {
 // before Start. A panic of f is counted and logged, and costs nobody a connection.
 func (e *Engine) HearEnds(f func(End)) { e.heard = append(e.heard, f) }
 
-func (l *Loop) tellEnd(c *Conn, why Reason) {
+func (l *Loop) tellEnd(c *Conn, why Reason, sum Traffic) {
 	for _, f := range l.engine.heard {
-		l.tellOneEnd(f, End{Conn: c, Handler: c.handler, Peer: c.Peer(), Listener: int(c.listener), Why: why})
+		l.tellOneEnd(f, End{Conn: c, Handler: c.handler, Peer: c.Peer(), Listener: int(c.listener), Why: why, Traffic: sum})
 	}
 }
 

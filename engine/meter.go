@@ -10,6 +10,24 @@ type Traffic struct {
 // Traffic returns what the connection has received and sent so far.
 func (c *Conn) Traffic() Traffic { return *c.meter() }
 
+// finalTraffic is what c has received and sent when it ends. If that is graceful, what is queued on a
+// socket that is not full counts as sent: it goes out in this step, and with it the final words. Of TLS
+// it counts without what the records add.
+func (c *Conn) finalTraffic(graceful bool) Traffic {
+	t := c.Traffic()
+	if !graceful || c.flags&flagBlocked != 0 || c.first.ref == nil {
+		return t
+	}
+	t.BytesOut += uint64(c.unsent())
+	t.PacketsOut += uint64(c.first.messages)
+	if q := c.queue; q != nil {
+		for i := q.head; i < len(q.entries); i++ {
+			t.PacketsOut += uint64(q.entries[i].messages)
+		}
+	}
+	return t
+}
+
 // meter returns the connection's counters. They lie in a table of their own: a loop that looks for
 // connections does not read them.
 func (c *Conn) meter() *Traffic { return &c.loop.meters[c.slot/chunkSize][c.slot%chunkSize] }

@@ -169,6 +169,9 @@ func TestHearEnds(t *testing.T) {
 	mu.Lock()
 	end := ends[ReasonForcedOffline]
 	mu.Unlock()
+	if want := uint64(len("BYE forced-offline\n")); end.Traffic.BytesIn != 6 || end.Traffic.BytesOut != want || end.Traffic.PacketsOut != 1 {
+		t.Errorf("%+v, want the final words, too: %d bytes", end.Traffic, want)
+	}
 	if _, ok := end.Handler.(*lineHandler); !ok || end.Peer.String() != c.LocalAddr().String() {
 		t.Errorf("%+v", end)
 	}

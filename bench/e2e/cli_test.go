@@ -51,7 +51,7 @@ func TestUsageErrors(t *testing.T) {
 		{"no login", nil, "--login"},
 		{"unknown flag", []string{"--dev", "--no-such-flag"}, "no-such-flag"},
 		{"a word too many", []string{"--dev", "word"}, "word"},
-		{"login of an unknown kind", []string{"--login", "magic"}, "magic"},
+		{"login of an unknown kind", []string{"--login", "magic"}, "login: unknown kind: want open"},
 		{"tokens without a file", []string{"--login", "tokens:"}, "tokens"},
 		{"tokens file missing", []string{"--login", "tokens:" + missing}, missing},
 		{"tokens file broken", []string{"--login", "tokens:" + file(t, "tokens", "good user\nonly-a-token\n")}, "2"},

@@ -112,7 +112,7 @@ func TestConfigSources(t *testing.T) {
 	if strings.Contains(out.String(), "planted") {
 		t.Error("the key is shown")
 	}
-	if code := run([]string{"config", "--login", "magic"}, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), "magic") {
+	if code := run([]string{"config", "--login", "magic"}, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), "unknown kind: want open") {
 		t.Errorf("with a mistake: exit code %d: %s", code, errs.String())
 	}
 }

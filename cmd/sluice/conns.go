@@ -23,7 +23,7 @@ type connsCmd struct {
 	limitFlag
 	ID        *string `arg:"" optional:"" help:"Only this one, with all that is known of it: a uniqId, or what stands in the column ID."`
 	Sort      string  `help:"What to sort by, from the greatest with a - before it." default:"" enum:",user,-user,since,-since,bytesIn,-bytesIn,bytesOut,-bytesOut,messagesIn,-messagesIn,messagesOut,-messagesOut,unsentBytes,-unsentBytes,lagBytes,-lagBytes,memoryBytes,-memoryBytes,topics,-topics,pendingRequests,-pendingRequests" placeholder:"[-]FIELD"`
-	User      string  `help:"Only a user's." placeholder:"ID"`
+	User      *string `help:"Only a user's; with an empty ID only those who are logged in without a user." placeholder:"ID"`
 	Protocol  string  `help:"Only of a protocol, as the column has it." placeholder:"NAME"`
 	State     string  `help:"Only in a state: opening, login, online or attached." default:"" enum:",opening,login,online,attached" placeholder:"STATE"`
 	Search    string  `help:"Only with a text in the user, the uniqId or the address." placeholder:"TEXT"`
@@ -98,7 +98,9 @@ func (cmd *connsCmd) run(s *streams) error {
 	}
 	query := url.Values{}
 	set(query, "sort", cmd.Sort)
-	set(query, "user", cmd.User)
+	if cmd.User != nil {
+		query.Set("user", *cmd.User)
+	}
 	set(query, "protocol", cmd.Protocol)
 	set(query, "state", cmd.State)
 	set(query, "search", cmd.Search)

@@ -46,9 +46,10 @@ func (*doctorCmd) Help() string {
 		"Exit codes: 0 nothing serious (notes and warnings at most), 1 there are findings of severity error, 2 wrong usage."
 }
 
-// doctorHelp leaves the settings out of the doctor's help, which has few flags of its own.
-func doctorHelp(options kong.HelpOptions, ctx *kong.Context) error {
-	if node := ctx.Selected(); node != nil && node.Name == "doctor" {
+// shortHelp leaves the settings out of the help of doctor, config and check, which are not about them:
+// sluice serve --help has them.
+func shortHelp(options kong.HelpOptions, ctx *kong.Context) error {
+	if node := ctx.Selected(); node != nil && (slices.Contains([]string{"doctor", "config", "check"}, node.Name)) {
 		for _, p := range paramsOf(node) {
 			p.flag.Hidden = p.flag.Hidden || p.name != "config" && p.name != "admin"
 		}

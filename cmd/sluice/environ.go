@@ -54,7 +54,11 @@ func (in *inputs) readEnvironment(environ []string) {
 				continue
 			}
 			hint := "it is for no setting"
-			if word := nearest.Word(rest, names); word != "" {
+			word := nearest.Related(rest, names)
+			if _, key, ok := strings.Cut(rest, "_"); word == "" && ok { // SLUICE_LIMITS_MAX_TOPICS, as in the file
+				word = nearest.Related(key, names)
+			}
+			if word != "" {
 				hint += didYouMean(prefix + word)
 			}
 			in.warnings = append(in.warnings, fmt.Sprintf("unknown variable %s: %s", name, hint))

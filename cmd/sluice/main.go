@@ -181,7 +181,7 @@ func newParserFor(commands any, options ...kong.Option) (*kong.Kong, error) {
 	return kong.New(commands, append([]kong.Option{
 		kong.Name("sluice"),
 		kong.Description("A gateway for very many long-lived connections."),
-		kong.Help(doctorHelp),
+		kong.Help(shortHelp),
 	}, options...)...)
 }
 

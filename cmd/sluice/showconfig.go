@@ -31,7 +31,8 @@ func (*configCmd) Help() string {
 		"sluice config --config /etc/sluice.toml           # every setting, its value, and who says so",
 		"sluice config --config /etc/sluice.toml --given   # those that somebody has given",
 		"sluice config --running --json                    # of the gateway that runs",
-		"sluice config --toml > sluice.toml                # a file to begin with") + readingCodes
+		"sluice config --toml > sluice.toml                # a file to begin with") +
+		"It takes all flags of sluice serve, which are in sluice serve --help and in docs/flags.md.\n\n" + readingCodes
 }
 
 // Run prints what is in force.

@@ -35,7 +35,8 @@ func (*serveCmd) Help() string {
 
 // Help implements kong.HelpProvider.
 func (*checkCmd) Help() string {
-	return examples("sluice check --config /etc/sluice.toml") + localCodes
+	return examples("sluice check --config /etc/sluice.toml") +
+		"It takes all flags of sluice serve, which are in sluice serve --help and in docs/flags.md.\n\n" + localCodes
 }
 
 // Help implements kong.HelpProvider.

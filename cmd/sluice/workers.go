@@ -126,8 +126,8 @@ type sessionsCmd struct {
 	adminFlag
 	jsonFlag
 	limitFlag
-	User  string `help:"Only a user's." placeholder:"ID"`
-	State string `help:"Only attached (their clients are connected) or detached ones." default:"" enum:",attached,detached" placeholder:"STATE"`
+	User  *string `help:"Only a user's; with an empty ID only those without a user." placeholder:"ID"`
+	State string  `help:"Only attached (their clients are connected) or detached ones." default:"" enum:",attached,detached" placeholder:"STATE"`
 }
 
 // Help implements kong.HelpProvider.
@@ -172,7 +172,9 @@ func (cmd *sessionsCmd) run(s *streams) error {
 	}
 	defer c.Close()
 	query := url.Values{}
-	set(query, "user", cmd.User)
+	if cmd.User != nil {
+		query.Set("user", *cmd.User)
+	}
 	set(query, "state", cmd.State)
 	l := listing[sessionInfo]{
 		path: "sessions", query: query, key: "sessions", row: (*sessionInfo).cells,

@@ -95,7 +95,7 @@ func TestWrongFiles(t *testing.T) {
 		{"a level that is none", "dev = true\n[log]\nlevel = \"debgu\"\n",
 			[]string{`NAME:3:9: log.level: "debgu", want debug, info, warn or error; did you mean "debug"?`}},
 		{"a login that is none", "login = \"token:users.txt\"\n",
-			[]string{`NAME:1:9: login: login: unknown kind "token": want open, tokens:FILE, cert, otp[:ttl=60s], ` +
+			[]string{`NAME:1:9: login: login: unknown kind: want open, tokens:FILE, cert, otp[:ttl=60s], ` +
 				`jwt:{secret-file=FILE|key-file=PEM|jwks=FILE-or-URL}[,aud=A][,iss=I][,leeway=10s][,claims=NAME], http:URL, https://...; did you mean "tokens"?`}},
 
 		{"below its bounds", "dev = true\nmax-connections = -1\n", []string{`NAME:2:19: max-connections: -1, want 0 to 2147483647`}},
@@ -232,6 +232,18 @@ func TestPrecedence(t *testing.T) {
 	} {
 		if got := c.inputs.sourceOf(flag).where(); got != where {
 			t.Errorf("--%s comes from %s, want %s", flag, got, where)
+		}
+	}
+	for name, want := range map[string]string{
+		"SLUICE_CONNECTIONS": "SLUICE_MAX_CONNECTIONS", "SLUICE_LEVEL": "SLUICE_LOG_LEVEL",
+		"SLUICE_LIMITS_MAX_TOPICS": "SLUICE_MAX_TOPICS",
+	} {
+		c, err := parse([]string{"serve", "--dev"}, []string{name + "=1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "unknown variable " + name + ": it is for no setting; did you mean " + want + "?"; !slices.Equal(c.inputs.warnings, []string{want}) {
+			t.Errorf("%q, want %q", c.inputs.warnings, want)
 		}
 	}
 	if want := []string{"unknown variable SLUICE_HOMEPAGE_OF: it is for no setting"}; !slices.Equal(c.inputs.warnings, want) {

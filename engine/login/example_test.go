@@ -47,7 +47,7 @@ func ExampleParse() {
 	// Output:
 	// ann [news sport] <nil>
 	// true login: refused: unknown, expired or used token
-	// login: unknown kind "ldap": want open, tokens:FILE, cert, otp[:ttl=60s], jwt:{secret-file=FILE|key-file=PEM|jwks=FILE-or-URL}[,aud=A][,iss=I][,leeway=10s][,claims=NAME], http:URL, https://...
+	// login: unknown kind: want open, tokens:FILE, cert, otp[:ttl=60s], jwt:{secret-file=FILE|key-file=PEM|jwks=FILE-or-URL}[,aud=A][,iss=I][,leeway=10s][,claims=NAME], http:URL, https://...
 }
 
 // Another service has checked who its user is, asks the gateway for a token and hands it to the client.

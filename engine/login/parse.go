@@ -53,7 +53,8 @@ func Parse(spec string) (Provider, error) {
 			return k.parse(rest)
 		}
 	}
-	return nil, fmt.Errorf("login: unknown kind %q: want %s", clip(name), strings.Join(Kinds(), ", "))
+	// What was given may be a token, in the place of its file's name.
+	return nil, fmt.Errorf("login: unknown kind: want %s", strings.Join(Kinds(), ", "))
 }
 
 func parseOpen(rest string) (Provider, error) {

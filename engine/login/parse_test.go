@@ -65,10 +65,10 @@ func TestParseErrors(t *testing.T) {
 	noLeaks(t)
 	bad := write(t, "tokens", "a ann\n\nb")
 	for _, v := range []struct{ spec, want string }{
-		{"", `login: unknown kind "": want ` + strings.Join(Kinds(), ", ")},
-		{"OPEN", `login: unknown kind "OPEN": want open, tokens:FILE, `},
-		{"ldap://x", `login: unknown kind "ldap": want open, tokens:FILE, `},
-		{strings.Repeat("x", 1000), `login: unknown kind "xxx`},
+		{"", `login: unknown kind: want ` + strings.Join(Kinds(), ", ")},
+		{"OPEN", `login: unknown kind: want open, tokens:FILE, `},
+		{"ldap://x", `login: unknown kind: want open, tokens:FILE, `},
+		{strings.Repeat("x", 1000), `login: unknown kind: want open`},
 		{"open:x", "login: open: takes no options"},
 		{"tokens", "login: tokens: want tokens:FILE"},
 		{"tokens:", "login: tokens: want tokens:FILE"},

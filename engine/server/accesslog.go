@@ -116,7 +116,7 @@ func (a *accessLog) end(end engine.End) {
 	if via := c.Via(); via != "" {
 		attrs = append(attrs, slog.String("via", via))
 	}
-	t := c.Traffic()
+	t := end.Traffic
 	a.write(append(attrs,
 		slog.String("listener", a.listener(end.Listener)),
 		slog.Float64("seconds", seconds(c)),

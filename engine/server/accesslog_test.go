@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -115,6 +116,54 @@ func TestAccessLog(t *testing.T) {
 	}
 	if strings.Contains(out.text.String(), "the-secret") {
 		t.Error("the token is in it")
+	}
+}
+
+// refuseAll lets nobody in.
+type refuseAll struct{ login.Open }
+
+func (refuseAll) LoginNow(time.Time, login.Request) (login.Identity, error) {
+	return login.Identity{}, login.ErrRefused
+}
+
+// TestAccessLogHasFinalWords: what is sent together with the end counts, whoever brings that about.
+func TestAccessLogHasFinalWords(t *testing.T) {
+	for name, tc := range map[string]struct {
+		provider login.Provider
+		end      func(t *testing.T, s *Server)
+		reason   string
+		messages float64
+	}{
+		"a refused login": {refuseAll{}, nil, "login-refused", 1},
+		"a shutdown":      {login.Open{}, end, "shutdown", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out records
+			config := base()
+			config.AccessLog = slog.New(slog.NewJSONHandler(&out, nil))
+			config.Gateway.Login = tc.provider
+			s, addr := begin(t, config)
+			c := connectGOSOC(t, addr, "ann")
+			if tc.end != nil {
+				out.wait(t, 1)
+				go tc.end(t, s)
+			}
+			got, err := io.ReadAll(c.r)
+			if err != nil || len(got) == 0 {
+				t.Fatalf("%x, %v", got, err)
+			}
+			waitUntil(t, "the record", func() bool {
+				list := out.wait(t, 1)
+				last := list[len(list)-1]
+				if last["event"] != "close" {
+					return false
+				}
+				if last["reason"] != tc.reason || last["bytesOut"] != float64(len(got)) || last["messagesOut"] != tc.messages {
+					t.Errorf("%v, but there were %d bytes", last, len(got))
+				}
+				return true
+			})
+		})
 	}
 }
 

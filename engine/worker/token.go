@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
+	"github.com/sluicenet/sluice/internal/readfile"
 )
 
 // maxTokenFile is how much of Config.TokenFile is read, in bytes.
@@ -22,19 +22,24 @@ func (c *Config) token() (string, error) {
 	}
 	f, err := os.Open(c.TokenFile)
 	if err != nil {
-		return "", fmt.Errorf("token file: %w", err)
+		return "", c.tokenFileError(err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxTokenFile))
 	if err != nil {
-		return "", fmt.Errorf("token file: %w", err)
+		return "", c.tokenFileError(err)
 	}
 	for line := range strings.Lines(string(text)) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 			return line, nil
 		}
 	}
-	return "", fmt.Errorf("token file: %w in %s", errors.New("no token"), c.TokenFile)
+	return "", c.tokenFileError(fmt.Errorf("%s: there is no token in it", c.TokenFile))
+}
+
+// tokenFileError says what is wrong with TokenFile, without its name if that looks like the token itself.
+func (c *Config) tokenFileError(err error) error {
+	return fmt.Errorf("Config.TokenFile: %w", readfile.Unnamed(c.TokenFile, err))
 }
 
 // prove shows the token, if there is one, by a registration of no worker. A gateway that knows nothing

@@ -373,6 +373,14 @@ func (q *query) text(name string) string {
 	return ""
 }
 
+// given returns what text does, nil if the parameter is not there: an empty one says something, too.
+func (q *query) given(name string) *string {
+	if _, ok := q.values[name]; !ok {
+		return nil
+	}
+	return new(q.text(name))
+}
+
 // number reads a whole number from 0 on.
 func (q *query) number(name string, without, most int) int { return q.between(name, without, 0, most) }
 

@@ -159,7 +159,7 @@ func TestAPI(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	for query, want := range map[string]string{
-		"user=ann": "ann", "user=nobody": "", "topic=a/b c": "ann", "topic=news": "ann bob", "protocol=gosoc": "ann bob cyd", "protocol=netsvr": "",
+		"user=ann": "ann", "user=nobody": "", "user=": "", "topic=a/b c": "ann", "topic=news": "ann bob", "protocol=gosoc": "ann bob cyd", "protocol=netsvr": "",
 		"state=online": "ann bob cyd", "state=login": "", "search=AN": "ann", "peer=127.0.0.0/8": "ann bob cyd", "peer=127.0.0.1": "ann bob cyd",
 		"peer=10.0.0.0/8": "", "listener=0": "ann bob cyd", "listener=7": "", "congested=true": "",
 		"sort=user": "ann bob cyd", "sort=-user": "cyd bob ann", "sort=-topics&limit=2": "ann bob",
@@ -347,7 +347,7 @@ func TestAPI(t *testing.T) {
 	if e := ends.Closed[0]; len(ends.Closed) != 1 || e.User != "ann" || e.Reason != "disconnected" || e.UniqID != id || e.BytesIn == 0 || e.Peer != ann.LocalAddr().String() {
 		t.Errorf("%+v", ends)
 	}
-	for query, want := range map[string]int{"reason=disconnected": 1, "user=bob": 1, "protocol=gosoc": 2, "peer=127.0.0.1": 2, "peer=10.0.0.0/8": 0, "search=ANN": 1} {
+	for query, want := range map[string]int{"reason=disconnected": 1, "user=bob": 1, "user=": 0, "protocol=gosoc": 2, "peer=127.0.0.1": 2, "peer=10.0.0.0/8": 0, "search=ANN": 1} {
 		a.get("/api/v1/closed", "/api/v1/closed?"+query, 200, &ends)
 		if len(ends.Closed) != want {
 			t.Errorf("?%s: %d, want %d", query, len(ends.Closed), want)

@@ -100,7 +100,7 @@ func (s *Server) hear(end engine.End) {
 	e := ended{at: s.engine.Time(), why: end.Why, peer: end.Peer, refused: end.Conn == nil,
 		listener: uint8(end.Listener), protocol: "unknown"}
 	if c := end.Conn; c != nil {
-		e.traffic = c.Traffic()
+		e.traffic = end.Traffic
 		e.ms = c.Loop().Now() - e.traffic.Since
 		e.protocol = protocolOf(end.Handler)
 		if h, ok := end.Handler.(gateway.Session); ok {
@@ -124,7 +124,7 @@ type closedPage struct {
 func (s *Server) apiClosed(r *http.Request) (any, error) {
 	q := parameters(r, "limit", "cursor", "reason", "user", "protocol", "peer", "search")
 	limit, cursor := q.limit(), q.number("cursor", 1<<62, 1<<62)
-	reason, user, protocol, search := q.oneOf("reason", reasonNames...), q.text("user"), q.text("protocol"), strings.ToLower(q.text("search"))
+	reason, user, protocol, search := q.oneOf("reason", reasonNames...), q.given("user"), q.text("protocol"), strings.ToLower(q.text("search"))
 	f := connFilter{}
 	if text := q.text("peer"); text != "" {
 		f = readFilter(&query{values: map[string][]string{"peer": {text}}})
@@ -137,7 +137,7 @@ func (s *Server) apiClosed(r *http.Request) (any, error) {
 	}
 	page := closedPage{Closed: []closedConn{}}
 	s.endings.list(uint64(cursor), func(number uint64, e *ended) bool {
-		if reason != "" && e.why.String() != reason || user != "" && e.user != user || protocol != "" && e.protocol != protocol ||
+		if reason != "" && e.why.String() != reason || user != nil && (e.user != *user || *user == "" && e.id == "") || protocol != "" && e.protocol != protocol ||
 			f.peer.IsValid() && !f.peer.Contains(e.peer.Addr()) ||
 			search != "" && !strings.Contains(strings.ToLower(e.user+" "+e.id+" "+peerText(e.peer)), search) {
 			return true

@@ -195,7 +195,8 @@ func pairs(m map[string]string, list []netsvr.Metadata) {
 
 // A connFilter says which connections are wanted.
 type connFilter struct {
-	protocol, user, state string
+	protocol, state string
+	user            *string // empty: those who are logged in without one
 	topic, search         []byte
 	peer                  netip.Prefix
 	listener              int // -1: any
@@ -204,7 +205,7 @@ type connFilter struct {
 
 func readFilter(q *query) (f connFilter) {
 	f = connFilter{
-		protocol: q.text("protocol"), user: q.text("user"), state: q.oneOf("state", states...),
+		protocol: q.text("protocol"), user: q.given("user"), state: q.oneOf("state", states...),
 		search: []byte(strings.ToLower(q.text("search"))), topic: []byte(q.text("topic")), listener: q.number("listener", -1, 255),
 		congested: q.oneOf("congested", "true", "false") == "true",
 	}
@@ -232,7 +233,7 @@ func (s *Server) wants(f *connFilter, c *engine.Conn) bool {
 		}
 	}
 	session, _ := h.(gateway.Session)
-	if f.user != "" && (session == nil || session.Base().User() != f.user) {
+	if f.user != nil && (session == nil || session.Base().User() != *f.user || *f.user == "" && !session.Base().Online()) {
 		return false
 	}
 	if f.state != "" && stateOf(h) != f.state {

@@ -33,7 +33,7 @@ type sessionsPage struct {
 
 func (s *Server) apiSessions(r *http.Request) (any, error) {
 	q := parameters(r, "limit", "cursor", "user", "state")
-	limit, user, state := q.limit(), q.text("user"), q.oneOf("state", "attached", "detached")
+	limit, user, state := q.limit(), q.given("user"), q.oneOf("state", "attached", "detached")
 	var after session.SessionID
 	if text := q.text("cursor"); text != "" {
 		b, err := hex.DecodeString(text)
@@ -46,7 +46,7 @@ func (s *Server) apiSessions(r *http.Request) (any, error) {
 		return nil, q.err
 	}
 	list := s.gateway.Sessions(after, limit+1, func(l *session.Listed) bool {
-		return (user == "" || l.User == user) && (state == "" || (state == "attached") == (l.Holder != 0))
+		return (user == nil || l.User == *user) && (state == "" || (state == "attached") == (l.Holder != 0))
 	})
 	st := s.gateway.Stats().Sessions
 	page := sessionsPage{Sessions: []sessionRow{}, Attached: st.Attached, Detached: st.Detached}

@@ -15,13 +15,40 @@ func Word(word string, words []string) string {
 		return best
 	}
 	for _, w := range words {
-		if w := fold(w); !strings.HasPrefix(w, plain) && !strings.HasSuffix(w, plain) {
+		if f := fold(w); !strings.HasPrefix(f, plain) && !strings.HasSuffix(f, plain) {
 			continue
 		}
 		if best != "" {
 			return ""
 		}
 		best = w
+	}
+	return best
+}
+
+// Related returns what Word does, or else the shortest of words whose parts, between hyphens, begin with
+// those of word, in their order: max-connections for max-conns and for connections. It is a guess, for
+// those who only hint.
+func Related(word string, words []string) string {
+	best := Word(word, words)
+	if best != "" {
+		return best
+	}
+	for _, w := range words {
+		parts, all := strings.Split(fold(w), "-"), true
+		for part := range strings.SplitSeq(fold(word), "-") {
+			part = strings.TrimSuffix(part, "s")
+			for len(parts) > 0 && (len(part) < 3 || !strings.HasPrefix(parts[0], part)) {
+				parts = parts[1:]
+			}
+			if all = len(parts) > 0; !all {
+				break
+			}
+			parts = parts[1:]
+		}
+		if all && (best == "" || len(w) < len(best)) {
+			best = w
+		}
 	}
 	return best
 }

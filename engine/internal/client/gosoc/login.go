@@ -3,6 +3,7 @@ package gosoc
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"strconv"
 
 	"github.com/sluicenet/sluice/codec/gosoc"
@@ -12,12 +13,59 @@ import (
 
 // loginInfo is the JSON object in Connect's payload. Other members are the application's.
 type loginInfo struct {
-	Token string `json:"token"`
-	// SessionID resumes a session; Session asks for a ticket to resume this one.
-	SessionID string `json:"session_id"`
-	Session   bool   `json:"session"`
-	// Traceparent is of the trace that the login and its requests are part of.
-	Traceparent traceText `json:"traceparent"`
+	token string
+	// sessionID resumes a session; session asks for a ticket to resume this one.
+	sessionID string
+	session   bool
+	// traceparent is of the trace that the login and its requests are part of.
+	traceparent traceText
+}
+
+// readLogin reads Connect's payload, which may be empty. A member has its exact name, and those that are
+// looked at are there once: what stands before the gateway and looks at logins, too, must not see another
+// token than the gateway does. encoding/json alone would take any case, and the last of two.
+func readLogin(payload []byte) (info loginInfo, ok bool) {
+	if len(payload) == 0 {
+		return info, true
+	}
+	d := json.NewDecoder(bytes.NewReader(payload))
+	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
+		return info, false
+	}
+	var seen [4]bool
+	var rest json.RawMessage // of a member that is the application's
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return info, false
+		}
+		var into any = &rest
+		which := -1
+		switch name {
+		case "token":
+			which, into = 0, &info.token
+		case "session_id":
+			which, into = 1, &info.sessionID
+		case "session":
+			which, into = 2, &info.session
+		case "traceparent":
+			which, into = 3, &info.traceparent
+		}
+		if which >= 0 {
+			if seen[which] {
+				return info, false
+			}
+			seen[which] = true
+		}
+		if d.Decode(into) != nil {
+			return info, false
+		}
+	}
+	if _, err := d.Token(); err != nil { // the brace
+		return info, false
+	}
+	_, err := d.Token()
+	return info, err == io.EOF
 }
 
 // A traceText is a text that a login does not depend on. JSON of another type stands for one that is
@@ -54,20 +102,18 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 			return
 		}
 	}
-	var info loginInfo
-	if len(payload) > 0 {
-		if trimmed := bytes.TrimLeft(payload, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' || json.Unmarshal(payload, &info) != nil {
-			g.Refuse(c, session, gateway.LoginMalformed)
-			return
-		}
+	info, ok := readLogin(payload)
+	if !ok {
+		g.Refuse(c, session, gateway.LoginMalformed)
+		return
 	}
 	g.Login(c, session, gateway.Credentials{
-		Token:     info.Token,
-		SessionID: info.SessionID,
-		Resumable: info.Session,
+		Token:     info.token,
+		SessionID: info.sessionID,
+		Resumable: info.session,
 		Exclusive: !h.protocol.config.ManyLogins,
 
-		Traceparent: string(info.Traceparent),
+		Traceparent: string(info.traceparent),
 	})
 }
 
