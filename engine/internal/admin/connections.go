@@ -197,10 +197,10 @@ func pairs(m map[string]string, list []netsvr.Metadata) {
 type connFilter struct {
 	protocol, state string
 	user            *string // empty: those who are logged in without one
-	topic, search         []byte
-	peer                  netip.Prefix
-	listener              int // -1: any
-	congested             bool
+	topic, search   []byte
+	peer            netip.Prefix
+	listener        int // -1: any
+	congested       bool
 }
 
 func readFilter(q *query) (f connFilter) {
