@@ -405,7 +405,7 @@ func TestToken(t *testing.T) {
 	}
 	const token = "a-token-in-place-of-its-file"
 	if _, err := New(Config{TokenFile: token}); err == nil || strings.Contains(err.Error(), token) ||
-		!strings.Contains(err.Error(), "Config.TokenFile: the file that is named cannot be opened: no such file or directory") {
+		!strings.Contains(err.Error(), "Config.TokenFile: the file that is named cannot be read: no such file or directory") {
 		t.Errorf("a token for a file's name: %v", err)
 	}
 	if _, err := New(Config{TokenFile: file + "x"}); err == nil || !strings.Contains(err.Error(), "Config.TokenFile: open "+file+"x: ") {

@@ -2,14 +2,16 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
-	"github.com/sluicenet/sluice/internal/readfile"
 )
 
 // maxTokenFile is how much of Config.TokenFile is read, in bytes.
@@ -37,9 +39,13 @@ func (c *Config) token() (string, error) {
 	return "", c.tokenFileError(fmt.Errorf("%s: there is no token in it", c.TokenFile))
 }
 
-// tokenFileError says what is wrong with TokenFile, without its name if that looks like the token itself.
+// tokenFileError says what is wrong with TokenFile, without its name if that is no path: it may be the
+// token itself.
 func (c *Config) tokenFileError(err error) error {
-	return fmt.Errorf("Config.TokenFile: %w", readfile.Unnamed(c.TokenFile, err))
+	if where, ok := errors.AsType[*fs.PathError](err); ok && !strings.ContainsRune(c.TokenFile, filepath.Separator) {
+		return fmt.Errorf("Config.TokenFile: the file that is named cannot be read: %w (without a / in it, the name is not shown: it may be the token)", where.Err)
+	}
+	return fmt.Errorf("Config.TokenFile: %w", err)
 }
 
 // prove shows the token, if there is one, by a registration of no worker. A gateway that knows nothing
