@@ -102,7 +102,7 @@ func (l *Loop) eachOf(a *audience, position uint64, f func(*Conn)) {
 	case subscribersOf:
 		for _, s := range l.shard.Subscribers(a.key) {
 			if s.Fresh() {
-				if l.catching.has(s.Slot, a.key.ID) {
+				if l.catching.has(s.Slot, a.key.ID) && fault != 106 {
 					l.catchSoon(s.Slot)
 					continue
 				}

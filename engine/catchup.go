@@ -173,12 +173,12 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 	b := newBlock(catchChunk)
 	l.accounts.add(KindUnsent, int64(cap(b.data)))
 	ref := l.newRef(b, KindUnsent)
-	if v.First > u.next && u.next <= heard || u.lost {
+	if (v.First > u.next && u.next <= heard || u.lost) && fault != 104 {
 		l.adopt(ref, l.appendGap(b.data, c, st.Name()))
 		s.lead = uint32(len(b.data))
 		l.stats.gaps.Add(1)
 	}
-	u.lost = false
+	u.lost = fault == 103 && s.lead > 0
 	u.next = max(u.next, min(v.First, heard+1))
 	messages, payload := uint32(0), 0
 	for m := v.Read(); m != nil; m = v.Read() {

@@ -66,6 +66,7 @@ func (l *Loop) runCloses() {
 // endHandler ends the connection for its handler and its topics. It reports whether that was
 // graceful: final words may not be possible.
 func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
+	l.publisher.Flush()           // what c is to have of it goes before the final words
 	if c.flags&flagRefused == 0 { // or noteRefused has told of it
 		l.stats.closed[why].Add(1)
 	}

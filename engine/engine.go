@@ -30,6 +30,8 @@ type Engine struct {
 	maxRun int
 	// beforeCut is the simulation's: it sees connections before their queues are cut.
 	beforeCut func(c *Conn)
+	// numbered is the simulation's, too: it sees what gets numbers in a topic's history.
+	numbered func(st *topic.Stream, first uint64, records []byte)
 
 	client  *gnet.Client
 	loops   []*Loop

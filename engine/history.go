@@ -101,6 +101,9 @@ func (pb *Publisher) number(r *run) bool {
 		r.to.stream.Lock()
 		first, n, ok := e.history.Append(r.to.stream, e.Now(), r.kept.data)
 		if ok {
+			if f := e.numbered; f != nil {
+				f(r.to.stream, first, r.kept.data)
+			}
 			pb.dropKept(r)
 			pb.at = topic.Position{Epoch: r.to.stream.Epoch(), Seq: first + uint64(n) - 1}
 			r.first, r.last = first, pb.at.Seq
@@ -192,11 +195,12 @@ func (c *Conn) subscribe(st *topic.Stream, name []byte, begin func(last uint64) 
 	st.Unlock()
 	if r, ok := c.handler.(Resumer); ok && r.Resumable() {
 		l.track(c)
+		l.begin(c, st)
 	}
 	// What was published while the loop had no subscriber has not come to it. It is as far as the last
 	// message once it is through with what is on its way.
 	next := begin(last)
-	if posted == l.mail.position {
+	if posted == l.mail.position || fault == 102 {
 		if st.Hear(l.index, last); next == last+1 {
 			return nil, true
 		}
@@ -234,8 +238,11 @@ func (c *Conn) SubscribeFrom(name []byte, from topic.Position) bool {
 	}
 	known := st.Epoch() == from.Epoch
 	u, ok := c.subscribe(st, name, func(uint64) uint64 {
-		if !known {
+		switch {
+		case !known:
 			return 1
+		case fault == 101:
+			return max(from.Seq, 1)
 		}
 		return from.Seq + 1
 	})

@@ -79,6 +79,7 @@ func (h *keeperHandler) OnClose(c *Conn, why Reason) {
 	}
 	marks := c.Marks()
 	c.DropHistory()
+	c.UnsubscribeAll()
 	h.sessions.mu.Lock()
 	h.sessions.marks[h.name] = marks
 	h.sessions.mu.Unlock()

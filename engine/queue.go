@@ -168,7 +168,7 @@ func (c *Conn) dropOldest(enough func() bool) (messages int) {
 			return messages
 		}
 		messages += int(c.first.messages)
-		c.loop.noteDropped(&c.first)
+		c.loop.noteDropped(c, &c.first)
 		c.pop()
 	}
 	q := c.queue
@@ -184,7 +184,7 @@ func (c *Conn) dropOldest(enough func() bool) (messages int) {
 			continue
 		}
 		messages += int(e.messages)
-		c.loop.noteDropped(&e)
+		c.loop.noteDropped(c, &e)
 		c.unqueue(&e)
 	}
 	q.keep(kept)

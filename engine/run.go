@@ -82,7 +82,11 @@ func (l *Loop) deliverRun(r *run, position uint64) {
 	var refs [MaxDialects]*blockRef
 	delivered, reached := uint64(0), uint64(0)
 	if r.to.stream != nil {
-		r.to.stream.Hear(l.index, r.last)
+		last := r.last
+		if fault == 105 {
+			last = r.first
+		}
+		r.to.stream.Hear(l.index, last)
 	}
 	l.eachOf(&r.to, position, func(c *Conn) {
 		b := r.blocks[c.dialect]

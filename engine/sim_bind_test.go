@@ -133,7 +133,8 @@ func simEachSubscriber(l *Loop, name []byte, f func(*Conn)) {
 // simBusy reports whether l has anything left to do that no timer or peer is needed for.
 func simBusy(l *Loop) bool {
 	return l.mailbox.length.Load() > 0 || len(l.deferred.list) > 0 || l.mail.next < len(l.mail.messages) ||
-		len(l.resumed) > 0 || len(l.yielded) > 0 || len(l.output.dirty) > 0 || len(l.closes) > 0 || l.publisher.open != nil
+		len(l.resumed) > 0 || len(l.yielded) > 0 || len(l.output.dirty) > 0 || len(l.closes) > 0 || l.publisher.open != nil ||
+		len(l.catching.ready) > 0
 }
 
 // simUnflushed calls f with the encoded messages of each run for a topic that was published and has
@@ -187,6 +188,7 @@ func simAccounts(w *simWorld, inFlight int64) error {
 			for _, b := range r.blocks {
 				add(KindShared, b)
 			}
+			add(KindShared, r.kept)
 		}
 	}
 	open := int64(0)
@@ -355,6 +357,12 @@ func simAccounts(w *simWorld, inFlight int64) error {
 		return fmt.Errorf("%d connections are open, %d counted", open, n)
 	}
 	for _, l := range e.loops {
+		for _, t := range l.trails {
+			if t != nil {
+				truth[KindUnsent] += t.memory()
+			}
+		}
+		truth[KindTopics] += catchupSize * int64(len(l.catching.by))
 		truth[KindMonitor] += l.topics.memory()
 		truth[KindAddresses] += int64(len(l.peers)) * keptPeerCost
 	}
@@ -412,6 +420,10 @@ func simLeft(e *Engine) error {
 				len(l.closes), len(l.resumed), len(l.output.dirty))
 		case len(l.deferred.debts) > 0:
 			return fmt.Errorf("loop %d: %d debts of connections that have gone", l.index, len(l.deferred.debts))
+		case len(l.catching.by) > 0, len(l.catching.conns) > 0:
+			return fmt.Errorf("loop %d: %d subscriptions of %d connections catch up", l.index, len(l.catching.by), len(l.catching.conns))
+		case slices.ContainsFunc(l.trails, func(t *trail) bool { return t != nil }):
+			return fmt.Errorf("loop %d: trails of connections that have gone", l.index)
 		case len(l.joins.after) > 0:
 			return fmt.Errorf("loop %d: %d fresh subscriptions", l.index, len(l.joins.after))
 		case l.wheel.count > 0:

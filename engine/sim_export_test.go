@@ -3,6 +3,8 @@ package engine
 import (
 	"crypto/tls"
 	"log/slog"
+
+	"github.com/sluicenet/sluice/topic"
 )
 
 // The simulated system for tests of what imports the engine, in package engine_test.
@@ -30,6 +32,10 @@ type SimOptions struct {
 	Settle func()
 	// Kept returns the bytes of a kind that handlers have charged, negative where it does not know.
 	Kept func(Kind) int64
+	// Policy returns the listener's, once Setup was called; nil: SlowClose.
+	Policy func() SlowConsumer
+	// Numbered is told of what gets numbers in a topic's history.
+	Numbered func(st *topic.Stream, first uint64, records []byte)
 	// TLS has the listener speak it. Handshakes run beside the loops: Settle must wait for them.
 	TLS *tls.Config
 }
@@ -60,10 +66,14 @@ func NewSim(o SimOptions) (*Sim, error) {
 		}
 	}
 	lc := []ListenConfig{{Network: "tcp", TLS: o.TLS}}
+	if o.Policy != nil {
+		lc[0].SlowConsumer = o.Policy()
+	}
 	if err := simStart(w, o.Config, lc, w.canPause); err != nil {
 		return nil, err
 	}
 	(*w.engine.listeners.Load())[0].config.Protocols = o.Protocols(w.engine)
+	w.engine.numbered = o.Numbered
 	return s, nil
 }
 
@@ -125,6 +135,15 @@ func (s *Sim) Busy() bool { return s.w.busy() }
 
 // MailboxFull reports whether a Publisher would have to wait for a loop.
 func (s *Sim) MailboxFull(loop int) bool { return s.w.engine.loops[loop].mailbox.full() }
+
+// MayPublish reports whether a Publisher would not have to wait for a topic's subscribers.
+func (s *Sim) MayPublish(name []byte) bool {
+	e := s.w.engine
+	to := audience{kind: subscribersOf, name: name, stream: e.streamOf(name)}
+	to.key, _ = e.topics.Lookup(name)
+	sight := e.NewPublisher().see(&to)
+	return !sight.full && sight.congested == 0
+}
 
 // Check compares the engine's accounts and gauges with the truth.
 func (s *Sim) Check() { s.w.check() }
@@ -211,6 +230,24 @@ func (k *SimSocket) Write(b []byte) {
 		k.file.tx = append(k.file.tx, b...)
 		k.file.sendLater(0)
 	}
+}
+
+// Acknowledged returns how many bytes the server knows to have arrived, and those of them that the
+// peer has not used.
+func (k *SimSocket) Acknowledged() (n int64, unused []byte) {
+	f := k.file
+	return f.acked, f.buf[f.head : f.head+int(max(0, f.acked-f.parsed))]
+}
+
+// Used returns how many bytes the peer has used.
+func (k *SimSocket) Used() int64 { return k.file.parsed }
+
+// Queued returns the bytes that wait for the server's socket.
+func (k *SimSocket) Queued() int {
+	if c := k.Conn(); c != nil {
+		return simQueued(c)
+	}
+	return 0
 }
 
 // Unsent returns the bytes that the server's socket has not taken.

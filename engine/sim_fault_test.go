@@ -29,6 +29,9 @@ var simFaults = []string{
 	16: "a silent crowd is brought to its limits at once",
 }
 
+// PlantFault plants one of the faults that the simulation of sessions finds; 0 is none.
+func PlantFault(number int) { fault = number }
+
 // TestSimulationFindsFaults plants one fault after the other and requires that the simulation finds
 // it.
 func TestSimulationFindsFaults(t *testing.T) {

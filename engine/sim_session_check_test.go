@@ -75,6 +75,7 @@ func (w *sessionWorld) restored(k *clientConn, c *engine.Conn, s gateway.Session
 		}
 		if len(got) == 0 && text == "" && (lost(w.gateway.Stats().Sessions) > ms.trimmed || late) {
 			w.saw.Trimmed++
+			ms.bereft = true
 			want, wantText = nil, ""
 		}
 	} else if text != "" { // see planTopics
@@ -90,6 +91,7 @@ func (w *sessionWorld) restored(k *clientConn, c *engine.Conn, s gateway.Session
 		k.subscribed(t)
 	}
 	k.text = text
+	w.history.restored(k, got)
 	if !ok || late {
 		return
 	}
@@ -124,7 +126,9 @@ func (w *sessionWorld) Closed(c *engine.Conn, s gateway.Session, id []byte, why 
 		w.sim.Fail("connection %d ends (%v), and was not logged in, or has ended already", k.index, why)
 	}
 	k.closed = true
-	w.trace(k, "ends: %v, with %q", why, k.topics)
+	if *engine.SimTrace >= 0 {
+		w.trace(k, "ends: %v, with %q, at %v", why, k.topics, k.where())
+	}
 	w.sim.Mix(uint64(k.index)<<8 | uint64(why))
 	switch why {
 	case engine.ReasonKickedOut:
@@ -162,6 +166,7 @@ func (w *sessionWorld) Closed(c *engine.Conn, s gateway.Session, id []byte, why 
 		return
 	}
 	ms.topics, ms.text = slices.Clone(k.topics), k.text
+	ms.trails, ms.lax = k.where(), k.lax
 	ms.trimmed = k.lost // its own snapshot may be among those that the store has let go by now
 }
 
@@ -223,6 +228,7 @@ func (w *sessionWorld) check() {
 	}
 	if w.sim.Steps()%16 == 0 {
 		w.checkGauges(online)
+		w.history.check()
 	}
 }
 
@@ -318,6 +324,7 @@ func (w *sessionWorld) checkRest() {
 		}
 	}
 	w.checkReplies()
+	w.history.checkRest()
 }
 
 // checkReplies requires that each reply was sent to its client or counted as late.

@@ -55,6 +55,16 @@ type clientConn struct {
 	topics   []string // sorted
 	ever     []string // all that it has ever had
 	text     string
+
+	// Of topics with history.
+	base    follower // when it came online
+	follows follower // what its client has received since
+	heard   []received
+	joined  map[string]int // the subscription, or its end, that it was told of last
+	end     int64          // of the packet that is looked at, in bytes from the beginning
+	lax     bool           // where it began is not known
+	bereft  bool           // its session's topics were not kept
+	told0   bool           // it was told so
 }
 
 type owedReply struct {
@@ -135,6 +145,7 @@ func (d *device) dial(loop int, ticket string, plan byte, resumable bool) {
 	w := d.w
 	k := &clientConn{w: w, device: d, index: len(w.conns), ticket: ticket}
 	k.socket = w.sim.Dial(loop, k)
+	k.joined = make(map[string]int)
 	w.conns = append(w.conns, k)
 	w.live = append(w.live, k)
 	d.conn = k
@@ -178,10 +189,14 @@ func (k *clientConn) request() {
 	}
 	topic := fmt.Sprintf("topic-%d", w.sim.Pick(w.opt.topics))
 	switch w.sim.Pick(12) {
-	case 0, 1:
+	case 0:
 		k.send("sub", topic)
+	case 1:
+		k.send("last", fmt.Sprint(topic, " ", w.sim.Pick(40)))
 	case 2:
-		k.send("unsub", topic)
+		if k.send("unsub", topic); w.sim.OneIn(2) {
+			k.send("sub", topic)
+		}
 	case 3:
 		k.send("text", strings.Repeat("x", w.sim.Between(1, 100)))
 	case 4:
@@ -274,7 +289,12 @@ func (k *clientConn) pong() {
 }
 
 // push is a push of a topic.
-func (k *clientConn) push(topic string) {
+func (k *clientConn) push(text string) {
+	k.follow(text, k.end)
+	topic, _, ok := parseMessage([]byte(text))
+	if !ok { // a gap, or of a subscription
+		return
+	}
 	if !slices.Contains(k.ever, topic) {
 		k.w.sim.Fail("P6: connection %d receives a push of %q, to which it never subscribed", k.index, topic)
 	}

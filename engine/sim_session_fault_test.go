@@ -3,11 +3,15 @@
 package engine_test
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/session"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // gatewayFaults and sessionFaults are the faults that these packages have under the build tag faults,
@@ -25,6 +29,29 @@ var gatewayFaults = []string{
 	10: "who has taken a session over gives it back as it was when he ends",
 	11: "the end of the connection that has a session's state is not awaited",
 	12: "a session can be taken over that ends meanwhile",
+	13: "where a session was in its topics' histories is not given back",
+}
+
+// historyFaults are the engine's that have to do with histories, topicFaults the ring's.
+var historyFaults = map[int]string{
+	101: "who comes back gets its last message once more",
+	102: "a subscription does not wait for what is on its way to its loop",
+	103: "a gap is told twice",
+	104: "a gap is not told",
+	105: "who catches up joins in the middle of a run",
+	106: "what is published overtakes what was missed",
+	107: "what TCP has not acknowledged counts as received",
+	108: "what waits in the queue counts as received",
+	109: "a message that was received in part counts as received",
+	110: "what is on its way of an earlier subscription counts for the next",
+}
+
+var topicFaults = []string{
+	1: "a topic that is full keeps what it has",
+	2: "a topic keeps one message less",
+	3: "the newest messages go when the total is used up",
+	4: "messages that are too old are given out",
+	5: "what comes back begins before the oldest message",
 }
 
 var sessionFaults = []string{
@@ -37,19 +64,29 @@ var sessionFaults = []string{
 // TestSimulationFindsSessionFaults plants one fault after the other and requires that the simulation
 // finds it.
 func TestSimulationFindsSessionFaults(t *testing.T) {
-	for name, p := range map[string]struct {
+	for _, p := range []struct {
+		name   string
 		plant  func(int)
-		faults []string
-	}{"gateway": {gateway.PlantFault, gatewayFaults}, "session": {session.PlantFault, sessionFaults}} {
+		faults map[int]string
+	}{
+		{"gateway", gateway.PlantFault, numbered(gatewayFaults)},
+		{"session", session.PlantFault, numbered(sessionFaults)},
+		{"engine", engine.PlantFault, historyFaults},
+		{"topic", topic.PlantFault, numbered(topicFaults)},
+	} {
 		for number, what := range p.faults {
-			if number == 0 {
-				continue
-			}
 			p.plant(number)
-			findSessionFault(t, name, number, what)
+			findSessionFault(t, p.name, number, what)
 			p.plant(0)
 		}
 	}
+}
+
+// numbered is a list by number, without 0.
+func numbered(list []string) map[int]string {
+	m := maps.Collect(slices.All(list))
+	delete(m, 0)
+	return m
 }
 
 func findSessionFault(t *testing.T, name string, number int, what string) {

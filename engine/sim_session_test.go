@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/session"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // A sessionWorld is one run of the simulation with the real gateway, session store, GOSOC and
@@ -30,6 +33,7 @@ type sessionWorld struct {
 	sealer   *session.Sealer
 	provider *simProvider
 	link     *simLink
+	history  *historyModel
 	slept    int64 // us, of the simulated time, that have passed in the bubble
 
 	devices  []*device
@@ -49,6 +53,7 @@ type sessionWorld struct {
 type sessionSaw struct {
 	Logins, Resumed, Restored, Kicked, TakenOver, Concurrent, SessionRefused, Vanished, LateVerdicts int
 	Expired, Trimmed, Forced, Requests, Replies, Failures, LateReplies, Timeouts, LinksLost, Holds   int
+	Replayed, Gaps, Dropped                                                                          int
 }
 
 func (s *sessionSaw) add(o sessionSaw) {
@@ -61,6 +66,7 @@ func (s *sessionSaw) list() []*int {
 	return []*int{
 		&s.Logins, &s.Resumed, &s.Restored, &s.Kicked, &s.TakenOver, &s.Concurrent, &s.SessionRefused, &s.Vanished, &s.LateVerdicts,
 		&s.Expired, &s.Trimmed, &s.Forced, &s.Requests, &s.Replies, &s.Failures, &s.LateReplies, &s.Timeouts, &s.LinksLost, &s.Holds,
+		&s.Replayed, &s.Gaps, &s.Dropped,
 	}
 }
 
@@ -71,6 +77,8 @@ type sessionOptions struct {
 	period         int // us between a device's actions
 	workerPeriod   int // us
 	immediate      bool
+	size           int // bytes of a message, at most
+	slow           engine.SlowConsumer
 	config         gateway.Config
 }
 
@@ -84,6 +92,9 @@ type modelSession struct {
 	text      string
 	trimmed   uint64 // snapshots that the store had let go when this one came
 	contested bool   // two have resumed it with one ticket
+	trails    follower
+	bereft    bool // what it had was not kept once
+	lax       bool // where it was in its topics' histories is not known
 }
 
 // newSessionWorld makes a run's parameters from its seed, but for what a scene has set in w.
@@ -97,7 +108,10 @@ func newSessionWorld(seed uint64, w *sessionWorld) (*sessionWorld, error) {
 		Protocols: func(e *engine.Engine) []engine.Protocol {
 			return []engine.Protocol{gosoc.New(w.gateway, 0, gosoc.Config{}), longbridge.New(w.gateway, first, longbridge.Config{})}
 		},
-		Setup: w.setUp, Loops: w.loops,
+		Setup: w.setUp, Loops: w.loops, Policy: func() engine.SlowConsumer { return w.opt.slow },
+		Numbered: func(st *topic.Stream, first uint64, records []byte) {
+			w.history.numbered(st, first, records)
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -164,6 +178,8 @@ func (w *sessionWorld) setUp(sim *engine.Sim, c *engine.Config) error {
 	w.sealer = session.NewSealer(gc.SessionKey)
 	w.gateway.AddEvents(w)
 	w.link = &simLink{w: w}
+	o.size = 64 << sim.Pick(7)
+	w.setUpHistory(c)
 	c.FirstBytes = gc.LoginTimeout
 	return w.handle()
 }
@@ -201,18 +217,24 @@ func (h refusals) Handle(_ context.Context, r slog.Record) error {
 func (w *sessionWorld) handle() error {
 	for route, f := range map[string]gateway.HandlerFunc{
 		"sub": func(r *gateway.Request) {
-			k := w.connOf(r.Conn())
-			if !r.Subscribe(r.Payload) {
-				w.sim.Fail("connection %d may not subscribe", k.index)
-			}
-			k.subscribed(string(r.Payload))
+			w.subscribe(w.connOf(r.Conn()), r, string(r.Payload), 0)
+			r.Reply(r.Payload)
+		},
+		"last": func(r *gateway.Request) {
+			name, n, _ := strings.Cut(string(r.Payload), " ")
+			last, _ := strconv.Atoi(n)
+			w.subscribe(w.connOf(r.Conn()), r, name, last)
 			r.Reply(r.Payload)
 		},
 		"unsub": func(r *gateway.Request) {
 			k := w.connOf(r.Conn())
+			name := string(r.Payload)
 			r.Unsubscribe(r.Payload)
-			if i, ok := slices.BinarySearch(k.topics, string(r.Payload)); ok {
+			if i, ok := slices.BinarySearch(k.topics, name); ok {
 				k.topics = slices.Delete(k.topics, i, i+1)
+				if w.history.keeps(name) {
+					w.history.join(k, r.Conn(), name, true)
+				}
 			}
 			r.Reply(r.Payload)
 		},
@@ -221,8 +243,11 @@ func (w *sessionWorld) handle() error {
 			_ = r.Gateway().SetSession(r.Conn(), r.Client(), string(r.Payload))
 			r.Reply(r.Payload)
 		},
-		"echo":    func(r *gateway.Request) { r.Reply(r.Payload) },
-		"publish": func(r *gateway.Request) { r.Publish(r.Payload, r.Payload); r.Reply(r.Payload) },
+		"echo": func(r *gateway.Request) { r.Reply(r.Payload) },
+		"publish": func(r *gateway.Request) {
+			r.Publish(r.Payload, w.history.message(string(r.Payload)))
+			r.Reply(r.Payload)
+		},
 	} {
 		for _, pattern := range []string{route, fmt.Sprint("cmd:", simCommands[route])} {
 			if err := w.gateway.Handle(pattern, f); err != nil {
@@ -315,6 +340,7 @@ func (w *sessionWorld) end() {
 	w.until(3e6, func() bool { return false })
 	w.check()
 	w.checkReplies()
+	w.history.end()
 	for range 2 { // sessions first, then what is remembered of those that have ended
 		w.sim.Jump(w.opt.config.SessionTTL.Microseconds() + 2e6)
 		w.pass()
@@ -350,6 +376,8 @@ func (w *sessionWorld) restless() string {
 			if k.socket.Live() || !k.socket.Released() {
 				return fmt.Sprintf("connection %d has ended on one side only", k.index)
 			}
+		case k.socket.Queued() > 0:
+			return fmt.Sprintf("connection %d has %d bytes queued", k.index, k.socket.Queued())
 		case !k.socket.Idle():
 			return fmt.Sprintf("connection %d has something to read", k.index)
 		case k.socket.HalfClosed():

@@ -17,6 +17,8 @@ type simWire interface {
 	bye() []byte
 	// packet takes the packet at the front of b, and returns its length, 0 if it is not whole.
 	packet(k *clientConn, b []byte) int
+	// peek returns that packet's length and, if it is a push of a topic, the payload.
+	peek(b []byte) (n int, text string)
 }
 
 // must is for what cannot fail with what the simulation sends.
@@ -58,6 +60,7 @@ func (gosocWire) packet(k *clientConn, b []byte) int {
 	if err == nil && (h.Size == 0 || len(b) < h.Len()) {
 		return 0
 	}
+	k.end = k.socket.Used() + int64(h.Len())
 	if err == nil {
 		err = gosocPacket(k, h, b[h.Size:h.Len()])
 	}
@@ -66,6 +69,19 @@ func (gosocWire) packet(k *clientConn, b []byte) int {
 		return 0
 	}
 	return h.Len()
+}
+
+func (gosocWire) peek(b []byte) (n int, text string) {
+	h, err := gosoc.Compact.ParseHeader(b)
+	if err != nil || h.Size == 0 || len(b) < h.Len() {
+		return 0, ""
+	}
+	if h.Type == gosoc.TypeSendReq {
+		if req, err := gosoc.Compact.DecodeSendReq(h, b[h.Size:h.Len()]); err == nil && string(req.Route) != "sluice.Session" {
+			text = string(req.Payload)
+		}
+	}
+	return h.Len(), text
 }
 
 func gosocPacket(k *clientConn, h gosoc.Header, body []byte) error {
@@ -110,7 +126,7 @@ func gosocPacket(k *clientConn, h gosoc.Header, body []byte) error {
 type longbridgeWire struct{}
 
 // The commands of the routes.
-var simCommands = map[string]uint8{"sub": 10, "unsub": 11, "text": 12, "publish": 13, "echo": 14, "work": 15}
+var simCommands = map[string]uint8{"sub": 10, "unsub": 11, "text": 12, "publish": 13, "echo": 14, "work": 15, "last": 16}
 
 const longbridgePing = 1 << 20 // the request id of all pings
 
@@ -140,6 +156,7 @@ func (longbridgeWire) packet(k *clientConn, b []byte) int {
 	if err == nil && (h.Size == 0 || len(b) < h.Total()) {
 		return 0
 	}
+	k.end = k.socket.Used() + int64(h.Total())
 	if err == nil {
 		_, body := h.Split(b[:h.Total()])
 		err = longbridgePacket(k, &h, body)
@@ -149,6 +166,18 @@ func (longbridgeWire) packet(k *clientConn, b []byte) int {
 		return 0
 	}
 	return h.Total()
+}
+
+func (longbridgeWire) peek(b []byte) (n int, text string) {
+	h, err := longbridge.ParseHeader(b, longbridge.Version1)
+	if err != nil || h.Size == 0 || len(b) < h.Total() {
+		return 0, ""
+	}
+	if h.Type == longbridge.Push && h.Cmd != longbridge.CmdClose {
+		_, body := h.Split(b[:h.Total()])
+		text = string(body)
+	}
+	return h.Total(), text
 }
 
 func longbridgePacket(k *clientConn, h *longbridge.Header, body []byte) error {

@@ -63,6 +63,8 @@ func (l *simLink) act() {
 		l.silent = sim.Pick(200)
 	case sim.OneIn(100):
 		l.vanish()
+	case sim.OneIn(4) && !l.w.draining && !l.w.scene:
+		l.publish()
 	default:
 		for range 1 + sim.Pick(4) {
 			l.answer()

@@ -207,6 +207,10 @@ func (h *History) keep(s *Stream, record []byte, all int, now int64) {
 		s.list.push(g)
 		h.add(g.cost())
 	}
+	if fault == 1 && s.next-s.first >= uint64(s.list.rule.Count) {
+		s.next++
+		return
+	}
 	g.append(record, now)
 	s.next++
 	h.stats.Messages++
@@ -215,6 +219,9 @@ func (h *History) keep(s *Stream, record []byte, all int, now int64) {
 // cut takes away what a stream has too many of.
 func (h *History) cut(s *Stream, now int64) {
 	most := uint64(s.list.rule.Count)
+	if fault == 2 {
+		most = max(most-1, 1)
+	}
 	if s.next-s.first <= most {
 		return
 	}
@@ -272,6 +279,9 @@ func (h *History) evict(now int64, count *uint64) bool {
 	for _, l := range h.lists {
 		if l.oldest != nil && (oldest == nil || l.oldest.begun < oldest.begun) {
 			oldest = l.oldest
+		}
+		if fault == 3 && l.newest != nil {
+			oldest = l.newest
 		}
 	}
 	idle := h.idle.oldest

@@ -1,5 +1,7 @@
 package topic
 
+import "math"
+
 // A View is a stretch of a topic's history. It may be read without a lock, for as long as one likes,
 // and be used again. The zero View is empty.
 type View struct {
@@ -38,8 +40,14 @@ func (h *History) Look(v *View, s *Stream, from, to uint64, now int64, bytes int
 	}
 	v.Known, v.Next = true, s.next
 	v.since = now - s.list.age + 1
+	if fault == 4 {
+		v.since = math.MinInt64 / 2
+	}
 	v.First = s.fresh(v.since)
 	v.from, v.to = max(from, v.First), min(to, s.next-1)
+	if fault == 5 {
+		v.from = from
+	}
 	for i := s.find(v.from); i < len(s.segments) && s.segments[i].first <= v.to && bytes > 0; i++ {
 		g := s.segments[i]
 		v.parts = append(v.parts, part{g.data, g.first, g.begun})

@@ -386,7 +386,7 @@ func (g *Gateway) restoreTopics(c *engine.Conn, cl *Client, snapshot *session.Sn
 	}
 	marks := snapshot.Marks
 	for _, t := range snapshot.Topics {
-		if len(marks) > 0 && marks[0].Topic == t {
+		if len(marks) > 0 && marks[0].Topic == t && fault != 13 {
 			g.subscribeFrom(c, marks[0])
 			marks = marks[1:]
 		} else {
