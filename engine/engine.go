@@ -38,9 +38,12 @@ type Engine struct {
 	loopOf  map[gnet.EventLoop]*Loop // written by Start, read by loops
 	topics  *topic.Directory
 	history *topic.History
-	kernel  *kernel // system, unless it is simulated
-	ticker  *ticker
-	lag     *looplag.Lag
+	// Of ExpireHistory: what was logged of topics without history, and when it may be again.
+	refusedTopics uint64
+	warnTopics    int64
+	kernel        *kernel // system, unless it is simulated
+	ticker        *ticker
+	lag           *looplag.Lag
 
 	mu        sync.Mutex // guards Listen and Stop
 	listeners atomic.Pointer[[]*listener]
@@ -327,7 +330,7 @@ func (e *Engine) stop(ctx context.Context) error {
 		l.leave()
 	}
 	e.client = nil
-	e.history.Set(nil, 0, e.Now())
+	e.history.Set(nil, 0, 0, e.Now())
 	lograte.Flush(e.log)
 	return err
 }

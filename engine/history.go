@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"github.com/sluicenet/sluice/topic"
 )
 
@@ -14,6 +16,10 @@ import (
 type HistoryLimits struct {
 	Rules []topic.Rule
 	Total int64 // bytes. Zero means 256 MiB
+	// Topics is how many topics are known at a time. Of those that keep nothing the oldest goes for a
+	// new one; when all keep something, the new one has no history for now. Zero means one for each
+	// KiB of Total, and 1,024 at least: names alone take less than half of it.
+	Topics int
 }
 
 // DefaultHistoryTotal is HistoryLimits.Total's default, in bytes.
@@ -28,7 +34,10 @@ func (e *Engine) SetHistory(h HistoryLimits) error {
 	if h.Total <= 0 {
 		h.Total = DefaultHistoryTotal
 	}
-	e.history.Set(h.Rules, h.Total, e.Now())
+	if h.Topics <= 0 {
+		h.Topics = int(max(h.Total>>10, 1024))
+	}
+	e.history.Set(h.Rules, h.Total, h.Topics, e.Now())
 	return nil
 }
 
@@ -40,6 +49,17 @@ func (e *Engine) History() *topic.History { return e.history }
 func (e *Engine) ExpireHistory() {
 	const step = 256 // segments, so that no publisher waits for long
 	for e.history.On() && e.history.Expire(e.Now(), step) == step {
+	}
+	e.warnOfTopics()
+}
+
+// warnOfTopics logs, once a minute at most, that topics got no history. It is ExpireHistory's.
+func (e *Engine) warnOfTopics() {
+	st, now := e.history.Stats(), e.Now()
+	if n := st.Refused - e.refusedTopics; n > 0 && now >= e.warnTopics {
+		e.log.Warn("topics get no history: there are as many as may be, and all keep something",
+			"topics", st.Topics, "times", n)
+		e.refusedTopics, e.warnTopics = st.Refused, now+time.Minute.Milliseconds()
 	}
 }
 

@@ -287,7 +287,7 @@ func TestSubscribeLast(t *testing.T) {
 		publishNumbers(t, e, "a", 8, 8)
 		k.want("8")
 		k.c.Close()
-		e.History().Set(nil, 1<<20, e.Now())
+		e.History().Set(nil, 1<<20, 1<<20, e.Now())
 		if err := e.SetHistory(HistoryLimits{Rules: []topic.Rule{{Pattern: "a", Count: 5, Age: time.Minute}}}); err != nil {
 			t.Fatal(err)
 		}

@@ -54,6 +54,9 @@ func (c *Conn) Subscribe(name []byte) bool {
 		_, ok := c.subscribe(st, name, func(last uint64) uint64 { return last + 1 })
 		return ok
 	}
+	if r, ok := c.handler.(Resumer); ok && l.engine.history.Keeps(name) && r.Resumable() {
+		l.track(c) // it has none for want of room, and what is published may
+	}
 	l.publisher.Flush()
 	posted := l.mailbox.postedSoFar()
 	fresh := posted > l.mail.position

@@ -204,7 +204,11 @@ func (l *Loop) takeMarks(c *Conn) {
 	var names []string
 	for _, name := range l.shard.Names(names, &c.member) {
 		st := e.streamOf([]byte(name))
-		if st == nil {
+		switch {
+		case st == nil && e.history.Keeps([]byte(name)): // for want of room: nobody will know what there was
+			l.marks = append(l.marks, Mark{Topic: name})
+			continue
+		case st == nil:
 			continue
 		}
 		e.history.Touch(st, e.Now())

@@ -87,10 +87,10 @@ func (m *historyModel) followGap(f follower, text string) string {
 		return fmt.Sprintf("a gap of %s, to which it is not subscribed", name)
 	}
 	if at.gap != 0 {
-		if before := m.gaps[at.gap]; g.epoch == before.epoch && g.first <= before.first {
+		if before := m.gaps[at.gap]; g.epoch > 0 && g.epoch == before.epoch && g.first <= before.first {
 			return fmt.Sprintf("a gap of %s up to %d a second time", name, g.first)
 		}
-	} else if g.epoch == at.epoch && g.first <= at.next {
+	} else if g.epoch > 0 && g.epoch == at.epoch && g.first <= at.next {
 		return fmt.Sprintf("a gap of %s, and %d was kept, which comes next", name, g.first)
 	}
 	at.gap = told.Gap

@@ -26,6 +26,7 @@ type History struct {
 
 	mu      sync.Mutex
 	total   int64 // bytes that may be kept
+	most    int   // topics that may be known
 	streams map[string]*Stream
 	lists   []*ageList // by rule
 	idle    idleList
@@ -47,6 +48,9 @@ type HistoryStats struct {
 	Evicted uint64 // of the total
 	Trimmed uint64 // by Trim, or a change of the rules
 	Large   uint64 // messages that were never kept, being larger than the total
+
+	Forgotten uint64 // topics that kept nothing and went for others
+	Refused   uint64 // times that a new topic got no history, since all that there may be keep something
 }
 
 // NewHistory makes a History that keeps nothing yet.
@@ -54,13 +58,14 @@ func NewHistory(c HistoryConfig) *History {
 	return &History{config: c, epoch: c.Epoch, streams: make(map[string]*Stream)}
 }
 
-// Set replaces the rules, which CheckRules finds nothing wrong with, and the total in bytes. Topics
-// that have no history any more lose it; the others keep what the new rules allow. It takes time in
-// proportion to the topics, and to the messages of those whose rule has changed.
-func (h *History) Set(rules []Rule, total int64, now int64) {
+// Set replaces the rules, which CheckRules finds nothing wrong with, the total in bytes, and the most
+// topics that are known at a time. Topics that have no history any more lose it; the others keep what
+// the new rules allow, and as many as there are. It takes time in proportion to the topics, and to the
+// messages of those whose rule has changed.
+func (h *History) Set(rules []Rule, total int64, topics int, now int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.total = total
+	h.total, h.most = total, topics
 	old := h.lists
 	h.lists = make([]*ageList, len(rules))
 	matchers := make([]matcher, len(rules))
@@ -129,7 +134,8 @@ func (h *History) match(name []byte) *ageList {
 func (h *History) Keeps(name []byte) bool { return h.match(name) != nil }
 
 // Stream returns the stream of a topic, which it makes when it is new; nil when the topic has no
-// history. It does not keep name.
+// history, or is new and there are as many topics as may be, all of which keep something. Of those that
+// keep nothing the one goes for it that has for longest. It does not keep name.
 func (h *History) Stream(name []byte, now int64) *Stream {
 	if h.match(name) == nil {
 		return nil
@@ -142,6 +148,14 @@ func (h *History) Stream(name []byte, now int64) *Stream {
 	list := h.match(name) // under the lock: the rules may have changed
 	if list == nil {
 		return nil
+	}
+	for len(h.streams) >= h.most {
+		if h.idle.oldest == nil {
+			h.stats.Refused++
+			return nil
+		}
+		h.stats.Forgotten++
+		h.forget(h.idle.oldest)
 	}
 	h.epoch++
 	s := &Stream{

@@ -13,7 +13,7 @@ import (
 func newTestHistory(t testing.TB, total int64, rules ...string) *History {
 	t.Helper()
 	h := NewHistory(HistoryConfig{Loops: 2, Epoch: 100, Keep: 60_000})
-	h.Set(parseRules(t, rules...), total, 0)
+	h.Set(parseRules(t, rules...), total, 1<<20, 0)
 	return h
 }
 
@@ -184,11 +184,11 @@ func TestHistoryKeeps(t *testing.T) {
 					add(t, h, name, int64(i)*1500, strconv.Itoa(i))
 				}
 			}
-			h.Set(parseRules(t, "a1=2,1m", "b=9,2s", "a*=9,1m"), 1<<20, 4000)
+			h.Set(parseRules(t, "a1=2,1m", "b=9,2s", "a*=9,1m"), 1<<20, 1<<20, 4000)
 			list := []string{kept(h, "a1", 0, 4000), kept(h, "a2", 0, 4000), kept(h, "b", 0, 4000), kept(h, "c", 0, 4000)}
 			h.Expire(100_000, 100)
 			list = append(list, fmt.Sprint(h.Stats().Messages))
-			h.Set(nil, 1<<20, 100_000)
+			h.Set(nil, 1<<20, 1<<20, 100_000)
 			return strings.Join(append(list, fmt.Sprint(h.On(), h.Bytes(), h.Stats().Topics)), "; ")
 		}, "2 2:1 3:2; 1 1:0 2:1 3:2; 3 3:2; none; 0; false 0 0"},
 		{"a smaller total", func(t *testing.T) string {
@@ -196,7 +196,7 @@ func TestHistoryKeeps(t *testing.T) {
 			for i := range 20 {
 				add(t, h, "a", int64(2000*i), big)
 			}
-			h.Set(parseRules(t, "*=100,1m"), 5000, 40_000)
+			h.Set(parseRules(t, "*=100,1m"), 5000, 1<<20, 40_000)
 			return fmt.Sprint(h.Bytes() <= 5000, h.Stats().Messages)
 		}, "true 4"},
 	} {
@@ -271,7 +271,7 @@ func playHistory(t testing.TB, steps []byte) {
 			h.Expire(now, arg)
 		case 4:
 			if arg%16 == 0 {
-				h.Set(parseRules(t, rules...), 1<<24, now)
+				h.Set(parseRules(t, rules...), 1<<24, 1<<20, now)
 			}
 		}
 		for name, m := range model {

@@ -79,6 +79,7 @@ func (cmd *settings) checkBounds() error {
 		{"longbridge-gzip", int64(cmd.LongbridgeGzip), 0, most},
 		{"push-cmd", int64(cmd.PushCmd), 4, 255},
 		{"gap-cmd", int64(cmd.GapCmd), 4, 255},
+		{"history-max-topics", int64(cmd.HistoryMaxTopics), 0, 1 << 24},
 		{"history-total", int64(cmd.HistoryTotal), leastHistory, all},
 		{"server-id", int64(cmd.ServerID), 0, 255},
 		{"open-worker", int64(cmd.OpenWorker), 0, server.MaxWorker},

@@ -10,7 +10,7 @@ import (
 // history reads --history and --history-total. What is returned beside an error leaves out the rules
 // that it is about.
 func (cmd *settings) history() (h engine.HistoryLimits, err error) {
-	h.Total = int64(cmd.HistoryTotal)
+	h.Total, h.Topics = int64(cmd.HistoryTotal), cmd.HistoryMaxTopics
 	var errs []error
 	for i, text := range cmd.History {
 		r, err := topic.ParseRule(text)

@@ -301,6 +301,7 @@ func TestBadValues(t *testing.T) {
 		"push-opcode": {"x must be one of"}, "custom-id-ttl": times, "heartbeat-timeout": times,
 		"user-limit": count, "push-cmd": {"0 want 4 to 255", "3 want 4 to 255", "256 want 4 to 255"},
 		"gap-cmd": {"3 want 4 to 255", "256 want 4 to 255"}, "history-total": {"1KiB want 65536 to", "x not a size"},
+		"history-max-topics": {"-1 want 0 to 16777216", "20000000 want 0 to", "x whole number"},
 		"history": {
 			"a there is no =", "a=5 there is no comma", "a=x,1s no number", "a=5,1 no time", "a=5,0s want 1ms", "a*b=5,1s one * at the end",
 			"=5,1s the pattern is empty", "a=-1,1s want 0",

@@ -112,9 +112,10 @@ type sessionFlags struct {
 }
 
 type historyFlags struct {
-	History      []string `help:"Topics that keep their last messages, PATTERN=COUNT,AGE as room.*=1000,5m: COUNT of them, each for AGE at most. A pattern is a name, or a beginning and one * at the end; the first that matches counts, and COUNT 0 rules its topics out. Clients that resume get what they missed. Repeatable." placeholder:"RULE" sep:"none" key:"topics" live:""`
-	HistoryTotal byteSize `help:"Bytes kept of all topics' messages; over it the oldest go." default:"256MiB" live:""`
-	GapCmd       int      `help:"Command to Longbridge clients of the push that says that messages they missed are gone for good. GOSOC's route is sluice.Gap." default:"101"`
+	History          []string `help:"Topics that keep their last messages, PATTERN=COUNT,AGE as room.*=1000,5m: COUNT of them, each for AGE at most. A pattern is a name, or a beginning and one * at the end; the first that matches counts, and COUNT 0 rules its topics out. Clients that resume get what they missed. Repeatable." placeholder:"RULE" sep:"none" key:"topics" live:""`
+	HistoryTotal     byteSize `help:"Bytes kept of all topics' messages; over it the oldest go." default:"256MiB" live:""`
+	HistoryMaxTopics int      `help:"Most topics that have history at a time, also those that keep nothing and are remembered for --session-ttl, of which the oldest goes for a new one. When all keep something, a new topic has no history for now. 0: one for each KiB of --history-total, 1024 at least." default:"0" key:"max-topics" live:""`
+	GapCmd           int      `help:"Command to Longbridge clients of the push that says that messages they missed are gone for good. GOSOC's route is sluice.Gap." default:"101"`
 }
 
 type clusterFlags struct {

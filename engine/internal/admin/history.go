@@ -22,6 +22,8 @@ func (s *Server) collectHistory(p *page, e *engine.Stats) {
 	p.sample(float64(h.Evicted), "reason", "total")
 	p.sample(float64(h.Trimmed), "reason", "memory")
 	p.sample(float64(h.Large), "reason", "too-large")
+	p.counter("sluice_history_forgotten_total", "Topics that kept nothing and went for others, there being as many as may be.", h.Forgotten)
+	p.counter("sluice_history_refused_total", "Times that a new topic got no history, as many as may be keeping something.", h.Refused)
 	p.counter("sluice_history_replayed_total", "Messages that subscribers got from a topic's history.", e.Replayed)
 	p.counter("sluice_history_gaps_total", "Times that messages were gone for good which a subscriber lacked.", e.Gaps)
 }

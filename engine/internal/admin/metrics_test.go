@@ -98,6 +98,7 @@ var wantFamilies = map[string]kind{
 	"sluice_publishes_total": counter, "sluice_publish_waits_total": counter,
 	"sluice_history_topics": gauge, "sluice_history_messages": gauge, "sluice_history_appended_total": counter,
 	"sluice_history_dropped_total": counter, "sluice_history_replayed_total": counter, "sluice_history_gaps_total": counter,
+	"sluice_history_forgotten_total": counter, "sluice_history_refused_total": counter,
 	"sluice_deliveries_total": counter, "sluice_delivered_payload_bytes_total": counter, "sluice_drops_total": counter,
 	"sluice_memory_bytes": gauge, "sluice_memory_clients_bytes": gauge, "sluice_memory_clients_limit_bytes": gauge, "sluice_topics": gauge,
 	"sluice_loop_lag_seconds": histogram, "sluice_loop_last_lag_seconds": gauge,
