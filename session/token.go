@@ -36,6 +36,7 @@ type OneTime struct {
 	rand   io.Reader
 	ttl    int64 // milliseconds
 	shards []tokenShard
+	issuer int // the first byte of each token; negative: as drawn
 }
 
 type tokenShard struct {
@@ -66,6 +67,7 @@ func NewOneTime(c OneTimeConfig) (*OneTime, error) {
 	o := &OneTime{
 		rand:   c.Rand,
 		ttl:    orDefault(c.TTL, 30*time.Second).Milliseconds(),
+		issuer: -1,
 		shards: make([]tokenShard, shardsFor(limit)),
 	}
 	for i := range o.shards {
@@ -73,6 +75,25 @@ func NewOneTime(c OneTimeConfig) (*OneTime, error) {
 		o.shards[i].limit = limit / len(o.shards)
 	}
 	return o, nil
+}
+
+// IssueAs has the tokens say who has issued them, as TokenIssuer tells: 120 random bits are left of them. It must be
+// called before the first Issue.
+func (o *OneTime) IssueAs(id byte) { o.issuer = int(id) }
+
+// TokenIssuer returns who has issued a token, if its gateway has them say so. ok is false for what is no token at all.
+func TokenIssuer(token string) (id byte, ok bool) {
+	if len(token) != TokenLen {
+		return 0, false
+	}
+	var first [1]byte
+	for i := range len(token) {
+		if c := token[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return 0, false
+		}
+	}
+	_, err := hex.Decode(first[:], []byte(token[:2]))
+	return first[0], err == nil
 }
 
 func (o *OneTime) shard(k tokenKey) *tokenShard {
@@ -85,6 +106,9 @@ func (o *OneTime) Issue(now time.Time, value string) (token string, err error) {
 	t := &oneTimeToken{value: value, expires: ms + o.ttl}
 	if _, err := io.ReadFull(o.rand, t.key[:]); err != nil {
 		return "", fmt.Errorf("session: making a token: %w", err)
+	}
+	if o.issuer >= 0 {
+		t.key[0] = byte(o.issuer)
 	}
 	sh := o.shard(t.key)
 	sh.mu.Lock()

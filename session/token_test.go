@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"io"
 	"strings"
@@ -184,4 +185,27 @@ func FuzzOneTimeTake(f *testing.F) {
 			t.Fatalf("%q: %q, %v", text, value, ok)
 		}
 	})
+}
+
+func TestTokenIssuer(t *testing.T) {
+	o, err := NewOneTime(OneTimeConfig{Rand: rand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.IssueAs(0xab)
+	token, err := o.Issue(time.Now(), "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id, ok := TokenIssuer(token); !ok || id != 0xab {
+		t.Errorf("issued by %#x, %v", id, ok)
+	}
+	if value, ok := o.Take(time.Now(), []byte(token)); !ok || value != "ann" {
+		t.Errorf("it stands for %q, %v", value, ok)
+	}
+	for _, bad := range []string{"", token[1:], token + "0", strings.ToUpper(token), "x" + token[1:], token[:31] + "g"} {
+		if _, ok := TokenIssuer(bad); ok {
+			t.Errorf("%q has an issuer", bad)
+		}
+	}
 }

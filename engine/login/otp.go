@@ -56,6 +56,11 @@ func NewOTP(c OTPConfig) (*OTP, error) {
 // TTL returns how long a token is good.
 func (o *OTP) TTL() time.Duration { return o.ttl }
 
+// IssueAs has the tokens begin with the server id of the gateway that issues them, so that another
+// gateway of a cluster, at which one is shown, knows which of them to ask. It must be called before the
+// first Issue; a gateway of a cluster does so by itself.
+func (o *OTP) IssueAs(serverID uint8) { o.tokens.IssueAs(serverID) }
+
 // Issue makes a token for user, good from now until now + TTL. It fails with ErrIdentity if user is
 // empty or cannot be a user id, or when there is no randomness. Any goroutine may call it.
 func (o *OTP) Issue(now time.Time, user string) (token string, err error) {

@@ -26,6 +26,9 @@ type Config struct {
 	// from New on, and should be connected, or connecting, when it starts.
 	Data, Control Bus
 	Nodes         Store
+	// Names is the bucket that keeps users, chosen uniqIds and the limits of connections apart. Nil: each
+	// node does so for itself.
+	Names Store
 	// Engine gets what others publish; Bind sets it.
 	Engine *engine.Engine
 	// Queue is how many bytes may wait to be sent, per connection, before publishers wait. Zero means

@@ -63,11 +63,12 @@ type extra struct {
 	sessionText string
 	cancelLogin context.CancelFunc // of the login that waits for the provider's verdict
 	resumable   bool
-	claimed     bool // a login of user is under way and holds the claim
-	counted     bool // counts against the user's limit, in slot
-	unconfirmed bool // the client was told of issued, and has sent nothing since
-	lost        bool // nor since it was told that its topics are gone
-	paused      bool // too many of its requests wait: see Gateway.holdInput
+	claimed     bool   // a login of user is under way and holds the claim
+	counted     bool   // counts against the user's limit, in slot
+	unconfirmed bool   // the client was told of issued, and has sent nothing since
+	lost        bool   // nor since it was told that its topics are gone
+	paused      bool   // too many of its requests wait: see Gateway.holdInput
+	online      uint16 // of its user at its login, at all gateways: see CountedWith
 	slot        session.Slot
 	issued      session.Issued
 	undelivered *session.Resumed // issued comes from it, and the client has yet to be told
@@ -187,6 +188,9 @@ func (g *Gateway) Closed(c *engine.Conn, s Session, why engine.Reason) {
 	g.unlease(c)
 	g.unreserve(c, cl)
 	g.abandon(c, cl)
+	if r := g.registry; r != nil {
+		r.Leave(c.Ref())
+	}
 	if x != nil && x.cancelLogin != nil {
 		x.cancelLogin() // nobody waits for the verdict
 	}
@@ -263,8 +267,15 @@ func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
 // Rename gives an online client another uniqId of 1 to session.MaxIDLen bytes of UTF-8; the error for
 // another is a NameError, which is counted and logged. When another
 // connection holds it, the id is the client's from now on, and displaced is that connection:
-// the caller sees to it, with Renew and a close.
+// the caller sees to it, with Renew and a close. One of another gateway
+// is closed.
 func (g *Gateway) Rename(c *engine.Conn, cl *Client, id string) (displaced engine.Ref, err error) {
+	return RenameTelling(g, c, cl, id, nil)
+}
+
+// RenameTelling is Rename. A connection of another gateway that holds the id is sent data, if there are
+// any, and closed, as by Lose.
+func RenameTelling(g *Gateway, c *engine.Conn, cl *Client, id string, data []byte) (displaced engine.Ref, err error) {
 	switch {
 	case len(id) == 0 || len(id) > session.MaxIDLen:
 		return 0, g.refuseName(cl, ErrUniqIDLength, "uniqId", id)
@@ -283,6 +294,10 @@ func (g *Gateway) Rename(c *engine.Conn, cl *Client, id string) (displaced engin
 	}
 	g.clients.Delete(old, ref)
 	cl.setID(id, g.Config().ServerID)
+	if r := g.registry; r != nil {
+		r.Unname(old, c.Ref())
+		r.Name(id, c.Ref(), data)
+	}
 	if prev == ref {
 		prev = 0
 	}
@@ -319,6 +334,9 @@ func (g *Gateway) Renew(c *engine.Conn, cl *Client) {
 	ref := uint64(c.Ref())
 	key := g.freshKey(ref)
 	g.clients.Delete(old, ref)
+	if r := g.registry; r != nil {
+		r.Unname(old, c.Ref())
+	}
 	cl.key = key
 	if cl.extra != nil {
 		cl.extra.customID = ""

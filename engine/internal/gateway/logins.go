@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/login"
@@ -30,6 +31,9 @@ type Credentials struct {
 	// UniqID is the id the client is to have, 1 to session.MaxIDLen bytes. A connection that has it
 	// is closed. Empty: the gateway makes one.
 	UniqID string
+	// CustomIDToken is the one-time token for UniqID if it is not known to be good yet, since another
+	// gateway has issued it: see MayBeElsewhere.
+	CustomIDToken string
 	// Traceparent says of which trace the login is a part, and the client's requests that have none of
 	// their own; as the client has sent it. Empty: of none, or of what Metadata says.
 	Traceparent string
@@ -41,12 +45,15 @@ type Credentials struct {
 // An admission is a login on its way from verdict to online.
 type admission struct {
 	creds    Credentials
-	arrival  uint64 // counts the logins asked for
+	arrival  uint64    // counts the logins asked for
+	since    time.Time // when it was, if there is a Registry
 	identity login.Identity
 	grant    session.Login // what the session rests on
 	kicked   engine.Ref    // the user's older connection, which goes
 	resumed  session.Resumed
 	resuming bool
+
+	traceparent string // for the provider
 }
 
 // Login decides on a client's credentials and calls s.LoginDone: within the call when it can, or
@@ -57,10 +64,13 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 	a := admission{creds: creds, arrival: g.arrivals.Add(1)}
 	cl.standing = arrivedAt(a.arrival).with(phaseLogin)
 	g.SetTraceparent(c, cl, []byte(cmp.Or(creds.Traceparent, creds.Metadata[Traceparent])))
-	traceparent := g.traceLogin(c, s)
+	a.traceparent = g.traceLogin(c, s)
 	if g.Draining() {
 		g.refuse(c, s, LoginUnavailable)
 		return
+	}
+	if g.registry != nil {
+		a.since = g.now()
 	}
 	if n := pairsSize(creds.Metadata); n > g.Config().MaxLoginMetadata {
 		g.log.Debug("login metadata too long", "protocol", s.Protocol(), "peer", c.LogPeer(),
@@ -68,10 +78,20 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		g.refuse(c, s, LoginMetadata)
 		return
 	}
+	if creds.CustomIDToken != "" {
+		g.redeemCustomID(c, &a)
+		return
+	}
+	g.decide(c, s, &a)
+}
+
+// decide goes on with a login whose credentials can be read.
+func (g *Gateway) decide(c *engine.Conn, s Session, a *admission) {
+	cl, creds := s.Base(), &a.creds
 	if creds.SessionID != "" {
-		switch o, err := g.resume(c, cl, &a); {
+		switch o, err := g.resume(c, cl, a); {
 		case o == LoginOK:
-			g.admit(c, s, &a)
+			g.admit(c, s, a)
 			return
 		case o != SessionRefused || creds.ResumeOnly || creds.Token == "":
 			g.log.Debug("session refused", "peer", c.LogPeer(), "outcome", o.String(), "err", err)
@@ -80,8 +100,8 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		}
 	}
 	if creds.Guest {
-		g.nameGuest(c, &a)
-		g.admit(c, s, &a)
+		g.nameGuest(c, a)
+		g.admit(c, s, a)
 		return
 	}
 	cert := certificateOf(c)
@@ -90,14 +110,18 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 		g.refuse(c, s, LoginBanned)
 		return
 	}
-	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata, Cert: cert, Traceparent: traceparent}
+	r := login.Request{Token: creds.Token, Protocol: s.Protocol(), Peer: c.Peer().Addr(), Metadata: creds.Metadata, Cert: cert, Traceparent: a.traceparent}
 	if p, ok := g.Config().Login.(login.Immediate); ok {
 		identity, err := g.loginNow(c, p, r)
-		g.verdict(c, s, &a, identity, err)
+		if err != nil && g.elsewhere(creds.Token) && issuesTokens(p) {
+			g.redeemLogin(c, a)
+			return
+		}
+		g.verdict(c, s, a, identity, err)
 		return
 	}
 	c.Pause()
-	ref, later := c.Ref(), a
+	ref, later := c.Ref(), *a
 	ctx, cancel := context.WithTimeout(g.logins.ctx, g.Config().LoginTimeout)
 	cl.ensure(g.pool(c)).cancelLogin = cancel
 	why := g.logins.submit(&loginJob{
@@ -309,7 +333,7 @@ func (g *Gateway) refuseOf(c *engine.Conn, s Session, o Outcome, user string) {
 // Refuse says that the client's credentials cannot be used at all, or that its verdict is late.
 func (g *Gateway) Refuse(c *engine.Conn, s Session, o Outcome) { g.refuse(c, s, o) }
 
-// admit closes the connections that the new one replaces, then lets it in.
+// admit lets a client in whose credentials are good, if its user may have one more connection.
 func (g *Gateway) admit(c *engine.Conn, s Session, a *admission) {
 	if !a.resuming {
 		if o := g.reserve(c, s.Base(), a, a.identity.User, session.Slot(c.Ref())); o != LoginOK {
@@ -317,83 +341,9 @@ func (g *Gateway) admit(c *engine.Conn, s Session, a *admission) {
 			return
 		}
 	}
-	old, why := a.kicked, engine.ReasonKickedOut
-	former, holder := engine.Ref(a.resumed.Former), engine.Ref(a.resumed.Holder)
-	if holder == c.Ref() {
-		holder = 0
+	if !g.register(c, s, a) {
+		g.replace(c, s, a)
 	}
-	if fault == 11 {
-		former = 0
-	}
-	if old == 0 && former == 0 && holder == 0 {
-		g.enter(c, s, a)
-		return
-	}
-	later := *a // the usual login leaves no garbage
-	if a.resuming {
-		s.Base().extra.undelivered = &later.resumed
-	}
-	// The end of the one that has the session's state is awaited. The holder may be another, which
-	// waits for that, too.
-	for _, other := range [...]engine.Ref{former, holder} {
-		switch {
-		case other == 0:
-		case old == 0 || old == other:
-			old, why = other, engine.ReasonSessionTakenOver
-		default:
-			g.evict(c, &later, other, engine.ReasonSessionTakenOver, nil)
-		}
-	}
-	g.evict(c, &later, old, why, func(c *engine.Conn, s Session, stays bool) {
-		if stays {
-			g.refuse(c, s, LoginConcurrent)
-			return
-		}
-		g.enter(c, s, &later)
-	})
-}
-
-// evict closes old, then calls then on c's loop, if c still waits. stays says that old was not
-// closed, because it arrived later than the login for which it was to go. All steps are rare, and go
-// through the lane that never waits, so two loops that evict each other's cannot block.
-func (g *Gateway) evict(c *engine.Conn, a *admission, old engine.Ref, why engine.Reason, then func(c *engine.Conn, s Session, stays bool)) {
-	ref := c.Ref()
-	if then != nil {
-		c.Pause()
-	}
-	g.engine.Tell(old, func(oc *engine.Conn) {
-		stays := a.dismiss(oc, why)
-		if then == nil {
-			return
-		}
-		// A connection ends at the end of its loop's step, and what it leaves behind is to be there.
-		g.engine.TellLoop(old.Loop(), func() {
-			g.engine.Tell(ref, func(c *engine.Conn) {
-				if s := waiting(c); s != nil {
-					then(c, s, stays)
-				}
-			})
-		})
-	})
-}
-
-// dismiss closes a connection, nil if it is gone, in favour of a login. It reports true, and leaves
-// it, when the user's connection arrived later than that: verdicts come in any order.
-func (a *admission) dismiss(oc *engine.Conn, why engine.Reason) (stays bool) {
-	if oc == nil {
-		return false
-	}
-	if s, ok := oc.Handler().(Session); ok && why == engine.ReasonKickedOut {
-		cl := s.Base()
-		if fault != 1 && cl.standing.after(a.arrival) {
-			return true
-		}
-		if a.resuming && cl.extra != nil && cl.extra.resumable && cl.extra.issued.ID == a.resumed.ID {
-			why = engine.ReasonSessionTakenOver // which does not end the session
-		}
-	}
-	oc.Close(why)
-	return false
 }
 
 // enter puts the client on all lists and tells it so.
@@ -446,6 +396,9 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 		cl.setID(id, g.Config().ServerID)
 		if prev != 0 {
 			g.displace(engine.Ref(prev))
+		}
+		if r := g.registry; r != nil {
+			r.Name(id, c.Ref(), nil)
 		}
 	} else {
 		cl.key = g.freshKey(ref)

@@ -347,7 +347,7 @@ func (l *link) subscribe(c *engine.Conn, topics []string, last uint32) (all bool
 func (l *link) update(c *engine.Conn, s gateway.Session, m *netsvrpb.ConnInfoUpdate) {
 	g, all := l.hub.gateway, true
 	if m.NewUniqId != "" {
-		displaced, err := g.Rename(c, s.Base(), m.NewUniqId)
+		displaced, err := gateway.RenameTelling(g, c, s.Base(), m.NewUniqId, m.DataAsNewUniqIdExisted)
 		all = err == nil
 		if displaced != 0 {
 			l.evict(displaced, m.DataAsNewUniqIdExisted)

@@ -53,7 +53,7 @@ func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 		m.Limit = uint32(limit)
 	}
 	if user := h.User(); user != "" {
-		m.Online = uint32(g.Counted(user))
+		m.Online = uint32(gateway.CountedWith(g, h.Base()))
 	}
 	h.answer(c, h.loginCmd, h.login, longbridge.StatusSuccess, &m)
 	if !c.Open() {

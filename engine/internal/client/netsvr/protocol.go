@@ -170,6 +170,9 @@ func (e *Endpoint) Upgrade(c *engine.Conn, req *websocket.Request) *websocket.Re
 		ok := len(id) >= 1 && len(id) <= session.MaxIDLen && utf8.Valid(id)
 		if ok {
 			_, ok = e.tokens.Take(e.gateway.Engine().Time(), token)
+			if !ok && gateway.MayBeElsewhere(e.gateway, token) {
+				creds.CustomIDToken, ok = string(token), true
+			}
 		}
 		if !ok {
 			return &websocket.Refusal{Status: 400, Reason: textCustomWrong}
