@@ -22,6 +22,8 @@ type Member struct {
 type nodes struct {
 	mu   sync.Mutex // held by who changes list
 	list atomic.Pointer[[]Member]
+	// joins is how often a process has come into the table. It changes behind list.
+	joins atomic.Uint64
 }
 
 // all returns the members, by id. The slice must not be changed.
@@ -52,10 +54,14 @@ func (n *nodes) knows(from origin) bool {
 func (n *nodes) put(m Member) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	old, _ := n.find(m.ID)
 	list := slices.DeleteFunc(slices.Clone(n.all()), func(o Member) bool { return o.ID == m.ID })
 	list = append(list, m)
 	slices.SortFunc(list, func(a, b Member) int { return int(a.ID) - int(b.ID) })
 	n.list.Store(&list)
+	if old.Incarnation != m.Incarnation {
+		n.joins.Add(1)
+	}
 }
 
 // remove takes the member with an id away.

@@ -1,0 +1,202 @@
+package cluster
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A barrier names topics that have subscribers here from now on. It is sent behind the subscriptions,
+// on the same connection, to all nodes, and each answers when it has noted that: what it publishes from
+// then on reaches this node. Topics that come while a barrier is on its way go into the next one.
+//
+// A node that does not answer in time is behind: it is not waited for, and asked twice a second. When
+// it answers it is told everything anew.
+//
+// Barriers without topics set the sender's pace: their answers come from each node when it has passed
+// on to its loops what was sent before.
+
+const (
+	// barrierPause is the least time between two barriers for all.
+	barrierPause = time.Millisecond
+	// silence is how long who sets a pace may be silent before it does not count any more.
+	silence = 500 * time.Millisecond
+	// maxStatement bounds the lists of a frame, in bytes, so that it fits into any server's message.
+	maxStatement = 48 << 10
+)
+
+type barrierUse uint8
+
+const (
+	forTopics    barrierUse = iota
+	forEverybody            // the first ones of a connection: nothing is published before
+	forPace
+	forOne // whoever is behind
+)
+
+type barrier struct {
+	number  uint64
+	use     barrierUse
+	topics  []*ownTopic
+	waiting idSet
+	sent    time.Time
+	from    uint64 // forPace: bytes that had been sent at the one before
+}
+
+// barriers are those on their way.
+type barriers struct {
+	nodes    *nodes
+	timeout  time.Duration
+	timeouts atomic.Uint64
+	count    atomic.Uint64
+
+	mu     sync.Mutex
+	flying map[uint64]*barrier
+	uses   [forOne + 1]int // of flying
+	behind idSet
+	probed time.Time
+}
+
+// audience returns who is waited for. mu is held.
+func (b *barriers) audience() (s idSet) {
+	for _, m := range b.nodes.all() {
+		if !m.Suspect && !b.behind.has(m.ID) {
+			s.add(m.ID)
+		}
+	}
+	return s
+}
+
+// add registers a barrier that is about to be sent to all, or to one node. It reports false when nobody
+// is to be waited for.
+func (b *barriers) add(f *barrier, to *uint8) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if to != nil {
+		f.waiting.add(*to)
+	} else {
+		f.waiting = b.audience()
+	}
+	if f.waiting.empty() {
+		return false
+	}
+	f.sent = time.Now()
+	b.flying[f.number] = f
+	b.uses[f.use]++
+	b.count.Add(1)
+	return true
+}
+
+// has returns how many are on their way for a use.
+func (b *barriers) has(u barrierUse) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.uses[u]
+}
+
+// pace returns how many bytes had been sent when everybody had passed on what was sent before; sent if
+// nothing is waited for.
+func (b *barriers) pace(sent uint64) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.uses[forPace] == 0 {
+		return sent
+	}
+	for _, f := range b.flying {
+		if f.use == forPace {
+			sent = min(sent, f.from)
+		}
+	}
+	return sent
+}
+
+// done takes a barrier off. mu is held.
+func (b *barriers) done(f *barrier) {
+	delete(b.flying, f.number)
+	b.uses[f.use]--
+}
+
+// answered notes an answer. It returns the barrier if that was the last one, and whether the node was
+// behind.
+func (b *barriers) answered(id uint8, number uint64) (f *barrier, back bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if back = b.behind.has(id); back {
+		b.behind.remove(id)
+	}
+	f = b.flying[number]
+	if f == nil {
+		return nil, back
+	}
+	f.waiting.remove(id)
+	if !f.waiting.empty() {
+		return nil, back
+	}
+	b.done(f)
+	return f, back
+}
+
+// expire takes off what was not answered in time, and notes who is behind. It returns whom to ask
+// whether it is there again, and when it wants to be called again.
+func (b *barriers) expire(now time.Time) (late []*barrier, ask []uint8, again time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	again = never
+	for _, f := range b.flying {
+		timeout := b.timeout
+		if f.use == forPace || f.use == forOne {
+			timeout = silence
+		}
+		if wait := f.sent.Add(timeout).Sub(now); wait > 0 {
+			again = min(again, wait)
+			continue
+		}
+		for _, m := range b.nodes.all() {
+			if f.waiting.has(m.ID) {
+				b.behind.add(m.ID)
+			}
+		}
+		b.done(f)
+		late = append(late, f)
+		if f.use == forTopics || f.use == forEverybody {
+			b.timeouts.Add(1)
+		}
+	}
+	if b.behind.empty() {
+		return late, nil, again
+	}
+	if wait := b.probed.Add(silence).Sub(now); wait > 0 {
+		return late, nil, min(again, wait)
+	}
+	b.probed = now
+	for _, m := range b.nodes.all() {
+		if b.behind.has(m.ID) {
+			ask = append(ask, m.ID)
+		}
+	}
+	return late, ask, min(again, silence)
+}
+
+// gone forgets a node, and returns what waits for nobody else.
+func (b *barriers) gone(id uint8) (done []*barrier) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.behind.remove(id)
+	for _, f := range b.flying {
+		f.waiting.remove(id)
+		if f.waiting.empty() {
+			b.done(f)
+			done = append(done, f)
+		}
+	}
+	return done
+}
+
+// forget forgets everything: the connection is lost.
+func (b *barriers) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.flying)
+	b.uses = [forOne + 1]int{}
+	b.behind = idSet{}
+}

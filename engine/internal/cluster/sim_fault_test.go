@@ -1,0 +1,42 @@
+//go:build faults
+
+package cluster
+
+import "testing"
+
+// planeFaults are the faults that the plane of topics has under the build tag faults, by number: fault
+// (see fault_on.go) switches one on.
+var planeFaults = []string{
+	1:  "what comes late is delivered",
+	2:  "a subscription is settled before others know of it",
+	3:  "who has subscribers is looked up when it is asked, not when it is said",
+	4:  "a node that comes is taken for one that wants nothing",
+	5:  "another process of a node does not start anew",
+	6:  "what is missing is not counted",
+	7:  "messages are sent before others know the node",
+	8:  "answers from before the connection was lost count on",
+	9:  "a node that is gone is waited for",
+	10: "who waits when the connection is lost waits for ever",
+}
+
+// TestSimulationFindsFaults plants one fault after the other and requires that the simulation finds it.
+func TestSimulationFindsFaults(t *testing.T) {
+	defer func() { fault = 0 }()
+	const seeds = 600
+	for number, what := range planeFaults {
+		if number == 0 {
+			continue
+		}
+		fault = number
+		found := false
+		for seed := uint64(1); seed <= seeds && !found; seed++ {
+			if failure, _ := simulate(t, seed, simSteps); failure != "" {
+				found = true
+				t.Logf("fault %d, %s: seed %d: %s", number, what, seed, failure)
+			}
+		}
+		if !found {
+			t.Errorf("fault %d, %s, was not found in %d seeds", number, what, seeds)
+		}
+	}
+}

@@ -1,0 +1,468 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluicenet/sluice/topic"
+)
+
+// The simulation: nodes that have topics alone, on a net that delays, reorders, loses and comes back,
+// against a model of what subscribers must get.
+
+const (
+	simTopics = 5
+	simNodes  = 4
+)
+
+// A simNode is one process.
+type simNode struct {
+	w      *simWorld
+	number uint64
+	member Member
+	bus    *simBus
+	nodes  *nodes
+	t      *topics
+	alive  bool
+	subs   map[string]*simSub
+	sent   map[string]uint64
+	slow   bool // its subscribers take nothing
+}
+
+// A simSub is the time in which a topic has subscribers on a node.
+type simSub struct {
+	settled bool
+	asked   time.Time
+	fresh   bool                          // begun without a fault since
+	owed    map[[2]uint64]map[uint64]bool // by process: messages it must get
+	last    map[uint64]uint64             // by process: the last message
+	gone    time.Time
+}
+
+type simWorld struct {
+	rng     *rand.Rand
+	net     *simNet
+	mu      sync.Mutex // guards what injectors and Settle touch
+	nodes   []*simNode // by place; the process that is there now
+	every   []*simNode
+	count   uint64
+	calm    bool // no fault strikes, and none has for a while
+	gaps    uint64
+	failure string
+}
+
+func (w *simWorld) fail(format string, args ...any) {
+	if w.failure == "" {
+		w.failure = fmt.Sprintf(format, args...)
+	}
+}
+
+// A simInjector is the subscribers of a node.
+type simInjector struct{ n *simNode }
+
+func (i simInjector) Publish(name, records []byte) error {
+	split(records, func(record []byte) {
+		var m topic.Message
+		_, _ = m.Read(record)
+		i.n.got(string(name), binary.BigEndian.Uint64(m.Payload), binary.BigEndian.Uint64(m.Payload[8:]))
+	})
+	return nil
+}
+
+// got is a message from a process that has come to n.
+func (n *simNode) got(name string, from, k uint64) {
+	w := n.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := n.subs[name]
+	if s == nil {
+		return
+	}
+	last := s.last[from]
+	if k <= last {
+		w.fail("node %d got message %d of process %d, topic %s, behind %d", n.number, k, from, name, last)
+	}
+	if last > 0 {
+		w.gaps += k - last - 1
+	}
+	s.last[from] = k
+	delete(s.owed[[2]uint64{from}], k)
+}
+
+type simCrowd struct{ n *simNode }
+
+func (c simCrowd) MayGo() bool {
+	c.n.w.mu.Lock()
+	defer c.n.w.mu.Unlock()
+	return !c.n.slow
+}
+
+// boot starts a process in a place.
+func (w *simWorld) boot(place int) *simNode {
+	w.count++
+	n := &simNode{w: w, number: w.count, subs: make(map[string]*simSub), sent: make(map[string]uint64), alive: true, nodes: new(nodes)}
+	n.member = Member{ID: uint8(place), Incarnation: w.count}
+	n.bus = w.net.bus()
+	n.t = assemble(&Config{Name: "sim", Self: uint8(place), Incarnation: n.member.Incarnation, Queue: 1 << 20, Window: 1 << 20}, n.bus, n.nodes)
+	n.t.injector = simInjector{n}
+	n.t.acks.crowd = func(string) crowd { return simCrowd{n} }
+	n.bus.change = n.t.changed
+	for _, o := range w.nodes {
+		if o != nil && o.alive {
+			n.nodes.put(o.member) // it has their leases when it begins; they hear of its own
+			time.AfterFunc(time.Duration(w.rng.Int64N(int64(20*time.Millisecond))), func() {
+				w.mu.Lock()
+				both := o.alive && n.alive
+				w.mu.Unlock()
+				if !both {
+					return
+				}
+				if old, ok := o.nodes.find(n.member.ID); ok {
+					o.nodes.remove(n.member.ID)
+					o.t.nodeGone(old)
+				}
+				o.nodes.put(n.member)
+			})
+		}
+	}
+	w.mu.Lock()
+	w.nodes[place] = n
+	w.every = append(w.every, n)
+	w.mu.Unlock()
+	n.t.start()
+	go n.bus.connect()
+	return n
+}
+
+// kill ends a process. The others see it leave later.
+func (w *simWorld) kill(n *simNode) {
+	w.mu.Lock()
+	n.alive = false
+	w.mu.Unlock()
+	n.bus.lose(false)
+	n.bus.net.mu.Lock()
+	n.bus.dead = true
+	n.bus.net.mu.Unlock()
+	n.t.changed(false)
+	n.t.close()
+	for _, o := range w.nodes {
+		if o == n || !o.alive {
+			continue
+		}
+		time.AfterFunc(time.Duration(w.rng.Int64N(int64(time.Second))), func() {
+			w.mu.Lock()
+			alive := o.alive
+			w.mu.Unlock()
+			if m, ok := o.nodes.find(n.member.ID); ok && m.Incarnation == n.member.Incarnation && alive {
+				o.nodes.remove(m.ID)
+				o.t.nodeGone(m)
+			}
+		})
+	}
+}
+
+func (n *simNode) subscribe(name string) {
+	w := n.w
+	w.mu.Lock()
+	s := n.subs[name]
+	if s != nil && s.gone.IsZero() {
+		w.mu.Unlock()
+		return
+	}
+	if s == nil || time.Since(s.gone) >= 10*time.Second {
+		s = &simSub{last: make(map[uint64]uint64), owed: make(map[[2]uint64]map[uint64]bool)}
+		n.subs[name] = s
+	}
+	s.gone, s.fresh, s.asked, s.settled = time.Time{}, w.calm, time.Now(), false
+	w.mu.Unlock()
+	n.t.Subscribed(name)
+	var calls int
+	f := func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if calls++; calls > 1 {
+			w.fail("Settle's function is called twice")
+		}
+		s.settled = true
+	}
+	if !n.t.Settle([]byte(name), f) {
+		f()
+	}
+}
+
+func (n *simNode) unsubscribe(name string) {
+	w := n.w
+	w.mu.Lock()
+	s := n.subs[name]
+	if s == nil || !s.gone.IsZero() {
+		w.mu.Unlock()
+		return
+	}
+	s.gone = time.Now()
+	clear(s.owed)
+	w.mu.Unlock()
+	n.t.Unsubscribed(name)
+}
+
+// publish publishes some messages, if the rules allow it.
+func (n *simNode) publish(name string, count, size int) {
+	w := n.w
+	if n.t.Congested([]byte(name)) {
+		return
+	}
+	reaches := n.t.Reaches([]byte(name))
+	var records []byte
+	w.mu.Lock()
+	for range count {
+		n.sent[name]++
+		k := n.sent[name]
+		p := make([]byte, 16+size)
+		binary.BigEndian.PutUint64(p, n.number)
+		binary.BigEndian.PutUint64(p[8:], k)
+		records = topic.AppendRecord(records, "", 0, p)
+		if !w.calm {
+			continue
+		}
+		for _, o := range w.nodes {
+			if s := o.subs[name]; o != n && o.alive && s != nil && s.gone.IsZero() && s.settled && s.fresh {
+				from := [2]uint64{n.number}
+				if s.owed[from] == nil {
+					s.owed[from] = make(map[uint64]bool)
+				}
+				s.owed[from][k] = true
+			}
+		}
+	}
+	w.mu.Unlock()
+	if reaches {
+		n.t.Publish([]byte(name), records, count)
+	}
+}
+
+// faults says that something goes wrong: what was promised before holds no more.
+func (w *simWorld) faults() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.every {
+		for _, s := range n.subs {
+			s.fresh = false
+		}
+	}
+}
+
+func simTopic(i int) string { return fmt.Sprintf("topic-%d", i) }
+
+// step does something.
+func (w *simWorld) step(stormy bool) {
+	n := w.nodes[w.rng.IntN(len(w.nodes))]
+	name := simTopic(w.rng.IntN(simTopics))
+	switch r := w.rng.IntN(100); {
+	case !n.alive:
+		if r < 10 {
+			w.boot(int(n.member.ID))
+		}
+	case r < 60:
+		size := 10
+		if w.rng.IntN(20) == 0 {
+			size = 20_000
+		}
+		n.publish(name, 1+w.rng.IntN(5), size)
+	case r < 75:
+		n.subscribe(name)
+	case r < 85:
+		n.unsubscribe(name)
+	case r < 87:
+		w.mu.Lock()
+		n.slow = !n.slow
+		w.mu.Unlock()
+	case r < 88:
+		time.Sleep(time.Duration(w.rng.Int64N(int64(11 * time.Second))))
+	case !stormy || r < 95:
+	case r < 97:
+		n.bus.lose(true)
+		time.AfterFunc(time.Duration(w.rng.Int64N(int64(500*time.Millisecond))), n.bus.connect)
+	case r < 99:
+		o := w.nodes[w.rng.IntN(len(w.nodes))]
+		if o != n {
+			w.net.cut(n.bus, o.bus)
+			time.AfterFunc(time.Duration(w.rng.Int64N(int64(time.Second))), func() { w.net.mend(n.bus, o.bus) })
+		}
+	default:
+		w.kill(n)
+	}
+	time.Sleep(time.Duration(w.rng.Int64N(int64(2 * time.Millisecond))))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.nodes {
+		for name, s := range n.subs {
+			if n.alive && s.gone.IsZero() && !s.settled && time.Since(s.asked) > time.Second {
+				w.fail("node %d: the subscription to %s is not settled", n.number, name)
+			}
+		}
+	}
+}
+
+// quiet waits until what is on its way has come, and looks at what is owed.
+func (w *simWorld) quiet() {
+	time.Sleep(8 * time.Second)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.nodes {
+		for name, s := range n.subs {
+			for from, left := range s.owed {
+				if n.alive && len(left) > 0 && s.fresh {
+					w.fail("node %d has not got messages %v of topic %s, process %d", n.number, slices.Sorted(maps.Keys(left)), name, from[0])
+				}
+			}
+		}
+	}
+}
+
+// simulate plays a seed and returns what is wrong.
+func simulate(t *testing.T, seed uint64, steps int) (failure string, sum TopicsStats) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		w := &simWorld{rng: rng, net: newSimNet(rand.New(rand.NewPCG(seed, 2))), nodes: make([]*simNode, simNodes), calm: true}
+		for i := range simNodes {
+			w.boot(i)
+			if rng.IntN(2) == 0 {
+				time.Sleep(30 * time.Millisecond)
+			}
+		}
+		time.Sleep(time.Second)
+		for range steps {
+			w.step(false)
+		}
+		w.quiet()
+		w.mu.Lock()
+		w.calm = false
+		w.mu.Unlock()
+		w.faults()
+		for range steps {
+			w.step(true)
+		}
+		time.Sleep(10 * time.Second)
+		for i, n := range w.nodes {
+			if !n.alive {
+				w.boot(i)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		w.mu.Lock()
+		w.calm = true
+		w.mu.Unlock()
+		for range steps / 2 {
+			w.step(false)
+		}
+		w.quiet()
+		w.end()
+		sum = w.sum()
+		failure = w.failure
+	})
+	return failure, sum
+}
+
+func (w *simWorld) sum() (sum TopicsStats) {
+	for _, n := range w.every {
+		s := n.t.stats()
+		sum.Lost += s.Lost
+		sum.Late += s.Late
+		sum.LateStatements += s.LateStatements
+		sum.Refused += s.Refused
+		sum.Dropped += s.Dropped
+		sum.MessagesIn += s.MessagesIn
+		sum.MessagesOut += s.MessagesOut
+		sum.BarrierTimeouts += s.BarrierTimeouts
+		sum.Barriers += s.Barriers
+		for i := range s.Ignored {
+			sum.Ignored[i] += s.Ignored[i]
+		}
+	}
+	return sum
+}
+
+// end has everybody leave, and looks whether anything is left.
+func (w *simWorld) end() {
+	w.mu.Lock()
+	for _, n := range w.nodes {
+		n.slow = false
+	}
+	w.mu.Unlock()
+	time.Sleep(3 * time.Second)
+	for _, n := range w.nodes {
+		for i := range simTopics {
+			if n.t.Congested([]byte(simTopic(i))) {
+				w.fail("node %d: %s is congested for ever", n.number, simTopic(i))
+			}
+			n.unsubscribe(simTopic(i))
+		}
+	}
+	time.Sleep(12 * time.Second)
+	for _, n := range w.nodes { // nobody wants anything, and all know it
+		for i := range simTopics {
+			n.publish(simTopic(i), 1, 0)
+		}
+	}
+	time.Sleep(3 * time.Second)
+	for _, n := range w.nodes {
+		for i := range simTopics {
+			if n.t.Reaches([]byte(simTopic(i))) {
+				e := n.t.interest.find([]byte(simTopic(i)))
+				w.fail("node %d takes %s for wanted: %+v, %+v", n.number, simTopic(i), e, n.nodes.all())
+			}
+		}
+	}
+	time.Sleep(3 * sweepEvery)
+	for _, n := range w.nodes {
+		if s := n.t.stats(); s.Memory != 0 || s.Known != 0 || s.Topics != 0 || s.Queue != 0 || s.Hot != 0 {
+			w.fail("node %d has %+v left", n.number, s)
+		}
+		if len(n.t.acks.topics) > 0 {
+			w.fail("node %d has crowds left", n.number)
+		}
+	}
+	for _, n := range w.nodes {
+		n.t.close()
+	}
+	if s := w.sum(); w.gaps > s.Lost+(s.Refused+s.Dropped)*(simNodes-1) { // each is missing on every other node
+		w.fail("%d messages are missing, and %d lost, %d refused, %d dropped are counted", w.gaps, s.Lost, s.Refused, s.Dropped)
+	} else if s.Ignored[ignoredBroken]+s.Ignored[ignoredOther]+s.Ignored[ignoredTopic]+s.Ignored[ignoredVersion] > 0 {
+		w.fail("frames cannot be read: %v", s.Ignored)
+	}
+}
+
+const simSteps = 300
+
+// TestSimulation plays seeds: SIM_SEEDS of them, or the one that SIM_SEED names.
+func TestSimulation(t *testing.T) {
+	first, seeds := uint64(1), uint64(40)
+	if n, err := strconv.ParseUint(os.Getenv("SIM_SEEDS"), 10, 64); err == nil {
+		seeds = n
+	}
+	if n, err := strconv.ParseUint(os.Getenv("SIM_SEED"), 10, 64); err == nil {
+		first, seeds = n, 1
+	}
+	var all TopicsStats
+	for seed := first; seed < first+seeds; seed++ {
+		failure, s := simulate(t, seed, simSteps)
+		if failure != "" {
+			t.Fatalf("SIM_SEED=%d: %s", seed, failure)
+		}
+		all.Lost, all.Late, all.Refused = all.Lost+s.Lost, all.Late+s.Late, all.Refused+s.Refused
+		all.MessagesIn, all.LateStatements = all.MessagesIn+s.MessagesIn, all.LateStatements+s.LateStatements
+		all.BarrierTimeouts, all.Barriers = all.BarrierTimeouts+s.BarrierTimeouts, all.Barriers+s.Barriers
+	}
+	if seeds > 1 && (all.Lost == 0 || all.Late == 0 || all.LateStatements == 0 || all.Refused == 0 || all.BarrierTimeouts == 0) {
+		t.Errorf("something did not happen: %+v", all)
+	}
+	t.Logf("%+v", all)
+}
