@@ -39,6 +39,38 @@ func collectCluster(p *page, s *cluster.Stats) {
 	p.gauge("sluice_cluster_lease_held", "Whether the gateway has its server id.", number(s.Held))
 	p.gauge("sluice_cluster_lease_age_seconds", "Time since it has renewed its lease.", s.Renewed.Seconds())
 	p.counter("sluice_cluster_lease_failures_total", "Renewals of the lease that have failed.", s.RenewFailures)
+	collectClusterTopics(p, &s.Topics)
+}
+
+// collectClusterTopics tells what was carried between nodes.
+func collectClusterTopics(p *page, t *cluster.TopicsStats) {
+	inOut := func(name, help string, in, out uint64) {
+		p.family(name, counter, help)
+		p.sample(float64(in), "direction", "in")
+		p.sample(float64(out), "direction", "out")
+	}
+	inOut("sluice_cluster_frames_total", "Frames that other gateways have sent here and were sent to them.", t.FramesIn, t.FramesOut)
+	inOut("sluice_cluster_bytes_total", "Bytes of these frames.", t.BytesIn, t.BytesOut)
+	inOut("sluice_cluster_messages_total", "Messages of topics in these frames.", t.MessagesIn, t.MessagesOut)
+	p.family("sluice_cluster_messages_missed_total", counter, "Messages of topics that did not get to subscribers here, or from here to other gateways, by reason.")
+	for _, c := range []struct {
+		reason string
+		n      uint64
+	}{{"lost", t.Lost}, {"late", t.Late}, {"unwanted", t.Unwanted}, {"away", t.Refused}, {"queue-full", t.Dropped}, {"too-long", t.TooLong}} {
+		p.sample(float64(c.n), "reason", c.reason)
+	}
+	p.family("sluice_cluster_frames_ignored_total", counter, "Frames that were ignored, by reason.")
+	for i, reason := range cluster.IgnoredReasons {
+		p.sample(float64(t.Ignored[i]), "reason", reason)
+	}
+	p.sample(float64(t.LateStatements), "reason", "late")
+	p.counter("sluice_cluster_answers_refused_total", "Questions of other gateways that were not answered, since there were too many.", t.RefusedAnswers)
+	p.counter("sluice_cluster_barriers_total", "Times that other gateways were waited for, so that subscriptions miss nothing.", t.Barriers)
+	p.counter("sluice_cluster_barrier_timeouts_total", "Times that one of them did not answer in time.", t.BarrierTimeouts)
+	p.gauge("sluice_cluster_queue_bytes", "Bytes that wait to be sent to other gateways.", float64(t.Queue))
+	p.gauge("sluice_cluster_topics_subscribed", "Topics that other gateways are asked for.", float64(t.Topics))
+	p.gauge("sluice_cluster_topics_published", "Topics of which it is known who wants them.", float64(t.Known))
+	p.gauge("sluice_cluster_topics_paced", "Topics whose receivers elsewhere set the pace.", float64(t.Hot))
 }
 
 // A clusterNode is a gateway of the cluster.

@@ -194,7 +194,7 @@ type acks struct {
 	mu sync.Mutex
 	in []ack
 
-	topics map[string]*answering
+	topics map[string]*askedTopic
 }
 
 type ack struct {
@@ -204,8 +204,8 @@ type ack struct {
 	told           time.Time // that this node is there
 }
 
-// answering is a topic that others ask about.
-type answering struct {
+// An askedTopic is a topic that others ask about.
+type askedTopic struct {
 	crowd crowd
 	used  time.Time
 	acks  []ack // one per node
@@ -227,7 +227,7 @@ func (a *acks) tick(now time.Time) time.Duration {
 	for _, k := range in {
 		t := a.topics[k.name]
 		if t == nil {
-			t = &answering{crowd: a.crowd(k.name)}
+			t = &askedTopic{crowd: a.crowd(k.name)}
 			a.topics[k.name] = t
 		}
 		t.used = now

@@ -70,7 +70,7 @@ func New(config Config) (*Node, error) {
 // Bind says whose messages are carried. The engine's Config.Remote must be the Node.
 func (n *Node) Bind(e *engine.Engine) {
 	n.config.Engine = e
-	n.plane = alone{}
+	n.plane = newTopics(&n.config, leasedBus{n.config.Data, n.lease}, &n.nodes)
 }
 
 // claim is what the node says of itself.
@@ -394,11 +394,12 @@ type Stats struct {
 	Held          bool          // the server id
 	Renewed       time.Duration // since the lease was renewed
 	RenewFailures uint64
+	Topics        TopicsStats
 }
 
 // Stats returns the counters.
 func (n *Node) Stats() Stats {
-	s := Stats{Held: n.lease.held.Load(), RenewFailures: n.lease.failures.Load()}
+	s := Stats{Held: n.lease.held.Load(), RenewFailures: n.lease.failures.Load(), Topics: n.plane.stats()}
 	if at := n.lease.renewed.Load(); at != 0 {
 		s.Renewed = max(time.Since(time.Unix(0, at)), 0)
 	}

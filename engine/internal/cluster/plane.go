@@ -13,19 +13,5 @@ type plane interface {
 	// nodeGone is called when a node, or its process, has left the table.
 	nodeGone(Member)
 	close()
+	stats() TopicsStats
 }
-
-// alone is the plane of a node that carries nothing.
-type alone struct{}
-
-func (alone) Reaches([]byte) bool        { return false }
-func (alone) Changes() uint64            { return 0 }
-func (alone) Congested([]byte) bool      { return false }
-func (alone) Publish(_, _ []byte, _ int) {}
-func (alone) Subscribed(string)          {}
-func (alone) Unsubscribed(string)        {}
-func (alone) Settle([]byte, func()) bool { return false }
-func (alone) start()                     {}
-func (alone) changed(bool)               {}
-func (alone) nodeGone(Member)            {}
-func (alone) close()                     {}

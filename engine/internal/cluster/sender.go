@@ -4,8 +4,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/sluicenet/sluice/topic"
 )
 
 // The sender is the goroutine that publishes on the data connection and changes its subscriptions, since
@@ -51,41 +49,6 @@ func (j *job) size() int64 {
 }
 
 const jobCost = 192
-
-// A packet is a frame of messages that waits.
-type packet struct {
-	target  *target // nil: there are too many topics
-	name    string
-	frame   []byte
-	class   int
-	count   uint32
-	records int // bytes
-}
-
-// packetClasses are the sizes of frames that are used again, in bytes.
-var packetClasses = [...]int{512, 4 << 10, 72 << 10}
-
-var packetPools [len(packetClasses)]sync.Pool
-
-func newPacket(size int) *packet {
-	for c, n := range packetClasses {
-		if size > n {
-			continue
-		}
-		if p, ok := packetPools[c].Get().(*packet); ok {
-			return p
-		}
-		return &packet{frame: make([]byte, 0, n), class: c}
-	}
-	return &packet{frame: make([]byte, 0, size), class: -1}
-}
-
-func (p *packet) free() {
-	if p.class >= 0 {
-		p.target, p.name, p.frame, p.count, p.records = nil, "", p.frame[:0], 0, 0
-		packetPools[p.class].Put(p)
-	}
-}
 
 const (
 	// maxJoined is how long the records of a frame that others join may be, in bytes.
@@ -437,19 +400,6 @@ func (s *sender) ask() {
 	})
 }
 
-// eachChunk calls f with as many names at a time as fit into a frame.
-func eachChunk(names []string, f func([]string)) {
-	for len(names) > 0 {
-		n, size := 0, 0
-		for n < len(names) && (n == 0 || size+len(names[n])+2 <= maxStatement) {
-			size += len(names[n]) + 2
-			n++
-		}
-		f(names[:n])
-		names = names[n:]
-	}
-}
-
 // work does jobs, in their order.
 func (s *sender) work(jobs []job) {
 	connected := s.t.connected.Load()
@@ -539,18 +489,5 @@ func (s *sender) letGo(jobs []job) {
 		if err := s.t.bus.Unsubscribe(jobs[i].topic.subject); err != nil {
 			s.t.counts.errors.Add(1)
 		}
-	}
-}
-
-// split calls f for each of n records.
-func split(records []byte, f func(record []byte)) {
-	var m topic.Message
-	for len(records) > 0 {
-		n, err := m.Read(records)
-		if err != nil {
-			return
-		}
-		f(records[:n])
-		records = records[n:]
 	}
 }

@@ -70,7 +70,7 @@ func (w *simWorld) fail(format string, args ...any) {
 type simInjector struct{ n *simNode }
 
 func (i simInjector) Publish(name, records []byte) error {
-	split(records, func(record []byte) {
+	eachRecord(records, func(record []byte) {
 		var m topic.Message
 		_, _ = m.Read(record)
 		i.n.got(string(name), binary.BigEndian.Uint64(m.Payload), binary.BigEndian.Uint64(m.Payload[8:]))

@@ -62,7 +62,7 @@ var IgnoredReasons = [numIgnored]string{"foreign", "version", "own", "sender", "
 type topicsCounts struct {
 	framesIn, framesOut, bytesIn, bytesOut, messagesIn, messagesOut atomic.Uint64
 	lost, late, lateStatements, unwanted, refused, dropped, errors  atomic.Uint64
-	refusedAnswers                                                  atomic.Uint64
+	refusedAnswers, tooLong                                         atomic.Uint64
 	ignored                                                         [numIgnored]atomic.Uint64
 }
 
@@ -76,7 +76,8 @@ type TopicsStats struct {
 	LateStatements          uint64 // the same of what others say of their interest
 	Unwanted                uint64 // messages that came when nobody was subscribed any more
 	Refused                 uint64 // messages that were not sent, since there was no connection
-	Dropped                 uint64 // messages that were not sent, since the queue was full or they are too long
+	Dropped                 uint64 // messages that were not sent, since the queue was full
+	TooLong                 uint64 // the same, since they are longer than the bus allows
 	Errors                  uint64 // of the connection
 	RefusedAnswers          uint64 // to questions of others, of which there were too many
 	Ignored                 [numIgnored]uint64
@@ -117,7 +118,7 @@ func assemble(config *Config, bus Bus, nodes *nodes) *topics {
 		flying: make(map[uint64]*barrier),
 	}
 	t.credits = credits{window: uint64(cmp.Or(max(config.Window, 0), 4<<20)), hot: make(map[*target]*credit)}
-	t.acks = acks{post: t.sender.post, wake: t.wake, topics: make(map[string]*answering)}
+	t.acks = acks{post: t.sender.post, wake: t.wake, topics: make(map[string]*askedTopic)}
 	t.sender = sender{
 		t: t, limit: limit, pace: uint64(cmp.Or(max(config.WindowTotal, 0), 32<<20)),
 		wakes: make(chan struct{}, 1), done: make(chan struct{}),
@@ -168,19 +169,20 @@ func (t *topics) Publish(name, records []byte, n int) {
 	}
 	if runHead(len(name))+len(records) > t.bus.MaxPayload()-1<<10 {
 		if n > 1 {
-			split(records, func(record []byte) { t.Publish(name, record, 1) })
+			eachRecord(records, func(record []byte) { t.Publish(name, record, 1) })
 			return
 		}
+		t.counts.tooLong.Add(1)
 		t.drop(n, "a message is too long for the bus", name)
 		return
 	}
 	if !t.sender.put(t.interest.get(name), name, records, n) {
+		t.counts.dropped.Add(uint64(n))
 		t.drop(n, "the queue to other nodes is full", name)
 	}
 }
 
 func (t *topics) drop(n int, why string, name []byte) {
-	t.counts.dropped.Add(uint64(n))
 	t.log.Warn("messages did not go to other nodes", "why", why, "topic", string(name), "messages", n)
 }
 
@@ -336,7 +338,7 @@ func (t *topics) stats() TopicsStats {
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 		MessagesIn: c.messagesIn.Load(), MessagesOut: c.messagesOut.Load(),
 		Lost: c.lost.Load(), Late: c.late.Load(), LateStatements: c.lateStatements.Load(),
-		Unwanted: c.unwanted.Load(), Refused: c.refused.Load(), Dropped: c.dropped.Load(),
+		Unwanted: c.unwanted.Load(), Refused: c.refused.Load(), Dropped: c.dropped.Load(), TooLong: c.tooLong.Load(),
 		Errors: c.errors.Load(), RefusedAnswers: c.refusedAnswers.Load(),
 		Barriers: t.barriers.count.Load(), BarrierTimeouts: t.barriers.timeouts.Load(),
 		Queue: t.sender.queued.Load(), Memory: t.bytes.Load(),
