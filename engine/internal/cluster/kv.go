@@ -48,7 +48,7 @@ type BucketError struct {
 	Err    error
 }
 
-func (e *BucketError) Error() string { return "cluster: bucket " + e.Bucket + ": " + e.Err.Error() }
+func (e *BucketError) Error() string { return "bucket " + e.Bucket + ": " + e.Err.Error() }
 
 func (e *BucketError) Unwrap() error { return e.Err }
 
@@ -131,7 +131,8 @@ func (s *kvStore) explain(err error) error {
 	switch denied := s.bus.denial(); {
 	case denied != nil && errors.Is(err, context.DeadlineExceeded):
 		return &RefusedError{denied}
-	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+		errors.Is(err, nats.ErrNoResponders) && !s.hasJetStream():
 		return &BucketError{s.bucket, errors.New("the NATS server has no JetStream, or not for this account")}
 	case errors.Is(err, jetstream.ErrBadBucket):
 		return &BucketError{s.bucket, errors.New("there is a stream of this name that is no bucket")}
@@ -139,6 +140,17 @@ func (s *kvStore) explain(err error) error {
 		return &BucketError{s.bucket, err}
 	}
 	return err
+}
+
+// hasJetStream reports whether the server says that it has JetStream. If it has, and nobody answers,
+// there is no leader yet.
+func (s *kvStore) hasJetStream() bool {
+	conn := s.bus.conn.Load()
+	if conn == nil {
+		return true
+	}
+	enabled, _ := conn.ConnectedServerJetStream()
+	return enabled
 }
 
 // leastVersion is from which version on servers can do all that a cluster wants.

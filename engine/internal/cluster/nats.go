@@ -264,7 +264,7 @@ func (n *NATS) Probe() error {
 // A RefusedError is the error of a connection that the operator has to see to.
 type RefusedError struct{ Err error }
 
-func (e *RefusedError) Error() string { return "cluster: refused by NATS: " + e.Err.Error() }
+func (e *RefusedError) Error() string { return "refused by NATS: " + e.Err.Error() }
 
 func (e *RefusedError) Unwrap() error { return e.Err }
 
@@ -283,6 +283,6 @@ func isRefusal(err error) bool {
 	if slow := (net.Error)(nil); errors.As(err, &slow) && slow.Timeout() {
 		return false
 	}
-	return strings.Contains(text, "x509:") || strings.Contains(text, "tls: ") ||
+	return strings.Contains(text, "x509:") || strings.Contains(text, "after TLS handshake") || strings.Contains(text, "tls: ") ||
 		strings.Contains(strings.ToLower(text), "authorization violation")
 }
