@@ -104,7 +104,13 @@ nested-%: # never from the cache, which does not know of the binary
 # The clients wait most of the time, and the search for faults keeps one core busy.
 .PHONY: beside
 beside:
-	@$(MAKE) --no-print-directory -j3 faults nested-interop nested-oracle nested-peers nested-deploy
+	@$(MAKE) --no-print-directory -j3 faults nested-interop nested-oracle nested-peers nested-deploy nested-cluster
+
+# nested-cluster, which make test runs, leaves out what takes half a minute, and does without the race
+# detector. Debian's nats-server, if it is installed, is tried, too.
+.PHONY: cluster-test
+cluster-test: ## gateways and NATS servers: all of it
+	cd bench/cluster && CLUSTER_FULL=1 $(GOTEST) -race -count=1 -timeout 10m ./...
 
 # Not of make test: it wants Node 20, npm's registry and Chromium. What the page promises without a
 # browser, its size, its policy and that it names no other host, the unit tests have.
