@@ -2,7 +2,10 @@ package admin
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluicenet/sluice/engine/internal/cluster"
@@ -40,6 +43,7 @@ func collectCluster(p *page, s *cluster.Stats) {
 	p.gauge("sluice_cluster_lease_age_seconds", "Time since it has renewed its lease.", s.Renewed.Seconds())
 	p.counter("sluice_cluster_lease_failures_total", "Renewals of the lease that have failed.", s.RenewFailures)
 	collectClusterTopics(p, &s.Topics)
+	collectCommands(p, &s.Commands)
 }
 
 // collectClusterTopics tells what was carried between nodes.
@@ -71,6 +75,28 @@ func collectClusterTopics(p *page, t *cluster.TopicsStats) {
 	p.gauge("sluice_cluster_topics_subscribed", "Topics that other gateways are asked for.", float64(t.Topics))
 	p.gauge("sluice_cluster_topics_published", "Topics of which it is known who wants them.", float64(t.Known))
 	p.gauge("sluice_cluster_topics_paced", "Topics whose receivers elsewhere set the pace.", float64(t.Hot))
+}
+
+func collectCommands(p *page, s *cluster.RPCStats) {
+	p.family("sluice_cluster_commands_total", counter, "Commands of workers and clients between gateways: sent without (told) and with (asked) a wish for an answer, answers that came (answered), and those of others that were carried out (served).")
+	p.sample(float64(s.Told), "kind", "told")
+	p.sample(float64(s.Asked), "kind", "asked")
+	p.sample(float64(s.Answered), "kind", "answered")
+	p.sample(float64(s.Served), "kind", "served")
+	p.family("sluice_cluster_commands_failed_total", counter, "Commands and answers that were not sent, or came to nothing.")
+	for _, reason := range slices.Sorted(maps.Keys(s.Refused)) {
+		p.sample(float64(s.Refused[reason]), "reason", strings.ReplaceAll(reason, "_", "-"))
+	}
+	p.sample(float64(s.Silent), "reason", "silent")
+	p.sample(float64(s.Busy), "reason", "busy")
+	p.sample(float64(s.Late), "reason", "late")
+	p.sample(float64(s.Panics), "reason", "panic")
+	p.family("sluice_cluster_commands_ignored_total", counter, "What came in place of a command and was not understood.")
+	for _, reason := range slices.Sorted(maps.Keys(s.Ignored)) {
+		p.sample(float64(s.Ignored[reason]), "reason", reason)
+	}
+	p.gauge("sluice_cluster_commands_waiting", "Commands that wait for answers.", float64(s.Waiting))
+	p.gauge("sluice_cluster_commands_waiting_bytes", "Bytes of commands and answers that wait to be sent.", float64(s.WaitingBytes))
 }
 
 // A clusterNode is a gateway of the cluster.

@@ -17,6 +17,8 @@ type census struct {
 	// gone is called when a member has left the table, or another process has its id, and came when one
 	// is new in it. What concerns one id is told in turn.
 	came, gone func(Member)
+	// changed is called when the table has changed in any way.
+	changed func()
 	// contested is called when the own id's key has changed otherwise than by this process.
 	contested func()
 
@@ -37,7 +39,7 @@ type sighting struct {
 func newCensus(c *Config, table *nodes) *census {
 	return &census{
 		nodes: table, self: c.Self, own: c.Incarnation, log: c.logger(), life: c.Nodes.Life,
-		came: func(Member) {}, gone: func(Member) {}, contested: func() {},
+		came: func(Member) {}, gone: func(Member) {}, contested: func() {}, changed: func() {},
 		seen: make(map[uint8]*sighting), known: make(chan struct{}),
 	}
 }
@@ -105,11 +107,14 @@ func (c *census) put(m Member) {
 		c.nodes.put(m)
 		c.log.Info("a node is there", "node", m.ID, "address", m.Address, "version", m.Version)
 		c.came(m)
+		c.changed()
 	case old.Suspect:
 		c.log.Info("a node renews its lease again", "node", m.ID, "address", m.Address)
 		c.nodes.put(m)
+		c.changed()
 	case old.Address != m.Address || !slices.Equal(old.Workers, m.Workers):
 		c.nodes.put(m)
+		c.changed()
 	}
 }
 
@@ -122,6 +127,7 @@ func (c *census) leave(id uint8, why string) {
 	c.nodes.remove(id)
 	c.log.Info("a node has left", "node", id, "address", m.Address, "why", why)
 	c.gone(m)
+	c.changed()
 }
 
 // tick judges who does not renew. renewed is when this node has done so last. Time in which nobody has
@@ -150,6 +156,7 @@ func (c *census) tick(renewed time.Time) {
 		case age >= suspectAfter && !m.Suspect:
 			m.Suspect = true
 			c.nodes.put(m)
+			c.changed()
 			c.log.Warn("a node does not renew its lease: it is suspect", "node", id, "address", m.Address, "for", age)
 		}
 	}

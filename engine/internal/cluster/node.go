@@ -34,6 +34,8 @@ type Node struct {
 	since  time.Time
 
 	plane // of topics; made by Bind
+	rpc   *rpc
+	left  func(node uint8) // see Watch
 
 	ctx    context.Context // done when the node is closed
 	cancel context.CancelFunc
@@ -62,15 +64,24 @@ func New(config Config) (*Node, error) {
 	n.lease.lost = func(err *TakenError) { n.end(err) }
 	n.lease.again = n.rejoin
 	n.census = newCensus(&n.config, &n.nodes)
-	n.census.gone = func(m Member) { n.plane.nodeGone(m) }
+	n.left = func(uint8) {}
+	n.census.gone = n.gone
 	n.census.contested = n.lease.lookNow
 	return n, nil
+}
+
+// gone has everybody forget a node that has left.
+func (n *Node) gone(m Member) {
+	n.plane.nodeGone(m)
+	n.rpc.nodeGone(m)
+	n.left(m.ID)
 }
 
 // Bind says whose messages are carried. The engine's Config.Remote must be the Node.
 func (n *Node) Bind(e *engine.Engine) {
 	n.config.Engine = e
 	n.plane = newTopics(&n.config, leasedBus{n.config.Data, n.lease}, &n.nodes)
+	n.rpc = newRPC(&n.config, leasedBus{n.config.Control, n.lease}, &n.nodes)
 }
 
 // claim is what the node says of itself.
@@ -199,6 +210,7 @@ func (n *Node) join() {
 		return
 	}
 	n.joined = true
+	n.rpc.start()
 	n.plane.start()
 	n.tell(n.config.Data.Connected())
 }
@@ -268,16 +280,15 @@ func (n *Node) Close(ctx context.Context) error {
 
 func (n *Node) close(ctx context.Context) {
 	n.mu.Lock()
-	was, joined := n.closed, n.joined
+	was := n.closed
 	n.closed = true
 	n.mu.Unlock()
 	if was {
 		return
 	}
 	n.cancel()
-	if joined {
-		n.plane.close()
-	}
+	n.plane.close()
+	n.rpc.close()
 	n.config.Data.Close()
 	ended := make(chan struct{})
 	go func() {
@@ -395,11 +406,15 @@ type Stats struct {
 	Renewed       time.Duration // since the lease was renewed
 	RenewFailures uint64
 	Topics        TopicsStats
+	Commands      RPCStats
 }
 
 // Stats returns the counters.
 func (n *Node) Stats() Stats {
-	s := Stats{Held: n.lease.held.Load(), RenewFailures: n.lease.failures.Load(), Topics: n.plane.stats()}
+	s := Stats{
+		Held: n.lease.held.Load(), RenewFailures: n.lease.failures.Load(), Topics: n.plane.stats(),
+		Commands: n.rpc.counts(),
+	}
 	if at := n.lease.renewed.Load(); at != 0 {
 		s.Renewed = max(time.Since(time.Unix(0, at)), 0)
 	}
