@@ -27,9 +27,12 @@ type Config struct {
 	Scenario string `json:"scenario"` // a key of Scenarios
 	// Target is tcp://host:port or ws://host:port/path; tls and wss with TLS, whose certificate is not verified;
 	// unix:///path, unix:@name or ws+unix:///path.
-	Target   string `json:"target"`
-	Protocol string `json:"protocol"` // gosoc (default), gosoc-fixed6, longbridge, netsvr
-	Gzip     bool   `json:"gzip,omitempty"`
+	Target string `json:"target"`
+	// Others are further gateways of its cluster, which differ from Target in their address alone. The
+	// members of each topic, and the publishers, are dealt among all of them in turn.
+	Others   []string `json:"others,omitempty"`
+	Protocol string   `json:"protocol"` // gosoc (default), gosoc-fixed6, longbridge, netsvr
+	Gzip     bool     `json:"gzip,omitempty"`
 
 	// Worker is the gateway's address for workers, host:port or unix:///path. With it publishers are workers; netsvr
 	// needs it.
@@ -70,7 +73,7 @@ type Config struct {
 // A plan is a Config with everything decided.
 type plan struct {
 	Config
-	addr         address
+	addrs        []address     // of Target, and of Others
 	link         address       // of workers, if publishers are some
 	tls          *tls.Config   // of clients; nil: plain
 	schedule     pace.Schedule // empty: no pace
@@ -143,13 +146,10 @@ func (c Config) plan() (*plan, error) {
 	if p.Rate < 0 || p.Background < 0 || p.Warmup < 0 || p.Duration < 0 || p.Sources < 0 || p.Sources > 65_000 {
 		return bad("rates, times and sources cannot be negative, nor sources above 65,000")
 	}
-	_, text, _, err := wire.ParseTarget(p.Target)
-	if err != nil {
+	if err := p.findTargets(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	if p.addr, err = resolve(text); err != nil {
-		return nil, fmt.Errorf("%w: target: %w", ErrConfig, err)
-	}
+	var err error
 	if wire.Secure(p.Target) { // a session cache would have handshakes cost less than those of strangers
 		p.tls = &tls.Config{InsecureSkipVerify: true, DynamicRecordSizingDisabled: true}
 	}
@@ -178,6 +178,35 @@ func (c Config) plan() (*plan, error) {
 	p.chooseSources()
 	p.makeGroups()
 	return p, nil
+}
+
+// findTargets resolves Target and Others.
+func (p *plan) findTargets() error {
+	transport, _, path, err := wire.ParseTarget(p.Target)
+	if err != nil {
+		return err
+	}
+	for _, target := range append([]string{p.Target}, p.Others...) {
+		t, text, at, err := wire.ParseTarget(target)
+		if err != nil {
+			return err
+		}
+		if t != transport || at != path || wire.Secure(target) != wire.Secure(p.Target) {
+			return fmt.Errorf("target %s differs from %s in more than its address", target, p.Target)
+		}
+		addr, err := resolve(text)
+		if err != nil {
+			return fmt.Errorf("target: %w", err)
+		}
+		p.addrs = append(p.addrs, addr)
+	}
+	return nil
+}
+
+// addr is where connection i of its role goes to. Each group of topics has members everywhere.
+func (p *plan) addr(i int) address {
+	groups := max(p.groups, 1)
+	return p.addrs[(i/groups+i%groups)%len(p.addrs)]
 }
 
 func (p *plan) wireOptions() wire.Options {
@@ -220,7 +249,7 @@ func (p *plan) makeSchedule() error {
 const portsPerSource = 20_000
 
 func (p *plan) chooseSources() {
-	if to := p.addr.tcp.Addr(); p.Sources > 0 || !to.IsLoopback() || !to.Is4() {
+	if to := p.addrs[0].tcp.Addr(); p.Sources > 0 || !to.IsLoopback() || !to.Is4() {
 		return
 	}
 	total := p.total()

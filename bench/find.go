@@ -1,18 +1,29 @@
 package bench
 
-import "github.com/sluicenet/sluice/bench/observe"
+import (
+	"slices"
 
-// FindGateway is the process that listens at c's target, 0 unless that is on this machine and
-// we may look at it.
-func FindGateway(c Config) int {
+	"github.com/sluicenet/sluice/bench/observe"
+)
+
+// FindGateways are the processes that listen at c's targets, as far as they are on this machine and we
+// may look at them.
+func FindGateways(c Config) (pids []int) {
 	p, err := c.plan()
-	switch {
-	case err != nil:
-		return 0
-	case p.addr.unix != "":
-		return observe.UnixListener(p.addr.unix)
-	case !p.addr.tcp.Addr().IsLoopback():
-		return 0
+	if err != nil {
+		return nil
 	}
-	return observe.Listener(p.addr.tcp.Port())
+	for _, addr := range p.addrs {
+		pid := 0
+		switch {
+		case addr.unix != "":
+			pid = observe.UnixListener(addr.unix)
+		case addr.tcp.Addr().IsLoopback():
+			pid = observe.Listener(addr.tcp.Port())
+		}
+		if pid > 0 && !slices.Contains(pids, pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }

@@ -162,7 +162,7 @@ func (w *worker) dial(c *conn, now, due int64) {
 	w.dialing++
 	c.sock = nil
 	var s *reactor.Socket
-	to, secure := w.addr, w.tls
+	to, secure := w.addr(c.index), w.tls
 	if c.role == rolePublisher && w.link.isValid() {
 		to, secure = w.link, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -19,7 +20,7 @@ func Text(w io.Writer, r *bench.Result) error {
 		fmt.Fprintf(t, "INCOMPLETE\t%s: what follows is about the time until then\n", r.Incomplete)
 	}
 	c := r.Config
-	fmt.Fprintf(t, "%s\t%s over %s, %s connections", r.Scenario, c.Protocol, c.Target, Number(float64(c.Connections)))
+	fmt.Fprintf(t, "%s\t%s over %s, %s connections", r.Scenario, c.Protocol, strings.Join(append([]string{c.Target}, c.Others...), " and "), Number(float64(c.Connections)))
 	if r.SetUp > 0 {
 		fmt.Fprintf(t, ", up in %s", Duration(int64(r.SetUp)))
 	}

@@ -31,7 +31,7 @@ type cli struct {
 
 // common is what every scenario takes.
 type common struct {
-	Target      string        `group:"Target" short:"t" default:"tcp://127.0.0.1:7000" help:"tcp://HOST:PORT or ws://HOST:PORT[/PATH]; tls:// and wss:// are the same with TLS, whose certificate is not verified; unix:///PATH and ws+unix:///PATH."`
+	Target      []string      `group:"Target" short:"t" sep:"none" default:"tcp://127.0.0.1:7000" help:"tcp://HOST:PORT or ws://HOST:PORT[/PATH]; tls:// and wss:// are the same with TLS, whose certificate is not verified; unix:///PATH and ws+unix:///PATH. Repeatable: connections are dealt among the gateways of a cluster."`
 	Protocol    string        `group:"Target" short:"p" default:"gosoc" enum:"gosoc,gosoc-fixed6,longbridge,netsvr" help:"gosoc, gosoc-fixed6, longbridge or netsvr."`
 	Gzip        bool          `group:"Target" help:"Compress bodies, where the protocol can."`
 	TokenPrefix string        `group:"Target" placeholder:"TEXT" help:"Log in with this and a number as the token; without it, with none."`
@@ -65,7 +65,7 @@ type outputs struct {
 
 func (c common) config(scenario string) bench.Config {
 	return bench.Config{
-		Scenario: scenario, Target: c.Target, Protocol: c.Protocol, Gzip: c.Gzip, Connections: c.Connections,
+		Scenario: scenario, Target: c.Target[0], Others: c.Target[1:], Protocol: c.Protocol, Gzip: c.Gzip, Connections: c.Connections,
 		Duration: c.Duration, Warmup: c.Warmup, Drain: c.Drain, StepTimeout: c.Timeout, Ping: c.Ping,
 		Loops: c.Loops, Procs: c.Procs, Sources: c.Sources, Dialing: c.Dialing,
 		TokenPrefix: c.TokenPrefix, TopicPrefix: c.TopicPrefix, Admin: c.Admin, Worker: c.WorkerAddr,

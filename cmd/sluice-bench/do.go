@@ -93,10 +93,7 @@ func pids(flag string, cfg bench.Config) ([]int, error) {
 	case "none", "":
 		return nil, nil
 	case "auto":
-		if pid := bench.FindGateway(cfg); pid > 0 {
-			return []int{pid}, nil
-		}
-		return nil, nil
+		return bench.FindGateways(cfg), nil
 	}
 	var all []int
 	for part := range strings.SplitSeq(flag, ",") {
