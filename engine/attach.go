@@ -8,6 +8,8 @@ import (
 
 	"github.com/panjf2000/gnet/v2"
 	"golang.org/x/sys/unix"
+
+	"github.com/sluicenet/sluice/topic"
 )
 
 // rawDialect is the name of the wire form that Attach's connections take pushes in.
@@ -25,6 +27,7 @@ func appendRaw(dst []byte, p Push) ([]byte, error) {
 // An attachment is what gnet's context of an attached connection points to until it has opened.
 type attachment struct {
 	topic  []byte
+	from   *topic.Position
 	peer   netip.AddrPort
 	index  uint8 // of the listener that it counts as
 	opened bool
@@ -39,6 +42,16 @@ type attachment struct {
 // It counts as a connection and as a subscriber. peer is what its Conn.Peer returns: for whom the
 // program attaches itself. The zero AddrPort says nothing of that. The error may be ErrStopped.
 func (e *Engine) Attach(topic []byte, peer netip.AddrPort) (net.Conn, error) {
+	return e.attach(&attachment{topic: topic, peer: peer})
+}
+
+// AttachFrom is Attach to a topic with history: what came behind a position arrives first, as far as it
+// is kept.
+func (e *Engine) AttachFrom(name []byte, from topic.Position, peer netip.AddrPort) (net.Conn, error) {
+	return e.attach(&attachment{topic: name, from: &from, peer: peer})
+}
+
+func (e *Engine) attach(a *attachment) (net.Conn, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.client == nil || e.stopping.Load() {
@@ -60,7 +73,7 @@ func (e *Engine) Attach(topic []byte, peer netip.AddrPort) (net.Conn, error) {
 		e.connections.Add(-1)
 		return nil, fmt.Errorf("engine: attach: %w", err)
 	}
-	a := &attachment{topic: topic, peer: peer, index: index}
+	a.index = index
 	_, err = e.client.EnrollContext(theirs, a)
 	if err == nil && !a.opened {
 		err = errNotPolled
@@ -125,7 +138,11 @@ func (l *Loop) openAttached(sock gnet.Conn, a *attachment) bool {
 	}
 	sock.SetContext(c)
 	l.stats.open.Add(1)
-	c.Subscribe(a.topic)
+	if a.from != nil {
+		c.SubscribeFrom(a.topic, *a.from)
+	} else {
+		c.Subscribe(a.topic)
+	}
 	return true
 }
 

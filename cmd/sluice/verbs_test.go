@@ -387,7 +387,7 @@ func TestPublishAndWatch(t *testing.T) {
 	if err := cmd.Run(&streams{stdin: strings.NewReader(long + "1234")}); exitCode(err) != exitUsage {
 		t.Errorf("too long a message: %v", err)
 	}
-	for _, args := range [][]string{{"news", "--raw", "--json"}, {"news", "-n=-1"}, {""}} {
+	for _, args := range [][]string{{"news", "--raw", "--json"}, {"news", "-n=-1"}, {""}, {"news", "--last=-1"}, {"news", "--last=1001"}} {
 		if code, out, errs := o.do("watch", args...); code != exitUsage || out != "" {
 			t.Errorf("watch %q: %d, %q, %q", args, code, out, errs)
 		}

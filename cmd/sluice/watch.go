@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -21,6 +23,7 @@ type watchCmd struct {
 	jsonFlag
 	Topic string `arg:"" help:"The topic."`
 	Count int    `short:"n" help:"End after so many messages; 0: go on." default:"0" placeholder:"N"`
+	Last  int    `help:"Begin with the last N messages that the topic has kept, 1,000 at most. It must have history." default:"0" placeholder:"N"`
 	Raw   bool   `help:"Print messages alone, byte for byte, each with a line end behind it. A terminal may take bytes of theirs for commands."`
 }
 
@@ -29,6 +32,7 @@ func (*watchCmd) Help() string {
 	return examples(
 		"sluice watch news                  # until Ctrl-C",
 		"sluice watch news -n 1 --raw       # the next message",
+		"sluice watch news --last 20        # what it has kept, then what comes",
 		"sluice watch news --json           # with its time and length, an object a line") +
 		"Of a message at most 16 KiB are shown. What does not print is escaped.\n\n" + readingCodes
 }
@@ -56,6 +60,8 @@ func (cmd *watchCmd) run(ctx context.Context, s *streams) error {
 	switch {
 	case cmd.Count < 0:
 		return usageError{fmt.Errorf("--count %d: want a number from 0 on", cmd.Count)}
+	case cmd.Last < 0 || cmd.Last > 1000:
+		return usageError{fmt.Errorf("--last %d: want a number from 0 to 1000", cmd.Last)}
 	case cmd.Raw && cmd.JSON:
 		return usageError{errors.New("--raw and --json: choose one")}
 	case cmd.Topic == "":
@@ -66,8 +72,11 @@ func (cmd *watchCmd) run(ctx context.Context, s *streams) error {
 		return err
 	}
 	defer c.Close()
-	seen := 0
-	err = c.Stream(ctx, "topics/"+pathText(cmd.Topic)+"/tail", nil, func(event string, data []byte) error {
+	seen, query := 0, url.Values{}
+	if cmd.Last > 0 {
+		query.Set("last", strconv.Itoa(cmd.Last))
+	}
+	err = c.Stream(ctx, "topics/"+pathText(cmd.Topic)+"/tail", query, func(event string, data []byte) error {
 		switch event {
 		case "open":
 			fmt.Fprintf(s.stderr, "watching %s; Ctrl-C ends it\n", table.Text(cmd.Topic))

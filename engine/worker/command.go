@@ -156,6 +156,13 @@ func (l *Link) TopicSubscribe(ctx context.Context, uniqID string, topics []strin
 	return l.send(ctx, netsvr.CmdTopicSubscribe, &netsvrpb.TopicSubscribe{UniqId: uniqID, Topics: topics, Data: data})
 }
 
+// TopicSubscribeLast is TopicSubscribe that has a connection which is not subscribed yet get the last
+// messages first that each topic has kept, so many of it at most.
+func (l *Link) TopicSubscribeLast(ctx context.Context, uniqID string, topics []string, last int, data []byte) error {
+	return l.send(ctx, netsvr.CmdTopicSubscribe,
+		&netsvrpb.TopicSubscribe{UniqId: uniqID, Topics: topics, Data: data, Last: number32(last)})
+}
+
 // TopicUnsubscribe removes a connection from topics and pushes data to it.
 func (l *Link) TopicUnsubscribe(ctx context.Context, uniqID string, topics []string, data []byte) error {
 	return l.send(ctx, netsvr.CmdTopicUnsubscribe, &netsvrpb.TopicUnsubscribe{UniqId: uniqID, Topics: topics, Data: data})

@@ -24,6 +24,7 @@ type sender interface {
 	SingleCast(context.Context, string, []byte) error
 	SingleCastBulk(context.Context, []string, [][]byte) error
 	TopicSubscribe(context.Context, string, []string, []byte) error
+	TopicSubscribeLast(context.Context, string, []string, int, []byte) error
 	TopicUnsubscribe(context.Context, string, []string, []byte) error
 	TopicDelete(context.Context, []string, []byte) error
 	TopicPublish(context.Context, []string, []byte) error
@@ -34,6 +35,7 @@ type sender interface {
 	UserCast(context.Context, []string, []byte) error
 	UserForceOffline(context.Context, []string, []byte) error
 	UserSubscribe(context.Context, string, []string, []byte) error
+	UserSubscribeLast(context.Context, string, []string, int, []byte) error
 	UserUnsubscribe(context.Context, string, []string, []byte) error
 }
 
@@ -78,6 +80,12 @@ func TestCommands(t *testing.T) {
 		{netsvr.CmdPush, func(s sender) error { return s.UserCast(ctx, ids, d) }, &netsvrpb.Push{Users: ids, Payload: d}},
 		{netsvr.CmdUserForceOffline, func(s sender) error { return s.UserForceOffline(ctx, ids, d) },
 			&netsvrpb.UserForceOffline{Users: ids, Data: d}},
+		{netsvr.CmdUserSubscribe, func(s sender) error { return s.UserSubscribeLast(ctx, "ann", topics, 7, d) },
+			&netsvrpb.UserSubscribe{User: "ann", Topics: topics, Data: d, Last: 7}},
+		{netsvr.CmdTopicSubscribe, func(s sender) error { return s.TopicSubscribeLast(ctx, "a", topics, -7, d) },
+			&netsvrpb.TopicSubscribe{UniqId: "a", Topics: topics, Data: d}},
+		{netsvr.CmdTopicSubscribe, func(s sender) error { return s.TopicSubscribeLast(ctx, "a", topics, 7, d) },
+			&netsvrpb.TopicSubscribe{UniqId: "a", Topics: topics, Data: d, Last: 7}},
 		{netsvr.CmdUserSubscribe, func(s sender) error { return s.UserSubscribe(ctx, "ann", topics, d) },
 			&netsvrpb.UserSubscribe{User: "ann", Topics: topics, Data: d}},
 		{netsvr.CmdUserUnsubscribe, func(s sender) error { return s.UserUnsubscribe(ctx, "ann", topics, d) },

@@ -81,6 +81,12 @@ func (w *Worker) TopicSubscribe(ctx context.Context, uniqID string, topics []str
 	return toEach(w.where(uniqID), func(g *Gateway) error { return g.TopicSubscribe(ctx, uniqID, topics, data) })
 }
 
+// TopicSubscribeLast is TopicSubscribe that has a connection which is not subscribed yet get the last
+// messages first that each topic has kept, so many of it at most.
+func (w *Worker) TopicSubscribeLast(ctx context.Context, uniqID string, topics []string, last int, data []byte) error {
+	return toEach(w.where(uniqID), func(g *Gateway) error { return g.TopicSubscribeLast(ctx, uniqID, topics, last, data) })
+}
+
 // TopicUnsubscribe removes a connection from topics and pushes data to it.
 func (w *Worker) TopicUnsubscribe(ctx context.Context, uniqID string, topics []string, data []byte) error {
 	return toEach(w.where(uniqID), func(g *Gateway) error { return g.TopicUnsubscribe(ctx, uniqID, topics, data) })

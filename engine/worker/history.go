@@ -2,6 +2,9 @@ package worker
 
 import (
 	"context"
+	"errors"
+	"iter"
+	"math"
 	"time"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
@@ -51,6 +54,40 @@ func (l *Link) LastMessages(ctx context.Context, topic string, n int) (HistoryPa
 	n = min(max(n, 1), 1000)
 	return l.historyPage(ctx, &netsvrpb.HistoryReq{Topic: topic, Last: uint32(n), Limit: uint32(n)})
 }
+
+// ErrLost means that messages of a topic are gone for good which were asked for.
+var ErrLost = errors.New("worker: messages are gone that the topic has kept no longer")
+
+// Messages returns what a topic has kept behind a position, oldest first, page by page, up to what is the
+// last one when it gets there; the zero Position is before the oldest. Where some are gone for good
+// the next pair is ErrLost alone, and what is left follows. Any other error is the last pair. A topic
+// without history gives nothing.
+func (l *Link) Messages(ctx context.Context, topic string, after Position) iter.Seq2[KeptMessage, error] {
+	return func(yield func(KeptMessage, error) bool) {
+		for {
+			page, err := l.History(ctx, topic, after, 1000)
+			if err != nil {
+				yield(KeptMessage{}, err)
+				return
+			}
+			if page.Lost && !yield(KeptMessage{}, ErrLost) {
+				return
+			}
+			for _, m := range page.Messages {
+				if !yield(m, nil) {
+					return
+				}
+				after = m.Position
+			}
+			if len(page.Messages) == 0 || after == page.End {
+				return
+			}
+		}
+	}
+}
+
+// number32 is n as it travels: from 0 on.
+func number32(n int) uint32 { return uint32(min(max(n, 0), math.MaxUint32)) }
 
 func (l *Link) historyPage(ctx context.Context, req *netsvrpb.HistoryReq) (page HistoryPage, err error) {
 	var resp netsvrpb.HistoryResp

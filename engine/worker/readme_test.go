@@ -13,10 +13,12 @@ import (
 
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/codec/longbridge"
+	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 	"github.com/sluicenet/sluice/engine/worker"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // patience is how long a test waits for what must come.
@@ -118,6 +120,9 @@ func startGateway(t *testing.T) (clients, workers string) {
 		Listen:       []string{"tcp://127.0.0.1:0"},
 		WorkerListen: "tcp://127.0.0.1:0",
 		Gateway:      gateway.Config{Login: login.Open{}, LoginTimeout: 5 * time.Minute, RequestTimeout: 5 * time.Minute},
+		Engine: engine.Config{History: engine.HistoryLimits{
+			Rules: []topic.Rule{{Pattern: "kept", Count: 2500, Age: time.Hour}},
+		}},
 	})
 	if err != nil {
 		t.Fatal(err)

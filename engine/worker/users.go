@@ -37,6 +37,13 @@ func (l *Link) UserSubscribe(ctx context.Context, user string, topics []string, 
 	return l.send(ctx, netsvr.CmdUserSubscribe, &netsvrpb.UserSubscribe{User: user, Topics: topics, Data: data})
 }
 
+// UserSubscribeLast is UserSubscribe that has those of his connections which are not subscribed yet get
+// the last messages first that each topic has kept, so many of it at most.
+func (l *Link) UserSubscribeLast(ctx context.Context, user string, topics []string, last int, data []byte) error {
+	return l.send(ctx, netsvr.CmdUserSubscribe,
+		&netsvrpb.UserSubscribe{User: user, Topics: topics, Data: data, Last: number32(last)})
+}
+
 // UserUnsubscribe removes all connections of a user from topics and pushes data to each.
 func (l *Link) UserUnsubscribe(ctx context.Context, user string, topics []string, data []byte) error {
 	return l.send(ctx, netsvr.CmdUserUnsubscribe, &netsvrpb.UserUnsubscribe{User: user, Topics: topics, Data: data})
@@ -87,6 +94,12 @@ func (w *Worker) UserForceOffline(ctx context.Context, users []string, data []by
 // UserSubscribe adds all connections of a user to topics, wherever they are, and pushes data to each.
 func (w *Worker) UserSubscribe(ctx context.Context, user string, topics []string, data []byte) error {
 	return toEach(w.gateways, func(g *Gateway) error { return g.UserSubscribe(ctx, user, topics, data) })
+}
+
+// UserSubscribeLast is UserSubscribe that has those of his connections which are not subscribed yet get
+// the last messages first that each topic has kept at their gateway, so many of it at most.
+func (w *Worker) UserSubscribeLast(ctx context.Context, user string, topics []string, last int, data []byte) error {
+	return toEach(w.gateways, func(g *Gateway) error { return g.UserSubscribeLast(ctx, user, topics, last, data) })
 }
 
 // UserUnsubscribe removes all connections of a user from topics, wherever they are, and pushes data

@@ -201,9 +201,6 @@ func (s *Server) method(rt route) http.Handler {
 			return
 		}
 		r, err := parts(w, r)
-		if err == nil && stream != nil {
-			err = parameters(r).err
-		}
 		if err != nil {
 			s.answerError(w, err)
 			return

@@ -56,6 +56,15 @@ func parsePosition(text string) (at topic.Position, ok bool) {
 	return at, err1 == nil && err2 == nil
 }
 
+func noHistory(name string) error {
+	return notThere("%s has no history: no --history rule is for it", clip(name))
+}
+
+// tailedOf is a kept message as tails show them.
+func tailedOf(m *gateway.Kept) tailed {
+	return tailed{m.Time, len(m.Payload), m.Payload[:min(len(m.Payload), tailText)]}
+}
+
 // apiHistory answers with what a topic has kept, oldest first.
 func (s *Server) apiHistory(r *http.Request) (any, error) {
 	name := r.PathValue("name")
@@ -78,13 +87,13 @@ func (s *Server) apiHistory(r *http.Request) (any, error) {
 	}
 	got, ok := s.gateway.History([]byte(name), ask)
 	if !ok {
-		return nil, notThere("%s has no history: no --history rule is for it", clip(name))
+		return nil, noHistory(name)
 	}
 	s.act(r, "history", "topic", clip(name))
 	page := historyPage{Topic: name, Position: positionText(got.End), Lost: got.Lost, Messages: []historyMessage{}}
 	for i := range got.Messages {
 		m := &got.Messages[i]
-		t := tailed{m.Time, len(m.Payload), m.Payload[:min(len(m.Payload), tailText)]}
+		t := tailedOf(m)
 		page.Messages = append(page.Messages, historyMessage{
 			Position: positionText(topic.Position{Epoch: got.End.Epoch, Seq: m.Seq}), Sequence: m.Seq,
 			Route: m.Route, Command: int(m.Cmd), tailMessage: t.message(),

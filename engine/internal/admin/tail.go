@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
 )
 
 const (
@@ -196,10 +197,20 @@ type tailBegin struct {
 }
 
 // tail answers with what is published to a topic, as it comes, until the client has enough. The events
-// are open, message, dropped when messages were, and beat.
+// are open, message, dropped when messages were, and beat. With ?last=n the last n messages that the
+// topic has kept come first.
 func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
 	topic := r.PathValue("name")
-	if err := s.checkTopic(topic); err != nil {
+	q := parameters(r, "last")
+	last := q.number("last", 0, gateway.MostHistory)
+	err := q.err
+	if err == nil {
+		err = s.checkTopic(topic)
+	}
+	if err == nil && last > 0 && !s.engine.History().Keeps([]byte(topic)) {
+		err = noHistory(topic)
+	}
+	if err != nil {
 		s.answerError(w, err)
 		return
 	}
@@ -208,7 +219,8 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() { <-s.tails }()
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // none over a unix socket
-	conn, err := s.engine.Attach([]byte(topic), peer)
+	past := s.lastOf(topic, last)
+	conn, err := s.attachBehind(topic, past, peer)
 	if err != nil {
 		s.answerError(w, err)
 		return
@@ -227,13 +239,41 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
 		_, n, _ := b.take()
 		s.tailDrops.Add(n)
 	}()
-	_ = s.sendTail(r.Context(), newStream(w), topic, b) // the client is gone, or the gateway stops
+	_ = s.sendTail(r.Context(), newStream(w), topic, past, b) // the client is gone, or the gateway stops
 }
 
-func (s *Server) sendTail(ctx context.Context, st *stream, topic string, b *tailBacklog) error {
+// lastOf returns the last n messages that a topic has kept: what a page has no room for is left to
+// who attaches behind them.
+func (s *Server) lastOf(topic string, n int) (past gateway.History) {
+	if n > 0 {
+		past, _ = s.gateway.History([]byte(topic), gateway.HistoryQuery{Last: n, Limit: n, Bytes: tailBytes})
+	}
+	return past
+}
+
+// attachBehind attaches to what is published to a topic behind what lastOf has returned.
+func (s *Server) attachBehind(name string, past gateway.History, peer netip.AddrPort) (net.Conn, error) {
+	from := past.End
+	if n := len(past.Messages); n > 0 {
+		from.Seq = past.Messages[n-1].Seq
+	}
+	if from.Epoch == 0 {
+		return s.engine.Attach([]byte(name), peer)
+	}
+	return s.engine.AttachFrom([]byte(name), from, peer)
+}
+
+func (s *Server) sendTail(ctx context.Context, st *stream, topic string, past gateway.History, b *tailBacklog) error {
 	if err := st.event("open", tailBegin{topic}); err != nil {
 		return err
 	}
+	for i := range past.Messages {
+		m := tailedOf(&past.Messages[i])
+		if err := st.event("message", m.message()); err != nil {
+			return err
+		}
+	}
+	s.tailed.Add(uint64(len(past.Messages)))
 	if err := st.flush(); err != nil {
 		return err
 	}
@@ -271,6 +311,10 @@ func (s *Server) sendTail(ctx context.Context, st *stream, topic string, b *tail
 
 // streamStats answers with the counters once a second, as events called stats.
 func (s *Server) streamStats(w http.ResponseWriter, r *http.Request) {
+	if err := parameters(r).err; err != nil {
+		s.answerError(w, err)
+		return
+	}
 	if !limited(w, s.streams, "streams of counters") {
 		return
 	}
