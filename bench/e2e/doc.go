@@ -9,6 +9,8 @@
 //	                                        what the well-behaved are owed, in full size
 //	SLUICE_RELOADS=full go test -run ReloadsUnderLoad -v .
 //	                                        twenty reloads under 10,000 connections
+//	SLUICE_RESUME=full go test -run HistoryMass -v .
+//	                                        1,000 sessions that resume at once, and others meanwhile
 //	SLUICE_WATCHED=full go test -run Watched -v -timeout 30m .
 //	                                        what the page, top and a scraper cost at 15,000
 //

@@ -28,6 +28,12 @@ var slowBuild bool
 var unpaused bool
 
 func TestMain(m *testing.M) {
+	if addr := os.Getenv(tripsProcessEnv); addr != "" {
+		os.Exit(tripsProcessMain(addr))
+	}
+	if addr := os.Getenv(readerProcessEnv); addr != "" {
+		os.Exit(readerProcessMain(addr))
+	}
 	if addr := os.Getenv(workerProcessEnv); addr != "" {
 		os.Exit(workerProcessMain(addr))
 	}
