@@ -23,7 +23,7 @@ type natsServer struct {
 func startNATS(t *testing.T, change func(*server.Options)) *natsServer {
 	t.Helper()
 	s := &natsServer{t: t, options: server.Options{
-		Host: "127.0.0.1", Port: freePort(t), JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
 	}}
 	if change != nil {
 		change(&s.options)
@@ -44,6 +44,7 @@ func (s *natsServer) start() {
 	if !s.ReadyForConnections(patience) {
 		s.t.Fatal("the NATS server does not start")
 	}
+	s.options.Port = s.Addr().(*net.TCPAddr).Port // for the next time
 }
 
 func (s *natsServer) stop() {

@@ -3,6 +3,7 @@ package clustertest
 import (
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -60,6 +61,14 @@ func TestNothingMissed(t *testing.T) {
 		b.subscribe(topic)
 		a.publish(topic, i)
 		if n, err := b.push(patience); err != nil || n != i {
+			for _, g := range list {
+				_, metrics := g.get("/metrics")
+				for line := range strings.SplitSeq(metrics, "\n") {
+					if strings.HasPrefix(line, "sluice_cluster_") && !strings.HasSuffix(line, " 0") {
+						t.Logf("gateway %d: %s", g.id, line)
+					}
+				}
+			}
 			t.Fatalf("round %d: %d, %v", i, n, err)
 		}
 		b.unsubscribe(topic)

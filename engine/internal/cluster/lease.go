@@ -121,12 +121,14 @@ func (l *lease) encode() []byte {
 	return b
 }
 
-func (l *lease) has(revision uint64) {
+// has says that the key has a revision of this node's, by an answer to what was asked at begun. An
+// answer that was on its way while the process stood still says nothing of now.
+func (l *lease) has(revision uint64, begun int64) {
 	now := time.Now().UnixNano()
 	l.revision = revision
-	l.renewed.Store(now)
+	l.renewed.Store(begun)
+	l.doubtful.Store(time.Duration(now-begun).Abs() > suspectAfter)
 	l.turned.Store(now)
-	l.doubtful.Store(false)
 	l.held.Store(true)
 }
 
@@ -135,11 +137,12 @@ func (l *lease) has(revision uint64) {
 // has not been renewed for a while in which renewals were possible, or when it has expired.
 func (l *lease) take(ctx context.Context) error {
 	for {
+		begun := time.Now().UnixNano()
 		revision, err := l.bounded(ctx, func(ctx context.Context) (uint64, error) {
 			return l.store.Create(ctx, keyOf(l.id), l.encode())
 		})
 		if err == nil {
-			l.has(revision)
+			l.has(revision, begun)
 			return nil
 		}
 		if !errors.Is(err, ErrKeyExists) {
@@ -171,6 +174,7 @@ func (l *lease) get(ctx context.Context) (Entry, error) {
 // contend waits until it is known what becomes of a key that somebody has: nil says that it may be
 // tried again, or that this node has it now.
 func (l *lease) contend(ctx context.Context) error {
+	begun := time.Now().UnixNano()
 	first, err := l.get(ctx)
 	if errors.Is(err, ErrKeyNotFound) {
 		return nil
@@ -183,7 +187,7 @@ func (l *lease) contend(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("cluster: the lease of server id %d holds what is no claim: %w", l.id, err)
 	case holder.Incarnation == l.incarnation: // a claim of ours whose answer was lost
-		l.has(first.Revision)
+		l.has(first.Revision, begun)
 		return nil
 	}
 	l.log.Info("the server id has a holder: waiting whether it renews its lease", "server-id", l.id,
@@ -209,12 +213,13 @@ func (l *lease) contend(ctx context.Context) error {
 		if !p.given(ctx) {
 			continue
 		}
+		begun := time.Now().UnixNano()
 		revision, err := l.bounded(ctx, func(ctx context.Context) (uint64, error) {
 			return l.store.Update(ctx, keyOf(l.id), l.encode(), first.Revision)
 		})
 		switch {
 		case err == nil:
-			l.has(revision)
+			l.has(revision, begun)
 			l.log.Warn("the server id was taken over: its holder has stopped to renew its lease", "server-id", l.id,
 				"address", holder.Address, "since", holder.Since)
 			return nil
@@ -281,15 +286,26 @@ func (l *lease) run(ctx context.Context) {
 		case <-t.C:
 		case <-l.look:
 		}
-		if stood := l.stood(); stood > suspectAfter {
-			l.doubtful.Store(true)
-			l.log.Warn("the process has stood still: the lease is looked at before anything is sent", "for", stood)
-		}
-		if l.renew(ctx) {
+		l.doubt(l.stood())
+		begun := time.Now().UnixNano()
+		if l.renew(ctx, begun) {
 			return
+		}
+		if l.doubt(time.Duration(time.Now().UnixNano() - begun).Abs()) {
+			l.lookNow()
 		}
 		l.turned.Store(time.Now().UnixNano())
 	}
+}
+
+// doubt has the lease be doubtful if the process has stood still, and reports whether it has.
+func (l *lease) doubt(stood time.Duration) bool {
+	if stood <= suspectAfter {
+		return false
+	}
+	l.doubtful.Store(true)
+	l.log.Warn("the process has stood still: the lease is looked at before anything is sent", "for", stood)
+	return true
 }
 
 // stood is for how long the lease's goroutine has not run. The wall clock counts, which goes on while
@@ -306,8 +322,8 @@ func (l *lease) lookNow() {
 	}
 }
 
-// renew renews the lease once. It reports whether it is lost for good.
-func (l *lease) renew(ctx context.Context) (lost bool) {
+// renew renews the lease once; begun is now. It reports whether it is lost for good.
+func (l *lease) renew(ctx context.Context, begun int64) (lost bool) {
 	revision, err := l.bounded(ctx, func(ctx context.Context) (uint64, error) {
 		return l.store.Update(ctx, keyOf(l.id), l.encode(), l.revision)
 	})
@@ -318,7 +334,7 @@ func (l *lease) renew(ctx context.Context) (lost bool) {
 	case lost:
 		return true
 	case err == nil:
-		l.has(revision)
+		l.has(revision, begun)
 	case ctx.Err() == nil:
 		l.failures.Add(1)
 		l.log.Warn("the lease of the server id could not be renewed: trying again", "server-id", l.id, "err", err)

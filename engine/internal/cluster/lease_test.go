@@ -219,3 +219,28 @@ func TestLeaseStoodStill(t *testing.T) {
 		}
 	})
 }
+
+// An answer that was on its way while the process stood still says nothing of now.
+func TestLeaseStoodStillAsking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore(20 * time.Second)
+		a := newTenant(store, 7, 1, "a")
+		a.run(t)
+		defer a.stop()
+		store.set(func(s *fakeStore) { s.slow = 8 * time.Second })
+		time.Sleep(renewEvery + 6*time.Second) // the renewal has been made, and is not answered
+		if err := a.maySend(); !errors.Is(err, errDoubtful) {
+			t.Errorf("while it is not known: %v", err)
+		}
+		store.set(func(s *fakeStore) { s.down = true })
+		time.Sleep(2 * time.Second) // now it is
+		if err := a.maySend(); !errors.Is(err, errDoubtful) {
+			t.Errorf("by an old answer: %v", err)
+		}
+		store.set(func(s *fakeStore) { s.down = false })
+		time.Sleep(2 * renewEvery)
+		if err := a.maySend(); err != nil {
+			t.Errorf("once it is known: %v", err)
+		}
+	})
+}

@@ -16,7 +16,8 @@ type fakeStore struct {
 
 	mu       sync.Mutex
 	down     bool
-	deaf     bool // the next write happens, and its answer is lost
+	deaf     bool          // the next write happens, and its answer is lost
+	slow     time.Duration // how long the next answer takes
 	revision uint64
 	keys     map[string]fakeKey
 	watchers map[int]chan Entry
@@ -49,6 +50,11 @@ func (s *fakeStore) find(key string) (fakeKey, bool) {
 }
 
 func (s *fakeStore) write(key string, value []byte, fits func(k fakeKey, ok bool) bool) (uint64, error) {
+	s.mu.Lock()
+	slow := s.slow
+	s.slow = 0
+	s.mu.Unlock()
+	defer time.Sleep(slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
