@@ -52,6 +52,12 @@ const operatorToken = "the-tests-may-see-everything"
 // startServe runs sluice serve, waits until it listens, and stops it at the end of the test.
 func startServe(tb testing.TB, args ...string) *process {
 	tb.Helper()
+	return startWith(tb, func(*exec.Cmd) {}, args...)
+}
+
+// startWith is startServe, of a command that prepare has changed.
+func startWith(tb testing.TB, prepare func(*exec.Cmd), args ...string) *process {
+	tb.Helper()
 	ports := filepath.Join(tb.TempDir(), "ports.json")
 	args = slices.Concat([]string{"serve", "--ports-file", ports, "--worker", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0"}, calm, args)
 	open := func(flag string) bool { // or a config file says it
@@ -66,6 +72,7 @@ func startServe(tb testing.TB, args ...string) *process {
 	}
 	p := &process{tb: tb, stderr: new(syncbuf.Buffer), exited: make(chan struct{}), cmd: exec.Command(gatewayBinary, args...)}
 	p.cmd.Stderr = p.stderr
+	prepare(p.cmd)
 	if err := p.cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}

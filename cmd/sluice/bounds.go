@@ -176,7 +176,7 @@ const leastByteRate = 64 << 10
 func (cmd *settings) checkAddresses() error {
 	users := make(map[string]string) // of addresses, by flag
 	use := func(flag, address string) error {
-		if strings.HasPrefix(address, "/") || strings.HasPrefix(address, "@") { // a unix socket
+		if strings.HasPrefix(address, "/") || strings.HasPrefix(address, "@") || strings.HasPrefix(address, "fd:") { // a unix socket, or one that is handed over
 			if other, ok := users[address]; ok {
 				return fmt.Errorf("%s is what %s has already", address, other)
 			}

@@ -57,7 +57,7 @@ func (cmd *settings) nearestLogin() string {
 func (cmd *settings) server(config server.Config) (*server.Server, error) {
 	srv, err := server.New(config)
 	if err != nil {
-		return nil, tlsFlag(untrustedProxies(cmd.openWorkers(err)))
+		return nil, listenFlag(tlsFlag(untrustedProxies(cmd.openWorkers(err))))
 	}
 	routes, err := cmd.routes()
 	if err != nil {

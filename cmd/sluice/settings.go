@@ -45,9 +45,9 @@ type settings struct {
 }
 
 type addressFlags struct {
-	Listen       []string      `help:"Serve clients here: tcp://HOST:PORT, or tls, ws or wss in place of tcp, with ?protocol=auto|gosoc|longbridge|netsvr, ?tls=auto for plain connections and TLS on one port, ?client-cert=required|optional|none, and ?proxy=on behind proxies that send the PROXY header; unix:///PATH or ws+unix:///PATH, with ?mode=0660 and ?owner=USER:GROUP; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
-	Worker       string        `help:"Serve workers here, tcp://HOST:PORT, tls://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; ?proxy=on: behind proxies of --proxy-trust; none: nowhere." default:"tcp://127.0.0.1:6061" table:"worker" key:"listen"`
-	Admin        string        `help:"Serve operators here, HOST:PORT, https://HOST:PORT, or unix:///PATH with ?mode= and ?owner=; none: nowhere." default:"127.0.0.1:6070" table:"admin" key:"listen" env:"SLUICE_ADMIN_LISTEN"`
+	Listen       []string      `help:"Serve clients here: tcp://HOST:PORT, or tls, ws or wss in place of tcp, with ?protocol=auto|gosoc|longbridge|netsvr, ?tls=auto for plain connections and TLS on one port, ?client-cert=required|optional|none, and ?proxy=on behind proxies that send the PROXY header; unix:///PATH or ws+unix:///PATH, with ?mode=0660 and ?owner=USER:GROUP; fd://NAME for sockets that systemd hands over, by FileDescriptorName= or number, with tls+, ws+ or wss+ before it; repeatable." default:"tcp://127.0.0.1:7000" sep:"none"`
+	Worker       string        `help:"Serve workers here, tcp://HOST:PORT, tls://HOST:PORT, or unix:///PATH with ?mode= and ?owner=, or fd://NAME or tls+fd://NAME as in --listen; ?proxy=on: behind proxies of --proxy-trust; none: nowhere." default:"tcp://127.0.0.1:6061" table:"worker" key:"listen"`
+	Admin        string        `help:"Serve operators here, HOST:PORT, https://HOST:PORT, unix:///PATH with ?mode= and ?owner=, or fd://NAME or https+fd://NAME as in --listen; none: nowhere." default:"127.0.0.1:6070" table:"admin" key:"listen" env:"SLUICE_ADMIN_LISTEN"`
 	CloseTimeout time.Duration `help:"How long a connection that is closed may take to read its last bytes and to close its side. At most half of --drain counts." default:"2s" live:""`
 	PortsFile    string        `help:"Write the real addresses to a file, as JSON." placeholder:"FILE" table:"process"`
 }

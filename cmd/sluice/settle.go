@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 
 	"github.com/sluicenet/sluice/engine/login"
@@ -59,11 +57,7 @@ func (cmd *settings) openToAll() string {
 	}
 	for _, text := range cmd.Listen {
 		l, err := server.ParseListen(text)
-		if err != nil || l.Unix() {
-			continue
-		}
-		host, _, _ := net.SplitHostPort(l.Address)
-		if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
+		if err == nil && !l.Local() {
 			return fmt.Sprintf("login is open, and other machines reach --listen %s: whoever connects is whoever he says he is; give --login tokens:FILE, or listen on 127.0.0.1", text)
 		}
 	}

@@ -23,7 +23,8 @@ type Config struct {
 	// with ?protocol=auto|gosoc|longbridge|netsvr or the name of one of Protocols, ?tls=auto for plain
 	// connections and TLS on one port, and ?client-cert=required|optional|none. With ?proxy=on
 	// connections come from proxies that send the PROXY header (Engine.ProxyTrust). On a unix socket it
-	// is unix:///path, with ?mode=0660 and ?owner=user:group, or ws+unix:///path.
+	// is unix:///path, with ?mode=0660 and ?owner=user:group, or ws+unix:///path. On sockets that the
+	// process was handed, as by systemd, it is fd://NAME, with tls+, ws+ or wss+ before it.
 	// None, and no Listeners, means DefaultListen. Port 0 picks a port; see Server.Addrs.
 	Listen []string
 	// Listeners are served like Listen, after it. From New's success on they are the Server's,
@@ -50,7 +51,7 @@ type Config struct {
 	TLS TLSConfig
 
 	// WorkerListen is where workers are served: tcp://host:port, tls://host:port or unix:///path, with
-	// ?mode= and ?owner=. Empty: nowhere.
+	// ?mode= and ?owner=, or fd://NAME or tls+fd://NAME. Empty: nowhere.
 	WorkerListen string
 	// WorkerListener is served in place of WorkerListen, and is the Server's like Listeners.
 	WorkerListener net.Listener

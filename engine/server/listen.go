@@ -42,7 +42,7 @@ type Listener struct {
 // Listen is a listener's URL taken apart.
 type Listen struct {
 	Scheme   string // tcp, ws, tls or wss, unix or ws+unix
-	Address  string // host:port; of a unix socket its path, or @NAME
+	Address  string // host:port; of a unix socket its path, or @NAME; fd: and Descriptor
 	Protocol string // auto, or the one protocol the listener speaks
 	Proxy    bool   // each connection begins with a PROXY header
 	TLSAuto  bool   // plain connections and TLS, on tcp and ws
@@ -51,6 +51,9 @@ type Listen struct {
 	// Mode and Owner are those of a unix socket's file. Zero: its owner alone, who runs the gateway.
 	Mode  fs.FileMode
 	Owner string
+	// Descriptor is the name or the number of a listening socket that the process was handed, as by
+	// systemd's socket activation. Empty: the gateway opens one itself.
+	Descriptor string
 }
 
 // Secure reports whether TLS is spoken there, plain connections or not.
@@ -78,9 +81,15 @@ func ParseListen(text string, own ...string) (Listen, error) {
 		return Listen{}, fmt.Errorf("listen %q: %w; want SCHEME://HOST:PORT", text, urlReason(text, err))
 	}
 	l := Listen{Scheme: u.Scheme, Address: u.Host, Protocol: auto}
+	handed, isHanded := inherited[u.Scheme]
 	switch {
+	case isHanded && handed != "https":
+		l.Scheme = handed
+		if err := l.handed(u); err != nil {
+			return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+		}
 	case !slices.Contains(schemes, u.Scheme):
-		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH", text)
+		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH, or fd://NAME", text)
 	case l.Unix():
 		if l.Address, err = unixPath(u); err != nil {
 			return Listen{}, fmt.Errorf("listen %q: %w", text, err)
@@ -88,7 +97,7 @@ func ParseListen(text string, own ...string) (Listen, error) {
 	case u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "":
 		return Listen{}, fmt.Errorf("listen %q: want SCHEME://HOST:PORT and options behind a question mark", text)
 	}
-	if _, port, err := net.SplitHostPort(u.Host); !l.Unix() && (err != nil || port == "") {
+	if _, port, err := net.SplitHostPort(u.Host); !l.Unix() && !isHanded && (err != nil || port == "") {
 		return Listen{}, fmt.Errorf("listen %q: the address has no port", text)
 	}
 	if err := l.options(u.RawQuery, slices.Collect(maps.Keys(options))...); err != nil {
@@ -289,13 +298,18 @@ func ParseWorkerListen(text string) (Listen, error) {
 		return Listen{}, fmt.Errorf("worker %q: %w; want tcp://HOST:PORT or tls://HOST:PORT", text, urlReason(text, err))
 	}
 	l := Listen{Scheme: u.Scheme, Address: u.Host}
-	if u.Scheme == unixScheme {
+	if handed := inherited[u.Scheme]; handed == "tcp" || handed == "tls" {
+		l.Scheme = handed
+		if err := l.handed(u); err != nil {
+			return Listen{}, fmt.Errorf("worker %q: %w", text, err)
+		}
+	} else if u.Scheme == unixScheme {
 		if l.Address, err = unixPath(u); err != nil {
 			return Listen{}, fmt.Errorf("worker %q: %w", text, err)
 		}
 	} else if _, port, err := net.SplitHostPort(u.Host); u.Scheme != "tcp" && u.Scheme != "tls" || err != nil || port == "" ||
 		u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "" {
-		return Listen{}, fmt.Errorf("worker %q: want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH", text)
+		return Listen{}, fmt.Errorf("worker %q: want tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH or fd://NAME", text)
 	}
 	if err = l.options(u.RawQuery, "proxy", "mode", "owner"); err == nil {
 		err = l.checkUnix()
@@ -320,6 +334,16 @@ func ParseAdminListen(text string) (Listen, error) {
 		}
 		return l, nil
 	}
+	if u, err := url.Parse(text); err == nil && (inherited[u.Scheme] == "tcp" || inherited[u.Scheme] == "https") {
+		l := Listen{Scheme: strings.Replace(inherited[u.Scheme], "tcp", "http", 1)}
+		if err = l.handed(u); err == nil && u.RawQuery != "" {
+			err = errors.New("it has no options")
+		}
+		if err != nil {
+			return Listen{}, fmt.Errorf("admin %q: %w", text, err)
+		}
+		return l, nil
+	}
 	l := Listen{Scheme: "http", Address: text}
 	if scheme, rest, ok := strings.Cut(text, "://"); ok {
 		l.Scheme, l.Address = scheme, strings.TrimSuffix(rest, "/")
@@ -330,7 +354,7 @@ func ParseAdminListen(text string) (Listen, error) {
 		if l.Scheme == "tcp" {
 			hint = meant(l.Address, "http")
 		}
-		return Listen{}, fmt.Errorf("admin %q: want HOST:PORT, https://HOST:PORT or unix:///PATH%s", text, hint)
+		return Listen{}, fmt.Errorf("admin %q: want HOST:PORT, https://HOST:PORT, unix:///PATH or fd://NAME%s", text, hint)
 	}
 	return l, nil
 }
@@ -338,25 +362,38 @@ func ParseAdminListen(text string) (Listen, error) {
 // endpoint is one client listener to be opened.
 type endpoint struct {
 	Listen
+	index int          // in Config.Listen, or in Config.Listeners if it was given
 	given net.Listener // nil: Address is to be listened on
+	fd    int          // of a socket that was handed over; 0: none
 }
 
 // endpoints reads Config's client listeners.
 func (c *Config) endpoints(own []string) ([]endpoint, error) {
 	var all []endpoint
-	for _, text := range c.Listen {
+	for i, text := range c.Listen {
 		l, err := ParseListen(text, own...)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, endpoint{Listen: l})
+		if l.Descriptor == "" {
+			all = append(all, endpoint{Listen: l, index: i})
+			continue
+		}
+		sockets, err := l.sockets()
+		if err != nil {
+			return nil, &ListenError{"Listen", i, fmt.Errorf("%s: %w", text, err)}
+		}
+		for _, e := range sockets {
+			e.index = i
+			all = append(all, e)
+		}
 	}
-	for _, given := range c.Listeners {
+	for i, given := range c.Listeners {
 		l, err := given.check(own)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, endpoint{Listen: l, given: given.Listener})
+		all = append(all, endpoint{Listen: l, index: i, given: given.Listener})
 	}
 	if len(all) == 0 {
 		l, err := ParseListen(DefaultListen)
@@ -375,6 +412,13 @@ func (s *Server) open(e endpoint) (string, error) {
 	}
 	if e.Unix() {
 		config.Network = unixScheme
+	}
+	if e.Descriptor != "" {
+		ln, err := s.inherit(e)
+		if err != nil {
+			return "", err
+		}
+		config.Listener = ln
 	}
 	addr, err := s.engine.Listen(config)
 	if err != nil {
@@ -414,6 +458,14 @@ func (s *Server) listenForWorkers() (url string, err error) {
 	l, err := ParseWorkerListen(s.config.WorkerListen)
 	if err != nil {
 		return "", err
+	}
+	if l.Descriptor != "" {
+		ln, err := s.inherit(s.workerSocket)
+		if err != nil {
+			return "", err
+		}
+		s.hub.Serve(ln)
+		return urlOf(s.workerSocket.Scheme, ln.Addr()), nil
 	}
 	if l.Unix() {
 		ln, err := listenUnix(l)

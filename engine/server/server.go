@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,6 +35,8 @@ type Server struct {
 	endpoints []endpoint
 	// Of the other listeners, where Config has an address for them.
 	workerListen, adminListen Listen
+	workerSocket, adminSocket endpoint                     // of those that were handed over
+	inherited                 map[int]bool                 // descriptors that are served
 	protocols                 map[string][]engine.Protocol // by what a listener asks for
 
 	web           *ws.Transport
@@ -81,6 +84,7 @@ func New(config Config) (*Server, error) {
 		turn: make(chan *engine.Publisher, 1), ended: make(chan struct{}), failed: make(chan struct{}),
 		why: engine.ReasonShutdown,
 	}
+	s.inherited = make(map[int]bool)
 	s.life, s.endLife = context.WithCancel(context.Background())
 	s.start, s.endStart = context.WithCancel(s.life)
 	if s.endpoints, err = config.endpoints(own); err != nil {
@@ -89,6 +93,12 @@ func New(config Config) (*Server, error) {
 	if config.WorkerListen != "" {
 		if s.workerListen, err = ParseWorkerListen(config.WorkerListen); err != nil {
 			return nil, err
+		}
+		if s.workerListen.Descriptor != "" {
+			if s.workerSocket, err = s.workerListen.socket(); err != nil {
+				return nil, &ListenError{"WorkerListen", 0, fmt.Errorf("%s: %w", config.WorkerListen, err)}
+			}
+			s.workerListen = s.workerSocket.Listen
 		}
 		config.Worker.Proxy = config.Worker.Proxy || s.workerListen.Proxy
 	}
@@ -101,6 +111,14 @@ func New(config Config) (*Server, error) {
 	if config.Admin.Address != "" {
 		if s.adminListen, err = ParseAdminListen(config.Admin.Address); err != nil {
 			return nil, err
+		}
+		if s.adminListen.Descriptor != "" {
+			if s.adminSocket, err = s.adminListen.socket(); err != nil {
+				return nil, &ListenError{"Admin", 0, fmt.Errorf("%s: %w", config.Admin.Address, err)}
+			}
+			if s.adminListen.Address = s.adminSocket.Address; s.adminSocket.Address == "fd:"+s.adminListen.Descriptor {
+				s.adminListen.Address = "localhost:0" // it cannot be opened
+			}
 		}
 		config.Admin.Address = s.adminListen.Address
 		if s.adminListen.Unix() {

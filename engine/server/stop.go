@@ -115,6 +115,13 @@ func notOpened(field string, index int, err error) error {
 // at once find them.
 func (s *Server) serve() error {
 	if s.admin != nil {
+		if s.adminListen.Descriptor != "" {
+			ln, err := s.inherit(s.adminSocket)
+			if err != nil {
+				return notOpened("Admin", 0, err)
+			}
+			s.admin.Serve(ln)
+		}
 		if err := s.admin.Start(); err != nil {
 			return notOpened("Admin", 0, err)
 		}
@@ -129,7 +136,7 @@ func (s *Server) serve() error {
 	s.mu.Lock()
 	s.workers = workers
 	s.mu.Unlock()
-	for i, e := range s.endpoints {
+	for _, e := range s.endpoints {
 		s.mu.Lock()
 		asked := s.stopAsked
 		s.mu.Unlock()
@@ -137,11 +144,11 @@ func (s *Server) serve() error {
 			return engine.ErrStopped
 		}
 		url, err := s.open(e)
-		switch n := len(s.config.Listen); {
+		switch {
 		case err != nil && e.given != nil:
-			return notOpened("Listeners", i-n, err)
+			return notOpened("Listeners", e.index, err)
 		case err != nil:
-			return notOpened("Listen", i, err)
+			return notOpened("Listen", e.index, err)
 		}
 		s.mu.Lock()
 		s.addrs = append(s.addrs, url)
@@ -149,6 +156,7 @@ func (s *Server) serve() error {
 		s.urls.Store(&urls)
 		s.mu.Unlock()
 	}
+	s.tellUnused()
 	return nil
 }
 

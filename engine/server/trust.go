@@ -28,7 +28,7 @@ func (c *Config) checkWorkers() error {
 		if err != nil {
 			return err
 		}
-		open = !l.Unix() && !onLoopback(l.Address)
+		open = !l.Local()
 	}
 	if open {
 		return fmt.Errorf("server: %w: set Config.Worker.Tokens or Allow, or listen on loopback", ErrOpenWorkers)

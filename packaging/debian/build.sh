@@ -26,7 +26,7 @@ zipped() { # zipped FILE NAME
 
 into 755 usr/bin "$root/bin/sluice" "$root/bin/sluice-bench"
 into 644 usr/lib/systemd/system "$root/systemd/sluice.service"
-into 644 usr/share/sluice "$root/systemd/systemd-252.conf"
+into 644 usr/share/sluice "$root/systemd/systemd-252.conf" "$root/systemd/sluice.socket"
 into 644 etc/sluice "$root/systemd/sluice.toml"
 into 644 etc/logrotate.d "$root/systemd/sluice.logrotate"
 mv "$deb/etc/logrotate.d/sluice.logrotate" "$deb/etc/logrotate.d/sluice"

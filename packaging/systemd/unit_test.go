@@ -70,6 +70,26 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// Nor about the socket, beside the unit.
+func TestVerifySocket(t *testing.T) {
+	t.Parallel()
+	tool, version := analyze(t)
+	if version < 253 {
+		t.Skip("it complains of the unit, which is looked at elsewhere")
+	}
+	text, err := os.ReadFile("sluice.socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(filepath.Dir(unit(t)), "sluice.socket")
+	if err := os.WriteFile(name, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(tool, "verify", "--man=no", name).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // The service can do little else than it must.
 func TestSecurity(t *testing.T) {
 	t.Parallel()

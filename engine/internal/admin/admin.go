@@ -205,6 +205,13 @@ func (s *Server) SetCluster(n *cluster.Node) { s.cluster = n }
 // SetMemory tells of the memory budget, which may be nil: none. It must be called before Start.
 func (s *Server) SetMemory(w *budget.Watch) { s.memory = w }
 
+// Serve has Start serve ln, in place of listening on Config.Address. The Server closes it.
+func (s *Server) Serve(ln net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config.Listener = ln
+}
+
 // Start listens and serves. The engine must have been started.
 func (s *Server) Start() error {
 	s.mu.Lock()
