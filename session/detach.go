@@ -100,11 +100,13 @@ func (sh *recordShard) detach(now time.Time, r *record, ref Ref, kept *snapshot)
 	case r == nil || ref == 0:
 	case r.expires <= now.UnixMilli():
 		sh.drop(r)
+		sh.forgotten(r)
 	case r.holder == ref:
 		sh.hold(r, 0, r.expires)
 		if r.snap == nil { // else ref closed before it fetched that: it is the more complete one
 			sh.keep(r, kept)
 		}
+		sh.changed(r)
 	case r.former == ref:
 		r.former = 0
 		if kept != nil {

@@ -28,6 +28,9 @@ func (s *Store) endLocked(sh *recordShard, now time.Time, id SessionID, r *recor
 	if s.journal != nil {
 		s.journal(JournalEntry{id, endedSerial, expires})
 	}
+	if s.watcher != nil {
+		s.watcher.Ended(id)
+	}
 }
 
 // EndHeld is End for the sake of connection ref, which is sent away. It reports false and does nothing if another

@@ -94,6 +94,7 @@ type recordShard struct {
 	limit    int
 	evicted  [numCauses]uint64
 	waiting  *waiting // all of the Store's detached records by user
+	watcher  Watcher  // the Store's, or nil
 
 	oldest, newest *snapshot      // the list of all
 	bytes          *atomic.Int64  // of all snapshots of the Store
@@ -219,7 +220,9 @@ func (s *recordShard) expire(ms int64, max int) (n int) {
 			if len(*h) == 0 || (*h)[0].expires > ms {
 				break
 			}
-			s.drop((*h)[0])
+			r := (*h)[0]
+			s.drop(r)
+			s.forgotten(r)
 			n++
 		}
 	}

@@ -104,6 +104,7 @@ type Store struct {
 	maxBytes    int64
 	shards      []recordShard
 	journal     func(JournalEntry)
+	watcher     Watcher
 	waiting     *waiting
 	overUser    func(user string)
 
@@ -194,6 +195,7 @@ func (s *Store) Begin(now time.Time, ref Ref, l Login) (Issued, error) {
 	}
 	sh.makeRoom(ms)
 	sh.add(r)
+	sh.changed(r)
 	sh.mu.Unlock()
 	return s.issue(t)
 }
@@ -238,7 +240,7 @@ func (s *Store) Check(now time.Time, t Ticket) error {
 	r := record{serial: t.Serial}
 	if known := sh.byID[t.ID]; known != nil {
 		r = *known
-	} else if err := sh.spent.check(t); err != nil {
+	} else if err := sh.check(t); err != nil {
 		return err
 	}
 	_, err := r.rotate(t.Serial, now.UnixMilli(), unconfirmed*s.grace)
@@ -246,7 +248,7 @@ func (s *Store) Check(now time.Time, t Ticket) error {
 }
 
 // Resume makes connection ref, which must not be 0, the holder of the session of t, which Open returned, and issues
-// the next ticket. Of two that resume one session the later wins. It fails with ErrReplayed, ErrEnded or ErrForgotten;
+// the next ticket. Of two that resume one session the later wins. It fails with ErrReplayed, ErrEnded, ErrForgotten or ErrUnknown;
 // then nothing has changed. If the client cannot be told of the next ticket after all, call TakeBack.
 func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error) {
 	ms := now.UnixMilli()
@@ -272,6 +274,7 @@ func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error
 		if out.before.stepped {
 			s.note(r)
 		}
+		sh.changed(r)
 	}
 	sh.mu.Unlock()
 	if err != nil {
@@ -281,8 +284,36 @@ func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error
 	return out, err
 }
 
+// check decides on a ticket of a session of which there is no record.
+func (sh *recordShard) check(t Ticket) error {
+	if sh.watcher == nil {
+		return sh.spent.check(t)
+	}
+	if known := sh.spent.byID[t.ID]; known != nil && known.min == endedSerial {
+		return ErrEnded
+	}
+	return ErrUnknown // what is spent is known where the session is
+}
+
+// changed tells the Watcher of r.
+func (sh *recordShard) changed(r *record) {
+	if sh.watcher != nil {
+		sh.watcher.Changed(r.id)
+	}
+}
+
+// forgotten tells it that r has gone.
+func (sh *recordShard) forgotten(r *record) {
+	if sh.watcher != nil {
+		sh.watcher.Forgotten(r.id)
+	}
+}
+
 // readmit makes a record for a ticket that has none.
 func (sh *recordShard) readmit(t Ticket, ref Ref, ms int64) (*record, error) {
+	if err := sh.check(t); err != nil {
+		return nil, err
+	}
 	expires, err := sh.spent.admit(t)
 	if err != nil {
 		return nil, err

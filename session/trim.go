@@ -31,6 +31,7 @@ const (
 // evict forgets r, but not its serial.
 func (s *recordShard) evict(r *record, why cause) {
 	s.drop(r)
+	s.forgotten(r)
 	s.spent.put(r.id, r.serial, r.expires)
 	s.evicted[why]++
 }

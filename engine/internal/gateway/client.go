@@ -244,11 +244,8 @@ func (g *Gateway) detach(c *engine.Conn, x *extra, why engine.Reason) {
 	case why == engine.ReasonKickedOut && fault != 7 && g.sessions.EndHeld(now, x.issued.ID, ref):
 		// Else a login that arrived later has the session already, and that one stays.
 	default:
-		snapshot := session.Snapshot{SessionText: x.sessionText, Topics: c.Topics(make([]string, 0, c.TopicCount()))}
-		snapshot.Marks, snapshot.Lost = marksOf(c), x.lost
-		if x.about != nil {
-			snapshot.Claims = mapOf(x.about.claims)
-		}
+		snapshot := snapshotOf(c, x)
+		snapshot.Marks = marksOf(c)
 		successor = g.sessions.Detach(now, x.issued.ID, ref, snapshot)
 	}
 	g.chargeSessions()

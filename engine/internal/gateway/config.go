@@ -66,7 +66,6 @@ type Config struct {
 	// that they are refused after a restart, too. It wants a SessionKey, is made if it does not exist,
 	// and is one gateway's only. Empty means that a ticket from before a restart is good once.
 	SessionJournal string
-
 	// SessionBytes bounds the session text and topics kept of one session without a connection, in
 	// bytes: of a session with more only the user is kept. Zero or less means 64 KiB.
 	SessionBytes int

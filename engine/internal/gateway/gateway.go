@@ -38,7 +38,8 @@ type Gateway struct {
 	// revocable is the provider, nil unless it can take back what it has granted.
 	revocable login.Revocable
 	logins    *loginPool
-	registry  Registry // nil: this gateway is alone; see Join
+	share     SessionShare // nil: sessions are only here; see Share
+	registry  Registry     // nil: this gateway is alone; see Join
 	router    router
 	scratch   []Scratch                                   // by loop
 	events    []Events                                    // told in this order

@@ -120,6 +120,7 @@ func (g *Gateway) SetSession(c *engine.Conn, cl *Client, text string) error {
 	c.Charge(engine.KindIdentity, len(text)-len(x.sessionText))
 	x.sessionText = text
 	cl.shrink(g.pool(c))
+	g.changed(cl)
 	return nil
 }
 

@@ -89,16 +89,33 @@ func (g *Gateway) Login(c *engine.Conn, s Session, creds Credentials) {
 func (g *Gateway) decide(c *engine.Conn, s Session, a *admission) {
 	cl, creds := s.Base(), &a.creds
 	if creds.SessionID != "" {
-		switch o, err := g.resume(c, cl, a); {
-		case o == LoginOK:
-			g.admit(c, s, a)
-			return
-		case o != SessionRefused || creds.ResumeOnly || creds.Token == "":
-			g.log.Debug("session refused", "peer", c.LogPeer(), "outcome", o.String(), "err", err)
-			g.refuse(c, s, o)
-			return
+		o, err := g.resume(c, cl, a)
+		if g.unknown(err) {
+			g.takeSession(c, a)
+		} else {
+			g.resumed(c, s, a, o, err)
 		}
+		return
 	}
+	g.loginAnew(c, s, a)
+}
+
+// resumed goes on with a login by ticket once it is known what becomes of the session.
+func (g *Gateway) resumed(c *engine.Conn, s Session, a *admission, o Outcome, err error) {
+	switch {
+	case o == LoginOK:
+		g.admit(c, s, a)
+	case o != SessionRefused || a.creds.ResumeOnly || a.creds.Token == "":
+		g.log.Debug("session refused", "peer", c.LogPeer(), "outcome", o.String(), "err", err)
+		g.refuse(c, s, o)
+	default:
+		g.loginAnew(c, s, a)
+	}
+}
+
+// loginAnew decides on a login without a ticket, or with one that is not good.
+func (g *Gateway) loginAnew(c *engine.Conn, s Session, a *admission) {
+	creds, cl := &a.creds, s.Base()
 	if creds.Guest {
 		g.nameGuest(c, a)
 		g.admit(c, s, a)
@@ -436,6 +453,7 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 		g.restoreTopics(c, cl, &a.resumed.Snapshot)
 		g.restoreTopics(c, cl, &handed)
 	}
+	g.changed(cl)
 	g.tellLogin(c, s, a)
 	g.tellOpened(c, s)
 	if c.Open() && c.Paused() {

@@ -25,6 +25,10 @@ type gatewayStats struct {
 	waited              atomic.Uint64
 	badTraceparents     atomic.Uint64
 	tracesOver          atomic.Uint64
+
+	sessionsTaken    atomic.Uint64
+	sessionsNotTaken atomic.Uint64
+	sessionsGiven    atomic.Uint64
 }
 
 // Stats are a Gateway's counters since it started.
@@ -63,6 +67,9 @@ type Stats struct {
 	// BadTraceparents are traceparents of clients that are none, which were ignored; TracesOver those of
 	// logins and requests that were to be recorded, and were not: more than Config.TraceAsked.
 	BadTraceparents, TracesOver uint64
+	// SessionsTaken are sessions of other gateways that were resumed here, SessionsNotTaken tickets that were
+	// refused because none was to be had for them, and SessionsGiven those of this one that others have.
+	SessionsTaken, SessionsNotTaken, SessionsGiven uint64
 	// SessionTextsRefused are session texts over Config.MaxSessionText.
 	SessionTextsRefused uint64
 	Clients             int // logged in now
@@ -104,6 +111,10 @@ func (g *Gateway) Stats() Stats {
 		Waited:              g.stats.waited.Load(),
 		BadTraceparents:     g.stats.badTraceparents.Load(),
 		TracesOver:          g.stats.tracesOver.Load(),
+
+		SessionsTaken:    g.stats.sessionsTaken.Load(),
+		SessionsNotTaken: g.stats.sessionsNotTaken.Load(),
+		SessionsGiven:    g.stats.sessionsGiven.Load(),
 
 		Clients:  g.clients.Len(),
 		Users:    g.users.Len(),

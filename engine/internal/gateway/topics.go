@@ -115,6 +115,7 @@ func (g *Gateway) trySubscribe(c *engine.Conn, topic []byte, subscribe func([]by
 	}
 	cl.topicBytes += uint32(cost)
 	c.Charge(engine.KindTopics, cost)
+	g.changed(cl)
 	return nil
 }
 
@@ -128,6 +129,7 @@ func (g *Gateway) Unsubscribe(c *engine.Conn, topic []byte) bool {
 	cost := len(topic) + topicCost
 	s.Base().topicBytes -= uint32(cost)
 	c.Charge(engine.KindTopics, -cost)
+	g.changed(s.Base())
 	return true
 }
 
@@ -142,4 +144,5 @@ func (g *Gateway) unsubscribeAll(c *engine.Conn, cl *Client) {
 	c.UnsubscribeAll()
 	c.Charge(engine.KindTopics, -int(cl.topicBytes))
 	cl.topicBytes = 0
+	g.changed(cl)
 }
