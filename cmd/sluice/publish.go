@@ -100,16 +100,21 @@ func (cmd *publishCmd) one(s *streams, c *adminapi.Client, data []byte) error {
 		return printJSON(s.stdout, answer)
 	}
 	var done struct {
-		Subscribers int `json:"subscribers"`
+		Subscribers int  `json:"subscribers"`
+		Elsewhere   bool `json:"elsewhere"`
 	}
 	if err := decodeAnswer(answer, &done); err != nil {
 		return err
 	}
-	if done.Subscribers == 0 && !cmd.told {
+	if done.Subscribers == 0 && !done.Elsewhere && !cmd.told {
 		cmd.told = true
 		fmt.Fprintf(s.stderr, "sluice: nobody subscribes to %q yet\n", cmd.Topic)
 	}
-	_, err = fmt.Fprintf(s.stdout, "published to %s\n", plural(done.Subscribers, "subscriber"))
+	more := ""
+	if done.Elsewhere {
+		more = " here, and to other gateways"
+	}
+	_, err = fmt.Fprintf(s.stdout, "published to %s%s\n", plural(done.Subscribers, "subscriber"), more)
 	return err
 }
 

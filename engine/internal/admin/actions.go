@@ -277,7 +277,9 @@ func (s *Server) checkTopic(topic string) error {
 }
 
 type published struct {
-	Subscribers int `json:"subscribers"` // when it was published
+	Subscribers int `json:"subscribers"` // here, when it was published
+	// Elsewhere says that other nodes may have subscribers.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 }
 
 func (s *Server) apiPublish(r *http.Request) (any, error) {
@@ -311,7 +313,8 @@ func (s *Server) apiPublish(r *http.Request) (any, error) {
 		return nil, err
 	}
 	s.act(r, "published", "topic", clip(body.Topic), "bytes", len(payload), "subscribers", n)
-	return published{n}, nil
+	others := s.engine.Config().Remote
+	return published{n, others != nil && others.Reaches([]byte(body.Topic))}, nil
 }
 
 // publish publishes in turn with other operators.
