@@ -80,7 +80,7 @@ unit: ## what race leaves out, and what is different there
 	$(GOTEST) -p $(AT_ONCE) -run "^($(DIFFERING))$$" $$($(GO) list ./... | grep -E '$(WAITING)')
 
 faults: ## planted faults, each of which the simulation must find
-	$(GOTEST) -tags faults -run Faults ./engine/
+	$(GOTEST) -tags faults -run Faults ./engine/ ./engine/internal/cluster/
 
 test-tls: ## the engine's tests over sockets once more, each connection with TLS
 	SLUICE_TEST_TLS=1 $(GOTEST) -short ./engine/

@@ -19,6 +19,9 @@ import (
 const (
 	// barrierPause is the least time between two barriers for all.
 	barrierPause = time.Millisecond
+	// firstAgain is when a connection's first barrier is sent again, then after twice the time each: who
+	// comes is not known to everybody at once.
+	firstAgain = 25 * time.Millisecond
 	// silence is how long who sets a pace may be silent before it does not count any more.
 	silence = 500 * time.Millisecond
 	// maxStatement bounds the lists of a frame, in bytes, so that it fits into any server's message.
@@ -41,6 +44,10 @@ type barrier struct {
 	waiting idSet
 	sent    time.Time
 	from    uint64 // forPace: bytes that had been sent at the one before
+	// forEverybody: when it is sent again to those who may not have known the node, and the time between
+	// that and the next time.
+	again time.Time
+	pause time.Duration
 }
 
 // barriers are those on their way.
@@ -81,9 +88,26 @@ func (b *barriers) add(f *barrier, to *uint8) bool {
 		return false
 	}
 	f.sent = time.Now()
+	f.again, f.pause = f.sent.Add(firstAgain), 2*firstAgain
+	if !b.behind.empty() && f.use == forTopics {
+		b.timeouts.Add(1) // not all are waited for
+	}
 	b.flying[f.number] = f
 	b.uses[f.use]++
 	b.count.Add(1)
+	return true
+}
+
+// renew gives a barrier another number, to be sent again. It reports false when nobody waits for it.
+func (b *barriers) renew(f *barrier, number uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flying[f.number] != f {
+		return false
+	}
+	delete(b.flying, f.number)
+	f.number = number
+	b.flying[number] = f
 	return true
 }
 
@@ -136,9 +160,9 @@ func (b *barriers) answered(id uint8, number uint64) (f *barrier, back bool) {
 	return f, back
 }
 
-// expire takes off what was not answered in time, and notes who is behind. It returns whom to ask
-// whether it is there again, and when it wants to be called again.
-func (b *barriers) expire(now time.Time) (late []*barrier, ask []uint8, again time.Duration) {
+// expire takes off what was not answered in time, and notes who is behind. It returns what to send
+// again, whom to ask whether it is there again, and when it wants to be called again.
+func (b *barriers) expire(now time.Time) (late, resend []*barrier, ask []uint8, again time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	again = never
@@ -149,6 +173,13 @@ func (b *barriers) expire(now time.Time) (late []*barrier, ask []uint8, again ti
 		}
 		if wait := f.sent.Add(timeout).Sub(now); wait > 0 {
 			again = min(again, wait)
+			if f.use == forEverybody {
+				if !now.Before(f.again) {
+					resend = append(resend, f)
+					f.again, f.pause = now.Add(f.pause), 2*f.pause
+				}
+				again = min(again, f.again.Sub(now))
+			}
 			continue
 		}
 		for _, m := range b.nodes.all() {
@@ -163,10 +194,10 @@ func (b *barriers) expire(now time.Time) (late []*barrier, ask []uint8, again ti
 		}
 	}
 	if b.behind.empty() {
-		return late, nil, again
+		return late, resend, nil, again
 	}
 	if wait := b.probed.Add(silence).Sub(now); wait > 0 {
-		return late, nil, min(again, wait)
+		return late, resend, nil, min(again, wait)
 	}
 	b.probed = now
 	for _, m := range b.nodes.all() {
@@ -174,7 +205,7 @@ func (b *barriers) expire(now time.Time) (late []*barrier, ask []uint8, again ti
 			ask = append(ask, m.ID)
 		}
 	}
-	return late, ask, min(again, silence)
+	return late, resend, ask, min(again, silence)
 }
 
 // gone forgets a node, and returns what waits for nobody else.

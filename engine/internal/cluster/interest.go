@@ -53,8 +53,6 @@ type target struct {
 
 	// Of the sender.
 	series, sent, offset, ackAt uint64
-
-	credit *credit // of credits.mu
 }
 
 type buckets []atomic.Pointer[target]

@@ -17,7 +17,7 @@ type packet struct {
 }
 
 // packetClasses are the sizes of frames that are used again, in bytes.
-var packetClasses = [...]int{512, 4 << 10, 72 << 10}
+var packetClasses = [...]int{512, 4 << 10, 18 << 10, 36 << 10, 72 << 10}
 
 var packetPools [len(packetClasses)]sync.Pool
 

@@ -150,9 +150,6 @@ func (r *receiver) handle(k Kind, from origin, body []byte, subject string) erro
 			}
 			j.names = append(j.names, string(name))
 		}
-		if fault == 3 {
-			j.some, j.names = t.ours.has(j.names)
-		}
 		t.sender.post(j)
 		return nil
 	case KindInterest:
@@ -170,7 +167,7 @@ func (r *receiver) handle(k Kind, from origin, body []byte, subject string) erro
 // fresh reports whether what a node says of its interest is newer than what it has said.
 func (r *receiver) fresh(from origin, number uint64) bool {
 	h := r.heard[from.id]
-	if h.incarnation == from.incarnation && number <= h.number {
+	if h.incarnation == from.incarnation && number <= h.number && fault != 3 {
 		r.t.counts.lateStatements.Add(1)
 		return false
 	}

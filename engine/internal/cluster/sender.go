@@ -20,6 +20,7 @@ const (
 	jobCredit                   // ack
 	jobInterest                 // which of names have subscribers here, for to
 	jobProbe                    // ask the node to.id whether it is there again
+	jobAgain                    // barrier
 	jobTellAll                  // to the node to.id all topics anew
 )
 
@@ -30,7 +31,8 @@ type job struct {
 	number uint64
 	ack    ack
 	names  []string
-	some   []string // a planted fault's
+
+	barrier *barrier
 }
 
 // size is what a job costs in the queue, in bytes, as far as others cause it.
@@ -337,17 +339,22 @@ func (s *sender) raise(b *barrier, to *uint8) {
 		s.t.passed(b)
 		return
 	}
-	names := make([]string, len(b.topics))
-	for i, t := range b.topics {
-		names[i] = t.name
-	}
-	s.scratch = appendStatement(s.scratch[:0], KindBarrier, s.t.self, b.number, names)
 	subject := s.t.subs.nodes()
 	if to != nil {
 		subject = s.t.subs.node(*to)
 	}
-	s.publish(subject, s.scratch)
+	s.announceTo(b, b.number, subject)
 	s.t.wake()
+}
+
+// announceTo sends a barrier that is registered.
+func (s *sender) announceTo(b *barrier, number uint64, subject string) {
+	names := make([]string, len(b.topics))
+	for i, t := range b.topics {
+		names[i] = t.name
+	}
+	s.scratch = appendStatement(s.scratch[:0], KindBarrier, s.t.self, number, names)
+	s.publish(subject, s.scratch)
 }
 
 // bar sends the topics that wait for a barrier, if it is time, and returns when it will be.
@@ -438,15 +445,16 @@ func (s *sender) work(jobs []job) {
 		case jobInterest:
 			s.number++
 			some, none := s.t.ours.has(j.names)
-			if fault == 3 {
-				some, none = j.some, j.names
-			}
 			s.scratch = appendInterest(s.scratch[:0], s.t.self, j.to.incarnation, s.number, some, none)
 			s.publish(s.t.subs.node(j.to.id), s.scratch)
 		case jobProbe:
 			s.number++
 			s.scratch = appendStatement(s.scratch[:0], KindBarrier, s.t.self, s.number, nil)
 			s.publish(s.t.subs.node(j.to.id), s.scratch)
+		case jobAgain:
+			if s.number++; s.t.barriers.renew(j.barrier, s.number) {
+				s.announceTo(j.barrier, s.number, s.t.subs.nodes())
+			}
 		case jobTellAll:
 			s.tell(s.t.ours.all(), forOne, &j.to.id)
 		}

@@ -22,6 +22,8 @@ import (
 const (
 	simTopics = 5
 	simNodes  = 4
+	// maxSimNodes is how many there are when all have joined that do.
+	maxSimNodes = 6
 )
 
 // A simNode is one process.
@@ -182,7 +184,7 @@ func (n *simNode) subscribe(name string) {
 		s = &simSub{last: make(map[uint64]uint64), owed: make(map[[2]uint64]map[uint64]bool)}
 		n.subs[name] = s
 	}
-	s.gone, s.fresh, s.asked, s.settled = time.Time{}, w.calm, time.Now(), false
+	s.gone, s.fresh, s.asked, s.settled = time.Time{}, w.calm && n.t.connected.Load(), time.Now(), false
 	w.mu.Unlock()
 	n.t.Subscribed(name)
 	var calls int
@@ -216,7 +218,7 @@ func (n *simNode) unsubscribe(name string) {
 // publish publishes some messages, if the rules allow it.
 func (n *simNode) publish(name string, count, size int) {
 	w := n.w
-	if n.t.Congested([]byte(name)) {
+	if n.t.Congested([]byte(name)) || w.calm && !n.t.connected.Load() {
 		return
 	}
 	reaches := n.t.Reaches([]byte(name))
@@ -286,6 +288,11 @@ func (w *simWorld) step(stormy bool) {
 		w.mu.Unlock()
 	case r < 88:
 		time.Sleep(time.Duration(w.rng.Int64N(int64(11 * time.Second))))
+	case !stormy && r == 99 && len(w.nodes) < maxSimNodes:
+		w.mu.Lock()
+		w.nodes = append(w.nodes, nil)
+		w.mu.Unlock()
+		w.boot(len(w.nodes) - 1)
 	case !stormy || r < 95:
 	case r < 97:
 		n.bus.lose(true)
@@ -433,7 +440,7 @@ func (w *simWorld) end() {
 	for _, n := range w.nodes {
 		n.t.close()
 	}
-	if s := w.sum(); w.gaps > s.Lost+(s.Refused+s.Dropped)*(simNodes-1) { // each is missing on every other node
+	if s := w.sum(); w.gaps > s.Lost+(s.Refused+s.Dropped)*(maxSimNodes-1) { // each is missing on every other node
 		w.fail("%d messages are missing, and %d lost, %d refused, %d dropped are counted", w.gaps, s.Lost, s.Refused, s.Dropped)
 	} else if s.Ignored[ignoredBroken]+s.Ignored[ignoredOther]+s.Ignored[ignoredTopic]+s.Ignored[ignoredVersion] > 0 {
 		w.fail("frames cannot be read: %v", s.Ignored)

@@ -294,9 +294,12 @@ func (t *topics) callDue() {
 
 // tick does what is due, and returns when it wants to be called again.
 func (t *topics) tick(now time.Time) time.Duration {
-	late, ask, again := t.barriers.expire(now)
+	late, resend, ask, again := t.barriers.expire(now)
 	for _, b := range late {
 		t.passed(b)
+	}
+	for _, b := range resend {
+		t.sender.post(job{kind: jobAgain, barrier: b})
 	}
 	for _, id := range ask {
 		t.sender.post(job{kind: jobProbe, to: origin{id: id}})
