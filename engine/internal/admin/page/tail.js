@@ -17,6 +17,8 @@ const lost = (n) => h('div.lost', {}, h('time'), h('span.size'),
 export function tail(topic) {
   let stop = null, seen = 0, waiting = [], drawn = 0;
   const name = h('input', {type: 'search', placeholder: 'Topic  ( / )', 'aria-label': 'Topic', value: topic || ''});
+  const last = h('input.last', {type: 'number', min: 0, max: 1000, placeholder: 'Last',
+    title: 'Begin with so many messages that the topic has kept', 'aria-label': 'Messages that the topic has kept, to begin with'});
   const count = h('span.count'), button = h('button.btn.go', {}, 'Follow');
   const empty = h('.empty', {}, h('b', {}, 'Watch a topic'),
     'Its messages show up here as they are published. Following never slows a publisher down. In a terminal:',
@@ -54,7 +56,7 @@ export function tail(topic) {
     button.className = 'btn';
     count.textContent = 'connecting';
     try {
-      await follow(`topics/${encodeURIComponent(name.value)}/tail`, mine.signal, (event, m) => {
+      await follow(`topics/${encodeURIComponent(name.value)}/tail${last.value > 0 ? `?last=${last.value}` : ''}`, mine.signal, (event, m) => {
         if (event === 'open') count.textContent = 'listening';
         if (event === 'dropped') add(() => lost(m.dropped));
         if (event !== 'message') return;
@@ -69,7 +71,7 @@ export function tail(topic) {
     }
   };
   const form = h('form.bar', {onsubmit: (e) => { e.preventDefault(); if (stop) end(); else begin(); }},
-    h('h2', {}, 'Tail'), count, h('span.grow'), name, button,
+    h('h2', {}, 'Tail'), count, h('span.grow'), name, last, button,
     h('button.btn', {type: 'button', onclick: () => log.replaceChildren()}, 'Clear'));
   if (topic) begin();
   return {element: h('', {}, form, log), filter: name, close: end};
