@@ -42,9 +42,100 @@ func readerProcessMain(addr string) int {
 
 // A follower reads the numbers that are published to a topic, over any stream.
 type follower struct {
-	conn   net.Conn
-	r      *bufio.Reader
-	ticket string
+	conn       net.Conn
+	r          *bufio.Reader
+	ticket     string
+	longbridge bool // it speaks that, else GOSOC
+}
+
+// begin logs in as a user and subscribes to room.
+func (f *follower) begin(user string) error {
+	subscribe := compact.ask(1, "sluice.Subscribe", `{"topics":["room"]}`)
+	err := error(nil)
+	if f.longbridge {
+		subscribe = longbridgeRequest(201, 2, []byte(`{"topics":["room"]}`))
+		err = f.loginLongbridge(2, user)
+	} else {
+		err = f.login(fmt.Sprintf(`{"token":%q,"session":true}`, user))
+	}
+	if err == nil {
+		_, err = f.conn.Write(subscribe)
+	}
+	if err == nil {
+		var n int
+		if n, err = f.next(); n != 0 && err == nil {
+			err = fmt.Errorf("%d in place of an answer", n)
+		}
+	}
+	return err
+}
+
+// resume comes back with a ticket.
+func (f *follower) resume(ticket string) error {
+	if f.longbridge {
+		return f.loginLongbridge(3, ticket)
+	}
+	return f.login(resume(ticket))
+}
+
+func (f *follower) loginLongbridge(cmd byte, text string) error {
+	_ = f.conn.SetDeadline(time.Now().Add(patience))
+	if _, err := f.conn.Write(append(unhex("1109"), longbridgeRequest(cmd, 1, workerMsg(nil).text(1, text))...)); err != nil {
+		return err
+	}
+	head, body, err := f.packet()
+	if err == nil && (head[0] != 2 || head[6] != 0) {
+		err = fmt.Errorf("login: %x %x", head, body)
+	}
+	if err != nil {
+		return err
+	}
+	answer, err := workerParse(body)
+	if err == nil {
+		f.ticket = answer.text(1)
+	}
+	return err
+}
+
+// packet reads one of Longbridge's.
+func (f *follower) packet() (head, body []byte, err error) {
+	head = make([]byte, 5, 10)
+	if _, err = io.ReadFull(f.r, head); err != nil {
+		return nil, nil, err
+	}
+	if head[0] == 2 {
+		head = head[:10]
+		if _, err = io.ReadFull(f.r, head[5:]); err != nil {
+			return nil, nil, err
+		}
+	}
+	n := len(head)
+	body = make([]byte, int(head[n-3])<<16|int(head[n-2])<<8|int(head[n-1]))
+	_, err = io.ReadFull(f.r, body)
+	return head, body, err
+}
+
+// nextLongbridge is next.
+func (f *follower) nextLongbridge() (int, error) {
+	for {
+		head, body, err := f.packet()
+		switch {
+		case err != nil:
+			return 0, err
+		case head[0] == 2:
+			return 0, nil
+		case head[0] == 3 && head[1] == 0: // Close
+			continue
+		case head[0] != 3 || head[1] != 100:
+			return 0, fmt.Errorf("a packet %x: %s", head, body)
+		}
+		return numberOf(string(body))
+	}
+}
+
+// numberOf is the number in a payload, which spaces make longer.
+func numberOf(payload string) (int, error) {
+	return strconv.Atoi(strings.TrimSpace(strings.Trim(payload, `"`)))
 }
 
 // login logs in and waits for the ticket.
@@ -75,6 +166,9 @@ func (f *follower) login(payload string) error {
 // next returns the next number; answers are 0.
 func (f *follower) next() (int, error) {
 	_ = f.conn.SetReadDeadline(time.Now().Add(patience))
+	if f.longbridge {
+		return f.nextLongbridge()
+	}
 	for {
 		p, err := compact.read(f.r)
 		switch {
@@ -92,7 +186,7 @@ func (f *follower) next() (int, error) {
 		if msg.route != "push" {
 			return 0, fmt.Errorf("a push of %s: %s", msg.route, msg.payload)
 		}
-		return strconv.Atoi(strings.TrimSpace(strings.Trim(msg.payload, `"`)))
+		return numberOf(msg.payload)
 	}
 }
 
@@ -183,13 +277,16 @@ func TestHistoryThroughEnds(t *testing.T) {
 	cert, key := certificate(t, t.TempDir(), "localhost")
 	trust := trusting(t, cert)
 	for name, tt := range map[string]struct {
-		args []string
-		slow int
-		size int
+		args       []string
+		longbridge bool
+		slow       int
+		size       int
 	}{
-		"plain": {size: 20},
-		"tls":   {args: []string{"--listen", "tls://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key}, size: 20},
-		"slow":  {slow: 400 << 10, size: 700},
+		"plain":           {size: 20},
+		"longbridge":      {longbridge: true, size: 20},
+		"longbridge slow": {longbridge: true, slow: 400 << 10, size: 700},
+		"tls":             {args: []string{"--listen", "tls://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key}, size: 20},
+		"slow":            {slow: 400 << 10, size: 700},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -207,25 +304,18 @@ func TestHistoryThroughEnds(t *testing.T) {
 				link := newSlowLink(t, p.addr, tt.slow)
 				dial = func() (net.Conn, error) { return net.Dial("tcp", link.listener.Addr().String()) }
 			}
-			next := func(payload string) *follower {
+			connect := func() *follower {
 				t.Helper()
 				conn, err := dial()
 				if err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { conn.Close() })
-				f := &follower{conn: conn, r: bufio.NewReader(conn)}
-				if err := f.login(payload); err != nil {
-					t.Fatal(err)
-				}
-				return f
+				return &follower{conn: conn, r: bufio.NewReader(conn), longbridge: tt.longbridge}
 			}
-			f := next(`{"token":"ann","session":true}`)
-			if _, err := f.conn.Write(compact.ask(1, "sluice.Subscribe", `{"topics":["room"]}`)); err != nil {
+			f := connect()
+			if err := f.begin("ann"); err != nil {
 				t.Fatal(err)
-			}
-			if n, err := f.next(); n != 0 || err != nil { // the answer
-				t.Fatal(n, err)
 			}
 			s := p.streamNumbers(t, time.Millisecond, tt.size)
 			seen, repeats := 0, 0
@@ -264,7 +354,11 @@ func TestHistoryThroughEnds(t *testing.T) {
 					t.Fatalf("the old connection ends with %v", err)
 				}
 				f.conn.Close()
-				f, fresh = next(resume(f.ticket)), true
+				ticket := f.ticket
+				f, fresh = connect(), true
+				if err := f.resume(ticket); err != nil {
+					t.Fatalf("resumption %d: %v", round+1, err)
+				}
 			}
 			last := s.end()
 			for seen < last {
