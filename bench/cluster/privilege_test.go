@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
+	"github.com/sluicenet/sluice/codec/gosoc"
 )
 
 // An authority makes certificates and their files.
@@ -104,6 +105,7 @@ var leastPrivilege = server.Permissions{
 	Publish: &server.SubjectPermission{Allow: []string{
 		"sluice.default.>", "_R.default.>", "$KV.sluice_default_nodes.>", "$JS.API.INFO",
 		"$JS.API.STREAM.INFO.KV_sluice_default_nodes", "$JS.API.DIRECT.GET.KV_sluice_default_nodes.>",
+		"$KV.sluice_default_names.>", "$JS.API.STREAM.INFO.KV_sluice_default_names", "$JS.API.DIRECT.GET.KV_sluice_default_names.>",
 		"$JS.API.CONSUMER.CREATE.KV_sluice_default_nodes.>", "$JS.API.CONSUMER.DELETE.KV_sluice_default_nodes.>",
 	}},
 	Subscribe: &server.SubjectPermission{Allow: []string{"sluice.default.>", "_R.default.>"}},
@@ -157,7 +159,7 @@ func (k *keeper) parsed(name string) *x509.Certificate {
 	return c
 }
 
-// makeBucket makes the bucket of leases, as an administrator does.
+// makeBucket makes the buckets, as an administrator does.
 func (k *keeper) makeBucket() {
 	t := k.authority.t
 	t.Helper()
@@ -170,9 +172,12 @@ func (k *keeper) makeBucket() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := jetstream.KeyValueConfig{Bucket: "sluice_default_nodes", TTL: 20 * time.Second}
-	if _, err := js.CreateKeyValue(t.Context(), config); err != nil {
-		t.Fatal(err)
+	for _, config := range []jetstream.KeyValueConfig{
+		{Bucket: "sluice_default_nodes", TTL: 20 * time.Second}, {Bucket: "sluice_default_names", TTL: 24 * time.Hour},
+	} {
+		if _, err := js.CreateKeyValue(t.Context(), config); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -195,7 +200,17 @@ func TestLeastPrivilege(t *testing.T) {
 	k := newKeeper(t, leastPrivilege)
 	k.makeBucket()
 	list := serveAll(t, 2, k.flags()...)
+	a, _ := list[0].loginAs("ann")
+	if b, _ := list[1].loginAs("ann"); !b.online() {
+		t.Error("the later login has ended")
+	}
+	if h, _, err := a.packet(patience); err != nil || h.Type != gosoc.TypeDisconnect {
+		t.Errorf("the older login got %d, %v, want Disconnect", h.Type, err)
+	}
 	for _, g := range list {
+		if g.metric("sluice_cluster_names_away") != 0 {
+			t.Errorf("gateway %d keeps users apart by itself", g.id)
+		}
 		if n := g.metric(`sluice_cluster_errors_total{reason="permission"}`); n != 0 {
 			t.Errorf("gateway %d was denied %v things:\n%s", g.id, n, g.stderr)
 		}

@@ -132,7 +132,7 @@ func (s *Server) makeNode() (err error) {
 	}
 	s.node, err = cluster.New(cluster.Config{
 		Name: config.Name, Self: config.Self, Address: s.whereabouts, Version: s.config.Admin.Version,
-		Workers: s.hub.Serving, Data: s.nats.Data(), Control: s.nats.Control(), Nodes: s.nats.Nodes(),
+		Workers: s.hub.Serving, Data: s.nats.Data(), Control: s.nats.Control(), Nodes: s.nats.Nodes(), Names: s.nats.Names(),
 		Logger: config.Logger,
 	})
 	s.config.Engine.Remote = s.node

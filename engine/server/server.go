@@ -158,6 +158,7 @@ func New(config Config) (*Server, error) {
 	}
 	if s.node != nil {
 		s.node.Bind(s.engine)
+		s.keepApart()
 	}
 	if config.operators() {
 		hub := s.hub

@@ -44,6 +44,7 @@ func collectCluster(p *page, s *cluster.Stats) {
 	p.counter("sluice_cluster_lease_failures_total", "Renewals of the lease that have failed.", s.RenewFailures)
 	collectClusterTopics(p, &s.Topics)
 	collectCommands(p, &s.Commands)
+	collectNames(p, &s.Names)
 }
 
 // collectClusterTopics tells what was carried between nodes.

@@ -45,7 +45,13 @@ func (n *Node) Ask(
 // Serve says what carries out the commands of others; before Start. It runs on a goroutine of the node's
 // that they come from, one after the other, and owns payload. answer is nil when none is wanted, else
 // it is called once, from any goroutine; the bytes are copied.
-func (n *Node) Serve(f func(from uint8, payload []byte, answer func([]byte))) { n.rpc.serve(f) }
+func (n *Node) Serve(f func(from uint8, payload []byte, answer func([]byte))) {
+	n.rpc.serve(func(from uint8, payload []byte, answer func([]byte)) {
+		if !n.serveNames(payload, answer) {
+			f(from, payload, answer)
+		}
+	})
+}
 
 // Watch says what is called when the nodes or their workers have changed, and when a node, or its
 // process, has left; before Start. The functions must return soon, and not call Start or Close.

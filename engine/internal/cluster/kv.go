@@ -17,6 +17,13 @@ import (
 // a leader, up to 9 s, while nobody can renew.
 const nodesLife = 20 * time.Second
 
+// namesLife is how long a user or uniqId of a node that has died stays in the bucket of names, where it
+// counts for nothing: what is there is written again each third of it.
+const (
+	namesLife      = 24 * time.Hour
+	leastNamesLife = 3 * minRenewal
+)
+
 // quietWatch is how long a watch may be silent before another is made. Leases are renewed each second.
 const quietWatch = 5 * time.Second
 
@@ -25,6 +32,8 @@ const quietWatch = 5 * time.Second
 type kvStore struct {
 	bus      *natsBus
 	bucket   string
+	about    string        // what it is, for operators
+	least    time.Duration // of life
 	want     time.Duration // of life, if it is made
 	replicas int
 	log      *slog.Logger
@@ -36,8 +45,8 @@ type kvStore struct {
 	said string             // the server's version that was warned of
 }
 
-func newKVStore(bus *natsBus, bucket string, life time.Duration, replicas int, log *slog.Logger) *kvStore {
-	s := &kvStore{bus: bus, bucket: bucket, want: life, replicas: replicas, log: log}
+func newKVStore(bus *natsBus, bucket, about string, life, least time.Duration, replicas int, log *slog.Logger) *kvStore {
+	s := &kvStore{bus: bus, bucket: bucket, about: about, least: least, want: life, replicas: replicas, log: log}
 	s.life.Store(int64(life))
 	return s
 }
@@ -82,9 +91,9 @@ func (s *kvStore) open(ctx context.Context) (jetstream.KeyValue, error) {
 	switch life := status.TTL(); {
 	case life == 0:
 		return nil, &BucketError{s.bucket, fmt.Errorf("its keys live for ever: want a TTL of %v", s.want)}
-	case life < s.want && s.life.Swap(int64(life)) != int64(life):
-		s.log.Warn("the bucket's keys live for less than NATS may take to elect a leader", "bucket", s.bucket,
-			"ttl", life, "want", s.want)
+	case life < s.least && s.life.Swap(int64(life)) != int64(life):
+		s.log.Warn("the bucket's keys live for too short a time", "bucket", s.bucket,
+			"ttl", life, "want", s.want, "least", s.least)
 	default:
 		s.life.Store(int64(life))
 	}
@@ -100,7 +109,7 @@ func (s *kvStore) open(ctx context.Context) (jetstream.KeyValue, error) {
 // make makes the bucket. Several nodes may do so at once.
 func (s *kvStore) make(ctx context.Context, js jetstream.JetStream, conn *nats.Conn) (jetstream.KeyValue, error) {
 	config := jetstream.KeyValueConfig{
-		Bucket: s.bucket, Description: "leases of sluice's nodes", TTL: s.want, Replicas: s.replicas,
+		Bucket: s.bucket, Description: s.about, TTL: s.want, Replicas: s.replicas,
 		Storage: jetstream.FileStorage,
 	}
 	if config.Replicas == 0 {
@@ -120,7 +129,7 @@ func (s *kvStore) make(ctx context.Context, js jetstream.JetStream, conn *nats.C
 	case errors.Is(err, jetstream.ErrBucketExists):
 		return js.KeyValue(ctx, s.bucket)
 	case err == nil:
-		s.log.Info("the bucket of leases was made", "bucket", s.bucket, "replicas", config.Replicas, "ttl", s.want)
+		s.log.Info("a bucket was made", "bucket", s.bucket, "replicas", config.Replicas, "ttl", s.want)
 	}
 	return kv, err
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,8 @@ const (
 	awayPause = time.Second
 	// minRenewal is the least time between two walks that write the keys so that they do not expire.
 	minRenewal = time.Minute
+	// probeKey is a key that nobody has.
+	probeKey = "probe"
 )
 
 // start lets names run: the node has its server id.
@@ -62,6 +65,10 @@ func (n *names) run() {
 	t := time.NewTicker(endAgain)
 	defer t.Stop()
 	renewed := time.Now()
+	var bad errNames
+	if _, err := n.ask(n.ctx, n.store, probeKey); errors.As(err, &bad) { // before a login finds out
+		n.failedAt(bad)
+	}
 	for n.ctx.Err() == nil {
 		busy := n.makeRight(n.ctx)
 		select {
@@ -283,7 +290,7 @@ func (n *names) failedAt(err errNames) {
 
 // probe finds out whether the bucket can be used again.
 func (n *names) probe() {
-	if _, err := n.ask(n.ctx, n.store, "probe"); err != nil {
+	if _, err := n.ask(n.ctx, n.store, probeKey); err != nil {
 		return
 	}
 	n.mu.Lock()
@@ -335,6 +342,15 @@ type NameStats struct {
 	// in the bucket.
 	Unanswered, EndsDropped, ReleasesDropped uint64
 	EndsQueued                               int
+}
+
+// status is a line for people.
+func (n *names) status() string {
+	s := n.stats()
+	if s.Away > 0 {
+		return fmt.Sprintf("kept apart on this node alone for %v: the bucket of names cannot be used", s.Away.Round(time.Second))
+	}
+	return fmt.Sprintf("kept apart over the nodes: %d here", s.Keys)
 }
 
 func (n *names) stats() NameStats {

@@ -198,10 +198,10 @@ const (
 	controlRole = "control"
 )
 
-// A NATS is a node's two connections, and the bucket of leases.
+// A NATS is a node's two connections, and its buckets.
 type NATS struct {
 	data, control *natsBus
-	nodes         *kvStore
+	nodes, names  *kvStore
 }
 
 // NewNATS checks config and makes a NATS that has no connection yet.
@@ -211,7 +211,11 @@ func NewNATS(config NATSConfig) (*NATS, error) {
 	}
 	config.Logger = cmp.Or(config.Logger, slog.New(slog.DiscardHandler))
 	n := &NATS{data: newNATSBus(&config, dataRole), control: newNATSBus(&config, controlRole)}
-	n.nodes = newKVStore(n.control, "sluice_"+config.Name+"_nodes", nodesLife, config.Replicas, config.Logger)
+	bucket := func(name, about string, life, least time.Duration) *kvStore {
+		return newKVStore(n.control, "sluice_"+config.Name+"_"+name, about, life, least, config.Replicas, config.Logger)
+	}
+	n.nodes = bucket("nodes", "leases of sluice's nodes", nodesLife, nodesLife)
+	n.names = bucket("names", "users and chosen uniqIds of sluice's nodes", namesLife, leastNamesLife)
 	return n, nil
 }
 
@@ -223,6 +227,9 @@ func (n *NATS) Control() Bus { return n.control }
 
 // Nodes is the bucket of leases.
 func (n *NATS) Nodes() Store { return n.nodes }
+
+// Names is the bucket of users and chosen uniqIds.
+func (n *NATS) Names() Store { return n.names }
 
 // Connect begins to connect, and goes on until the buses are closed. It returns when both connections
 // are there, or when ctx is done; the error says then what the last attempt has come to. That a server

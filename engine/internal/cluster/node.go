@@ -36,6 +36,7 @@ type Node struct {
 	plane // of topics; made by Bind
 	rpc   *rpc
 	left  func(node uint8) // see Watch
+	names *names           // nil: there is no bucket for it
 
 	ctx    context.Context // done when the node is closed
 	cancel context.CancelFunc
@@ -82,6 +83,7 @@ func (n *Node) Bind(e *engine.Engine) {
 	n.config.Engine = e
 	n.plane = newTopics(&n.config, leasedBus{n.config.Data, n.lease}, &n.nodes)
 	n.rpc = newRPC(&n.config, leasedBus{n.config.Control, n.lease}, &n.nodes)
+	n.bindNames()
 }
 
 // claim is what the node says of itself.
@@ -211,6 +213,9 @@ func (n *Node) join() {
 	}
 	n.joined = true
 	n.rpc.start()
+	if n.names != nil {
+		n.names.start()
+	}
 	n.plane.start()
 	n.tell(n.config.Data.Connected())
 }
@@ -237,6 +242,9 @@ func (n *Node) rejoin() {
 	connected := n.told
 	n.tell(false)
 	n.tell(connected)
+	if n.names != nil {
+		n.names.again()
+	}
 }
 
 // end says that the node must not be its id any more.
@@ -285,6 +293,9 @@ func (n *Node) close(ctx context.Context) {
 	n.mu.Unlock()
 	if was {
 		return
+	}
+	if n.names != nil {
+		n.names.close(ctx)
 	}
 	n.cancel()
 	n.plane.close()
@@ -386,6 +397,9 @@ func (n *Node) Status() []string {
 			suspects++
 		}
 	}
+	if n.names != nil {
+		list = append(list, "users and uniqIds: "+n.names.status())
+	}
 	return append(list, fmt.Sprintf("other nodes: %d, %d of them suspect", len(n.Members()), suspects))
 }
 
@@ -406,6 +420,7 @@ type Stats struct {
 	Renewed       time.Duration // since the lease was renewed
 	RenewFailures uint64
 	Topics        TopicsStats
+	Names         NameStats
 	Commands      RPCStats
 }
 
@@ -417,6 +432,9 @@ func (n *Node) Stats() Stats {
 	}
 	if at := n.lease.renewed.Load(); at != 0 {
 		s.Renewed = max(time.Since(time.Unix(0, at)), 0)
+	}
+	if n.names != nil {
+		s.Names = n.names.stats()
 	}
 	for _, m := range n.Members() {
 		s.Nodes++

@@ -186,9 +186,10 @@ func Kick(g *Gateway, ref engine.Ref, done func()) {
 	})
 }
 
-// Lose ends a connection whose uniqId somebody has elsewhere now, once it was sent data; done is as in
-// Kick. It changes nothing if the connection does not have the id any more.
-func Lose(g *Gateway, ref engine.Ref, id string, data []byte, done func()) {
+// Lose ends a connection whose uniqId somebody has elsewhere now; done is as in Kick. If there are data
+// it is sent them, and closed by closeLater. It changes nothing if the connection does not have the id any
+// more.
+func Lose(g *Gateway, ref engine.Ref, id string, data []byte, closeLater func(*engine.Conn), done func()) {
 	g.engine.Tell(ref, func(c *engine.Conn) {
 		defer g.engine.TellLoop(ref.Loop(), done)
 		if c == nil {
@@ -204,7 +205,7 @@ func Lose(g *Gateway, ref engine.Ref, id string, data []byte, done func()) {
 			return
 		}
 		c.Deliver(g.Push(data))
-		c.Close(engine.ReasonForcedOffline)
+		closeLater(c)
 	})
 }
 

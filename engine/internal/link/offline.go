@@ -32,8 +32,12 @@ func (l *link) evict(ref engine.Ref, data []byte) {
 
 // closeLater closes a client that is sent away, on its loop, once it has had time to read why; at
 // once if too many closes wait.
-func (l *link) closeLater(c *engine.Conn) {
-	if !l.hub.delayed.closeLater(c.Ref(), offlineGrace) {
+func (l *link) closeLater(c *engine.Conn) { CloseLater(l.hub, c) }
+
+// CloseLater closes a client that is sent away, as a worker's command does: on its loop. It is no method,
+// since a Hub's are for programs, too.
+func CloseLater(h *Hub, c *engine.Conn) {
+	if !h.delayed.closeLater(c.Ref(), offlineGrace) {
 		c.Close(engine.ReasonForcedOffline)
 	}
 }
