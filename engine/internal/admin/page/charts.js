@@ -28,6 +28,9 @@ function top(list, n) {
 // lively leaves out series that are nothing all the time, but for the first few.
 const lively = (list, few = 1) => list.filter(([, v], i) => i < few || v.some((x) => x));
 
+// Steps between times, in seconds: a label has no fractions, and two of one second would be the same.
+const SECONDS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
+
 // BINARY are the steps of an axis of bytes.
 const BINARY = Array.from({length: 50}, (_, i) => 2 ** i);
 
@@ -89,7 +92,7 @@ export class Chart {
       cursor: {sync: {key: 'all'}, drag: {x: false, y: false}, points: {size: 6}, y: false},
       scales: {y: {range: (u, lo, hi) => [0, hi > 0 ? hi * 1.12 : 1]}},
       axes: [
-        {...axis, grid: {show: false}, space: 80, size: 28, values: (u, list) => list.map((t) => clock(t * 1000))},
+        {...axis, grid: {show: false}, space: 80, size: 28, incrs: SECONDS, values: (u, list) => list.map((t) => clock(t * 1000))},
         {...axis, grid: {stroke: css('--line'), width: 1}, size: 60, space: 36,
           incrs: unit === bytes ? BINARY : undefined, values: (u, list) => list.map((v) => unit(v))},
       ],
