@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/link"
 	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
@@ -51,6 +52,9 @@ func (s *Server) Start() error {
 		return err
 	}
 	s.gateway.Bind(s.engine)
+	if s.node != nil {
+		link.SetCluster(s.hub, s.node)
+	}
 	s.turn <- s.engine.NewPublisher()
 	if s.memory != nil {
 		s.besides.Go(func() { s.memory.Run(s.life.Done()) })

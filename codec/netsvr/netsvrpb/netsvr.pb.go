@@ -1164,6 +1164,10 @@ type RegisterReq struct {
 	Token string `protobuf:"bytes,102,opt,name=token,proto3" json:"token,omitempty"`
 	// The worker answers Probe with its heartbeat.
 	AnswersProbes bool `protobuf:"varint,103,opt,name=answersProbes,proto3" json:"answersProbes,omitempty"`
+	// What comes on this link is for the whole cluster that the gateway is a node of: commands and
+	// publishes reach clients of all its nodes, and queries are answered for all of them. With workerId 0
+	// it is this alone that is asked for.
+	ClusterScope  bool `protobuf:"varint,104,opt,name=clusterScope,proto3" json:"clusterScope,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1247,11 +1251,19 @@ func (x *RegisterReq) GetAnswersProbes() bool {
 	return false
 }
 
+func (x *RegisterReq) GetClusterScope() bool {
+	if x != nil {
+		return x.ClusterScope
+	}
+	return false
+}
+
 type RegisterResp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          RegisterResp_Code      `protobuf:"varint,1,opt,name=code,proto3,enum=sluice.netsvr.v2.RegisterResp_Code" json:"code,omitempty"`
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"` // the name of code
 	RegisterId    string                 `protobuf:"bytes,3,opt,name=registerId,proto3" json:"registerId,omitempty"`
+	Cluster       string                 `protobuf:"bytes,100,opt,name=cluster,proto3" json:"cluster,omitempty"` // ours: the link has the scope of this cluster
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1303,6 +1315,13 @@ func (x *RegisterResp) GetMessage() string {
 func (x *RegisterResp) GetRegisterId() string {
 	if x != nil {
 		return x.RegisterId
+	}
+	return ""
+}
+
+func (x *RegisterResp) GetCluster() string {
+	if x != nil {
+		return x.Cluster
 	}
 	return ""
 }
@@ -1442,6 +1461,7 @@ func (x *CheckOnlineReq) GetUniqIds() []string {
 type CheckOnlineResp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UniqIds       []string               `protobuf:"bytes,1,rep,name=uniqIds,proto3" json:"uniqIds,omitempty"`
+	MissingNodes  []uint32               `protobuf:"varint,110,rep,packed,name=missingNodes,proto3" json:"missingNodes,omitempty"` // ours, with clusterScope: these have not answered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1483,10 +1503,18 @@ func (x *CheckOnlineResp) GetUniqIds() []string {
 	return nil
 }
 
+func (x *CheckOnlineResp) GetMissingNodes() []uint32 {
+	if x != nil {
+		return x.MissingNodes
+	}
+	return nil
+}
+
 type UniqIdListResp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ServerId      int32                  `protobuf:"varint,1,opt,name=serverId,proto3" json:"serverId,omitempty"`
 	UniqIds       []string               `protobuf:"bytes,2,rep,name=uniqIds,proto3" json:"uniqIds,omitempty"`
+	MissingNodes  []uint32               `protobuf:"varint,110,rep,packed,name=missingNodes,proto3" json:"missingNodes,omitempty"` // ours, with clusterScope: these have not answered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1535,10 +1563,18 @@ func (x *UniqIdListResp) GetUniqIds() []string {
 	return nil
 }
 
+func (x *UniqIdListResp) GetMissingNodes() []uint32 {
+	if x != nil {
+		return x.MissingNodes
+	}
+	return nil
+}
+
 type UniqIdCountResp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ServerId      int32                  `protobuf:"varint,1,opt,name=serverId,proto3" json:"serverId,omitempty"`
 	Count         int32                  `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	MissingNodes  []uint32               `protobuf:"varint,110,rep,packed,name=missingNodes,proto3" json:"missingNodes,omitempty"` // ours, with clusterScope: these have not answered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1587,10 +1623,18 @@ func (x *UniqIdCountResp) GetCount() int32 {
 	return 0
 }
 
+func (x *UniqIdCountResp) GetMissingNodes() []uint32 {
+	if x != nil {
+		return x.MissingNodes
+	}
+	return nil
+}
+
 type TopicCountResp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ServerId      int32                  `protobuf:"varint,1,opt,name=serverId,proto3" json:"serverId,omitempty"`
 	Count         int32                  `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	MissingNodes  []uint32               `protobuf:"varint,110,rep,packed,name=missingNodes,proto3" json:"missingNodes,omitempty"` // ours, with clusterScope: these have not answered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1639,10 +1683,18 @@ func (x *TopicCountResp) GetCount() int32 {
 	return 0
 }
 
+func (x *TopicCountResp) GetMissingNodes() []uint32 {
+	if x != nil {
+		return x.MissingNodes
+	}
+	return nil
+}
+
 type TopicListResp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ServerId      int32                  `protobuf:"varint,1,opt,name=serverId,proto3" json:"serverId,omitempty"`
 	Topics        []string               `protobuf:"bytes,2,rep,name=topics,proto3" json:"topics,omitempty"`
+	MissingNodes  []uint32               `protobuf:"varint,110,rep,packed,name=missingNodes,proto3" json:"missingNodes,omitempty"` // ours, with clusterScope: these have not answered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1687,6 +1739,13 @@ func (x *TopicListResp) GetServerId() int32 {
 func (x *TopicListResp) GetTopics() []string {
 	if x != nil {
 		return x.Topics
+	}
+	return nil
+}
+
+func (x *TopicListResp) GetMissingNodes() []uint32 {
+	if x != nil {
+		return x.MissingNodes
 	}
 	return nil
 }
@@ -1739,6 +1798,7 @@ type TopicUniqIdListResp struct {
 	state         protoimpl.MessageState               `protogen:"open.v1"`
 	ServerId      int32                                `protobuf:"varint,1,opt,name=serverId,proto3" json:"serverId,omitempty"`
 	Items         map[string]*TopicUniqIdListResp_Item `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by topic
+	MissingNodes  []uint32                             `protobuf:"varint,110,rep,packed,name=missingNodes,proto3" json:"missingNodes,omitempty"`                                                   // ours, with clusterScope: these have not answered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1783,6 +1843,13 @@ func (x *TopicUniqIdListResp) GetServerId() int32 {
 func (x *TopicUniqIdListResp) GetItems() map[string]*TopicUniqIdListResp_Item {
 	if x != nil {
 		return x.Items
+	}
+	return nil
+}
+
+func (x *TopicUniqIdListResp) GetMissingNodes() []uint32 {
+	if x != nil {
+		return x.MissingNodes
 	}
 	return nil
 }
@@ -1843,6 +1910,7 @@ type TopicUniqIdCountResp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ServerId      int32                  `protobuf:"varint,1,opt,name=serverId,proto3" json:"serverId,omitempty"`
 	Items         map[string]int32       `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // by topic
+	MissingNodes  []uint32               `protobuf:"varint,110,rep,packed,name=missingNodes,proto3" json:"missingNodes,omitempty"`                                                    // ours, with clusterScope: these have not answered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1887,6 +1955,13 @@ func (x *TopicUniqIdCountResp) GetServerId() int32 {
 func (x *TopicUniqIdCountResp) GetItems() map[string]int32 {
 	if x != nil {
 		return x.Items
+	}
+	return nil
+}
+
+func (x *TopicUniqIdCountResp) GetMissingNodes() []uint32 {
+	if x != nil {
+		return x.MissingNodes
 	}
 	return nil
 }
@@ -1948,6 +2023,7 @@ func (x *ConnInfoReq) GetWantsIdentity() bool {
 type ConnInfoResp struct {
 	state         protoimpl.MessageState        `protogen:"open.v1"`
 	Items         map[string]*ConnInfoResp_Item `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by uniqId
+	MissingNodes  []uint32                      `protobuf:"varint,110,rep,packed,name=missingNodes,proto3" json:"missingNodes,omitempty"`                                                   // ours, with clusterScope: these have not answered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1985,6 +2061,13 @@ func (*ConnInfoResp) Descriptor() ([]byte, []int) {
 func (x *ConnInfoResp) GetItems() map[string]*ConnInfoResp_Item {
 	if x != nil {
 		return x.Items
+	}
+	return nil
+}
+
+func (x *ConnInfoResp) GetMissingNodes() []uint32 {
+	if x != nil {
+		return x.MissingNodes
 	}
 	return nil
 }
@@ -2754,6 +2837,7 @@ type UserConnListResp struct {
 	state         protoimpl.MessageState            `protogen:"open.v1"`
 	ServerId      int32                             `protobuf:"varint,1,opt,name=serverId,proto3" json:"serverId,omitempty"`
 	Items         map[string]*UserConnListResp_Item `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // by user; those without connections are left out
+	MissingNodes  []uint32                          `protobuf:"varint,110,rep,packed,name=missingNodes,proto3" json:"missingNodes,omitempty"`                                                   // ours, with clusterScope: these have not answered
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2798,6 +2882,13 @@ func (x *UserConnListResp) GetServerId() int32 {
 func (x *UserConnListResp) GetItems() map[string]*UserConnListResp_Item {
 	if x != nil {
 		return x.Items
+	}
+	return nil
+}
+
+func (x *UserConnListResp) GetMissingNodes() []uint32 {
+	if x != nil {
+		return x.MissingNodes
 	}
 	return nil
 }
@@ -3783,7 +3874,7 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x11ForceOfflineGuest\x12\x18\n" +
 	"\auniqIds\x18\x01 \x03(\tR\auniqIds\x12\x14\n" +
 	"\x05delay\x18\x02 \x01(\x05R\x05delay\x12\x12\n" +
-	"\x04data\x18\x03 \x01(\fR\x04data\"\x89\x02\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"\xad\x02\n" +
 	"\vRegisterReq\x12\x1a\n" +
 	"\bworkerId\x18\x01 \x01(\x05R\bworkerId\x126\n" +
 	"\x16processCmdGoroutineNum\x18\x02 \x01(\rR\x16processCmdGoroutineNum\x12\x1a\n" +
@@ -3791,13 +3882,15 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x0facceptsRequests\x18d \x01(\bR\x0facceptsRequests\x12$\n" +
 	"\rwantsIdentity\x18e \x01(\bR\rwantsIdentity\x12\x14\n" +
 	"\x05token\x18f \x01(\tR\x05token\x12$\n" +
-	"\ranswersProbes\x18g \x01(\bR\ranswersProbes\"\x94\x02\n" +
+	"\ranswersProbes\x18g \x01(\bR\ranswersProbes\x12\"\n" +
+	"\fclusterScope\x18h \x01(\bR\fclusterScope\"\xae\x02\n" +
 	"\fRegisterResp\x127\n" +
 	"\x04code\x18\x01 \x01(\x0e2#.sluice.netsvr.v2.RegisterResp.CodeR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1e\n" +
 	"\n" +
 	"registerId\x18\x03 \x01(\tR\n" +
-	"registerId\"\x90\x01\n" +
+	"registerId\x12\x18\n" +
+	"\acluster\x18d \x01(\tR\acluster\"\x90\x01\n" +
 	"\x04Code\x12\v\n" +
 	"\aSuccess\x10\x00\x12\x12\n" +
 	"\x0eUnmarshalError\x10\x01\x12\x14\n" +
@@ -3814,26 +3907,32 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"registerId\"\x10\n" +
 	"\x0eUnRegisterResp\"*\n" +
 	"\x0eCheckOnlineReq\x12\x18\n" +
-	"\auniqIds\x18\x01 \x03(\tR\auniqIds\"+\n" +
+	"\auniqIds\x18\x01 \x03(\tR\auniqIds\"O\n" +
 	"\x0fCheckOnlineResp\x12\x18\n" +
-	"\auniqIds\x18\x01 \x03(\tR\auniqIds\"F\n" +
+	"\auniqIds\x18\x01 \x03(\tR\auniqIds\x12\"\n" +
+	"\fmissingNodes\x18n \x03(\rR\fmissingNodes\"j\n" +
 	"\x0eUniqIdListResp\x12\x1a\n" +
 	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12\x18\n" +
-	"\auniqIds\x18\x02 \x03(\tR\auniqIds\"C\n" +
+	"\auniqIds\x18\x02 \x03(\tR\auniqIds\x12\"\n" +
+	"\fmissingNodes\x18n \x03(\rR\fmissingNodes\"g\n" +
 	"\x0fUniqIdCountResp\x12\x1a\n" +
 	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x05R\x05count\"B\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\x12\"\n" +
+	"\fmissingNodes\x18n \x03(\rR\fmissingNodes\"f\n" +
 	"\x0eTopicCountResp\x12\x1a\n" +
 	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x05R\x05count\"C\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\x12\"\n" +
+	"\fmissingNodes\x18n \x03(\rR\fmissingNodes\"g\n" +
 	"\rTopicListResp\x12\x1a\n" +
 	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12\x16\n" +
-	"\x06topics\x18\x02 \x03(\tR\x06topics\",\n" +
+	"\x06topics\x18\x02 \x03(\tR\x06topics\x12\"\n" +
+	"\fmissingNodes\x18n \x03(\rR\fmissingNodes\",\n" +
 	"\x12TopicUniqIdListReq\x12\x16\n" +
-	"\x06topics\x18\x01 \x03(\tR\x06topics\"\x81\x02\n" +
+	"\x06topics\x18\x01 \x03(\tR\x06topics\"\xa5\x02\n" +
 	"\x13TopicUniqIdListResp\x12\x1a\n" +
 	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12F\n" +
-	"\x05items\x18\x02 \x03(\v20.sluice.netsvr.v2.TopicUniqIdListResp.ItemsEntryR\x05items\x1a \n" +
+	"\x05items\x18\x02 \x03(\v20.sluice.netsvr.v2.TopicUniqIdListResp.ItemsEntryR\x05items\x12\"\n" +
+	"\fmissingNodes\x18n \x03(\rR\fmissingNodes\x1a \n" +
 	"\x04Item\x12\x18\n" +
 	"\auniqIds\x18\x01 \x03(\tR\auniqIds\x1ad\n" +
 	"\n" +
@@ -3842,19 +3941,21 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\v2*.sluice.netsvr.v2.TopicUniqIdListResp.ItemR\x05value:\x028\x01\"I\n" +
 	"\x13TopicUniqIdCountReq\x12\x16\n" +
 	"\x06topics\x18\x01 \x03(\tR\x06topics\x12\x1a\n" +
-	"\bcountAll\x18\x02 \x01(\bR\bcountAll\"\xb5\x01\n" +
+	"\bcountAll\x18\x02 \x01(\bR\bcountAll\"\xd9\x01\n" +
 	"\x14TopicUniqIdCountResp\x12\x1a\n" +
 	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12G\n" +
-	"\x05items\x18\x02 \x03(\v21.sluice.netsvr.v2.TopicUniqIdCountResp.ItemsEntryR\x05items\x1a8\n" +
+	"\x05items\x18\x02 \x03(\v21.sluice.netsvr.v2.TopicUniqIdCountResp.ItemsEntryR\x05items\x12\"\n" +
+	"\fmissingNodes\x18n \x03(\rR\fmissingNodes\x1a8\n" +
 	"\n" +
 	"ItemsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x05R\x05value:\x028\x01\"M\n" +
 	"\vConnInfoReq\x12\x18\n" +
 	"\auniqIds\x18\x01 \x03(\tR\auniqIds\x12$\n" +
-	"\rwantsIdentity\x18e \x01(\bR\rwantsIdentity\"\xbd\x04\n" +
+	"\rwantsIdentity\x18e \x01(\bR\rwantsIdentity\"\xe1\x04\n" +
 	"\fConnInfoResp\x12?\n" +
-	"\x05items\x18\x01 \x03(\v2).sluice.netsvr.v2.ConnInfoResp.ItemsEntryR\x05items\x1a\x8c\x03\n" +
+	"\x05items\x18\x01 \x03(\v2).sluice.netsvr.v2.ConnInfoResp.ItemsEntryR\x05items\x12\"\n" +
+	"\fmissingNodes\x18n \x03(\rR\fmissingNodes\x1a\x8c\x03\n" +
 	"\x04Item\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x16\n" +
 	"\x06topics\x18\x02 \x03(\tR\x06topics\x12\x12\n" +
@@ -3961,10 +4062,11 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x04data\x18\x03 \x01(\fR\x04data\"E\n" +
 	"\x0fUserConnListReq\x12\x14\n" +
 	"\x05users\x18\x01 \x03(\tR\x05users\x12\x1c\n" +
-	"\tcountOnly\x18\x02 \x01(\bR\tcountOnly\"\x9d\x03\n" +
+	"\tcountOnly\x18\x02 \x01(\bR\tcountOnly\"\xc1\x03\n" +
 	"\x10UserConnListResp\x12\x1a\n" +
 	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12C\n" +
-	"\x05items\x18\x02 \x03(\v2-.sluice.netsvr.v2.UserConnListResp.ItemsEntryR\x05items\x1ah\n" +
+	"\x05items\x18\x02 \x03(\v2-.sluice.netsvr.v2.UserConnListResp.ItemsEntryR\x05items\x12\"\n" +
+	"\fmissingNodes\x18n \x03(\rR\fmissingNodes\x1ah\n" +
 	"\x04Conn\x12\x16\n" +
 	"\x06uniqId\x18\x01 \x01(\tR\x06uniqId\x12\x18\n" +
 	"\asession\x18\x02 \x01(\tR\asession\x12\x1a\n" +

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine/internal/cluster"
+	"github.com/sluicenet/sluice/engine/internal/link"
 )
 
 func collectCluster(p *page, s *cluster.Stats) {
@@ -98,6 +99,22 @@ func collectCommands(p *page, s *cluster.RPCStats) {
 	}
 	p.gauge("sluice_cluster_commands_waiting", "Commands that wait for answers.", float64(s.Waiting))
 	p.gauge("sluice_cluster_commands_waiting_bytes", "Bytes of commands and answers that wait to be sent.", float64(s.WaitingBytes))
+}
+
+// collectElsewhere adds what passes between workers and clients here and other gateways.
+func collectElsewhere(p *page, s link.FarStats) {
+	p.family("sluice_cluster_worker_commands_total", counter, "Commands of workers here for clients elsewhere: forwarded; lost, as NATS is away or too much waits; unacknowledged, changes that a gateway did not confirm in time; unanswered, gateways that did not answer a query; and what came from elsewhere: served, and bad, which could not be read.")
+	p.sample(float64(s.Forwarded), "kind", "forwarded")
+	p.sample(float64(s.Lost), "kind", "lost")
+	p.sample(float64(s.Unacknowledged), "kind", "unacknowledged")
+	p.sample(float64(s.Unanswered), "kind", "unanswered")
+	p.sample(float64(s.Served), "kind", "served")
+	p.sample(float64(s.Bad), "kind", "bad")
+	p.family("sluice_cluster_worker_requests_total", counter, "Requests, messages and events of clients here that went to workers elsewhere: sent; again, tries with another gateway; lost, which nobody took; and taken, requests of clients elsewhere that workers here were given.")
+	p.sample(float64(s.Requests), "kind", "sent")
+	p.sample(float64(s.Again), "kind", "again")
+	p.sample(float64(s.RequestsLost), "kind", "lost")
+	p.sample(float64(s.RequestsTaken), "kind", "taken")
 }
 
 // A clusterNode is a gateway of the cluster.

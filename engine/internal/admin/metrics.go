@@ -73,6 +73,9 @@ func (s *Server) collect(p *page) {
 	if s.cluster != nil {
 		st := s.cluster.Stats()
 		collectCluster(p, &st)
+		if s.hub != nil {
+			collectElsewhere(p, link.Far(s.hub))
+		}
 	}
 }
 

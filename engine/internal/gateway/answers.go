@@ -156,6 +156,15 @@ func (g *Gateway) FailLink(l *engine.Loop, link uint32, message string) (n int) 
 	return n
 }
 
+// FailLinkOn is FailLink for the loop of an index, on that loop. It is 0 for a loop that has had no
+// request.
+func FailLinkOn(g *Gateway, loop int, link uint32, message string) int {
+	if l := g.scratch[loop].pending.loop; l != nil {
+		return g.FailLink(l, link, message)
+	}
+	return 0
+}
+
 // A Given is a request that another link was given.
 type Given struct {
 	Ticket Ticket

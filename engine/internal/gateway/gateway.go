@@ -46,6 +46,8 @@ type Gateway struct {
 	heard     func(c *engine.Conn, s Session, how string) // of HearLogins; nil: nobody
 	asks      string                                      // what logs clients in; see HearLogins
 
+	workersElsewhere func(worker int) Handler // of SetElsewhere; nil: nobody is
+
 	// named is set once a uniqId was chosen by somebody, so that it may be chosen again; from then
 	// on naming keeps a holder's end, with the event of it, apart from the next holder's beginning.
 	named  atomic.Bool

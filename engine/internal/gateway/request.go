@@ -238,6 +238,9 @@ func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
 		own.trace()
 	}
 	h, worker := g.router.find(own)
+	if h == nil && g.workersElsewhere != nil {
+		h = g.workersElsewhere(worker)
+	}
 	switch {
 	case g.draining.Load():
 		g.stats.busy.Add(1)

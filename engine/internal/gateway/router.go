@@ -226,6 +226,22 @@ func (g *Gateway) Attach(id int, h Handler) {
 	}
 }
 
+// SetElsewhere has f say who serves requests for a worker id that nobody in this process serves and no
+// attached worker does; nil: nobody. It must be called before the first request, and f may be called
+// on any goroutine. It is no method, since a Gateway's are for programs, too.
+func SetElsewhere(g *Gateway, f func(worker int) Handler) { g.workersElsewhere = f }
+
+// ReleaseWaiting has requests that wait for a worker id passed on, if somebody serves them now.
+func ReleaseWaiting(g *Gateway, worker int) { g.releaseAll(worker) }
+
+// reachable returns the handler of a worker id that is attached or elsewhere, nil when there is none.
+func (g *Gateway) reachable(worker int) Handler {
+	if h := g.router.attached(worker); h != nil || g.workersElsewhere == nil {
+		return h
+	}
+	return g.workersElsewhere(worker)
+}
+
 // WorkerHere returns the handler that SetWorker set for an id, if no worker of that id is attached.
 func (g *Gateway) WorkerHere(id int) Handler {
 	t := g.router.table.Load()

@@ -96,7 +96,7 @@ func (r *Request) Wait(worker int) bool {
 		g.Arm(c, r.session)
 	}
 	g.holdInput(c, x)
-	if g.router.attached(worker) != nil { // it has registered since it was looked for
+	if g.reachable(worker) != nil { // it has registered since it was looked for
 		g.releaseSoon(c.Loop(), worker)
 	}
 	return true
@@ -254,7 +254,7 @@ func (g *Gateway) releaseFor(s *Scratch, worker int) {
 	of.asked = false
 	var stuck *clientQueue // the first that was not served since one was
 	for n := 0; of.first != nil; n++ {
-		h := g.router.attached(worker)
+		h := g.reachable(worker)
 		if h == nil {
 			return
 		}

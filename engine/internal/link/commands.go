@@ -127,6 +127,9 @@ func (l *link) reply(m *netsvr.Reply) error {
 	// Workers with a pool of links may answer on any of them. Whether it is a request's answer is for
 	// the client's loop to say.
 	l.hub.stats.replies.Add(1)
+	if l.replyFar(m) {
+		return nil
+	}
 	if len(m.Payload) == 0 && len(m.Message) > 0 && m.Status != gateway.StatusOK {
 		return l.gatherAs(gateway.AppendFailure, gateway.TicketOf(m.ID), m.Status, m.Message)
 	}
@@ -408,6 +411,7 @@ func (l *link) awaitChanges() {
 func (l *link) barrier() {
 	renamed := l.renaming
 	l.changing, l.renaming = false, false
+	defer l.awaitFar()
 	l.onLoops(func(*engine.Loop) {})
 	if renamed {
 		// A client whose id was taken is on another loop, perhaps, which hears of it a step

@@ -24,7 +24,7 @@ func (h *Hub) Transfer(c *engine.Conn, id int, s gateway.Session, data []byte) D
 		return Limited
 	}
 	l := h.groups[id].pickOpen()
-	if l == nil {
+	if l == nil && !h.isElsewhere(id) {
 		h.stats.noWorker.Add(1)
 		return NoWorker
 	}
@@ -32,7 +32,10 @@ func (h *Hub) Transfer(c *engine.Conn, id int, s gateway.Session, data []byte) D
 	cl := s.Base()
 	uniqID := h.gateway.AppendID(room[:0], cl)
 	m := netsvr.Transfer{
-		UniqID: uniqID, Session: []byte(cl.Session()), Data: data, Identity: l.identity(c, s),
+		UniqID: uniqID, Session: []byte(cl.Session()), Data: data, Identity: h.identityFor(l, c, s),
+	}
+	if l == nil {
+		return h.passEvent(id, netsvr.CmdTransfer, m.Append)
 	}
 	return h.queueFor(l, c.Ref(), len(data)+len(m.Session), netsvr.CmdTransfer, m.Append)
 }
@@ -99,13 +102,13 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
 		return true
 	}
 	l := h.groups[h.config.OpenWorker].pickOpen()
-	if l == nil {
+	if l == nil && !h.isElsewhere(h.config.OpenWorker) {
 		h.stats.noWorker.Add(1)
 		return false
 	}
 	var room idRoom
 	id := h.gateway.AppendID(room[:0], s.Base())
-	m := netsvr.ConnOpen{UniqID: id, Identity: l.identity(c, s)}
+	m := netsvr.ConnOpen{UniqID: id, Identity: h.identityFor(l, c, s)}
 	if described {
 		query, protocols, forwarded := d.Describe()
 		m.RawQuery, m.XForwardedFor = []byte(query), []byte(forwarded)
@@ -115,6 +118,10 @@ func (h *Hub) Opened(c *engine.Conn, s gateway.Session) bool {
 	}
 	if a := c.Peer().Addr(); len(m.XForwardedFor) == 0 && a.IsValid() {
 		m.XForwardedFor = []byte(a.String())
+	}
+	if l == nil {
+		h.passEvent(h.config.OpenWorker, netsvr.CmdConnOpen, m.Append)
+		return true
 	}
 	h.queue(l, c.Ref(), netsvr.CmdConnOpen, m.Append)
 	return true
@@ -127,14 +134,18 @@ func (h *Hub) Closed(c *engine.Conn, s gateway.Session, id []byte, _ engine.Reas
 		return
 	}
 	l := h.groups[h.config.CloseWorker].pickOpen()
-	if l == nil {
+	if l == nil && !h.isElsewhere(h.config.CloseWorker) {
 		h.stats.noWorker.Add(1)
 		h.log.Debug("no worker for a client that left", "uniqId", string(id))
 		return
 	}
 	var room idRoom
 	id = append(room[:0], id...)
-	m := netsvr.ConnClose{UniqID: id, Session: []byte(s.Base().Session()), Identity: l.identity(c, s)}
+	m := netsvr.ConnClose{UniqID: id, Session: []byte(s.Base().Session()), Identity: h.identityFor(l, c, s)}
+	if l == nil {
+		h.passEvent(h.config.CloseWorker, netsvr.CmdConnClose, m.Append)
+		return
+	}
 	h.queue(l, c.Ref(), netsvr.CmdConnClose, m.Append)
 }
 

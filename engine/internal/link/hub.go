@@ -50,6 +50,8 @@ type Hub struct {
 	stop    chan struct{}
 	stray   func(*gateway.Gateway, gateway.Ticket) bool // gateway.Stray
 
+	far      far
+	cluster  Cluster // nil: there is none
 	stats    hubStats
 	ended    endCounts
 	refusals refusalCounts
@@ -277,6 +279,7 @@ func (h *Hub) tick() {
 				h.metrics.sample(now)
 				next = next.Add(sampleEvery)
 			}
+			h.far.asked.expire(now)
 			h.tokens.Expire(h.gateway.Engine().Time(), 1024)
 		}
 	}
@@ -369,18 +372,7 @@ func (h *Hub) forget(l *link) {
 			h.leave(l, id)
 		}
 	}
-}
-
-// Serving lists the worker ids that have links for clients' requests, in order.
-func (h *Hub) Serving() (ids []int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for id := range h.groups {
-		if h.groups[id].attached {
-			ids = append(ids, id)
-		}
-	}
-	return ids
+	h.announce()
 }
 
 // find returns the registered link with a registerId.

@@ -48,6 +48,13 @@ type link struct {
 	wantsIdentity bool
 	answersProbes bool
 
+	// Of the reader: what comes is for the whole cluster, what of it other nodes have yet to confirm, and
+	// whether an answer is kept in captured in place of being sent.
+	scope      bool
+	changesFar farChanges
+	capture    bool
+	captured   []byte
+
 	changing    bool // commands that change clients may not have reached their loops
 	renaming    bool // and one of them may have changed ids
 	subscribing bool // clients may have yet to be told of their subscriptions
@@ -70,7 +77,7 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 		conn:      conn,
 		begun:     time.Now(),
 		outbox:    newOutbox(h.config.Queue),
-		publisher: h.gateway.Engine().NewPublisher(),
+		publisher: h.newPublisher(),
 	}
 	preferShortQueue(socketOf(conn))
 	l.outbox.charge = func(n int) { h.charge(engine.KindLinkQueue, n) }
@@ -349,7 +356,12 @@ func (l *link) handle(body []byte) (err error) {
 		l.hub.stats.unknown.Add(1)
 		return ends(endWrongDirection, "the worker sent %v, which only a gateway does", cmd)
 	case netsvr.ClassOneWay:
-		err = l.command(cmd, payload)
+		if l.scoped() {
+			err = l.forward(cmd, payload)
+		}
+		if err == nil {
+			err = l.command(cmd, payload)
+		}
 	case netsvr.ClassQuery:
 		err = l.query(cmd, payload)
 	default:

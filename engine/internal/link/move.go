@@ -85,6 +85,10 @@ func (m *move) take(client uint64, frame []byte) bool {
 		return false
 	}
 	m.frames++
+	if isFar(ticket.ID()) {
+		m.hub.far.asked.reassign(ticket.ID(), to.id)
+		return true
+	}
 	if ticket.ID() != 0 {
 		if m.given == nil {
 			m.given = make([][]gateway.Given, m.hub.gateway.Engine().Loops())

@@ -20,9 +20,9 @@ func (l *link) register(payload []byte) error {
 	case err != nil:
 		l.hub.stats.malformed.Add(1)
 		code = netsvrpb.RegisterResp_UnmarshalError
-	case req.WorkerId == 0 && req.Token != "": // the proof alone; the link has given it
-		l.answerThen(netsvr.CmdRegister, nil, false, func() {})
-		return nil
+	case req.WorkerId == 0 && (req.Token != "" || req.ClusterScope):
+		// The proof alone, which the link has given, or the scope.
+		return l.respond(netsvr.CmdRegister, &netsvrpb.RegisterResp{Cluster: l.joinCluster(req)})
 	case req.WorkerId < 1 || req.WorkerId > gateway.MaxWorker:
 		code = netsvrpb.RegisterResp_WorkerIdOverflow
 	case req.ServerId != uint32(l.hub.gateway.Config().ServerID):
@@ -44,7 +44,7 @@ func (l *link) register(payload []byte) error {
 		l.hub.log.Warn("worker not registered", "peer", l.peer, "workerId", req.WorkerId, "serverId", req.ServerId, "code", code.String())
 		return l.respond(netsvr.CmdRegister, resp)
 	}
-	resp.RegisterId = l.registerID
+	resp.RegisterId, resp.Cluster = l.registerID, l.joinCluster(req)
 	message, err := netsvr.AppendMessage(nil, resp)
 	if err != nil {
 		return err
@@ -58,7 +58,20 @@ func (l *link) register(payload []byte) error {
 	l.hub.log.Info("worker registered", "peer", l.peer, "workerId", l.workerID, "requests", l.takesRequests, "identity", l.wantsIdentity,
 		"certificate", certificateName(l.conn))
 	l.answerThen(netsvr.CmdRegister, message, false, func() { l.hub.join(l, l.workerID) })
+	l.hub.announce()
 	return nil
+}
+
+// joinCluster gives the link the scope of the cluster, if it asks for that, and returns the cluster's name.
+func (l *link) joinCluster(req *netsvrpb.RegisterReq) string {
+	c := l.hub.cluster
+	if c == nil || !req.ClusterScope {
+		return ""
+	}
+	if !l.scope {
+		l.setScope()
+	}
+	return c.Name()
 }
 
 // unregister answers Unregister, which may come from any link and removes exactly the pair it
@@ -73,6 +86,7 @@ func (l *link) unregister(payload []byte) error {
 	if other := l.hub.find(int(req.WorkerId), req.RegisterId); other != nil {
 		last = other == l
 		l.hub.leave(other, int(req.WorkerId))
+		l.hub.announce()
 		l.hub.log.Info("worker unregistered", "peer", other.peer, "workerId", req.WorkerId)
 	}
 	l.answerThen(netsvr.CmdUnregister, nil, last, func() {}) // the message has no fields

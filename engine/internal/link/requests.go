@@ -31,33 +31,8 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		return
 	}
 	var room idRoom
-	cl := r.Client()
-	id := h.gateway.AppendID(room[:0], cl)
-	timeout := h.gateway.Config().RequestTimeout
-	if r.Timeout > 0 {
-		timeout = r.Timeout
-	}
-	m := netsvr.Request{
-		UniqID:     id,
-		Session:    []byte(cl.Session()),
-		Protocol:   []byte(r.Protocol()),
-		Route:      r.Route,
-		Cmd:        uint32(r.Cmd),
-		WantsReply: r.WantsReply,
-		Payload:    r.Payload,
-		Data:       r.Data,
-		TimeoutMs:  uint32(timeout.Milliseconds()),
-		User:       []byte(cl.User()),
-		Peer:       h.gateway.Scratch(r.Conn().Loop()).Peer(r.Conn()),
-	}
-	m.LoginMetadata, m.Claims = cl.About()
 	var trace [tracecontext.Size]byte
-	m.Traceparent = r.AppendTraceparent(trace[:0])
-	size := len(m.Payload) + len(m.Data) + len(m.Session)
-	for k, v := range r.Metadata {
-		size += len(k) + len(v)
-		m.Metadata = append(m.Metadata, netsvr.Metadata{Key: []byte(k), Value: []byte(v)})
-	}
+	m, size := h.requestOf(r, &room, &trace)
 	t := r.DeferTo(gateway.Owner{Worker: q.id, Link: l.id})
 	if m.WantsReply && t.ID() == 0 {
 		return // refused: too many wait
@@ -74,6 +49,38 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		gateway.Lost(r, l.refusal())
 		h.gateway.Fail(t, gateway.StatusInternal, l.refusal())
 	}
+}
+
+// requestOf returns a request as workers get it, but for its id, and about how many bytes of it are the
+// client's. It lies in the request, in room and in trace.
+func (h *Hub) requestOf(r *gateway.Request, room *idRoom, trace *[tracecontext.Size]byte) (m netsvr.Request, size int) {
+	cl := r.Client()
+	id := h.gateway.AppendID(room[:0], cl)
+	timeout := h.gateway.Config().RequestTimeout
+	if r.Timeout > 0 {
+		timeout = r.Timeout
+	}
+	m = netsvr.Request{
+		UniqID:     id,
+		Session:    []byte(cl.Session()),
+		Protocol:   []byte(r.Protocol()),
+		Route:      r.Route,
+		Cmd:        uint32(r.Cmd),
+		WantsReply: r.WantsReply,
+		Payload:    r.Payload,
+		Data:       r.Data,
+		TimeoutMs:  uint32(timeout.Milliseconds()),
+		User:       []byte(cl.User()),
+		Peer:       h.gateway.Scratch(r.Conn().Loop()).Peer(r.Conn()),
+	}
+	m.LoginMetadata, m.Claims = cl.About()
+	m.Traceparent = r.AppendTraceparent(trace[:0])
+	size = len(m.Payload) + len(m.Data) + len(m.Session)
+	for k, v := range r.Metadata {
+		size += len(k) + len(v)
+		m.Metadata = append(m.Metadata, netsvr.Metadata{Key: []byte(k), Value: []byte(v)})
+	}
+	return m, size
 }
 
 // lostWorker is what requests are told whose link has ended.
@@ -136,6 +143,7 @@ func (l *link) failRequests() {
 	if !l.given.Load() {
 		return // what is given to it from now on is refused by its outbox, which is closed
 	}
+	l.failFar()
 	_ = l.publisher.DoEach(func(loop *engine.Loop) { // an error means that the gateway is stopping
 		if n := h.gateway.FailLink(loop, l.id, lostWorker); n > 0 {
 			h.stats.lostReplies.Add(uint64(n))
