@@ -106,6 +106,8 @@ var leastPrivilege = server.Permissions{
 		"sluice.default.>", "_R.default.>", "$KV.sluice_default_nodes.>", "$JS.API.INFO",
 		"$JS.API.STREAM.INFO.KV_sluice_default_nodes", "$JS.API.DIRECT.GET.KV_sluice_default_nodes.>",
 		"$KV.sluice_default_names.>", "$JS.API.STREAM.INFO.KV_sluice_default_names", "$JS.API.DIRECT.GET.KV_sluice_default_names.>",
+		"$KV.sluice_default_sessions.>", "$JS.API.STREAM.INFO.KV_sluice_default_sessions",
+		"$JS.API.DIRECT.GET.KV_sluice_default_sessions.>",
 		"$JS.API.CONSUMER.CREATE.KV_sluice_default_nodes.>", "$JS.API.CONSUMER.DELETE.KV_sluice_default_nodes.>",
 	}},
 	Subscribe: &server.SubjectPermission{Allow: []string{"sluice.default.>", "_R.default.>"}},

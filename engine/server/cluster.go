@@ -127,13 +127,15 @@ func (s *Server) makeNode() (err error) {
 	}
 	config := c.nats(s.config.Gateway.ServerID)
 	config.Logger = s.gateway.Log()
+	config.SessionTTL = s.gateway.Config().SessionTTL
 	if s.nats, err = cluster.NewNATS(config); err != nil {
 		return fmt.Errorf("server: Config.Cluster: %w", err)
 	}
 	s.node, err = cluster.New(cluster.Config{
 		Name: config.Name, Self: config.Self, Address: s.whereabouts, Version: s.config.Admin.Version,
 		Workers: s.hub.Serving, Data: s.nats.Data(), Control: s.nats.Control(), Nodes: s.nats.Nodes(), Names: s.nats.Names(),
-		Logger: config.Logger,
+		Sessions: s.nats.Sessions(),
+		Logger:   config.Logger,
 	})
 	s.config.Engine.Remote = s.node
 	return err

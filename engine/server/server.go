@@ -159,6 +159,7 @@ func New(config Config) (*Server, error) {
 	if s.node != nil {
 		s.node.Bind(s.engine)
 		s.keepApart()
+		s.shareSessions()
 	}
 	if config.operators() {
 		hub := s.hub

@@ -46,6 +46,7 @@ func collectCluster(p *page, s *cluster.Stats) {
 	collectClusterTopics(p, &s.Topics)
 	collectCommands(p, &s.Commands)
 	collectNames(p, &s.Names)
+	collectShared(p, &s.Sessions)
 }
 
 // collectClusterTopics tells what was carried between nodes.

@@ -29,6 +29,9 @@ type Config struct {
 	// Names is the bucket that keeps users, chosen uniqIds and the limits of connections apart. Nil: each
 	// node does so for itself.
 	Names Store
+	// Sessions is the bucket of the sessions that clients may resume on other nodes; see
+	// Node.ShareSessions. Nil: each node has its own.
+	Sessions Store
 	// Engine gets what others publish; Bind sets it.
 	Engine *engine.Engine
 	// Queue is how many bytes may wait to be sent, per connection, before publishers wait. Zero means

@@ -24,6 +24,9 @@ const (
 	leastNamesLife = 3 * minRenewal
 )
 
+// sessionMargin is how much longer a session's key lives behind its last write than its tickets can.
+const sessionMargin = time.Minute
+
 // quietWatch is how long a watch may be silent before another is made. Leases are renewed each second.
 const quietWatch = 5 * time.Second
 

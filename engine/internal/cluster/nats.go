@@ -34,6 +34,8 @@ type NATSConfig struct {
 	// Replicas is how many servers keep the bucket of leases, if it has to be made: 1 to 5. Zero means 3
 	// where the servers are a cluster, else 1.
 	Replicas int
+	// SessionTTL is how long a session's ticket is good. Zero means 30 min.
+	SessionTTL time.Duration
 	// Logger receives what an operator should know. Nil discards.
 	Logger *slog.Logger
 }
@@ -202,6 +204,7 @@ const (
 type NATS struct {
 	data, control *natsBus
 	nodes, names  *kvStore
+	sessions      *kvStore
 }
 
 // NewNATS checks config and makes a NATS that has no connection yet.
@@ -215,6 +218,8 @@ func NewNATS(config NATSConfig) (*NATS, error) {
 		return newKVStore(n.control, "sluice_"+config.Name+"_"+name, about, life, least, config.Replicas, config.Logger)
 	}
 	n.nodes = bucket("nodes", "leases of sluice's nodes", nodesLife, nodesLife)
+	ttl := cmp.Or(config.SessionTTL, 30*time.Minute)
+	n.sessions = bucket("sessions", "sessions of sluice's clients", ttl+sessionMargin, ttl)
 	n.names = bucket("names", "users and chosen uniqIds of sluice's nodes", namesLife, leastNamesLife)
 	return n, nil
 }
@@ -230,6 +235,9 @@ func (n *NATS) Nodes() Store { return n.nodes }
 
 // Names is the bucket of users and chosen uniqIds.
 func (n *NATS) Names() Store { return n.names }
+
+// Sessions is the bucket of clients' sessions.
+func (n *NATS) Sessions() Store { return n.sessions }
 
 // Connect begins to connect, and goes on until the buses are closed. It returns when both connections
 // are there, or when ctx is done; the error says then what the last attempt has come to. That a server

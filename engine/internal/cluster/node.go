@@ -38,6 +38,8 @@ type Node struct {
 	left  func(node uint8) // see Watch
 	names *names           // nil: there is no bucket for it
 
+	sessions *sessions // nil: they are not resumed elsewhere
+
 	ctx    context.Context // done when the node is closed
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
@@ -124,6 +126,7 @@ func (n *Node) Start(ctx context.Context) error {
 		if connected {
 			n.lease.lookNow()
 		}
+		n.sessionsChanged(connected)
 	})
 	return nil
 }
@@ -216,6 +219,7 @@ func (n *Node) join() {
 	if n.names != nil {
 		n.names.start()
 	}
+	n.startSessions()
 	n.plane.start()
 	n.tell(n.config.Data.Connected())
 }
@@ -297,6 +301,7 @@ func (n *Node) close(ctx context.Context) {
 	if n.names != nil {
 		n.names.close(ctx)
 	}
+	n.closeSessions(ctx)
 	n.cancel()
 	n.plane.close()
 	n.rpc.close()
@@ -421,6 +426,7 @@ type Stats struct {
 	RenewFailures uint64
 	Topics        TopicsStats
 	Names         NameStats
+	Sessions      SessionStats // zero where they are not resumed elsewhere
 	Commands      RPCStats
 }
 
@@ -436,6 +442,7 @@ func (n *Node) Stats() Stats {
 	if n.names != nil {
 		s.Names = n.names.stats()
 	}
+	s.Sessions = n.sessions.counts()
 	for _, m := range n.Members() {
 		s.Nodes++
 		if m.Suspect {

@@ -9,6 +9,7 @@ import (
 	mrand "math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,8 +22,9 @@ type resort struct {
 	t      *testing.T
 	rand   *mrand.Rand
 	store  *fakeStore
-	guests []*guesthouse
-	opened session.Ref // processes so far: no two have connections of one number
+	mu     sync.Mutex
+	guests []*guesthouse // mu guards it from those who send commands
+	opened session.Ref   // processes so far: no two have connections of one number
 }
 
 // A guesthouse is a node with a session store and connections that are numbers.
@@ -37,7 +39,7 @@ type guesthouse struct {
 	conns map[session.Ref]*guest
 	next  session.Ref
 	dead  bool
-	deaf  bool // commands of others get no answer
+	deaf  atomic.Bool // commands of others get no answer
 }
 
 // A guest is a connection and what it has of its session.
@@ -58,6 +60,12 @@ func newResort(t *testing.T, seed uint64, n int) *resort {
 	return r
 }
 
+func (r *resort) at(i int) *guesthouse {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.guests[i]
+}
+
 // open starts a process on a node.
 func (r *resort) open(i int) {
 	config := &Config{Self: uint8(i), Incarnation: r.rand.Uint64() | 1, Logger: slog.New(slog.NewTextHandler(r.t.Output(), nil))}
@@ -67,7 +75,9 @@ func (r *resort) open(i int) {
 	g.charge = func(n int) { g.bytes += n } // under its lock
 	g.local, _ = session.NewStore(session.StoreConfig{Key: [session.KeySize]byte{1}, Rand: rand.Reader, TTL: 30 * time.Minute})
 	g.local.Watch(g.sessions)
+	r.mu.Lock()
 	r.guests[i] = g
+	r.mu.Unlock()
 	for _, a := range r.guests {
 		for _, b := range r.guests {
 			if a != nil && b != nil && a != b && !a.dead && !b.dead {
@@ -91,7 +101,7 @@ func (g *guesthouse) tell(nodes []uint8, payload []byte) error {
 			continue
 		}
 		go func() {
-			if to := g.resort.guests[id]; !to.isDead() && !to.deaf {
+			if to := g.resort.at(int(id)); !to.isDead() && !to.deaf.Load() {
 				to.handle(g.self.id, payload, nil)
 			}
 		}()
@@ -104,9 +114,9 @@ func (g *guesthouse) ask(nodes []uint8, payload []byte, wait time.Duration, each
 	answer := func(b []byte, err error) { once.Do(func() { each(nodes[0], b, err) }) }
 	time.AfterFunc(wait, func() { answer(nil, ErrSilent) })
 	go func() {
-		to := g.resort.guests[nodes[0]]
+		to := g.resort.at(int(nodes[0]))
 		time.Sleep(time.Millisecond)
-		if !to.isDead() && !to.deaf {
+		if !to.isDead() && !to.deaf.Load() {
 			to.handle(g.self.id, payload, func(b []byte) { answer(slices.Clone(b), nil) })
 		}
 	}()
@@ -440,10 +450,10 @@ func wander(t *testing.T, seed uint64) {
 			}
 			time.Sleep(2 * time.Second)
 			was := r.guests[c.at]
-			was.deaf = true
+			was.deaf.Store(true)
 			got, err := r.guests[i].resume(c.ticket)
 			back(err, got)
-			was.deaf = false
+			was.deaf.Store(false)
 			was.changed(false)
 			was.changed(true)
 			time.Sleep(2 * time.Second)

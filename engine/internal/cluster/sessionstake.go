@@ -101,7 +101,7 @@ func (s *sessions) given(e *sharedEntry, shared session.Shared, err error, answe
 		s.mu.Lock()
 		e.giving = false
 		revision = e.revision
-		if err == nil {
+		if err == nil && !e.ended {
 			s.drop(e)
 		} else if e.dirty {
 			s.enqueue(e, time.Now())
@@ -323,8 +323,11 @@ func (s *sessions) tellTaken(owner origin, id session.SessionID) {
 	}
 }
 
-// counts returns the counters.
+// counts returns the counters, zeros of nil.
 func (s *sessions) counts() SessionStats {
+	if s == nil {
+		s = new(sessions)
+	}
 	st := &s.stats
 	c := SessionStats{
 		Written: st.written.Load(), Failed: st.failed.Load(), Over: st.over.Load(), Taken: st.taken.Load(),

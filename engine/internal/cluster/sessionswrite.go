@@ -115,8 +115,7 @@ func (s *sessions) writeOnce(e *sharedEntry) (again bool, wait time.Duration) {
 	shared, err := s.share(e.id)
 	switch {
 	case errors.Is(err, session.ErrUnknown):
-		s.forget(e)
-		return false, 0
+		return s.let(e), 0
 	case err != nil:
 		s.recheck(e, check)
 		return true, sessionPause / 4
@@ -197,8 +196,10 @@ func (s *sessions) differs(e *sharedEntry, now Entry, err error) (again bool, wa
 		s.revise(e, now.Revision)
 		return true, 0
 	}
+	if s.let(e) {
+		return true, 0
+	}
 	s.stats.lost.Add(1)
-	s.forget(e)
 	s.log.Info("a session was taken over by another node while this one could not be asked", "session", e.id.String(),
 		"node", owner.id)
 	s.holder.LoseSession(e.id)
@@ -210,6 +211,17 @@ func (s *sessions) revise(e *sharedEntry, revision uint64) {
 	s.mu.Lock()
 	e.revision, e.sum = revision, 0
 	s.mu.Unlock()
+}
+
+// let forgets the entry of a session that is not this node's, unless it was ended here meanwhile: then
+// that is still to be said, and let reports true.
+func (s *sessions) let(e *sharedEntry) (ended bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !e.ended {
+		s.drop(e)
+	}
+	return e.ended
 }
 
 func (s *sessions) forget(e *sharedEntry) {
