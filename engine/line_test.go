@@ -125,9 +125,6 @@ func startLine(t testing.TB, config Config, lc ListenConfig) (*Engine, string) {
 	if config.Loops == 0 {
 		config.Loops = 2
 	}
-	if config.Linger == 0 {
-		config.Linger = 50 * time.Millisecond // the tests' clients do not close first
-	}
 	config.Logger = slog.New(slog.NewTextHandler(testLog{t}, nil))
 	e, err := New(config)
 	if err != nil {

@@ -50,7 +50,7 @@ func TestTLSPausedInput(t *testing.T) {
 // what is kept encrypted of it is bounded and counted.
 func TestTLSSlowConsumer(t *testing.T) {
 	tlsVersions(t, func(t *testing.T, version uint16) {
-		e, addr := startLine(t, Config{Loops: 1, Backlog: 256 << 10, Lag: 1 << 20, SendBuffer: 16 << 10, Linger: 2 * time.Second}, ListenConfig{TLS: serverTLS()})
+		e, addr := startLine(t, Config{Loops: 1, Backlog: 256 << 10, Lag: 1 << 20, SendBuffer: 16 << 10}, ListenConfig{TLS: serverTLS()})
 		needsPause(t, e)
 		slow, quick, pub := dialTLS(t, addr, clientTLS(version)), dialTLS(t, addr, clientTLS(version)), dialTLS(t, addr, clientTLS(version))
 		for _, c := range []*lineClient{slow, quick} {

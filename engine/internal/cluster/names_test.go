@@ -320,11 +320,14 @@ func (d *townNode) name(id string) *townConn {
 	return c
 }
 
-// newTown makes a town of so many nodes.
-func newTown(t *testing.T, seed uint64, size int) *town {
+// newTown makes a town of so many nodes, in which what set says goes wrong.
+func newTown(t *testing.T, seed uint64, size int, set ...func(*town)) *town {
 	w := &town{
 		t: t, rand: rand.New(rand.NewPCG(seed, 1)), store: newFakeStore(time.Hour), leases: newFakeStore(nodesLife),
 		hanging: 0.3,
+	}
+	for _, f := range set {
+		f(w)
 	}
 	for i := range size {
 		w.nodes = append(w.nodes, w.node(uint8(i+1), 100))
@@ -443,8 +446,7 @@ func seeds() uint64 {
 // race has many logins of one user at once, on all nodes, and reports what is wrong behind that.
 func race(t *testing.T, seed uint64, set func(*town)) (err error) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, seed, 3)
-		set(w)
+		w := newTown(t, seed, 3, set)
 		var all []*townConn
 		for range 12 {
 			all = append(all, w.pick().login("ann", true, 0))
@@ -644,8 +646,7 @@ func TestNamesAreWrittenAgain(t *testing.T) {
 func TestNamesOfIDs(t *testing.T) {
 	for seed := range seeds() / 3 {
 		synctest.Test(t, func(t *testing.T) {
-			w := newTown(t, seed, 3)
-			w.lost = 0.1
+			w := newTown(t, seed, 3, func(w *town) { w.lost = 0.1 })
 			var last *townConn
 			for range 8 {
 				last = w.pick().name("custom")
