@@ -45,6 +45,13 @@ type Config struct {
 	// WorkerID is what gateways route by, 1 to 999; default 1, which gets all that no route names.
 	WorkerID int
 
+	// Local keeps a Worker with one gateway to the clients of that gateway. Without it, and where the
+	// gateway is a node of a cluster, commands and publishes reach clients of all nodes, queries are
+	// answered for all of them, and clients of nodes without a worker of this id are served, too. A
+	// Worker with several gateways reaches the clients of these by itself: it wants no more of each
+	// than its own.
+	Local bool
+
 	// Links is how many connections each gateway gets, default 1. Only the first receives what
 	// clients send, so that their order is kept; the others (Gateway.Links) are there for commands
 	// that should not stand in the way of replies.

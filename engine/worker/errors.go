@@ -53,6 +53,23 @@ func (e *LinkError) Error() string {
 // Unwrap returns what went wrong.
 func (e *LinkError) Unwrap() error { return e.Err }
 
+// A MissingNodesError says that some nodes of the cluster have not answered a query in time. What comes
+// with it is what the others have answered.
+type MissingNodesError struct {
+	ServerIDs []uint32 // of those nodes
+}
+
+// Error names the nodes.
+func (e *MissingNodesError) Error() string {
+	return fmt.Sprintf("worker: nodes %v of the cluster have not answered", e.ServerIDs)
+}
+
+// answered reports whether there is an answer, all of it or what came from the nodes that have answered.
+func answered(err error) bool {
+	_, missing := errors.AsType[*MissingNodesError](err)
+	return err == nil || missing
+}
+
 // A RegisterError is a gateway's refusal to register the worker.
 type RegisterError struct {
 	Code    int    // of RegisterResp

@@ -259,7 +259,7 @@ func gather[G, T any](whom []G, ask func(G) (T, error)) ([]T, error) {
 	wg.Wait()
 	good := answers[:0]
 	for i := range whom {
-		if errs[i] == nil {
+		if answered(errs[i]) {
 			good = append(good, answers[i])
 		}
 	}

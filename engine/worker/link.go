@@ -167,7 +167,7 @@ func (l *Link) greet(ctx context.Context, c *conn) (registerID string, err error
 	}
 	l.gateway.identify(count.GetServerId())
 	l.current.Store(c)
-	if l.index > 0 || !l.worker.handlers.any() {
+	if !l.registers() {
 		return "", nil
 	}
 	var resp netsvrpb.RegisterResp
@@ -178,12 +178,19 @@ func (l *Link) greet(ctx context.Context, c *conn) (registerID string, err error
 		AcceptsRequests:        l.worker.handlers.takesRequests(),
 		WantsIdentity:          true,
 		AnswersProbes:          true,
+		ClusterScope:           l.worker.wide(),
 	}, &resp)
 	if err != nil {
 		return "", fmt.Errorf("register: %w", err)
 	}
 	return resp.GetRegisterId(), registerError(&resp)
 }
+
+// registers reports whether the link is the one on which clients' requests come.
+func (l *Link) registers() bool { return l.index == 0 && l.worker.handlers.any() }
+
+// wide reports whether the Worker's one gateway stands for the whole cluster.
+func (w *Worker) wide() bool { return len(w.gateways) == 1 && !w.config.Local }
 
 // unregister returns when no more events come: the answer stands behind the last.
 func (l *Link) unregister(c *conn, registerID string) {

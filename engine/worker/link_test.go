@@ -23,24 +23,33 @@ func TestRegistration(t *testing.T) {
 		setup    func(*Worker)
 		want     bool // that it registers
 		requests bool
+		local    bool
 	}{
-		{"requests", func(w *Worker) { w.Handle("*", echo) }, true, true},
-		{"commands", func(w *Worker) { w.HandleCmd(1, 2, echo) }, true, true},
-		{"events", func(w *Worker) { w.OnClose(func(context.Context, *Close) {}) }, true, false},
-		{"nothing to handle", nil, false, false},
+		{"requests", func(w *Worker) { w.Handle("*", echo) }, true, true, false},
+		{"commands", func(w *Worker) { w.HandleCmd(1, 2, echo) }, true, true, true},
+		{"events", func(w *Worker) { w.OnClose(func(context.Context, *Close) {}) }, true, false, false},
+		{"nothing to handle", nil, false, false, false},
+		{"nothing to handle, of one gateway", nil, false, false, true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newFake(t)
 				g.serverID = 0x2A
-				var registered, left atomic.Int32
+				var registered, left, widened atomic.Int32
 				g.script = func(l *fakeLink, r received) bool {
 					switch r.cmd {
 					case netsvr.CmdRegister:
-						registered.Add(1)
 						var m netsvrpb.RegisterReq
 						l.decode(r, r.cmd, &m)
+						if m.GetClusterScope() {
+							widened.Add(1)
+						}
+						if m.GetWorkerId() == 0 { // which a gateway without a cluster does not know
+							l.send(r.cmd, &netsvrpb.RegisterResp{Code: netsvrpb.RegisterResp_WorkerIdOverflow})
+							return true
+						}
+						registered.Add(1)
 						if m.GetWorkerId() != 12 || m.GetServerId() != 0x2A || m.GetAcceptsRequests() != tt.requests {
 							t.Errorf("got %v", &m)
 						}
@@ -54,8 +63,11 @@ func TestRegistration(t *testing.T) {
 					}
 					return false
 				}
-				w := run(t, Config{WorkerID: 12, Links: 3, Dial: g.dial}, tt.setup)
+				w := run(t, Config{WorkerID: 12, Links: 3, Dial: g.dial, Local: tt.local}, tt.setup)
 				w.ready()
+				if n := widened.Load(); n != 3 && !tt.local || n != 0 && tt.local {
+					t.Errorf("%d links have asked for the cluster", n)
+				}
 				if id, known := w.Gateways()[0].ServerID(); id != 0x2A || !known {
 					t.Errorf("server id %d %v", id, known)
 				}

@@ -49,6 +49,9 @@ func (l *Link) ask(ctx context.Context, cmd netsvr.Command, question, answer pro
 	if err == nil {
 		err = c.ask(ctx, cmd, question, answer)
 	}
+	if m, ok := answer.(interface{ GetMissingNodes() []uint32 }); ok && err == nil && len(m.GetMissingNodes()) > 0 {
+		err = &MissingNodesError{ServerIDs: m.GetMissingNodes()}
+	}
 	return l.failed(cmd, err)
 }
 
@@ -91,14 +94,14 @@ func (l *Link) TopicList(ctx context.Context) ([]string, error) {
 func (l *Link) TopicUniqIDList(ctx context.Context, topics []string) (map[string][]string, error) {
 	var resp netsvrpb.TopicUniqIdListResp
 	err := l.ask(ctx, netsvr.CmdTopicUniqIDList, &netsvrpb.TopicUniqIdListReq{Topics: topics}, &resp)
-	if err != nil {
+	if !answered(err) {
 		return nil, err
 	}
 	lists := make(map[string][]string, len(resp.GetItems()))
 	for topic, item := range resp.GetItems() {
 		lists[topic] = item.GetUniqIds()
 	}
-	return lists, nil
+	return lists, err
 }
 
 // TopicUniqIDCount returns how many subscribers each of topics has; unknown ones are left out.
@@ -106,21 +109,21 @@ func (l *Link) TopicUniqIDList(ctx context.Context, topics []string) (map[string
 func (l *Link) TopicUniqIDCount(ctx context.Context, topics []string, all bool) (map[string]int, error) {
 	var resp netsvrpb.TopicUniqIdCountResp
 	err := l.ask(ctx, netsvr.CmdTopicUniqIDCount, &netsvrpb.TopicUniqIdCountReq{Topics: topics, CountAll: all}, &resp)
-	if err != nil {
+	if !answered(err) {
 		return nil, err
 	}
 	counts := make(map[string]int, len(resp.GetItems()))
 	for topic, n := range resp.GetItems() {
 		counts[topic] = int(n)
 	}
-	return counts, nil
+	return counts, err
 }
 
 // ConnInfo returns session and topics of connections; unknown ones are left out.
 func (l *Link) ConnInfo(ctx context.Context, uniqIDs []string) (map[string]ConnInfo, error) {
 	var resp netsvrpb.ConnInfoResp
 	err := l.ask(ctx, netsvr.CmdConnInfo, &netsvrpb.ConnInfoReq{UniqIds: uniqIDs, WantsIdentity: true}, &resp)
-	if err != nil {
+	if !answered(err) {
 		return nil, err
 	}
 	infos := make(map[string]ConnInfo, len(resp.GetItems()))
@@ -130,7 +133,7 @@ func (l *Link) ConnInfo(ctx context.Context, uniqIDs []string) (map[string]ConnI
 			metadata: listOf(item.GetMetadata()), claims: listOf(item.GetClaims()),
 		}}
 	}
-	return infos, nil
+	return infos, err
 }
 
 // Metrics returns the counters that the gateway keeps, by the numbers of its items.

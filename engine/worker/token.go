@@ -48,16 +48,18 @@ func (c *Config) tokenFileError(err error) error {
 	return fmt.Errorf("Config.TokenFile: %w", err)
 }
 
-// prove shows the token, if there is one, by a registration of no worker. A gateway that knows nothing
-// of tokens says that 0 is no worker id, and serves the link.
+// prove shows the token, if there is one, by a registration of no worker, which also asks for the scope
+// of the cluster. A gateway that knows nothing of these says that 0 is no worker id, and serves the link.
 func (l *Link) prove(ctx context.Context, c *conn) error {
 	token, err := l.worker.config.token()
-	if err != nil || token == "" {
+	wide := l.worker.wide()
+	if err != nil || token == "" && (!wide || l.registers()) {
 		return err
 	}
 	var resp netsvrpb.RegisterResp
-	if err := c.ask(ctx, netsvr.CmdRegister, &netsvrpb.RegisterReq{Token: token}, &resp); err != nil {
-		return fmt.Errorf("show the token: %w", err)
+	err = c.ask(ctx, netsvr.CmdRegister, &netsvrpb.RegisterReq{Token: token, ClusterScope: wide}, &resp)
+	if err != nil {
+		return fmt.Errorf("show the token, or ask for the cluster: %w", err)
 	}
 	switch resp.GetCode() {
 	case netsvrpb.RegisterResp_TokenMissing, netsvrpb.RegisterResp_TokenWrong:

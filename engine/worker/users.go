@@ -52,7 +52,8 @@ func (l *Link) UserUnsubscribe(ctx context.Context, user string, topics []string
 // UserConnList returns the connections of users; those who have none are left out.
 func (l *Link) UserConnList(ctx context.Context, users []string) (map[string][]UserConn, error) {
 	var resp netsvrpb.UserConnListResp
-	if err := l.ask(ctx, netsvr.CmdUserConnList, &netsvrpb.UserConnListReq{Users: users}, &resp); err != nil {
+	err := l.ask(ctx, netsvr.CmdUserConnList, &netsvrpb.UserConnListReq{Users: users}, &resp)
+	if !answered(err) {
 		return nil, err
 	}
 	lists := make(map[string][]UserConn, len(resp.GetItems()))
@@ -63,21 +64,21 @@ func (l *Link) UserConnList(ctx context.Context, users []string) (map[string][]U
 			})
 		}
 	}
-	return lists, nil
+	return lists, err
 }
 
 // Online returns how many connections users have; those who have none are left out.
 func (l *Link) Online(ctx context.Context, users []string) (map[string]int, error) {
 	var resp netsvrpb.UserConnListResp
 	err := l.ask(ctx, netsvr.CmdUserConnList, &netsvrpb.UserConnListReq{Users: users, CountOnly: true}, &resp)
-	if err != nil {
+	if !answered(err) {
 		return nil, err
 	}
 	counts := make(map[string]int, len(resp.GetItems()))
 	for user, item := range resp.GetItems() {
 		counts[user] = int(item.GetCount())
 	}
-	return counts, nil
+	return counts, err
 }
 
 // UserCast pushes data to all connections of users, wherever they are.
