@@ -92,6 +92,7 @@ func TestSessionsMove(t *testing.T) {
 	c, ticket := list[0].begin("ann")
 	c.subscribe("news")
 	spent := ticket
+	list[0].written(1)
 	c.conn.Close()
 
 	first, ticket := list[1].comeBack(ticket)
@@ -131,6 +132,7 @@ func TestRacingResumptions(t *testing.T) {
 	s := startNATS(t, nil)
 	list := serveAll(t, 3, "--cluster", s.url(), "--session-key", filepath.Join(t.TempDir(), "key"))
 	c, ticket := list[0].begin("ann")
+	list[0].written(1)
 	for round := range 10 {
 		if round%2 == 0 {
 			c.conn.Close()

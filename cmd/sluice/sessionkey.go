@@ -40,19 +40,26 @@ func loadSessionKey(name string) (key [session.KeySize]byte, err error) {
 	if _, err := rand.Read(key[:]); err != nil {
 		return key, wrong("session-key", "%w", err)
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return readSessionKey(name) // another gateway was faster
-	}
+	// It has its name once it is whole: gateways that start together all want it.
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".new-*")
 	if err != nil {
 		return key, wrong("session-key", "%w", err)
 	}
+	defer func() { _ = os.Remove(f.Name()) }()
 	_, err = fmt.Fprintln(f, hex.EncodeToString(key[:]))
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err != nil { // half a key would keep the next start from making one
-		_ = os.Remove(name)
+	if err == nil {
+		err = os.Link(f.Name(), name)
+		if err != nil && !errors.Is(err, os.ErrExist) { // not every file system has links
+			err = os.Rename(f.Name(), name)
+		}
+	}
+	if errors.Is(err, os.ErrExist) {
+		return readSessionKey(name) // another gateway was faster
+	}
+	if err != nil {
 		return key, wrong("session-key", "%w", err)
 	}
 	return key, nil

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sluicenet/sluice/engine/internal/gateway"
@@ -83,6 +84,13 @@ func (n *Node) startSessions() {
 	if n.sessions != nil {
 		n.sessions.start(n.sessions.holder, sessionsAsker{n})
 		n.sessions.changed(n.config.Control.Connected())
+		n.tasks.Go(func() { // the bucket is made, or opened, before a client needs it
+			ctx, cancel := context.WithTimeout(n.ctx, renewTimeout)
+			defer cancel()
+			if _, err := n.config.Sessions.Get(ctx, "none"); err != nil && !errors.Is(err, ErrKeyNotFound) && n.ctx.Err() == nil {
+				n.log.Warn("the bucket of sessions cannot be used yet", "err", err)
+			}
+		})
 	}
 }
 
