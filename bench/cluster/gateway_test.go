@@ -168,6 +168,7 @@ type member struct {
 	ServerID      int
 	Address       string
 	Self, Suspect bool
+	Workers       []int
 }
 
 func (g *gateway) members() []member {

@@ -30,6 +30,7 @@
 //	        3  the sender's server id
 //	        4  the sender's incarnation, uint64
 //	       12  what the kind has
+//	       -4  CRC-32C of all before it, uint32
 //
 // Integers are big-endian. What cannot be read, is of another version or of this node itself is counted
 // and ignored: anybody may be on the bus.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 )
 
 // A Kind says what a frame's body is.
@@ -26,6 +27,7 @@ const (
 	magic     = 'S'
 	version   = 1
 	headerLen = 12
+	sumLen    = 4
 )
 
 // Errors of a frame: whose fault is told by counters, nobody answers them.
@@ -34,6 +36,7 @@ var (
 	errVersion = errors.New("cluster: a frame of another version")
 	errOwn     = errors.New("cluster: a frame of this node itself")
 	errShort   = errors.New("cluster: a frame is cut off")
+	errSum     = errors.New("cluster: a frame is not what was sent")
 	errTopic   = errors.New("cluster: a frame of another topic than its subject's")
 	errSender  = errors.New("cluster: a frame of a node that is not in the table")
 )
@@ -48,6 +51,33 @@ type origin struct {
 func appendHeader(dst []byte, k Kind, from origin) []byte {
 	dst = append(dst, magic, version, byte(k), from.id)
 	return binary.BigEndian.AppendUint64(dst, from.incarnation)
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// seal ends a frame that is whole.
+func seal(frame []byte) []byte {
+	return binary.BigEndian.AppendUint32(frame, crc32.Checksum(frame, castagnoli))
+}
+
+// unseal takes off what seal has added. What is not what a node has sent must not be believed: one wrong
+// number would make all that follows late.
+func unseal(b []byte) ([]byte, error) {
+	switch {
+	case len(b) < 1 || b[0] != magic:
+		return nil, errForeign
+	case len(b) < 2:
+		return nil, errShort
+	case b[1] != version:
+		return nil, errVersion
+	case len(b) < headerLen+sumLen:
+		return nil, errShort
+	}
+	frame := b[:len(b)-sumLen]
+	if crc32.Checksum(frame, castagnoli) != binary.BigEndian.Uint32(b[len(frame):]) {
+		return nil, errSum
+	}
+	return frame, nil
 }
 
 // parseHeader returns what a frame is, who it is from, and its body, which lies in b.

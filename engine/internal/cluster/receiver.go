@@ -65,7 +65,7 @@ func (r *receiver) ignore(err error, subject string) {
 		i = ignoredSender
 	case errors.Is(err, errTopic):
 		i = ignoredTopic
-	case errors.Is(err, errShort), errors.Is(err, errBody):
+	case errors.Is(err, errShort), errors.Is(err, errSum), errors.Is(err, errBody):
 		i = ignoredBroken
 	}
 	r.t.counts.ignored[i].Add(1)
@@ -79,7 +79,13 @@ func (r *receiver) take(m *nats.Msg) error {
 	c := &r.t.counts
 	c.framesIn.Add(1)
 	c.bytesIn.Add(uint64(len(m.Data)))
-	k, from, body, err := parseHeader(m.Data)
+	var k Kind
+	var from origin
+	var body []byte
+	frame, err := unseal(m.Data)
+	if err == nil {
+		k, from, body, err = parseHeader(frame)
+	}
 	switch {
 	case err != nil:
 	case from.id == r.t.self.id && from.incarnation == r.t.self.incarnation:

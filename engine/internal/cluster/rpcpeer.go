@@ -65,7 +65,7 @@ func (r *rpc) ignore(err error) {
 	case errors.Is(err, errOwn):
 		s.own.Add(1)
 		return // what is for all comes back
-	case errors.Is(err, errShort):
+	case errors.Is(err, errShort), errors.Is(err, errSum):
 		s.short.Add(1)
 	case errors.Is(err, errSender):
 		s.sender.Add(1)
@@ -77,7 +77,11 @@ func (r *rpc) ignore(err error) {
 
 // hear takes a frame. The error says that it is ignored.
 func (r *rpc) hear(b []byte, forAll bool) error {
-	kind, from, body, err := parseHeader(b)
+	frame, err := unseal(b)
+	if err != nil {
+		return err
+	}
+	kind, from, body, err := parseHeader(frame)
 	switch {
 	case err != nil:
 		return err

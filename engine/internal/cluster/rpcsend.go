@@ -119,7 +119,7 @@ func (r *rpc) send() {
 		list = r.out.take(list)
 		for i := range list {
 			f := &list[i]
-			err := r.bus.Publish(f.subject, f.frame)
+			err := r.bus.Publish(f.subject, seal(f.frame))
 			number := f.number
 			r.out.sent(f)
 			if err == nil {

@@ -139,7 +139,7 @@ func sceneLateWord(t *testing.T) string {
 		old := w.net.bus()
 		old.change = func(bool) {}
 		old.connect()
-		_ = old.Publish(a.t.subs.node(0), appendStatement(nil, KindLetGo, b.t.self, 1, []string{"x"}))
+		_ = old.Publish(a.t.subs.node(0), seal(appendStatement(nil, KindLetGo, b.t.self, 1, []string{"x"})))
 		time.Sleep(100 * time.Millisecond)
 		a.publish("x", 1, 0)
 		time.Sleep(100 * time.Millisecond)
@@ -265,7 +265,7 @@ func TestStrangers(t *testing.T) {
 		run := func(from origin, name string, records []byte) []byte {
 			f := append(appendRunHead(nil, from, []byte(name)), records...)
 			putRun(f, len(name), false, 9, 1, 0, 1)
-			return f
+			return seal(f)
 		}
 		record := make([]byte, 11)
 		self := a.t.self
@@ -297,8 +297,8 @@ func TestStrangers(t *testing.T) {
 			for j := range 1000 {
 				names = append(names, fmt.Sprintf("%d-%d", i, j))
 			}
-			_ = a.bus.Publish(b.t.subs.nodes(), appendStatement(nil, KindBarrier, self, 1000+uint64(i), names))
-			_ = a.bus.Publish(b.t.subs.nodes(), appendWhether(nil, self, names))
+			_ = a.bus.Publish(b.t.subs.nodes(), seal(appendStatement(nil, KindBarrier, self, 1000+uint64(i), names)))
+			_ = a.bus.Publish(b.t.subs.nodes(), seal(appendWhether(nil, self, names)))
 		}
 		time.Sleep(time.Second)
 		if after := b.t.stats().Memory; after != before {

@@ -285,6 +285,7 @@ func (s *sender) mayHold() bool {
 }
 
 func (s *sender) publish(subject string, frame []byte) bool {
+	frame = seal(frame)
 	err := s.t.bus.Publish(subject, frame)
 	if err != nil {
 		s.t.counts.errors.Add(1)

@@ -149,12 +149,13 @@ func BenchmarkMessages(b *testing.B) {
 			p, _ := still()
 			p.Subscribed("t500")
 			frame := append(appendRunHead(nil, origin{2, 5}, name), records...)
-			m := &nats.Msg{Subject: p.subs.topic("t500"), Data: frame}
+			m := &nats.Msg{Subject: p.subs.topic("t500")}
 			first := uint64(1)
 			b.ReportAllocs()
 			for b.Loop() {
 				putRun(frame, len(name), false, 1, first, 0, uint32(count))
 				first += uint64(count)
+				m.Data = seal(frame)
 				if err := p.receiver.take(m); err != nil {
 					b.Fatal(err)
 				}
