@@ -66,7 +66,13 @@ func (l *Loop) runCloses() {
 // endHandler ends the connection for its handler and its topics. It reports whether that was
 // graceful: final words may not be possible.
 func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
-	l.publisher.Flush()           // what c is to have of it goes before the final words
+	l.publisher.Flush() // what c is to have of it goes before the final words
+	if c.flags&flagClosePending != 0 {
+		// That was too much for c, which ends in any case: a pending close would discard its final words.
+		graceful = graceful && c.flags&flagGraceful != 0
+		c.flags &^= flagClosePending | flagGraceful
+		c.why = why
+	}
 	if c.flags&flagRefused == 0 { // or noteRefused has told of it
 		l.stats.closed[why].Add(1)
 	}
