@@ -325,7 +325,7 @@ func TestNoCloseNotice(t *testing.T) {
 			c.Gateway.LoginTimeout = verdict
 		})
 	}
-	s, brisk := serve(never), serve(brief)
+	s, brisk := serve(never), serve(4*brief) // a WebSocket's upgrade must be done within it, too
 	for _, f := range forms {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
