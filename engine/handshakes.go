@@ -269,6 +269,11 @@ func (hs *handshakes) close() error {
 	case <-done:
 		return nil
 	case <-time.After(stopGrace):
+		select {
+		case <-done: // the process has stood still, and both have come
+			return nil
+		default:
+		}
 		return errors.New("engine: a TLS handshake does not end")
 	}
 }

@@ -174,7 +174,7 @@ func TestAccessLogOfRefusals(t *testing.T) {
 	config.AccessLog = slog.New(slog.NewTextHandler(&out, nil))
 	config.Gateway.Login = login.Open{}
 	config.Engine.MaxConnections = 1
-	_, addr := begin(t, config)
+	s, addr := begin(t, config)
 	first := gosocPeer{dial(t, addr)}
 	first.login(`{"token":"ann","session":true}`)
 	ticket := first.ticket()
@@ -190,6 +190,7 @@ func TestAccessLogOfRefusals(t *testing.T) {
 	waitUntil(t, "how the first one has logged in", func() bool { return has("login=open resumed=false") })
 	first.Close()
 	waitUntil(t, "its end", func() bool { return has("event=close reason=peer-closed refused=false uniqId=") })
+	waitUntil(t, "room for another", func() bool { return s.Engine().Connections() == 0 })
 	gosocPeer{dial(t, addr)}.login(`{"session_id":"` + ticket + `"}`)
 	waitUntil(t, "how it has logged in again", func() bool { return has("login=session resumed=true") })
 	if has(ticket) || has(ticket[:20]) {
