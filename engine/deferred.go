@@ -146,7 +146,7 @@ func (l *Loop) letGo(p *deferredPublish, now int64) bool {
 		return false
 	}
 	s := l.publisher.see(&p.run.to)
-	mayGo := !s.held && p.wait.mayGo(&s, l.deferred.debt(p.from), now)
+	mayGo := !s.elsewhere && p.wait.mayGo(&s, l.deferred.debt(p.from), now)
 	if !mayGo && !(l.engine.overfull() && l.abandoned(p.from)) {
 		return false
 	}

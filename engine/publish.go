@@ -177,7 +177,7 @@ func (pb *Publisher) publish(name []byte, p Push, from *Conn) {
 	if from.flags&flagDeferred == 0 && !l.output.pending {
 		s := pb.see(&to)
 		w := wait{begun: pb.engine.Now()}
-		if !s.full && !s.held && w.mayGo(&s, l.deferred.debt(from.Ref()), w.begun) {
+		if !s.full && !s.elsewhere && w.mayGo(&s, l.deferred.debt(from.Ref()), w.begun) {
 			pb.Flush()
 			pb.open = pb.newRun(&to, p)
 			return

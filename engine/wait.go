@@ -66,7 +66,7 @@ type wait struct {
 // A sight is what a publisher sees of its message's receivers.
 type sight struct {
 	full      bool  // a mailbox on the way has no room
-	held      bool  // those elsewhere set the pace
+	elsewhere bool  // those elsewhere are congested
 	receivers int   // that count
 	congested int   // of them
 	progress  int64 // ms, when one has last taken bytes while it was congested
@@ -110,7 +110,7 @@ func (w *wait) mayGo(s *sight, d *debt, now int64) bool {
 // see looks at the receivers of a message; for topics and for everybody, without locks.
 func (pb *Publisher) see(to *audience) (s sight) {
 	e := pb.engine
-	s.held = to.remote && e.config.Remote.Congested(to.name)
+	s.elsewhere = to.remote && e.config.Remote.Congested(to.name)
 	if !e.live(to) {
 		return s // its topic's number may be another's by now
 	}
@@ -183,7 +183,7 @@ func (l *Loop) see(to *audience, s *sight) {
 // ErrStopped, ErrBusy when a mailbox stays full for a publisher that is not patient, or the context's.
 func (pb *Publisher) await(to *audience) error {
 	s := pb.see(to)
-	if !s.full && !s.held && (s.congested == 0 || pb.hurried) {
+	if !s.full && !s.elsewhere && (s.congested == 0 || pb.hurried) {
 		return nil
 	}
 	e := pb.engine
@@ -191,7 +191,7 @@ func (pb *Publisher) await(to *audience) error {
 	w := wait{begun: now}
 	pause := 50 * time.Microsecond
 	for waited := false; ; waited = true {
-		gone := !s.held && (pb.hurried || w.mayGo(&s, &pb.debt, now))
+		gone := !s.elsewhere && (pb.hurried || w.mayGo(&s, &pb.debt, now))
 		switch {
 		case e.stopping.Load():
 			return ErrStopped
