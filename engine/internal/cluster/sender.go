@@ -10,48 +10,6 @@ import (
 // that may block for a second. It has two queues: what other nodes are told or answered (jobs) goes
 // before messages.
 
-type jobKind uint8
-
-const (
-	jobSubscribe jobKind = iota // to topic, which gets into the next barrier
-	jobLetGo                    // of topic, and unsubscribe
-	jobConnected                // all subscriptions, and all topics into the next barrier
-	jobAnswer                   // the barrier number of to
-	jobCredit                   // ack
-	jobInterest                 // which of names have subscribers here, for to
-	jobProbe                    // ask the node to.id whether it is there again
-	jobAgain                    // barrier
-	jobTellAll                  // to the node to.id all topics anew
-)
-
-type job struct {
-	kind   jobKind
-	topic  *ownTopic
-	to     origin
-	number uint64
-	ack    ack
-	names  []string
-
-	barrier *barrier
-}
-
-// size is what a job costs in the queue, in bytes, as far as others cause it.
-func (j *job) size() int64 {
-	switch j.kind {
-	case jobInterest:
-		n := int64(jobCost)
-		for _, name := range j.names {
-			n += int64(len(name)) + 16
-		}
-		return n
-	case jobAnswer, jobCredit:
-		return jobCost
-	}
-	return 0
-}
-
-const jobCost = 192
-
 const (
 	// maxJoined is how long the records of a frame that others join may be, in bytes.
 	maxJoined = 64 << 10
