@@ -102,13 +102,13 @@ func TestClusterCommands(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := people{tc.nodes[1].client(t, "u"), tc.nodes[2].client(t, "v"), tc.nodes[3].client(t, "u")}
+			var all []byte // in one piece: what is published waits for what comes behind it to be read
 			for _, f := range tt.do(p) {
 				cmd, m := f()
-				if err := w.send(cmd, m); err != nil {
-					t.Fatal(err)
-				}
+				all = append(all, frameOf(t, cmd, m)...)
 			}
-			if err := w.send(netsvr.CmdBroadcast, &netsvrpb.Broadcast{Data: []byte("end")}); err != nil {
+			all = append(all, frameOf(t, netsvr.CmdBroadcast, &netsvrpb.Broadcast{Data: []byte("end")})...)
+			if _, err := w.Write(all); err != nil {
 				t.Fatal(err)
 			}
 			p.a.want(append(tt.a, "end")...)

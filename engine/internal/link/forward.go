@@ -67,6 +67,7 @@ func (l *link) forward(cmd netsvr.Command, payload []byte) error {
 	if !forwardable(cmd) || len(l.hub.cluster.Nodes()) == 0 {
 		return nil
 	}
+	l.publisher.Flush() // what was published before goes first
 	d := &l.decoded
 	same := func(s share) { l.forwardTo(s.nodes, cmd, append(appendFar(farCommand, cmd, len(payload)), payload...)) }
 	split := func(s share, encode func([]byte) []byte) {

@@ -124,13 +124,18 @@ func (n *testNode) Ask(nodes []uint8, payload []byte, wait time.Duration, each f
 		}
 		timer := time.AfterFunc(wait, func() { give(nil, errors.New("no answer")) })
 		to := n.cluster.nodes[id]
+		taken := make(chan struct{})
 		to.queues[n.id] <- func() {
+			defer close(taken)
 			if !to.silent.Load() {
 				to.serve(n.id, append([]byte(nil), payload...), func(b []byte) {
 					timer.Stop()
 					give(append([]byte(nil), b...), nil)
 				})
 			}
+		}
+		if payload[0] == farCommand { // nobody may be quicker
+			<-taken
 		}
 	}
 }
