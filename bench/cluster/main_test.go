@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -13,6 +14,13 @@ import (
 var gatewayBinary string
 
 func TestMain(m *testing.M) {
+	if text := os.Getenv(childEnv); text != "" {
+		if err := child(strings.Fields(text)); err != nil {
+			fmt.Fprintln(os.Stderr, text+":", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	flag.Parse()
 	// Most parallel tests wait; their number costs no time.
 	if err := flag.Set("test.parallel", "16"); err != nil {
