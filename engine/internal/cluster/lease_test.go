@@ -29,6 +29,15 @@ func newTenant(s Store, id uint8, incarnation uint64, address string) *tenant {
 	return n
 }
 
+// withTenant runs f in a bubble, with a store and a tenant of id 7 that has not taken it yet.
+func withTenant(t *testing.T, address string, f func(t *testing.T, store *fakeStore, a *tenant)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		store := newFakeStore(20 * time.Second)
+		f(t, store, newTenant(store, 7, 1, address))
+	})
+}
+
 // run takes the id and renews it until stop.
 func (n *tenant) run(t *testing.T) {
 	t.Helper()
@@ -48,9 +57,7 @@ func (n *tenant) stop() {
 
 // A second process of an id is refused as soon as the holder renews, and told who that is.
 func TestLeaseTaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newFakeStore(20 * time.Second)
-		a := newTenant(store, 7, 1, "10.0.0.1:7000")
+	withTenant(t, "10.0.0.1:7000", func(t *testing.T, store *fakeStore, a *tenant) {
 		a.run(t)
 		defer a.stop()
 		time.Sleep(time.Minute + 300*time.Millisecond)
@@ -76,9 +83,7 @@ func TestLeaseTaken(t *testing.T) {
 
 // What a holder gives back is free at once; that of one that died is when it has not renewed for 5 s.
 func TestLeaseFreed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newFakeStore(20 * time.Second)
-		a := newTenant(store, 7, 1, "a")
+	withTenant(t, "a", func(t *testing.T, store *fakeStore, a *tenant) {
 		a.run(t)
 		a.stop()
 		a.release(t.Context())
@@ -103,9 +108,7 @@ func TestLeaseFreed(t *testing.T) {
 
 // A holder that cannot renew because nobody can, as while NATS elects a leader, keeps its id.
 func TestLeaseElection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newFakeStore(20 * time.Second)
-		a := newTenant(store, 7, 1, "a")
+	withTenant(t, "a", func(t *testing.T, store *fakeStore, a *tenant) {
 		a.run(t)
 		defer a.stop()
 		time.Sleep(10*time.Second + 900*time.Millisecond)
@@ -135,9 +138,7 @@ func TestLeaseElection(t *testing.T) {
 
 // A lease that has expired, since NATS was away, is made again; an answer that was lost does no harm.
 func TestLeaseRegained(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newFakeStore(20 * time.Second)
-		a := newTenant(store, 7, 1, "a")
+	withTenant(t, "a", func(t *testing.T, store *fakeStore, a *tenant) {
 		store.set(func(s *fakeStore) { s.deaf = true })
 		if err := a.take(t.Context()); !errors.Is(err, errStoreAway) {
 			t.Fatalf("the claim whose answer is lost: %v", err)
@@ -169,9 +170,7 @@ func TestLeaseRegained(t *testing.T) {
 
 // A process whose id another has taken meanwhile is told so by its own lease, and sends nothing.
 func TestLeaseLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newFakeStore(20 * time.Second)
-		a := newTenant(store, 7, 1, "a")
+	withTenant(t, "a", func(t *testing.T, store *fakeStore, a *tenant) {
 		if err := a.maySend(); !errors.Is(err, errNoLease) {
 			t.Errorf("before it has its id: %v", err)
 		}
@@ -199,9 +198,7 @@ func TestLeaseLost(t *testing.T) {
 
 // One that has stood still and still has its id goes on, once it knows.
 func TestLeaseStoodStill(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newFakeStore(20 * time.Second)
-		a := newTenant(store, 7, 1, "a")
+	withTenant(t, "a", func(t *testing.T, store *fakeStore, a *tenant) {
 		a.run(t)
 		a.stop()
 		time.Sleep(10 * time.Second)
@@ -222,9 +219,7 @@ func TestLeaseStoodStill(t *testing.T) {
 
 // An answer that was on its way while the process stood still says nothing of now.
 func TestLeaseStoodStillAsking(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := newFakeStore(20 * time.Second)
-		a := newTenant(store, 7, 1, "a")
+	withTenant(t, "a", func(t *testing.T, store *fakeStore, a *tenant) {
 		a.run(t)
 		defer a.stop()
 		store.set(func(s *fakeStore) { s.slow = 8 * time.Second })

@@ -27,6 +27,12 @@ type sender struct {
 	told  int64 // bytes of jobs
 	data  []*packet
 	head  int // of data
+	// How many packets have been queued and taken off since the start, and how many all others have
+	// passed on, as far as somebody has waited for it; and who does.
+	queuedEver, poppedEver, passedOn uint64
+	passings                         []passing
+	ended                            bool
+
 	wakes chan struct{}
 	done  chan struct{}
 
@@ -100,6 +106,7 @@ func (s *sender) put(e *target, name, records []byte, n int) bool {
 		s.data, s.head = s.data[:k], 0
 	}
 	s.data = append(s.data, p)
+	s.queuedEver++
 	s.account(int64(cap(p.frame)))
 	empty := len(s.data)-s.head == 1
 	s.mu.Unlock()
@@ -139,6 +146,7 @@ func (s *sender) pop() *packet {
 	}
 	p := s.data[s.head]
 	s.data[s.head] = nil
+	s.poppedEver++
 	if s.head++; s.head == len(s.data) {
 		s.data, s.head = s.data[:0], 0
 		if cap(s.data) > 1024 {

@@ -40,26 +40,37 @@ func newHub(t testing.TB, config Config) (*Hub, *engine.Engine) {
 	return h, e
 }
 
-// newHubAtRest is newHub without loops that run: for bubbles, in which nobody may wait for a socket.
-func newHubAtRest(t testing.TB, config Config) (*Hub, *engine.Engine) {
+// assemble makes a gateway on an engine, and a Hub on it, none of which runs.
+func assemble(
+	t testing.TB, g gateway.Config, e engine.Config, config Config,
+) (*gateway.Gateway, *engine.Engine, *Hub) {
 	t.Helper()
-	g, err := gateway.New(gateway.Config{Login: login.Open{}})
+	gw, err := gateway.New(g)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := engine.New(engine.Config{Loops: 2, ProxyTrust: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}})
+	en, err := engine.New(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.Bind(e)
+	gw.Bind(en)
 	tokens, err := session.NewOneTime(session.OneTimeConfig{Rand: rand.Reader})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := NewHub(g, tokens, config)
+	h, err := NewHub(gw, tokens, config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return gw, en, h
+}
+
+// newHubAtRest is newHub without loops that run: for bubbles, in which nobody may wait for a socket.
+func newHubAtRest(t testing.TB, config Config) (*Hub, *engine.Engine) {
+	t.Helper()
+	g, e, h := assemble(t, gateway.Config{Login: login.Open{}}, engine.Config{
+		Loops: 2, ProxyTrust: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")},
+	}, config)
 	h.start()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

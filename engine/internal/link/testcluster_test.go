@@ -284,28 +284,12 @@ func newCluster(t *testing.T, n int, config Config) *testCluster {
 
 func (n *testNode) start(t *testing.T, config Config) {
 	t.Helper()
-	g, err := gateway.New(gateway.Config{Login: login.Open{}, ServerID: n.id, RequestTimeout: patience})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := engine.New(engine.Config{
+	g, e, h := assemble(t, gateway.Config{Login: login.Open{}, ServerID: n.id, RequestTimeout: patience}, engine.Config{
 		Loops: 2, Remote: &spreading{node: n, into: make(map[uint8]*engine.Injector)},
 		Dialects: []engine.Dialect{{Name: "line", Append: func(dst []byte, p engine.Push) ([]byte, error) {
 			return append(append(dst, p.Payload...), '\n'), nil
 		}}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.Bind(e)
-	tokens, err := session.NewOneTime(session.OneTimeConfig{Rand: rand.Reader})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := NewHub(g, tokens, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	}, config)
 	n.hub, n.engine = h, e
 	g.AddEvents(h)
 	SetCluster(h, n)
