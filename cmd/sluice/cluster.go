@@ -104,6 +104,7 @@ type clusterNode struct {
 	Workers  []int     `json:"workers"`
 	Self     bool      `json:"self"`
 	Suspect  bool      `json:"suspect"`
+	OtherKey bool      `json:"otherSessionKey"`
 }
 
 func (v *clusterNode) cells() []string {
@@ -113,7 +114,7 @@ func (v *clusterNode) cells() []string {
 	}
 	return []string{
 		strconv.Itoa(v.ServerID), v.Address, v.Version, age(v.Since), strings.Join(workers, ","),
-		marks("this-one", v.Self, "suspect", v.Suspect),
+		marks("this-one", v.Self, "suspect", v.Suspect, "other-session-key", v.OtherKey),
 	}
 }
 

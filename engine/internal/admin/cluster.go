@@ -46,6 +46,7 @@ func collectCluster(p *page, s *cluster.Stats) {
 	collectClusterTopics(p, &s.Topics)
 	collectCommands(p, &s.Commands)
 	collectNames(p, &s.Names)
+	p.gauge("sluice_cluster_other_session_keys", "Other gateways with another session key than this one's, or none: sessions are not resumed between them and this one.", float64(s.OtherKeys))
 	collectShared(p, &s.Sessions)
 }
 
@@ -104,10 +105,11 @@ func collectCommands(p *page, s *cluster.RPCStats) {
 
 // collectElsewhere adds what passes between workers and clients here and other gateways.
 func collectElsewhere(p *page, s link.FarStats) {
-	p.family("sluice_cluster_worker_commands_total", counter, "Commands of workers here for clients elsewhere: forwarded; lost, as NATS is away or too much waits; unacknowledged, changes that a gateway did not confirm in time; unanswered, gateways that did not answer a query; and what came from elsewhere: served, and bad, which could not be read.")
+	p.family("sluice_cluster_worker_commands_total", counter, "Commands of workers here for clients elsewhere: forwarded; lost, as NATS is away or too much waits; unacknowledged, changes that a gateway did not confirm in time; overtaking, changes that may have come before what was published before them; unanswered, gateways that did not answer a query; and what came from elsewhere: served, and bad, which could not be read.")
 	p.sample(float64(s.Forwarded), "kind", "forwarded")
 	p.sample(float64(s.Lost), "kind", "lost")
 	p.sample(float64(s.Unacknowledged), "kind", "unacknowledged")
+	p.sample(float64(s.Overtaking), "kind", "overtaking")
 	p.sample(float64(s.Unanswered), "kind", "unanswered")
 	p.sample(float64(s.Served), "kind", "served")
 	p.sample(float64(s.Bad), "kind", "bad")
@@ -128,6 +130,7 @@ type clusterNode struct {
 	Workers     []int     `json:"workers"` // ids of workers that take clients' requests there
 	Self        bool      `json:"self"`
 	Suspect     bool      `json:"suspect"`
+	OtherKey    bool      `json:"otherSessionKey"` // sessions do not go between it and this gateway
 }
 
 type clusterPage struct {
@@ -154,7 +157,7 @@ func (s *Server) apiCluster(r *http.Request) (any, error) {
 	add := func(m *cluster.Member) {
 		n := clusterNode{
 			ServerID: int(m.ID), Incarnation: fmt.Sprintf("%016x", m.Incarnation), Address: m.Address, Version: m.Version,
-			Since: m.Since.UTC(), Workers: m.Workers, Self: m == &self, Suspect: m.Suspect,
+			Since: m.Since.UTC(), Workers: m.Workers, Self: m == &self, Suspect: m.Suspect, OtherKey: m != &self && s.cluster.OtherKey(m),
 		}
 		if n.Workers == nil {
 			n.Workers = []int{}

@@ -13,8 +13,8 @@ import (
 // A node that does not answer in time is behind: it is not waited for, and asked twice a second. When
 // it answers it is told everything anew.
 //
-// Barriers without topics set the sender's pace: their answers come from each node when it has passed
-// on to its loops what was sent before.
+// The answers to barriers without topics come from each node when it has passed on to its loops what was
+// sent before. They set the sender's pace, and say to who waits for it that it is so (passed.go).
 
 const (
 	// barrierPause is the least time between two barriers for all.
@@ -34,6 +34,7 @@ const (
 	forTopics    barrierUse = iota
 	forEverybody            // the first ones of a connection: nothing is published before
 	forPace
+	forPassed
 	forOne // whoever is behind
 )
 
@@ -44,6 +45,9 @@ type barrier struct {
 	waiting idSet
 	sent    time.Time
 	from    uint64 // forPace: bytes that had been sent at the one before
+	// forPassed: who waits, and whether not all who are there were asked, or have answered.
+	passings []passing
+	partial  bool
 	// forEverybody: when it is sent again to those who may not have known the node, and the time between
 	// that and the next time.
 	again time.Time
@@ -64,14 +68,16 @@ type barriers struct {
 	probed time.Time
 }
 
-// audience returns who is waited for. mu is held.
-func (b *barriers) audience() (s idSet) {
+// audience returns who is waited for, and whether there are others. mu is held.
+func (b *barriers) audience() (s idSet, partial bool) {
 	for _, m := range b.nodes.all() {
-		if !m.Suspect && !b.behind.has(m.ID) {
+		if m.Suspect || b.behind.has(m.ID) {
+			partial = true
+		} else {
 			s.add(m.ID)
 		}
 	}
-	return s
+	return s, partial
 }
 
 // add registers a barrier that is about to be sent to all, or to one node. It reports false when nobody
@@ -82,7 +88,7 @@ func (b *barriers) add(f *barrier, to *uint8) bool {
 	if to != nil {
 		f.waiting.add(*to)
 	} else {
-		f.waiting = b.audience()
+		f.waiting, f.partial = b.audience()
 	}
 	if f.waiting.empty() {
 		return false
@@ -168,7 +174,7 @@ func (b *barriers) expire(now time.Time) (late, resend []*barrier, ask []uint8, 
 	again = never
 	for _, f := range b.flying {
 		timeout := b.timeout
-		if f.use == forPace || f.use == forOne {
+		if f.use != forTopics && f.use != forEverybody {
 			timeout = silence
 		}
 		if wait := f.sent.Add(timeout).Sub(now); wait > 0 {
@@ -188,6 +194,7 @@ func (b *barriers) expire(now time.Time) (late, resend []*barrier, ask []uint8, 
 			}
 		}
 		b.done(f)
+		f.partial = true
 		late = append(late, f)
 		if f.use == forTopics || f.use == forEverybody {
 			b.timeouts.Add(1)
@@ -223,11 +230,15 @@ func (b *barriers) gone(id uint8) (done []*barrier) {
 	return done
 }
 
-// forget forgets everything: the connection is lost.
-func (b *barriers) forget() {
+// forget forgets everything: the connection is lost. It returns who has waited for what is not known now.
+func (b *barriers) forget() (passings []passing) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, f := range b.flying {
+		passings = append(passings, f.passings...)
+	}
 	clear(b.flying)
 	b.uses = [forOne + 1]int{}
 	b.behind = idSet{}
+	return passings
 }

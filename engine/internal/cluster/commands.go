@@ -47,7 +47,7 @@ func (n *Node) Ask(
 // it is called once, from any goroutine; the bytes are copied.
 func (n *Node) Serve(f func(from uint8, payload []byte, answer func([]byte))) {
 	n.rpc.serve(func(from uint8, payload []byte, answer func([]byte)) {
-		if !n.serveNames(payload, answer) && !n.serveSessions(from, payload, answer) {
+		if !n.serveNames(payload, answer) && !n.serveSessions(from, payload, answer) && !n.serveStrays(from, payload, answer) {
 			f(from, payload, answer)
 		}
 	})

@@ -30,6 +30,8 @@ type claim struct {
 	Version     string `json:"version"`
 	Since       int64  `json:"since"`             // unix milliseconds
 	Workers     []int  `json:"workers,omitempty"` // ids of workers that take clients' requests there
+	KeyMark     string `json:"keyMark,omitempty"` // see sessionkey.go
+	Strays      []int  `json:"strays,omitempty"`  // server ids of nodes whose uniqIds clients there may have
 }
 
 // member reads the value of the key of an id.
@@ -38,10 +40,14 @@ func (c *claim) member(id uint8) (Member, error) {
 	if err != nil || incarnation == 0 {
 		return Member{}, fmt.Errorf("incarnation %q", c.Incarnation)
 	}
-	return Member{
+	m := Member{
 		ID: id, Incarnation: incarnation, Address: c.Address, Version: c.Version, Workers: c.Workers,
-		Since: time.UnixMilli(c.Since),
-	}, nil
+		Since: time.UnixMilli(c.Since), keyMark: c.KeyMark,
+	}
+	for _, server := range c.Strays {
+		m.strays.add(uint8(server))
+	}
+	return m, nil
 }
 
 // readClaim reads the value of the key of an id.

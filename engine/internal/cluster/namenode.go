@@ -38,6 +38,7 @@ func (n *Node) bindNames() {
 		return
 	}
 	n.names = newNames(&n.config, &n.nodes, rpcPeers{n}, n.lease.held.Load)
+	n.names.named = n.named
 	n.Serve(func(_ uint8, _ []byte, answer func([]byte)) { // until somebody else serves, too
 		if answer != nil {
 			answer(nil)

@@ -45,6 +45,7 @@ type names struct {
 	client        Client
 	held          func() bool // the server id
 	charge        func(n int64)
+	named         func(id string) // is told of each uniqId that somebody has chosen
 	log           *slog.Logger
 	pool          taskPool
 	count         nameCounts
@@ -108,7 +109,7 @@ type nameCounts struct {
 func newNames(c *Config, table *nodes, p peers, held func() bool) *names {
 	n := &names{
 		store: c.Names, leases: c.Nodes, nodes: table, self: origin{c.Self, c.Incarnation}, peers: p, held: held,
-		charge: func(int64) {}, log: c.logger(), wake: make(chan struct{}, 1),
+		charge: func(int64) {}, named: func(string) {}, log: c.logger(), wake: make(chan struct{}, 1),
 		keys: make(map[string]*heldKey), byRef: make(map[engine.Ref][]*holding), silent: make(map[origin]time.Time),
 	}
 	n.inc = incarnationText(c.Incarnation)
@@ -367,6 +368,7 @@ func (n *names) Leave(ref engine.Ref) {
 
 // Name implements gateway.Registry. Who comes last has it: there is nothing to wait for.
 func (n *names) Name(id string, ref engine.Ref, data []byte) {
+	n.named(id)
 	key := nameKey('c', id)
 	n.mu.Lock()
 	if k := n.keys[key]; k != nil {

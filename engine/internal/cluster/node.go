@@ -39,6 +39,8 @@ type Node struct {
 	names *names           // nil: there is no bucket for it
 
 	sessions *sessions // nil: they are not resumed elsewhere
+	keyMark  string    // of its session key, empty if there is none; before Start
+	strays   strays
 
 	ctx    context.Context // done when the node is closed
 	cancel context.CancelFunc
@@ -68,7 +70,7 @@ func New(config Config) (*Node, error) {
 	n.lease.again = n.rejoin
 	n.census = newCensus(&n.config, &n.nodes)
 	n.left = func(uint8) {}
-	n.census.gone = n.gone
+	n.census.came, n.census.gone = n.came, n.gone
 	n.census.contested = n.lease.lookNow
 	return n, nil
 }
@@ -90,7 +92,7 @@ func (n *Node) Bind(e *engine.Engine) {
 
 // claim is what the node says of itself.
 func (n *Node) claim() claim {
-	c := claim{Version: n.config.Version, Since: n.since.UnixMilli()}
+	c := claim{Version: n.config.Version, Since: n.since.UnixMilli(), Strays: n.strays.servers(), KeyMark: n.keyMark}
 	if n.config.Address != nil {
 		c.Address = n.config.Address()
 	}
@@ -405,6 +407,9 @@ func (n *Node) Status() []string {
 	if n.names != nil {
 		list = append(list, "users and uniqIds: "+n.names.status())
 	}
+	if s := n.keyStatus(); s != "" {
+		list = append(list, s)
+	}
 	return append(list, fmt.Sprintf("other nodes: %d, %d of them suspect", len(n.Members()), suspects))
 }
 
@@ -421,6 +426,7 @@ type Stats struct {
 	Data, Control ConnStats
 	Nodes         int // that are there, with this one if it has its id
 	Suspect       int
+	OtherKeys     int           // other nodes with another session key, or none, if this one has one
 	Held          bool          // the server id
 	Renewed       time.Duration // since the lease was renewed
 	RenewFailures uint64
@@ -434,7 +440,7 @@ type Stats struct {
 func (n *Node) Stats() Stats {
 	s := Stats{
 		Held: n.lease.held.Load(), RenewFailures: n.lease.failures.Load(), Topics: n.plane.stats(),
-		Commands: n.rpc.counts(),
+		Commands: n.rpc.counts(), OtherKeys: len(n.otherKeys()),
 	}
 	if at := n.lease.renewed.Load(); at != 0 {
 		s.Renewed = max(time.Since(time.Unix(0, at)), 0)

@@ -16,6 +16,9 @@ type Member struct {
 	Since       time.Time // when it has taken its id
 	Workers     []int     // the ids of workers that take clients' requests there
 	Suspect     bool      // it has not renewed its lease for a while, and others have
+
+	strays  idSet  // see strays.go
+	keyMark string // see sessionkey.go; empty: it has no session key
 }
 
 // nodes is the table of who is there, without the node itself. Readers take no lock.
@@ -50,11 +53,14 @@ func (n *nodes) knows(from origin) bool {
 	return ok && m.Incarnation == from.incarnation
 }
 
-// put adds a member, or replaces the one with its id.
+// put adds a member, or replaces the one with its id. What strays a process has once had it may have.
 func (n *nodes) put(m Member) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	old, _ := n.find(m.ID)
+	if old.Incarnation == m.Incarnation {
+		m.strays.addAll(&old.strays)
+	}
 	list := slices.DeleteFunc(slices.Clone(n.all()), func(o Member) bool { return o.ID == m.ID })
 	list = append(list, m)
 	slices.SortFunc(list, func(a, b Member) int { return int(a.ID) - int(b.ID) })

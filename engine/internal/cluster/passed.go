@@ -45,7 +45,7 @@ func (s *sender) passing(f func(bool)) bool {
 func (s *sender) pass() {
 	s.mu.Lock()
 	n := 0
-	for n < len(s.passings) && s.passings[n].mark <= s.poppedEver {
+	for n < len(s.passings) && (s.passings[n].mark <= s.poppedEver || fault == 11) {
 		n++
 	}
 	if n == 0 || s.t.barriers.has(forPassed) > 0 { // the next one is for all that come meanwhile
@@ -68,6 +68,14 @@ func (s *sender) passed(b *barrier) {
 	if last := len(b.passings) - 1; last >= 0 {
 		s.passedOn = max(s.passedOn, b.passings[last].mark)
 	}
+}
+
+// end has nobody wait any more.
+func (s *sender) end() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.t.later(tells(s.takePassings(), false))
 }
 
 // takePassings returns those who wait for messages that have not gone.

@@ -22,11 +22,11 @@ type sender struct {
 	limit int64 // bytes above which publishers wait
 	pace  uint64
 
-	mu    sync.Mutex
-	jobs  []job
-	told  int64 // bytes of jobs
-	data  []*packet
-	head  int // of data
+	mu   sync.Mutex
+	jobs []job
+	told int64 // bytes of jobs
+	data []*packet
+	head int // of data
 	// How many packets have been queued and taken off since the start, and how many all others have
 	// passed on, as far as somebody has waited for it; and who does.
 	queuedEver, poppedEver, passedOn uint64
@@ -189,6 +189,7 @@ func (s *sender) run(stop <-chan struct{}) {
 		if !deadline.IsZero() {
 			if s.queued.Load() == 0 || !s.t.connected.Load() || !time.Now().Before(deadline) {
 				s.drop()
+				s.end()
 				return
 			}
 			again = min(again, 5*time.Millisecond)
@@ -213,6 +214,7 @@ func (s *sender) drop() {
 		s.t.counts.refused.Add(uint64(p.count))
 		p.free()
 	}
+	s.t.later(tells(s.takePassings(), false))
 }
 
 // turn sends what may be sent, and returns when it wants to be called again.
@@ -225,6 +227,7 @@ func (s *sender) turn(deadline time.Time) time.Duration {
 			s.drop()
 			return again
 		}
+		s.pass()
 		if s.mayHold() {
 			return again
 		}

@@ -76,6 +76,8 @@ func (n *Node) ShareSessions(g *gateway.Gateway) error {
 		return err
 	}
 	n.sessions = s
+	key := g.Config().SessionKey
+	n.keyMark = keyMark(n.config.Name, &key)
 	return nil
 }
 

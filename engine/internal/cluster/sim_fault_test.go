@@ -17,6 +17,7 @@ var planeFaults = []string{
 	8:  "answers from before the connection was lost count on",
 	9:  "a node that is gone is waited for",
 	10: "who waits when the connection is lost waits for ever",
+	11: "what waits in the queue counts as passed on",
 }
 
 // TestSimulationFindsFaults plants one fault after the other and requires that the simulation finds it.

@@ -37,7 +37,8 @@ type simNode struct {
 	alive  bool
 	subs   map[string]*simSub
 	sent   map[string]uint64
-	slow   bool // its subscribers take nothing
+	slow   bool        // its subscribers take nothing
+	passed []time.Time // since when Passed has been waited for
 }
 
 // A simSub is the time in which a topic has subscribers on a node.
@@ -250,6 +251,54 @@ func (n *simNode) publish(name string, count, size int) {
 	}
 }
 
+// pass asks when others have passed on what n has published, and looks whether they have then.
+func (n *simNode) pass() {
+	w := n.w
+	type owed struct {
+		of   *simNode
+		s    *simSub
+		last uint64
+	}
+	var list []owed
+	w.mu.Lock()
+	for _, o := range w.nodes {
+		for name, s := range o.subs {
+			if o != n && o.alive && w.calm && s.fresh && s.settled && s.gone.IsZero() {
+				list = append(list, owed{o, s, n.sent[name]})
+			}
+		}
+	}
+	at := time.Now()
+	n.passed = append(n.passed, at)
+	w.mu.Unlock()
+	over := func() {
+		i := slices.Index(n.passed, at)
+		if i < 0 {
+			w.fail("Passed's function is called twice")
+			return
+		}
+		n.passed = slices.Delete(n.passed, i, i+1)
+	}
+	f := func(whole bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		over()
+		if !whole || !w.calm {
+			return
+		}
+		for _, l := range list {
+			for k := range l.s.owed[[2]uint64{n.number}] {
+				if k <= l.last && l.s.fresh && l.of.alive {
+					w.fail("node %d has not passed on message %d of process %d", l.of.number, k, n.number)
+				}
+			}
+		}
+	}
+	if !n.t.Passed(f) {
+		f(true)
+	}
+}
+
 // faults says that something goes wrong: what was promised before holds no more.
 func (w *simWorld) faults() {
 	w.mu.Lock()
@@ -278,6 +327,9 @@ func (w *simWorld) step(stormy bool) {
 			size = 20_000
 		}
 		n.publish(name, 1+w.rng.IntN(5), size)
+		if w.rng.IntN(4) == 0 {
+			n.pass()
+		}
 	case r < 75:
 		n.subscribe(name)
 	case r < 85:
@@ -310,6 +362,9 @@ func (w *simWorld) step(stormy bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range w.nodes {
+		if n.alive && len(n.passed) > 0 && time.Since(n.passed[0]) > 5*time.Second {
+			w.fail("node %d: it is not known how far others are", n.number)
+		}
 		for name, s := range n.subs {
 			if n.alive && s.gone.IsZero() && !s.settled && time.Since(s.asked) > time.Second {
 				w.fail("node %d: the subscription to %s is not settled", n.number, name)
@@ -439,6 +494,11 @@ func (w *simWorld) end() {
 	}
 	for _, n := range w.nodes {
 		n.t.close()
+	}
+	for _, n := range w.every {
+		if len(n.passed) > 0 {
+			w.fail("node %d: %d wait for ever for how far others are", n.number, len(n.passed))
+		}
 	}
 	if s := w.sum(); w.gaps > s.Lost+(s.Refused+s.Dropped)*(maxSimNodes-1) { // each is missing on every other node
 		w.fail("%d messages are missing, and %d lost, %d refused, %d dropped are counted", w.gaps, s.Lost, s.Refused, s.Dropped)

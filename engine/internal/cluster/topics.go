@@ -218,7 +218,7 @@ func (t *topics) changed(connected bool) {
 	if !connected {
 		t.connected.Store(false)
 		t.later(t.ours.change(false))
-		t.barriers.forget()
+		t.later(tells(t.barriers.forget(), false))
 		t.credits.forget()
 		t.sender.wake()
 		return
@@ -245,8 +245,14 @@ func (t *topics) nodeGone(m Member) {
 
 // passed is called when nobody is waited for any more who has not answered a barrier.
 func (t *topics) passed(b *barrier) {
-	if b.use == forTopics || b.use == forEverybody {
+	switch b.use {
+	case forTopics, forEverybody:
 		t.later(t.ours.settled(b.topics))
+	case forPassed:
+		if !b.partial {
+			t.sender.passed(b)
+		}
+		t.later(tells(b.passings, !b.partial))
 	}
 	t.sender.wake()
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"sync"
@@ -22,12 +23,21 @@ type Cluster interface {
 	// clients elsewhere send.
 	Nodes() []uint8
 	WithWorker(id int) []uint8
+	// Holders are the other nodes that may have a client whose uniqId begins with a server id.
+	Holders(server uint8) []uint8
+	// WhenNamed has f called once, on any goroutine, when the other nodes know where to find those who were
+	// given uniqIds here. It returns false if they do, and f is not called.
+	WhenNamed(f func()) (later bool)
 	// Await waits until something may be sent, for no longer than wait.
 	Await(wait time.Duration) error
 	// Tell sends something to nodes, nil: to all. Ask has each called once for each of them with its
 	// answer or an error, and done behind that, on any goroutine.
 	Tell(nodes []uint8, payload []byte) error
 	Ask(nodes []uint8, payload []byte, wait time.Duration, each func(node uint8, answer []byte, err error), done func())
+	// Passed has f called once, on any goroutine, when the other nodes have passed on to their loops what
+	// was published here before; whole is false if that is not known of some. It returns false when there
+	// is nothing to wait for, and f is not called.
+	Passed(f func(whole bool)) (later bool)
 	// Serve says who takes what other nodes send: in the order of each of them, on a goroutine of its.
 	// answer is nil if none is wanted.
 	Serve(f func(from uint8, payload []byte, answer func([]byte)))
@@ -53,7 +63,8 @@ const (
 )
 
 const (
-	// changeWait is how long a link waits for other nodes to make a change before its next publish.
+	// changeWait is how long a link waits for other nodes to make a change before its next publish, and
+	// for them to pass on what it has published before its next change.
 	changeWait = 500 * time.Millisecond
 	// queryWait is how long a query waits for their answers.
 	queryWait = time.Second
@@ -74,6 +85,7 @@ type far struct {
 
 type farStats struct {
 	forwarded, lost, unacknowledged, unanswered  atomic.Uint64
+	overtaking                                   atomic.Uint64
 	served, bad                                  atomic.Uint64
 	requests, requestsLost, requestsTaken, again atomic.Uint64
 }
@@ -83,6 +95,7 @@ type FarStats struct {
 	Forwarded      uint64 // commands of workers that went to other nodes
 	Lost           uint64 // those that did not: NATS is away, or too much waits
 	Unacknowledged uint64 // changes that a node has not confirmed in time
+	Overtaking     uint64 // changes that may have come before what was published before
 	Unanswered     uint64 // nodes that have not answered a query
 	Served         uint64 // commands and queries of other nodes
 	Bad            uint64 // those that could not be read
@@ -230,18 +243,24 @@ func topicsOf(cmd netsvr.Command, payload []byte) []string {
 	return nil
 }
 
-// whenDone calls f once the loops have done all that the link has asked for, and what is published
-// elsewhere reaches those who were subscribed to topics. It does not wait for that.
+// whenDone calls f once the loops have done all that the link has asked for, what is published elsewhere
+// reaches those who were subscribed to topics, and what is for a uniqId that was given to somebody comes
+// here. It does not wait for that.
 func (l *link) whenDone(topics []string, f func()) {
 	if l.renaming {
 		l.barrier()
 	}
 	e := l.hub.gateway.Engine()
+	named := func() {
+		if !l.hub.cluster.WhenNamed(f) {
+			f()
+		}
+	}
 	var left atomic.Int32
 	left.Store(int32(e.Loops()))
 	_ = l.publisher.DoEach(func(*engine.Loop) { // an error means that the gateway is stopping
-		if left.Add(-1) == 0 && !e.WhenSettled(topic.Names(topics), f) {
-			f()
+		if left.Add(-1) == 0 && !e.WhenSettled(topic.Names(topics), named) {
+			named()
 		}
 	})
 }
@@ -310,6 +329,33 @@ func (l *link) awaitFar() {
 	}
 }
 
+// awaitPassed waits until other nodes have passed on what the link has published, before it changes
+// something there, or do not say so in time. Publishes and commands go over connections of their own.
+func (l *link) awaitPassed(cmd netsvr.Command) {
+	if !l.published {
+		return
+	}
+	l.published = false
+	h := l.hub
+	passed := make(chan bool, 1)
+	if !h.cluster.Passed(func(whole bool) { passed <- whole }) {
+		return
+	}
+	t := time.NewTimer(cmp.Or(h.far.wait, changeWait))
+	defer t.Stop()
+	select {
+	case whole := <-passed:
+		if whole {
+			return
+		}
+	case <-t.C:
+	case <-h.gateway.Engine().Stopped():
+		return
+	}
+	h.far.stats.overtaking.Add(1)
+	h.log.Warn("a worker's change may come before what it has published", "peer", l.peer, "command", cmd.String())
+}
+
 // appendFar begins what is sent for a command of the worker protocol.
 func appendFar(kind byte, cmd netsvr.Command, room int) []byte {
 	b := append(make([]byte, 0, 5+room), kind)
@@ -321,7 +367,7 @@ func Far(h *Hub) FarStats {
 	s := &h.far.stats
 	return FarStats{
 		Forwarded: s.forwarded.Load(), Lost: s.lost.Load(), Unacknowledged: s.unacknowledged.Load(),
-		Unanswered: s.unanswered.Load(), Served: s.served.Load(), Bad: s.bad.Load(),
+		Overtaking: s.overtaking.Load(), Unanswered: s.unanswered.Load(), Served: s.served.Load(), Bad: s.bad.Load(),
 		Requests: s.requests.Load(), RequestsLost: s.requestsLost.Load(),
 		RequestsTaken: s.requestsTaken.Load(), Again: s.again.Load(),
 	}

@@ -172,6 +172,7 @@ func (l *link) publish(topic []byte, p engine.Push) error {
 		return nil
 	}
 	l.awaitChanges() // subscriptions of this link come first
+	l.published = l.scope
 	return l.publisher.Publish(topic, p)
 }
 
@@ -203,6 +204,7 @@ func (l *link) push(payload []byte) error {
 			continue
 		}
 		l.awaitChanges()
+		l.published = l.scope
 		if err := l.publisher.Publish(t, p); err != nil {
 			return err
 		}

@@ -17,32 +17,42 @@ type share struct {
 	at    []int // of the ids, where they stand in the command
 }
 
-// deal says which nodes may have the clients called ids. An id that a node has made is at that node, or,
-// if it is not there any more, perhaps anywhere, as one that somebody has chosen. Those that this node
-// has made are left out.
+// deal says which nodes may have the clients called ids. Whom an id's first byte names does, and others
+// that have clients with such ids; ids that nobody has made may be anywhere.
 func deal[T ~string | ~[]byte](h *Hub, ids []T) []share {
-	var nodes []uint8 // in which shares there are for one node
-	var shares []share
-	everywhere := false
-	known := h.cluster.Nodes()
+	var shares []share // each of one node
 	add := func(node uint8, at int) {
-		i := slices.Index(nodes, node)
+		i := slices.IndexFunc(shares, func(s share) bool { return s.nodes[0] == node })
 		if i < 0 {
-			i = len(nodes)
-			nodes, shares = append(nodes, node), append(shares, share{nodes: []uint8{node}})
+			i = len(shares)
+			shares = append(shares, share{nodes: []uint8{node}})
 		}
 		shares[i].at = append(shares[i].at, at)
 	}
-	for at, id := range ids {
-		switch server, _, made := session.ParseID(id); {
-		case made && server == h.gateway.Config().ServerID:
-		case made && slices.Contains(known, server):
-			add(server, at)
-		default:
-			everywhere = true
-			for _, node := range known {
-				add(node, at)
+	known := h.cluster.Nodes()
+	type holders struct {
+		server uint8
+		nodes  []uint8
+	}
+	var asked []holders
+	of := func(server uint8) []uint8 {
+		for i := range asked {
+			if asked[i].server == server {
+				return asked[i].nodes
 			}
+		}
+		asked = append(asked, holders{server, h.cluster.Holders(server)})
+		return asked[len(asked)-1].nodes
+	}
+	everywhere := false
+	for at, id := range ids {
+		nodes := known
+		if server, _, made := session.ParseID(id); made {
+			nodes = of(server)
+		}
+		everywhere = everywhere || len(nodes) == len(known)
+		for _, node := range nodes {
+			add(node, at)
 		}
 	}
 	if everywhere && len(shares) > 1 && !slices.ContainsFunc(shares, func(s share) bool {
@@ -68,6 +78,9 @@ func (l *link) forward(cmd netsvr.Command, payload []byte) error {
 		return nil
 	}
 	l.publisher.Flush() // what was published before goes first
+	if changes(cmd) {
+		l.awaitPassed(cmd)
+	}
 	d := &l.decoded
 	same := func(s share) { l.forwardTo(s.nodes, cmd, append(appendFar(farCommand, cmd, len(payload)), payload...)) }
 	split := func(s share, encode func([]byte) []byte) {

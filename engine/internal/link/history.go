@@ -63,6 +63,7 @@ func (l *link) publishAt(cmd netsvr.Command, server int32, payload []byte) error
 	if req.Topic == "" || len(req.Payload) == 0 {
 		return l.respond(cmd, resp)
 	}
+	l.published = l.scope
 	at, kept, err := l.publisher.PublishAt([]byte(req.Topic), p)
 	if err != nil {
 		return err

@@ -48,9 +48,11 @@ type link struct {
 	wantsIdentity bool
 	answersProbes bool
 
-	// Of the reader: what comes is for the whole cluster, what of it other nodes have yet to confirm, and
-	// whether an answer is kept in captured in place of being sent.
+	// Of the reader: what comes is for the whole cluster, what of it other nodes have yet to confirm,
+	// whether messages have gone to topics since it was known that others have passed them on, and whether
+	// an answer is kept in captured in place of being sent.
 	scope      bool
+	published  bool
 	changesFar farChanges
 	capture    bool
 	captured   []byte

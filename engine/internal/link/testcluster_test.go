@@ -2,8 +2,8 @@ package link
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,7 +28,8 @@ import (
 // A testCluster connects the hubs of a test.
 type testCluster struct {
 	nodes map[uint8]*testNode
-	away  atomic.Bool // NATS is
+	away  atomic.Bool  // NATS is
+	late  atomic.Int64 // how long messages of topics take, in nanoseconds: they have a way of their own
 }
 
 var errAway = errors.New("NATS is away")
@@ -46,7 +47,13 @@ type testNode struct {
 	changed func()
 	left    func(node uint8)
 	queues  map[uint8]chan func()
+	topics  map[uint8]chan func() // the same for messages of topics
 	pumps   sync.WaitGroup
+
+	mu     sync.Mutex        // guards what follows
+	strays map[[2]uint8]bool // that one node has some of another's
+	unsaid int
+	named  []func() // of WhenNamed
 }
 
 func (n *testNode) Name() string { return "test" }
@@ -140,6 +147,84 @@ func (n *testNode) Ask(nodes []uint8, payload []byte, wait time.Duration, each f
 	}
 }
 
+func (n *testNode) Holders(server uint8) (ids []uint8) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := n.others()
+	if server != n.id && !slices.Contains(all, server) {
+		return all
+	}
+	for _, id := range all {
+		if id == server || n.strays[[2]uint8{id, server}] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (n *testNode) WhenNamed(f func()) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.unsaid > 0 {
+		n.named = append(n.named, f)
+	}
+	return n.unsaid > 0
+}
+
+// A testRegistry is told of the uniqIds that are given to a node's clients, and tells the others of strays,
+// for which they take their time.
+type testRegistry struct{ *testNode }
+
+func (testRegistry) Enter(_ gateway.Registration, done func(gateway.Outcome, int)) {
+	done(gateway.LoginOK, 0)
+}
+func (testRegistry) Leave(engine.Ref)          {}
+func (testRegistry) Unname(string, engine.Ref) {}
+func (testRegistry) Redeem(_ gateway.TokenKind, _ string, _ time.Time, done func(string, error)) {
+	done("", login.ErrUnknown)
+}
+
+func (r testRegistry) Name(id string, _ engine.Ref, _ []byte) {
+	n := r.testNode
+	server, _, made := session.ParseID(id)
+	if !made || server == n.id {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, id := range n.others() {
+		n.unsaid++
+		to := n.cluster.nodes[id]
+		time.AfterFunc(20*time.Millisecond, func() {
+			to.mu.Lock()
+			to.strays[[2]uint8{n.id, server}] = true
+			to.mu.Unlock()
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if n.unsaid--; n.unsaid == 0 {
+				for _, f := range n.named {
+					f()
+				}
+				n.named = nil
+			}
+		})
+	}
+}
+
+func (n *testNode) Passed(f func(bool)) bool {
+	others := n.others()
+	var left atomic.Int32
+	left.Store(int32(len(others)))
+	for _, id := range others {
+		n.cluster.nodes[id].topics[n.id] <- func() {
+			if left.Add(-1) == 0 {
+				f(true)
+			}
+		}
+	}
+	return len(others) > 0
+}
+
 func (n *testNode) Serve(f func(uint8, []byte, func([]byte))) { n.serve = f }
 func (n *testNode) Watch(changed func(), left func(uint8))    { n.changed, n.left = changed, left }
 
@@ -160,7 +245,7 @@ func (n *testNode) leave() {
 	}
 }
 
-// A spreading is the engine.Remote of a test: it publishes to the engines of the other nodes at once.
+// A spreading is the engine.Remote of a test: it publishes to the engines of the other nodes.
 type spreading struct {
 	node *testNode
 	mu   sync.Mutex
@@ -181,7 +266,11 @@ func (s *spreading) Publish(name, records []byte, _ int) {
 		if s.into[id] == nil {
 			s.into[id] = s.node.cluster.nodes[id].engine.NewInjector()
 		}
-		_ = s.into[id].Publish(name, records)
+		into, name, records := s.into[id], bytes.Clone(name), bytes.Clone(records)
+		s.node.cluster.nodes[id].topics[s.node.id] <- func() {
+			time.Sleep(time.Duration(s.node.cluster.late.Load()))
+			_ = into.Publish(name, records)
+		}
 	}
 }
 
@@ -253,22 +342,28 @@ func newCluster(t *testing.T, n int, config Config) *testCluster {
 	t.Helper()
 	tc := &testCluster{nodes: make(map[uint8]*testNode)}
 	for i := 1; i <= n; i++ {
-		node := &testNode{cluster: tc, id: uint8(i), queues: make(map[uint8]chan func())}
+		node := &testNode{
+			cluster: tc, id: uint8(i), queues: make(map[uint8]chan func()), topics: make(map[uint8]chan func()),
+			strays: make(map[[2]uint8]bool),
+		}
 		for from := 1; from <= n; from++ {
-			q := make(chan func(), 1000)
-			node.queues[uint8(from)] = q
-			node.pumps.Go(func() {
-				for f := range q {
-					f()
-				}
-			})
+			for _, queues := range []map[uint8]chan func(){node.queues, node.topics} {
+				q := make(chan func(), 1000)
+				queues[uint8(from)] = q
+				node.pumps.Go(func() {
+					for f := range q {
+						f()
+					}
+				})
+			}
 		}
 		tc.nodes[node.id] = node
 	}
 	t.Cleanup(func() {
 		for _, node := range tc.nodes {
-			for _, q := range node.queues {
+			for from, q := range node.queues {
 				close(q)
+				close(node.topics[from])
 			}
 			node.pumps.Wait()
 		}
@@ -292,6 +387,7 @@ func (n *testNode) start(t *testing.T, config Config) {
 	}, config)
 	n.hub, n.engine = h, e
 	g.AddEvents(h)
+	gateway.Join(g, testRegistry{n})
 	SetCluster(h, n)
 	h.far.wait = patience // the machine may be busy
 	if err := e.Start(); err != nil {
