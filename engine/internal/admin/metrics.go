@@ -22,13 +22,14 @@ import (
 	"github.com/sluicenet/sluice/engine/login"
 )
 
-// newMetrics returns the handler of /metrics: the gateway's own counters, read when asked for, and
-// what client_golang knows of the runtime and the process.
+// newMetrics returns the handler of /metrics: the gateway's own counters, read when asked for, what is
+// known of the process, and what client_golang knows of the runtime. An answer is not compressed: that
+// would take more than all else that a scrape does.
 func (s *Server) newMetrics() http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(newCollector(s.collect), collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+	r.MustRegister(append(processCollector(), collectors.NewGoCollector())...)
+	all := newCollector(func(p *page) { s.collect(p); collectProcess(p) }, r)
+	return whole(promhttp.HandlerForTransactional(all, promhttp.HandlerOpts{DisableCompression: true}))
 }
 
 // collect writes the gateway's own metrics.
@@ -217,8 +218,8 @@ func (s *Server) collectMemory(p *page, e *engine.Stats) {
 		p.sample(float64(m.Entered(stage)), "stage", strconv.Itoa(int(stage)))
 	}
 	p.family("sluice_memory_shed_total", counter, "What was shed to save memory, by the stage: connections refused, detached sessions forgotten, clients closed.")
-	for stage, n := range map[string]uint64{"1": e.Refused[engine.ReasonMemory], "2": m.Trimmed(), "3": e.Closed[engine.ReasonMemory]} {
-		p.sample(float64(n), "stage", stage)
+	for stage, n := range []uint64{e.Refused[engine.ReasonMemory], m.Trimmed(), e.Closed[engine.ReasonMemory]} {
+		p.sample(float64(n), "stage", strconv.Itoa(stage+1))
 	}
 }
 

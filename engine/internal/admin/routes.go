@@ -1,11 +1,13 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/pprof"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -112,16 +114,48 @@ func fail(w http.ResponseWriter, status int, message string) {
 	writeJSON(w, status, envelope{Code: status, Message: message})
 }
 
+// answers are what answers are put together in: a list of a thousand rows is half a mebibyte.
+var answers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// giveBack lets another answer have b. What is very long is not kept for who may never ask again.
+func giveBack(b *bytes.Buffer) {
+	if b.Cap() <= 1<<20 {
+		b.Reset()
+		answers.Put(b)
+	}
+}
+
 func writeJSON(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
+	b := answers.Get().(*bytes.Buffer)
+	defer giveBack(b)
+	if err := json.NewEncoder(b).Encode(v); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
 	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n'))
+	_, _ = w.Write(b.Bytes())
 }
+
+// whole has what h answers go out in one piece, once it is complete.
+func whole(h http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		b := answers.Get().(*bytes.Buffer)
+		defer giveBack(b)
+		h.ServeHTTP(&collected{w, b}, r)
+		w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+		_, _ = w.Write(b.Bytes())
+	}
+}
+
+// A collected is an answer of which the body is put into a buffer.
+type collected struct {
+	http.ResponseWriter
+	body *bytes.Buffer
+}
+
+func (c *collected) Write(p []byte) (int, error) { return c.body.Write(p) }
 
 func writeText(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
