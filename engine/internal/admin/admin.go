@@ -113,6 +113,7 @@ type Server struct {
 	latency  atomic.Pointer[gateway.Latency] // of all requests, up to a second ago
 
 	queries    chan struct{} // those who ask the loops
+	turns      []chan error  // by loop: has an element while none of them has told it to run something
 	busy       atomic.Uint64 // who found no place among them
 	tails      chan struct{}
 	tailed     atomic.Uint64 // messages shown
@@ -178,6 +179,11 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 		tails:      make(chan struct{}, maxTails),
 		streams:    make(chan struct{}, maxStreams),
 		publishing: make(chan struct{}, 1),
+	}
+	for range e.Loops() {
+		turn := make(chan error, 1)
+		turn <- nil
+		s.turns = append(s.turns, turn)
 	}
 	s.latency.Store(new(gateway.Latency))
 	s.endings.charge, s.cursors.charge = s.charge, s.charge

@@ -280,49 +280,6 @@ func (s *Server) enter(ctx context.Context) error {
 
 func (s *Server) leave() { <-s.queries }
 
-var errLoopBusy = errors.New("admin: a loop does not answer")
-
-// loopPatience is how long a loop may take to answer.
-const loopPatience = 5 * time.Second
-
-// onLoop runs f on a loop and waits for it. On an error f may run later all the same: what it writes
-// must not be read then.
-func (s *Server) onLoop(ctx context.Context, loop int, f func(*engine.Loop)) error {
-	done := make(chan struct{})
-	if !s.engine.Visit(loop, func(l *engine.Loop) { f(l); close(done) }) {
-		return engine.ErrStopped
-	}
-	t := time.NewTimer(loopPatience)
-	defer t.Stop()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.engine.Stopped():
-		return engine.ErrStopped
-	case <-t.C:
-		return errLoopBusy
-	}
-}
-
-// sliceTime is how long a query holds a loop up at a stretch.
-const sliceTime = 400 * time.Microsecond
-
-// A slice says when a query has held a loop up for long enough.
-type slice struct {
-	begun time.Time
-	n     int
-}
-
-func newSlice() slice { return slice{begun: time.Now()} }
-
-// over reports whether the time is up. It looks at the clock now and then only.
-func (sl *slice) over() bool {
-	sl.n++
-	return sl.n%8 == 0 && time.Since(sl.begun) > sliceTime
-}
-
 // A query reads the parameters of a URL. What it cannot read, or nobody has asked for, is its error.
 type query struct {
 	values map[string][]string

@@ -115,7 +115,7 @@ func TestQueriesAreBounded(t *testing.T) {
 
 // TestSlices: a query that goes on for long gives the loop back in between.
 func TestSlices(t *testing.T) {
-	sl, n := newSlice(), 0
+	sl, n := newSlice(8), 0
 	for begun := time.Now(); !sl.over(); n++ {
 		time.Sleep(50 * time.Microsecond)
 		if time.Since(begun) > time.Second {

@@ -144,36 +144,14 @@ func appendPeer(dst []byte, ap netip.AddrPort) []byte {
 	return ap.AppendTo(dst)
 }
 
-// row describes a connection, on its loop.
-func (s *Server) row(c *engine.Conn) connection {
-	t, k := c.Traffic(), c.Holding()
-	now := s.engine.Time()
-	row := connection{
-		Connection: refText(c.Ref()), Protocol: protocolOf(c.Handler()), State: stateOf(c.Handler()),
-		Peer: peerText(c.Peer()), Listener: c.ListenerIndex(), Loop: c.Loop().Index(),
-		Since:   now.Add(-time.Duration(c.Loop().Now()-t.Since) * time.Millisecond).UTC().Truncate(time.Millisecond),
-		BytesIn: t.BytesIn, BytesOut: t.BytesOut, MessagesIn: t.PacketsIn, MessagesOut: t.PacketsOut,
-		UnsentBytes: k.Unsent, LagBytes: k.Lag, Queue: k.Messages, InputBytes: k.Input, MemoryBytes: k.Account,
-		Topics: c.TopicCount(), Congested: k.Congested, Stalled: k.Excluded, Paused: k.Paused,
-	}
-	if h, ok := c.Handler().(gateway.Session); ok {
-		cl := h.Base()
-		row.User, row.Pending = cl.User(), cl.Pending()
-		if cl.Online() {
-			row.UniqID = s.gateway.ID(cl)
-		}
-	}
-	return row
-}
-
 // maxTopicNames is how many names of topics the description of one connection has.
 const maxTopicNames = 1000
 
+// detail describes a connection, on its loop. sort is left to its caller, who is not there.
 func (s *Server) detail(c *engine.Conn) connectionDetail {
-	d := connectionDetail{connection: s.row(c), TLS: tlsOf(c), TopicNames: []string{}, Metadata: map[string]string{}, Claims: map[string]string{}}
+	d := connectionDetail{connection: s.row(sightOf(c)), TLS: tlsOf(c), TopicNames: []string{}, Metadata: map[string]string{}, Claims: map[string]string{}}
 	if d.Topics <= maxTopicNames {
 		d.TopicNames = c.Topics(d.TopicNames)
-		slices.Sort(d.TopicNames)
 	} else {
 		d.TopicsTruncated = true // all of them or none: a loop must not be held up
 	}
@@ -186,6 +164,9 @@ func (s *Server) detail(c *engine.Conn) connectionDetail {
 	}
 	return d
 }
+
+// sort puts the names of topics in order.
+func (d *connectionDetail) sort() { slices.Sort(d.TopicNames) }
 
 func pairs(m map[string]string, list []netsvr.Metadata) {
 	for _, p := range list {
@@ -309,5 +290,6 @@ func (s *Server) apiConnection(r *http.Request) (any, error) {
 	if d == nil {
 		return nil, notThere("there is no connection %q", clip(id))
 	}
+	d.sort()
 	return d, nil
 }

@@ -92,22 +92,23 @@ func (s *Server) listSlots(ctx context.Context, f *connFilter, cursor string, li
 	page := connectionsPage{Connections: []connection{}}
 	for ; loop < s.engine.Loops(); loop, slot = loop+1, 0 {
 		for more := true; more; {
-			var rows []connection
 			var next uint32
-			wanted := limit - len(page.Connections)
+			seen := make([]sight, 0, min(limit-len(page.Connections), sightsAtOnce))
 			err := s.onLoop(ctx, loop, func(l *engine.Loop) {
-				sl := newSlice()
+				sl := newSlice(16)
 				next, more = l.Walk(uint32(slot), func(c *engine.Conn) bool {
 					if s.wants(f, c) {
-						rows = append(rows, s.row(c))
+						seen = append(seen, sightOf(c))
 					}
-					return len(rows) < wanted && !sl.over()
+					return len(seen) < cap(seen) && !sl.over()
 				})
 			})
 			if err != nil {
 				return nil, err
 			}
-			page.Connections = append(page.Connections, rows...)
+			for _, v := range seen {
+				page.Connections = append(page.Connections, s.row(v))
+			}
 			slot = uint64(next)
 			if len(page.Connections) < limit {
 				continue
@@ -124,28 +125,37 @@ func (s *Server) listSlots(ctx context.Context, f *connFilter, cursor string, li
 	return page, nil
 }
 
-// sorted returns the connections that f wants, in order, and how many there are. The loops are asked
-// at the same time. most bounds how many are returned; 0: all of them.
+// sightsAtOnce is how many rows are taken in a slice: 128 KiB of them.
+const sightsAtOnce = 512
+
+// eachLoop calls f for all loops at the same time, and returns its first error: then a loop may still
+// come to what it was told, and what that writes must not be read.
+func (s *Server) eachLoop(f func(loop int) error) error {
+	failed := make([]error, s.engine.Loops())
+	var all sync.WaitGroup
+	for i := range failed {
+		all.Go(func() { failed[i] = f(i) })
+	}
+	all.Wait()
+	return cmp.Or(failed...)
+}
+
+// sorted returns the connections that f wants, in order, and how many there are. most bounds how many
+// are returned; 0: all of them.
 func (s *Server) sorted(ctx context.Context, f *connFilter, order string, most int) (refs []engine.Ref, matched int, err error) {
 	name, down := strings.CutPrefix(order, "-")
 	key := sortKeys[name]
 	parts := make([]ranking, s.engine.Loops())
-	failed := make([]error, len(parts))
-	var loops sync.WaitGroup
-	for i := range parts {
-		parts[i] = newRanking(down, most)
-		loops.Go(func() { failed[i] = s.rank(ctx, i, f, key, &parts[i]) })
-	}
-	loops.Wait()
-	if err := cmp.Or(failed...); err != nil {
-		return nil, 0, err // a loop may still come to it: its list is left to the collector
+	if err := s.eachLoop(func(loop int) error {
+		parts[loop] = newRanking(down, most)
+		return s.rank(ctx, loop, f, key, &parts[loop])
+	}); err != nil {
+		return nil, 0, err // the lists are left to the collector
 	}
 	all := newRanking(down, most)
 	for i := range parts {
 		matched += parts[i].matched
-		for _, k := range parts[i].list {
-			all.add(k)
-		}
+		all.list = append(all.list, parts[i].list...)
 		parts[i].free()
 	}
 	refs = all.refs()
@@ -155,27 +165,31 @@ func (s *Server) sorted(ctx context.Context, f *connFilter, order string, most i
 
 // rank walks over a loop's connections, slice by slice. A nil key means the user.
 func (s *Server) rank(ctx context.Context, loop int, f *connFilter, key func(*engine.Conn) int64, r *ranking) error {
-	for from, more := uint32(0), true; more; {
-		err := s.onLoop(ctx, loop, func(l *engine.Loop) {
-			sl := newSlice()
-			from, more = l.Walk(from, func(c *engine.Conn) bool {
-				if s.wants(f, c) {
-					k := keyedConn{ref: c.Ref()}
-					if key != nil {
-						k.key = key(c)
-					} else if h, ok := c.Handler().(gateway.Session); ok {
-						k.text = h.Base().User()
-					}
-					r.add(k)
-				}
-				return !sl.over()
-			})
-		})
+	for from, more := uint32(0), true; more; r.cut() {
+		r.makeRoom(sliceSteps)
+		err := s.onLoop(ctx, loop, func(l *engine.Loop) { from, more = s.rankSlice(l, from, f, key, r) })
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// rankSlice is a slice of rank, on the loop.
+func (s *Server) rankSlice(l *engine.Loop, from uint32, f *connFilter, key func(*engine.Conn) int64, r *ranking) (next uint32, more bool) {
+	sl := newSlice(16)
+	return l.Walk(from, func(c *engine.Conn) bool {
+		if s.wants(f, c) {
+			k := keyedConn{ref: c.Ref()}
+			if key != nil {
+				k.key = key(c)
+			} else if h, ok := c.Handler().(gateway.Session); ok {
+				k.text = h.Base().User()
+			}
+			r.add(k)
+		}
+		return !sl.over()
+	})
 }
 
 // A sortedPage is some of a sorted list.
@@ -190,37 +204,13 @@ type sortedPage struct {
 func (s *Server) pageOf(ctx context.Context, p sortedPage) (any, error) {
 	here := p.refs[p.offset:min(p.offset+p.limit, len(p.refs))]
 	page := connectionsPage{Connections: []connection{}, Matched: new(p.matched)}
-	rows := make(map[engine.Ref]connection, len(here))
-	for loop := range s.engine.Loops() {
-		var of []engine.Ref
-		for _, ref := range here {
-			if ref.Loop() == loop {
-				of = append(of, ref)
-			}
-		}
-		for len(of) > 0 {
-			var found []connection
-			n := 0
-			err := s.onLoop(ctx, loop, func(l *engine.Loop) {
-				for sl := newSlice(); n < len(of) && !sl.over(); n++ {
-					if c := l.Conn(of[n]); c != nil {
-						found = append(found, s.row(c))
-					}
-				}
-			})
-			if err != nil {
-				return nil, err
-			}
-			for _, row := range found {
-				ref, _ := parseRef(row.Connection)
-				rows[ref] = row
-			}
-			of = of[n:]
-		}
+	seen, err := s.sights(ctx, here)
+	if err != nil {
+		return nil, err
 	}
-	for _, ref := range here {
-		if row, ok := rows[ref]; ok {
-			page.Connections = append(page.Connections, row)
+	for _, v := range seen {
+		if v.ref != 0 {
+			page.Connections = append(page.Connections, s.row(v))
 		}
 	}
 	if end := p.offset + len(here); end < len(p.refs) {
@@ -230,4 +220,30 @@ func (s *Server) pageOf(ctx context.Context, p sortedPage) (any, error) {
 		page.Next = new("s" + p.id + "." + strconv.Itoa(end))
 	}
 	return page, nil
+}
+
+// sights looks at connections. Those that are gone are zero.
+func (s *Server) sights(ctx context.Context, refs []engine.Ref) ([]sight, error) {
+	seen := make([]sight, len(refs))
+	err := s.eachLoop(func(loop int) error {
+		var of []int
+		for i, ref := range refs {
+			if ref.Loop() == loop {
+				of = append(of, i)
+			}
+		}
+		for n := 0; n < len(of); {
+			if err := s.onLoop(ctx, loop, func(l *engine.Loop) {
+				for sl := newSlice(4); n < len(of) && !sl.over(); n++ {
+					if c := l.Conn(refs[of[n]]); c != nil {
+						seen[of[n]] = sightOf(c)
+					}
+				}
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return seen, err
 }

@@ -120,6 +120,7 @@ func (s *Server) apiSession(r *http.Request) (any, error) {
 		}
 	}
 	if c := d.Client; c != nil {
+		c.sort()
 		d.UniqID, d.Topics = c.UniqID, c.Topics
 		d.Text, d.TopicNames, d.TopicsTruncated, d.Claims = c.Session, c.TopicNames, c.TopicsTruncated, c.Claims
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // A topicRow is a topic that has subscribers.
@@ -111,24 +112,33 @@ func (s *Server) firstTopics(ctx context.Context, names []string, order func(a, 
 // topicRows describes topics; those that have no subscribers any more are left out.
 func (s *Server) topicRows(ctx context.Context, names []string) (rows []topicRow, err error) {
 	dir := s.engine.Topics()
-	rates := make([]topicRow, len(names))
-	for loop := range s.engine.Loops() {
-		for n := 0; n < len(names); {
-			var found []engine.TopicRate
-			start := n
+	keys := make([]topic.Key, len(names)) // the zero Key has no rate
+	for i, name := range names {
+		keys[i], _ = dir.Lookup([]byte(name))
+	}
+	parts := make([][]engine.TopicRate, s.engine.Loops())
+	if err := s.eachLoop(func(loop int) error {
+		found := make([]engine.TopicRate, len(keys))
+		parts[loop] = found
+		for n := 0; n < len(keys); {
 			if err := s.onLoop(ctx, loop, func(l *engine.Loop) {
-				for sl := newSlice(); n < len(names) && !sl.over(); n++ {
-					k, _ := dir.Lookup([]byte(names[n])) // the zero Key has no rate
-					found = append(found, l.TopicRate(k))
+				for sl := newSlice(16); n < len(keys) && !sl.over(); n++ {
+					found[n] = l.TopicRate(keys[n])
 				}
 			}); err != nil {
-				return nil, err
+				return err
 			}
-			for i, rate := range found {
-				row := &rates[start+i]
-				row.Messages, row.PerSecond = max(row.Messages, rate.Messages), max(row.PerSecond, rate.PerSecond)
-				row.Deliveries += rate.Deliveries
-			}
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	rates := make([]topicRow, len(names))
+	for _, found := range parts {
+		for i, rate := range found {
+			row := &rates[i]
+			row.Messages, row.PerSecond = max(row.Messages, rate.Messages), max(row.PerSecond, rate.PerSecond)
+			row.Deliveries += rate.Deliveries
 		}
 	}
 	for i, name := range names {

@@ -166,13 +166,33 @@ func (g *Gateway) Heard(c *engine.Conn, cl *Client) {
 	}
 }
 
-// AppendID appends the client's uniqId.
-func (g *Gateway) AppendID(dst []byte, cl *Client) []byte {
-	if cl.extra != nil && cl.extra.customID != "" {
-		return append(dst, cl.extra.customID...)
-	}
-	return session.AppendID(dst, g.Config().ServerID, cl.key)
+// A UniqID is a client's uniqId that no text was made of yet: whoever holds a loop up copies it, and
+// leaves the rest to others.
+type UniqID struct {
+	key    session.Key
+	custom string
 }
+
+// UniqID returns the client's uniqId.
+func (cl *Client) UniqID() UniqID {
+	if cl.extra != nil {
+		return UniqID{cl.key, cl.extra.customID}
+	}
+	return UniqID{key: cl.key}
+}
+
+// IDText returns the text of a uniqId. Any goroutine may call it.
+func (g *Gateway) IDText(u UniqID) string { return string(g.appendUniqID(nil, u)) }
+
+func (g *Gateway) appendUniqID(dst []byte, u UniqID) []byte {
+	if u.custom != "" {
+		return append(dst, u.custom...)
+	}
+	return session.AppendID(dst, g.Config().ServerID, u.key)
+}
+
+// AppendID appends the client's uniqId.
+func (g *Gateway) AppendID(dst []byte, cl *Client) []byte { return g.appendUniqID(dst, cl.UniqID()) }
 
 // ID returns the client's uniqId.
 func (g *Gateway) ID(cl *Client) string { return string(g.AppendID(nil, cl)) }
