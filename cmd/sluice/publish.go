@@ -102,17 +102,21 @@ func (cmd *publishCmd) one(s *streams, c *adminapi.Client, data []byte) error {
 	var done struct {
 		Subscribers int  `json:"subscribers"`
 		Elsewhere   bool `json:"elsewhere"`
+		Kept        bool `json:"kept"`
 	}
 	if err := decodeAnswer(answer, &done); err != nil {
 		return err
 	}
-	if done.Subscribers == 0 && !done.Elsewhere && !cmd.told {
+	if done.Subscribers == 0 && !done.Elsewhere && !done.Kept && !cmd.told {
 		cmd.told = true
 		fmt.Fprintf(s.stderr, "sluice: nobody subscribes to %q yet\n", cmd.Topic)
 	}
 	more := ""
 	if done.Elsewhere {
 		more = " here, and to other gateways"
+	}
+	if done.Kept {
+		more += ", and kept"
 	}
 	_, err = fmt.Fprintf(s.stdout, "published to %s%s\n", plural(done.Subscribers, "subscriber"), more)
 	return err

@@ -69,3 +69,25 @@ func TestWatchLast(t *testing.T) {
 		t.Errorf("a topic without history: %d, %q, %q", code, out, errs)
 	}
 }
+
+// TestPublishKept: a message that nobody has heard, and that the topic keeps, is not called lost.
+func TestPublishKept(t *testing.T) {
+	t.Parallel()
+	o := startOperated(t, func(c *server.Config) {
+		c.Engine.History = engine.HistoryLimits{Total: 64 << 10, Rules: []topic.Rule{{Pattern: "kept", Count: 2, Age: time.Minute}, {Pattern: "none", Count: 0}}}
+	})
+	large := strings.Repeat("x", 65<<10) // more than all may keep
+	for _, tc := range []struct{ topic, data, out, errs string }{
+		{"plain", "a", "published to 0 subscribers\n", "sluice: nobody subscribes to \"plain\" yet\n"},
+		{"none", "a", "published to 0 subscribers\n", "sluice: nobody subscribes to \"none\" yet\n"},
+		{"kept", large, "published to 0 subscribers\n", "sluice: nobody subscribes to \"kept\" yet\n"},
+		{"kept", "a", "published to 0 subscribers, and kept\n", ""},
+	} {
+		if code, out, errs := o.do("publish", tc.topic, tc.data); code != exitOK || out != tc.out || errs != tc.errs {
+			t.Errorf("%s, %d bytes: %d, %q, %q", tc.topic, len(tc.data), code, out, errs)
+		}
+	}
+	if out := o.must(t, "publish", "kept", "b", "--json"); !strings.Contains(out, `"kept":true`) {
+		t.Error(out)
+	}
+}

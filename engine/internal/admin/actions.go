@@ -107,7 +107,7 @@ func (s *Server) eachOn(ctx context.Context, refs []engine.Ref, f func(*engine.C
 				if ctx.Err() != nil {
 					return // nobody waits for this any more
 				}
-				for sl := newSlice(); i < len(of) && !sl.over(); i++ {
+				for sl := newSlice(1); i < len(of) && !sl.over(); i++ {
 					if c := l.Conn(of[i]); c != nil {
 						f(c)
 						there++
@@ -280,6 +280,8 @@ type published struct {
 	Subscribers int `json:"subscribers"` // here, when it was published
 	// Elsewhere says that other nodes may have subscribers.
 	Elsewhere bool `json:"elsewhere,omitempty"`
+	// Kept says that the topic's history has the message.
+	Kept bool `json:"kept,omitempty"`
 }
 
 func (s *Server) apiPublish(r *http.Request) (any, error) {
@@ -312,9 +314,21 @@ func (s *Server) apiPublish(r *http.Request) (any, error) {
 	if err := s.publish(ctx, body.Topic, payload); err != nil {
 		return nil, err
 	}
-	s.act(r, "published", "topic", clip(body.Topic), "bytes", len(payload), "subscribers", n)
+	kept := s.keeps([]byte(body.Topic))
+	s.act(r, "published", "topic", clip(body.Topic), "bytes", len(payload), "subscribers", n, "kept", kept)
 	others := s.engine.Config().Remote
-	return published{n, others != nil && others.Reaches([]byte(body.Topic))}, nil
+	return published{n, others != nil && others.Reaches([]byte(body.Topic)), kept}, nil
+}
+
+// keeps reports whether a topic that was just published to has kept something.
+func (s *Server) keeps(topic []byte) bool {
+	h := s.engine.History()
+	st := h.Find(topic)
+	if st == nil || !h.Keeps(topic) {
+		return false // it has no history, or there are too many topics that have
+	}
+	first, next := h.Range(st, s.engine.Now())
+	return first < next // else the message was too large
 }
 
 // publish publishes in turn with other operators.

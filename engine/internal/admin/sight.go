@@ -31,7 +31,7 @@ func sightOf(c *engine.Conn) sight {
 	}
 	if session, ok := h.(gateway.Session); ok {
 		cl := session.Base()
-		v.user, v.pending, v.online, v.uniqID = cl.User(), cl.Pending(), cl.Online(), cl.UniqID()
+		v.user, v.pending, v.online, v.uniqID = cl.User(), cl.Pending(), cl.Online(), gateway.UniqIDOf(cl)
 	}
 	return v
 }
@@ -48,7 +48,7 @@ func (s *Server) row(v sight) connection {
 		Topics: v.topics, Pending: v.pending, Congested: k.Congested, Stalled: k.Excluded, Paused: k.Paused,
 	}
 	if v.online {
-		row.UniqID = s.gateway.IDText(v.uniqID)
+		row.UniqID = gateway.IDText(s.gateway, v.uniqID)
 	}
 	return row
 }

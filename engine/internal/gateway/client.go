@@ -173,16 +173,16 @@ type UniqID struct {
 	custom string
 }
 
-// UniqID returns the client's uniqId.
-func (cl *Client) UniqID() UniqID {
+// UniqIDOf returns a client's uniqId, on its loop.
+func UniqIDOf(cl *Client) UniqID {
 	if cl.extra != nil {
 		return UniqID{cl.key, cl.extra.customID}
 	}
 	return UniqID{key: cl.key}
 }
 
-// IDText returns the text of a uniqId. Any goroutine may call it.
-func (g *Gateway) IDText(u UniqID) string { return string(g.appendUniqID(nil, u)) }
+// IDText returns the text of a uniqId of a client of g. Any goroutine may call it.
+func IDText(g *Gateway, u UniqID) string { return string(g.appendUniqID(nil, u)) }
 
 func (g *Gateway) appendUniqID(dst []byte, u UniqID) []byte {
 	if u.custom != "" {
@@ -192,7 +192,7 @@ func (g *Gateway) appendUniqID(dst []byte, u UniqID) []byte {
 }
 
 // AppendID appends the client's uniqId.
-func (g *Gateway) AppendID(dst []byte, cl *Client) []byte { return g.appendUniqID(dst, cl.UniqID()) }
+func (g *Gateway) AppendID(dst []byte, cl *Client) []byte { return g.appendUniqID(dst, UniqIDOf(cl)) }
 
 // ID returns the client's uniqId.
 func (g *Gateway) ID(cl *Client) string { return string(g.AppendID(nil, cl)) }

@@ -33,7 +33,8 @@ export function topics(_, show) {
   }, 2000);
   const form = h('form.card.form', {onsubmit: async (e) => {
     e.preventDefault();
-    await act('publish', {topic: name.value, payload: payload.value}, (a) => `Published to ${plural(a.subscribers, 'subscriber')}`);
+    await act('publish', {topic: name.value, payload: payload.value}, (a) =>
+      `Published to ${plural(a.subscribers, 'subscriber')}${a.elsewhere ? ' here, and to other gateways' : ''}${a.kept ? ', and kept' : ''}`);
     p.now();
   }}, h('h3', {}, 'Publish a message'), h('label', {}, 'Topic', name), h('label', {}, 'Payload', payload),
   h('button.btn.go', {}, 'Publish'));
