@@ -80,8 +80,11 @@ func (e *Engine) Stats() Stats {
 	for i := range e.refused {
 		s.Refused[i] = e.refused[i].Load()
 	}
-	for _, l := range append(e.loops[:len(e.loops):len(e.loops)], &Loop{stats: &e.outside}) {
-		st := l.stats
+	for i := range len(e.loops) + 1 {
+		st := &e.outside
+		if i < len(e.loops) {
+			st = e.loops[i].stats
+		}
 		for i := range st.closed {
 			s.Closed[i] += st.closed[i].Load()
 		}

@@ -49,3 +49,14 @@ func TestTellLoop(t *testing.T) {
 		t.Errorf("loops ran twice: sum %d", sum)
 	}
 }
+
+// TestStatsLeaveNothing: counters are asked for often, by operators and the memory budget.
+func TestStatsLeaveNothing(t *testing.T) {
+	e, err := New(Config{Loops: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { e.Stats() }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

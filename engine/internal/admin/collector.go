@@ -28,6 +28,7 @@ type page struct {
 	list     []*family // by name
 	scrape   uint64    // number of the present one
 	open     *family   // the one that samples are added to
+	room     []byte    // for files of the kernel's
 }
 
 // A family is one metric family and its series.

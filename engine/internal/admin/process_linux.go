@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"strconv"
 	"sync"
@@ -30,7 +31,7 @@ func collectProcess(p *page) {
 	if unix.Getrlimit(unix.RLIMIT_AS, &most) == nil {
 		p.gauge("process_virtual_memory_max_bytes", "Maximum amount of virtual memory available in bytes.", float64(most.Cur))
 	}
-	if text, err := os.ReadFile("/proc/self/statm"); err == nil {
+	if text := p.read("/proc/self/statm"); text != nil {
 		if pages := bytes.Fields(text); len(pages) > 1 {
 			size := float64(os.Getpagesize())
 			p.gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", number(pages[0])*size)
@@ -40,13 +41,30 @@ func collectProcess(p *page) {
 	if at := processStart(); at > 0 {
 		p.gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds.", at)
 	}
-	if text, err := os.ReadFile("/proc/self/net/netstat"); err == nil {
+	if text := p.read("/proc/self/net/netstat"); text != nil {
 		in, out := octets(text)
 		p.family("process_network_receive_bytes_total", counter, "Number of bytes received by the process over the network.")
 		p.sample(in)
 		p.family("process_network_transmit_bytes_total", counter, "Number of bytes sent by the process over the network.")
 		p.sample(out)
 	}
+}
+
+// read reads a file of the kernel's, nil if it cannot. It is good until the next read.
+func (p *page) read(name string) []byte {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if p.room == nil {
+		p.room = make([]byte, 16<<10)
+	}
+	n, err := io.ReadFull(f, p.room)
+	if n == 0 || err == nil { // nothing, or more than there may be
+		return nil
+	}
+	return p.room[:n]
 }
 
 // processCollector collects nothing more.
