@@ -14,10 +14,11 @@ import (
 
 // catching are a loop's subscribers that catch up.
 type catching struct {
-	by    map[join]*catchup
-	conns map[uint32]*catcher // by slot
-	ready []uint32            // slots whose turn comes
-	view  topic.View
+	by      map[join]*catchup
+	conns   map[uint32]*catcher // by slot
+	ready   []uint32            // slots whose turn comes
+	view    topic.View
+	waiting map[string]map[join]struct{} // those that wait for the log, by topic
 }
 
 // A catcher is a connection that catches up.
@@ -30,11 +31,19 @@ type catcher struct {
 type catchup struct {
 	join
 	stream *topic.Stream
-	next   uint64 // the message that comes next
+	next   uint64 // the message that comes next has this number or a greater one
 	lost   bool   // some before next are gone, which was not said yet
 	// Once the loop has handled so many messages of its mailbox, it has heard of all up to last; 0: it
 	// has.
 	posted, last uint64
+
+	// With a Log: see await.go.
+	waiting bool
+	start   start
+	tail    int    // with atTail: so many messages up to upTo, 0: up to where the history begins
+	upTo    uint64 // a number of epoch
+	epoch   uint64 // of next
+	since   int64  // Mark.At of the position before next, 0: not known
 }
 
 const (
@@ -63,7 +72,7 @@ func (l *Loop) catchFrom(c *Conn, id topic.ID, st *topic.Stream, next uint64) *c
 	if k.by == nil {
 		k.by, k.conns = make(map[join]*catchup), make(map[uint32]*catcher)
 	}
-	u := &catchup{join: join{c.slot, id}, stream: st, next: next}
+	u := &catchup{join: join{c.slot, id}, stream: st, next: next, epoch: st.Epoch()}
 	k.by[u.join] = u
 	r := k.conns[c.slot]
 	if r == nil {
@@ -129,12 +138,20 @@ func (l *Loop) catchUp(c *Conn, r *catcher) (bytes int) {
 			u.posted = 0
 			u.stream.Hear(l.index, u.last)
 		}
+		if l.engine.config.Log != nil && (u.waiting || !l.placed(u)) {
+			i++
+			continue
+		}
 		if u.next > u.stream.Heard(l.index) && !u.lost { // it has all there is, or waits for the loop to hear of more
 			switch {
 			case u.next != u.stream.Heard(l.index)+1:
 				i++
 			case l.engine.history.Known(u.stream):
 				l.endCatchup(c, r, i)
+			case l.engine.config.Log != nil: // it goes on with the topic's other history
+				if !l.reattach(c, u) {
+					l.endCatchup(c, r, i)
+				}
 			default: // what the topic has had since has passed it by
 				u.lost = true
 			}
@@ -159,14 +176,13 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 	v := &l.catching.view
 	heard := st.Heard(l.index)
 	e.history.Look(v, st, u.next, heard, e.Now(), catchChunk)
-	if !v.Known {
-		u.lost = u.lost || u.next <= e.history.Last(st)
-		lost := u.lost
-		u.stream, u.next = e.streamOf([]byte(st.Name())), 1
-		if u.stream == nil && lost {
-			l.sayGap(c, st.Name())
-		}
+	switch {
+	case !v.Known:
+		l.reattach(c, u)
 		return 1 // the next turn goes on with the other stream
+	case v.Open && u.next < v.First:
+		l.awaitOlder(u, topic.Position{Epoch: st.Epoch(), Seq: u.next - 1}, v.First)
+		return 1
 	}
 	s := span{stream: st, first: u.next, from: max(u.next, v.First), lost: u.lost}
 	enc := e.wire[c.dialect].Append
@@ -180,10 +196,13 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 	}
 	u.lost = fault == 103 && s.lead > 0
 	u.next = max(u.next, min(v.First, heard+1))
+	u.since = 0
 	messages, payload := uint32(0), 0
+	end := v.End
 	for m := v.Read(); m != nil; m = v.Read() {
 		p := Push{Route: m.Route, Cmd: m.Cmd, Payload: m.Payload}
 		if messages > 0 && len(b.data)+estimate(p) > catchChunk {
+			end = 0
 			break
 		}
 		u.next = m.Seq + 1
@@ -199,6 +218,7 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 		messages++
 		payload += len(p.Payload)
 	}
+	u.next = max(u.next, end)
 	s.last = u.next - 1
 	size := len(b.data)
 	if size == 0 {
@@ -217,6 +237,28 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 		l.weigh(c)
 	}
 	return size
+}
+
+// reattach has u go on with the history that its topic has in place of a forgotten one. It reports false
+// when there is none; then u has no stream.
+func (l *Loop) reattach(c *Conn, u *catchup) bool {
+	e, st := l.engine, u.stream
+	name := st.Name()
+	u.stream = e.streamOf([]byte(name))
+	switch {
+	case e.config.Log == nil:
+		u.lost = u.lost || u.next <= e.history.Last(st)
+		u.next = 1
+	case u.stream == nil:
+		u.lost = true
+	}
+	switch {
+	case u.stream == nil && u.lost:
+		l.sayGap(c, name)
+	case u.stream != nil && e.config.Log == nil:
+		u.epoch = u.stream.Epoch()
+	}
+	return u.stream != nil
 }
 
 // appendGap appends the push that says that messages of a topic are gone for good, if c has words for
@@ -271,6 +313,9 @@ func (l *Loop) endCatchup(c *Conn, r *catcher, i int) {
 }
 
 func (l *Loop) forgetCatchup(u *catchup) {
+	if u.waiting {
+		l.unwait(u)
+	}
 	delete(l.catching.by, u.join)
 	l.accounts.add(KindTopics, -catchupSize)
 }
@@ -319,7 +364,7 @@ func (l *Loop) missedSpans(c *Conn) {
 	for len(l.dropped) > 0 {
 		s := l.dropped[0]
 		for _, other := range l.dropped[1:] {
-			if other.stream == s.stream && other.first < s.first {
+			if sameHistory(other.stream, s.stream) && other.first < s.first {
 				s = other
 			}
 		}
@@ -327,7 +372,7 @@ func (l *Loop) missedSpans(c *Conn) {
 		c.dropStream(s.stream) // which adds to the list
 		kept := l.dropped[:0]
 		for _, other := range l.dropped {
-			if other.stream != s.stream {
+			if !sameHistory(other.stream, s.stream) {
 				kept = append(kept, other)
 			}
 		}
@@ -336,8 +381,8 @@ func (l *Loop) missedSpans(c *Conn) {
 		if !ok || !c.member.Has(k.ID) {
 			continue
 		}
-		if u := l.catching.by[join{c.slot, k.ID}]; u != nil && u.stream == s.stream {
-			u.next, u.lost = min(u.next, s.first), u.lost || s.lost
+		if u := l.catching.by[join{c.slot, k.ID}]; u != nil && u.epoch == s.stream.Epoch() {
+			u.next, u.lost, u.since = min(u.next, s.first), u.lost || s.lost, 0
 		} else if u == nil {
 			l.catchFrom(c, k.ID, s.stream, s.first).lost = s.lost
 		}

@@ -105,9 +105,11 @@ type Config struct {
 	// good; of the empty topic, see Conn.SayGap. Nil: nobody is told.
 	Gap func(topic string) Push
 
-	// Remote takes what is published here to subscribers elsewhere. Nil: there are none. It goes together
-	// with no History yet.
+	// Remote takes what is published here to subscribers elsewhere. Nil: there are none. Topics with
+	// history want a Log beside it.
 	Remote Remote
+	// Log keeps the history of topics for several gateways. Nil: each keeps its own.
+	Log Log
 
 	// Dialects are the wire forms pushes are encoded in, at most MaxDialects.
 	Dialects []Dialect

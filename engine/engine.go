@@ -41,6 +41,7 @@ type Engine struct {
 	// Of ExpireHistory: what was logged of topics without history, and when it may be again.
 	refusedTopics uint64
 	warnTopics    int64
+	awaited       awaited
 	kernel        *kernel // system, unless it is simulated
 	ticker        *ticker
 	lag           *looplag.Lag
@@ -109,6 +110,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 	}
 	e.history = topic.NewHistory(topic.HistoryConfig{
 		Loops: e.config.Loops, Epoch: uint64(e.Time().UnixMicro()), Keep: e.config.HistoryKeep.Milliseconds(),
+		Given: e.config.Log != nil,
 	})
 	if err := e.SetHistory(e.config.History); err != nil {
 		return nil, fmt.Errorf("engine: history: %w", err)

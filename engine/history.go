@@ -119,27 +119,41 @@ func (pb *Publisher) number(r *run) bool {
 			break
 		}
 		r.to.stream.Lock()
-		first, n, ok := e.history.Append(r.to.stream, e.Now(), r.kept.data)
+		from, first, n, ok := e.appendTo(r.to.stream, r)
 		if ok {
 			if f := e.numbered; f != nil {
 				f(r.to.stream, first, r.kept.data)
 			}
 			pb.dropKept(r)
 			pb.at = topic.Position{Epoch: r.to.stream.Epoch(), Seq: first + uint64(n) - 1}
-			r.first, r.last = first, pb.at.Seq
+			r.first, r.last = from, pb.at.Seq
 			for _, b := range r.blocks {
 				if b != nil {
-					b.span = span{stream: r.to.stream, first: first, from: first, last: r.last}
+					b.span = span{stream: r.to.stream, first: from, from: from, last: r.last}
 				}
 			}
 			return true
 		}
 		r.to.stream.Unlock()
+		if e.config.Log != nil {
+			break
+		}
 		r.to.stream = e.streamOf(r.to.name)
 	}
 	r.to.stream = nil
 	pb.dropKept(r)
 	return false
+}
+
+// appendTo has a stream, which is locked, keep r's messages. from is the number that follows what it had
+// before, which is first where numbers have no gaps.
+func (e *Engine) appendTo(st *topic.Stream, r *run) (from, first uint64, n int, ok bool) {
+	if r.first > 0 {
+		from, n, ok = e.history.AppendAt(st, e.Now(), r.at, r.first, r.kept.data)
+		return from, r.first, n, ok
+	}
+	first, n, ok = e.history.Append(st, e.Now(), r.kept.data)
+	return first, first, n, ok
 }
 
 // flushHistory passes a run of a topic with history on. It reports false when the topic has none any
@@ -201,17 +215,29 @@ func (pb *Publisher) flushHistory(r *run) bool {
 func (l *Loop) drained() bool { return l.mailbox.postedSoFar() == l.mail.position }
 
 // subscribe adds c to a topic with history. begin says with which message, given the number of the
-// last one.
-func (c *Conn) subscribe(st *topic.Stream, name []byte, begin func(last uint64) uint64) (u *catchup, ok bool) {
+// last one: it returns what the catch-up is to have. st is nil when the topic has none; then nothing was
+// done.
+func (c *Conn) subscribe(name []byte, begin func(st *topic.Stream, last uint64) catchup) (st *topic.Stream, ok bool) {
 	l := c.loop
+	e := l.engine
+	if st = e.streamOf(name); st == nil {
+		return nil, false
+	}
 	l.publisher.Flush()
 	st.Lock()
+	for tries := 0; e.config.Log != nil && !e.history.Known(st) && tries < 3; tries++ { // see Replica.End
+		st.Unlock()
+		if st = e.streamOf(name); st == nil {
+			return nil, false
+		}
+		st.Lock()
+	}
 	k, ok := l.shard.Subscribe(&c.member, c.slot, name, c.dialect, c.pressed(), false)
 	if !ok {
 		st.Unlock()
-		return nil, false
+		return st, false
 	}
-	last, posted := l.engine.history.Last(st), l.mailbox.postedSoFar()
+	last, posted := e.history.Last(st), l.mailbox.postedSoFar()
 	st.Unlock()
 	if r, ok := c.handler.(Resumer); ok && r.Resumable() {
 		l.track(c)
@@ -219,59 +245,69 @@ func (c *Conn) subscribe(st *topic.Stream, name []byte, begin func(last uint64) 
 	}
 	// What was published while the loop had no subscriber has not come to it. It is as far as the last
 	// message once it is through with what is on its way.
-	next := begin(last)
-	if posted == l.mail.position || fault == 102 {
-		if st.Hear(l.index, last); next == last+1 {
-			return nil, true
+	want := begin(st, last)
+	live := want.next == last+1 && !want.lost && want.start == atNext && want.epoch == st.Epoch()
+	switch {
+	case live && !st.Begun():
+		return st, true // all that comes is from then on
+	case posted == l.mail.position || fault == 102:
+		if st.Hear(l.index, last); live {
+			return st, true
 		}
 		posted = 0
 	}
-	u = l.catchFrom(c, k.ID, st, next)
+	u := l.catchFrom(c, k.ID, st, want.next)
 	u.posted, u.last = posted, last
-	return u, true
+	u.lost, u.start, u.tail, u.upTo, u.epoch, u.since = want.lost, want.start, want.tail, want.upTo, want.epoch, want.since
+	return st, true
+}
+
+// fromNowOn is where a subscription begins that is to miss nothing from then on.
+func fromNowOn(st *topic.Stream, last uint64) catchup {
+	return catchup{next: last + 1, epoch: st.Epoch()}
 }
 
 // SubscribeLast is Subscribe for who wants the last n messages that the topic has kept first. They
 // arrive as pushes, before what is published from then on.
 func (c *Conn) SubscribeLast(name []byte, n int) bool {
-	st := c.loop.engine.streamOf(name)
+	e := c.loop.engine
+	st, ok := c.subscribe(name, func(st *topic.Stream, last uint64) catchup {
+		from, open := e.history.Tail(st, n, last, e.Now())
+		u := catchup{next: from, epoch: st.Epoch()}
+		if n > 0 && (open || !st.Begun()) {
+			u.start, u.tail, u.upTo = atTail, n, last
+		}
+		return u
+	})
 	if st == nil {
 		return c.Subscribe(name)
 	}
-	_, ok := c.subscribe(st, name, func(last uint64) uint64 {
-		first, _ := c.loop.engine.history.Range(st, c.loop.engine.Now())
-		return max(first, last+1-min(uint64(max(n, 0)), last))
-	})
 	return ok
 }
 
 // SubscribeFrom is Subscribe for who has had everything up to a position: what came behind it arrives
-// first, as pushes. Where some of it is gone for good, a push says so before what is left; see
-// Config.Gap. One that is subscribed already is told so, too, if there was anything.
-func (c *Conn) SubscribeFrom(name []byte, from topic.Position) bool {
+// first, as pushes. since is the Mark.At of the position. Where some of it is gone for good, a push says
+// so before what is left; see Config.Gap. One that is subscribed already is told so, too, if there was
+// anything.
+func (c *Conn) SubscribeFrom(name []byte, from topic.Position, since int64) bool {
 	e := c.loop.engine
-	st := e.streamOf(name)
+	st, ok := c.subscribe(name, func(st *topic.Stream, last uint64) catchup {
+		switch {
+		case !st.Begun() && from.Epoch > 0:
+			return catchup{next: from.Seq + 1, epoch: from.Epoch, since: since}
+		case st.Epoch() != from.Epoch || !st.Begun():
+			return catchup{next: 1, epoch: st.Epoch(), lost: true}
+		case fault == 101:
+			from.Seq = max(from.Seq, 1) - 1
+		}
+		return catchup{next: from.Seq + 1, epoch: from.Epoch, since: since}
+	})
 	if st == nil {
-		ok := c.Subscribe(name)
+		ok = c.Subscribe(name)
 		c.loop.sayGap(c, string(name)) // nobody knows what there was
 		return ok
 	}
-	known := st.Epoch() == from.Epoch
-	u, ok := c.subscribe(st, name, func(uint64) uint64 {
-		switch {
-		case !known:
-			return 1
-		case fault == 101:
-			return max(from.Seq, 1)
-		}
-		return from.Seq + 1
-	})
-	switch {
-	case ok && !known && u == nil:
-		c.loop.sayGap(c, string(name))
-	case ok && !known:
-		u.lost = true
-	case !ok && (!known || e.history.Last(st) > from.Seq):
+	if !ok && (st.Epoch() != from.Epoch || e.history.Last(st) > from.Seq) {
 		c.loop.sayGap(c, string(name))
 	}
 	return ok

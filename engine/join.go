@@ -50,8 +50,7 @@ func (l *Loop) settleJoins() {
 // by others, is from before.
 func (c *Conn) Subscribe(name []byte) bool {
 	l := c.loop
-	if st := l.engine.streamOf(name); st != nil {
-		_, ok := c.subscribe(st, name, func(last uint64) uint64 { return last + 1 })
+	if st, ok := c.subscribe(name, fromNowOn); st != nil {
 		return ok
 	}
 	if r, ok := c.handler.(Resumer); ok && l.engine.history.Keeps(name) && r.Resumable() {

@@ -15,6 +15,9 @@ import (
 type Mark struct {
 	Topic string
 	topic.Position
+	// At is a time, in unix ms: messages with greater numbers were published later. 0: not known. It
+	// is for a Log, which can tell by it that nothing is gone.
+	At int64
 }
 
 // A Resumer is a Handler whose client may come back, and then wants what it has missed: its
@@ -26,11 +29,11 @@ type Resumer interface {
 // A span is messages of a topic with history, one behind the other in a block.
 type span struct {
 	stream *topic.Stream // nil: the block has none
-	first  uint64        // what the span stands for begins here
-	from   uint64        // the first message in it; those from first on are gone, which lead says
-	last   uint64
-	lead   uint32 // bytes in front of the messages
-	lost   bool   // more is gone than numbers tell
+	first  uint64        // what the span stands for begins here: a bound
+	from   uint64        // and its messages here; those from first on are gone, which lead says
+	last   uint64        // it stands for all up to there
+	lead   uint32        // bytes in front of the messages
+	lost   bool          // more is gone than numbers tell
 }
 
 // A stretch is a span on its way to a connection.
@@ -212,13 +215,11 @@ func (l *Loop) takeMarks(c *Conn) {
 			continue
 		}
 		e.history.Touch(st, e.Now())
-		m := Mark{name, topic.Position{Epoch: st.Epoch(), Seq: st.Heard(l.index)}}
+		m := Mark{name, topic.Position{Epoch: st.Epoch(), Seq: st.Heard(l.index)}, e.markedAt()}
 		k, _ := e.topics.Lookup([]byte(name))
 		if u := l.catching.by[join{c.slot, k.ID}]; u != nil {
-			if m.Seq = u.next - 1; u.lost || u.stream == nil {
+			if m.Position, m.At = (topic.Position{Epoch: u.epoch, Seq: u.next - 1}), u.since; u.lost || u.stream == nil || u.start != atNext {
 				m.Position = topic.Position{}
-			} else {
-				m.Epoch = u.stream.Epoch()
 			}
 		}
 		l.marks = append(l.marks, m)
@@ -239,7 +240,7 @@ func (l *Loop) takeMarks(c *Conn) {
 		found[s.stream.Name()] = true
 		for i := range l.marks {
 			if m := &l.marks[i]; m.Topic == s.stream.Name() {
-				m.Position = l.arrivedOf(c, s, min(s.end-arrived, s.size))
+				m.Position, m.At = l.arrivedOf(c, s, min(s.end-arrived, s.size)), 0
 			}
 		}
 	}
@@ -275,12 +276,10 @@ func (l *Loop) arrivedOf(c *Conn, s *stretch, missing int64) topic.Position {
 	v := new(topic.View)
 	l.engine.history.Look(v, s.stream, s.from, s.last, l.engine.Now(), int(maxStretch+maxRun))
 	var sizes []int64
+	var numbers []uint64
 	var scratch []byte
-	first := uint64(0)
 	for m := v.Read(); m != nil; m = v.Read() {
-		if first == 0 {
-			first = m.Seq
-		}
+		numbers = append(numbers, m.Seq)
 		out, err := enc(scratch[:0], Push{Route: m.Route, Cmd: m.Cmd, Payload: m.Payload})
 		if err != nil {
 			out = scratch[:0]
@@ -294,12 +293,19 @@ func (l *Loop) arrivedOf(c *Conn, s *stretch, missing int64) topic.Position {
 		missing -= sizes[n]
 	}
 	switch {
-	case missing <= 0 && first > 0:
-		at.Seq = first + uint64(n) - 1
-	case first > s.from: // what has not arrived is not kept any more
-		at.Seq = max(at.Seq, first-2)
+	case missing <= 0 && n > 0:
+		at.Seq = numbers[n-1]
+	case missing <= 0 && len(numbers) > 0:
+		at.Seq = max(s.from, v.First) - 1
+	case v.First > s.from && len(numbers) > 0: // what has not arrived is not kept any more
+		at.Seq = max(at.Seq, v.First-2)
 	}
 	return at
+}
+
+// sameHistory reports whether positions in two streams mean the same messages.
+func sameHistory(a, b *topic.Stream) bool {
+	return a == b || a.Epoch() == b.Epoch() && a.Name() == b.Name()
 }
 
 // eachEntry calls f for each entry of c's queue, first to last.
@@ -327,7 +333,7 @@ func (c *Conn) DropHistory() {
 
 // dropStream drops what is queued of a history and was not begun.
 func (c *Conn) dropStream(st *topic.Stream) {
-	c.dropSpans(func(s *span) bool { return s.stream == st })
+	c.dropSpans(func(s *span) bool { return s.stream != nil && sameHistory(s.stream, st) })
 }
 
 // dropSpans drops entries of a history that which picks, unless they were sent in part.

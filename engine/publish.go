@@ -145,7 +145,7 @@ func (pb *Publisher) holds(r *run) bool {
 func (pb *Publisher) newRun(to *audience, p Push) *run {
 	r := runs.Get().(*run)
 	r.to.set(to)
-	r.mask, r.bytes, r.payload, r.messages = pb.engine.dialects(to), 0, 0, 0
+	r.mask, r.bytes, r.payload, r.messages, r.first = pb.engine.dialects(to), 0, 0, 0, 0
 	pb.append(r, p)
 	return r
 }

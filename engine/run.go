@@ -3,6 +3,8 @@ package engine
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/sluicenet/sluice/topic"
 )
 
 // A run is what loops pass on: messages that followed one another to one audience, encoded back to
@@ -20,7 +22,9 @@ type run struct {
 	// kept are the messages as records: of a topic with history until they have their numbers, of one
 	// with subscribers elsewhere until they have gone there.
 	kept        *block
-	first, last uint64
+	first, last uint64 // of a topic with history; before it has them, first is 0 or the number that is given
+	at          int64  // ms, when messages came that have given numbers
+	done        func(topic.Position, error)
 }
 
 var runs = sync.Pool{New: func() any { return new(run) }}
@@ -35,7 +39,7 @@ func (pb *Publisher) recycle(r *run) {
 	}
 	pb.dropKept(r)
 	clear(r.counts[:])
-	r.to.stream = nil
+	r.to.stream, r.done = nil, nil
 	runs.Put(r)
 }
 

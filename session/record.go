@@ -25,6 +25,7 @@ type Mark struct {
 	Topic string // the one of Snapshot.Topics: it is not counted again
 	Epoch uint64
 	Seq   uint64
+	At    int64 // unix ms: messages with greater numbers were published later; 0: not known
 }
 
 // markSize is the bytes that a Mark costs.

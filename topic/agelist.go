@@ -18,6 +18,21 @@ func (l *ageList) push(g *segment) {
 	l.newest = g
 }
 
+// insert puts g in front of another, nil: behind all.
+func (l *ageList) insert(g, before *segment) {
+	if before == nil {
+		l.push(g)
+		return
+	}
+	g.prev, g.next = before.prev, before
+	if before.prev != nil {
+		before.prev.next = g
+	} else {
+		l.oldest = g
+	}
+	before.prev = g
+}
+
 func (l *ageList) remove(g *segment) {
 	if g.prev != nil {
 		g.prev.next = g.next
@@ -39,17 +54,7 @@ func (l *ageList) merge(list []*segment) {
 		for at != nil && at.begun <= g.begun {
 			at = at.next
 		}
-		if at == nil {
-			l.push(g)
-			continue
-		}
-		g.prev, g.next = at.prev, at
-		if at.prev != nil {
-			at.prev.next = g
-		} else {
-			l.oldest = g
-		}
-		at.prev = g
+		l.insert(g, at)
 	}
 }
 

@@ -17,6 +17,8 @@ type HistoryConfig struct {
 	// Keep is how many ms a topic that keeps nothing is remembered, so that a position in it is still
 	// known to have missed nothing.
 	Keep int64
+	// Given says that epochs and numbers are given, by Begin and AppendAt: see given.go.
+	Given bool
 }
 
 // A History keeps the last messages of topics. All methods may be called from any goroutine.
@@ -42,12 +44,14 @@ type HistoryStats struct {
 	Messages int    // now
 	Bytes    int64  // now: of messages, and what it takes to keep them
 	Appended uint64 // messages
+	Fetched  uint64 // messages of Prepend
 
 	Over    uint64 // messages that went because of Rule.Count
 	Aged    uint64 // of Rule.Age
 	Evicted uint64 // of the total
 	Trimmed uint64 // by Trim, or a change of the rules
 	Large   uint64 // messages that were never kept, being larger than the total
+	Ended   uint64 // of End, or Begin
 
 	Forgotten uint64 // topics that kept nothing and went for others
 	Refused   uint64 // times that a new topic got no history, since all that there may be keep something
@@ -88,7 +92,7 @@ func (h *History) Set(rules []Rule, total int64, topics int, now int64) {
 		list := h.match([]byte(s.name))
 		switch {
 		case list == nil:
-			h.stats.Trimmed += s.next - s.first
+			h.stats.Trimmed += uint64(s.kept)
 			h.forget(s)
 			continue
 		case list == s.list:
@@ -145,6 +149,21 @@ func (h *History) Stream(name []byte, now int64) *Stream {
 	if s := h.streams[string(name)]; s != nil {
 		return s
 	}
+	s := h.newStream(name, now)
+	if s == nil {
+		return nil
+	}
+	if !h.config.Given {
+		h.epoch++
+		s.epoch = h.epoch
+	}
+	h.idle.push(s, now)
+	h.enforce(now)
+	return s
+}
+
+// newStream makes a stream without an epoch, nil when there may be none.
+func (h *History) newStream(name []byte, now int64) *Stream {
 	list := h.match(name) // under the lock: the rules may have changed
 	if list == nil {
 		return nil
@@ -157,14 +176,9 @@ func (h *History) Stream(name []byte, now int64) *Stream {
 		h.stats.Forgotten++
 		h.forget(h.idle.oldest)
 	}
-	h.epoch++
-	s := &Stream{
-		name: string(name), epoch: h.epoch, list: list, first: 1, next: 1, heard: make([]uint64, h.config.Loops),
-	}
+	s := &Stream{name: string(name), list: list, first: 1, next: 1, heard: make([]uint64, h.config.Loops)}
 	h.streams[s.name] = s
-	h.idle.push(s, now)
 	h.add(s.cost())
-	h.enforce(now)
 	return s
 }
 
@@ -183,20 +197,25 @@ func (h *History) Find(name []byte) *Stream {
 func (h *History) Append(s *Stream, now int64, records []byte) (first uint64, n int, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.list == nil {
+	if s.list == nil || s.epoch == 0 {
 		return 0, 0, false
 	}
 	first = s.next
+	return first, h.append(s, now, now, records), true
+}
+
+// append keeps records that came at a time, with the next numbers, and returns how many.
+func (h *History) append(s *Stream, now, at int64, records []byte) (n int) {
 	for len(records) > 0 {
 		size := recordLen(records)
-		h.keep(s, records[:size], len(records), now)
+		h.keep(s, records[:size], len(records), at)
 		records = records[size:]
 		n++
 	}
 	h.stats.Appended += uint64(n)
 	h.cut(s, now)
 	h.enforce(now)
-	return first, n, true
+	return n
 }
 
 // keep appends a record to a stream, the first of so many bytes of them.
@@ -206,7 +225,7 @@ func (h *History) keep(s *Stream, record []byte, all int, now int64) {
 			h.stats.Evicted += h.drop(s, now)
 		}
 		s.next++
-		s.first = s.next
+		s.first, s.open = s.next, false
 		h.stats.Large++
 		return
 	}
@@ -221,30 +240,36 @@ func (h *History) keep(s *Stream, record []byte, all int, now int64) {
 		s.list.push(g)
 		h.add(g.cost())
 	}
-	if fault == 1 && s.next-s.first >= uint64(s.list.rule.Count) {
+	if fault == 1 && s.kept >= s.list.rule.Count {
 		s.next++
 		return
 	}
+	if g.end() != s.next {
+		h.add(g.jumpTo(s.next))
+	}
 	g.append(record, now)
 	s.next++
+	s.kept++
 	h.stats.Messages++
 }
 
 // cut takes away what a stream has too many of.
 func (h *History) cut(s *Stream, now int64) {
-	most := uint64(s.list.rule.Count)
+	most := s.list.rule.Count
 	if fault == 2 {
 		most = max(most-1, 1)
 	}
-	if s.next-s.first <= most {
-		return
-	}
-	first := s.next - most
-	h.stats.Over += first - s.first
-	h.stats.Messages -= int(first - s.first)
-	s.first = first
-	for !s.empty() && s.segments[s.head].end() <= first {
-		h.drop(s, now)
+	for s.kept > most {
+		g, n := s.segments[s.head], s.kept-most
+		if n >= int(g.count-s.cut) {
+			h.stats.Over += h.drop(s, now)
+			continue
+		}
+		s.cut += uint32(n)
+		s.first, s.open = g.number(s.cut-1)+1, false
+		s.kept -= n
+		h.stats.Messages -= n
+		h.stats.Over += uint64(n)
 	}
 }
 
@@ -256,15 +281,14 @@ func (h *History) drop(s *Stream, now int64) (messages uint64) {
 	s.compact()
 	s.list.remove(g)
 	h.add(-g.cost())
-	if end := g.end(); end > s.first {
-		messages = end - s.first
-		s.first = end
-	}
-	h.stats.Messages -= int(messages)
-	if s.empty() {
+	n := int(g.count - s.cut)
+	s.first, s.cut, s.open = g.end(), 0, false
+	s.kept -= n
+	h.stats.Messages -= n
+	if s.empty() && !s.held {
 		h.idle.push(s, now)
 	}
-	return messages
+	return uint64(n)
 }
 
 // forget takes a stream away. Its messages are counted by the caller.
@@ -360,8 +384,29 @@ func (h *History) Last(s *Stream) uint64 {
 	return s.next - 1
 }
 
-// Range returns the number of the oldest message of s that is kept and not too old at now, and that of
-// the next to come: the same when none is.
+// Tail returns where the last n messages begin that s keeps up to number to, as a bound: those of them
+// that are not too old at now. open says that there are fewer, and that older ones may be known
+// elsewhere.
+func (h *History) Tail(s *Stream, n int, to uint64, now int64) (from uint64, open bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n <= 0 || s.list == nil {
+		return to + 1, false
+	}
+	first := s.fresh(now - s.list.age + 1)
+	for i := len(s.segments) - 1; i >= s.head && n > 0; i-- {
+		g := s.segments[i]
+		if have := int(g.index(to + 1)); have < n {
+			n -= have
+		} else {
+			return max(g.number(uint32(have-n)), first), false
+		}
+	}
+	return min(first, to+1), s.isOpen(first, now)
+}
+
+// Range returns the bounds of what s keeps and what is not too old at now: from the first on all
+// messages are kept, and the other is that of the next to come, the same when none is.
 func (h *History) Range(s *Stream, now int64) (first, next uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

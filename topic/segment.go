@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"sort"
 	"unsafe"
 )
 
@@ -76,12 +77,27 @@ func (m *Message) decode(b []byte, at int64) int {
 type segment struct {
 	stream     *Stream
 	data       []byte
-	first      uint64 // sequence number of the first record
+	first      uint64 // number of the first record
 	count      uint32
 	begun      int64 // ms, of the first record
 	last       int64 // ms, of the last one
+	jumps      *jumps
 	prev, next *segment
 }
+
+// A jump is a record of a segment whose number is not the next one behind the record before it. Numbers
+// that are given by others have them; they are kept for themselves, since most streams have none.
+type jump struct {
+	at     uint32 // the record, from 0 on
+	number uint64
+}
+
+type jumps struct{ list []jump }
+
+const (
+	jumpsSize = int64(unsafe.Sizeof(jumps{}))
+	jumpSize  = int64(unsafe.Sizeof(jump{}))
+)
 
 const (
 	// maxSegment is how long a segment of many messages may be, in bytes: what is dropped at once.
@@ -94,16 +110,78 @@ const (
 	segmentOverhead = int64(unsafe.Sizeof(segment{}) + unsafe.Sizeof((*segment)(nil)))
 )
 
-func (g *segment) cost() int64 { return int64(cap(g.data)) + segmentOverhead }
+func (g *segment) cost() int64 {
+	n := int64(cap(g.data)) + segmentOverhead
+	if g.jumps != nil {
+		n += jumpsSize + jumpSize*int64(cap(g.jumps.list))
+	}
+	return n
+}
 
-func (g *segment) end() uint64 { return g.first + uint64(g.count) }
+// end returns the number behind the last record's.
+func (g *segment) end() uint64 {
+	if g.jumps == nil {
+		return g.first + uint64(g.count)
+	}
+	last := g.jumps.list[len(g.jumps.list)-1]
+	return last.number + uint64(g.count-last.at)
+}
+
+// number returns the number of record i.
+func (g *segment) number(i uint32) uint64 {
+	if g.jumps == nil {
+		return g.first + uint64(i)
+	}
+	list := g.jumps.list
+	k := sort.Search(len(list), func(k int) bool { return list[k].at > i })
+	if k == 0 {
+		return g.first + uint64(i)
+	}
+	return list[k-1].number + uint64(i-list[k-1].at)
+}
+
+// index returns how many records have lower numbers than number.
+func (g *segment) index(number uint64) uint32 {
+	first, at, end := g.first, uint32(0), g.count
+	if g.jumps != nil {
+		list := g.jumps.list
+		k := sort.Search(len(list), func(k int) bool { return list[k].number > number })
+		if k > 0 {
+			first, at = list[k-1].number, list[k-1].at
+		}
+		if k < len(list) {
+			end = list[k].at
+		}
+	}
+	if number <= first {
+		return at
+	}
+	return at + uint32(min(number-first, uint64(end-at)))
+}
+
+func (g *segment) jumpList() []jump {
+	if g.jumps == nil {
+		return nil
+	}
+	return g.jumps.list
+}
+
+// jumpTo gives the next record a number that is not the next one, and returns what that takes in bytes.
+func (g *segment) jumpTo(number uint64) (bytes int64) {
+	before := g.cost()
+	if g.jumps == nil {
+		g.jumps = new(jumps)
+	}
+	g.jumps.list = append(g.jumps.list, jump{g.count, number})
+	return g.cost() - before
+}
 
 // takes reports whether a record of size bytes at a time may be appended.
 func (g *segment) takes(size int, now int64) bool {
 	return len(g.data)+size <= cap(g.data) && now-g.begun < sealAfter && now >= g.begun
 }
 
-// append adds a record.
+// append adds a record behind the others.
 func (g *segment) append(record []byte, now int64) {
 	at := len(g.data)
 	g.data = append(g.data, record...)

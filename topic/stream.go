@@ -10,7 +10,8 @@ type Position struct {
 	// Epoch tells one history of a topic from another: a topic that was forgotten, or another
 	// process, begins a new one.
 	Epoch uint64
-	// Seq is the number of the message, from 1 without a gap; 0 is before the first.
+	// Seq is the number of the message, 0: before the first. Numbers rise from message to message: one
+	// by one, from 1 on, where the History gives them out.
 	Seq uint64
 }
 
@@ -24,15 +25,22 @@ type Stream struct {
 	heard []uint64
 
 	name  string
-	epoch uint64
+	epoch uint64 // 0: it has not begun
+	began uint64 // the number that it has begun behind
 
 	// What follows is guarded by the History's lock.
 	list     *ageList // nil: forgotten
 	segments []*segment
-	head     int    // of segments, the first that is there
-	first    uint64 // the oldest message that is kept; next: none is
-	next     uint64 // number of the next message
-	idle     idlePlace
+	head     int // of segments, the first that is there
+	// first is a bound: all messages that have this number or a greater one are kept, up to next, the
+	// bound of what is to come.
+	first, next uint64
+	kept        int    // messages
+	cut         uint32 // messages at the front of the first segment that are kept no more
+	held        bool   // it is forgotten by End alone
+	open        bool   // older messages than those from first on may be known elsewhere
+	opened      int64  // ms, when it began
+	idle        idlePlace
 }
 
 // streamOverhead is what a stream costs beside its name and its places for loops, in bytes: itself and
@@ -52,8 +60,15 @@ func (s *Stream) Lock() { s.order.Lock() }
 // Unlock ends Lock.
 func (s *Stream) Unlock() { s.order.Unlock() }
 
+// Begun reports whether the stream has numbers. One of a History whose numbers are given begins with
+// History.Begin.
+func (s *Stream) Begun() bool { return s.epoch > 0 }
+
+// Began returns the number behind which the stream has begun, 0 where numbers are given out here.
+func (s *Stream) Began() uint64 { return s.began }
+
 // Heard returns the number of the last message that has reached a loop. It is called on that loop.
-func (s *Stream) Heard(loop int) uint64 { return s.heard[loop] }
+func (s *Stream) Heard(loop int) uint64 { return max(s.heard[loop], s.began) }
 
 // Hear notes that a message has reached a loop, on that loop. Numbers only rise.
 func (s *Stream) Hear(loop int, seq uint64) { s.heard[loop] = max(s.heard[loop], seq) }

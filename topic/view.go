@@ -8,9 +8,13 @@ type View struct {
 	// Known is false when the stream was forgotten: then the view is empty, and nobody knows what
 	// has been published since.
 	Known bool
-	// First is the number of the oldest message that is kept and not too old, Next that of the next
-	// message to come: Next when none is.
+	// First is a bound: all messages are kept, and not too old, that have this number or a greater one.
+	// Next is that of what is to come, which is First when nothing is kept.
 	First, Next uint64
+	// Open says that messages below First may be known elsewhere; see History.Prepend.
+	Open bool
+	// End is the bound of the view: Read returns all that is kept from where it begins up to there.
+	End uint64
 
 	from    uint64 // the number of the next message that Read returns
 	to      uint64
@@ -24,8 +28,10 @@ type View struct {
 // A part is a segment as it was when it was looked at.
 type part struct {
 	data  []byte
-	first uint64
+	first uint64 // of the record at the front of data
+	at    uint32 // its place in the segment
 	begun int64
+	jumps []jump // those behind it
 }
 
 // Look makes v what s keeps from number from up to and with to, and is not too old at now: so much that
@@ -44,27 +50,35 @@ func (h *History) Look(v *View, s *Stream, from, to uint64, now int64, bytes int
 		v.since = math.MinInt64 / 2
 	}
 	v.First = s.fresh(v.since)
+	v.Open = s.isOpen(v.First, now)
 	v.from, v.to = max(from, v.First), min(to, s.next-1)
 	if fault == 5 {
 		v.from = from
 	}
-	for i := s.find(v.from); i < len(s.segments) && s.segments[i].first <= v.to && bytes > 0; i++ {
+	v.End = v.to + 1
+	for i := s.find(v.from); i < len(s.segments) && s.segments[i].first <= v.to; i++ {
+		if bytes <= 0 {
+			v.End = s.segments[i-1].end()
+			break
+		}
 		g := s.segments[i]
-		v.parts = append(v.parts, part{g.data, g.first, g.begun})
+		v.parts = append(v.parts, part{data: g.data, first: g.first, begun: g.begun, jumps: g.jumpList()})
 		bytes -= len(g.data)
 		if v.from > g.first { // some of it is in front
-			bytes += int(uint64(len(g.data)) * (v.from - g.first) / uint64(g.count))
+			bytes += int(uint64(len(g.data)) * uint64(g.index(v.from)) / uint64(g.count))
 		}
 	}
 }
 
-// fresh returns the number of the oldest message that came at since or later.
+// fresh returns the bound from which on all messages came at since or later.
 func (s *Stream) fresh(since int64) uint64 {
+	bound := s.first
 	for _, g := range s.segments[s.head:] {
 		if g.last < since {
+			bound = g.end()
 			continue
 		}
-		seq, at := g.first, 0
+		old, at := uint32(0), 0
 		var m Message
 		for g.begun < since && at < len(g.data) {
 			n := m.decode(g.data[at:], g.begun)
@@ -72,11 +86,20 @@ func (s *Stream) fresh(since int64) uint64 {
 				break
 			}
 			at += n
-			seq++
+			old++
 		}
-		return max(seq, s.first)
+		if old > 0 {
+			bound = max(bound, g.number(old-1)+1)
+		}
+		return bound
 	}
 	return s.next
+}
+
+// isOpen reports whether messages below first, the bound of what is kept and not too old at now, may be
+// known elsewhere, and not be too old.
+func (s *Stream) isOpen(first uint64, now int64) bool {
+	return s.open && first == s.first && now-s.opened < s.list.age
 }
 
 // Read returns the next message, valid until the next call, or nil. Its payload is valid for as long
@@ -92,6 +115,10 @@ func (v *View) Read() *Message {
 		p.data = p.data[n:]
 		v.message.Seq = p.first
 		p.first++
+		p.at++
+		if len(p.jumps) > 0 && p.jumps[0].at == p.at {
+			p.first, p.jumps = p.jumps[0].number, p.jumps[1:]
+		}
 		switch {
 		case v.message.Seq < v.from:
 		case v.message.Seq > v.to:

@@ -34,7 +34,7 @@ func marksOf(c *engine.Conn) []session.Mark {
 	c.DropHistory()
 	list := make([]session.Mark, len(marks))
 	for i, m := range marks {
-		list[i] = session.Mark{Topic: m.Topic, Epoch: m.Epoch, Seq: m.Seq}
+		list[i] = session.Mark{Topic: m.Topic, Epoch: m.Epoch, Seq: m.Seq, At: m.At}
 	}
 	return list
 }
@@ -114,5 +114,5 @@ func (g *Gateway) History(name []byte, q HistoryQuery) (h History, ok bool) {
 // first.
 func (g *Gateway) subscribeFrom(c *engine.Conn, m session.Mark) {
 	from := topic.Position{Epoch: m.Epoch, Seq: m.Seq}
-	_ = g.trySubscribe(c, []byte(m.Topic), func(name []byte) bool { return c.SubscribeFrom(name, from) })
+	_ = g.trySubscribe(c, []byte(m.Topic), func(name []byte) bool { return c.SubscribeFrom(name, from, m.At) })
 }
