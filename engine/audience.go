@@ -18,6 +18,8 @@ type audience struct {
 	// it was found out.
 	remote  bool
 	changes uint64
+	// logged says that Config.Log gets the messages, of a topic with history, and nobody else.
+	logged bool
 }
 
 type audienceKind uint8
@@ -40,7 +42,7 @@ func (a *audience) set(of *audience) {
 		a.refs = nil
 	}
 	a.kind, a.key, a.stream = of.kind, of.key, of.stream
-	a.remote, a.changes = of.remote, of.changes
+	a.remote, a.changes, a.logged = of.remote, of.changes, of.logged
 	a.name, a.refs = append(a.name[:0], of.name...), append(a.refs[:0], of.refs...)
 }
 
@@ -55,6 +57,9 @@ func (e *Engine) live(a *audience) bool { return a.kind != subscribersOf || e.to
 
 // dialects returns the set of wire dialects (bit n: dialect n) that a may speak.
 func (e *Engine) dialects(a *audience) (mask uint32) {
+	if a.logged {
+		return 0 // it is encoded when it comes back
+	}
 	if a.kind == subscribersOf {
 		return e.topics.Dialects(a.key)
 	}

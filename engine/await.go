@@ -182,9 +182,6 @@ func (l *Loop) placed(u *catchup) bool {
 	if u.start == atNext && u.epoch == st.Epoch() && st.Begun() {
 		return true
 	}
-	if !e.history.Known(st) {
-		return true // whoever reads goes on with another
-	}
 	if !st.Begun() {
 		l.awaitBegin(u)
 		return false

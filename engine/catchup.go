@@ -138,9 +138,18 @@ func (l *Loop) catchUp(c *Conn, r *catcher) (bytes int) {
 			u.posted = 0
 			u.stream.Hear(l.index, u.last)
 		}
-		if l.engine.config.Log != nil && (u.waiting || !l.placed(u)) {
-			i++
-			continue
+		if l.engine.config.Log != nil {
+			switch {
+			case u.waiting:
+				i++
+				continue
+			case !l.engine.history.Known(u.stream) && !l.reattach(c, u):
+				l.endCatchup(c, r, i)
+				continue
+			case !l.placed(u):
+				i++
+				continue
+			}
 		}
 		if u.next > u.stream.Heard(l.index) && !u.lost { // it has all there is, or waits for the loop to hear of more
 			switch {
@@ -148,10 +157,9 @@ func (l *Loop) catchUp(c *Conn, r *catcher) (bytes int) {
 				i++
 			case l.engine.history.Known(u.stream):
 				l.endCatchup(c, r, i)
-			case l.engine.config.Log != nil: // it goes on with the topic's other history
-				if !l.reattach(c, u) {
-					l.endCatchup(c, r, i)
-				}
+			case l.engine.config.Log != nil: // it has gone since it was looked at
+				l.catchSoon(c.slot)
+				i++
 			default: // what the topic has had since has passed it by
 				u.lost = true
 			}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"time"
 
 	"github.com/sluicenet/sluice/topic"
@@ -72,15 +73,42 @@ func (e *Engine) streamOf(name []byte) *topic.Stream {
 }
 
 // PublishAt is Publish and Flush, and returns where in the topic's history the message is. ok is false
-// when the topic has none.
+// when the topic has none. With a Log, it waits for that.
 func (pb *Publisher) PublishAt(name []byte, p Push) (at topic.Position, ok bool, err error) {
 	pb.Flush()
-	pb.at = topic.Position{}
+	return pb.publishAt(context.Background(), name, p)
+}
+
+// publishAt does so for no longer than ctx lasts. What was open is flushed before.
+func (pb *Publisher) publishAt(ctx context.Context, name []byte, p Push) (at topic.Position, ok bool, err error) {
+	pb.at, pb.ctx = topic.Position{}, ctx
+	defer func() { pb.ctx, pb.done = nil, nil }()
+	var answer chan logged
+	if log := pb.engine.config.Log; log != nil && !pb.local && pb.engine.history.Keeps(name) {
+		answer = make(chan logged, 1)
+		pb.done = func(at topic.Position, err error) { answer <- logged{at, err} }
+	}
 	if err := pb.Publish(name, p); err != nil {
 		return at, false, err
 	}
+	if r := pb.open; r == nil || !r.to.logged {
+		answer = nil // the rules have changed
+	}
 	pb.Flush()
-	return pb.at, pb.at.Seq > 0, nil
+	if answer == nil {
+		return pb.at, pb.at.Seq > 0, nil
+	}
+	select {
+	case a := <-answer:
+		if a.err != nil {
+			return at, false, &LogError{a.err}
+		}
+		return a.at, true, nil
+	case <-ctx.Done():
+		return at, false, ctx.Err()
+	case <-pb.engine.stopped:
+		return at, false, ErrStopped
+	}
 }
 
 // keep appends p to what r's stream is to keep.

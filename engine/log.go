@@ -25,6 +25,33 @@ type Log interface {
 	Fetch(name string, after topic.Position, since int64, before uint64, done func(Fill, error))
 }
 
+// A LogError says why a message is not in its topic's history, and went to nobody.
+type LogError struct{ Err error }
+
+// Error implements error.
+func (e *LogError) Error() string {
+	return "engine: the topic's history cannot take it: " + e.Err.Error()
+}
+
+// Unwrap returns what the Log has said.
+func (e *LogError) Unwrap() error { return e.Err }
+
+// logged is the Log's answer to Append.
+type logged struct {
+	at  topic.Position
+	err error
+}
+
+// refused says, and counts, that nothing can be added to the log now.
+func (pb *Publisher) refused() error {
+	err := pb.engine.config.Log.Away()
+	if err == nil {
+		return nil
+	}
+	pb.stats().dropped[DropHistoryAway].Add(1)
+	return &LogError{err}
+}
+
 // A Fill is a stretch of a topic's messages, as a Log has them.
 type Fill struct {
 	Epoch uint64

@@ -41,8 +41,9 @@ type Publisher struct {
 	open *run
 	debt debt // of a goroutine; a loop's clients have their own
 	ctx  context.Context
-	one  [1]Ref         // the list of a Send
-	at   topic.Position // of the last message that a topic's history has got
+	one  [1]Ref                      // the list of a Send
+	at   topic.Position              // of the last message that a topic's history has got
+	done func(topic.Position, error) // of the message that is published, if the log gets it
 }
 
 // NewPublisher makes a Publisher for a goroutine that may block, such as the reader of a worker's
@@ -50,35 +51,41 @@ type Publisher struct {
 func (e *Engine) NewPublisher() *Publisher { return &Publisher{engine: e, patient: true} }
 
 // NewLocalPublisher is NewPublisher for a source that publishes to subscribers elsewhere by itself:
-// nothing of its goes to the Remote.
+// nothing of its goes to the Remote, nor to the Log: with one, it is not in a topic's history.
 func (e *Engine) NewLocalPublisher() *Publisher {
 	return &Publisher{engine: e, patient: true, local: true}
 }
 
 // Publish adds p to the run under way or begins a new one. p's slices may be used again when it
-// returns. Nothing is delivered before Flush.
+// returns. Nothing is delivered before Flush. The error is ErrStopped, or ErrBusy, or a LogError.
 func (pb *Publisher) Publish(name []byte, p Push) error {
 	pb.stats().publishes.Add(1)
 	to := audience{kind: subscribersOf, name: name}
-	if pb.extend(&to, p) {
+	if pb.done == nil && pb.extend(&to, p) {
 		return nil
 	}
 	if !pb.aim(&to) {
 		return nil // nobody listens
 	}
-	return pb.begin(pb.newRun(&to, p))
+	if to.logged {
+		if err := pb.refused(); err != nil {
+			return err
+		}
+	}
+	r := pb.newRun(&to, p)
+	r.done = pb.done
+	return pb.begin(r)
 }
 
 // PublishContext is Publish and Flush, but waits for no longer than ctx lasts: then the error is the
-// context's, and nobody gets the message.
+// context's, and nobody gets the message. With a Log, it waits until a topic's history has it; when the
+// context ends meanwhile it may get there yet.
 func (pb *Publisher) PublishContext(ctx context.Context, name []byte, p Push) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	pb.ctx = ctx
-	err := pb.Publish(name, p)
-	pb.ctx = nil
 	pb.Flush()
+	_, _, err := pb.publishAt(ctx, name, p)
 	return err
 }
 
@@ -103,9 +110,15 @@ func (pb *Publisher) address(to *audience, p Push) error {
 // aim finds out where messages to a topic go, given its name. It reports false when nobody listens.
 func (pb *Publisher) aim(to *audience) bool {
 	e := pb.engine
-	to.stream = e.streamOf(to.name)
 	var here bool
 	to.key, here = e.topics.Lookup(to.name)
+	switch {
+	case e.config.Log == nil:
+		to.stream = e.streamOf(to.name)
+	case !pb.local && e.history.Keeps(to.name):
+		to.logged = true
+		return true
+	}
 	if r := e.config.Remote; r != nil && !pb.local {
 		to.changes = r.Changes() // first: what becomes true behind it shows in the next message
 		to.remote = r.Reaches(to.name)
@@ -130,7 +143,7 @@ func (pb *Publisher) holds(r *run) bool {
 		return false
 	}
 	switch {
-	case r.to.stream != nil || fault == 3:
+	case r.to.stream != nil || r.to.logged || fault == 3:
 	case r.to.remote && r.to.key == topic.Key{}: // for those elsewhere alone
 		if _, here := e.topics.Lookup(r.to.name); here {
 			return false
@@ -163,16 +176,21 @@ func (pb *Publisher) begin(r *run) error {
 }
 
 // publish is Publish on behalf of from, a connection of pb's loop. It does not wait: what may not go
-// yet is deferred.
-func (pb *Publisher) publish(name []byte, p Push, from *Conn) {
+// yet is deferred. The error is a LogError.
+func (pb *Publisher) publish(name []byte, p Push, from *Conn) error {
 	l := pb.loop
 	l.stats.publishes.Add(1)
 	to := audience{kind: subscribersOf, name: name}
 	if from.flags&flagDeferred == 0 && pb.extend(&to, p) {
-		return
+		return nil
 	}
 	if !pb.aim(&to) {
-		return // nobody listens
+		return nil // nobody listens
+	}
+	if to.logged {
+		if err := pb.refused(); err != nil {
+			return err
+		}
 	}
 	if from.flags&flagDeferred == 0 && !l.output.pending {
 		s := pb.see(&to)
@@ -180,10 +198,11 @@ func (pb *Publisher) publish(name []byte, p Push, from *Conn) {
 		if !s.full && !s.elsewhere && w.mayGo(&s, l.deferred.debt(from.Ref()), w.begun) {
 			pb.Flush()
 			pb.open = pb.newRun(&to, p)
-			return
+			return nil
 		}
 	}
 	l.deferPublish(pb.newRun(&to, p), from)
+	return nil
 }
 
 func (pb *Publisher) stats() *loopStats {
@@ -238,7 +257,7 @@ func (pb *Publisher) append(r *run, p Push) {
 		r.counts[d]++
 		r.bytes = max(r.bytes, len(out))
 	}
-	if r.to.stream != nil || r.to.remote {
+	if r.to.stream != nil || r.to.remote || r.to.logged {
 		pb.keep(r, p)
 	}
 }
@@ -260,6 +279,11 @@ func (pb *Publisher) Flush() {
 	}
 	pb.open = nil
 	e := pb.engine
+	if r.to.logged {
+		e.config.Log.Append(r.to.name, r.kept.data, r.messages, r.done)
+		pb.recycle(r)
+		return
+	}
 	if r.to.remote {
 		e.config.Remote.Publish(r.to.name, r.kept.data, r.messages)
 	}

@@ -134,6 +134,7 @@ const (
 	DropMailboxFull              // a loop did not take a publish in time
 	DropClosing                  // was queued for a connection when it closed
 	DropCommand                  // the connection's wire form does not let a push have its command
+	DropHistoryAway              // of a topic with history, published while Config.Log could take nothing
 
 	numDrops
 )
@@ -145,6 +146,7 @@ var dropNames = [numDrops]string{
 	DropMailboxFull:  "mailbox-full",
 	DropClosing:      "closing",
 	DropCommand:      "command",
+	DropHistoryAway:  "history-away",
 }
 
 // String returns the name used in counters and logs.

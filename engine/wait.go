@@ -66,7 +66,7 @@ type wait struct {
 // A sight is what a publisher sees of its message's receivers.
 type sight struct {
 	full      bool  // a mailbox on the way has no room
-	elsewhere bool  // those elsewhere are congested
+	elsewhere bool  // those elsewhere are congested, or the log is full
 	receivers int   // that count
 	congested int   // of them
 	progress  int64 // ms, when one has last taken bytes while it was congested
@@ -110,7 +110,7 @@ func (w *wait) mayGo(s *sight, d *debt, now int64) bool {
 // see looks at the receivers of a message; for topics and for everybody, without locks.
 func (pb *Publisher) see(to *audience) (s sight) {
 	e := pb.engine
-	s.elsewhere = to.remote && e.config.Remote.Congested(to.name)
+	s.elsewhere = to.remote && e.config.Remote.Congested(to.name) || to.logged && e.config.Log.Full(to.name)
 	if !e.live(to) {
 		return s // its topic's number may be another's by now
 	}

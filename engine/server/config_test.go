@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -52,6 +53,7 @@ var samples = map[string]any{
 	"Engine.History":    engine.HistoryLimits{Rules: []topic.Rule{{Pattern: "a*", Count: 3, Age: time.Second}}, Total: 1 << 20},
 	"Engine.Gap":        func(string) engine.Push { return engine.Push{} },
 	"Engine.Remote":     engine.Remote(nowhere{}),
+	"Engine.Log":        engine.Log(nothing{}),
 	"Engine.ProxyTrust": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, "Engine.ForwardedTrust": []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
 	"Admin.TokenUsers":          new(login.APIKeys),
 	"Admin.Tokens":              new(AdminTokens),
@@ -120,6 +122,20 @@ func (nowhere) Publish(_, _ []byte, _ int) {}
 func (nowhere) Subscribed(string)          {}
 func (nowhere) Unsubscribed(string)        {}
 func (nowhere) Settle([]byte, func()) bool { return false }
+
+// nothing is a Log that takes and keeps nothing.
+type nothing struct{}
+
+func (nothing) Append(_, _ []byte, _ int, done func(topic.Position, error)) {
+	if done != nil {
+		done(topic.Position{}, errors.ErrUnsupported)
+	}
+}
+func (nothing) Full([]byte) bool { return false }
+func (nothing) Away() error      { return errors.ErrUnsupported }
+func (nothing) Fetch(_ string, _ topic.Position, _ int64, _ uint64, done func(engine.Fill, error)) {
+	done(engine.Fill{}, errors.ErrUnsupported)
+}
 
 // Every field of Config is honoured, or refused by its name.
 func TestEveryField(t *testing.T) {

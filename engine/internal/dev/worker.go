@@ -173,7 +173,10 @@ func publish(r *gateway.Request, payload []byte) {
 		r.Fail(gateway.StatusError, `want {"topic":"...","data":...}`)
 		return
 	}
-	r.Publish(topic, data)
+	if err := r.Publish(topic, data); err != nil {
+		r.Fail(gateway.StatusError, err.Error())
+		return
+	}
 	replyData(r, empty)
 }
 

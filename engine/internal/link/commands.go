@@ -1,6 +1,7 @@
 package link
 
 import (
+	"errors"
 	"math"
 	"time"
 	"unsafe"
@@ -173,7 +174,22 @@ func (l *link) publish(topic []byte, p engine.Push) error {
 	}
 	l.awaitChanges() // subscriptions of this link come first
 	l.published = l.scope
-	return l.publisher.Publish(topic, p)
+	return l.refused(topic, l.publisher.Publish(topic, p))
+}
+
+// refused is called with what has become of a message. A topic's history that cannot take it is no
+// reason to end the link; nobody waits for an answer, and the engine has counted it.
+func (l *link) refused(topic []byte, err error) error {
+	if err == nil {
+		return nil
+	}
+	var refused *engine.LogError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	l.hub.log.Warn("publish refused", "peer", l.peer, "workerId", l.workerID,
+		"topic", string(topic[:min(len(topic), 64)]), "err", refused.Err)
+	return nil
 }
 
 // push is our own command: a cast and a publish that name route and command, and may name users.
@@ -205,7 +221,7 @@ func (l *link) push(payload []byte) error {
 		}
 		l.awaitChanges()
 		l.published = l.scope
-		if err := l.publisher.Publish(t, p); err != nil {
+		if err := l.refused(t, l.publisher.Publish(t, p)); err != nil {
 			return err
 		}
 	}
