@@ -120,7 +120,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 		e.loops = append(e.loops, newLoop(e, i))
 	}
 	e.lag = looplag.New(looplag.Config{
-		Loops: e.config.Loops, Tell: e.TellLoop, Busy: e.activity, Stack: e.stack, Logger: e.log,
+		Loops: e.config.Loops, Tell: e.TellLoop, Steps: e.steps, Stack: e.stack, Logger: e.log,
 	})
 	e.maxRun = int(min(maxRun, e.loops[0].highWater))
 	return e, nil

@@ -12,6 +12,26 @@ type events struct {
 	engine *Engine
 }
 
+// beginCall is called where gnet calls the loop: it reads the clock and notes that the loop is at something.
+// It reports false when the loop was at something already, as where a close is under way.
+func (l *Loop) beginCall() (outermost bool) {
+	l.tick()
+	n := l.stats.calls.Load()
+	if n%2 != 0 {
+		return false
+	}
+	l.stats.calls.Store(n + 1)
+	l.engine.lag.Begin()
+	return true
+}
+
+// endCall notes that the loop is done with what it was called for. outermost is what beginCall has returned.
+func (l *Loop) endCall(outermost bool) {
+	if outermost {
+		l.stats.calls.Store(l.stats.calls.Load() + 1)
+	}
+}
+
 // OnOpen gives the connection a slot. gnet's context is what accept put there: the listener, or
 // the loop whose pair this is.
 func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
@@ -26,14 +46,14 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		return nil, gnet.None
 	case *attachment:
 		l := e.loopOf[sock.EventLoop()]
-		l.tick()
+		defer l.endCall(l.beginCall())
 		if !l.openAttached(sock, from) {
 			return nil, gnet.Close
 		}
 	case *acceptor:
 		from.opened = true
 		l := e.loopOf[sock.EventLoop()]
-		l.tick()
+		defer l.endCall(l.beginCall())
 		c, ok := l.allocate()
 		if !ok {
 			e.connections.Add(-1)
@@ -73,8 +93,10 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 func (h *events) OnTraffic(sock gnet.Conn) gnet.Action {
 	switch c := sock.Context().(type) {
 	case *Conn:
-		c.loop.tick()
-		c.loop.traffic(c)
+		l := c.loop
+		outermost := l.beginCall()
+		l.traffic(c)
+		l.endCall(outermost)
 	case *Loop:
 		_, _ = sock.Discard(-1)
 		c.guardedTurn()
@@ -88,10 +110,11 @@ func (h *events) OnTraffic(sock gnet.Conn) gnet.Action {
 func (h *events) OnClose(sock gnet.Conn, err error) gnet.Action {
 	if c, ok := sock.Context().(*Conn); ok && c.sock == sock {
 		l := c.loop
-		l.tick()
+		outermost := l.beginCall()
 		l.guardedGone(c, err)
 		l.endStep()
 		l.ensureTurn()
+		l.endCall(outermost)
 	}
 	return gnet.None
 }

@@ -138,13 +138,14 @@ func (l *Loop) Run(context.Context) error {
 // guardedTurn keeps the loop going when a turn panics outside the calls of handlers, which are
 // caught one by one.
 func (l *Loop) guardedTurn() {
-	begun := time.Now()
+	begun, outermost := time.Now(), l.beginCall()
 	defer func() {
 		l.stats.turns.add(time.Since(begun))
 		if r := recover(); r != nil {
 			l.panicked("turn", r)
 			l.engine.system.yield(l)
 		}
+		l.endCall(outermost)
 	}()
 	l.turn()
 }
@@ -162,7 +163,6 @@ func (l *Loop) tickIn(ms int64) {
 
 // turn handles a bounded part of the mailbox, flushes, and arranges for the next turn.
 func (l *Loop) turn() {
-	l.tick()
 	l.output.spent = false
 	l.forgetRates()
 	l.work()

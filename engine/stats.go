@@ -64,6 +64,7 @@ type loopStats struct {
 	clients    [MaxDialects]atomic.Int64
 	allClients atomic.Int64
 	turns      turnTimes
+	calls      atomic.Uint64 // of gnet, each counted when it begins and when it ends
 	_          [64]byte
 }
 

@@ -6,7 +6,10 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/panjf2000/gnet/v2/pkg/pool/goroutine"
+
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/internal/beat"
 )
 
 // tune sets what a library must leave alone: one P more than loops, so that a worker's goroutine
@@ -21,6 +24,8 @@ func (cmd *settings) tune() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
+	// Nothing here uses gnet's pool of goroutines, which would wake the process up twice a second.
+	goroutine.DefaultWorkerPool.Release()
 }
 
 // A burst is what releaseMemory knows of clients that come or go in great numbers.
@@ -57,18 +62,11 @@ func (b *burst) over(connections int64, accepted uint64) bool {
 // releaseMemory returns the memory of a burst's garbage to the system once the burst is over: a gateway
 // whose clients are quiet allocates nothing, so the next collection might be minutes away.
 func releaseMemory(e *engine.Engine, done <-chan struct{}) {
-	look := time.NewTicker(burstLook)
-	defer look.Stop()
 	var b burst
-	for {
-		select {
-		case <-done:
-			return
-		case <-look.C:
-			if st := e.Stats(); b.over(st.Connections, st.Accepted) {
-				runtime.GC() // what pools hold survives one collection
-				debug.FreeOSMemory()
-			}
+	beat.Run(burstLook, done, func() {
+		if st := e.Stats(); b.over(st.Connections, st.Accepted) {
+			runtime.GC() // what pools hold survives one collection
+			debug.FreeOSMemory()
 		}
-	}
+	})
 }

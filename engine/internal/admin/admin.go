@@ -101,7 +101,8 @@ type Server struct {
 	ready    atomic.Bool
 	loopback atomic.Bool // the listener can be reached from this machine only
 	lag      *looplag.Lag
-	told     []bool // by loop: the log knows that it stands still; watch's
+	told     []bool          // by loop: the log knows that it stands still; watch's
+	sampled  []atomic.Uint64 // by loop: steps that it had begun when it was last asked for latencies
 	conns    *conns
 	memory   *budget.Watch // nil: no budget
 	cluster  *cluster.Node // nil: the gateway is alone
@@ -172,6 +173,7 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 		begun:   time.Now(),
 		lag:     e.LoopLag(),
 		told:    make([]bool, e.Loops()),
+		sampled: make([]atomic.Uint64, e.Loops()),
 		conns:   newConns(config.MaxConnections, config.Logger),
 		done:    make(chan struct{}),
 

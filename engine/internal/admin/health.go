@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine/internal/budget"
+	"github.com/sluicenet/sluice/internal/beat"
 )
 
 // DefaultStall is the zero Config.Stall: long enough for a garbage collection on a busy machine, and
@@ -89,16 +90,7 @@ func (s *Server) stalled() (list []string) {
 
 // runWatch calls watch once a second until the Server shuts down.
 func (s *Server) runWatch() {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.done:
-			return
-		case <-t.C:
-			s.watch()
-		}
-	}
+	beat.Run(time.Second, s.done, s.watch)
 }
 
 // watch logs loops that begin to stand still, and those that run again. It is called by one

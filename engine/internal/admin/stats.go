@@ -209,15 +209,29 @@ func (s *Server) memoryNow(e *engine.Stats) memoryReport {
 	return r
 }
 
+// stirred reports whether a loop has done something since it was asked last: else it sleeps, and is let be.
+func (s *Server) stirred() bool {
+	for i := range s.sampled {
+		if s.lag.Begun(i) != s.sampled[i].Load() {
+			return true
+		}
+	}
+	return false
+}
+
 // sampleLatency asks each loop how long requests waited, and waits for none: the sum is in force once
 // all have answered.
 func (s *Server) sampleLatency() {
+	if !s.stirred() {
+		return
+	}
 	parts := make([]gateway.Latency, s.engine.Loops())
 	var left atomic.Int32
 	left.Store(int32(len(parts)))
 	for i := range parts {
 		s.engine.Visit(i, func(l *engine.Loop) {
 			s.gateway.Latencies(l, &parts[i], make(map[uint32]*gateway.Latency))
+			s.sampled[i].Store(s.lag.Begun(i))
 			if left.Add(-1) == 0 {
 				all := new(gateway.Latency)
 				for i := range parts {

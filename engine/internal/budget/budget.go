@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/beat"
 )
 
 // A Stage is how far a Watch goes to save memory. Each does what those below it do.
@@ -158,16 +160,7 @@ func (w *Watch) change(from, to Stage, used int64) {
 
 // Run looks until done is closed.
 func (w *Watch) Run(done <-chan struct{}) {
-	t := time.NewTicker(Every)
-	defer t.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-t.C:
-			w.Look()
-		}
-	}
+	beat.Run(Every, done, w.Look)
 }
 
 // Status says in one line how much is used and what is done about it.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/internal/beat"
 	"github.com/sluicenet/sluice/session"
 )
 
@@ -164,29 +165,22 @@ func (g *Gateway) chargeSessions() {
 // expire forgets sessions whose time is over, and ends logins.
 func (g *Gateway) expire() {
 	defer close(g.done)
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
 	const step = 1024 // records at a time, so that no lock is held for long
-	for {
-		select {
-		case <-g.stop:
-			return
-		case <-t.C:
-			for now := g.now(); g.sessions.Expire(now, step) == step; {
-			}
-			g.engine.ExpireHistory()
-			g.failures.addresses.expire(g.engine.Now(), step)
-			g.failures.users.expire(g.engine.Now(), step)
-			if g.leased.Load() > 0 {
-				for i := range g.scratch {
-					g.engine.TellLoop(i, func() { g.endLeases(i) })
-				}
-			}
-			if fault != 8 {
-				g.chargeSessions()
+	beat.Run(time.Second, g.stop, func() {
+		for now := g.now(); g.sessions.Expire(now, step) == step; {
+		}
+		g.engine.ExpireHistory()
+		g.failures.addresses.expire(g.engine.Now(), step)
+		g.failures.users.expire(g.engine.Now(), step)
+		if g.leased.Load() > 0 {
+			for i := range g.scratch {
+				g.engine.TellLoop(i, func() { g.endLeases(i) })
 			}
 		}
-	}
+		if fault != 8 {
+			g.chargeSessions()
+		}
+	})
 }
 
 // Describe says what a connection speaks and its uniqId, empty before its login; it is what

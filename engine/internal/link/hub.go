@@ -15,6 +15,7 @@ import (
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/address"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/internal/beat"
 	"github.com/sluicenet/sluice/session"
 )
 
@@ -47,6 +48,7 @@ type Hub struct {
 	delayed *delayed
 	moving  sync.Mutex        // one move at a time
 	moves   *engine.Publisher // theirs
+	watched bool              // links are looked after that stand still. Guarded by mu
 	stop    chan struct{}
 	stray   func(*gateway.Gateway, gateway.Ticket) bool // gateway.Stray
 
@@ -154,7 +156,6 @@ func (h *Hub) Serve(ln net.Listener) {
 func (h *Hub) start() {
 	h.moves = h.gateway.Engine().NewPublisher()
 	h.running.Go(h.tick)
-	h.running.Go(h.watch)
 	h.running.Go(func() {
 		late := &link{hub: h, peer: "delayed", publisher: h.gateway.Engine().NewPublisher()}
 		h.delayed.run(h.stop, late.runDelayed)
@@ -267,36 +268,16 @@ func (h *Hub) MaxLinks() int {
 
 // tick samples the metrics.
 func (h *Hub) tick() {
-	t := time.NewTicker(time.Second)
-	defer t.Stop()
 	next := h.metrics.since.Add(sampleEvery)
-	for {
-		select {
-		case <-h.stop:
-			return
-		case now := <-t.C:
-			if now.After(next) {
-				h.metrics.sample(now)
-				next = next.Add(sampleEvery)
-			}
-			h.far.asked.expire(now)
-			h.tokens.Expire(h.gateway.Engine().Time(), 1024)
+	beat.Run(time.Second, h.stop, func() {
+		now := time.Now()
+		if now.After(next) {
+			h.metrics.sample(now)
+			next = next.Add(sampleEvery)
 		}
-	}
-}
-
-// watch looks for links that stand still.
-func (h *Hub) watch() {
-	t := time.NewTicker(stillAfter / 2)
-	defer t.Stop()
-	for {
-		select {
-		case <-h.stop:
-			return
-		case <-t.C:
-			h.moveStill()
-		}
-	}
+		h.far.asked.expire(now)
+		h.tokens.Expire(h.gateway.Engine().Time(), 1024)
+	})
 }
 
 func (h *Hub) each(f func(*link)) {
@@ -322,6 +303,10 @@ func (h *Hub) join(l *link, id int) {
 	}
 	list = append(list, l)
 	g.links.Store(&list)
+	if len(list) > 1 && !h.watched {
+		h.watched = true
+		h.running.Go(h.watch)
+	}
 	g.tookRequests = g.tookRequests || l.takesRequests
 	h.attach(g, id, list)
 }

@@ -2,6 +2,7 @@ package link
 
 import (
 	"hash/maphash"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -158,6 +159,33 @@ func addressed(frame []byte) (uniqID []byte, t gateway.Ticket, ok bool) {
 		t = gateway.Ticket{}
 	}
 	return uniqID, t, true
+}
+
+// watch looks for links that stand still, until there is none whose frames another could take.
+func (h *Hub) watch() {
+	t := time.NewTicker(stillAfter / 2)
+	defer t.Stop()
+	for h.hasOthers() {
+		select {
+		case <-h.stop:
+			return
+		case <-t.C:
+			h.moveStill()
+		}
+	}
+}
+
+// hasOthers reports whether a group has two links. Where none has, nobody watches them.
+func (h *Hub) hasOthers() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id := range h.groups {
+		if p := h.groups[id].links.Load(); p != nil && len(*p) > 1 {
+			return true
+		}
+	}
+	h.watched = false
+	return false
 }
 
 // moveStill moves what waits for links that stand still, and probes those of which nobody knows.

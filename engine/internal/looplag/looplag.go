@@ -7,13 +7,15 @@
 //
 // A probe is a function that a loop is told to run; the time until it does is its lag. What a loop is
 // told comes before messages, so this is the length of its turns and the system's delay, not the length
-// of its queue. A loop that does something is probed twenty times a second, one that sleeps once: to
-// wake it more often would cost more than all else that an idle gateway does. Whoever blocks a loop for
-// 250 ms or more is seen while he does. Loops do nothing for it.
+// of its queue. A loop that has much to do, or is at something when it is looked at, is probed up to
+// twenty times a second; one that has little to do, or sleeps, hardly ever, for to wake it would cost
+// more than all else that an idle gateway does. Whoever blocks a loop for 250 ms or more is seen while he
+// does. While all loops sleep nobody looks: the first that has something to do says so (Begin).
 //
 // # Goroutines
 //
-// One, Run's. Probes run on the loops. Everything else may be called by any goroutine.
+// One, Run's. Probes run on the loops, and Begin is called there. Everything else may be called by any
+// goroutine.
 package looplag
 
 import (
@@ -23,14 +25,17 @@ import (
 )
 
 const (
-	// Every is the time between two looks at the loops.
+	// Every is the time between two looks at the loops while they are busy, or have yet to answer.
 	Every = 50 * time.Millisecond
-	// idleLook is the same while all loops sleep.
-	idleLook = 100 * time.Millisecond
+	// quietLook is the same while they have little to do.
+	quietLook = 100 * time.Millisecond
+	// busySteps is how many steps a loop begins between two looks that has much to do: one more, which
+	// wakes nobody up, is a hundredth of it.
+	busySteps = 100
 	// Late is how long a loop may take to run what it was told before that is counted and logged.
 	Late = 100 * time.Millisecond
-	// idleEvery is the time between two probes of a loop that sleeps.
-	idleEvery = time.Second
+	// sleepingEvery is the time between two probes of a loop that has little to do or sleeps.
+	sleepingEvery = 10 * time.Second
 	// stackEvery is the time between two lines with a stack: to take one stops the process for as long
 	// as it takes to write down all goroutines.
 	stackEvery = 10 * time.Second
@@ -44,8 +49,9 @@ type Config struct {
 	Loops int
 	// Tell has a loop run fn. It reports false when the loops have stopped.
 	Tell func(loop int, fn func()) bool
-	// Busy returns a number that is another one when the loop has done something. Nil: it always has.
-	Busy func(loop int) uint64
+	// Steps returns how many steps a loop has begun, and whether it is at one. Nil: it always has much to
+	// do.
+	Steps func(loop int) (begun uint64, running bool)
 	// Stack returns what the loop is at, empty if that cannot be told. Nil: it never can.
 	Stack  func(loop int) string
 	Logger *slog.Logger // nil discards
@@ -59,6 +65,8 @@ type Lag struct {
 	buckets [len(Bounds) + 1]atomic.Uint64
 	sum     atomic.Int64 // ns
 	late    atomic.Uint64
+	dozing  atomic.Bool   // nobody looks until a loop begins a step
+	stirred chan struct{} // one has
 
 	// The rest belongs to Run's goroutine. Times are ns since start.
 	looked  int64
@@ -70,7 +78,7 @@ type Lag struct {
 type probe struct {
 	posted atomic.Int64  // ns since Lag.start, 0 when none is on its way
 	last   atomic.Int64  // ns, how late the last one ran
-	busy   atomic.Uint64 // Config.Busy, behind the last one
+	seen   atomic.Uint64 // steps at the last look, with the one that ran the last probe
 
 	// The rest belongs to Run's goroutine.
 	sent   int64 // ns since Lag.start, when the last one was
@@ -83,7 +91,9 @@ func New(config Config) *Lag {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Lag{config: config, start: time.Now(), probes: make([]probe, config.Loops)}
+	return &Lag{
+		config: config, start: time.Now(), probes: make([]probe, config.Loops), stirred: make(chan struct{}, 1),
+	}
 }
 
 // Run looks at the loops until done is closed.
@@ -91,49 +101,100 @@ func (l *Lag) Run(done <-chan struct{}) {
 	t := time.NewTimer(Every)
 	defer t.Stop()
 	for {
-		if l.Look() {
-			t.Reset(idleLook)
-		} else {
-			t.Reset(Every)
+		wait := l.Look()
+		if wait == sleepingEvery {
+			l.dozing.Store(true)
+			if l.haveStirred() { // since they were looked at
+				wait = quietLook
+			}
 		}
+		t.Reset(wait)
 		select {
 		case <-done:
 			return
+		case <-l.stirred:
+			t.Reset(quietLook) // nearly all steps are over by then
+			select {
+			case <-done:
+				return
+			case <-t.C:
+			}
 		case <-t.C:
+		}
+		l.dozing.Store(false)
+	}
+}
+
+// Begin is called by a loop that begins a step, once Config.Steps says so.
+func (l *Lag) Begin() {
+	if l.dozing.Load() && l.dozing.CompareAndSwap(true, false) {
+		select {
+		case l.stirred <- struct{}{}:
+		default:
 		}
 	}
 }
 
-// Look sends a probe to each loop that has answered the one before, if it is time, and says which are
-// late. It reports whether all of them sleep. Only one goroutine may call it.
-func (l *Lag) Look() (asleep bool) { return l.look(int64(time.Since(l.start))) }
+func (l *Lag) haveStirred() bool {
+	for i := range l.probes {
+		if l.Begun(i) != l.probes[i].seen.Load() {
+			return true
+		}
+	}
+	return false
+}
 
-func (l *Lag) look(now int64) (asleep bool) {
-	asleep = true
+// Begun returns how many steps a loop has begun.
+func (l *Lag) Begun(loop int) uint64 {
+	begun, _ := l.steps(loop)
+	return begun
+}
+
+// steps is Config.Steps.
+func (l *Lag) steps(i int) (begun uint64, running bool) {
+	if l.config.Steps == nil {
+		return l.probes[i].seen.Load() + busySteps, true
+	}
+	return l.config.Steps(i)
+}
+
+// Look sends probes to the loops that have answered the one before, if it is time, and says which are
+// late. It returns when to look again. Only one goroutine may call it.
+func (l *Lag) Look() (wait time.Duration) { return l.look(int64(time.Since(l.start))) }
+
+func (l *Lag) look(now int64) time.Duration {
+	wait := sleepingEvery
 	// What the process did not run is nobody's fault: a look that comes late counts as one.
 	ran := min(now-l.looked, int64(Every))
 	l.looked = now
 	for i := range l.probes {
 		p := &l.probes[i]
 		if at := p.posted.Load(); at == 0 {
-			asleep = !l.probe(i, now) && asleep
+			wait = min(wait, l.probe(i, now))
 		} else if p.waited += ran; p.waited >= int64(Late) && !p.told {
 			p.told = true
 			l.late.Add(1)
 			l.log(i, now, time.Duration(now-at))
 		}
-		asleep = asleep && p.posted.Load() == 0
+		if p.posted.Load() != 0 {
+			wait = Every
+		}
 	}
-	return asleep
+	return wait
 }
 
-// probe tells loop i to say when it runs, unless it sleeps and has been asked in this second. It reports
-// whether it does something.
-func (l *Lag) probe(i int, now int64) (awake bool) {
+// probe tells loop i to say when it runs, if it is busy or has not been asked for long. It returns when
+// to look at the loop again.
+func (l *Lag) probe(i int, now int64) time.Duration {
 	p := &l.probes[i]
-	asleep := l.config.Busy != nil && p.last.Load() > 0 && l.config.Busy(i) == p.busy.Load()
-	if asleep && now-p.sent < int64(idleEvery) {
-		return false
+	begun, running := l.steps(i)
+	news := begun - p.seen.Load()
+	p.seen.Store(begun)
+	if !running && news < busySteps && p.last.Load() > 0 && now-p.sent < int64(sleepingEvery) {
+		if news > 0 {
+			return quietLook
+		}
+		return sleepingEvery
 	}
 	p.sent, p.waited, p.told = now, 0, false
 	at := int64(time.Since(l.start)) + 1 // never 0
@@ -141,7 +202,7 @@ func (l *Lag) probe(i int, now int64) (awake bool) {
 	if !l.config.Tell(i, func() { l.ran(i, at) }) {
 		p.posted.Store(0) // the loops have stopped
 	}
-	return !asleep
+	return Every
 }
 
 // ran notes a probe, on the loop.
@@ -154,9 +215,7 @@ func (l *Lag) ran(i int, at int64) {
 	}
 	l.buckets[bucket].Add(1)
 	l.sum.Add(late)
-	if l.config.Busy != nil {
-		p.busy.Store(l.config.Busy(i))
-	}
+	p.seen.Store(l.Begun(i))
 	p.last.Store(late)
 	p.posted.Store(0)
 }

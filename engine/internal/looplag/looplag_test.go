@@ -13,13 +13,14 @@ import (
 type loops struct {
 	told   [][]func() // by loop
 	probes []int
-	busy   []uint64
+	begun  []uint64
+	runs   []bool
 	log    bytes.Buffer
 	closed bool
 }
 
 func (ls *loops) lag(n int) *Lag {
-	ls.told, ls.probes, ls.busy = make([][]func(), n), make([]int, n), make([]uint64, n)
+	ls.told, ls.probes, ls.begun, ls.runs = make([][]func(), n), make([]int, n), make([]uint64, n), make([]bool, n)
 	return New(Config{
 		Loops: n,
 		Tell: func(i int, fn func()) bool {
@@ -30,7 +31,7 @@ func (ls *loops) lag(n int) *Lag {
 			ls.probes[i]++
 			return true
 		},
-		Busy:   func(i int) uint64 { return ls.busy[i] },
+		Steps:  func(i int) (uint64, bool) { return ls.begun[i], ls.runs[i] },
 		Stack:  func(i int) string { return "stack of loop " + string(rune('0'+i)) },
 		Logger: slog.New(slog.NewTextHandler(&ls.log, nil)),
 	})
@@ -38,6 +39,10 @@ func (ls *loops) lag(n int) *Lag {
 
 // run has loop i do what it was told.
 func (ls *loops) run(i int) {
+	ls.runs[i] = false
+	if len(ls.told[i]) > 0 {
+		ls.begun[i]++
+	}
 	for _, fn := range ls.told[i] {
 		fn()
 	}
@@ -82,24 +87,84 @@ func TestLagOfLoops(t *testing.T) {
 	})
 }
 
-// A loop that sleeps is woken once a second, one that does something is probed at each look.
-func TestSleepingLoopsAreLetBe(t *testing.T) {
+// A loop that has little to do is hardly ever woken, one that is busy or at something is probed at each
+// look.
+func TestQuietLoopsAreLetBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ls loops
+		l := ls.lag(4)
+		for range 100 {
+			ls.begun[1] += busySteps - 1
+			ls.begun[2] += busySteps
+			ls.runs[3] = true
+			looks(l, 1)
+			for i := range 4 {
+				ls.run(i)
+			}
+		}
+		if p := ls.probes; p[0] != 1 || p[1] != 1 || p[2] != 100 || p[3] != 100 {
+			t.Errorf("%v probes in 5 s, want 1, 1, 100 and 100", p)
+		}
+		looks(l, int(sleepingEvery/Every)+1)
+		if ls.probes[0] != 2 {
+			t.Errorf("a loop that sleeps has been probed %d times in 15 s, want 2", ls.probes[0])
+		}
+	})
+}
+
+// While all loops sleep nobody looks, and who blocks one then is seen all the same.
+func TestDoze(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ls loops
 		l := ls.lag(2)
-		for range 100 {
-			ls.busy[1]++
-			looks(l, 1)
-			for i := range 2 {
-				if len(ls.told[i]) > 0 {
-					ls.busy[i]++ // running a probe is something, too
-					ls.run(i)
-				}
+		looked := 0
+		steps := l.config.Steps
+		l.config.Steps = func(i int) (uint64, bool) {
+			if i == 0 {
+				looked++
 			}
+			return steps(i)
 		}
-		if ls.probes[0] != 5 || ls.probes[1] != 100 {
-			t.Errorf("%v probes in 5 s, want 5 and 100", ls.probes)
+		done := make(chan struct{})
+		go l.Run(done)
+		answer := func() {
+			synctest.Wait()
+			ls.run(0)
+			ls.run(1)
 		}
+		answer()
+		time.Sleep(Every)
+		synctest.Wait()
+		looked = 0
+		time.Sleep(sleepingEvery - 2*Every)
+		synctest.Wait()
+		if looked > 0 || ls.probes[0] != 1 {
+			t.Fatalf("%d looks, %d probes while the loops slept", looked, ls.probes[0])
+		}
+		ls.begun[1]++
+		l.Begin()
+		l.Begin()
+		ls.runs[1] = true
+		begun := time.Now()
+		for l.LateTimes() == 0 && time.Since(begun) < time.Second {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			ls.run(0)
+		}
+		if d := time.Since(begun); d > 250*time.Millisecond || !strings.Contains(ls.log.String(), "loop=1") {
+			t.Errorf("seen after %v: %s", d, ls.log.String())
+		}
+		// A step between the look and the doze is not overlooked: the loops sleep again, and one more begins.
+		for range 10 {
+			answer()
+			time.Sleep(Every)
+		}
+		synctest.Wait()
+		if !l.dozing.Load() {
+			t.Error("loops that have run are looked at on and on")
+		}
+		close(done)
+		synctest.Wait()
 	})
 }
 
@@ -125,6 +190,7 @@ func TestLateLoops(t *testing.T) {
 		}
 		for range 3 { // again and again
 			ls.run(1)
+			ls.runs[1] = true // at something else
 			for range 30 {
 				looks(l, 1)
 				ls.run(0)
@@ -136,6 +202,7 @@ func TestLateLoops(t *testing.T) {
 		ls.run(0)
 		ls.run(1)
 		time.Sleep(stackEvery)
+		ls.runs[0], ls.runs[1] = true, true
 		l.Look()
 		looks(l, 3)
 		if ls.lines() != 2 || strings.Contains(ls.log.String(), "omitted=0 stack=\"stack of loop 0\"") {
