@@ -238,7 +238,7 @@ func (h *Hub) identityFor(l *link, c *engine.Conn, s gateway.Session) (m netsvr.
 		return l.identity(c, s)
 	}
 	cl := s.Base()
-	m.User, m.Protocol, m.Peer = []byte(cl.User()), []byte(s.Protocol()), h.gateway.Scratch(c.Loop()).Peer(c)
+	m.User, m.Protocol, m.Peer = bytesOf(cl.User()), bytesOf(s.Protocol()), h.gateway.Scratch(c.Loop()).Peer(c)
 	m.Metadata, m.Claims = cl.About()
 	return m
 }

@@ -32,7 +32,7 @@ func (h *Hub) Transfer(c *engine.Conn, id int, s gateway.Session, data []byte) D
 	cl := s.Base()
 	uniqID := h.gateway.AppendID(room[:0], cl)
 	m := netsvr.Transfer{
-		UniqID: uniqID, Session: []byte(cl.Session()), Data: data, Identity: h.identityFor(l, c, s),
+		UniqID: uniqID, Session: bytesOf(cl.Session()), Data: data, Identity: h.identityFor(l, c, s),
 	}
 	if l == nil {
 		return h.passEvent(id, netsvr.CmdTransfer, m.Append)
@@ -141,7 +141,7 @@ func (h *Hub) Closed(c *engine.Conn, s gateway.Session, id []byte, _ engine.Reas
 	}
 	var room idRoom
 	id = append(room[:0], id...)
-	m := netsvr.ConnClose{UniqID: id, Session: []byte(s.Base().Session()), Identity: h.identityFor(l, c, s)}
+	m := netsvr.ConnClose{UniqID: id, Session: bytesOf(s.Base().Session()), Identity: h.identityFor(l, c, s)}
 	if l == nil {
 		h.passEvent(h.config.CloseWorker, netsvr.CmdConnClose, m.Append)
 		return

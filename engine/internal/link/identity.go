@@ -1,6 +1,8 @@
 package link
 
 import (
+	"unsafe"
+
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 	"github.com/sluicenet/sluice/engine"
@@ -11,6 +13,10 @@ import (
 // idRoom is memory for a client's uniqId.
 type idRoom [session.MaxIDLen]byte
 
+// bytesOf returns the bytes of a text, which are the text's own and must not be changed: a message is
+// encoded from them and keeps nothing.
+func bytesOf(text string) []byte { return unsafe.Slice(unsafe.StringData(text), len(text)) }
+
 // identity says who a client is, for a link that wants to know; for any other it is zero. It is valid
 // until the next call on the loop.
 func (l *link) identity(c *engine.Conn, s gateway.Session) (m netsvr.Identity) {
@@ -18,7 +24,7 @@ func (l *link) identity(c *engine.Conn, s gateway.Session) (m netsvr.Identity) {
 		return m
 	}
 	cl := s.Base()
-	m.User, m.Protocol, m.Peer = []byte(cl.User()), []byte(s.Protocol()), l.hub.gateway.Scratch(c.Loop()).Peer(c)
+	m.User, m.Protocol, m.Peer = bytesOf(cl.User()), bytesOf(s.Protocol()), l.hub.gateway.Scratch(c.Loop()).Peer(c)
 	m.Metadata, m.Claims = cl.About()
 	return m
 }

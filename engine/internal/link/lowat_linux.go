@@ -7,9 +7,9 @@ import (
 )
 
 // notSentMost is how many bytes may wait in the kernel to be sent: what waits there is in the order
-// in which it came, whoever it is from. It is two batches, so that the network does not wait for
+// in which it came, whoever it is from. It is a batch, so that the network does not wait for
 // us.
-const notSentMost = 2 * batchSize
+const notSentMost = batchSize
 
 // preferShortQueue has what a worker does not take wait in its outbox, not in the kernel.
 func preferShortQueue(conn net.Conn) {

@@ -72,8 +72,9 @@ func newOutbox(limit int) *outbox {
 const keepSpare = 256 << 10
 
 // batchSize is about how many bytes are written at a time, and may wait in the order in which they
-// came: what somebody's first frame waits for. Longer batches make writing hardly cheaper.
-const batchSize = 32 << 10
+// came: what somebody's first frame waits for. With less, frames would take the dearer way through the
+// backlog whenever the writer has to wait for a core; longer batches make writing hardly cheaper.
+const batchSize = 64 << 10
 
 // usedLocked returns the bytes that count against the limit.
 func (o *outbox) usedLocked() int {

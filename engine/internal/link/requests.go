@@ -62,15 +62,15 @@ func (h *Hub) requestOf(r *gateway.Request, room *idRoom, trace *[tracecontext.S
 	}
 	m = netsvr.Request{
 		UniqID:     id,
-		Session:    []byte(cl.Session()),
-		Protocol:   []byte(r.Protocol()),
+		Session:    bytesOf(cl.Session()),
+		Protocol:   bytesOf(r.Protocol()),
 		Route:      r.Route,
 		Cmd:        uint32(r.Cmd),
 		WantsReply: r.WantsReply,
 		Payload:    r.Payload,
 		Data:       r.Data,
 		TimeoutMs:  uint32(timeout.Milliseconds()),
-		User:       []byte(cl.User()),
+		User:       bytesOf(cl.User()),
 		Peer:       h.gateway.Scratch(r.Conn().Loop()).Peer(r.Conn()),
 	}
 	m.LoginMetadata, m.Claims = cl.About()
@@ -118,7 +118,7 @@ func (q requests) without(r *gateway.Request, g *group) {
 	var room idRoom
 	id := q.hub.gateway.AppendID(room[:0], r.Client())
 	m := netsvr.Transfer{
-		UniqID: id, Session: []byte(r.Client().Session()), Data: r.Payload,
+		UniqID: id, Session: bytesOf(r.Client().Session()), Data: r.Payload,
 		Identity: l.identity(r.Conn(), r.Session()),
 	}
 	if q.hub.queueFor(l, r.Conn().Ref(), len(m.Data)+len(m.Session), netsvr.CmdTransfer, m.Append) != Delivered {
