@@ -83,6 +83,7 @@ func (l *Loop) catchFrom(c *Conn, id topic.ID, st *topic.Stream, next uint64) *c
 	l.accounts.add(KindTopics, catchupSize)
 	c.flags |= flagCatching
 	l.shard.Unsettle(&c.member, id)
+	l.sentHistory(c)
 	l.catchSoon(c.slot)
 	return u
 }
@@ -236,6 +237,7 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 	b.span = s
 	ref.refs = 0 // enqueue counts the entry
 	l.enqueue(c, entry{ref: ref, end: uint32(size), messages: messages, kind: entryPush})
+	l.sentHistory(c)
 	l.stats.deliveries.Add(uint64(messages))
 	l.stats.replayed.Add(uint64(messages))
 	l.stats.payloadOut.Add(uint64(payload))

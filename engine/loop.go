@@ -53,6 +53,7 @@ type Loop struct {
 	deferred  deferred
 	joins     joins
 	catching  catching
+	receipts  receipts
 	topics    topicMeters
 	accounts  accounts
 	rates     rates

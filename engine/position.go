@@ -50,6 +50,8 @@ type trail struct {
 	list   []stretch
 	trimAt int // length of list at which the system is asked what has arrived
 	begun  []beginning
+	place  int32  // in receipts.slots, from 1; 0: it is not there
+	cut    uint32 // receipts.cut when something was noted last
 }
 
 // A beginning is where a subscription begins in what is sent to a connection, when the connection had
@@ -60,7 +62,7 @@ type beginning struct {
 }
 
 const (
-	trailSize   = int64(unsafe.Sizeof(trail{}))
+	trailSize   = int64(unsafe.Sizeof(trail{})) + receiptSize
 	stretchSize = int64(unsafe.Sizeof(stretch{}))
 	begunSize   = int64(unsafe.Sizeof(beginning{}))
 	// trimEvery is how many stretches are noted between two questions to the system.
@@ -153,23 +155,16 @@ func (l *Loop) note(c *Conn, n int) {
 func (l *Loop) noteStretch(c *Conn, t *trail, s stretch) {
 	if i := len(t.list) - 1; i >= 0 {
 		before := &t.list[i]
-		if before.stream == s.stream && before.end == s.end-s.size && before.last+1 == s.first && s.lead == 0 &&
+		if before.stream == s.stream && t.cut == l.receipts.cut && before.end == s.end-s.size && before.last+1 == s.first && s.lead == 0 &&
 			!s.lost && s.first == s.from && before.size+s.size <= maxStretch {
 			before.last, before.end = s.last, s.end
 			before.size += s.size
 			return
 		}
 	}
+	t.cut = l.receipts.cut
 	if len(t.list) >= t.trimAt {
-		arrived := t.sent - s.size - l.unreceived(c)
-		kept := 0
-		for kept < len(t.list) && t.list[kept].end <= arrived {
-			kept++
-		}
-		n := copy(t.list, t.list[kept:])
-		clear(t.list[n:])
-		t.list = t.list[:n]
-		t.trimAt = max(trimEvery, 2*n)
+		t.trim(t.sent - s.size - l.unreceived(c))
 	}
 	before := cap(t.list)
 	t.list = append(t.list, s)

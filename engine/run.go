@@ -119,6 +119,9 @@ func (l *Loop) deliverRun(r *run, position uint64) {
 			refs[c.dialect] = ref
 		}
 		l.enqueue(c, entry{ref: ref, end: size, messages: n, kind: entryShared})
+		if r.to.stream != nil {
+			l.sentHistory(c)
+		}
 		delivered += uint64(n)
 		reached++
 		if c.flags&(flagDirty|flagBlocked) == 0 {
