@@ -234,11 +234,11 @@ func (l *Loop) receivedBy(c *Conn, t *trail) topic.Position {
 	if c.flags&flagCatching != 0 && fault != 122 {
 		for _, u := range l.catching.conns[c.slot].list {
 			switch {
-			case u.lost || u.stream == nil:
+			case u.lost || u.stream == nil || u.start != atNext:
 				return topic.Position{}
-			case u.posted == 0 && u.next > u.stream.Heard(l.index): // it has what there is
+			case !u.waiting && u.posted == 0 && u.epoch == u.stream.Epoch() && u.next > u.stream.Heard(l.index): // it has what there is
 			default:
-				lower(topic.Position{Epoch: u.stream.Epoch(), Seq: u.next - 1})
+				lower(topic.Position{Epoch: u.epoch, Seq: u.next - 1})
 			}
 		}
 	}

@@ -106,12 +106,13 @@ func (sh *recordShard) detach(now time.Time, r *record, ref Ref, kept *snapshot)
 		if r.snap == nil { // else ref closed before it fetched that: it is the more complete one
 			sh.keep(r, kept)
 		}
-		sh.changed(r)
+		sh.left(r)
 	case r.former == ref:
 		r.former = 0
 		if kept != nil {
 			sh.take(r)
 			sh.keep(r, kept)
+			sh.left(r)
 			return r.holder
 		}
 	}

@@ -15,6 +15,8 @@ type Snapshot struct {
 	// Marks are where the connection was in the histories of those topics that have one, in the order
 	// of Topics.
 	Marks []Mark
+	// MarksLost says that nobody knows where it was in those histories that Marks has nothing of.
+	MarksLost bool
 	// Lost says that there was more, of which nothing is known any more: it was over a bound, or there
 	// is no record of the session. The client was not told so, as far as is known.
 	Lost bool

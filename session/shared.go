@@ -22,8 +22,10 @@ var (
 // A Watcher is told what becomes of the sessions of a Store, so that other Stores with its key can take them over.
 // Its methods are called with a lock held: they must not block, and not call the Store.
 type Watcher interface {
-	// Changed says that a session has begun, was resumed, or has lost its connection.
+	// Changed says that a session has begun or was resumed.
 	Changed(id SessionID)
+	// Left says that a session has lost its connection, or that what one had is there for the next.
+	Left(id SessionID)
 	// Ended says that a session was ended, known here or not.
 	Ended(id SessionID)
 	// Forgotten says that there is no record of a session any more: it has expired, or was evicted.
@@ -46,16 +48,20 @@ type Shared struct {
 	Serial  uint32 // of the newest ticket
 	Grace   int64  // unix milliseconds: until then the ticket before is good, too
 	Expires int64  // unix milliseconds: no ticket is good any longer
-	// Attached says that a connection has it.
+	// Attached says that a connection has it, and was where the Marks say when they were written, or
+	// farther.
 	Attached bool
-	Snapshot Snapshot // without Marks
+	// Behind says of an Attached one that its connection lacked what others of its Store had had: nothing
+	// but the Marks tells where it is.
+	Behind   bool
+	Snapshot Snapshot
 }
 
 // The binary form of a Shared. Integers are big-endian or, where it says so, varints; a text is a varint with its
 // length and its bytes.
 //
-//	offset  0  version, 1
-//	        1  flags: 1 attached, 2 lost
+//	offset  0  version, 2
+//	        1  flags: 1 attached, 2 lost, 4 marks lost, 8 behind
 //	        2  session id
 //	       18  serial, uint32
 //	       22  grace, int64
@@ -63,11 +69,15 @@ type Shared struct {
 //	       38  user, session text: texts
 //	           varint n, n topics: texts
 //	           varint n, n claims: two texts each
+//	           varint n, n marks: the topic's place among the topics, epoch xor the one before, seq, and
+//	           time less the one before (signed): varints each. The first follows zeros.
 const (
-	sharedVersion  = 1
-	sharedAttached = 1
-	sharedLost     = 2
-	sharedHead     = 38
+	sharedVersion   = 2
+	sharedAttached  = 1
+	sharedLost      = 2
+	sharedMarksLost = 4
+	sharedBehind    = 8
+	sharedHead      = 38
 )
 
 // Append writes sh after dst. Equal sessions have equal bytes.
@@ -78,6 +88,12 @@ func (sh *Shared) Append(dst []byte) []byte {
 	}
 	if sh.Snapshot.Lost {
 		flags |= sharedLost
+	}
+	if sh.Snapshot.MarksLost {
+		flags |= sharedMarksLost
+	}
+	if sh.Behind {
+		flags |= sharedBehind
 	}
 	text := func(s string) {
 		dst = binary.AppendUvarint(dst, uint64(len(s)))
@@ -91,7 +107,8 @@ func (sh *Shared) Append(dst []byte) []byte {
 	text(sh.User)
 	text(sh.Snapshot.SessionText)
 	dst = binary.AppendUvarint(dst, uint64(len(sh.Snapshot.Topics)))
-	for _, t := range slices.Sorted(slices.Values(sh.Snapshot.Topics)) {
+	topics := slices.Sorted(slices.Values(sh.Snapshot.Topics))
+	for _, t := range topics {
 		text(t)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(sh.Snapshot.Claims)))
@@ -99,7 +116,72 @@ func (sh *Shared) Append(dst []byte) []byte {
 		text(k)
 		text(sh.Snapshot.Claims[k])
 	}
+	return appendMarks(dst, topics, sh.Snapshot.Marks)
+}
+
+// appendMarks appends marks of topics, which are sorted. Those of other topics are left out.
+func appendMarks(dst []byte, topics []string, marks []Mark) []byte {
+	type place struct {
+		of   int
+		mark *Mark
+	}
+	var list []place
+	for i := range marks {
+		if of, ok := slices.BinarySearch(topics, marks[i].Topic); ok {
+			list = append(list, place{of, &marks[i]})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b place) int { return a.of - b.of })
+	dst = binary.AppendUvarint(dst, uint64(len(list)))
+	epoch, at := uint64(0), int64(0)
+	for _, p := range list {
+		dst = binary.AppendUvarint(dst, uint64(p.of))
+		dst = binary.AppendUvarint(dst, p.mark.Epoch^epoch)
+		dst = binary.AppendUvarint(dst, p.mark.Seq)
+		dst = binary.AppendVarint(dst, p.mark.At-at)
+		epoch, at = p.mark.Epoch, p.mark.At
+	}
 	return dst
+}
+
+// marks reads what appendMarks has written.
+func (r *textReader) marks(topics []string) (list []Mark) {
+	n := r.count(4)
+	if n > len(topics) {
+		r.bad = true
+		return nil
+	}
+	epoch, at, last := uint64(0), int64(0), -1
+	for range n {
+		of := r.number()
+		if r.bad || of >= uint64(len(topics)) || int(of) <= last {
+			r.bad = true
+			return nil
+		}
+		last = int(of)
+		epoch ^= r.number()
+		m := Mark{Topic: topics[of], Epoch: epoch, Seq: r.number()}
+		step, size := binary.Varint(r.rest)
+		if r.bad || size <= 0 {
+			r.bad = true
+			return nil
+		}
+		r.rest = r.rest[size:]
+		at += step
+		m.At = at
+		list = append(list, m)
+	}
+	return list
+}
+
+func (r *textReader) number() uint64 {
+	v, size := binary.Uvarint(r.rest)
+	if r.bad || size <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.rest = r.rest[size:]
+	return v
 }
 
 // ParseShared reads what Append has written, all of b. It fails with ErrShared.
@@ -107,7 +189,8 @@ func ParseShared(b []byte) (sh Shared, err error) {
 	if len(b) < sharedHead || b[0] != sharedVersion {
 		return sh, ErrShared
 	}
-	sh.Attached, sh.Snapshot.Lost = b[1]&sharedAttached != 0, b[1]&sharedLost != 0
+	sh.Attached, sh.Behind = b[1]&sharedAttached != 0, b[1]&sharedBehind != 0
+	sh.Snapshot.Lost, sh.Snapshot.MarksLost = b[1]&sharedLost != 0, b[1]&sharedMarksLost != 0
 	copy(sh.ID[:], b[2:])
 	sh.Serial = binary.BigEndian.Uint32(b[18:])
 	sh.Grace = int64(binary.BigEndian.Uint64(b[22:]))
@@ -127,6 +210,7 @@ func ParseShared(b []byte) (sh Shared, err error) {
 			sh.Snapshot.Claims[k] = r.text()
 		}
 	}
+	sh.Snapshot.Marks = r.marks(sh.Snapshot.Topics)
 	if r.bad || len(r.rest) > 0 || len(sh.User) > MaxUserLen || sh.Serial == math.MaxUint32 {
 		return Shared{}, ErrShared
 	}
@@ -157,21 +241,25 @@ func (r *textReader) text() string {
 	return s
 }
 
-// Share returns what other Stores must know of session id, but for what its connection, holder, has of it. ok is
-// false if there is no record of it. The Snapshot is the caller's.
-func (s *Store) Share(id SessionID) (shared Shared, holder Ref, ok bool) {
+// Share returns what other Stores must know of session id, but for what its connection, holder, has of it. It fails with
+// ErrUnknown if there is no record of it, and with ErrHeld while its connection has yet to get what another had. The
+// Snapshot is the caller's.
+func (s *Store) Share(id SessionID) (shared Shared, holder Ref, err error) {
 	sh := s.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	r := sh.byID[id]
-	if r == nil {
-		return shared, 0, false
+	switch {
+	case r == nil:
+		return shared, 0, ErrUnknown
+	case r.holder != 0 && (r.former != 0 || r.snap != nil):
+		return shared, 0, ErrHeld
 	}
 	shared = r.shared()
 	if r.snap != nil {
 		shared.Snapshot = r.snap.clone()
 	}
-	return shared, r.holder, true
+	return shared, r.holder, nil
 }
 
 func (r *record) shared() Shared {
@@ -180,11 +268,11 @@ func (r *record) shared() Shared {
 	}
 }
 
-// clone copies what is kept, without the Marks.
+// clone copies what is kept.
 func (n *snapshot) clone() Snapshot {
-	return Snapshot{
-		SessionText: n.SessionText, Topics: slices.Clone(n.Topics), Claims: maps.Clone(n.Claims), Lost: n.Lost,
-	}
+	c := n.Snapshot
+	c.Topics, c.Marks, c.Claims = slices.Clone(n.Topics), slices.Clone(n.Marks), maps.Clone(n.Claims)
+	return c
 }
 
 // Step checks a ticket of the session of shared, and makes shared what it is once the session was resumed with it. It
@@ -207,7 +295,6 @@ func (s *Store) Step(now time.Time, shared *Shared, t Ticket) error {
 // Adopt takes in a session that another Store has given up. It is detached then, also if it was not. The Snapshot is
 // the Store's from now on. It fails with ErrEnded or ErrExpired. The Watcher is not told.
 func (s *Store) Adopt(now time.Time, shared Shared) error {
-	shared.Snapshot.Marks = nil
 	ms, kept := now.UnixMilli(), s.pack(shared.Snapshot)
 	if shared.Expires <= ms {
 		return ErrExpired

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -11,12 +12,17 @@ import (
 
 var sharedSpecimen = Shared{
 	ID: SessionID{1, 2, 3, 15: 16}, User: "ann", Serial: 7, Grace: t0.UnixMilli(), Expires: t0.UnixMilli() + 1, Attached: true,
-	Snapshot: Snapshot{SessionText: "text", Topics: []string{"a", "b\x00"}, Claims: map[string]string{"k": "v", "": "x"}},
+	Behind: true,
+	Snapshot: Snapshot{
+		SessionText: "text", Topics: []string{"a", "b\x00", "c"}, Claims: map[string]string{"k": "v", "": "x"},
+		Marks: []Mark{{"a", 1 << 63, 5, t0.UnixMilli()}, {"c", 1 << 63, math.MaxUint64, -1}},
+	},
 }
 
 func TestSharedRoundTrip(t *testing.T) {
 	for name, sh := range map[string]Shared{
 		"full": sharedSpecimen, "empty": {}, "lost": {Snapshot: Snapshot{Lost: true}},
+		"marks lost": {Snapshot: Snapshot{Topics: []string{"a"}, MarksLost: true}},
 	} {
 		b := sh.Append(nil)
 		got, err := ParseShared(b)
@@ -33,7 +39,9 @@ func TestSharedRoundTrip(t *testing.T) {
 		}
 	}
 	other := sharedSpecimen
-	other.Snapshot.Topics = []string{"b\x00", "a"}
+	other.Snapshot.Topics = []string{"c", "b\x00", "a"}
+	other.Snapshot.Marks = slices.Clone(other.Snapshot.Marks)
+	slices.Reverse(other.Snapshot.Marks)
 	if !slices.Equal(other.Append(nil), sharedSpecimen.Append(nil)) {
 		t.Error("the order of topics makes another session")
 	}
@@ -62,9 +70,10 @@ func watched(t *testing.T, w Watcher, c StoreConfig) *Store {
 }
 
 // A watch notes what a Store tells.
-type watch struct{ changed, ended, forgotten []SessionID }
+type watch struct{ changed, ended, forgotten, left []SessionID }
 
 func (w *watch) Changed(id SessionID)   { w.changed = append(w.changed, id) }
+func (w *watch) Left(id SessionID)      { w.left = append(w.left, id) }
 func (w *watch) Ended(id SessionID)     { w.ended = append(w.ended, id) }
 func (w *watch) Forgotten(id SessionID) { w.forgotten = append(w.forgotten, id) }
 
@@ -91,16 +100,18 @@ func TestWatcherIsToldOfAllChanges(t *testing.T) {
 	}
 	w.want(t, 2, 0, 0)
 	s.TakeBack(t0, r, 2)
-	w.want(t, 3, 0, 0)
 	b, _ := s.Begin(t0, 3, Login{User: "ann"})
 	s.Detach(t0, b.ID, 3, Snapshot{}) // the user's second: the first goes
-	w.want(t, 5, 0, 1)
+	w.want(t, 3, 0, 1)
+	if want := []SessionID{a.ID, b.ID}; !slices.Equal(w.left, want) {
+		t.Errorf("%v have lost their connections, want %v", w.left, want)
+	}
 	s.End(t0, b.ID)
 	s.End(t0, SessionID{9}) // not known here
-	w.want(t, 5, 2, 1)
+	w.want(t, 3, 2, 1)
 	_, _ = s.Begin(t0, 4, Login{User: "bob"})
 	s.Expire(after(time.Hour), 100)
-	w.want(t, 6, 2, 2)
+	w.want(t, 4, 2, 2)
 }
 
 // What one Store gives up another can resume, and only that one.
@@ -121,8 +132,12 @@ func TestGiveAndAdopt(t *testing.T) {
 	if _, err := a.Give(t0, issued.ID, ticket.Serial); !errors.Is(err, ErrHeld) {
 		t.Fatalf("given with a connection: %v", err)
 	}
-	kept := Snapshot{SessionText: "x", Topics: []string{"news"}, Claims: map[string]string{"k": "v"}}
-	a.Detach(t0, issued.ID, 1, Snapshot{SessionText: "x", Topics: slices.Clone(kept.Topics), Claims: maps.Clone(kept.Claims)})
+	kept := Snapshot{
+		SessionText: "x", Topics: []string{"news"}, Claims: map[string]string{"k": "v"}, Marks: []Mark{{"news", 7, 8, 9}},
+	}
+	a.Detach(t0, issued.ID, 1, Snapshot{
+		SessionText: "x", Topics: slices.Clone(kept.Topics), Claims: maps.Clone(kept.Claims), Marks: slices.Clone(kept.Marks),
+	})
 	shared, err := a.Give(t0, issued.ID, ticket.Serial)
 	if err != nil || a.Has(issued.ID) || shared.User != "ann" {
 		t.Fatalf("got %+v, %v, still there: %v", shared, err, a.Has(issued.ID))
@@ -148,6 +163,33 @@ func TestGiveAndAdopt(t *testing.T) {
 	now.Snapshot = shared.Snapshot
 	if stepped.Snapshot = shared.Snapshot; !reflect.DeepEqual(now, stepped) {
 		t.Errorf("it is %+v, and was said to be %+v", now, stepped)
+	}
+}
+
+// While a connection has yet to get what the one before had, nobody can say what is in the session.
+func TestNothingIsSharedBeforeAHandover(t *testing.T) {
+	t.Parallel()
+	w := new(watch)
+	s := watched(t, w, StoreConfig{})
+	issued, _ := s.Begin(t0, 1, Login{User: "ann"})
+	ticket, _ := s.Open(t0, []byte(issued.Ticket))
+	if _, err := s.Resume(t0, ticket, 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Share(issued.ID); !errors.Is(err, ErrHeld) {
+		t.Fatalf("shared while connection 1 has what there is: %v", err)
+	}
+	if next := s.Detach(t0, issued.ID, 1, Snapshot{Topics: []string{"a"}}); next != 2 || len(w.left) != 1 {
+		t.Fatalf("for connection %d, %d have left, want 2 and 1", next, len(w.left))
+	}
+	if _, _, err := s.Share(issued.ID); !errors.Is(err, ErrHeld) {
+		t.Fatalf("shared while the store has what there is: %v", err)
+	}
+	if _, ok := s.Handover(issued.ID, 2); !ok {
+		t.Fatal("nothing was handed over")
+	}
+	if _, holder, err := s.Share(issued.ID); holder != 2 || err != nil {
+		t.Fatalf("got %d, %v, want connection 2", holder, err)
 	}
 }
 

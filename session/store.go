@@ -44,9 +44,9 @@ type StoreConfig struct {
 	OverUser func(user string)
 	// MaxSpent bounds the used-up or revoked sessions remembered. Zero or less means 1,048,576, at about 100 bytes each.
 	MaxSpent int
-	// MaxSnapshotBytes bounds the session text and topics kept of one session; a topic counts its name and 16 bytes.
-	// Of a session with more nothing is kept: it is resumed with its user only, and with Snapshot.Lost. Zero or less
-	// means 64 KiB.
+	// MaxSnapshotBytes bounds the session text and topics kept of one session; a topic counts its name and 16 bytes,
+	// and 40 more where it has history. Of a session with more nothing is kept: it is resumed with its user only, and
+	// with Snapshot.Lost. Zero or less means 64 KiB.
 	MaxSnapshotBytes int
 	// MaxBytes bounds the session texts and topics kept of all sessions, with what it takes to keep them. When they
 	// are more, those kept for the longest time go, and their sessions are resumed with their users only, and with
@@ -299,6 +299,13 @@ func (sh *recordShard) check(t Ticket) error {
 func (sh *recordShard) changed(r *record) {
 	if sh.watcher != nil {
 		sh.watcher.Changed(r.id)
+	}
+}
+
+// left tells it that r has lost a connection.
+func (sh *recordShard) left(r *record) {
+	if sh.watcher != nil {
+		sh.watcher.Left(r.id)
 	}
 }
 

@@ -11,9 +11,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/engine/internal/lograte"
 	"github.com/sluicenet/sluice/session"
+	"github.com/sluicenet/sluice/topic"
 )
 
 const (
@@ -44,12 +48,16 @@ const (
 
 // SessionHolder is what a Node needs of its gateway: gateway.Gateway says what its methods do.
 type SessionHolder interface {
-	ShareSession(id session.SessionID, done func(session.Shared, error))
+	ShareSession(id session.SessionID, upTo topic.Position, done func(session.Shared, error))
 	StepSession(shared *session.Shared, t session.Ticket) error
 	GiveSession(id session.SessionID, serial uint32, done func(session.Shared, error))
 	LoseSession(id session.SessionID)
 	EndShared(id session.SessionID)
 	SharedSessions() []session.SessionID
+	CutTrails()
+	AskReceived(upTo topic.Position, done func(rest topic.Position, behind []gateway.Laggard, ok bool))
+	// Keeps reports whether a topic has history.
+	Keeps(topic string) bool
 }
 
 // An asker carries commands to other nodes; an rpc is one.
@@ -76,6 +84,9 @@ type sessions struct {
 
 	holder SessionHolder // set by start
 	rpc    asker         // likewise
+	// reach returns the position of the log up to which all that is heard here has been handed to the
+	// engine. ok is false while that is not known. Nil: topics have no history. It is set before start.
+	reach  func() (at topic.Position, ok bool)
 	stats  sessionStats
 	takes  chan sessionTake
 	kick   chan struct{}
@@ -92,6 +103,7 @@ type sessions struct {
 	hold      time.Time      // nothing is written until then
 	closing   bool
 	writing   int
+	points    points
 }
 
 // A sharedEntry is what is known of the key of a session of this node's. sessions.mu guards it, but while
@@ -107,10 +119,13 @@ type sharedEntry struct {
 	check    bool  // its key is looked at even if it has not
 	ended    bool  // the session has
 	writing  bool
-	unsure   bool // it was perhaps ended elsewhere without its owner having heard
-	giving   bool // it is given up: nothing is written
+	unsure   bool            // it was perhaps ended elsewhere without its owner having heard
+	giving   bool            // it is given up: nothing is written but last
+	last     *session.Shared // what is given up
 	missed   bool
 	gone     bool   // it is not in sessions.entries any more
+	awaited  uint64 // the round of checkpoints since which its next write is; 0: it is not
+	awaiting uint64 // the same of the write that is under way
 	then     func() // called once it is not writing
 }
 
@@ -123,24 +138,32 @@ type sessionTake struct {
 type sessionStats struct {
 	written, failed, over, lost, given, notGiven, ended, foreign atomic.Uint64
 	taken, silent, said                                          atomic.Uint64
+	points, pointsLate, marksCut                                 atomic.Uint64
 	refused                                                      [numTakeErrors]atomic.Uint64
 }
 
 // SessionStats are the counters of sessions that can be resumed on other nodes.
 type SessionStats struct {
-	Written uint64            // writes of sessions' keys
-	Failed  uint64            // those that failed, and are tried again
-	Over    uint64            // changes that were not written when they were to be, since too many waited
-	Taken   uint64            // sessions that were taken over from other nodes
-	Silent  uint64            // those whose owner did not answer
-	Given   uint64            // sessions that were given up to others
-	Kept    uint64            // those that were not, since the ticket was not good
-	Lost    uint64            // sessions that others have taken without an answer of this node
-	Ended   uint64            // sessions of this node that were ended on others
-	Foreign uint64            // values that could not be read
-	Refused map[string]uint64 // tickets of sessions that were not to be had, by reason
-	Shared  int               // now: sessions with a key
-	Waiting int               // now: sessions that wait to be written
+	Written uint64 // writes of sessions' keys
+	Failed  uint64 // those that failed, and are tried again
+	Over    uint64 // changes that were not written when they were to be, since too many waited
+	Taken   uint64 // sessions that were taken over from other nodes
+	Silent  uint64 // those whose owner did not answer
+	Given   uint64 // sessions that were given up to others
+	Kept    uint64 // those that were not, since the ticket was not good
+	Lost    uint64 // sessions that others have taken without an answer of this node
+	Ended   uint64 // sessions of this node that were ended on others
+	Foreign uint64 // values that could not be read
+	// Points are checkpoints that were written, and PointsLate those that were not, since too many clients
+	// were behind, or their sessions could not be written.
+	Points, PointsLate uint64
+	MarksCut           uint64            // sessions whose positions were not written: too many, or too long
+	Refused            map[string]uint64 // tickets of sessions that were not to be had, by reason
+	Shared             int               // now: sessions with a key
+	Waiting            int               // now: sessions that wait to be written
+	Behind             int               // now: those whose key says that their connection lacks something
+	// PointAge is how old the last checkpoint is; 0: there is none.
+	PointAge time.Duration
 }
 
 // A takeError is why a session cannot be taken over.
@@ -170,7 +193,7 @@ func newSessions(config *Config, store Store, nodes *nodes, maxValue int) *sessi
 		store: store, nodes: nodes, self: origin{config.Self, config.Incarnation}, max: maxValue,
 		log: lograte.Logger(config.logger()), entries: make(map[session.SessionID]*sharedEntry),
 		takes: make(chan sessionTake, maxTakes), kick: make(chan struct{}, sessionWriters),
-		stop: make(chan struct{}), halt: make(chan struct{}),
+		stop: make(chan struct{}), halt: make(chan struct{}), points: newPoints(),
 	}
 	s.bounds.queue = maxSessionQueue
 	s.charge = func(n int) {
@@ -189,6 +212,9 @@ func (s *sessions) start(holder SessionHolder, rpc asker) {
 	}
 	for range sessionTakers {
 		s.takers.Go(s.taker)
+	}
+	if s.reach != nil {
+		s.tasks.Go(s.keepPoints)
 	}
 }
 
@@ -277,6 +303,9 @@ func (s *sessions) drop(e *sharedEntry) {
 		return
 	}
 	e.gone = true
+	s.settle(e.awaited)
+	e.awaited = 0
+	s.setBehind(e, false)
 	if e.pos >= 0 {
 		heap.Remove(&s.queue, int(e.pos))
 	}
@@ -318,12 +347,7 @@ func (s *sessions) Changed(id session.SessionID) {
 		s.mu.Unlock()
 		return
 	}
-	now := time.Now()
-	at := e.written.Add(sessionPause)
-	if at.Before(now) || s.closing {
-		at = now
-	}
-	ok := s.enqueue(e, at)
+	ok := s.enqueue(e, s.when(e, sessionPause))
 	s.mu.Unlock()
 	s.queued(ok)
 }
@@ -405,15 +429,28 @@ func (s *sessions) endValue() []byte {
 	return binary.BigEndian.AppendUint64([]byte{magic, version, 1, s.self.id}, s.self.incarnation)
 }
 
-// value is what is written of a session. Of one that is too long only the user is.
-func (s *sessions) value(shared *session.Shared) []byte {
-	b := appendSession(nil, s.self, shared)
-	if len(b) > s.max {
-		short := *shared
-		short.Snapshot = session.Snapshot{Lost: true}
-		b = appendSession(nil, s.self, &short)
+// value is what is written of a session, and its sum. Of one that is too long the places in histories are
+// not, and if that is not enough, only the user is. The sum of one whose owner's checkpoint says where it
+// is leaves its own places out: that they change is no reason to write it.
+func (s *sessions) value(shared *session.Shared) (b []byte, sum uint64) {
+	v := *shared
+	if len(v.Snapshot.Marks) <= maxMarks {
+		b = appendSession(nil, s.self, &v)
 	}
-	return b
+	if n := len(v.Snapshot.Marks); n > maxMarks || n > 0 && len(b) > s.max {
+		s.stats.marksCut.Add(1)
+		v.Snapshot.Marks, v.Snapshot.MarksLost = nil, true
+		b = appendSession(nil, s.self, &v)
+	}
+	if len(b) > s.max {
+		v.Snapshot = session.Snapshot{Lost: true}
+		b = appendSession(nil, s.self, &v)
+	}
+	if !v.Attached || v.Behind || len(v.Snapshot.Marks) == 0 {
+		return b, xxhash.Sum64(b)
+	}
+	v.Snapshot.Marks = nil
+	return b, xxhash.Sum64(appendSession(nil, s.self, &v))
 }
 
 func parseSession(b []byte) (owner origin, shared session.Shared, ended bool, err error) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	mrand "math/rand/v2"
 	"slices"
@@ -15,16 +16,18 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/session"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // A resort is several nodes' sessions in one process: one bucket, and commands between them.
 type resort struct {
-	t      *testing.T
+	t      tester
 	rand   *mrand.Rand
 	store  *fakeStore
 	mu     sync.Mutex
 	guests []*guesthouse // mu guards it from those who send commands
 	opened session.Ref   // processes so far: no two have connections of one number
+	news   newsLog
 }
 
 // A guesthouse is a node with a session store and connections that are numbers.
@@ -39,7 +42,9 @@ type guesthouse struct {
 	conns map[session.Ref]*guest
 	next  session.Ref
 	dead  bool
-	deaf  atomic.Bool // commands of others get no answer
+	late  time.Duration // of connections that come; 0: some are slow
+	deaf  atomic.Bool   // commands of others get no answer
+	mute  atomic.Bool   // they are done, and their answers are lost
 }
 
 // A guest is a connection and what it has of its session.
@@ -47,9 +52,19 @@ type guest struct {
 	ref    session.Ref
 	issued session.Issued
 	topics []string
+	mail   mailbag
 }
 
-func newResort(t *testing.T, seed uint64, n int) *resort {
+// A tester is what of a testing.T tests need that may look for planted faults.
+type tester interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Output() io.Writer
+}
+
+func newResort(t tester, seed uint64, n int) *resort {
 	r := &resort{t: t, rand: mrand.New(mrand.NewPCG(seed, 1)), store: newFakeStore(time.Hour)}
 	for range n {
 		r.guests = append(r.guests, nil)
@@ -75,6 +90,7 @@ func (r *resort) open(i int) {
 	g.charge = func(n int) { g.bytes += n } // under its lock
 	g.local, _ = session.NewStore(session.StoreConfig{Key: [session.KeySize]byte{1}, Rand: rand.Reader, TTL: 30 * time.Minute})
 	g.local.Watch(g.sessions)
+	g.reach = r.news.reach
 	r.mu.Lock()
 	r.guests[i] = g
 	r.mu.Unlock()
@@ -117,15 +133,19 @@ func (g *guesthouse) ask(nodes []uint8, payload []byte, wait time.Duration, each
 		to := g.resort.at(int(nodes[0]))
 		time.Sleep(time.Millisecond)
 		if !to.isDead() && !to.deaf.Load() {
-			to.handle(g.self.id, payload, func(b []byte) { answer(slices.Clone(b), nil) })
+			to.handle(g.self.id, payload, func(b []byte) {
+				if !to.mute.Load() {
+					answer(slices.Clone(b), nil)
+				}
+			})
 		}
 	}()
 }
 
-func (g *guesthouse) ShareSession(id session.SessionID, done func(session.Shared, error)) {
-	shared, holder, ok := g.local.Share(id)
-	if !ok {
-		done(shared, session.ErrUnknown)
+func (g *guesthouse) ShareSession(id session.SessionID, upTo topic.Position, done func(session.Shared, error)) {
+	shared, holder, err := g.local.Share(id)
+	if err != nil {
+		done(shared, err)
 		return
 	}
 	g.mu.Lock()
@@ -136,7 +156,8 @@ func (g *guesthouse) ShareSession(id session.SessionID, done func(session.Shared
 			done(shared, session.ErrHeld)
 			return
 		}
-		shared.Snapshot = session.Snapshot{Topics: slices.Clone(c.topics)}
+		shared.Snapshot = session.Snapshot{Topics: slices.Clone(c.topics), Marks: c.marks(&g.resort.news)}
+		shared.Behind = c.mail.at().Before(upTo)
 	}
 	done(shared, nil)
 }
@@ -176,20 +197,24 @@ func (g *guesthouse) leave(ref session.Ref) {
 	g.mu.Lock()
 	c := g.conns[ref]
 	delete(g.conns, ref)
-	g.mu.Unlock()
-	if c != nil {
-		g.local.Detach(time.Now(), c.issued.ID, ref, session.Snapshot{Topics: slices.Clone(c.topics)})
+	if c == nil {
+		g.mu.Unlock()
+		return
 	}
+	c.mail.stop()
+	snapshot := session.Snapshot{Topics: slices.Clone(c.topics), Marks: c.marks(&g.resort.news)}
+	g.mu.Unlock()
+	g.local.Detach(time.Now(), c.issued.ID, ref, snapshot)
 }
 
 func (g *guesthouse) login(user string) *guest {
 	g.mu.Lock()
 	g.next++
-	c := &guest{ref: g.next}
+	c := g.newGuest()
 	g.mu.Unlock()
 	issued, err := g.local.Begin(time.Now(), c.ref, session.Login{User: user})
 	if err != nil {
-		g.resort.t.Error(err)
+		g.resort.t.Errorf("%v", err)
 	}
 	c.issued = issued
 	g.mu.Lock()
@@ -202,6 +227,7 @@ func (g *guesthouse) subscribe(c *guest, topic string) {
 	g.mu.Lock()
 	c.topics = append(c.topics, topic)
 	g.mu.Unlock()
+	g.resort.news.add(topic)
 	g.Changed(c.issued.ID)
 }
 
@@ -229,18 +255,19 @@ func (g *guesthouse) resume(text string) (*guest, error) {
 	}
 	g.mu.Lock()
 	g.next++
-	c := &guest{ref: g.next}
+	c := g.newGuest()
 	g.mu.Unlock()
 	r, err := g.local.Resume(time.Now(), ticket, c.ref)
 	if err != nil {
 		return nil, err
 	}
 	g.leave(r.Holder)
-	c.issued, c.topics = r.Issued, r.Snapshot.Topics
-	if more, ok := g.local.Handover(r.ID, c.ref); ok {
-		c.topics = append(c.topics, more.Topics...)
-	}
+	c.issued = r.Issued
 	g.mu.Lock()
+	c.restore(&g.resort.news, &r.Snapshot)
+	if more, ok := g.local.Handover(r.ID, c.ref); ok {
+		c.restore(&g.resort.news, &more)
+	}
 	g.conns[c.ref] = c
 	g.mu.Unlock()
 	g.Changed(r.ID)
@@ -252,6 +279,9 @@ func (r *resort) kill(i int) {
 	g := r.guests[i]
 	g.mu.Lock()
 	g.dead = true
+	for _, c := range g.conns {
+		c.mail.stop()
+	}
 	g.mu.Unlock()
 	for _, o := range r.guests {
 		if o != g {
@@ -302,7 +332,7 @@ func TestSessionsFollowTheirClients(t *testing.T) {
 
 // wander has clients come, go, come back elsewhere, race and be ended, while nodes die and the bucket
 // fails, and compares with what must have become of them.
-func wander(t *testing.T, seed uint64) {
+func wander(t tester, seed uint64) {
 	r := newResort(t, seed, 3)
 	defer r.close()
 	type client struct {
@@ -312,14 +342,17 @@ func wander(t *testing.T, seed uint64) {
 		old    string // the ticket before the one before
 		topics []string
 		ended  bool
+		reader
 	}
 	var clients []*client
+	stop := r.publishNews()
+	defer stop()
 	pick := func() int { return r.rand.IntN(len(r.guests)) }
 	settle := func() { time.Sleep(20 * time.Second) }
 	for step := range 40 {
 		i := pick()
 		if len(clients) < 3 {
-			c := &client{at: i, conn: r.guests[i].login(fmt.Sprint("user", len(clients)))}
+			c := &client{at: i, conn: r.guests[i].login(fmt.Sprint("user", len(clients))), reader: newReader(&r.news)}
 			c.ticket = c.conn.issued.Ticket
 			clients = append(clients, c)
 			settle()
@@ -340,6 +373,7 @@ func wander(t *testing.T, seed uint64) {
 			if !slices.Equal(got.topics, c.topics) {
 				t.Fatalf("step %d: topics %q, want %q", step, got.topics, c.topics)
 			}
+			c.read(t, step, &c.conn.mail)
 			c.old, c.ticket, c.at, c.conn = c.ticket, got.issued.Ticket, i, got
 		}
 		op := r.rand.IntN(9)
@@ -350,6 +384,7 @@ func wander(t *testing.T, seed uint64) {
 				topic := fmt.Sprintf("t%03d", step)
 				r.guests[c.at].subscribe(c.conn, topic)
 				c.topics = append(c.topics, topic)
+				c.begin(topic)
 				time.Sleep(2 * time.Second)
 			}
 		case 1: // gone, and back somewhere at once
@@ -365,11 +400,13 @@ func wander(t *testing.T, seed uint64) {
 			dead := c.at
 			r.kill(dead)
 			i = (dead + 1) % 3
+			c.repeats()
 			got, err := r.guests[i].resume(c.ticket)
 			back(err, got)
 			for _, o := range clients {
 				if o.at == dead && !o.ended {
 					c, i = o, (dead+2)%3
+					c.repeats()
 					got, err := r.guests[i].resume(o.ticket)
 					back(err, got)
 				}
@@ -451,6 +488,8 @@ func wander(t *testing.T, seed uint64) {
 			time.Sleep(2 * time.Second)
 			was := r.guests[c.at]
 			was.deaf.Store(true)
+			c.conn.mail.stop() // the client has given up the older connection
+			c.repeats()
 			got, err := r.guests[i].resume(c.ticket)
 			back(err, got)
 			was.deaf.Store(false)
@@ -463,7 +502,13 @@ func wander(t *testing.T, seed uint64) {
 		}
 	}
 	settle()
+	stop()
+	settle()
 	for _, c := range clients {
+		if !c.ended {
+			c.read(t, -1, &c.conn.mail)
+			c.hasAll(t, c.topics)
+		}
 		if n := r.holders(c.conn.issued.ID); n > 1 || c.ended && n > 0 {
 			t.Errorf("in the end %d connections have a session, ended: %v", n, c.ended)
 		}

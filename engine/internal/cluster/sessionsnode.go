@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/session"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // sessionsTag is the first byte of what sessions says to other nodes. It is none of those of names and of
@@ -36,8 +37,21 @@ func (a sessionsAsker) ask(
 type gatewaySessions struct{ gateway *gateway.Gateway }
 
 // ShareSession implements SessionHolder.
-func (g gatewaySessions) ShareSession(id session.SessionID, done func(session.Shared, error)) {
-	gateway.ShareSession(g.gateway, id, done)
+func (g gatewaySessions) ShareSession(id session.SessionID, upTo topic.Position, done func(session.Shared, error)) {
+	gateway.ShareSession(g.gateway, id, upTo, done)
+}
+
+// CutTrails implements SessionHolder.
+func (g gatewaySessions) CutTrails() { g.gateway.Engine().CutTrails() }
+
+// AskReceived implements SessionHolder.
+func (g gatewaySessions) AskReceived(upTo topic.Position, done func(topic.Position, []gateway.Laggard, bool)) {
+	gateway.AskReceived(g.gateway, upTo, done)
+}
+
+// Keeps implements SessionHolder.
+func (g gatewaySessions) Keeps(name string) bool {
+	return g.gateway.Engine().History().Keeps([]byte(name))
 }
 
 // StepSession implements SessionHolder.

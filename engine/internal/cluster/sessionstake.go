@@ -1,12 +1,11 @@
 package cluster
 
 import (
+	"container/heap"
 	"context"
 	"encoding/binary"
 	"errors"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/sluicenet/sluice/session"
 )
@@ -80,6 +79,9 @@ func (s *sessions) give(id session.SessionID, serial uint32, answer func([]byte)
 	}
 	if e != nil {
 		e.giving = true
+		if s.reach != nil {
+			s.await(e)
+		}
 	}
 	s.mu.Unlock()
 	s.holder.GiveSession(id, serial, func(shared session.Shared, err error) {
@@ -94,16 +96,40 @@ func (s *sessions) give(id session.SessionID, serial uint32, answer func([]byte)
 	})
 }
 
-// given answers when nothing is written any more. e is nil when there is no key.
+// given answers when nothing is written any more, but for the session itself, where that is still to be.
+// e is nil when there is no key.
 func (s *sessions) given(e *sharedEntry, shared session.Shared, err error, answer func([]byte)) {
+	if e == nil || err != nil || s.reach == nil || fault == 24 {
+		s.answerGiven(e, shared, err, answer)
+		return
+	}
+	s.mu.Lock()
+	if e.gone {
+		s.mu.Unlock()
+		s.answerGiven(e, shared, err, answer)
+		return
+	}
+	e.last = &shared
+	e.then = func() { s.answerGiven(e, shared, err, answer) }
+	e.due = time.Now()
+	if e.pos >= 0 {
+		heap.Fix(&s.queue, int(e.pos))
+	} else {
+		heap.Push(&s.queue, e)
+	}
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *sessions) answerGiven(e *sharedEntry, shared session.Shared, err error, answer func([]byte)) {
 	var revision uint64
 	if e != nil {
 		s.mu.Lock()
-		e.giving = false
+		e.giving, e.last = false, nil
 		revision = e.revision
 		if err == nil && !e.ended {
 			s.drop(e)
-		} else if e.dirty {
+		} else if e.dirty || e.awaited != 0 {
 			s.enqueue(e, time.Now())
 		}
 		s.mu.Unlock()
@@ -194,9 +220,9 @@ func (s *sessions) take(t session.Ticket) (shared session.Shared, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), takeWait)
 	defer cancel()
 	key := keyOfSession(t.ID)
-	var from origin // who has given it up
-	given := false
-	for range 4 {
+	var owner origin // who had it when it was first looked at
+	given := false   // by that one
+	for i := range 4 {
 		now, err := s.store.Get(ctx, key)
 		if errors.Is(err, ErrKeyNotFound) {
 			return shared, takeUnknown
@@ -204,51 +230,54 @@ func (s *sessions) take(t session.Ticket) (shared session.Shared, err error) {
 		if err != nil {
 			return shared, s.takeFailed(err)
 		}
-		owner, written, ended, err := parseSession(now.Value)
+		by, written, ended, err := parseSession(now.Value)
 		switch {
 		case err != nil || !ended && written.ID != t.ID:
 			s.stats.foreign.Add(1)
 			return shared, takeUnknown
 		case ended:
 			return shared, takeUnknown
-		case given && owner != from:
+		case i > 0 && by != owner:
 			return shared, takeRival
-		case owner == s.self && s.owns(t.ID):
+		case by == s.self && s.owns(t.ID):
 			return shared, session.ErrHeld
 		}
+		owner = by
 		if !given {
 			shared = written
-		}
-		consent, rival := given, error(nil)
-		if !given && owner != s.self {
-			var latest uint64
-			shared, latest, consent, rival = s.askOwner(owner, &written, t)
-			if rival != nil {
-				return shared, rival
+			a := ownerAnswer{unknown: owner == s.self}
+			if owner != s.self {
+				a = s.askOwner(owner, t)
 			}
-			given, from = consent, owner
-			if latest != 0 {
-				now.Revision = latest
+			switch {
+			case a.err != nil:
+				return shared, a.err
+			case a.given:
+				given, shared = true, a.shared
+			default:
+				s.place(ctx, owner, a.unknown, &shared)
+			}
+			if a.revision != 0 {
+				now.Revision = a.revision
 			}
 		}
 		stepped := shared
+		stepped.Behind = fault != 25 // until its connection has what it lacks
 		if err := s.holder.StepSession(&stepped, t); err != nil && !given {
 			return shared, takeUnknown
 		} // else the ticket is refused when the session is here
-		value := s.value(&stepped)
+		value, sum := s.value(&stepped)
 		revision, err := s.store.Update(ctx, key, value, now.Revision)
 		switch {
 		case err == nil:
-			s.own(t.ID, revision, xxhash.Sum64(value))
-			if !consent && owner != s.self {
+			s.own(t.ID, revision, sum)
+			if !given && owner != s.self {
 				s.tellTaken(owner, t.ID)
 			}
 			return shared, nil
 		case !errors.Is(err, ErrKeyExists):
 			return shared, s.takeFailed(err)
-		case !given:
-			return shared, takeRival
-		} // else a write of its former owner's whose end that one did not hear of
+		} // else a write of its owner's, or a rival
 	}
 	return shared, takeRival
 }
@@ -274,15 +303,24 @@ func (s *sessions) own(id session.SessionID, revision, sum uint64) {
 	}
 	if e := s.entry(id); e != nil {
 		e.revision, e.sum, e.written = revision, sum, time.Now()
+		s.setBehind(e, fault != 25)
 	}
 }
 
-// askOwner asks a session's owner for it. Without its consent the session is what was written.
-func (s *sessions) askOwner(owner origin, written *session.Shared, t session.Ticket) (shared session.Shared, revision uint64, consent bool, err error) {
-	shared = *written
+// An ownerAnswer is what a session's owner says of it. The zero one says nothing.
+type ownerAnswer struct {
+	given    bool // it is the asker's, as shared, and its key has this revision, if it is not 0
+	shared   session.Shared
+	revision uint64
+	unknown  bool  // the owner does not have it: who writes first has it
+	err      error // why it is not to be had
+}
+
+// askOwner asks a session's owner for it.
+func (s *sessions) askOwner(owner origin, t session.Ticket) ownerAnswer {
 	m, ok := s.nodes.find(owner.id)
 	if !ok || m.Incarnation != owner.incarnation || m.Suspect {
-		return shared, 0, false, nil
+		return ownerAnswer{}
 	}
 	type reply struct {
 		b   []byte
@@ -295,21 +333,21 @@ func (s *sessions) askOwner(owner origin, written *session.Shared, t session.Tic
 	switch {
 	case r.err != nil || len(r.b) == 0:
 		s.stats.silent.Add(1)
-		return shared, 0, false, nil
+		return ownerAnswer{}
 	case r.b[0] == ticketSpent:
-		return shared, 0, false, takeUnknown
+		return ownerAnswer{err: takeUnknown}
 	case r.b[0] == sessionTaken:
-		return shared, 0, false, takeRival
+		return ownerAnswer{err: takeRival}
+	case r.b[0] == notMine:
+		return ownerAnswer{unknown: true}
 	case r.b[0] == gaveSession && len(r.b) > 9:
 		got, err := session.ParseShared(r.b[9:])
 		if err == nil && got.ID == t.ID {
-			return got, binary.BigEndian.Uint64(r.b[1:]), true, nil
+			return ownerAnswer{given: true, shared: got, revision: binary.BigEndian.Uint64(r.b[1:])}
 		}
 	}
-	if r.b[0] != notMine {
-		s.stats.foreign.Add(1)
-	}
-	return shared, 0, false, nil // it does not have it: who writes first has it
+	s.stats.foreign.Add(1)
+	return ownerAnswer{}
 }
 
 // tellTaken has an owner who could not be asked find out.
@@ -332,13 +370,17 @@ func (s *sessions) counts() SessionStats {
 	c := SessionStats{
 		Written: st.written.Load(), Failed: st.failed.Load(), Over: st.over.Load(), Taken: st.taken.Load(),
 		Silent: st.silent.Load(), Given: st.given.Load(), Kept: st.notGiven.Load(), Lost: st.lost.Load(),
-		Ended: st.ended.Load(), Foreign: st.foreign.Load(), Refused: make(map[string]uint64),
+		Ended: st.ended.Load(), Foreign: st.foreign.Load(), Points: st.points.Load(), PointsLate: st.pointsLate.Load(),
+		MarksCut: st.marksCut.Load(), Refused: make(map[string]uint64),
 	}
 	for i := range st.refused {
 		c.Refused[takeErrors[i].reason] = st.refused[i].Load()
 	}
 	s.mu.Lock()
-	c.Shared, c.Waiting = len(s.entries), len(s.queue)
+	c.Shared, c.Waiting, c.Behind = len(s.entries), len(s.queue), len(s.points.behind)
+	if at := s.points.written.at; at != 0 {
+		c.PointAge = max(time.Since(time.UnixMilli(at)), 1)
+	}
 	s.mu.Unlock()
 	return c
 }

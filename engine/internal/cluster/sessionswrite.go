@@ -6,9 +6,8 @@ import (
 	"errors"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/sluicenet/sluice/session"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // writer writes one session after the other.
@@ -56,6 +55,7 @@ func (s *sessions) next() (e *sharedEntry, wait time.Duration) {
 	}
 	e = heap.Pop(&s.queue).(*sharedEntry)
 	e.dirty, e.writing = false, true
+	e.awaiting, e.awaited = e.awaited, 0
 	s.writing++
 	if len(s.queue) > 0 {
 		s.wake() // perhaps another can be written beside it
@@ -85,6 +85,13 @@ func (s *sessions) write(e *sharedEntry) {
 	s.mu.Lock()
 	e.writing = false
 	s.writing--
+	if again && !e.gone && e.awaiting != 0 { // it is still to be written
+		s.settle(e.awaited)
+		e.awaited = e.awaiting
+	} else {
+		s.settle(e.awaiting)
+	}
+	e.awaiting = 0
 	if e.dirty || again {
 		at := time.Now().Add(wait)
 		if next := e.written.Add(sessionPause); wait == 0 && !again && !e.ended && next.After(at) && !s.closing {
@@ -104,7 +111,12 @@ func (s *sessions) write(e *sharedEntry) {
 // writeOnce reports whether it is to be tried again, and when.
 func (s *sessions) writeOnce(e *sharedEntry) (again bool, wait time.Duration) {
 	s.mu.Lock()
-	ended, check := e.ended, e.check
+	if e.last != nil {
+		s.mu.Unlock()
+		s.writeLast(e)
+		return false, 0
+	}
+	ended, check, upTo := e.ended, e.check, s.points.candidate
 	e.check = false
 	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), renewTimeout)
@@ -112,7 +124,7 @@ func (s *sessions) writeOnce(e *sharedEntry) (again bool, wait time.Duration) {
 	if ended {
 		return s.writeEnd(ctx, e)
 	}
-	shared, err := s.share(e.id)
+	shared, err := s.share(e.id, upTo)
 	switch {
 	case errors.Is(err, session.ErrUnknown):
 		return s.let(e), 0
@@ -120,8 +132,7 @@ func (s *sessions) writeOnce(e *sharedEntry) (again bool, wait time.Duration) {
 		s.recheck(e, check)
 		return true, sessionPause / 4
 	}
-	value := s.value(&shared)
-	sum := xxhash.Sum64(value)
+	value, sum := s.value(&shared)
 	if sum == e.sum && e.revision != 0 {
 		if !check {
 			return false, 0
@@ -143,6 +154,7 @@ func (s *sessions) writeOnce(e *sharedEntry) (again bool, wait time.Duration) {
 		s.stats.written.Add(1)
 		s.mu.Lock()
 		e.revision, e.sum, e.written = revision, sum, time.Now()
+		s.setBehind(e, shared.Attached && shared.Behind)
 		s.mu.Unlock()
 		return false, 0
 	case errors.Is(err, ErrKeyExists):
@@ -206,6 +218,33 @@ func (s *sessions) differs(e *sharedEntry, now Entry, err error) (again bool, wa
 	return false, 0
 }
 
+// writeLast writes a session that is given up, as it is: whoever asked for it may not get the answer, or
+// die before he writes.
+func (s *sessions) writeLast(e *sharedEntry) {
+	ctx, cancel := context.WithTimeout(context.Background(), giveWait/2)
+	defer cancel()
+	value, sum := s.value(e.last)
+	if sum == e.sum && e.revision != 0 {
+		return
+	}
+	var revision uint64
+	var err error
+	if e.revision == 0 {
+		revision, err = s.store.Create(ctx, keyOfSession(e.id), value)
+	} else {
+		revision, err = s.store.Update(ctx, keyOfSession(e.id), value, e.revision)
+	}
+	if err != nil {
+		s.stats.failed.Add(1)
+		s.log.Warn("a session that is given up could not be written", "err", err)
+		return
+	}
+	s.stats.written.Add(1)
+	s.mu.Lock()
+	e.revision, e.sum, e.written = revision, sum, time.Now()
+	s.mu.Unlock()
+}
+
 // revise notes the revision behind which a key is to be written.
 func (s *sessions) revise(e *sharedEntry, revision uint64) {
 	s.mu.Lock()
@@ -231,13 +270,13 @@ func (s *sessions) forget(e *sharedEntry) {
 }
 
 // share asks for what is to be written.
-func (s *sessions) share(id session.SessionID) (session.Shared, error) {
+func (s *sessions) share(id session.SessionID, upTo topic.Position) (session.Shared, error) {
 	type answer struct {
 		session.Shared
 		err error
 	}
 	ch := make(chan answer, 1)
-	s.holder.ShareSession(id, func(shared session.Shared, err error) { ch <- answer{shared, err} })
+	s.holder.ShareSession(id, upTo, func(shared session.Shared, err error) { ch <- answer{shared, err} })
 	select {
 	case a := <-ch:
 		return a.Shared, a.err

@@ -16,8 +16,9 @@ type fakeStore struct {
 
 	mu       sync.Mutex
 	down     bool
-	deaf     bool          // the next write happens, and its answer is lost
-	slow     time.Duration // how long the next answer takes
+	deaf     bool                  // the next write happens, and its answer is lost
+	slow     time.Duration         // how long the next answer takes
+	refuses  func(key string) bool // what is not written
 	revision uint64
 	keys     map[string]fakeKey
 	watchers map[int]chan Entry
@@ -57,7 +58,7 @@ func (s *fakeStore) write(key string, value []byte, fits func(k fakeKey, ok bool
 	defer time.Sleep(slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.down {
+	if s.down || s.refuses != nil && s.refuses(key) {
 		return 0, errStoreAway
 	}
 	k, ok := s.find(key)

@@ -421,10 +421,13 @@ func (g *Gateway) restoreTopics(c *engine.Conn, cl *Client, snapshot *session.Sn
 	}
 	marks := snapshot.Marks
 	for _, t := range snapshot.Topics {
-		if len(marks) > 0 && marks[0].Topic == t && fault != 13 {
+		switch {
+		case len(marks) > 0 && marks[0].Topic == t && fault != 13:
 			g.subscribeFrom(c, marks[0])
 			marks = marks[1:]
-		} else {
+		case snapshot.MarksLost && g.engine.History().Keeps([]byte(t)):
+			g.subscribeFrom(c, session.Mark{Topic: t}) // which is nowhere: a gap is told
+		default:
 			g.Subscribe(c, []byte(t))
 		}
 	}

@@ -32,6 +32,14 @@ func marksOf(c *engine.Conn) []session.Mark {
 		return nil
 	}
 	c.DropHistory()
+	return sessionMarks(marks)
+}
+
+// sessionMarks are marks as a session keeps them.
+func sessionMarks(marks []engine.Mark) []session.Mark {
+	if len(marks) == 0 {
+		return nil
+	}
 	list := make([]session.Mark, len(marks))
 	for i, m := range marks {
 		list[i] = session.Mark{Topic: m.Topic, Epoch: m.Epoch, Seq: m.Seq, At: m.At}

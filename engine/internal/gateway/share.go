@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/session"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // A SessionShare has sessions of this gateway be resumed on others, and theirs here. What others need to
@@ -97,17 +99,14 @@ func StepSession(g *Gateway, shared *session.Shared, t session.Ticket) error {
 	return g.sessions.Step(g.now(), shared, t)
 }
 
-// ShareSession calls done with what others must know of a session, also of what its connection has. The
+// ShareSession calls done with what others must know of a session, also of what its connection has. Behind
+// says that the connection lacks something up to a position. The
 // error is session.ErrUnknown when it is not known here, or session.ErrHeld while its connection enters or
 // leaves. done must not block; it runs within the call, or on a loop. Any goroutine may call it.
-func ShareSession(g *Gateway, id session.SessionID, done func(session.Shared, error)) {
-	shared, holder, ok := g.sessions.Share(id)
-	switch {
-	case !ok:
-		done(shared, session.ErrUnknown)
-		return
-	case holder == 0:
-		done(shared, nil)
+func ShareSession(g *Gateway, id session.SessionID, upTo topic.Position, done func(session.Shared, error)) {
+	shared, holder, err := g.sessions.Share(id)
+	if err != nil || holder == 0 {
+		done(shared, err)
 		return
 	}
 	g.engine.Tell(engine.Ref(holder), func(c *engine.Conn) {
@@ -120,8 +119,41 @@ func ShareSession(g *Gateway, id session.SessionID, done func(session.Shared, er
 			return
 		}
 		shared.Snapshot = snapshotOf(c, s.Base().extra)
+		shared.Snapshot.Marks = sessionMarks(c.MarksNow())
+		shared.Behind = c.Received().Before(upTo)
 		done(shared, nil)
 	})
+}
+
+// A Laggard is a session whose connection has not received all of its topics' histories.
+type Laggard struct {
+	ID session.SessionID
+	At topic.Position // it has received what is up to there
+}
+
+// mostLaggards bounds those that AskReceived tells of.
+const mostLaggards = 1 << 16
+
+// AskReceived asks how far the clients with sessions are in their topics' histories, in the order of a
+// log: done is called with those that have not received everything up to a position, and with one up to
+// which all others have, engine.ReceivedAll if they lack nothing. ok is false when too many have not. done
+// must not block; it runs on a loop. It is not called when another question follows before, or the engine
+// stops. Any goroutine may call AskReceived.
+func AskReceived(g *Gateway, upTo topic.Position, done func(rest topic.Position, behind []Laggard, ok bool)) {
+	var mu sync.Mutex
+	var behind []Laggard
+	ok := true
+	g.engine.AskReceived(upTo, func(c *engine.Conn, at topic.Position) {
+		s, is := c.Handler().(Session)
+		if !is || !s.Base().Online() || !s.Base().Resumable() {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if ok = ok && len(behind) < mostLaggards; ok {
+			behind = append(behind, Laggard{s.Base().extra.issued.ID, at})
+		}
+	}, func(rest topic.Position) { done(rest, behind, ok) })
 }
 
 // snapshotOf is what a client's session is worth to its next connection, without its places in histories.

@@ -21,6 +21,7 @@ type neighbour struct {
 }
 
 func (n *neighbour) Changed(session.SessionID)   {}
+func (n *neighbour) Left(session.SessionID)      {}
 func (n *neighbour) Forgotten(session.SessionID) {}
 
 func (n *neighbour) Ended(id session.SessionID) {
