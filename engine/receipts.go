@@ -236,8 +236,7 @@ func (l *Loop) receivedBy(c *Conn, t *trail) topic.Position {
 			switch {
 			case u.lost || u.stream == nil || u.start != atNext:
 				return topic.Position{}
-			case !u.waiting && u.posted == 0 && u.epoch == u.stream.Epoch() && u.next > u.stream.Heard(l.index): // it has what there is
-			default:
+			case u.waiting || u.posted > 0 || u.epoch != u.stream.Epoch() || u.next <= u.stream.Heard(l.index):
 				lower(topic.Position{Epoch: u.epoch, Seq: u.next - 1})
 			}
 		}
