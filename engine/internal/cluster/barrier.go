@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,8 +11,8 @@ import (
 // on the same connection, to all nodes, and each answers when it has noted that: what it publishes from
 // then on reaches this node. Topics that come while a barrier is on its way go into the next one.
 //
-// A node that does not answer in time is behind: it is not waited for, and asked twice a second. When
-// it answers it is told everything anew.
+// Who does not answer is told that it is not going to be waited for, and some time after its server has
+// got that it is excluded (slow.go).
 //
 // The answers to barriers without topics come from each node when it has passed on to its loops what was
 // sent before. They set the sender's pace, and say to who waits for it that it is so (passed.go).
@@ -64,14 +65,27 @@ type barriers struct {
 	mu     sync.Mutex
 	flying map[uint64]*barrier
 	uses   [forOne + 1]int // of flying
-	behind idSet
+	slow   map[uint8]*slowNode
 	probed time.Time
+	// patient has a connection's first barriers wait for everybody, as they do for a node that begins,
+	// whose doors are closed yet.
+	patient bool
+}
+
+// maxBarrier is how long a barrier is waited for in any case: who is slow could not be told so.
+const maxBarrier = 3 * time.Second
+
+// hurry has everybody be waited for only as long as it takes to exclude one, or longer.
+func (b *barriers) hurry(is bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.patient = !is
 }
 
 // audience returns who is waited for, and whether there are others. mu is held.
-func (b *barriers) audience() (s idSet, partial bool) {
+func (b *barriers) audience(now time.Time) (s idSet, partial bool) {
 	for _, m := range b.nodes.all() {
-		if m.Suspect || b.behind.has(m.ID) {
+		if m.Suspect || b.excludes(m.ID, now) {
 			partial = true
 		} else {
 			s.add(m.ID)
@@ -85,19 +99,20 @@ func (b *barriers) audience() (s idSet, partial bool) {
 func (b *barriers) add(f *barrier, to *uint8) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now := time.Now()
 	if to != nil {
 		f.waiting.add(*to)
 	} else {
-		f.waiting, f.partial = b.audience()
+		f.waiting, f.partial = b.audience(now)
+	}
+	if f.partial && f.use == forTopics {
+		b.timeouts.Add(1)
 	}
 	if f.waiting.empty() {
 		return false
 	}
-	f.sent = time.Now()
+	f.sent = now
 	f.again, f.pause = f.sent.Add(firstAgain), 2*firstAgain
-	if !b.behind.empty() && f.use == forTopics {
-		b.timeouts.Add(1) // not all are waited for
-	}
 	b.flying[f.number] = f
 	b.uses[f.use]++
 	b.count.Add(1)
@@ -146,88 +161,90 @@ func (b *barriers) done(f *barrier) {
 	b.uses[f.use]--
 }
 
-// answered notes an answer. It returns the barrier if that was the last one, and whether the node was
-// behind.
-func (b *barriers) answered(id uint8, number uint64) (f *barrier, back bool) {
+// answered notes an answer. It returns the barriers for which that was the last one, and what there is to
+// be said to the node if it was slow.
+func (b *barriers) answered(id uint8, number uint64) (done []*barrier, say jobKind) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if back = b.behind.has(id); back {
-		b.behind.remove(id)
+	f := b.flying[number]
+	if f != nil {
+		if f.waiting.remove(id); f.waiting.empty() {
+			b.done(f)
+			done = append(done, f)
+		}
 	}
-	f = b.flying[number]
-	if f == nil {
-		return nil, back
+	say = b.heard(id, number, f)
+	if say == jobReadmit { // it has been told all that older ones say
+		done = append(done, b.without(id, number)...)
 	}
-	f.waiting.remove(id)
-	if !f.waiting.empty() {
-		return nil, back
-	}
-	b.done(f)
-	return f, back
+	return done, say
 }
 
-// expire takes off what was not answered in time, and notes who is behind. It returns what to send
-// again, whom to ask whether it is there again, and when it wants to be called again.
-func (b *barriers) expire(now time.Time) (late, resend []*barrier, ask []uint8, again time.Duration) {
+// expire takes off what was not answered in time, and finds out who is slow. It returns what to send again
+// and whom to say what, and when it wants to be called again.
+func (b *barriers) expire(now time.Time) (late, resend []*barrier, say map[jobKind][]uint8, again time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	again = never
+	var warn, exclude []uint8
 	for _, f := range b.flying {
-		timeout := b.timeout
-		if f.use != forTopics && f.use != forEverybody {
-			timeout = silence
-		}
-		if wait := f.sent.Add(timeout).Sub(now); wait > 0 {
-			again = min(again, wait)
-			if f.use == forEverybody {
-				if !now.Before(f.again) {
-					resend = append(resend, f)
-					f.again, f.pause = now.Add(f.pause), 2*f.pause
-				}
-				again = min(again, f.again.Sub(now))
+		age := now.Sub(f.sent)
+		if f.use == forEverybody {
+			if !now.Before(f.again) {
+				resend = append(resend, f)
+				f.again, f.pause = now.Add(f.pause), 2*f.pause
 			}
+			again = min(again, f.again.Sub(now))
+		}
+		if age < b.timeout {
+			again = min(again, b.timeout-age)
 			continue
 		}
 		for _, m := range b.nodes.all() {
-			if f.waiting.has(m.ID) {
-				b.behind.add(m.ID)
+			if !f.waiting.has(m.ID) {
+				continue
+			}
+			switch told, wait := b.overdue(m.ID, now); {
+			case !told:
+				warn = append(warn, m.ID)
+			case wait > 0:
+				again = min(again, wait)
+			case f.use == forEverybody && b.patient:
+			default:
+				exclude = append(exclude, m.ID)
 			}
 		}
+		limit := maxBarrier
+		if f.use != forTopics && f.use != forEverybody {
+			limit = silence
+		}
+		if age < limit {
+			again = min(again, limit-age)
+			continue
+		}
 		b.done(f)
-		f.partial = true
+		b.unheard(f)
 		late = append(late, f)
+	}
+	for _, id := range exclude {
+		late = append(late, b.exclude(id)...)
+	}
+	for _, f := range late {
+		f.partial = true
 		if f.use == forTopics || f.use == forEverybody {
 			b.timeouts.Add(1)
 		}
 	}
-	if b.behind.empty() {
-		return late, resend, nil, again
-	}
-	if wait := b.probed.Add(silence).Sub(now); wait > 0 {
-		return late, resend, nil, min(again, wait)
-	}
-	b.probed = now
-	for _, m := range b.nodes.all() {
-		if b.behind.has(m.ID) {
-			ask = append(ask, m.ID)
-		}
-	}
-	return late, resend, ask, min(again, silence)
+	probe, wait := b.probe(now)
+	return late, resend, map[jobKind][]uint8{jobWarn: warn, jobProbe: probe}, min(again, wait)
 }
 
 // gone forgets a node, and returns what waits for nobody else.
 func (b *barriers) gone(id uint8) (done []*barrier) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.behind.remove(id)
-	for _, f := range b.flying {
-		f.waiting.remove(id)
-		if f.waiting.empty() {
-			b.done(f)
-			done = append(done, f)
-		}
-	}
-	return done
+	delete(b.slow, id)
+	return b.without(id, math.MaxUint64)
 }
 
 // forget forgets everything: the connection is lost. It returns who has waited for what is not known now.
@@ -239,6 +256,6 @@ func (b *barriers) forget() (passings []passing) {
 	}
 	clear(b.flying)
 	b.uses = [forOne + 1]int{}
-	b.behind = idSet{}
+	clear(b.slow)
 	return passings
 }

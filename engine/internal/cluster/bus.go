@@ -19,6 +19,8 @@ type Bus interface {
 	// reconnections. It does not wait for the server.
 	Subscribe(subject string) error
 	Unsubscribe(subject string) error
+	// Flush waits until the server has got what was published before, for about a second at most.
+	Flush() error
 	// Messages returns what arrives for all subscriptions. It is closed when the Bus is.
 	Messages() <-chan *nats.Msg
 	// Connected reports whether the Bus has its server. What it publishes meanwhile is refused.

@@ -40,8 +40,9 @@ type Config struct {
 	// Window is how many bytes of a topic the slowest node may be behind before its publishers wait; all
 	// topics together may be WindowTotal divided by the number of nodes. Zero means 4 MiB and 32 MiB.
 	Window, WindowTotal int
-	// BarrierTimeout is how long a subscription waits for the other nodes to know of it. Zero means
-	// 250 ms.
+	// BarrierTimeout is how long a subscription waits for the other nodes to know of it before those that
+	// have not answered are told that they are going to be excluded, and how long it waits for them behind
+	// that. Zero means 250 ms.
 	BarrierTimeout time.Duration
 	// Linger is how long interest in a topic is kept behind its last subscriber. Zero means 10 s.
 	Linger time.Duration

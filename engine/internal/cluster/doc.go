@@ -7,9 +7,15 @@
 // A Node is what one process is to the others. What clients and workers publish goes to the nodes that
 // have said they have subscribers to the topic (interest.go), as frames (frame.go), and no faster than
 // the slowest of them takes it (credit.go). A subscription is answered once every node knows of it
-// (barrier.go), so that nothing published after the answer is missed. Commands of workers and questions
-// go to one node or to all of them (rpc.go). Who is there is in the table of nodes (nodes.go), which
-// each node renews by its lease (lease.go).
+// (barrier.go), so that nothing published after the answer is missed. One that does not answer is not
+// waited for in the end (slow.go); a node knows by itself when its hearing is so bad that it must send
+// everything (trust.go). Commands of workers and questions go to one node or to all of them (rpc.go), and
+// behind what was published before where the order counts (passed.go). Who is there is in the table of
+// nodes (nodes.go), which each node renews by its lease (lease.go).
+//
+// What a node has sent of a topic since it has known it is a series: its messages are numbered, so that who
+// gets them sees what is missing, and what is late. A topic that a node has forgotten, because nothing was
+// published to it for a while, begins another series, with a higher number.
 //
 // # Subjects
 //
@@ -17,7 +23,8 @@
 //
 //	t.TOPIC  messages of a topic                      data connection
 //	n.ID     for one node, two hex digits: interest,   data connection
-//	         credits, answers to barriers
+//	         credits, answers to barriers, and its
+//	         own echoes, over the control connection
 //	n.all    for all nodes: barriers, topics let go    data connection
 //	c.ID     for one node: commands and their answers  control connection
 //	c.all    the same for all nodes                    control connection
@@ -40,7 +47,10 @@
 // A node has two, since a server stalls a whole connection that feeds a slow receiver, and leases must
 // not wait behind that. Each has one goroutine that sends, with a bounded queue before it: publishing
 // with nats.go may block for a second, and no loop and no worker's reader ever does. Each has one
-// goroutine that receives.
+// goroutine that receives. The data connection has one more, the keeper (topics.keep): it sees to what
+// takes time (barriers and credits that nobody answers, topics that linger or are forgotten, echoes), and
+// calls the functions of those who have waited, so that they may take locks that loops hold when they
+// call a Node. The control connection has one for each node that it carries out commands of.
 //
 // # Goroutines
 //

@@ -20,6 +20,8 @@ const (
 	KindInterest                      // n.ID: the answer
 	KindCommand                       // c.ID, c.all: something to do, with an answer if one is wanted
 	KindAnswer                        // c.ID: the answer
+	KindExcluded                      // n.ID: whether the node is not waited for
+	KindEcho                          // n.ID: of the node itself, to see whether it hears
 	numKinds
 )
 

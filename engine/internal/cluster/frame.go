@@ -20,6 +20,8 @@ import (
 //	KindLetGo          uint64 number, list
 //	KindWhether        list
 //	KindInterest       uint64 to, uint64 number, list of those with subscribers, list of those without
+//	KindExcluded       uint64 to, uint64 number, uint8: 1 it is not waited for, 0 it is again
+//	KindEcho           uint64: when it was sent, by the node's own clock
 //
 // A series is what a node has sent of a topic without forgetting that it has; each has a higher number
 // than those before it. first is the number in its series, from 1 on, of the frame's first message, so
@@ -261,4 +263,36 @@ func readInterest(b []byte) (to, number uint64, some, none list, err error) {
 		return 0, 0, list{}, list{}, err
 	}
 	return to, number, some, none, nil
+}
+
+func appendExcluded(dst []byte, from origin, to, number uint64, is bool) []byte {
+	dst = binary.BigEndian.AppendUint64(appendHeader(dst, KindExcluded, from), to)
+	dst = binary.BigEndian.AppendUint64(dst, number)
+	if is {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
+}
+
+// readExcluded reads the body of KindExcluded.
+func readExcluded(b []byte) (to, number uint64, is bool, err error) {
+	switch {
+	case len(b) < 17:
+		return 0, 0, false, errShort
+	case len(b) > 17 || b[16] > 1:
+		return 0, 0, false, errBody
+	}
+	return binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), b[16] == 1, nil
+}
+
+func appendEcho(dst []byte, self origin, sent int64) []byte {
+	return binary.BigEndian.AppendUint64(appendHeader(dst, KindEcho, self), uint64(sent))
+}
+
+// readEcho reads the body of KindEcho.
+func readEcho(b []byte) (sent int64, err error) {
+	if len(b) != 8 {
+		return 0, errBody
+	}
+	return int64(binary.BigEndian.Uint64(b)), nil
 }

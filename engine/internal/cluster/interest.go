@@ -14,7 +14,8 @@ import (
 //
 // A node says by itself when it gains and loses topics, and answers for those that it is asked about.
 // When a node comes, or the connection is back, nothing is known any more until there are new answers:
-// then the epoch, which is part of what is known, is another.
+// then the epoch, which is part of what is known, is another. That a topic has no subscribers is believed
+// while trust.go allows it.
 
 const (
 	// maxKnown is how many topics are known. Of others it is not known who wants them, so that they
@@ -66,6 +67,7 @@ type interest struct {
 	charge func(int64)
 	wake   func() // the sender: there are questions
 	keep   func() // wakes the keeper: it is to call tick
+	trust  *trust
 
 	table   atomic.Pointer[buckets]
 	changes atomic.Uint64
@@ -78,8 +80,10 @@ type interest struct {
 	swept     time.Time
 }
 
-func newInterest(nodes *nodes, subs subjects, charge func(int64), wake, keep func()) *interest {
-	i := &interest{nodes: nodes, subs: subs, charge: charge, wake: wake, keep: keep, swept: time.Now()}
+func newInterest(nodes *nodes, subs subjects, charge func(int64), wake, keep func(), trust *trust) *interest {
+	i := &interest{
+		nodes: nodes, subs: subs, charge: charge, wake: wake, keep: keep, trust: trust, swept: time.Now(),
+	}
 	b := make(buckets, 64)
 	i.table.Store(&b)
 	return i
@@ -118,7 +122,7 @@ func (i *interest) reaches(name []byte) bool {
 	if !e.used.Load() {
 		e.used.Store(true)
 	}
-	return e.reaches(i.epoch())
+	return e.reaches(i.epoch()) || !i.trust.given()
 }
 
 func (e *target) reaches(epoch uint64) bool {

@@ -4,15 +4,18 @@ package cluster
 type jobKind uint8
 
 const (
-	jobSubscribe jobKind = iota // to topic, which gets into the next barrier
-	jobLetGo                    // of topic, and unsubscribe
-	jobConnected                // all subscriptions, and all topics into the next barrier
-	jobAnswer                   // the barrier number of to
-	jobCredit                   // ack
-	jobInterest                 // which of names have subscribers here, for to
-	jobProbe                    // ask the node to.id whether it is there again
-	jobAgain                    // barrier
-	jobTellAll                  // to the node to.id all topics anew
+	jobNothing   jobKind = iota
+	jobSubscribe         // to topic, which gets into the next barrier
+	jobLetGo             // of topic, and unsubscribe
+	jobConnected         // all subscriptions, and all topics into the next barrier
+	jobAnswer            // the barrier number of to
+	jobCredit            // ack
+	jobInterest          // which of names have subscribers here, for to
+	jobWarn              // tell the nodes of ids that they are going to be excluded
+	jobProbe             // tell those of ids that they are, and ask them whether they are there again
+	jobReadmit           // tell the node to.id that it is not any more
+	jobAgain             // barrier
+	jobTellAll           // to the node to.id all topics anew
 )
 
 type job struct {
@@ -22,6 +25,7 @@ type job struct {
 	number uint64
 	ack    ack
 	names  []string
+	ids    []uint8
 
 	barrier *barrier
 }

@@ -380,6 +380,15 @@ func (b *natsBus) Unsubscribe(subject string) error {
 	return sub.Unsubscribe()
 }
 
+// Flush implements Bus.
+func (b *natsBus) Flush() error {
+	conn := b.conn.Load()
+	if conn == nil || !b.connected.Load() {
+		return nats.ErrConnectionReconnecting
+	}
+	return conn.FlushTimeout(natsTimeout)
+}
+
 // Messages implements Bus.
 func (b *natsBus) Messages() <-chan *nats.Msg { return b.messages }
 

@@ -19,6 +19,9 @@ const (
 	claimPatience = 15 * time.Second
 	// listPatience is how long it waits for the list of the other nodes then.
 	listPatience = 2 * time.Second
+	// greetPatience is how long it waits until they know of the node: who stands still is suspect then, or
+	// soon.
+	greetPatience = 3 * time.Second
 	// claimPause is the time between two attempts.
 	claimPause = 500 * time.Millisecond
 )
@@ -85,8 +88,10 @@ func (n *Node) gone(m Member) {
 // Bind says whose messages are carried. The engine's Config.Remote must be the Node.
 func (n *Node) Bind(e *engine.Engine) {
 	n.config.Engine = e
-	n.plane = newTopics(&n.config, leasedBus{n.config.Data, n.lease}, &n.nodes)
 	n.rpc = newRPC(&n.config, leasedBus{n.config.Control, n.lease}, &n.nodes)
+	t := newTopics(&n.config, leasedBus{n.config.Data, n.lease}, &n.nodes)
+	t.trust.require(n.rpc.echo)
+	n.plane = t
 	n.bindNames()
 }
 
@@ -119,7 +124,7 @@ func (n *Node) Start(ctx context.Context) error {
 		n.log.Warn("the gateway serves alone: NATS does not answer", "err", err)
 		n.setWaits(err)
 	} else {
-		n.join()
+		n.join(true)
 	}
 	n.tasks.Go(func() { n.live(err == nil) })
 	n.tasks.Go(n.count)
@@ -130,6 +135,9 @@ func (n *Node) Start(ctx context.Context) error {
 		}
 		n.sessionsChanged(connected)
 	})
+	if err == nil {
+		n.greet(ctx)
+	}
 	return nil
 }
 
@@ -179,7 +187,7 @@ func (n *Node) live(has bool) {
 		}
 		n.log.Info("the gateway has its server id, and is one of the cluster")
 		n.setWaits(nil)
-		n.join()
+		n.join(false)
 	}
 	n.lease.run(n.ctx)
 }
@@ -204,8 +212,26 @@ func (n *Node) setWaits(err error) {
 	n.mu.Unlock()
 }
 
+// greet waits until the others know of a node that has joined, and their table has it: what it publishes
+// before they do not take from it.
+func (n *Node) greet(ctx context.Context) {
+	if !n.config.Data.Connected() {
+		n.plane.hurry()
+		return
+	}
+	t := time.NewTimer(greetPatience)
+	defer t.Stop()
+	select {
+	case <-n.plane.greeted():
+	case <-ctx.Done():
+	case <-t.C:
+		n.log.Warn("not all other nodes have confirmed that they know this one")
+	}
+	n.plane.hurry()
+}
+
 // join lets topics run, once it is known who else is there.
-func (n *Node) join() {
+func (n *Node) join(patient bool) {
 	select {
 	case <-n.census.known:
 	case <-n.ctx.Done():
@@ -222,7 +248,7 @@ func (n *Node) join() {
 		n.names.start()
 	}
 	n.startSessions()
-	n.plane.start()
+	n.plane.start(patient)
 	n.tell(n.config.Data.Connected())
 }
 

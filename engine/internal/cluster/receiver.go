@@ -88,10 +88,15 @@ func (r *receiver) take(m *nats.Msg) error {
 	}
 	switch {
 	case err != nil:
+	case k == KindEcho && from == r.t.self:
+		err = r.echo(body)
 	case from.id == r.t.self.id && from.incarnation == r.t.self.incarnation:
 		err = errOwn
 	case !r.t.nodes.knows(from):
 		err = errSender
+		if k == KindBarrier && fault != 14 {
+			r.t.trust.close(strangerFor) // one that comes, perhaps
+		}
 	default:
 		err = r.handle(k, from, body, m.Subject)
 	}
@@ -128,12 +133,12 @@ func (r *receiver) handle(k Kind, from origin, body []byte, subject string) erro
 		if err != nil || to != t.self.incarnation {
 			return err
 		}
-		done, back := t.barriers.answered(from.id, number)
-		if back {
-			t.sender.post(job{kind: jobTellAll, to: from})
+		done, say := t.barriers.answered(from.id, number)
+		if say != jobNothing {
+			t.sender.post(job{kind: say, to: from})
 		}
-		if done != nil {
-			t.passed(done)
+		for _, b := range done {
+			t.passed(b)
 		}
 		return nil
 	case KindLetGo:
@@ -158,6 +163,13 @@ func (r *receiver) handle(k Kind, from origin, body []byte, subject string) erro
 		}
 		t.sender.post(j)
 		return nil
+	case KindExcluded:
+		to, number, is, err := readExcluded(body)
+		if err != nil || to != t.self.incarnation || !r.fresh(from, number) {
+			return err
+		}
+		t.trust.warn(from.id, is)
+		return nil
 	case KindInterest:
 		to, number, some, none, err := readInterest(body)
 		if err != nil || to != t.self.incarnation || !r.fresh(from, number) {
@@ -168,6 +180,15 @@ func (r *receiver) handle(k Kind, from origin, body []byte, subject string) erro
 		return nil
 	}
 	return errForeign
+}
+
+// echo takes an echo of the node's own.
+func (r *receiver) echo(body []byte) error {
+	sent, err := readEcho(body)
+	if err == nil {
+		r.t.trust.echo(sent)
+	}
+	return err
 }
 
 // fresh reports whether what a node says of its interest is newer than what it has said.

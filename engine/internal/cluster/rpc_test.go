@@ -64,6 +64,7 @@ func (b *wireBus) Subscribe(subject string) error {
 }
 
 func (b *wireBus) Unsubscribe(subject string) error { return nil }
+func (b *wireBus) Flush() error                     { return nil }
 func (b *wireBus) Messages() <-chan *nats.Msg       { return b.messages }
 func (b *wireBus) Connected() bool                  { return !b.away.Load() }
 func (b *wireBus) Dropped() uint64                  { return 0 }

@@ -139,3 +139,8 @@ func (r *rpc) send() {
 		}
 	}
 }
+
+// echo sends the node's other connection an echo.
+func (r *rpc) echo(sent int64) {
+	r.out.put(r.subjects.node(r.self.id), [][]byte{appendEcho(nil, r.self, sent)}, 0) // one that is lost shows
+}

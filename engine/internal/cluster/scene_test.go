@@ -10,13 +10,18 @@ import (
 
 // scenes are short stories with nodes that have topics alone. Each returns what is wrong.
 var scenes = map[string]func(t *testing.T) string{
-	"a node is known late":           sceneKnownLate,
-	"a node publishes when it comes": sceneEager,
-	"the connection was lost":        sceneLost,
-	"a topic is let go, late":        sceneLateWord,
-	"a crowd sets the pace":          scenePace,
-	"a silent node does not":         sceneSilent,
-	"a congested node leaves":        sceneLeaves,
+	"a node is known late":             sceneKnownLate,
+	"two nodes are known late":         sceneStrangers,
+	"a node hears late":                sceneDeaf,
+	"a node is not heard":              sceneExcluded,
+	"a node is not known":              sceneUnknown,
+	"a node publishes when it comes":   sceneEager,
+	"the connection was lost":          sceneLost,
+	"the connection was lost for long": sceneForgotten,
+	"a topic is let go, late":          sceneLateWord,
+	"a crowd sets the pace":            scenePace,
+	"a silent node does not":           sceneSilent,
+	"a congested node leaves":          sceneLeaves,
 }
 
 func TestScenes(t *testing.T) {
@@ -36,7 +41,7 @@ func play(t *testing.T, n int, f func(w *simWorld)) (failure string) {
 		for i := range n {
 			w.boot(i)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(simLag + strangerFor) // all know all, and trust that
 		f(w)
 		for _, n := range w.nodes {
 			if n.alive {
@@ -68,7 +73,7 @@ func (w *simWorld) want(n *simNode, name string, from *simNode, k uint64) {
 func (n *simNode) knowNobody(name string) {
 	n.publish(name, 1, 0)
 	time.Sleep(100 * time.Millisecond)
-	if n.t.Reaches([]byte(name)) {
+	if n.wanted(name) {
 		n.w.fail("nobody wants %s, and it is sent", name)
 	}
 }
@@ -93,18 +98,126 @@ func sceneKnownLate(t *testing.T) string {
 	})
 }
 
+// sceneStrangers: two nodes that have not known each other, and come into each other's tables, may want
+// anything.
+func sceneStrangers(t *testing.T) string {
+	return play(t, 2, func(w *simWorld) {
+		a, b := w.nodes[0], w.nodes[1]
+		a.knowNobody("x")
+		for n, m := range map[*simNode]Member{a: b.member, b: a.member} {
+			n.nodes.remove(m.ID)
+			n.t.nodeGone(m)
+		}
+		b.subscribe("x") // nobody is told, since nobody is there
+		time.Sleep(2 * strangerFor)
+		b.nodes.put(a.member)
+		a.nodes.put(b.member)
+		a.wanted("x") // it hears well
+		a.publish("x", 1, 0)
+		time.Sleep(100 * time.Millisecond)
+		w.want(b, "x", a, 2)
+	})
+}
+
+// join has another node come, which the others hear of when known is over.
+func (w *simWorld) join(known time.Duration) *simNode {
+	w.known = known
+	w.nodes = append(w.nodes, nil)
+	n := w.boot(len(w.nodes) - 1)
+	for !n.t.connected.Load() {
+		time.Sleep(time.Millisecond / 10)
+	}
+	return n
+}
+
+// subscribed is subscribe, and waits for the answer.
+func (n *simNode) subscribed(name string) {
+	n.subscribe(name)
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		n.w.mu.Lock()
+		settled := n.subs[name].settled
+		n.w.mu.Unlock()
+		if settled {
+			return
+		}
+		if time.Since(begun) > time.Second {
+			n.w.fail("a subscription waits for more than a second")
+			return
+		}
+	}
+}
+
+// sceneDeaf: a node that is alive and hears late has its subscribers elsewhere miss nothing, and keeps
+// their subscriptions for a while, once.
+func sceneDeaf(t *testing.T) string {
+	return play(t, 2, func(w *simWorld) {
+		a, b := w.nodes[0], w.nodes[1]
+		a.knowNobody("x")
+		a.knowNobody("y")
+		a.bus.lag(5 * time.Second)
+		b.subscribed("x")
+		a.publish("x", 1, 0)
+		begun := time.Now()
+		b.subscribed("y")
+		if d := time.Since(begun); d > 20*time.Millisecond {
+			w.fail("who has not answered once is waited for once more: %v", d)
+		}
+		a.publish("y", 1, 0)
+		time.Sleep(time.Second)
+		w.want(b, "x", a, 2)
+		w.want(b, "y", a, 2)
+		if s := b.t.stats(); s.Excluded != 1 {
+			w.fail("%d nodes are not waited for", s.Excluded)
+		}
+		a.bus.lag(0)
+		time.Sleep(10 * time.Second)
+		a.publish("z", 1, 0)
+		time.Sleep(100 * time.Millisecond)
+		if a.wanted("z") || b.t.stats().Excluded != 0 {
+			w.fail("a node that hears well again is not believed")
+		}
+	})
+}
+
+// sceneExcluded: a node that hears well and is not waited for, since who subscribes does not hear its
+// answers, knows that.
+func sceneExcluded(t *testing.T) string {
+	return play(t, 2, func(w *simWorld) {
+		a, b := w.nodes[0], w.nodes[1]
+		a.knowNobody("y")
+		b.bus.lag(5 * time.Second)
+		b.subscribed("x")
+		a.wanted("y")
+		b.subscribed("y")
+		a.publish("y", 1, 0)
+		time.Sleep(10 * time.Second)
+		w.want(b, "y", a, 2)
+	})
+}
+
+// sceneUnknown: what is published for a node that is not in the table yet gets to it.
+func sceneUnknown(t *testing.T) string {
+	return play(t, 2, func(w *simWorld) {
+		a := w.nodes[0]
+		a.knowNobody("x")
+		c := w.join(simLag)
+		c.t.hurry()
+		c.subscribed("x")
+		a.wanted("x") // it hears well
+		a.publish("x", 1, 0)
+		time.Sleep(100 * time.Millisecond)
+		w.want(c, "x", a, 2)
+	})
+}
+
 // sceneEager: what a node publishes before the others know it gets to them.
 func sceneEager(t *testing.T) string {
 	return play(t, 2, func(w *simWorld) {
 		a := w.nodes[0]
 		a.subscribe("x")
-		w.nodes = append(w.nodes, nil)
-		c := w.boot(2)
-		for !c.t.connected.Load() {
-			time.Sleep(time.Millisecond / 10)
-		}
+		c := w.join(simLag)
 		c.publish("x", 3, 0)
-		time.Sleep(time.Second)
+		time.Sleep(simLag + time.Second)
 		w.want(a, "x", c, 3)
 	})
 }
@@ -121,6 +234,26 @@ func sceneLost(t *testing.T) string {
 		for !a.t.connected.Load() {
 			time.Sleep(time.Millisecond / 10)
 		}
+		a.publish("x", 1, 0)
+		time.Sleep(100 * time.Millisecond)
+		w.want(b, "x", a, 2)
+	})
+}
+
+// sceneForgotten: while the connection was lost long enough anybody may have subscribed without a word.
+func sceneForgotten(t *testing.T) string {
+	return play(t, 2, func(w *simWorld) {
+		a, b := w.nodes[0], w.nodes[1]
+		a.knowNobody("x")
+		a.bus.lose(true)
+		b.nodes.remove(a.member.ID)
+		b.t.nodeGone(a.member)
+		b.subscribe("x") // nobody is told, since nobody is there
+		go a.bus.connect()
+		time.Sleep(100 * time.Millisecond)
+		b.nodes.put(a.member)
+		time.Sleep(2 * strangerFor)
+		a.wanted("x") // it hears well
 		a.publish("x", 1, 0)
 		time.Sleep(100 * time.Millisecond)
 		w.want(b, "x", a, 2)

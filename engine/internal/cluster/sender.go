@@ -417,10 +417,17 @@ func (s *sender) work(jobs []job) {
 			some, none := s.t.ours.has(j.names)
 			s.scratch = appendInterest(s.scratch[:0], s.t.self, j.to.incarnation, s.number, some, none)
 			s.publish(s.t.subs.node(j.to.id), s.scratch)
+		case jobWarn:
+			s.warn(j.ids)
 		case jobProbe:
-			s.number++
-			s.scratch = appendStatement(s.scratch[:0], KindBarrier, s.t.self, s.number, nil)
-			s.publish(s.t.subs.node(j.to.id), s.scratch)
+			for _, id := range j.ids {
+				s.t.barriers.toldAgain(id, s.exclude(id, true))
+				s.number++
+				s.scratch = appendStatement(s.scratch[:0], KindBarrier, s.t.self, s.number, nil)
+				s.publish(s.t.subs.node(id), s.scratch)
+			}
+		case jobReadmit:
+			s.exclude(j.to.id, false)
 		case jobAgain:
 			if s.number++; s.t.barriers.renew(j.barrier, s.number) {
 				s.announceTo(j.barrier, s.number, s.t.subs.nodes())
@@ -429,6 +436,33 @@ func (s *sender) work(jobs []job) {
 			s.tell(s.t.ours.all(), forOne, &j.to.id)
 		}
 	}
+}
+
+// warn tells nodes that they are going to be excluded, and waits until their servers have got it.
+func (s *sender) warn(ids []uint8) {
+	var at time.Time
+	for _, id := range ids {
+		if told := s.exclude(id, true); at.IsZero() {
+			at = told
+		}
+	}
+	err := s.t.bus.Flush()
+	if err != nil {
+		s.t.counts.errors.Add(1)
+	}
+	s.t.barriers.warned(ids, at, err == nil)
+	s.t.wake()
+}
+
+// exclude tells a node whether it is excluded, and returns when that was.
+func (s *sender) exclude(id uint8, is bool) time.Time {
+	at := time.Now()
+	if m, ok := s.t.nodes.find(id); ok {
+		s.number++
+		s.scratch = appendExcluded(s.scratch[:0], s.t.self, m.Incarnation, s.number, is)
+		s.publish(s.t.subs.node(id), s.scratch)
+	}
+	return at
 }
 
 func (s *sender) subscribe(subject string) {

@@ -61,6 +61,8 @@ type simBus struct {
 	line      int // the number of the connection
 	connected bool
 	dead      bool
+	in        simPipe // the node's own: how far it is behind
+	behind    time.Duration
 	change    func(bool)
 }
 
@@ -149,12 +151,54 @@ func (b *simBus) Publish(subject string, data []byte) error {
 				b.net.mu.Lock()
 				defer b.net.mu.Unlock()
 				if to.line == line && !p.cut && to.subs[subject] && !to.dead {
-					to.messages <- m
+					to.hear(m)
 				}
 			})
 		}
 	})
 	return nil
+}
+
+// hear has the node get a message, when it gets to it. net.mu is held.
+func (b *simBus) hear(m *nats.Msg) {
+	now := time.Now()
+	if at := now.Add(b.behind); at.After(b.in.last) {
+		b.in.last = at
+	} else if b.in.last.After(now) {
+		b.in.last = b.in.last.Add(1)
+	}
+	if !b.in.last.After(now) {
+		b.messages <- m
+		return
+	}
+	time.AfterFunc(b.in.last.Sub(now), func() { b.messages <- m })
+}
+
+// lag has the node hear everything so much later.
+func (b *simBus) lag(d time.Duration) {
+	b.net.mu.Lock()
+	defer b.net.mu.Unlock()
+	b.behind = d
+}
+
+// Flush implements Bus.
+func (b *simBus) Flush() error {
+	done := make(chan bool, 1)
+	b.net.mu.Lock()
+	if !b.connected || b.dead {
+		b.net.mu.Unlock()
+		return errSimAway
+	}
+	b.send(func(late bool) { done <- !late })
+	b.net.mu.Unlock()
+	select {
+	case ok := <-done:
+		if ok {
+			return nil
+		}
+	case <-time.After(time.Second):
+	}
+	return errSimAway
 }
 
 func (b *simBus) Subscribe(subject string) error {

@@ -18,6 +18,9 @@ var planeFaults = []string{
 	9:  "a node that is gone is waited for",
 	10: "who waits when the connection is lost waits for ever",
 	11: "what waits in the queue counts as passed on",
+	12: "a node that hears nothing believes what it knows",
+	13: "a node that is not waited for believes what it knows",
+	14: "a node that speaks before it is known is not listened to",
 }
 
 // TestSimulationFindsFaults plants one fault after the other and requires that the simulation finds it.

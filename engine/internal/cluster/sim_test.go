@@ -22,6 +22,8 @@ import (
 const (
 	simTopics = 5
 	simNodes  = 4
+	// simLag is how far a node may be behind with what it hears, while it speaks.
+	simLag = 1500 * time.Millisecond
 	// maxSimNodes is how many there are when all have joined that do.
 	maxSimNodes = 6
 )
@@ -35,6 +37,7 @@ type simNode struct {
 	nodes  *nodes
 	t      *topics
 	alive  bool
+	open   bool // it has clients
 	subs   map[string]*simSub
 	sent   map[string]uint64
 	slow   bool        // its subscribers take nothing
@@ -58,7 +61,9 @@ type simWorld struct {
 	nodes   []*simNode // by place; the process that is there now
 	every   []*simNode
 	count   uint64
-	calm    bool // no fault strikes, and none has for a while
+	busy    bool          // nodes hear late now and then
+	known   time.Duration // how long it takes at least until a node that comes is known
+	calm    bool          // no fault strikes, and none has for a while
 	gaps    uint64
 	failure string
 }
@@ -119,10 +124,20 @@ func (w *simWorld) boot(place int) *simNode {
 	n.t.injector = simInjector{n}
 	n.t.acks.crowd = func(string) crowd { return simCrowd{n} }
 	n.bus.change = n.t.changed
+	control := w.net.bus()
+	control.change = func(bool) {}
+	n.t.trust.require(func(sent int64) {
+		_ = control.Publish(n.t.subs.node(n.member.ID), seal(appendEcho(nil, n.t.self, sent)))
+	})
+	go control.connect()
 	for _, o := range w.nodes {
 		if o != nil && o.alive {
 			n.nodes.put(o.member) // it has their leases when it begins; they hear of its own
-			time.AfterFunc(time.Duration(w.rng.Int64N(int64(20*time.Millisecond))), func() {
+			known := time.Duration(w.rng.Int64N(int64(20 * time.Millisecond)))
+			if w.busy && w.rng.IntN(4) == 0 {
+				known = time.Duration(w.rng.Int64N(int64(simLag)))
+			}
+			time.AfterFunc(max(known, w.known), func() {
 				w.mu.Lock()
 				both := o.alive && n.alive
 				w.mu.Unlock()
@@ -141,8 +156,20 @@ func (w *simWorld) boot(place int) *simNode {
 	w.nodes[place] = n
 	w.every = append(w.every, n)
 	w.mu.Unlock()
-	n.t.start()
+	n.t.start(true)
 	go n.bus.connect()
+	go func() {
+		select {
+		case <-n.t.greeted():
+		case <-time.After(greetPatience):
+		case <-n.t.stop:
+			return
+		}
+		n.t.hurry()
+		w.mu.Lock()
+		n.open = true
+		w.mu.Unlock()
+	}()
 	return n
 }
 
@@ -216,6 +243,14 @@ func (n *simNode) unsubscribe(name string) {
 	n.t.Unsubscribed(name)
 }
 
+// wanted reports whether n takes a topic for one that others have subscribers to, once it has had time to
+// see that it hears.
+func (n *simNode) wanted(name string) bool {
+	n.t.Reaches([]byte(name))
+	time.Sleep(20 * time.Millisecond)
+	return n.t.Reaches([]byte(name))
+}
+
 // publish publishes some messages, if the rules allow it.
 func (n *simNode) publish(name string, count, size int) {
 	w := n.w
@@ -263,7 +298,8 @@ func (n *simNode) pass() {
 	w.mu.Lock()
 	for _, o := range w.nodes {
 		for name, s := range o.subs {
-			if o != n && o.alive && w.calm && s.fresh && s.settled && s.gone.IsZero() {
+			known := n.nodes.knows(origin{o.member.ID, o.member.Incarnation}) // else it is not asked
+			if o != n && o.alive && known && w.calm && s.fresh && s.settled && s.gone.IsZero() {
 				list = append(list, owed{o, s, n.sent[name]})
 			}
 		}
@@ -312,6 +348,12 @@ func (w *simWorld) faults() {
 
 func simTopic(i int) string { return fmt.Sprintf("topic-%d", i) }
 
+func (n *simNode) opened() bool {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	return n.open
+}
+
 // step does something.
 func (w *simWorld) step(stormy bool) {
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
@@ -321,6 +363,7 @@ func (w *simWorld) step(stormy bool) {
 		if r < 10 {
 			w.boot(int(n.member.ID))
 		}
+	case !n.opened():
 	case r < 60:
 		size := 10
 		if w.rng.IntN(20) == 0 {
@@ -340,6 +383,9 @@ func (w *simWorld) step(stormy bool) {
 		w.mu.Unlock()
 	case r < 88:
 		time.Sleep(time.Duration(w.rng.Int64N(int64(11 * time.Second))))
+	case r < 90 && w.busy:
+		n.bus.lag(time.Duration(w.rng.Int64N(int64(simLag))))
+		time.AfterFunc(time.Duration(w.rng.Int64N(int64(2*simLag))), func() { n.bus.lag(0) })
 	case !stormy && r == 99 && len(w.nodes) < maxSimNodes:
 		w.mu.Lock()
 		w.nodes = append(w.nodes, nil)
@@ -347,6 +393,10 @@ func (w *simWorld) step(stormy bool) {
 		w.boot(len(w.nodes) - 1)
 	case !stormy || r < 95:
 	case r < 97:
+		for i := range simTopics { // something is on its way
+			n.publish(simTopic(i), 1, 0)
+		}
+		time.Sleep(time.Microsecond)
 		n.bus.lose(true)
 		time.AfterFunc(time.Duration(w.rng.Int64N(int64(500*time.Millisecond))), n.bus.connect)
 	case r < 99:
@@ -358,7 +408,11 @@ func (w *simWorld) step(stormy bool) {
 	default:
 		w.kill(n)
 	}
-	time.Sleep(time.Duration(w.rng.Int64N(int64(2 * time.Millisecond))))
+	pause := 2 * time.Millisecond
+	if stormy { // who is back has to be known before it speaks
+		pause *= 5
+	}
+	time.Sleep(time.Duration(w.rng.Int64N(int64(pause))))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, n := range w.nodes {
@@ -394,6 +448,7 @@ func simulate(t *testing.T, seed uint64, steps int) (failure string, sum TopicsS
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		w := &simWorld{rng: rng, net: newSimNet(rand.New(rand.NewPCG(seed, 2))), nodes: make([]*simNode, simNodes), calm: true}
+		w.busy = seed%2 == 1
 		for i := range simNodes {
 			w.boot(i)
 			if rng.IntN(2) == 0 {
@@ -445,6 +500,7 @@ func (w *simWorld) sum() (sum TopicsStats) {
 		sum.MessagesOut += s.MessagesOut
 		sum.BarrierTimeouts += s.BarrierTimeouts
 		sum.Barriers += s.Barriers
+		sum.Distrusts += s.Distrusts
 		for i := range s.Ignored {
 			sum.Ignored[i] += s.Ignored[i]
 		}
@@ -477,13 +533,13 @@ func (w *simWorld) end() {
 	time.Sleep(3 * time.Second)
 	for _, n := range w.nodes {
 		for i := range simTopics {
-			if n.t.Reaches([]byte(simTopic(i))) {
+			if n.wanted(simTopic(i)) {
 				e := n.t.interest.find([]byte(simTopic(i)))
 				w.fail("node %d takes %s for wanted: %+v, %+v", n.number, simTopic(i), e, n.nodes.all())
 			}
 		}
 	}
-	time.Sleep(3 * sweepEvery)
+	time.Sleep(4 * sweepEvery)
 	for _, n := range w.nodes {
 		if s := n.t.stats(); s.Memory != 0 || s.Known != 0 || s.Topics != 0 || s.Queue != 0 || s.Hot != 0 {
 			w.fail("node %d has %+v left", n.number, s)
@@ -526,9 +582,11 @@ func TestSimulation(t *testing.T) {
 		}
 		all.Lost, all.Late, all.Refused = all.Lost+s.Lost, all.Late+s.Late, all.Refused+s.Refused
 		all.MessagesIn, all.LateStatements = all.MessagesIn+s.MessagesIn, all.LateStatements+s.LateStatements
+		all.Distrusts += s.Distrusts
 		all.BarrierTimeouts, all.Barriers = all.BarrierTimeouts+s.BarrierTimeouts, all.Barriers+s.Barriers
 	}
-	if seeds > 1 && (all.Lost == 0 || all.Late == 0 || all.LateStatements == 0 || all.Refused == 0 || all.BarrierTimeouts == 0) {
+	if seeds > 1 && (all.Lost == 0 || all.Late == 0 || all.LateStatements == 0 || all.Refused == 0 || all.BarrierTimeouts == 0 ||
+		all.Distrusts == 0) {
 		t.Errorf("something did not happen: %+v", all)
 	}
 	t.Logf("%+v", all)

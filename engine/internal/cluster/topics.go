@@ -25,6 +25,7 @@ type topics struct {
 	kind     func(int64) // charges bytes
 	bytes    atomic.Int64
 
+	trust    trust
 	interest *interest
 	ours     *ours
 	barriers barriers
@@ -37,6 +38,8 @@ type topics struct {
 	wakes     chan struct{} // the keeper
 	stop      chan struct{}
 	kept      chan struct{} // closed when the keeper has ended
+	known     chan struct{} // closed by passed, once, when all others know of the node
+	knownOnce sync.Once
 
 	mu      sync.Mutex // guards what follows
 	started bool
@@ -62,7 +65,7 @@ var IgnoredReasons = [numIgnored]string{"foreign", "version", "own", "sender", "
 type topicsCounts struct {
 	framesIn, framesOut, bytesIn, bytesOut, messagesIn, messagesOut atomic.Uint64
 	lost, late, lateStatements, unwanted, refused, dropped, errors  atomic.Uint64
-	refusedAnswers, tooLong                                         atomic.Uint64
+	refusedAnswers, tooLong, distrusts                              atomic.Uint64
 	ignored                                                         [numIgnored]atomic.Uint64
 }
 
@@ -82,7 +85,9 @@ type TopicsStats struct {
 	RefusedAnswers          uint64 // to questions of others, of which there were too many
 	Ignored                 [numIgnored]uint64
 	Barriers                uint64
-	BarrierTimeouts         uint64 // that not all have answered in time
+	BarrierTimeouts         uint64 // that not all have answered, or were asked
+	Distrusts               uint64 // times that nothing was trusted that is known of others' subscribers
+	Excluded                int    // nodes that are not waited for
 	Queue                   int64  // bytes that wait to be sent
 	Memory                  int64  // bytes in all
 	Topics                  int    // with subscribers here, or some a moment ago
@@ -106,16 +111,21 @@ func assemble(config *Config, bus Bus, nodes *nodes) *topics {
 		self: origin{config.Self, config.Incarnation}, bus: bus, nodes: nodes, subs: newSubjects(config.Name),
 		log: lograte.Logger(config.logger()), kind: func(int64) {},
 		wakes: make(chan struct{}, 1), stop: make(chan struct{}), kept: make(chan struct{}),
+		known: make(chan struct{}),
 	}
 	limit := int64(cmp.Or(max(config.Queue, 0), 8<<20))
-	t.interest = newInterest(nodes, t.subs, t.charge, t.sender.wake, t.wake)
+	timeout := cmp.Or(max(config.BarrierTimeout, 0), 250*time.Millisecond)
+	t.trust.init(timeout*3/5, t.wake, func() {
+		t.counts.distrusts.Add(1)
+		t.interest.changes.Add(1)
+	})
+	t.interest = newInterest(nodes, t.subs, t.charge, t.sender.wake, t.wake, &t.trust)
 	t.ours = &ours{
 		subs: t.subs, linger: cmp.Or(max(config.Linger, 0), 10*time.Second), charge: t.charge,
 		post: t.sender.post, wake: t.wake, topics: make(map[string]*ownTopic),
 	}
 	t.barriers = barriers{
-		nodes: nodes, timeout: cmp.Or(max(config.BarrierTimeout, 0), 250*time.Millisecond),
-		flying: make(map[uint64]*barrier),
+		nodes: nodes, timeout: timeout, flying: make(map[uint64]*barrier), slow: make(map[uint8]*slowNode),
 	}
 	t.credits = credits{window: uint64(cmp.Or(max(config.Window, 0), 4<<20)), hot: make(map[*target]*credit)}
 	t.acks = acks{post: t.sender.post, wake: t.wake, topics: make(map[string]*askedTopic)}
@@ -197,20 +207,30 @@ func (t *topics) Settle(name []byte, f func()) bool {
 	return len(t.nodes.all()) > 0 && t.ours.settle(name, f)
 }
 
-// start lets the goroutines run. It is called once, before changed.
-func (t *topics) start() {
+// start implements plane. It lets the goroutines run.
+func (t *topics) start(patient bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.started || t.closed {
 		return
 	}
 	t.started = true
+	t.barriers.hurry(!patient)
 	if t.newPeer != nil {
 		t.injector = t.newPeer()
 	}
 	go t.sender.run(t.stop)
 	go t.receiver.run(t.stop, t.bus.Messages())
 	go t.keep()
+}
+
+// greeted implements plane.
+func (t *topics) greeted() <-chan struct{} { return t.known }
+
+// hurry implements plane.
+func (t *topics) hurry() {
+	t.barriers.hurry(true)
+	t.wake()
 }
 
 // changed says that there is a connection, or none any more. Others may have forgotten this node.
@@ -224,6 +244,7 @@ func (t *topics) changed(connected bool) {
 		return
 	}
 	t.interest.reset()
+	t.trust.close(excludedFor) // others may have said meanwhile that they do not wait for this node
 	t.later(t.ours.change(true))
 	t.sender.post(job{kind: jobConnected}) // first: no message goes before the first barrier
 	t.connected.Store(true)
@@ -232,6 +253,7 @@ func (t *topics) changed(connected bool) {
 
 // nodeGone forgets a node, or a process, that has left the table.
 func (t *topics) nodeGone(m Member) {
+	t.trust.warn(m.ID, false)
 	for _, b := range t.barriers.gone(m.ID) {
 		t.passed(b)
 	}
@@ -247,6 +269,9 @@ func (t *topics) nodeGone(m Member) {
 func (t *topics) passed(b *barrier) {
 	switch b.use {
 	case forTopics, forEverybody:
+		if b.use == forEverybody {
+			t.knownOnce.Do(func() { close(t.known) })
+		}
 		t.later(t.ours.settled(b.topics))
 	case forPassed:
 		if !b.partial {
@@ -300,19 +325,21 @@ func (t *topics) callDue() {
 
 // tick does what is due, and returns when it wants to be called again.
 func (t *topics) tick(now time.Time) time.Duration {
-	late, resend, ask, again := t.barriers.expire(now)
+	late, resend, say, again := t.barriers.expire(now)
 	for _, b := range late {
 		t.passed(b)
 	}
 	for _, b := range resend {
 		t.sender.post(job{kind: jobAgain, barrier: b})
 	}
-	for _, id := range ask {
-		t.sender.post(job{kind: jobProbe, to: origin{id: id}})
+	for kind, ids := range say {
+		if len(ids) > 0 {
+			t.sender.post(job{kind: kind, ids: ids})
+		}
 	}
 	wait, due := t.ours.tick(now)
 	t.later(due)
-	again = min(again, wait, t.credits.tick(now), t.acks.tick(now), t.interest.tick(now))
+	again = min(again, wait, t.trust.tick(), t.credits.tick(now), t.acks.tick(now), t.interest.tick(now))
 	t.callDue()
 	return max(again, time.Millisecond)
 }
@@ -350,6 +377,7 @@ func (t *topics) stats() TopicsStats {
 		Unwanted: c.unwanted.Load(), Refused: c.refused.Load(), Dropped: c.dropped.Load(), TooLong: c.tooLong.Load(),
 		Errors: c.errors.Load(), RefusedAnswers: c.refusedAnswers.Load(),
 		Barriers: t.barriers.count.Load(), BarrierTimeouts: t.barriers.timeouts.Load(),
+		Distrusts: t.counts.distrusts.Load(), Excluded: t.barriers.excluded(),
 		Queue: t.sender.queued.Load(), Memory: t.bytes.Load(),
 		Topics: t.ours.number(), Known: int(t.interest.count.Load()), Hot: t.credits.number(),
 	}

@@ -21,6 +21,7 @@ func (b *loopBus) Publish(subject string, data []byte) error {
 	}
 	return nil
 }
+func (b *loopBus) Flush() error               { return nil }
 func (b *loopBus) Subscribe(string) error     { return nil }
 func (b *loopBus) Unsubscribe(string) error   { return nil }
 func (b *loopBus) Messages() <-chan *nats.Msg { return b.messages }
