@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -152,14 +153,17 @@ func TestTLSHandshakesLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 20 {
+	took := make([]time.Duration, 20)
+	for i := range took {
 		begun := time.Now()
 		c := dialTLS(t, addr, clientTLS(0))
 		c.send("ECHO %d", i)
 		c.expect(fmt.Sprint(i))
-		if took := time.Since(begun); took > 2500*time.Millisecond { // far from the deadline, on a machine that is busy
-			t.Errorf("an honest client took %v", took)
-		}
+		took[i] = time.Since(begun)
+	}
+	slices.Sort(took)
+	if median := took[len(took)/2]; median > 2500*time.Millisecond { // the others wait for 3 s
+		t.Errorf("honest clients took %v", took)
 	}
 	waitFor(t, "the deadline", func() bool { return e.Stats().Closed[ReasonTLSTimeout] == uint64(left) })
 	if took := time.Since(begun); took < 3*time.Second {

@@ -160,7 +160,7 @@ func TestDrainWithoutAnswers(t *testing.T) {
 	c.wantDisconnect(0)
 	c.wantEOF() // and leaves its side open
 	p.wantExit(0)
-	if took := time.Since(begun); !slowBuild && took > 3*time.Second {
+	if took := time.Since(begun); took > patience {
 		t.Errorf("the shutdown took %v of 2 s", took)
 	}
 }
@@ -208,7 +208,7 @@ func TestDrainWithFloodingWorkers(t *testing.T) {
 			}
 			c.hangUp()
 			p.wantExit(0)
-			if took := time.Since(begun); !slowBuild && took > 5*time.Second {
+			if took := time.Since(begun); took > patience {
 				t.Errorf("the shutdown took %v of 3 s", took)
 			}
 		})
@@ -225,7 +225,7 @@ func TestDrainWithSlowProvider(t *testing.T) {
 	}))
 	defer provider.Close()
 	defer close(release)
-	p := startServe(t, "--listen", "tcp://127.0.0.1:0", "--worker", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0", "--login", "http:"+provider.URL, "--drain", "20s", "--login-timeout", "1m")
+	p := startServe(t, "--listen", "tcp://127.0.0.1:0", "--worker", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0", "--login", "http:"+provider.URL, "--drain", "3m", "--login-timeout", "5m")
 	c := p.dial(t, modes[0])
 	c.write(c.mode.connect(0, token("ann")))
 	<-asked
@@ -235,7 +235,7 @@ func TestDrainWithSlowProvider(t *testing.T) {
 	c.wantEOF()
 	c.hangUp()
 	p.wantExit(0)
-	if took := time.Since(begun); !slowBuild && took > 3*time.Second {
+	if took := time.Since(begun); took > patience {
 		t.Errorf("the shutdown took %v", took)
 	}
 }

@@ -198,20 +198,28 @@ func TestStopBehindReloads(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			file := filepath.Join(t.TempDir(), "tokens")
-			if err := os.WriteFile(file, []byte("t ann\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			p := startServe(t, "--login", "tokens:"+file, "--listen", "tcp://127.0.0.1:0")
-			tc.prove(t, file)
-			for range 200 {
-				p.signal(syscall.SIGHUP)
-			}
-			begun := time.Now()
-			p.terminate()
-			// It waits for nobody; less than what a pipe is given, on any machine that is not standing still.
-			if took := time.Since(begun); took > 4*time.Second && !slowBuild {
-				t.Errorf("SIGTERM took %v", took)
+			// It waits for nobody: it takes less than what a pipe is given. On a machine that stood still
+			// once that proves nothing.
+			const tries = 3
+			for try := 1; ; try++ {
+				file := filepath.Join(t.TempDir(), "tokens")
+				if err := os.WriteFile(file, []byte("t ann\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				p := startServe(t, "--login", "tokens:"+file, "--listen", "tcp://127.0.0.1:0")
+				tc.prove(t, file)
+				for range 200 {
+					p.signal(syscall.SIGHUP)
+				}
+				begun := time.Now()
+				p.terminate()
+				took := time.Since(begun)
+				if took < 4*time.Second {
+					return
+				}
+				if try == tries {
+					t.Fatalf("SIGTERM took %v", took)
+				}
 			}
 		})
 	}

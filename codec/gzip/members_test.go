@@ -38,14 +38,19 @@ func TestManyMembers(t *testing.T) {
 	}
 }
 
-// 16 MiB of empty members took half a second of a loop.
+// 16 MiB of empty members took half a second of a loop. What counts is the quickest of several tries:
+// in the others the machine may have stood still.
 func TestManyMembersCostLittle(t *testing.T) {
 	src := bytes.Repeat(Deflate(nil, nil), 800_000)
-	begun := time.Now()
-	if _, err := Inflate(nil, src, 4<<20); err != ErrManyMembers {
-		t.Fatal(err)
+	quickest := time.Duration(1<<63 - 1)
+	for try := 0; try < 20 && quickest > 250*time.Millisecond; try++ {
+		begun := time.Now()
+		if _, err := Inflate(nil, src, 4<<20); err != ErrManyMembers {
+			t.Fatal(err)
+		}
+		quickest = min(quickest, time.Since(begun))
 	}
-	if d := time.Since(begun); d > 250*time.Millisecond {
-		t.Errorf("refused after %v", d)
+	if quickest > 250*time.Millisecond {
+		t.Errorf("refused after %v, the quickest of many tries", quickest)
 	}
 }

@@ -61,7 +61,7 @@ func begin(t *testing.T, config Config, prepare ...func(*Server)) (*Server, stri
 
 func end(t *testing.T, s *Server) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	_ = s.Stop(ctx)
 }

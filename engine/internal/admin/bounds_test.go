@@ -74,7 +74,7 @@ func TestTailDropsOldest(t *testing.T) {
 	const messages, size = 500, 10 << 10
 	for i := range messages {
 		payload := append(fmt.Appendf(nil, "%04d", i), strings.Repeat("x", size-4)...)
-		_ = ours.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		_ = ours.SetWriteDeadline(time.Now().Add(30 * time.Second))
 		if _, err := ours.Write(append([]byte{0, 0, size >> 8, size & 255}, payload...)); err != nil {
 			t.Fatalf("message %d: %v", i, err)
 		}
@@ -116,14 +116,11 @@ func TestQueriesAreBounded(t *testing.T) {
 // TestSlices: a query that goes on for long gives the loop back in between.
 func TestSlices(t *testing.T) {
 	sl, n := newSlice(8), 0
-	for begun := time.Now(); !sl.over(); n++ {
+	for ; !sl.over(); n++ {
 		time.Sleep(50 * time.Microsecond)
-		if time.Since(begun) > time.Second {
-			t.Fatal("a second")
+		if n > 100 {
+			t.Fatalf("%d steps of 50 µs and more", n)
 		}
-	}
-	if n > 100 {
-		t.Errorf("%d steps of 50 µs and more", n)
 	}
 }
 

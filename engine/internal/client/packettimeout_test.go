@@ -18,7 +18,7 @@ func TestPacketTimeout(t *testing.T) {
 	s := start(t, func(c *server.Config) {
 		c.Gateway.PacketTimeout = timeout
 		c.Gosoc.MaxKeepAlive = -1
-		c.Longbridge.HeartbeatTimeout = time.Hour
+		c.Longbridge.HeartbeatTimeout, c.Longbridge.HeartbeatInterval = time.Hour, time.Hour
 		c.Netsvr.Idle = time.Hour
 	})
 	type way struct {
@@ -90,7 +90,7 @@ func packetThatKeepsComing(t *unhurried.Try, w *wire, timeout time.Duration) {
 	s := start(t, func(c *server.Config) {
 		c.Gateway.PacketTimeout = timeout
 		c.Gosoc.MaxKeepAlive = -1
-		c.Longbridge.HeartbeatTimeout = time.Hour
+		c.Longbridge.HeartbeatTimeout, c.Longbridge.HeartbeatInterval = time.Hour, time.Hour
 		c.Netsvr.Idle = time.Hour
 	})
 	c := online(t, s, w)

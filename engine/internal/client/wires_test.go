@@ -30,6 +30,7 @@ func start(t testing.TB, change func(*server.Config)) *server.Server {
 	}
 	config.Engine.Loops = 2
 	config.Engine.Linger = patience
+	config.Longbridge.HeartbeatTimeout, config.Longbridge.HeartbeatInterval = 5*time.Minute, 5*time.Minute
 	if change != nil {
 		change(&config)
 	}

@@ -142,7 +142,7 @@ func TestJournalGoroutine(t *testing.T) {
 	go a.run()
 	first := a.begin()
 	second := a.use(first.Ticket)
-	for deadline := time.Now().Add(10 * time.Second); sizeOf(t, name) == session.JournalSize; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); sizeOf(t, name) == session.JournalSize; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was written")
 		}

@@ -151,7 +151,7 @@ func TestTLSHandshakes(t *testing.T) {
 	}
 	await(t, "the time", func() bool { return h.Stats().UnprovenClosed["timeout"] == 50 })
 	for _, conn := range idle {
-		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
 		if _, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Fatalf("not closed: %v", err)
 		}

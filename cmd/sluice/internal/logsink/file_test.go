@@ -115,7 +115,7 @@ func TestOpenFile(t *testing.T) {
 			if err := f(tt.file); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%s: %s: %v, want %s", tt.name, what, err, tt.want)
 			}
-			if took := time.Since(begun); took > 5*time.Second {
+			if took := time.Since(begun); took > 30*time.Second {
 				t.Errorf("%s: %s took %v", tt.name, what, took)
 			}
 		}

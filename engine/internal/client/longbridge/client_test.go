@@ -29,7 +29,7 @@ import (
 
 // patience is how long a test waits for what must come: longer than any machine stands still, and
 // longer than every timer that a test has set to run out.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // brief is for timers that must run out, where it does no harm if that is early: whatever the client
 // has to say before is in its first segment.
@@ -78,8 +78,9 @@ func start(tb testing.TB, change func(*server.Config)) *server.Server {
 		Gateway: gateway.Config{Login: door{}, LoginFailures: -1, MaxLogins: 4096, MaxTokenLogins: -1,
 			LoginTimeout: never, RequestTimeout: never},
 	}
+	config.Longbridge.HeartbeatTimeout, config.Longbridge.HeartbeatInterval = never, never
 	config.Engine.Loops = 2
-	config.Engine.Linger = patience // a client that reads late is not reset
+	config.Engine.Linger = never // a client that reads late is not reset, and an end without its FIN is seen
 	if change != nil {
 		change(&config)
 	}

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sluicenet/sluice/engine"
-	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -321,7 +320,7 @@ func TestNoCloseNotice(t *testing.T) {
 	t.Parallel()
 	serve := func(verdict time.Duration) *server.Server {
 		return start(t, func(c *server.Config) {
-			c.Longbridge = longbridge.Config{NoCloseNotice: true}
+			c.Longbridge.NoCloseNotice = true
 			c.Gateway.LoginTimeout = verdict
 		})
 	}

@@ -182,7 +182,7 @@ func TestGarbage(t *testing.T) {
 			}
 			_, _ = p.conn.Write(b)
 			// Within the time-outs there must be an end.
-			_ = p.conn.SetReadDeadline(time.Now().Add(patience))
+			_ = p.conn.SetReadDeadline(time.Now().Add(3 * patience))
 			if _, err := io.Copy(io.Discard, p.r); err != nil && isTimeout(err) {
 				t.Errorf("%s: no end behind % x", f.name, b)
 			}
