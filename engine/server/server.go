@@ -170,7 +170,7 @@ func New(config Config) (*Server, error) {
 			return nil, err
 		}
 		if s.certs != nil {
-			s.admin.ReportTLS(s.certs.Stats)
+			s.admin.ReportTLS(s.certs)
 		}
 		if s.node != nil {
 			s.admin.SetCluster(s.node)

@@ -89,10 +89,10 @@ type Server struct {
 	log     *slog.Logger
 	engine  *engine.Engine
 	gateway *gateway.Gateway
-	hub     *link.Hub          // nil: no workers
-	web     *ws.Transport      // nil: no WebSocket
-	certs   func() certs.Stats // nil: no listener has any
-	host    string             // of Config.Address
+	hub     *link.Hub     // nil: no workers
+	web     *ws.Transport // nil: no WebSocket
+	certs   *certs.Store  // nil: no listener has any
+	host    string        // of Config.Address
 	key     [sha256.Size]byte
 
 	http     http.Server
@@ -264,8 +264,9 @@ func (s *Server) Start() error {
 // be changed.
 func (s *Server) Config() *Config { return &s.config }
 
-// ReportTLS has the counters of certificates be among the metrics. It must be called before Start.
-func (s *Server) ReportTLS(stats func() certs.Stats) { s.certs = stats }
+// ReportTLS has the counters of certificates be among the metrics, and what is wrong with them on
+// /readyz?verbose. It must be called before Start.
+func (s *Server) ReportTLS(store *certs.Store) { s.certs = store }
 
 // URL returns where the Server listens, http://HOST:PORT, https://HOST:PORT or unix:///PATH, empty
 // before Start.

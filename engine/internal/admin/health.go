@@ -61,6 +61,11 @@ func (s *Server) details(reasons []string) (list []string) {
 	if !slices.Contains(reasons, memory) {
 		list = append(list, memory)
 	}
+	if s.certs != nil {
+		for _, line := range s.certs.Report() {
+			list = append(list, "certificates: "+oneLine(line))
+		}
+	}
 	if s.cluster != nil {
 		for _, line := range s.cluster.Status() {
 			list = append(list, "cluster: "+oneLine(line))

@@ -54,7 +54,7 @@ func (s *Server) collect(p *page) {
 	}
 	s.collectOperators(p)
 	if s.certs != nil {
-		collectCertificates(p, s.certs())
+		collectCertificates(p, s.certs.Stats())
 	}
 	s.collectConnections(p, &e)
 	s.collectMessages(p, &e)

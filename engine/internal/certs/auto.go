@@ -123,7 +123,9 @@ type autoHost struct {
 	mu      sync.Mutex
 	changed chan struct{} // closed when an attempt ends
 	cert    *tls.Certificate
-	err     error // of the last attempt; nil: none yet, or it has a certificate
+	err     error     // of the last attempt; nil: none yet, or it has a certificate
+	fault   error     // of the last attempt, also when it has a certificate
+	warned  time.Time // when the end of its certificate was last logged
 }
 
 func newAuto(c AutoConfig, log *slog.Logger, now func() time.Time) *auto {
@@ -271,6 +273,7 @@ func (a *auto) order(ctx context.Context, host string) (*tls.Certificate, error)
 func (a *auto) ended(h *autoHost, cert *tls.Certificate, err error, next time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.fault = err
 	if err != nil {
 		a.failed.Add(1)
 		a.log.Warn("no certificate from the ACME service", "host", h.name, "err", err, "next try", next)
@@ -286,9 +289,49 @@ func (a *auto) ended(h *autoHost, cert *tls.Certificate, err error, next time.Du
 	h.err = err
 	if h.cert != nil {
 		h.err = nil // the old one will do until it is replaced
+		a.warnOfEnd(h)
 	}
 	close(h.changed)
 	h.changed = make(chan struct{})
+}
+
+// ending says that h's certificate has ended or soon will, empty when there is time. The manager begins
+// to renew it at a third of its lifetime. h.mu is held.
+func (h *autoHost) ending(now time.Time) string {
+	leaf := h.cert.Leaf
+	return ending(now, leaf.NotAfter, min(endNear, leaf.NotAfter.Sub(leaf.NotBefore)/4))
+}
+
+// warnOfEnd logs, once a day, that h's certificate ends soon or has ended: the manager says nothing of
+// renewals that fail. h.mu is held.
+func (a *auto) warnOfEnd(h *autoHost) {
+	now := a.now()
+	if !h.warned.IsZero() && now.Sub(h.warned) < 24*time.Hour {
+		return
+	}
+	if w := h.ending(now); w != "" {
+		h.warned = now
+		a.log.Warn("a certificate ends: the ACME service has made no other", "host", h.name, "when", w)
+	}
+}
+
+// report returns what an operator should know of the hosts, a line each.
+func (a *auto) report(now time.Time) (list []string) {
+	for _, h := range a.hosts {
+		h.mu.Lock()
+		if h.fault != nil {
+			list = append(list, fmt.Sprintf("%s: no certificate from the ACME service: %v", h.name, h.fault))
+		}
+		if h.cert != nil {
+			if w := h.ending(now); w != "" {
+				list = append(list, h.name+": "+w)
+			}
+		} else if h.fault == nil {
+			list = append(list, h.name+": ordered from the ACME service, and not there yet")
+		}
+		h.mu.Unlock()
+	}
+	return list
 }
 
 func (a *auto) stats(st *Stats) {

@@ -11,12 +11,16 @@ const endNear = 14 * 24 * time.Hour
 
 // ending says that a certificate has ended or soon will, empty when there is time.
 func (l *loaded) ending(now time.Time) string {
-	left := l.notAfter.Sub(now)
+	return ending(now, l.notAfter, min(endNear, l.lifetime/3))
+}
+
+func ending(now, ends time.Time, near time.Duration) string {
+	left := ends.Sub(now)
 	switch {
 	case left <= 0:
-		return fmt.Sprintf("expired on %s", l.notAfter.UTC().Format(time.RFC3339))
-	case left < min(endNear, l.lifetime/3):
-		return fmt.Sprintf("expires on %s, in %v", l.notAfter.UTC().Format(time.RFC3339), left.Round(time.Minute))
+		return fmt.Sprintf("expired on %s", ends.UTC().Format(time.RFC3339))
+	case left < near:
+		return fmt.Sprintf("expires on %s, in %v", ends.UTC().Format(time.RFC3339), left.Round(time.Minute))
 	}
 	return ""
 }
@@ -35,6 +39,23 @@ func (s *Store) warnOfEnds() {
 			s.log.Warn("a certificate ends", "file", l.file, "when", w)
 		}
 	}
+}
+
+// Report returns what an operator should know of the certificates, a line each: files that cannot be
+// used, hosts for which there is none, and what Warnings says of those in force.
+func (s *Store) Report() (list []string) {
+	s.mu.Lock()
+	for _, src := range s.sources {
+		if src.fault != nil {
+			list = append(list, src.fault.Error()+": what was there before stays in force")
+		}
+	}
+	s.mu.Unlock()
+	list = append(list, s.Warnings()...)
+	if s.auto != nil {
+		list = append(list, s.auto.report(s.config.now())...)
+	}
+	return list
 }
 
 // Stats are counters, and what is in force.

@@ -59,6 +59,7 @@ type source struct {
 	sum    digest // of what is in force
 	seen   digest // at the last look
 	failed digest // seen twice, and found unusable
+	fault  error  // why; nil: they can be used
 	piped  bool   // cannot be read again
 
 	loaded *loaded        // of a pair
@@ -315,7 +316,7 @@ func (s *Store) look() {
 		}
 		switch {
 		case sum == src.sum:
-			src.seen, src.failed = sum, digest{}
+			src.seen, src.failed, src.fault = sum, digest{}, nil
 			continue
 		case sum != src.seen:
 			src.seen = sum
@@ -328,12 +329,12 @@ func (s *Store) look() {
 			err = src.parse(&next, texts, now)
 		}
 		if err != nil {
-			src.failed = sum
+			src.failed, src.fault = sum, withoutField(err)
 			s.failures.Add(1)
-			s.log.Warn("the files of a "+src.what+" cannot be used: what they held before stays in force", "err", withoutField(err))
+			s.log.Warn("the files of a "+src.what+" cannot be used: what they held before stays in force", "err", src.fault)
 			continue
 		}
-		next.sum = sum
+		next.sum, next.fault = sum, nil
 		s.sources = slices.Clone(s.sources) // Set may be going through the old list
 		s.sources[i] = &next
 		s.reloads.Add(1)
