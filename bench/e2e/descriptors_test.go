@@ -18,13 +18,13 @@ import (
 
 // TestOutOfDescriptors: a gateway that may have 512 files open meets 5,000 clients. It lives, operators
 // are answered at once, and when the clients have gone it takes new ones, workers too, and reads its
-// files again. That holds as well when its limits say nothing of the 512. It measures, and so has the
+// files again. That holds as well when its limits say more than 512. It measures, and so has the
 // machine for itself.
 func TestOutOfDescriptors(t *testing.T) {
 	const clients, atOnce = 5000, 250
 	for name, args := range map[string][]string{
-		"shared":     nil,
-		"not shared": {"--max-connections", "20000"},
+		"shared":              nil,
+		"more than there are": {"--max-connections", "20000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -45,58 +45,67 @@ func TestOutOfDescriptors(t *testing.T) {
 				}
 			}
 
-			var took []time.Duration
-			live := func() {
-				begun := time.Now()
-				if status, body := b.get("/livez"); status != http.StatusOK {
-					t.Errorf("/livez: %d %s", status, body)
+			// In each round they come and go. It returns how long /livez has taken, but for one of ten, and
+			// how long it was until a new client was taken.
+			round := func() (livez, taken time.Duration) {
+				var took []time.Duration
+				live := func() {
+					begun := time.Now()
+					if status, body := b.get("/livez"); status != http.StatusOK {
+						t.Errorf("/livez: %d %s", status, body)
+					}
+					took = append(took, time.Since(begun))
 				}
-				took = append(took, time.Since(begun))
-			}
-			var mu sync.Mutex
-			var conns []net.Conn
-			defer func() {
+				var mu sync.Mutex
+				var conns []net.Conn
+				for range clients / atOnce {
+					var dialing sync.WaitGroup
+					for range atOnce {
+						dialing.Go(func() {
+							if c, err := net.DialTimeout("tcp", b.addr, patience); err == nil {
+								mu.Lock()
+								conns = append(conns, c)
+								mu.Unlock()
+							}
+						})
+					}
+					live()
+					dialing.Wait()
+				}
+				live()
+				_, page := b.get("/metrics")
+				if n := metric(page, `sluice_connections_refused_total{reason="too-many-clients"}`); n == "0" {
+					t.Error("nobody was refused")
+				}
 				for _, c := range conns {
 					c.Close()
 				}
-			}()
-			for range clients / atOnce {
-				var dialing sync.WaitGroup
-				for range atOnce {
-					dialing.Go(func() {
-						if c, err := net.DialTimeout("tcp", b.addr, patience); err == nil {
-							mu.Lock()
-							conns = append(conns, c)
-							mu.Unlock()
-						}
-					})
+				released := time.Now()
+				for !b.serves() {
+					if time.Since(released) > patience {
+						t.Fatal("no new client was taken")
+					}
+					time.Sleep(5 * time.Millisecond)
 				}
-				live()
-				dialing.Wait()
+				slices.Sort(took)
+				return took[len(took)*9/10], time.Since(released)
 			}
-			live()
-			slices.Sort(took)
-			// One in ten may have had no core.
-			if at := took[len(took)*9/10]; at > 100*time.Millisecond && !slowBuild {
-				t.Errorf("/livez took %v", took)
+			const rounds = 3 // in the others the machine may have stood still
+			for i := 1; ; i++ {
+				livez, taken := round()
+				if livez <= 100*time.Millisecond && taken <= time.Second || slowBuild {
+					break
+				}
+				if i == rounds {
+					t.Errorf("/livez took %v, a new client was taken after %v", livez, taken)
+					break
+				}
 			}
 			_, page := b.get("/metrics")
-			refused, retried := metric(page, `sluice_connections_refused_total{reason="too-many-clients"}`), metric(page, "sluice_accept_retries_total")
-			if (name == "shared") != (refused != "0" && retried == "0") {
-				t.Errorf("%s refused, %s accepts tried again", refused, retried)
-			}
-			for _, c := range conns {
-				c.Close()
-			}
-			released := time.Now()
-			for !b.serves() {
-				if time.Since(released) > patience {
-					t.Fatal("no new client was taken")
+			for _, n := range []string{"sluice_accept_retries_total", "sluice_admin_accept_retries_total"} {
+				if v := metric(page, n); v != "0" {
+					t.Errorf("%s is %s", n, v)
 				}
-				time.Sleep(5 * time.Millisecond)
-			}
-			if took := time.Since(released); took > time.Second && !slowBuild {
-				t.Errorf("a new client was taken after %v", took)
 			}
 			if c, err := net.DialTimeout("tcp", b.worker, patience); err != nil {
 				t.Error(err)

@@ -141,7 +141,7 @@ type slowFlags struct {
 }
 
 type limitFlags struct {
-	MaxConnections           int       `help:"Most clients at a time. 0: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
+	MaxConnections           int       `help:"Most clients at a time. 0, and at most: what the open-file limit leaves beside workers, operators, refusals, and 64 files and 8 a loop of the gateway's own." default:"0" live:""`
 	MaxConnectionsPerAddress autoLimit `help:"Most clients of one address (IPv4, or IPv6 /64) at a time. auto: 1000 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`
 	ConnectRate              int       `help:"New connections a second, and at once, of all addresses; more are refused. 0: any number." default:"0" live:""`
 	ConnectRatePerAddress    autoLimit `help:"New connections a second, and at once, of one address; more are refused. auto: 100 on listeners that other machines reach, any number on those of a loopback address. 0: no limit." default:"auto" live:""`

@@ -65,8 +65,9 @@ type Config struct {
 	Memory int64
 
 	// Engine is about loops and memory. FirstBytes is Gateway.LoginTimeout if it is zero, Logger is
-	// Gateway.Logger if it is nil. LoginBytes and Dialects are refused: see Gateway.LoginBytes and
-	// Protocols.
+	// Gateway.Logger if it is nil. MaxConnections is at most what the open-file limit leaves beside
+	// workers and operators, and that if it is zero. LoginBytes and Dialects are refused: see
+	// Gateway.LoginBytes and Protocols.
 	Engine engine.Config
 	// Gateway is about logins, sessions and requests.
 	Gateway GatewayConfig

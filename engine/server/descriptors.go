@@ -28,8 +28,15 @@ const (
 )
 
 // shareDescriptors divides the files that may be open among clients, workers and operators, where
-// config does not: each kind has its limit, so that none can use up what the others need.
-func (c *Config) shareDescriptors() { c.share(fileLimit()) }
+// config does not: each kind has its limit, so that none can use up what the others need. Clients have
+// no more than what is left, whatever config says.
+func (c *Config) shareDescriptors() {
+	files, given := fileLimit(), c.Engine.MaxConnections
+	if c.share(files); c.Engine.MaxConnections < given {
+		c.Engine.Logger.Warn("fewer clients are taken than their limit says: the open-file limit leaves no room for more",
+			"limit", given, "taken", c.Engine.MaxConnections, "files", files)
+	}
+}
 
 func (c *Config) share(files int) {
 	left := files - ownDescriptors - loopDescriptors*orProcs(c.Engine.Loops)
@@ -52,8 +59,8 @@ func (c *Config) share(files int) {
 		}
 		left -= c.Worker.MaxLinks
 	}
-	if c.Engine.MaxConnections <= 0 {
-		c.Engine.MaxConnections = max(left, leastClients)
+	if most := max(left, leastClients); c.Engine.MaxConnections <= 0 || c.Engine.MaxConnections > most {
+		c.Engine.MaxConnections = most
 	}
 }
 

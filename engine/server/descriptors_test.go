@@ -2,6 +2,25 @@ package server
 
 import "testing"
 
+// TestShareOfClients: a limit of clients is theirs as far as the others have what they need.
+func TestShareOfClients(t *testing.T) {
+	const others = 64 + 16 + 32 + 32 // of its own, 8 a loop, refusals, operators; workers have 64
+	for _, tc := range []struct{ given, clients, workers int }{
+		{0, 512 - others - 64, 64},
+		{300, 300, 64},
+		{320, 320, 512 - others - 320}, // they were named, so that workers have less
+		{364, 364, 4},
+		{20_000, 364, 4},
+	} {
+		c := Config{WorkerListen: "tcp://127.0.0.1:0"}
+		c.Admin.Address, c.Engine.Loops, c.Engine.MaxConnections = "127.0.0.1:0", 2, tc.given
+		c.share(512)
+		if got := c.Engine.MaxConnections; got != tc.clients || c.Worker.MaxLinks != tc.workers {
+			t.Errorf("%d: %d clients and %d workers, want %d and %d", tc.given, got, c.Worker.MaxLinks, tc.clients, tc.workers)
+		}
+	}
+}
+
 // TestDescriptorsFor: what a number of clients takes is what a gateway with that limit says it needs.
 func TestDescriptorsFor(t *testing.T) {
 	for _, tc := range []struct {

@@ -63,7 +63,7 @@ func (s *Server) Update(config Config) error {
 	if err := s.engine.SetHistory(config.Engine.History); err != nil {
 		return fmt.Errorf("server: Config.Engine.History: %w", err)
 	}
-	config.Engine.Loops = s.engine.Loops()
+	config.Engine.Loops, config.Engine.Logger = s.engine.Loops(), s.engine.Config().Logger
 	config.shareDescriptors()
 	s.hub.SetLive(config.Worker)
 	s.hub.SetMaxLinks(config.Worker.MaxLinks)

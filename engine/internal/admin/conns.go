@@ -164,11 +164,14 @@ type listener struct {
 	done  <-chan struct{} // closed when nothing is to be accepted any more
 }
 
-// acceptPause is how long nothing is accepted after a failure.
-const acceptPause = 50 * time.Millisecond
+// How long nothing is accepted after a failure, and at most after several.
+const (
+	acceptPause     = 5 * time.Millisecond
+	acceptPauseMost = 50 * time.Millisecond
+)
 
 func (l listener) Accept() (net.Conn, error) {
-	for {
+	for pause := acceptPause; ; pause = min(2*pause, acceptPauseMost) {
 		conn, err := l.Listener.Accept()
 		if err == nil || errors.Is(err, net.ErrClosed) {
 			return conn, err
@@ -176,7 +179,7 @@ func (l listener) Accept() (net.Conn, error) {
 		l.conns.retries.Add(1)
 		l.conns.warn("accepting an operator", "err", err)
 		select {
-		case <-time.After(acceptPause):
+		case <-time.After(pause):
 		case <-l.done:
 			return nil, http.ErrServerClosed
 		}

@@ -115,7 +115,7 @@ func (e *exam) maxConnections() []Finding {
 	}
 	if files, _, known := e.fileLimit(); known && given > int64(e.want) && e.filesFor(int(given), files) > files {
 		return is(Warning, fmt.Sprintf("--max-connections %d takes %s files, %s may be open", given, number(e.filesFor(int(given), files)), number(files)),
-			"connections of one kind may keep those of another out, also workers and operators",
+			"fewer clients are taken, and of workers only the least",
 			append(e.moreFiles(roundUp(e.filesFor(int(given), math.MaxInt32), filesStep)), "--max-connections 0   # as many as there is room for")...)
 	}
 	return fine("%s are taken", plural(limit, "client"))
