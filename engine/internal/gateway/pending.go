@@ -52,12 +52,15 @@ type pendingTable struct {
 	list    []pending    // place 0 is not used
 	free    uint32       // the first of the free places, 0 when there is none
 	used    int
-	places  atomic.Uint32 // the length of list, for other goroutines
-	limit   int           // places; 0 means maxPlace+1
-	rand    io.Reader     // seeds random; nil means crypto/rand
+	limit   int       // places; 0 means maxPlace+1
+	rand    io.Reader // seeds random; nil means crypto/rand
 	random  *mrand.ChaCha8
 	spans   map[uint32]*Span // of the requests that are recorded, by place
 	clients clientPool
+
+	_      [64]byte      // links' readers look at what follows, loops write what is before for each request
+	places atomic.Uint32 // the length of list, for other goroutines
+	_      [64]byte
 }
 
 // A pending is a request and its place in its client's queue.

@@ -230,9 +230,10 @@ func (s *Scratch) hand(c *engine.Conn, h Handler) {
 // Serve hands a request to whoever is to answer it. It is called on the loop, with r filled in but
 // for what the gateway knows; r is not kept.
 func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
-	g.stats.requests.Add(1)
+	scratch := &g.scratch[c.Loop().Index()]
+	scratch.requests.Add(1)
 	// The loop's own Request: one per packet would escape to the heap through handlers.
-	own := &g.scratch[c.Loop().Index()].request
+	own := &scratch.request
 	*own = r
 	own.gateway, own.conn, own.session, own.done = g, c, s, false
 	if own.traced() {
@@ -250,7 +251,7 @@ func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
 		own.Fail(StatusError, "too many requests")
 	case s.Base().extra.queueFor(worker) != nil && own.Wait(worker): // behind those that wait
 	case h != nil:
-		g.scratch[c.Loop().Index()].hand(c, h)
+		scratch.hand(c, h)
 	case own.Wait(worker):
 	default:
 		g.stats.busy.Add(1)

@@ -1,18 +1,21 @@
 package gateway
 
 import (
+	"sync/atomic"
+
 	"github.com/sluicenet/sluice/engine"
 )
 
 // Scratch is a loop's memory for inflated and deflated bytes.
 type Scratch struct {
-	Payload, Data []byte // a request, inflated
-	Reply         []byte // a reply, as a handler writes it
-	Out           []byte // a reply, deflated
+	Payload, Data []byte        // a request, inflated
+	Reply         []byte        // a reply, as a handler writes it
+	Out           []byte        // a reply, deflated
+	requests      atomic.Uint64 // that clients have made
 	request       Request
 	f             HandlerFunc // that serves it
 	isolated      func()      // calls f
-	peer          peerText
+	peers         []peerText  // by peerOf; nil before the first request
 	pending       pendingTable
 	leases        leases
 	latencies     latencies
@@ -41,18 +44,29 @@ func (s *Scratch) Trim() {
 	}
 }
 
-// A peerText is the address of the connection that asked last: requests come in runs.
+// A peerText is the address of a connection that has asked: it is likely to ask again, and to put its
+// address together takes longer than to look for it.
 type peerText struct {
 	of   engine.Ref
 	text []byte
 }
 
+// peerBits make 256 places, in 8 KiB: few of the clients that ask at the same time share one.
+const peerBits = 8
+
+// peerOf returns a connection's place.
+func peerOf(ref engine.Ref) int { return int(uint64(ref) * 0x9e3779b97f4a7c15 >> (64 - peerBits)) }
+
 // Peer returns the text of a client's address, as Conn.AppendPeer makes it. It is valid until the next call on the loop, and must
 // not be changed.
 func (s *Scratch) Peer(c *engine.Conn) []byte {
-	if p := &s.peer; p.of != c.Ref() {
+	if s.peers == nil {
+		s.peers = make([]peerText, 1<<peerBits)
+	}
+	p := &s.peers[peerOf(c.Ref())]
+	if p.of != c.Ref() {
 		p.text = c.AppendPeer(p.text[:0])
 		p.of = c.Ref()
 	}
-	return s.peer.text
+	return p.text
 }

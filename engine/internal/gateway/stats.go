@@ -13,7 +13,6 @@ type gatewayStats struct {
 	logins   atomic.Uint64
 	refused  [numOutcomes]atomic.Uint64
 	resumed  atomic.Uint64
-	requests atomic.Uint64
 	timeouts atomic.Uint64
 	busy     atomic.Uint64
 	late     atomic.Uint64
@@ -87,11 +86,15 @@ func (g *Gateway) Stats() Stats {
 	if g.engine != nil { // it is bound
 		e = g.engine.Stats()
 	}
+	var requests uint64
+	for i := range g.scratch {
+		requests += g.scratch[i].requests.Load()
+	}
 	s := Stats{
+		Requests: requests,
 		Logins:   g.stats.logins.Load(),
 		Resumed:  g.stats.resumed.Load(),
 		Refused:  make(map[string]uint64, numOutcomes),
-		Requests: g.stats.requests.Load(),
 		Timeouts: g.stats.timeouts.Load(),
 		Busy:     g.stats.busy.Load(),
 		Late:     g.stats.late.Load(),

@@ -76,7 +76,10 @@ func (g *group) pick(want func(*link) bool) *link {
 	if p == nil || len(*p) == 0 {
 		return nil
 	}
-	list, start := *p, g.next.Add(1)
+	list, start := *p, uint32(0)
+	if len(list) > 1 {
+		start = g.next.Add(1)
+	}
 	var still *link
 	for i := range list {
 		l := list[(int(start)+i)%len(list)]

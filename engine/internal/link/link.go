@@ -32,7 +32,6 @@ type link struct {
 	evicted   bool        // guarded by Hub.mu
 	outbox    *outbox
 	publisher *engine.Publisher // the reader's
-	replies   replies           // gathered by the reader
 	input     int               // bytes charged for the reader's buffers
 	delayed   delayedOwner
 
@@ -65,11 +64,14 @@ type link struct {
 	why         atomic.Uint32 // an endReason, of whoever ends the link on our side before its reader does
 	progress    progress
 	pace        pace
-	received    atomic.Uint64 // frames from the worker
 	sent        atomic.Uint64 // messages, requests and events that its writer has taken
 	given       atomic.Bool   // it was given requests
-	decoded     decoded
-	refs        []engine.Ref // of the present multicast
+
+	_        [64]byte      // loops look at what is before for each request, the reader writes what follows for each frame
+	received atomic.Uint64 // frames from the worker
+	replies  replies       // gathered by the reader
+	decoded  decoded
+	refs     []engine.Ref // of the present multicast
 }
 
 func newLink(h *Hub, conn net.Conn, id uint32) *link {
