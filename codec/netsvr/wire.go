@@ -163,6 +163,9 @@ func appendTag(dst []byte, field protowire.Number, typ protowire.Type) []byte {
 }
 
 func appendDelimited(dst []byte, field protowire.Number, v []byte) []byte {
+	if field < 16 && len(v) < 0x80 { // nearly always
+		return append(append(dst, byte(field<<3)|byte(protowire.BytesType), byte(len(v))), v...)
+	}
 	return protowire.AppendBytes(appendTag(dst, field, protowire.BytesType), v)
 }
 
