@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluicenet/sluice/codec/gosoc"
 )
 
 // What a client publishes on one gateway arrives in order, once, at subscribers on all.
@@ -304,4 +306,31 @@ func TestLineStalled(t *testing.T) {
 		n, err := to.push(100 * time.Millisecond)
 		return err == nil && n == 2
 	})
+}
+
+// What a gateway publishes when it has stood still reaches those who have subscribed elsewhere meanwhile,
+// though it has known before that nobody wanted it, and hears of them behind the publish.
+func TestStoppedPublisher(t *testing.T) {
+	t.Parallel()
+	s := startNATS(t, nil)
+	list := serveAll(t, 2, "--cluster", s.url())
+	a, b := list[0].login(), list[1].login()
+	for round := range 4 {
+		topic := fmt.Sprintf("news/%d", round)
+		for i := range 20 { // nobody wants it, and the gateway gets to know that
+			a.publish(topic, i)
+			time.Sleep(5 * time.Millisecond)
+		}
+		list[0].signal(syscall.SIGSTOP)
+		b.subscribe(topic)
+		if err := a.send("sluice.Publish", message(topic, 1)); err != nil {
+			t.Fatal(err)
+		}
+		list[0].signal(syscall.SIGCONT)
+		b.want(1, 1)
+		b.unsubscribe(topic)
+		if h, _, err := a.packet(patience); err != nil || h.Type != gosoc.TypeSendResp {
+			t.Fatalf("the publish is answered by a packet of type %d, %v", h.Type, err)
+		}
+	}
 }
