@@ -620,6 +620,60 @@ func TestNamesCutOff(t *testing.T) {
 	}
 }
 
+// However nodes are cut off from the bucket and one another while users come and go everywhere, in the end a
+// user has one connection at most, that of his last login unless it has ended, and nothing is left over.
+func TestNamesThroughPartitions(t *testing.T) {
+	for seed := range seeds() / 3 {
+		synctest.Test(t, func(t *testing.T) {
+			w := newTown(t, seed, 3, func(w *town) { w.lost = 0.05 })
+			last := make(map[string]*townConn)
+			var all []*townConn
+			alone := 0
+			for range 40 {
+				d := w.pick()
+				switch w.upTo(10) {
+				case 0, 1:
+					d.cut.Store(!d.cut.Load())
+				case 2:
+					if len(all) > 0 {
+						c := all[w.upTo(time.Duration(len(all)-1))]
+						c.node.end(c.ref, gateway.LoginOK)
+					}
+				default:
+					user := []string{"ann", "ben"}[w.upTo(1)]
+					if d.cut.Load() {
+						alone++
+					}
+					last[user] = d.login(user, true, 0)
+					all = append(all, last[user])
+				}
+				time.Sleep(time.Millisecond + w.upTo(time.Second))
+			}
+			for _, d := range w.nodes {
+				d.cut.Store(false)
+			}
+			w.mend()
+			time.Sleep(20 * time.Second)
+			for user, c := range last {
+				<-c.decided
+				on := w.online(user)
+				c.node.mu.Lock()
+				over := c.over
+				c.node.mu.Unlock()
+				if len(on) > 1 || !over && (len(on) == 0 || on[0] != c) || c.outcome != gateway.LoginOK {
+					t.Errorf("seed %d: %s has %d connections, and the last login, %v, is over: %v", seed, user, len(on), c.outcome, over)
+				}
+			}
+			if alone == 0 && seed == 0 {
+				t.Error("nobody logs in on a node that is cut off")
+			}
+			if err := w.close(true); err != nil {
+				t.Errorf("seed %d: %v", seed, err)
+			}
+		})
+	}
+}
+
 // A bucket that has lost its keys gets them again, and one whose keys are old new ones.
 func TestNamesAreWrittenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
