@@ -113,7 +113,6 @@ func TestCredentials(t *testing.T) {
 	b := serve(t, 2, "--cluster", o.url(), "--cluster-creds", o.issue("b", &leastPrivilege, 8*time.Second))
 	a.knows(2)
 	b.knows(2)
-	warm(a, b)
 	from, to := a.login(), b.login()
 	to.subscribe("news")
 	from.publish("news", 1)

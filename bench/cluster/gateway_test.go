@@ -116,35 +116,7 @@ func serveAll(t *testing.T, n int, args ...string) []*gateway {
 	for _, g := range list {
 		g.knows(n)
 	}
-	warm(list...)
 	return list
-}
-
-// warm waits until messages get from each gateway to each other. On a machine that is busy with starts a
-// gateway may not confirm a subscription within a quarter of a second, and is not waited for then.
-func warm(list ...*gateway) {
-	for _, to := range list {
-		to.t.Helper()
-		sub := to.login()
-		topic := fmt.Sprintf("warm/%d", to.id)
-		sub.subscribe(topic)
-		for _, from := range list {
-			if from == to {
-				continue
-			}
-			pub := from.login()
-			await(to.t, fmt.Sprintf("a message from gateway %d to %d", from.id, to.id), func() bool {
-				pub.publish(topic, from.id)
-				n, err := sub.push(50 * time.Millisecond)
-				for err == nil && n != from.id { // of the one before
-					n, err = sub.push(50 * time.Millisecond)
-				}
-				return err == nil
-			})
-			pub.conn.Close()
-		}
-		sub.conn.Close()
-	}
 }
 
 // get asks the admin listener.

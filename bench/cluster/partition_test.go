@@ -22,7 +22,6 @@ func TestPartition(t *testing.T) {
 	for _, g := range list {
 		g.knows(3)
 	}
-	warm(list...)
 	stop := make(chan struct{})
 	var hearing sync.WaitGroup
 	counts, lasts := make([]int, 3), make([]int, 3)

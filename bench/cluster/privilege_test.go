@@ -242,7 +242,7 @@ func TestRefusedByNATS(t *testing.T) {
 		{"nobody has made the bucket", k.flags(), "STREAM.CREATE.KV_sluice_default_nodes"},
 		{"no NKey", k.flags("--cluster-nkey"), "Authorization Violation"},
 		{"another authority", append(k.flags("--cluster-ca"), "--cluster-ca", wrong.file("ca.pem")), "x509"},
-		{"no certificate", k.flags("--cluster-cert --cluster-key"), "tls: "},
+		{"no certificate", k.flags("--cluster-cert --cluster-key"), "tls"},
 		{"may not publish", k2.flags(), `Permissions Violation for Publish to "sluice.default.`},
 		{"no JetStream", []string{"--cluster", none.url()}, "JetStream"},
 	} {

@@ -89,7 +89,6 @@ func TestNothingMissedOverRoutes(t *testing.T) {
 	for _, g := range list {
 		g.knows(3)
 	}
-	warm(list...)
 	a, b, c := list[0].login(), list[1].login(), list[2].login()
 	for i := range 1000 {
 		topic := fmt.Sprintf("room/%d", i)
@@ -286,7 +285,6 @@ func TestLineStalled(t *testing.T) {
 	b := serve(t, 2, "--cluster", p.url())
 	a.knows(2)
 	b.knows(2)
-	warm(a, b)
 	from, to := a.login(), b.login()
 	to.subscribe("news")
 	from.publish("news", 1)
