@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,8 +73,8 @@ func TestStraysAreTold(t *testing.T) {
 		if c := n.claim(); !slices.Equal(c.Strays, []int{2}) {
 			t.Errorf("its lease says %v", c.Strays)
 		}
-		told := 0
-		if !n.WhenNamed(func() { told++ }) {
+		var told atomic.Int32
+		if !n.WhenNamed(func() { told.Add(1) }) {
 			t.Error("nobody has confirmed it, and it is not waited for")
 		}
 		if got := len(n.rpc.out.take(nil)); got != 1 {
@@ -84,13 +85,13 @@ func TestStraysAreTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if told != 0 {
+		if told.Load() != 0 {
 			t.Error("one of two has confirmed it")
 		}
 		time.Sleep(straysWait) // the other does not
 		synctest.Wait()
-		if told != 1 || n.WhenNamed(func() {}) {
-			t.Errorf("told %d times", told)
+		if told.Load() != 1 || n.WhenNamed(func() {}) {
+			t.Errorf("told %d times", told.Load())
 		}
 	})
 }
