@@ -395,6 +395,7 @@ func (w *simWorld) step(stormy bool) {
 	case r < 97:
 		for i := range simTopics { // something is on its way
 			n.publish(simTopic(i), 1, 0)
+			n.subscribe(simTopic(i))
 		}
 		time.Sleep(time.Microsecond)
 		n.bus.lose(true)
