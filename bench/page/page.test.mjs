@@ -162,6 +162,17 @@ test('kicks a client, whose end is shown with its reason', async () => {
   await dialog.getByRole('button', {name: 'Kick'}).click();
   await until('the toast', async () => /was kicked/.test(await page.locator('#toasts').textContent()));
   await page.keyboard.press('Escape');
+  // One that leaves while it is looked at can be kicked no more.
+  await page.locator('input[type=search]').fill('');
+  await page.locator('tbody tr.link td:first-child').first().click();
+  page.quiet = /status of 404/;
+  const side = page.locator('dialog.side');
+  await side.waitFor();
+  const uniqId = await side.locator('dd').first().textContent();
+  await fetch(new URL('/api/v1/kick', admin), {method: 'POST', headers: {'Content-Type': 'application/json', Authorization: 'Bearer ' + FULL}, body: JSON.stringify({uniqId})});
+  await side.getByText('has left').waitFor();
+  assert.ok(await side.getByRole('button', {name: 'Kick'}).isDisabled());
+  await page.keyboard.press('Escape');
   await page.locator('nav button[data-view=closed]').click();
   await until('its end', async () => (await page.locator('tbody').textContent()).includes('forced-offline'));
   await close(page);
@@ -314,8 +325,12 @@ test('tells connections apart on a phone', async () => {
   await until('the list', async () => (await rows(page)) > 0);
   const names = await page.locator('tbody tr.link td:first-child').allInnerTexts();
   for (const name of names) assert.match(name, /\n[0-9A-F]{18}$/);
+  const lines = await page.locator('tbody tr.link td:first-child .narrow').first().evaluate((e) => e.getBoundingClientRect().height);
+  assert.ok(lines < 20, `a uniqId is ${lines} pixels high: it is cut in two`);
   await page.locator('tbody tr.link').first().tap();
   await page.locator('dialog.side').waitFor();
+  const side = await page.locator('dialog.side').boundingBox();
+  assert.ok(side.x <= 0 && side.width >= 390, `it is ${side.width} pixels wide`);
   const button = await page.locator('dialog.side .bar button').first().boundingBox();
   assert.ok(button.x + button.width > 350, `Close ends at ${button.x + button.width} of 390`);
   await close(page);
@@ -333,6 +348,12 @@ test('works on a phone, light and dark', async () => {
       for (const t of await page.locator('.table').all()) {
         const over = await t.evaluate((e) => e.scrollWidth - e.clientWidth);
         assert.ok(over <= 0, `a table of ${view} is ${over} pixels too wide`);
+        const room = await t.evaluate((e) => e.getBoundingClientRect().right - Math.max(...[...e.querySelectorAll('th > *')].map((x) => {
+          const r = document.createRange();
+          r.selectNodeContents(x);
+          return r.getBoundingClientRect().right;
+        })));
+        assert.ok(room >= 8, `the last title in a table of ${view} ends ${room} pixels before its edge`);
       }
       if (colorScheme === 'light') await shot(page, 'phone-' + view);
     }

@@ -124,10 +124,10 @@ async function detail(id) {
   draw();
   const disconnect = () => act('disconnect', {connection: c.connection}, () => `${whoIs(c)} was disconnected`);
   const over = (f) => async () => { if (await f()) d.close(); };
+  const end = h('button.btn.danger', {onclick: over(() => kick(c))}, 'Kick'), cut = h('button.btn', {onclick: over(disconnect)}, 'Disconnect');
   const d = h('dialog.side', {'aria-label': 'Connection'},
     h('.bar', {}, name, state, h('span.grow'), h('button.btn.small', {onclick: () => d.close()}, 'Close')), list,
-    h('.bar', {}, h('button.btn.danger', {onclick: over(() => kick(c))}, 'Kick'), h('button.btn', {onclick: over(disconnect)}, 'Disconnect'),
-      h('span.dim', {}, 'Whom you disconnect may come back.')));
+    h('.bar', {}, end, cut, h('span.dim', {}, 'Whom you disconnect may come back.')));
   const p = polled(async () => {
     try {
       await ask();
@@ -135,6 +135,7 @@ async function detail(id) {
     } catch (e) {
       if (e.status !== 404) throw e;
       state.replaceChildren(h('span.tag.bad', {}, 'has left'));
+      end.disabled = cut.disabled = true;
       p.stop();
     }
   }, 2000);

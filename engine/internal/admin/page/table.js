@@ -13,7 +13,7 @@ function same(td, v) {
 // wide ones are left out on a phone; button makes what acts on the row that it is given a function of.
 // key names a row.
 export function table(columns, {key, onsort, onrow, sorted} = {}) {
-  const body = h('tbody'), head = h('tr');
+  const body = h('tbody'), head = h('tr'), end = columns.findLast((c) => !c.wide); // the last one on a phone
   const order = (c, how) => how === 'down' ? '-' + c.sort : c.sort;
   const drawHead = () => head.replaceChildren(...columns.map((c) => {
     const down = c.sort && sorted() === order(c, 'down'), up = c.sort && sorted() === order(c, 'up');
@@ -29,7 +29,7 @@ export function table(columns, {key, onsort, onrow, sorted} = {}) {
   }));
   const cell = (tag, c) => {
     const inside = tag === 'td' && (c.button ? '.act' : c.cls ? '.' + c.cls : '');
-    return tag + (c.num ? '.num' : '') + (inside || '') + (c.wide ? '.wide' : '');
+    return tag + (c.num ? '.num' : '') + (inside || '') + (c.wide ? '.wide' : '') + (c === end ? '.end' : '');
   };
   if (!sorted) sorted = () => '';
   drawHead();
