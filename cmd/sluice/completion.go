@@ -33,7 +33,8 @@ func (cmd *completionCmd) Run(s *streams, app *kong.Kong) error {
 type completed struct {
 	name, help string
 	flags      []completedFlag
-	args       []string // values of its first argument, if they are known
+	args       []string        // values of its arguments, if they are known
+	keys       []completedFlag // its arguments are KEY=VALUE, and it takes several
 }
 
 // A completedFlag is a flag as it is completed.
@@ -47,6 +48,7 @@ type completedFlag struct {
 
 // completions reads commands and their flags off the parser's model.
 func completions(root *kong.Node) (list []completed) {
+	live := liveSettings(root)
 	for _, node := range root.Children {
 		if node.Hidden {
 			continue
@@ -60,15 +62,52 @@ func completions(root *kong.Node) (list []completed) {
 		if len(node.Positional) > 0 {
 			c.args = enumOf(node.Positional[0])
 		}
+		if node.Name == "set" {
+			c.keys = live
+			for _, k := range live {
+				c.args = append(c.args, k.names[0]+"=")
+			}
+			for i := range c.flags {
+				if c.flags[i].names[0] == "--unset" {
+					c.flags[i].values = flagNames(live)
+				}
+			}
+		}
 		list = append(list, c)
+	}
+	return append(list, completed{name: "help", help: "Show the help of a command", args: namesOf(list)})
+}
+
+// liveSettings are those that change while the gateway runs, by their names in sluice set.
+func liveSettings(root *kong.Node) (list []completedFlag) {
+	for _, node := range root.Children {
+		if node.Name != "serve" {
+			continue
+		}
+		for _, group := range node.AllFlags(true) {
+			for _, f := range group {
+				if !isLive(f) {
+					continue
+				}
+				c := completedFlagOf(f)
+				c.names = []string{f.Name}
+				if c.alone {
+					c.values, c.alone = []string{"true", "false"}, false
+				}
+				list = append(list, c)
+			}
+		}
 	}
 	return list
 }
 
 func completedFlagOf(f *kong.Flag) completedFlag {
 	c := completedFlag{names: []string{"--" + f.Name}, help: oneLine(f.Help), values: enumOf(f.Value), alone: f.IsBool()}
-	if f.Name == "login" {
+	switch f.Name {
+	case "login":
 		c.values = loginKinds()
+	case "log-level":
+		c.values = []string{"debug", "info", "warn", "error"}
 	}
 	if f.Short != 0 {
 		c.names = append(c.names, "-"+string(f.Short))
@@ -116,8 +155,8 @@ func oneLine(help string) string {
 	return strings.TrimSuffix(help, ".")
 }
 
-func (c *completed) flagNames() (names []string) {
-	for _, f := range c.flags {
+func flagNames(list []completedFlag) (names []string) {
+	for _, f := range list {
 		names = append(names, f.names...)
 	}
 	return names
@@ -150,7 +189,7 @@ _sluice() {
 `, strings.Join(namesOf(list), " "))
 	for _, c := range list {
 		fmt.Fprintf(&b, "\t%s)\n\t\tcase $prev in\n", c.name)
-		for _, f := range c.flags {
+		for _, f := range append(c.flags, c.keys...) {
 			pattern := strings.Join(f.names, " | ")
 			switch {
 			case f.alone:
@@ -162,17 +201,17 @@ _sluice() {
 				fmt.Fprintf(&b, "\t\t%s) kind=none ;;\n", pattern)
 			}
 		}
-		fmt.Fprintf(&b, "\t\t*) words=\"%s\" ;;\n\t\tesac\n", strings.Join(c.flagNames(), " "))
+		fmt.Fprintf(&b, "\t\t*)\n\t\t\twords=\"%s\"\n", strings.Join(flagNames(c.flags), " "))
 		if len(c.args) > 0 { // flags are for those who begin one
-			fmt.Fprintf(&b, "\t\t[[ $cur == -* ]] || words=\"%s\"\n", strings.Join(c.args, " "))
+			fmt.Fprintf(&b, "\t\t\t[[ $cur == -* ]] || words=\"%s\"\n", strings.Join(c.args, " "))
 		}
-		b.WriteString("\t\t;;\n")
+		b.WriteString("\t\t\t;;\n\t\tesac\n\t\t;;\n")
 	}
 	b.WriteString(`	esac
 	case $kind in
 	words)
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
-		[[ ${COMPREPLY[*]} == *[:/] ]] && compopt -o nospace 2>/dev/null
+		[[ ${COMPREPLY[*]} == *[:/=] ]] && compopt -o nospace 2>/dev/null
 		;;
 	files)
 		compopt -o filenames 2>/dev/null
@@ -230,7 +269,11 @@ _sluice() {
 			}
 		}
 		if len(c.args) > 0 {
-			fmt.Fprintf(&b, " \\\n\t\t\t%s", quote("1:value:("+strings.Join(c.args, " ")+")"))
+			spec := "1:value:(" + strings.Join(c.args, " ") + ")"
+			if c.keys != nil {
+				spec = "*:value:{compadd -S '' -- " + strings.Join(c.args, " ") + "}"
+			}
+			fmt.Fprintf(&b, " \\\n\t\t\t%s", quote(spec))
 		}
 		b.WriteString("\n\t\t;;\n")
 	}

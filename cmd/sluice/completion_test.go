@@ -42,6 +42,10 @@ var completionCases = []struct{ line, want, not string }{
 	{"sluice conns --state o", "opening online", "login"},
 	{"sluice kick --reason ", "forced-offline kicked-out", "--user"},
 	{"sluice completion ", "bash zsh fish", "--help"},
+	{"sluice help se", "serve set session", "help"},
+	{"sluice set log-", "log-level=", "log-format="},
+	{"sluice set drain=5s max-conn", "max-connections=", "--json"},
+	{"sluice set --unset max-conn", "max-connections", "max-connections="},
 	{"sluice completion -", "--help", "bash"},
 	{"sluice serve --login ", "open tokens: otp cert jwt: http: https://", "otp["},
 	{"sluice check --login t", "tokens:", "open"},
@@ -81,11 +85,13 @@ func TestCompletionBash(t *testing.T) {
 	}
 	// Bash takes = for a word.
 	script += "COMP_WORDS=(sluice conns --state = on); COMP_CWORD=4; _sluice; echo \"${COMPREPLY[*]}\"\n"
+	script += "COMP_WORDS=(sluice set log-level = d); COMP_CWORD=4; _sluice; echo \"${COMPREPLY[*]}\"\n"
+	script += "COMP_WORDS=(sluice set drain =); COMP_CWORD=3; _sluice; echo \"${COMPREPLY[*]}\"\n"
 	lines := strings.Split(shell(t, "bash", script, "--norc"), "\n")
 	for i, tc := range completionCases {
 		checkCompletions(t, tc.line, lines[i], tc.want, tc.not)
 	}
-	if got := lines[len(completionCases)]; got != "online" {
+	if got := lines[len(completionCases):]; got[0] != "online" || got[1] != "debug" || got[2] != "" {
 		t.Errorf("behind = there is %q", got)
 	}
 }

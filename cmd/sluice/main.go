@@ -1,7 +1,7 @@
 // Command sluice is a gateway for very many long-lived connections.
 //
 //	sluice serve --dev        serve clients on 127.0.0.1:7000, with open login and development routes
-//	sluice serve --help       all flags
+//	sluice serve --help       all flags; also sluice help serve
 //	sluice check [flags]      say whether the flags and the config file would do
 //	sluice config [flags]     print all settings, and where each comes from
 //	sluice token --user ID    ask a running gateway for a one-time login token
@@ -17,8 +17,8 @@
 //	sluice version            also sluice --version
 //
 // Settings of serve, check and config come from the command line, then from variables SLUICE_..., then
-// from the TOML file named by --config; see docs/configuration.md. Exit codes: 0 done, 1 something failed, or the gateway refuses or
-// cannot be reached, 2 bad flags or config, 3 not found.
+// from the TOML file named by --config; see docs/configuration.md. Exit codes: 0 done, 1 something
+// failed, or the gateway refuses or cannot be reached, 2 bad flags or config, 3 not found.
 package main
 
 import (
@@ -26,6 +26,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,9 +84,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 // calls ready.
 func runWith(args []string, stdout, stderr io.Writer, kept early.Signals, ready func()) int {
 	exited := -1
-	if len(args) > 0 && args[0] == "--version" { // as of most programs
-		args = append([]string{"version"}, args[1:]...)
-	}
+	args = asOthers(args)
 	c, err := parse(joinSort(configSet(args)), os.Environ(),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code }),
@@ -106,6 +105,20 @@ func runWith(args []string, stdout, stderr io.Writer, kept early.Signals, ready 
 		printError(stderr, err)
 	}
 	return exitCode(err)
+}
+
+// asOthers has what most programs know mean what it means there: --version, and help before a command.
+func asOthers(args []string) []string {
+	switch {
+	case len(args) == 0:
+	case args[0] == "--version":
+		return append([]string{"version"}, args[1:]...)
+	case args[0] == "help" && (len(args) == 1 || args[1] == "help"):
+		return []string{"--help"}
+	case args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	}
+	return args
 }
 
 // configSet has "config set" mean set, which is what some look for there.

@@ -99,6 +99,14 @@ func TestUsage(t *testing.T) {
 		{"listen without a scheme", []string{"check", "--dev", "--listen", "0.0.0.0:7000"}, `--listen: listen "0.0.0.0:7000": want SCHEME://HOST:PORT; did you mean tcp://0.0.0.0:7000?`},
 		{"operators over tcp", []string{"check", "--dev", "--admin", "tcp://127.0.0.1:6070"}, `; did you mean http://127.0.0.1:6070?`},
 		{"version, and more", []string{"--version", "--nope"}, "unknown flag --nope"},
+		{"help on nothing", []string{"help", "nope"}, `unknown command "nope"; sluice --help lists them`},
+		{"help, almost", []string{"hlep"}, "did you mean help?"},
+		{"another's word", []string{"disconnect", "--user", "ann"}, "did you mean kick?"},
+		{"no number", []string{"watch", "news", "--last", "x"}, `watch: --last: want a whole number, not "x"; sluice watch --help`},
+		{"no number for an argument", []string{"workers", "x"}, `workers: id: want a whole number, not "x"; sluice workers --help`},
+		{"none of the words", []string{"completion", "tcsh"}, `completion: shell: want one of "bash","zsh","fish", not "tcsh"; sluice`},
+		{"none of the words of a flag", []string{"conns", "--sort", "nope"}, `conns: --sort: want one of "user","-user"`},
+		{"a certificate in earnest", []string{"cert", "a.example"}, "cert: want --dev: no certificates are made but self-signed ones"},
 		{"bad size", []string{"check", "--dev", "--backlog", "1MB"}, "--backlog"},
 		{"bad limit", []string{"check", "--dev", "--limit", "a=1"}, "--limit"},
 		{"limit twice", []string{"check", "--dev", "--limit", "a=1@5", "--limit", "a=2@5"}, "--limit: a: given twice"},
@@ -153,6 +161,29 @@ func TestVersion(t *testing.T) {
 		if code, out, errs := sluice(args...); code != exitOK || !strings.HasPrefix(out, "sluice ") || out != want {
 			t.Errorf("%q: exit code %d, stdout %q, stderr %q", args, code, out, errs)
 		}
+	}
+}
+
+// TestHelp: help before a command is --help behind it.
+func TestHelp(t *testing.T) {
+	for _, tc := range [][2][]string{
+		{{"help"}, {"--help"}}, {{"help", "help"}, {"--help"}}, {{"help", "set"}, {"set", "--help"}}, {{"help", "serve"}, {"serve", "--help"}},
+	} {
+		_, want, _ := sluice(tc[1]...)
+		if code, out, errs := sluice(tc[0]...); code != exitOK || out != want || len(out) < 200 {
+			t.Errorf("%q: exit code %d, stdout %.100q, stderr %q", tc[0], code, out, errs)
+		}
+	}
+}
+
+// TestConfigOfNothing: who has given nothing yet is shown what there is.
+func TestConfigOfNothing(t *testing.T) {
+	code, out, errs := sluice("config")
+	if code != exitOK || !strings.Contains(out, "\nadmin.listen ") || !strings.Contains(errs, "--login is not there") {
+		t.Errorf("exit code %d, stdout %.100q, stderr %q", code, out, errs)
+	}
+	if code, out, _ := sluice("config", "--json"); code != exitOK || !strings.HasPrefix(out, `{"config":[{"name":"config"`) {
+		t.Errorf("exit code %d, %.100q", code, out)
 	}
 }
 

@@ -44,8 +44,12 @@ func (cmd *configCmd) Run(s *streams, in *inputs) error {
 		return named("config", cmd.ask(s, in))
 	}
 	inForce := in.values()
-	if cmd.TOML && cmd.Login == "" && !cmd.Dev && len(in.faults) == 0 { // to begin with
-		return writeTOML(s.stdout, in)
+	if cmd.Login == "" && !cmd.Dev && len(in.faults) == 0 { // to begin with
+		if cmd.TOML {
+			return writeTOML(s.stdout, in)
+		}
+		fmt.Fprintln(s.stderr, "sluice: warning: --login is not there: sluice serve wants it, or --dev")
+		return cmd.print(s, settingsOf(in, func(p *param) any { return inForce[p.name] }))
 	}
 	o, err := cmd.settle(in, slog.New(slog.DiscardHandler))
 	if err != nil {

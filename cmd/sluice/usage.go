@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -18,10 +19,11 @@ func usage(args []string, err error) error {
 		return err
 	}
 	root := parsing.Context.Model.Node
-	var names []string
+	names := []string{"help"}
 	for _, node := range root.Children {
 		names = append(names, node.Name)
 	}
+	err = plainly(err)
 	switch verb := parsing.Context.Command(); {
 	case len(args) == 0:
 		return errors.New("which command? sluice --help lists them; to try it out: sluice serve --dev")
@@ -31,5 +33,33 @@ func usage(args []string, err error) error {
 	case strings.HasPrefix(args[0], "-"):
 		return fmt.Errorf("%w; sluice --help lists commands", err)
 	}
-	return fmt.Errorf("unknown command %q%s sluice --help lists them", args[0], cmp.Or(didYouMean(nearest.Word(args[0], names)), ";"))
+	meant := cmp.Or(otherNames[args[0]], nearest.Word(args[0], names))
+	return fmt.Errorf("unknown command %q%s sluice --help lists them", args[0], cmp.Or(didYouMean(meant), ";"))
+}
+
+// otherNames are what commands are called elsewhere.
+var otherNames = map[string]string{
+	"start": "serve", "run": "serve", "server": "serve", "validate": "check", "test": "check",
+	"status": "health", "ready": "health", "ping": "health", "info": "top", "stats": "top",
+	"connections": "conns", "clients": "conns", "users": "conns", "nodes": "cluster",
+	"pub": "publish", "send": "publish", "sub": "watch", "subscribe": "watch", "tail": "watch", "follow": "watch",
+	"disconnect": "kick", "close": "kick", "stop": "drain", "shutdown": "drain", "quit": "drain",
+	"patch": "set",
+}
+
+// plainly has the parser's words for a wrong value in ours.
+func plainly(err error) error {
+	text := err.Error()
+	for _, r := range [...]struct{ from, to string }{
+		{`expected a valid \d+ bit u?int but got`, "want a whole number, not"},
+		{`must be one of ("[^ ]*") but got`, "want one of $1, not"},
+		{`(want one of .*?)"",`, "$1"},
+		{`\[<(\w+)>\]: want`, "$1: want"},
+		{`^<(\w+)> want`, "$1: want"},
+		{`^(--[^:\s]+) want`, "$1: want"},
+		{`missing flags: --dev`, "want --dev: no certificates are made but self-signed ones, for trying out"},
+	} {
+		text = regexp.MustCompile(r.from).ReplaceAllString(text, r.to)
+	}
+	return errors.New(text)
 }
