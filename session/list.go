@@ -63,11 +63,12 @@ func (s *Store) List(after SessionID, limit int, match func(*Listed) bool) []Lis
 			if !match(&l) {
 				continue
 			}
-			if list = append(list, l); len(list) >= 4*limit+64 {
-				order() // what is behind the last of them cannot be in the answer
-			}
+			list = append(list, l)
 		}
 		sh.mu.Unlock()
+		if len(list) >= 4*limit+64 { // not under the lock, for which a loop may wait
+			order() // what is behind the last of them cannot be in the answer
+		}
 	}
 	order()
 	return list

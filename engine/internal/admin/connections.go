@@ -182,6 +182,7 @@ type connFilter struct {
 	peer            netip.Prefix
 	listener        int // -1: any
 	congested       bool
+	none            bool // all are wanted
 }
 
 func readFilter(q *query) (f connFilter) {
@@ -199,11 +200,16 @@ func readFilter(q *query) (f connFilter) {
 		}
 		f.peer = f.peer.Masked()
 	}
+	f.none = f.protocol == "" && f.state == "" && f.user == nil && len(f.topic)+len(f.search) == 0 && !f.peer.IsValid() &&
+		f.listener < 0 && !f.congested
 	return f
 }
 
 // wants reports whether c is wanted, on its loop.
 func (s *Server) wants(f *connFilter, c *engine.Conn) bool {
+	if f.none {
+		return true // without a look at the connection, which is not in the cache mostly
+	}
 	h := c.Handler()
 	if f.listener >= 0 && c.ListenerIndex() != f.listener || f.protocol != "" && protocolOf(h) != f.protocol {
 		return false

@@ -106,6 +106,7 @@ func (s *Server) listSlots(ctx context.Context, f *connFilter, cursor string, li
 			if err != nil {
 				return nil, err
 			}
+			page.Connections = slices.Grow(page.Connections, len(seen))
 			for _, v := range seen {
 				page.Connections = append(page.Connections, s.row(v))
 			}
@@ -203,7 +204,7 @@ type sortedPage struct {
 // pageOf describes a page of a sorted list; those that are gone are left out.
 func (s *Server) pageOf(ctx context.Context, p sortedPage) (any, error) {
 	here := p.refs[p.offset:min(p.offset+p.limit, len(p.refs))]
-	page := connectionsPage{Connections: []connection{}, Matched: new(p.matched)}
+	page := connectionsPage{Connections: make([]connection, 0, len(here)), Matched: new(p.matched)}
 	seen, err := s.sights(ctx, here)
 	if err != nil {
 		return nil, err

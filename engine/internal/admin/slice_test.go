@@ -122,7 +122,10 @@ func TestSliceIsShort(t *testing.T) {
 	}
 
 	s := newRunning(t, 60)
-	f := connFilter{listener: -1, search: []byte("unix")}
+	f, all := connFilter{listener: -1, search: []byte("unix")}, readFilter(new(query))
+	if !all.none || f.none {
+		t.Errorf("%v, %v", all, f)
+	}
 	for name, key := range map[string]func(*engine.Conn) int64{"since": sortKeys["since"], "-memoryBytes": sortKeys["memoryBytes"], "user": nil} {
 		r := newRanking(true, 10)
 		r.makeRoom(sliceSteps)
@@ -131,6 +134,8 @@ func TestSliceIsShort(t *testing.T) {
 			allocs = testing.AllocsPerRun(10, func() {
 				r.list = r.list[:0]
 				s.rankSlice(l, 0, &f, key, &r)
+				r.list = r.list[:0]
+				s.rankSlice(l, 0, &all, key, &r)
 			})
 		}); err != nil {
 			t.Fatal(err)
