@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -156,6 +157,40 @@ func busy(t *testing.T, seconds time.Duration) *process {
 	return p
 }
 
+// clusterRegistry is what a gateway of a cluster has besides. It looks for its NATS server in vain, and has
+// its metrics meanwhile.
+func clusterRegistry(t *testing.T) registry {
+	t.Helper()
+	admin := freePort(t)
+	cmd := exec.Command(gateway, "serve", "--dev", "--listen", "tcp://127.0.0.1:0", "--worker", "tcp://127.0.0.1:0",
+		"--admin", admin, "--cluster", "nats://"+freePort(t))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it has no clients
+		_ = cmd.Wait()
+	})
+	var text []byte
+	await(t, "the metrics of a cluster", func() bool {
+		resp, err := http.Get("http://" + admin + "/metrics")
+		if err != nil {
+			return false // it does not listen yet
+		}
+		defer resp.Body.Close()
+		text, err = io.ReadAll(resp.Body)
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
+	all := readScrape(t, string(text))
+	maps.DeleteFunc(all, func(name string, _ map[string]map[string]bool) bool {
+		return !strings.HasPrefix(name, "sluice_cluster_")
+	})
+	if len(all) < 20 {
+		t.Fatalf("a cluster has %d metrics", len(all))
+	}
+	return all
+}
+
 // TestExpressions: each metric that the dashboard, the alerts and the recording rules read is there, with
 // each label that they choose and group by, and each value that they name.
 func TestExpressions(t *testing.T) {
@@ -173,6 +208,7 @@ func TestExpressions(t *testing.T) {
 		}
 	})
 	live := readScrape(t, text)
+	maps.Copy(live, clusterRegistry(t))
 	file := readRules(t)
 	recorded := make(map[string]expression)
 	check := func(where, expr string) {
