@@ -58,7 +58,7 @@ const (
 	// sliceTime and sliceSteps are how long a query holds a loop up at a stretch, and how many things it
 	// looks at: whichever comes first. A step takes a tenth of a microsecond, or a few of them.
 	sliceTime  = 250 * time.Microsecond
-	sliceSteps = 2048
+	sliceSteps = 4096
 )
 
 // A slice says when a query has held a loop up for long enough.
