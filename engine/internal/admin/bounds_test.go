@@ -38,6 +38,28 @@ func TestEndingsAreBounded(t *testing.T) {
 	}
 }
 
+// TestEndingsAreListedAside: connections end while the list is looked through, and wait for nobody. What
+// is told is in order, and each is who its number says.
+func TestEndingsAreListedAside(t *testing.T) {
+	r := endings{charge: func(int64) {}}
+	for range keepClosed + 7 {
+		r.add(ended{ms: int64(r.total) + 1})
+	}
+	last := r.total + 1
+	r.list(1<<62, func(number uint64, e *ended) bool {
+		if number != last-1 || e.ms != int64(number) {
+			t.Errorf("number %d is %d, behind %d", number, e.ms, last)
+		}
+		last = number
+		r.add(ended{ms: int64(r.total) + 1})
+		return !t.Failed()
+	})
+	// As many have come as were looked at: half of the ring was still there when it was looked for.
+	if least, most := uint64(keepClosed/2), uint64(keepClosed/2+endedAtOnce+8); last < least || last > most {
+		t.Errorf("the list ends at %d, want %d to %d", last, least, most)
+	}
+}
+
 // TestCursorsAreBounded: lists go when nobody asks for them, and when there are too many.
 func TestCursorsAreBounded(t *testing.T) {
 	kept := int64(0)

@@ -83,16 +83,36 @@ func (r *endings) clear() {
 	r.ring, r.total = nil, 0
 }
 
+// endedAtOnce is how many are copied under the lock, for which a loop may wait: a few microseconds.
+const endedAtOnce = 128
+
 // list calls f with each that is remembered and came before number before, newest first, until f
-// returns false.
+// returns false. Nobody waits for f.
 func (r *endings) list(before uint64, f func(number uint64, e *ended) bool) {
+	some := make([]ended, endedAtOnce)
+	for n := len(some); n == len(some); {
+		var newest uint64
+		newest, n = r.copyOut(before, some)
+		for i := range n {
+			if !f(newest-uint64(i), &some[i]) {
+				return
+			}
+		}
+		before = newest - uint64(n)
+	}
+}
+
+// copyOut copies those that came before number before, newest first, and returns the number of the first
+// of them and how many there are.
+func (r *endings) copyOut(before uint64, into []ended) (newest uint64, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for n := min(before, r.total); n > 0 && n+keepClosed > r.total; n-- {
-		if !f(n, &r.ring[(n-1)%keepClosed]) {
-			return
-		}
+	newest = min(before, r.total)
+	for number := newest; n < len(into) && number > 0 && number+keepClosed > r.total; number-- {
+		into[n] = r.ring[(number-1)%keepClosed]
+		n++
 	}
+	return newest, n
 }
 
 // hear is what engine.HearEnds calls.
