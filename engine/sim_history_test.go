@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -396,8 +397,8 @@ func (m *historyModel) checkPage(name string, stream *topic.Stream, s *modelStre
 		q.After = &topic.Position{Epoch: s.epoch, Seq: after}
 		from, lost = max(first, after+1), after+1 < first
 	}
-	h, ok := w.gateway.History([]byte(name), q)
-	if !ok || h.Lost != lost || h.First != first || h.End != (topic.Position{Epoch: s.epoch, Seq: s.next() - 1}) {
+	h, ok, err := w.gateway.History(context.Background(), []byte(name), q)
+	if err != nil || !ok || h.Lost != lost || h.First != first || h.End != (topic.Position{Epoch: s.epoch, Seq: s.next() - 1}) {
 		w.sim.Fail("H: history of %s by %+v: %v, lost %v, first %d, end %v, want %v, %d", name, q, ok, h.Lost, h.First, h.End, lost, first)
 		return
 	}

@@ -15,9 +15,14 @@
 //
 // A topic that a Rule matches keeps its last messages in its Stream: at most Rule.Count of them, none
 // older than Rule.Age, and all topics together at most so many bytes, of which the oldest go first.
-// Messages have numbers from 1 on, without a gap. A Position is an epoch and a number: the epoch is
+// Messages have numbers from 1 on, one by one. A Position is an epoch and a number: the epoch is
 // another when the topic was forgotten in between or the process is another one, so that a position
 // never means a message that it was not made for.
+//
+// With HistoryConfig.Given numbers come from elsewhere, where several processes have one order: they
+// rise, and leave some out. A stream then begins behind a number (Begin), gets what follows
+// (AppendAt), and what is older when somebody wants it (Prepend). What is kept is told by bounds
+// instead of numbers of messages: all from a bound on.
 //
 // One order for all loops comes from the stream's lock. Who appends messages holds it until they are
 // on their way to each loop, and each loop hears them in the order of their numbers (Heard). So one

@@ -137,6 +137,14 @@ func (h *History) match(name []byte) *ageList {
 // Keeps reports whether a topic has history.
 func (h *History) Keeps(name []byte) bool { return h.match(name) != nil }
 
+// Rule returns the rule of a topic, false when it has no history.
+func (h *History) Rule(name []byte) (Rule, bool) {
+	if list := h.match(name); list != nil {
+		return list.rule, true
+	}
+	return Rule{}, false
+}
+
 // Stream returns the stream of a topic, which it makes when it is new; nil when the topic has no
 // history, or is new and there are as many topics as may be, all of which keep something. Of those that
 // keep nothing the one goes for it that has for longest. It does not keep name.

@@ -11,10 +11,13 @@ import (
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 )
 
-// A Position is a place in a topic's history: behind the message of that number. It is one gateway's.
+// A Position is a place in a topic's history: behind the message of that number. It is one gateway's, or
+// the same for all gateways of a cluster.
 type Position struct {
-	Epoch    uint64 // another when the topic was forgotten, or the gateway restarted
-	Sequence uint64 // from 1, without a gap; 0: before the first
+	// Epoch is another when the gateway has forgotten the topic or was restarted, in a cluster when the
+	// stream of the histories is another one.
+	Epoch    uint64
+	Sequence uint64 // rises from message to message, on one gateway by one; 0: before the first
 }
 
 func positionOf(p *netsvrpb.HistoryPosition) Position {
@@ -94,6 +97,9 @@ func (l *Link) historyPage(ctx context.Context, req *netsvrpb.HistoryReq) (page 
 	if err := l.ask(ctx, netsvr.CmdHistory, req, &resp); err != nil {
 		return page, err
 	}
+	if text := resp.GetError(); text != "" {
+		return page, &HistoryError{text}
+	}
 	page = HistoryPage{Kept: resp.GetKept(), Lost: resp.GetLost(), End: positionOf(resp.GetEnd())}
 	for _, item := range resp.GetItems() {
 		page.Messages = append(page.Messages, KeptMessage{
@@ -106,9 +112,18 @@ func (l *Link) historyPage(ctx context.Context, req *netsvrpb.HistoryReq) (page 
 
 // PublishAt publishes to a topic as TopicPublish does, waits until the gateway has done so, and returns
 // where in the topic's history the message is; ok is false for a topic without history. It costs a round
-// trip: use it for what is followed by a query.
+// trip: use it for what is followed by a query. The error may be a HistoryError: nobody gets the message.
 func (l *Link) PublishAt(ctx context.Context, topic string, data []byte) (at Position, ok bool, err error) {
 	var resp netsvrpb.PublishAtResp
 	err = l.ask(ctx, netsvr.CmdPublishAt, &netsvrpb.PublishAtReq{Topic: topic, Payload: data}, &resp)
+	if text := resp.GetError(); err == nil && text != "" {
+		err = &HistoryError{text}
+	}
 	return positionOf(resp.GetAt()), resp.GetKept(), err
 }
+
+// A HistoryError is a gateway's: its cluster cannot be reached, and so neither can what topics have kept.
+type HistoryError struct{ Text string }
+
+// Error implements error.
+func (e *HistoryError) Error() string { return "worker: the gateway says: " + e.Text }

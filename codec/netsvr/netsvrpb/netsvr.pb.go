@@ -2897,7 +2897,7 @@ func (x *UserConnListResp) GetMissingNodes() []uint32 {
 type HistoryPosition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint64                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Sequence      uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"` // from 1, without a gap; 0: before the first
+	Sequence      uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"` // rises from message to message; 0: before the first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3021,6 +3021,7 @@ type HistoryResp struct {
 	Lost          bool                   `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"`  // messages behind after are gone for good
 	End           *HistoryPosition       `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"`     // behind the last message of the topic
 	Items         []*HistoryResp_Item    `protobuf:"bytes,5,rep,name=items,proto3" json:"items,omitempty"` // of end.epoch
+	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"` // the history cannot be reached, and why
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3088,6 +3089,13 @@ func (x *HistoryResp) GetItems() []*HistoryResp_Item {
 		return x.Items
 	}
 	return nil
+}
+
+func (x *HistoryResp) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
 }
 
 type PublishAtReq struct {
@@ -3161,8 +3169,9 @@ func (x *PublishAtReq) GetPayload() []byte {
 type PublishAtResp struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ServerId      int32                  `protobuf:"varint,1,opt,name=serverId,proto3" json:"serverId,omitempty"`
-	Kept          bool                   `protobuf:"varint,2,opt,name=kept,proto3" json:"kept,omitempty"` // the topic has history
-	At            *HistoryPosition       `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`      // of the message
+	Kept          bool                   `protobuf:"varint,2,opt,name=kept,proto3" json:"kept,omitempty"`  // the topic has history
+	At            *HistoryPosition       `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`       // of the message
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"` // nobody gets the message, and why
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3216,6 +3225,13 @@ func (x *PublishAtResp) GetAt() *HistoryPosition {
 		return x.At
 	}
 	return nil
+}
+
+func (x *PublishAtResp) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
 }
 
 type TopicUniqIdListResp_Item struct {
@@ -4087,13 +4103,14 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x127\n" +
 	"\x05after\x18\x02 \x01(\v2!.sluice.netsvr.v2.HistoryPositionR\x05after\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x12\n" +
-	"\x04last\x18\x04 \x01(\rR\x04last\"\xbe\x02\n" +
+	"\x04last\x18\x04 \x01(\rR\x04last\"\xd4\x02\n" +
 	"\vHistoryResp\x12\x1a\n" +
 	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12\x12\n" +
 	"\x04kept\x18\x02 \x01(\bR\x04kept\x12\x12\n" +
 	"\x04lost\x18\x03 \x01(\bR\x04lost\x123\n" +
 	"\x03end\x18\x04 \x01(\v2!.sluice.netsvr.v2.HistoryPositionR\x03end\x128\n" +
-	"\x05items\x18\x05 \x03(\v2\".sluice.netsvr.v2.HistoryResp.ItemR\x05items\x1a|\n" +
+	"\x05items\x18\x05 \x03(\v2\".sluice.netsvr.v2.HistoryResp.ItemR\x05items\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x1a|\n" +
 	"\x04Item\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12\x16\n" +
 	"\x06unixMs\x18\x02 \x01(\x03R\x06unixMs\x12\x14\n" +
@@ -4104,11 +4121,12 @@ const file_codec_netsvr_netsvrpb_netsvr_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x14\n" +
 	"\x05route\x18\x02 \x01(\tR\x05route\x12\x10\n" +
 	"\x03cmd\x18\x03 \x01(\rR\x03cmd\x12\x18\n" +
-	"\apayload\x18\x04 \x01(\fR\apayload\"r\n" +
+	"\apayload\x18\x04 \x01(\fR\apayload\"\x88\x01\n" +
 	"\rPublishAtResp\x12\x1a\n" +
 	"\bserverId\x18\x01 \x01(\x05R\bserverId\x12\x12\n" +
 	"\x04kept\x18\x02 \x01(\bR\x04kept\x121\n" +
-	"\x02at\x18\x03 \x01(\v2!.sluice.netsvr.v2.HistoryPositionR\x02atB3Z1github.com/sluicenet/sluice/codec/netsvr/netsvrpbb\x06proto3"
+	"\x02at\x18\x03 \x01(\v2!.sluice.netsvr.v2.HistoryPositionR\x02at\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05errorB3Z1github.com/sluicenet/sluice/codec/netsvr/netsvrpbb\x06proto3"
 
 var (
 	file_codec_netsvr_netsvrpb_netsvr_proto_rawDescOnce sync.Once

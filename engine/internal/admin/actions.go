@@ -323,6 +323,9 @@ func (s *Server) apiPublish(r *http.Request) (any, error) {
 // keeps reports whether a topic that was just published to has kept something.
 func (s *Server) keeps(topic []byte) bool {
 	h := s.engine.History()
+	if s.engine.Config().Log != nil {
+		return h.Keeps(topic) // it was waited for
+	}
 	st := h.Find(topic)
 	if st == nil || !h.Keeps(topic) {
 		return false // it has no history, or there are too many topics that have

@@ -85,7 +85,10 @@ func (s *Server) apiHistory(r *http.Request) (any, error) {
 	if err := s.checkTopic(name); err != nil {
 		return nil, err
 	}
-	got, ok := s.gateway.History([]byte(name), ask)
+	got, ok, err := s.gateway.History(r.Context(), []byte(name), ask)
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, noHistory(name)
 	}

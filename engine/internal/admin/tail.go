@@ -219,7 +219,11 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() { <-s.tails }()
 	peer, _ := netip.ParseAddrPort(r.RemoteAddr) // none over a unix socket
-	past := s.lastOf(topic, last)
+	past, err := s.lastOf(r.Context(), topic, last)
+	if err != nil {
+		s.answerError(w, err)
+		return
+	}
 	conn, err := s.attachBehind(topic, past, peer)
 	if err != nil {
 		s.answerError(w, err)
@@ -244,11 +248,11 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
 
 // lastOf returns the last n messages that a topic has kept: what a page has no room for is left to
 // who attaches behind them.
-func (s *Server) lastOf(topic string, n int) (past gateway.History) {
+func (s *Server) lastOf(ctx context.Context, topic string, n int) (past gateway.History, err error) {
 	if n > 0 {
-		past, _ = s.gateway.History([]byte(topic), gateway.HistoryQuery{Last: n, Limit: n, Bytes: tailBytes})
+		past, _, err = s.gateway.History(ctx, []byte(topic), gateway.HistoryQuery{Last: n, Limit: n, Bytes: tailBytes})
 	}
-	return past
+	return past, err
 }
 
 // attachBehind attaches to what is published to a topic behind what lastOf has returned.

@@ -1,6 +1,8 @@
 package link
 
 import (
+	"context"
+
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
@@ -14,7 +16,8 @@ func position(at topic.Position) *netsvrpb.HistoryPosition {
 	return &netsvrpb.HistoryPosition{Epoch: at.Epoch, Sequence: at.Seq}
 }
 
-// history answers with what a topic has kept.
+// history answers with what a topic has kept. In a cluster the link waits for that, as for other questions
+// to it.
 func (l *link) history(cmd netsvr.Command, server int32, payload []byte) error {
 	req := new(netsvrpb.HistoryReq)
 	if err := netsvr.Unmarshal(payload, req); err != nil {
@@ -24,9 +27,11 @@ func (l *link) history(cmd netsvr.Command, server int32, payload []byte) error {
 	if req.After != nil {
 		ask.After = &topic.Position{Epoch: req.After.Epoch, Seq: req.After.Sequence}
 	}
-	got, kept := l.hub.gateway.History([]byte(req.Topic), ask)
+	got, kept, err := l.hub.gateway.History(context.Background(), []byte(req.Topic), ask)
 	resp := &netsvrpb.HistoryResp{ServerId: server, Kept: kept}
-	if kept {
+	if err != nil {
+		resp.Error = err.Error()
+	} else if kept {
 		resp.Lost, resp.End = got.Lost, position(got.End)
 		for i := range got.Messages {
 			m := &got.Messages[i]
@@ -66,7 +71,10 @@ func (l *link) publishAt(cmd netsvr.Command, server int32, payload []byte) error
 	l.published = l.scope
 	at, kept, err := l.publisher.PublishAt([]byte(req.Topic), p)
 	if err != nil {
-		return err
+		resp.Error = err.Error()
+		if err := l.refused([]byte(req.Topic), err); err != nil {
+			return err
+		}
 	}
 	if resp.Kept = kept; kept {
 		resp.At = position(at)
