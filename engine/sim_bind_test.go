@@ -363,6 +363,11 @@ func simAccounts(w *simWorld, inFlight int64) error {
 			}
 		}
 		truth[KindTopics] += catchupSize * int64(len(l.catching.by))
+		for _, u := range l.catching.by {
+			if u.waiting {
+				truth[KindTopics] += waitSize
+			}
+		}
 		truth[KindMonitor] += l.topics.memory()
 		truth[KindAddresses] += int64(len(l.peers)) * keptPeerCost
 	}
@@ -420,6 +425,8 @@ func simLeft(e *Engine) error {
 				len(l.closes), len(l.resumed), len(l.output.dirty))
 		case len(l.deferred.debts) > 0:
 			return fmt.Errorf("loop %d: %d debts of connections that have gone", l.index, len(l.deferred.debts))
+		case len(l.catching.waiting) > 0:
+			return fmt.Errorf("loop %d: somebody waits for %d topics of the log", l.index, len(l.catching.waiting))
 		case len(l.catching.by) > 0, len(l.catching.conns) > 0:
 			return fmt.Errorf("loop %d: %d subscriptions of %d connections catch up", l.index, len(l.catching.by), len(l.catching.conns))
 		case slices.ContainsFunc(l.trails, func(t *trail) bool { return t != nil }):

@@ -139,10 +139,10 @@ func (s *Sim) MailboxFull(loop int) bool { return s.w.engine.loops[loop].mailbox
 // MayPublish reports whether a Publisher would not have to wait for a topic's subscribers.
 func (s *Sim) MayPublish(name []byte) bool {
 	e := s.w.engine
-	to := audience{kind: subscribersOf, name: name, stream: e.streamOf(name)}
-	to.key, _ = e.topics.Lookup(name)
-	sight := e.NewPublisher().see(&to)
-	return !sight.full && sight.congested == 0
+	pb, to := e.NewPublisher(), audience{kind: subscribersOf, name: name}
+	pb.aim(&to)
+	sight := pb.see(&to)
+	return !sight.full && !sight.elsewhere && sight.congested == 0
 }
 
 // Check compares the engine's accounts and gauges with the truth.

@@ -17,9 +17,12 @@ func (m *historyModel) follow(f follower, text string) string {
 		if err != nil || n >= len(m.joins) {
 			return fmt.Sprintf("%q is no subscription", text)
 		}
-		if j := m.joins[n]; j.ended {
+		switch j := m.joins[n]; {
+		case j.ended:
 			delete(f, j.topic)
-		} else {
+		case j.of == 0:
+			f[j.topic] = j.begin
+		case f[j.topic].join == j.of && f[j.topic].epoch == 0 && f[j.topic].gap == 0:
 			f[j.topic] = j.begin
 		}
 		return ""
@@ -28,6 +31,9 @@ func (m *historyModel) follow(f follower, text string) string {
 	}
 	_, id, ok := parseMessage([]byte(text))
 	p := m.places[id]
+	if name, _, _ := parseMessage([]byte(text)); ok && p.stream == nil && m.log != nil && m.keeps(name) {
+		return fmt.Sprintf("%.30q, which the log does not know", text)
+	}
 	if !ok || p.stream == nil {
 		return "" // of a topic without history
 	}
@@ -37,13 +43,17 @@ func (m *historyModel) follow(f follower, text string) string {
 		return fmt.Sprintf("message %d of %s, to which it is not subscribed", p.number, name)
 	}
 	why := ""
-	if at.gap == 0 {
+	if at.gap == 0 && at.most > 0 && p.stream.epoch == at.epoch {
+		if p.number < at.next || p.number > at.most {
+			why = fmt.Sprintf("message %d of %s, want one of %d to %d (epoch %d)", p.number, name, at.next, at.most, at.epoch)
+		}
+	} else if at.gap == 0 {
 		why = m.adjoins(name, at.epoch, at.next, p)
 	} else if g := m.gaps[at.gap]; p.stream.epoch != g.epoch {
 		why = m.adjoins(name, g.epoch, g.first, p)
 	} else if p.number > g.first {
 		why = fmt.Sprintf("message %d of %s behind a gap, and %d was kept", p.number, name, g.first)
-	} else if p.stream.epoch == at.epoch && p.number <= at.next {
+	} else if p.stream.epoch == at.epoch && p.number <= at.next && at.most == 0 {
 		why = fmt.Sprintf("message %d of %s behind a gap, and it lacked nothing before %d", p.number, name, at.next)
 	}
 	f[name] = trail{epoch: p.stream.epoch, next: p.number + 1, join: at.join}
@@ -90,8 +100,8 @@ func (m *historyModel) followGap(f follower, text string) string {
 		if before := m.gaps[at.gap]; g.epoch > 0 && g.epoch == before.epoch && g.first <= before.first {
 			return fmt.Sprintf("a gap of %s up to %d a second time", name, g.first)
 		}
-	} else if g.epoch > 0 && g.epoch == at.epoch && g.first <= at.next {
-		return fmt.Sprintf("a gap of %s, and %d was kept, which comes next", name, g.first)
+	} else if g.epoch > 0 && g.epoch == at.epoch && g.least <= at.next && at.most == 0 {
+		return fmt.Sprintf("a gap of %s, and %d was kept, which comes next", name, at.next)
 	}
 	at.gap = told.Gap
 	f[name] = at
@@ -102,7 +112,7 @@ func (m *historyModel) followGap(f follower, text string) string {
 func (m *historyModel) lacks(f follower) string {
 	for _, name := range slices.Sorted(maps.Keys(f)) {
 		at := f[name]
-		epoch, next := at.epoch, at.next
+		epoch, next := at.epoch, max(at.next, at.most)
 		if at.gap != 0 {
 			epoch, next = m.gaps[at.gap].epoch, m.gaps[at.gap].first
 		}

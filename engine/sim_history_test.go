@@ -3,10 +3,12 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -33,10 +35,12 @@ type historyModel struct {
 	last    int           // that was given to a message
 	gaps    []modelGap    // that were said, by number
 	joins   []modelJoin   // subscriptions while a client was online, and their ends, by number
+	log     *simLog       // nil: the engine gives out numbers
 }
 
 // A modelTopic is all histories that a topic has had: it begins another when it was forgotten.
 type modelTopic struct {
+	model   *historyModel
 	name    string
 	rule    topic.Rule // Count 0: none
 	streams []*modelStream
@@ -47,6 +51,17 @@ type modelStream struct {
 	epoch uint64
 	at    []int64 // ms, of its messages; number n is at[n-1]
 	large bool    // one was not kept, being larger than the total
+	// With a log, messages are counted as without, and have other numbers.
+	given []uint64
+	bound uint64 // of what the log has not dropped
+}
+
+// index returns how the first message is counted whose number is not below a bound.
+func (s *modelStream) index(bound uint64) uint64 {
+	if s.topic.model.log == nil {
+		return bound
+	}
+	return uint64(sort.Search(len(s.given), func(i int) bool { return s.given[i] >= bound })) + 1
 }
 
 func (s *modelStream) next() uint64 { return uint64(len(s.at)) + 1 }
@@ -61,6 +76,8 @@ type modelGap struct {
 	topic string
 	epoch uint64
 	first uint64 // the oldest message that was kept; the next one's number if none was
+	// least is first, or with a log less: what need not be gone.
+	least uint64
 }
 
 // A modelJoin is a subscription that was made or ended: clients see it at its place among what they
@@ -69,6 +86,8 @@ type modelJoin struct {
 	topic string
 	ended bool
 	begin trail
+	// of is another subscription whose beginning was not known, and is now, as far as begin tells.
+	of int
 }
 
 const joinMark = "~"
@@ -79,6 +98,8 @@ type trail struct {
 	next  uint64 // the message that comes next
 	gap   int    // it was told of, and no message has come since; 0: none
 	join  int    // by which it has the subscription
+	// most, with a log, says that the message that comes next may be any from next up to this one.
+	most uint64
 }
 
 // A follower is what a client knows of its topics' histories.
@@ -111,6 +132,11 @@ func (w *sessionWorld) setUpHistory(c *engine.Config) {
 		c.History.Topics = sim.Between(1, 4)
 		m.crowded = true
 	}
+	if w.logged {
+		m.crowded, c.History.Topics = false, 0
+		m.log = newSimLog(w)
+		c.Log, c.Remote = m.log, m.log
+	}
 	c.HistoryKeep = w.opt.config.SessionTTL
 	c.Gap = m.say
 	if sim.OneIn(4) {
@@ -127,7 +153,7 @@ func (m *historyModel) keeps(name string) bool { return m.of(name).rule.Count > 
 func (m *historyModel) of(name string) *modelTopic {
 	t := m.topics[name]
 	if t == nil {
-		t = &modelTopic{name: name}
+		t = &modelTopic{model: m, name: name}
 		for _, r := range m.rules {
 			if stem, open := strings.CutSuffix(r.Pattern, "*"); stem == name || open && strings.HasPrefix(name, stem) {
 				t.rule = r
@@ -158,6 +184,10 @@ func (m *historyModel) stream(name string, epoch uint64) *modelStream {
 // numbered is told of messages that have got numbers, before anybody is given them.
 func (m *historyModel) numbered(st *topic.Stream, first uint64, records []byte) {
 	s := m.stream(st.Name(), st.Epoch())
+	if m.log != nil {
+		m.arrived(s, first, records)
+		return
+	}
 	if first != s.next() {
 		m.w.sim.Fail("message %d of %s has number %d", s.next(), st.Name(), first)
 		return
@@ -173,6 +203,43 @@ func (m *historyModel) numbered(st *topic.Stream, first uint64, records []byte) 
 		m.places[id] = place{s, s.next()}
 		s.at = append(s.at, m.w.sim.Engine().Now())
 		s.large = s.large || int64(n)+4096 > m.total
+		records = records[n:]
+	}
+}
+
+// logged is told of messages that the log has given numbers.
+func (m *historyModel) logged(name string, epoch uint64, f engine.Frame) {
+	s := m.stream(name, epoch)
+	n, _ := f.Count()
+	var msg topic.Message
+	for i, rest := 0, f.Records; len(rest) > 0; i++ {
+		size, err := msg.Read(rest)
+		named, id, ok := parseMessage(msg.Payload)
+		if err != nil || !ok || named != name {
+			m.w.sim.Fail("%.80q is added to %s: %v", rest, name, err)
+			return
+		}
+		m.places[id] = place{s, s.next()}
+		s.at = append(s.at, m.w.sim.Engine().Now())
+		s.given = append(s.given, f.Seq-uint64(n-1-i))
+		s.large = s.large || int64(size)+4096 > m.total
+		rest = rest[size:]
+	}
+}
+
+// dropped is told of what the log has dropped.
+func (m *historyModel) dropped(name string, epoch, bound uint64) { m.stream(name, epoch).bound = bound }
+
+// arrived is told of messages that have come from the log.
+func (m *historyModel) arrived(s *modelStream, first uint64, records []byte) {
+	var msg topic.Message
+	for ; len(records) > 0; first++ {
+		n, err := msg.Read(records)
+		_, id, _ := parseMessage(msg.Payload)
+		if p := m.places[id]; err != nil || p.stream != s || s.given[p.number-1] != first {
+			m.w.sim.Fail("message %d of %s comes as %d", p.number, s.topic.name, first)
+			return
+		}
 		records = records[n:]
 	}
 }
@@ -215,18 +282,34 @@ func (m *historyModel) kept(s *modelStream) uint64 {
 		return s.next()
 	case e.History().Stats().Evicted > 0 || s.large:
 		real, _ := e.History().Range(st, e.Now())
-		return max(first, real)
+		return max(first, s.index(real))
 	}
 	return first
+}
+
+// logKept is what need not be gone of s, with a log: what its topic keeps here and what the log has.
+func (m *historyModel) logKept(s *modelStream, here uint64) uint64 {
+	e := m.w.sim.Engine()
+	if e.History().Stats().Evicted > 0 || s.large {
+		return here
+	}
+	return min(here, max(s.first(e.Now()), s.index(s.bound)))
 }
 
 // say makes the push that says that messages of a topic are gone.
 func (m *historyModel) say(name string) engine.Push {
 	p := m.w.gateway.Gap(name)
 	g := modelGap{topic: name}
-	if st := m.w.sim.Engine().History().Find([]byte(name)); st != nil {
+	if st := m.w.sim.Engine().History().Find([]byte(name)); st != nil && st.Begun() {
 		s := m.stream(name, st.Epoch())
 		g.epoch, g.first = s.epoch, m.kept(s)
+		if m.log != nil {
+			here, _ := m.w.sim.Engine().History().Range(st, m.w.sim.Engine().Now())
+			g.first = s.index(here)
+			g.least = m.logKept(s, g.first)
+		} else {
+			g.least = g.first
+		}
 	}
 	m.gaps = append(m.gaps, g)
 	m.w.saw.Gaps++
@@ -240,8 +323,21 @@ func (m *historyModel) begin(name string, n int) trail {
 	if st == nil {
 		return trail{}
 	}
+	if !st.Begun() {
+		return trail{} // see settled
+	}
 	s := m.stream(name, st.Epoch())
 	next := s.next()
+	if m.log != nil {
+		h, now := m.w.sim.Engine().History(), m.w.sim.Engine().Now()
+		last := h.Last(st)
+		next = s.index(last + 1)
+		from, open := h.Tail(st, n, last, now)
+		if open { // the log is asked
+			return trail{epoch: s.epoch, next: next - min(uint64(n), next-1), most: next}
+		}
+		return trail{epoch: s.epoch, next: s.index(from)}
+	}
 	return trail{epoch: s.epoch, next: max(m.kept(s), next-min(uint64(n), next-1))}
 }
 
@@ -277,6 +373,37 @@ func (w *sessionWorld) subscribe(k *clientConn, r *gateway.Request, name string,
 		m.joins[join].begin = at
 	}
 	k.subscribed(name)
+	if m.log == nil {
+		r.Reply(r.Payload)
+		return
+	}
+	c, t, payload := r.Conn(), r.Defer(), bytes.Clone(r.Payload)
+	m.log.settle(name, func() {
+		if join > 0 && m.joins[join].begin.epoch == 0 {
+			m.settled(k, c, name, join)
+		}
+		m.log.answers++
+		w.gateway.Answer(t, gateway.StatusOK, payload)
+	})
+}
+
+// settled tells the client that it misses nothing of a topic from now on, to which it has subscribed when
+// nobody knew where it begins here.
+func (m *historyModel) settled(k *clientConn, c *engine.Conn, name string, of int) {
+	begin := trail{epoch: m.log.epoch, next: 1, join: of}
+	begin.most = m.stream(name, begin.epoch).next()
+	m.w.sim.Engine().Tell(c.Ref(), func(c *engine.Conn) {
+		if c == nil || !c.Open() {
+			return
+		}
+		m.joins = append(m.joins, modelJoin{topic: name, begin: begin, of: of})
+		enc := m.w.sim.Engine().Config().Dialects[c.Handler().(gateway.Session).Dialect()].Append
+		b, err := enc(c.Buffer(256), engine.Push{Cmd: 100, Payload: fmt.Append(nil, joinMark, len(m.joins)-1)})
+		if err != nil {
+			m.w.sim.Fail("%v", err)
+		}
+		c.Commit(b, 1)
+	})
 }
 
 // restored notes where a connection begins that has logged in with topics.
@@ -354,6 +481,10 @@ func (m *historyModel) check() {
 		if stream == nil {
 			continue
 		}
+		if m.log != nil {
+			m.checkGiven(name, stream)
+			continue
+		}
 		s := m.stream(name, stream.Epoch())
 		first, next := h.Range(stream, now)
 		want := s.first(now)
@@ -377,8 +508,34 @@ func (m *historyModel) check() {
 	if oldest < math.MaxInt64 && newest > oldest+1000 { // segments go whole, and are no longer
 		m.w.sim.Fail("H: the total has cost a message of %d ms, and one of %d ms is kept", newest, oldest)
 	}
-	if st.Messages < messages {
+	if m.log == nil && st.Messages < messages {
 		m.w.sim.Fail("H: %d messages are kept, %d counted", messages, st.Messages)
+	}
+}
+
+// checkGiven compares what a topic keeps whose numbers are given: it may begin anywhere, and be behind.
+func (m *historyModel) checkGiven(name string, stream *topic.Stream) {
+	if !stream.Begun() {
+		return
+	}
+	h, now := m.w.sim.Engine().History(), m.w.sim.Engine().Now()
+	s := m.stream(name, stream.Epoch())
+	var v topic.View
+	h.Look(&v, stream, 0, math.MaxUint64-1, now, 1<<30)
+	first, next := s.index(v.First), s.index(v.Next)
+	if first < next && (next-first > uint64(s.topic.rule.Count) || now-s.at[first-1] > s.topic.rule.Age.Milliseconds()) {
+		m.w.sim.Fail("H: %s keeps messages %d to %d, the first of %d, at %d", name, first, next-1, s.at[first-1], now)
+		return
+	}
+	for msg := v.Read(); msg != nil; msg = v.Read() {
+		if first >= next || msg.Seq != s.given[first-1] {
+			m.w.sim.Fail("H: %s keeps %d where message %d of %d is due", name, msg.Seq, first, next)
+			return
+		}
+		first++
+	}
+	if first < next && !s.large {
+		m.w.sim.Fail("H: %s keeps messages up to %d, want up to %d", name, first-1, next-1)
 	}
 }
 
@@ -422,7 +579,7 @@ func (l *simLink) publish() {
 	name := fmt.Sprintf("topic-%d", w.sim.Pick(w.opt.topics))
 	defer l.pb.Flush()
 	for range 1 + w.sim.Pick(1<<w.sim.Pick(6)) {
-		at := w.sim.OneIn(4)
+		at := m.log == nil && w.sim.OneIn(4)
 		if at {
 			l.pb.Flush()
 		}
@@ -431,7 +588,8 @@ func (l *simLink) publish() {
 		}
 		push := w.gateway.Push(m.message(name))
 		if !at {
-			if err := l.pb.Publish([]byte(name), push); err != nil {
+			var refused *engine.LogError
+			if err := l.pb.Publish([]byte(name), push); err != nil && !(errors.As(err, &refused) && !m.log.up) {
 				w.sim.Fail("%v", err)
 			}
 			continue

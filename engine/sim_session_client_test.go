@@ -316,6 +316,8 @@ func (k *clientConn) reply(id uint32, payload, message string) {
 			w.saw.Replies++
 		}
 		return
+	case !o.worker && message == "no answer in time" && w.history.log != nil:
+		return // the log was down
 	case o.worker && (message == "no answer in time" || message == "no worker" || message == linkLost):
 		w.saw.Failures++
 		return

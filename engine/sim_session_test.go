@@ -45,6 +45,7 @@ type sessionWorld struct {
 	draining bool
 	loops    int  // 0: from the seed
 	scene    bool // devices do what a scene says, and verdicts are said by it
+	logged   bool // topics' histories have a log
 	tokens   int
 	saw      sessionSaw
 }
@@ -53,7 +54,7 @@ type sessionWorld struct {
 type sessionSaw struct {
 	Logins, Resumed, Restored, Kicked, TakenOver, Concurrent, SessionRefused, Vanished, LateVerdicts int
 	Expired, Trimmed, Forced, Requests, Replies, Failures, LateReplies, Timeouts, LinksLost, Holds   int
-	Replayed, Gaps, Dropped                                                                          int
+	Replayed, Gaps, Dropped, LogDown, Fetches                                                        int
 }
 
 func (s *sessionSaw) add(o sessionSaw) {
@@ -66,7 +67,7 @@ func (s *sessionSaw) list() []*int {
 	return []*int{
 		&s.Logins, &s.Resumed, &s.Restored, &s.Kicked, &s.TakenOver, &s.Concurrent, &s.SessionRefused, &s.Vanished, &s.LateVerdicts,
 		&s.Expired, &s.Trimmed, &s.Forced, &s.Requests, &s.Replies, &s.Failures, &s.LateReplies, &s.Timeouts, &s.LinksLost, &s.Holds,
-		&s.Replayed, &s.Gaps, &s.Dropped,
+		&s.Replayed, &s.Gaps, &s.Dropped, &s.LogDown, &s.Fetches,
 	}
 }
 
@@ -100,6 +101,7 @@ type modelSession struct {
 // newSessionWorld makes a run's parameters from its seed, but for what a scene has set in w.
 func newSessionWorld(seed uint64, w *sessionWorld) (*sessionWorld, error) {
 	w.sessions = make(map[session.SessionID]*modelSession)
+	w.logged = seed%3 == 0
 	w.provider = &simProvider{w: w, asked: make(map[int]*simLogin), fresh: make(chan *simLogin, 64)}
 	dialects := gosoc.Dialects(nil)
 	first := len(dialects)
@@ -117,6 +119,9 @@ func newSessionWorld(seed uint64, w *sessionWorld) (*sessionWorld, error) {
 		return nil, err
 	}
 	w.sim = sim
+	if w.history.log != nil {
+		w.history.log.replica = sim.Engine().NewReplica()
+	}
 	for i := range w.opt.users * w.opt.devices {
 		d := &device{w: w, user: fmt.Sprintf("user-%d", i%w.opt.users), gosoc: sim.Pick(8) >= w.opt.longbridge}
 		w.devices = append(w.devices, d)
@@ -218,13 +223,11 @@ func (w *sessionWorld) handle() error {
 	for route, f := range map[string]gateway.HandlerFunc{
 		"sub": func(r *gateway.Request) {
 			w.subscribe(w.connOf(r.Conn()), r, string(r.Payload), 0)
-			r.Reply(r.Payload)
 		},
 		"last": func(r *gateway.Request) {
 			name, n, _ := strings.Cut(string(r.Payload), " ")
 			last, _ := strconv.Atoi(n)
 			w.subscribe(w.connOf(r.Conn()), r, name, last)
-			r.Reply(r.Payload)
 		},
 		"unsub": func(r *gateway.Request) {
 			k := w.connOf(r.Conn())
@@ -245,7 +248,7 @@ func (w *sessionWorld) handle() error {
 		},
 		"echo": func(r *gateway.Request) { r.Reply(r.Payload) },
 		"publish": func(r *gateway.Request) {
-			r.Publish(r.Payload, w.history.message(string(r.Payload)))
+			_ = r.Publish(r.Payload, w.history.message(string(r.Payload)))
 			r.Reply(r.Payload)
 		},
 	} {
@@ -365,6 +368,9 @@ func (w *sessionWorld) close() {
 func (w *sessionWorld) restless() string {
 	if w.sim.Busy() {
 		return "a loop is busy"
+	}
+	if l := w.history.log; l != nil && l.restless() != "" {
+		return l.restless()
 	}
 	if n := len(w.provider.asked); n > 0 {
 		return fmt.Sprintf("%d logins are not decided", n)

@@ -250,6 +250,13 @@ func TestBegin(t *testing.T) {
 	if st, _ := h.Begin([]byte("other"), Position{1, 1}, 0); st != nil {
 		t.Error("a topic without a rule begins")
 	}
+	if !h.Prepend(s, 0, 0, 4, nil, false) {
+		t.Error("nothing may be put in front")
+	}
+	var v View
+	if h.Look(&v, s, 0, 1<<60, 0, 1); v.First != 4 || !v.Open || v.Next != 11 {
+		t.Errorf("there is nothing from 4 on, and it keeps %d to %d, open %v", v.First, v.Next, v.Open)
+	}
 	s.Lock()
 	h.End(s)
 	s.Unlock()

@@ -72,6 +72,9 @@ func (h *History) Look(v *View, s *Stream, from, to uint64, now int64, bytes int
 
 // fresh returns the bound from which on all messages came at since or later.
 func (s *Stream) fresh(since int64) uint64 {
+	if s.empty() {
+		return s.first
+	}
 	bound := s.first
 	for _, g := range s.segments[s.head:] {
 		if g.last < since {
