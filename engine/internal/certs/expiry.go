@@ -2,6 +2,7 @@ package certs
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -46,8 +47,12 @@ func (s *Store) warnOfEnds() {
 func (s *Store) Report() (list []string) {
 	s.mu.Lock()
 	for _, src := range s.sources {
-		if src.fault != nil {
-			list = append(list, src.fault.Error()+": what was there before stays in force")
+		if src.fault == nil {
+			continue
+		}
+		line := src.fault.Error() + ": what was there before stays in force"
+		if !slices.Contains(list, line) { // a file may be named for several things
+			list = append(list, line)
 		}
 	}
 	s.mu.Unlock()

@@ -171,7 +171,7 @@ func parseCAs(text []byte) (*x509.CertPool, error) {
 	}
 	pool := x509.NewCertPool()
 	for i, c := range list {
-		if c.BasicConstraintsValid && !c.IsCA {
+		if !c.IsCA && (c.BasicConstraintsValid || c.Version >= 3) { // earlier ones do not say
 			return nil, fmt.Errorf("certificate %d, of %q, is no certificate authority's", i+1, c.Subject.CommonName)
 		}
 		pool.AddCert(c)

@@ -132,6 +132,9 @@ func TestConfigRefused(t *testing.T) {
 	ca := certtest.New(t, "ca")
 	cert, key := ca.Issue(t, certtest.Order{}).Write(t, dir, "c")
 	caFile := certtest.File(t, dir, "ca.pem", ca.PEM)
+	silent := certtest.File(t, dir, "silent.pem", ca.Issue(t, certtest.Order{
+		Extend: func(c *x509.Certificate) { c.BasicConstraintsValid = false },
+	}).Cert)
 	pairs := []Pair{{cert, key}}
 	autos := func(set func(*AutoConfig)) Config {
 		a := AutoConfig{Hosts: []string{"a.example"}, Cache: dir}
@@ -142,24 +145,25 @@ func TestConfigRefused(t *testing.T) {
 		config      Config
 		field, want string
 	}{
-		"version":      {Config{Pairs: pairs, Min: 0x0302}, FieldMin, "0x302"},
-		"no key":       {Config{Pairs: []Pair{{cert, ""}}}, FieldKey, cert},
-		"no file":      {Config{Pairs: []Pair{{dir + "/none.pem", key}}}, FieldCert, "no such file"},
-		"no key file":  {Config{Pairs: []Pair{{cert, dir + "/none.key"}}}, FieldKey, "no such file"},
-		"directory":    {Config{Pairs: []Pair{{dir, key}}}, FieldCert, "is a directory"},
-		"CA":           {Config{Pairs: pairs, ClientCA: cert}, FieldClientCA, "no certificate authority"},
-		"worker CA":    {Config{Pairs: pairs, WorkerClientCA: key}, FieldWorkerCA, "holds no certificate"},
-		"CA missing":   {Config{Pairs: pairs, ClientCA: caFile + "x"}, FieldClientCA, "no such file"},
-		"no cache":     {autos(func(a *AutoConfig) { a.Cache = "" }), FieldCache, "want a directory"},
-		"cache file":   {autos(func(a *AutoConfig) { a.Cache = cert }), FieldCache, "not a directory"},
-		"cache parent": {autos(func(a *AutoConfig) { a.Cache = dir + "/a/b" }), FieldCache, "no directory to make it in"},
-		"wildcard":     {autos(func(a *AutoConfig) { a.Hosts = []string{"*.example"} }), FieldAuto, "wildcards"},
-		"localhost":    {autos(func(a *AutoConfig) { a.Hosts = []string{"localhost"} }), FieldAuto, "on the Internet"},
-		"address":      {autos(func(a *AutoConfig) { a.Hosts = []string{"10.0.0.1"} }), FieldAuto, "on the Internet"},
-		"twice":        {autos(func(a *AutoConfig) { a.Hosts = []string{"a.example", "A.example."} }), FieldAuto, "twice"},
-		"plain":        {autos(func(a *AutoConfig) { a.Directory = "http://acme.example/dir" }), FieldService, "https"},
-		"email":        {autos(func(a *AutoConfig) { a.Email = "nobody" }), FieldEmail, "address"},
-		"no hosts":     {autos(func(a *AutoConfig) { a.Hosts = nil }), FieldCache, "without a host"},
+		"version":       {Config{Pairs: pairs, Min: 0x0302}, FieldMin, "0x302"},
+		"no key":        {Config{Pairs: []Pair{{cert, ""}}}, FieldKey, cert},
+		"no file":       {Config{Pairs: []Pair{{dir + "/none.pem", key}}}, FieldCert, "no such file"},
+		"no key file":   {Config{Pairs: []Pair{{cert, dir + "/none.key"}}}, FieldKey, "no such file"},
+		"directory":     {Config{Pairs: []Pair{{dir, key}}}, FieldCert, "is a directory"},
+		"CA":            {Config{Pairs: pairs, ClientCA: cert}, FieldClientCA, "no certificate authority"},
+		"CA by no word": {Config{Pairs: pairs, ClientCA: silent}, FieldClientCA, "no certificate authority"},
+		"worker CA":     {Config{Pairs: pairs, WorkerClientCA: key}, FieldWorkerCA, "holds no certificate"},
+		"CA missing":    {Config{Pairs: pairs, ClientCA: caFile + "x"}, FieldClientCA, "no such file"},
+		"no cache":      {autos(func(a *AutoConfig) { a.Cache = "" }), FieldCache, "want a directory"},
+		"cache file":    {autos(func(a *AutoConfig) { a.Cache = cert }), FieldCache, "not a directory"},
+		"cache parent":  {autos(func(a *AutoConfig) { a.Cache = dir + "/a/b" }), FieldCache, "no directory to make it in"},
+		"wildcard":      {autos(func(a *AutoConfig) { a.Hosts = []string{"*.example"} }), FieldAuto, "wildcards"},
+		"localhost":     {autos(func(a *AutoConfig) { a.Hosts = []string{"localhost"} }), FieldAuto, "on the Internet"},
+		"address":       {autos(func(a *AutoConfig) { a.Hosts = []string{"10.0.0.1"} }), FieldAuto, "on the Internet"},
+		"twice":         {autos(func(a *AutoConfig) { a.Hosts = []string{"a.example", "A.example."} }), FieldAuto, "twice"},
+		"plain":         {autos(func(a *AutoConfig) { a.Directory = "http://acme.example/dir" }), FieldService, "https"},
+		"email":         {autos(func(a *AutoConfig) { a.Email = "nobody" }), FieldEmail, "address"},
+		"no hosts":      {autos(func(a *AutoConfig) { a.Hosts = nil }), FieldCache, "without a host"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New(c.config)
