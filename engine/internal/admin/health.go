@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/sluicenet/sluice/engine/internal/budget"
 	"github.com/sluicenet/sluice/internal/beat"
@@ -163,4 +164,8 @@ func (s *Server) reasons() []string {
 	return list
 }
 
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+// oneLine has text, some of which may come from others, print in one line.
+func oneLine(text string) string {
+	unfit := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
+	return strings.Join(strings.FieldsFunc(text, unfit), " ")
+}

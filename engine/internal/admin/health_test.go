@@ -24,7 +24,7 @@ type keyedLogin struct {
 func (p *keyedLogin) Status() (int, time.Time, error) { return p.keys, p.at, p.err }
 
 func TestReadyOfKeys(t *testing.T) {
-	failed := errors.New("fetching keys from id.example:\n status 500")
+	failed := errors.New("fetching keys from id.example:\n\x1b status 500")
 	for _, tc := range []struct {
 		name   string
 		p      keyedLogin

@@ -205,7 +205,7 @@ func (a *auto) certificate(hello *tls.ClientHelloInfo, name string) (*tls.Certif
 
 // How long after a failed order the next is tried: services count failures, too.
 const (
-	orderAgain      = time.Minute
+	orderAgain      = time.Minute + time.Second // the manager answers with the failure for a minute
 	orderAgainMost  = time.Hour
 	lookForRenewals = time.Minute
 )

@@ -209,3 +209,41 @@ func TestACMEEnds(t *testing.T) {
 		t.Errorf("the cache is there again: %v", err)
 	}
 }
+
+// Whatever a service answers, nothing of it is kept: the fault is counted, logged and reported in one
+// line, and the next order is as good as any.
+func TestACMEFaults(t *testing.T) {
+	t.Parallel()
+	for _, fault := range []certtest.Fault{
+		certtest.Forbidden, certtest.OrderOver, certtest.Expired, certtest.AnotherKey, certtest.NoPEM,
+	} {
+		t.Run(string(fault), func(t *testing.T) {
+			t.Parallel()
+			service, dir, book := certtest.NewACME(t), t.TempDir(), new(logbook)
+			order := func() *Store {
+				s := newStore(t, Config{Logger: book.logger(), Auto: AutoConfig{
+					Hosts: []string{"chat.example"}, Cache: dir, Directory: service.URL,
+				}})
+				service.Target(serve(t, s.TLS(Use{Challenges: true}), time.Minute))
+				cert, err := s.auto.order(t.Context(), "chat.example")
+				s.auto.ended(s.auto.hosts[0], cert, err, orderAgain)
+				return s
+			}
+			service.Break(fault)
+			s := order()
+			st, report, lines := s.Stats(), s.Report(), book.lines("no certificate from the ACME service")
+			if st.OrdersFailed != 1 || st.Orders != 0 || len(lines) != 1 || len(report) != 1 || !strings.HasPrefix(report[0], "chat.example: no certificate") {
+				t.Errorf("%+v\n%q\n%q", st, report, lines)
+			}
+			t.Log(report)
+			if _, err := s.auto.certificate(&tls.ClientHelloInfo{ServerName: "chat.example"}, "chat.example"); err == nil {
+				t.Error("there is a certificate")
+			}
+			service.Break("")
+			s = order()
+			if st := s.Stats(); st.Orders != 1 || len(s.Report()) > 0 {
+				t.Errorf("the next time: %+v, %q", st, s.Report())
+			}
+		})
+	}
+}

@@ -34,6 +34,7 @@ type ACME struct {
 	mu     sync.Mutex
 	target string
 	hold   chan struct{} // non-nil: validation waits until it is closed
+	fault  Fault
 	nonces map[string]bool
 	keys   map[string]*ecdsa.PublicKey // by account URL
 	orders []*acmeOrder
@@ -75,6 +76,25 @@ func (a *ACME) Hold() (release func()) {
 	a.hold = hold
 	return func() { close(hold) }
 }
+
+// Break has orders that come end with a fault; the empty one has them succeed again.
+func (a *ACME) Break(f Fault) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fault = f
+}
+
+// A Fault is what an ACME service can get wrong, or refuse.
+type Fault string
+
+// The faults.
+const (
+	Forbidden  Fault = "forbidden"   // the host is not to have a certificate
+	OrderOver  Fault = "order over"  // the order's time was over before the host was looked at
+	Expired    Fault = "expired"     // the certificate has ended
+	AnotherKey Fault = "another key" // the certificate is for a key of somebody else
+	NoPEM      Fault = "no PEM"      // the answer is no certificate
+)
 
 // Stats returns what it has done so far.
 func (a *ACME) Stats() ACMEStats {
@@ -186,8 +206,16 @@ func (a *ACME) serve(w http.ResponseWriter, r *http.Request) {
 			answer(http.StatusBadRequest, object{"type": "urn:ietf:params:acme:error:malformed"})
 			return
 		}
+		if a.fault == Forbidden {
+			answer(http.StatusForbidden, object{"type": "urn:ietf:params:acme:error:rejectedIdentifier", "detail": "not\nthis \x1b[31mhost"})
+			return
+		}
 		a.stats.Orders++
-		a.orders = append(a.orders, &acmeOrder{host: asked.Identifiers[0].Value, token: rand.Text(), status: "pending"})
+		o := &acmeOrder{host: asked.Identifiers[0].Value, token: rand.Text(), status: "pending"}
+		if a.fault == OrderOver {
+			o.status = "invalid"
+		}
+		a.orders = append(a.orders, o)
 	}
 	kind, number, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	n := len(a.orders) - 1
@@ -312,10 +340,20 @@ func (a *ACME) issue(o *acmeOrder, payload []byte) error {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	if der, err = x509.CreateCertificate(rand.Reader, template, a.CA.Cert, csr.PublicKey, a.CA.key); err != nil {
+	public := csr.PublicKey
+	switch a.fault {
+	case Expired:
+		template.NotBefore, template.NotAfter = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
+	case AnotherKey:
+		public = a.CA.Cert.PublicKey
+	}
+	if der, err = x509.CreateCertificate(rand.Reader, template, a.CA.Cert, public, a.CA.key); err != nil {
 		return err
 	}
 	o.chain = append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), a.CA.PEM...)
+	if a.fault == NoPEM {
+		o.chain = []byte("<html>busy</html>")
+	}
 	o.status = "valid"
 	a.stats.Issued++
 	return nil
