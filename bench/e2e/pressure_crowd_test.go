@@ -414,9 +414,9 @@ func (r rolling) run(x *pressure) {
 	c.done.Wait()
 	calm := (calm1 + calm2) / 2
 	quick, slow := c.p99(1, 3), c.p99(2)
-	x.hold(stalled >= pick(x, 0.85, 0.5)*calm, pick(x, "rate at least 0.85x", "rate at least 0.5x"),
+	x.holdTime(stalled >= pick(x, 0.85, 0.5)*calm, pick(x, "rate at least 0.85x", "rate at least 0.5x"),
 		"%.0f messages/s, %.0f and %.0f without stalls: %.2fx", stalled, calm1, calm2, stalled/calm)
-	x.hold(slow <= pick(x, quick*3/2, quick*4+300*time.Millisecond), pick(x, "healthy p99 at most 1.5x", "healthy p99 at most 4x and 300 ms"),
+	x.holdTime(slow <= pick(x, quick*3/2, quick*4+300*time.Millisecond), pick(x, "healthy p99 at most 1.5x", "healthy p99 at most 4x and 300 ms"),
 		"healthy p99 %v, %v without stalls: %.2fx", slow.Round(time.Millisecond), quick.Round(time.Millisecond), float64(slow)/float64(max(quick, 1)))
 	x.hold(len(lost) == 0, "0 healthy closed or short of a message", "%d of %d healthy, %d of %d that stalled were closed; %v; longest write %v %.300q",
 		len(lost), r.all-stallers, cut, stallers, closed, f.longest.Round(time.Millisecond), lost[:min(3, len(lost))])
@@ -466,7 +466,7 @@ func TestPressureOtherTopic(t *testing.T) {
 			}
 		}
 	}
-	x.hold(worst <= pick(x, 600*time.Millisecond, 1500*time.Millisecond), pick(x, "B late by at most 0.6 s", "B late by at most 1.5 s"),
+	x.holdTime(worst <= pick(x, 600*time.Millisecond, 1500*time.Millisecond), pick(x, "B late by at most 0.6 s", "B late by at most 1.5 s"),
 		"B was late by up to %v behind %d stalled readers of A; closed %v", worst.Round(time.Millisecond), readers, closed)
 	x.hold(len(lost) == 0, "all of B arrives", "%d of 4 subscribers short of %d messages %.200q", len(lost), n, lost)
 }
@@ -522,7 +522,7 @@ func TestPressureList(t *testing.T) {
 	}
 	readers.Wait()
 	bound := 500*time.Millisecond + lasts/10 + pick(x, 500*time.Millisecond, time.Second)
-	x.hold(waited <= bound, fmt.Sprintf("at most %v", bound), "casts waited %v of %v; closed %v", waited.Round(time.Millisecond), lasts, p.closedFor())
+	x.holdTime(waited <= bound, fmt.Sprintf("at most %v", bound), "casts waited %v of %v; closed %v", waited.Round(time.Millisecond), lasts, p.closedFor())
 }
 
 // A program that reads 800 connections in rounds is slow and loses none of them.

@@ -56,7 +56,7 @@ func TestPressureUnreadEchoes(t *testing.T) {
 	empty := p.memory()
 	p.stalledEchoes(x, clients, 8, 200<<10, pick(x, 5*time.Second, 1500*time.Millisecond))
 	slow, median2, n2 := p.trips(x, pairs, lasts)
-	x.hold(slow <= pick(x, quick*6/5, quick*5+5*time.Millisecond), pick(x, "p99 at most 1.2x", "p99 at most 5x and 5 ms"),
+	x.holdTime(slow <= pick(x, quick*6/5, quick*5+5*time.Millisecond), pick(x, "p99 at most 1.2x", "p99 at most 5x and 5 ms"),
 		"publishes p99 %v beside %d stalled clients, %v before: %.2fx; p50 %v and %v; %d and %d of them; closed %v",
 		slow.Round(time.Microsecond), clients, quick.Round(time.Microsecond), float64(slow)/float64(max(quick, 1)),
 		median2.Round(time.Microsecond), median.Round(time.Microsecond), n2, n, p.closedFor())
@@ -91,7 +91,7 @@ func TestPressureUnreadWorker(t *testing.T) {
 			sub.wantPush("push", fmt.Sprint(round, i))
 		}
 		took := time.Since(start)
-		x.hold(took < pick(x, 200*time.Millisecond, time.Second), pick(x, "below 0.2 s", "below 1 s"),
+		x.holdTime(took < pick(x, 200*time.Millisecond, time.Second), pick(x, "below 0.2 s", "below 1 s"),
 			"%d worker publishes, to where they are heard, took %v beside %d stalled clients with 1.25 MiB each; closed %v",
 			publishes, took.Round(time.Microsecond), clients, p.closedFor())
 		time.Sleep(pick(x, 700*time.Millisecond, 300*time.Millisecond))

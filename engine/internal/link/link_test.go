@@ -457,7 +457,7 @@ func TestHubClose(t *testing.T) {
 		t.Run(tc.name+", sockets", func(t *testing.T) {
 			t.Parallel()
 			h, e := newHub(t, Config{})
-			end(t, h, e, true, 100*time.Millisecond)
+			end(t, h, e, true, patience)
 		})
 	}
 }
