@@ -46,8 +46,8 @@ type Config struct {
 	// 10 s.
 	HandshakeTimeout time.Duration
 	// MaxHandshakes is the most TLS handshakes that have begun and are not over; of one address (IPv4, or
-	// IPv6 /64) a quarter. Each costs a goroutine and some 32 KiB. Further ones wait, and addresses take
-	// turns. Zero means 8192.
+	// IPv6 /64) a quarter. Each costs a goroutine and some 32 KiB of BacklogTotal, and there are no more
+	// than fit into that. Further ones wait, and addresses take turns. Zero means 8192.
 	MaxHandshakes int
 	// ProxyTimeout is how long the PROXY header may take on a listener that wants one
 	// (ListenConfig.Proxy). Zero means 5 s.

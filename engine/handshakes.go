@@ -34,6 +34,12 @@ type handshakes struct {
 // handshakeShare is the part of Limits.MaxHandshakes that one address may have.
 const handshakeShare = 4
 
+// handshakes returns how many may be under way: MaxHandshakes, or as many as there is room for in
+// BacklogTotal, of which they are part. Handshakes that are left to stand would have others closed.
+func (n *Limits) handshakes() int {
+	return int(min(int64(n.MaxHandshakes), max(n.BacklogTotal/handshakeMemory, handshakeShare)))
+}
+
 // A place is a handshake's among the others.
 type place struct {
 	key         netip.Addr   // what its address is counted by
@@ -74,7 +80,7 @@ func (hs *handshakes) add(h *handshake) {
 
 // mayRun reports whether a handshake of an address may begin.
 func (hs *handshakes) mayRun(key netip.Addr) bool {
-	limit := hs.limits().MaxHandshakes
+	limit := hs.limits().handshakes()
 	return hs.running < limit && (!key.IsValid() || hs.from[key] < max(limit/handshakeShare, 1))
 }
 
@@ -136,7 +142,7 @@ func (hs *handshakes) startNext() {
 		}
 		q := hs.turns[hs.next]
 		if !hs.mayRun(q.key) {
-			if hs.running >= hs.limits().MaxHandshakes {
+			if hs.running >= hs.limits().handshakes() {
 				return
 			}
 			hs.next++

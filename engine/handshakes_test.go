@@ -48,3 +48,32 @@ func TestHandshakesOfACrowd(t *testing.T) {
 		}
 	})
 }
+
+// Handshakes alone never use up what may be kept for all connections.
+func TestHandshakesFitIntoTheTotal(t *testing.T) {
+	for _, tc := range []struct {
+		most  int
+		total int64
+		want  int
+	}{
+		{8192, 256 << 20, 8192},
+		{8192, 16 << 20, 512},
+		{100, 16 << 20, 100},
+		{8192, 1, handshakeShare},
+	} {
+		n := Limits{MaxHandshakes: tc.most, BacklogTotal: tc.total}
+		if got := n.handshakes(); got != tc.want {
+			t.Errorf("%d in %d bytes: %d, want %d", tc.most, tc.total, got, tc.want)
+		}
+		hs := &handshakes{limits: func() *Limits { return &n }, from: make(map[netip.Addr]int)}
+		for i := range 10_000 { // each of an address of its own
+			if !hs.mayRun(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})) {
+				break
+			}
+			hs.running++
+		}
+		if hs.running != tc.want {
+			t.Errorf("%d run, want %d", hs.running, tc.want)
+		}
+	}
+}

@@ -69,7 +69,7 @@ type proxyFlags struct {
 
 type handshakeFlags struct {
 	TLSHandshakeTimeout time.Duration `name:"tls-handshake-timeout" help:"How long a TLS handshake may take, from the connection's beginning." default:"10s" live:""`
-	MaxHandshakes       int           `help:"Most TLS handshakes under way; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns. Each costs some 32 KiB." default:"8192" live:""`
+	MaxHandshakes       int           `help:"Most TLS handshakes under way, no more than fit into --backlog-total; of one address (IPv4, or IPv6 /64) a quarter. Further ones wait, and addresses take turns. Each costs some 32 KiB." default:"8192" live:""`
 	GosocTLSRecords     string        `name:"gosoc-tls-records" help:"What a TLS record to a GOSOC client holds: ${enum}. packet: one packet each, since the published C++ client looks at the socket and not at what its TLS library has read already; run: what is sent together." enum:"packet, run" default:"packet" table:"gosoc" key:"tls-records"`
 }
 
