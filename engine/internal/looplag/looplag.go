@@ -28,7 +28,10 @@ const (
 	// Every is the time between two looks at the loops while they are busy, or have yet to answer.
 	Every = 50 * time.Millisecond
 	// quietLook is the same while they have little to do.
-	quietLook = 100 * time.Millisecond
+	quietLook = 150 * time.Millisecond
+	// dozeAfter is after how many such looks at loops that slept nobody looks any more: whoever begins a
+	// step has to say so then, which takes as much as two looks.
+	dozeAfter = 5
 	// busySteps is how many steps a loop begins between two looks that has much to do: one more, which
 	// wakes nobody up, is a hundredth of it.
 	busySteps = 100
@@ -100,9 +103,16 @@ func New(config Config) *Lag {
 func (l *Lag) Run(done <-chan struct{}) {
 	t := time.NewTimer(Every)
 	defer t.Stop()
+	slept := 0 // looks in a row
 	for {
 		wait := l.Look()
-		if wait == sleepingEvery {
+		switch {
+		case wait != sleepingEvery:
+			slept = 0
+		case slept < dozeAfter:
+			wait = quietLook
+			slept++
+		default:
 			l.dozing.Store(true)
 			if l.haveStirred() { // since they were looked at
 				wait = quietLook

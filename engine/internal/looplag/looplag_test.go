@@ -133,10 +133,11 @@ func TestDoze(t *testing.T) {
 			ls.run(1)
 		}
 		answer()
-		time.Sleep(Every)
+		const awake = Every + (dozeAfter+1)*quietLook
+		time.Sleep(awake)
 		synctest.Wait()
 		looked = 0
-		time.Sleep(sleepingEvery - 2*Every)
+		time.Sleep(sleepingEvery - awake)
 		synctest.Wait()
 		if looked > 0 || ls.probes[0] != 1 {
 			t.Fatalf("%d looks, %d probes while the loops slept", looked, ls.probes[0])
@@ -155,9 +156,9 @@ func TestDoze(t *testing.T) {
 			t.Errorf("seen after %v: %s", d, ls.log.String())
 		}
 		// A step between the look and the doze is not overlooked: the loops sleep again, and one more begins.
-		for range 10 {
+		for range 2 * dozeAfter {
 			answer()
-			time.Sleep(Every)
+			time.Sleep(quietLook)
 		}
 		synctest.Wait()
 		if !l.dozing.Load() {
