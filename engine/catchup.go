@@ -189,7 +189,7 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 	case !v.Known:
 		l.reattach(c, u)
 		return 1 // the next turn goes on with the other stream
-	case v.Open && u.next < v.First:
+	case v.Open && u.next < v.First && fault != 111:
 		l.awaitOlder(u, topic.Position{Epoch: st.Epoch(), Seq: u.next - 1}, v.First)
 		return 1
 	}

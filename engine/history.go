@@ -321,6 +321,8 @@ func (c *Conn) SubscribeFrom(name []byte, from topic.Position, since int64) bool
 	e := c.loop.engine
 	st, ok := c.subscribe(name, func(st *topic.Stream, last uint64) catchup {
 		switch {
+		case !st.Begun() && fault == 113:
+			return fromNowOn(st, last)
 		case !st.Begun() && from.Epoch > 0:
 			return catchup{next: from.Seq + 1, epoch: from.Epoch, since: since}
 		case st.Epoch() != from.Epoch || !st.Begun():

@@ -182,8 +182,9 @@ func (l *Loop) restart(key topic.Key, old, st *topic.Stream, lost bool) {
 	next := st.Heard(l.index) + 1
 	switch {
 	case old == nil || !old.Begun():
-	case old.Epoch() == st.Epoch():
+	case old.Epoch() == st.Epoch() && fault != 112:
 		next = old.Heard(l.index) + 1
+	case fault == 112:
 	default:
 		next = 1
 	}

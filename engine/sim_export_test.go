@@ -145,6 +145,12 @@ func (s *Sim) MayPublish(name []byte) bool {
 	return !sight.full && !sight.elsewhere && sight.congested == 0
 }
 
+// FitsRun reports whether messages with so many bytes of payloads and routes go together in a run: a
+// Replica does not wait in the middle of a frame then.
+func (s *Sim) FitsRun(bytes, messages int) bool {
+	return messages == 1 || bytes+messages*overhead <= s.w.engine.maxRun
+}
+
 // Check compares the engine's accounts and gauges with the truth.
 func (s *Sim) Check() { s.w.check() }
 

@@ -167,32 +167,60 @@ func (l *simLog) number(t *simLogTopic) {
 	}
 	k := 1 + sim.Pick(len(t.queue))
 	var records []byte
-	n := 0
 	for _, a := range t.queue[:k] {
 		records = append(records, a.records...)
-		n += a.n
 	}
-	l.seq += uint64(1 + sim.Pick(3))
-	f := engine.Frame{Seq: l.seq<<12 | 4095, At: sim.Engine().Time().UnixMilli(), Records: records}
-	prev := uint64(0)
-	if m := len(t.frames); m > 0 {
-		prev = t.frames[m-1].Seq
+	var last topic.Position
+	for len(records) > 0 {
+		n := l.frameSize(records)
+		last = l.add(t, records[:n])
+		records = records[n:]
 	}
-	t.frames = append(t.frames, f)
-	l.w.history.logged(t.name, l.epoch, f)
 	for _, a := range t.queue[:k] {
 		if a.done != nil {
-			a.done(topic.Position{Epoch: l.epoch, Seq: f.Seq}, nil)
+			a.done(last, nil)
 		}
 	}
 	t.queue = t.queue[k:]
 	if t.busy = len(t.queue) > 0; t.busy {
 		l.later(func() { l.number(t) })
 	}
+}
+
+// frameSize returns how many bytes of records make a frame.
+func (l *simLog) frameSize(records []byte) (size int) {
+	var m topic.Message
+	bytes, messages := 0, 0
+	for size < len(records) {
+		n, err := m.Read(records[size:])
+		if err != nil {
+			l.w.sim.Fail("what is published is no record: %v", err)
+			return len(records)
+		}
+		bytes += len(m.Payload) + len(m.Route)
+		if messages++; !l.w.sim.FitsRun(bytes, messages) {
+			break
+		}
+		size += n
+	}
+	return size
+}
+
+// add adds a frame to a topic.
+func (l *simLog) add(t *simLogTopic, records []byte) topic.Position {
+	l.seq += uint64(1 + l.w.sim.Pick(3))
+	f := engine.Frame{Seq: l.seq<<12 | 4095, At: l.w.sim.Engine().Time().UnixMilli(), Records: records}
+	prev := uint64(0)
+	if m := len(t.frames); m > 0 {
+		prev = t.frames[m-1].Seq
+	}
+	t.frames = append(t.frames, f)
+	l.w.history.logged(t.name, l.epoch, f)
 	if t.heard {
 		t.live = append(t.live, simCarried{l.epoch, prev, f})
 		l.carry(t)
 	}
+	return topic.Position{Epoch: l.epoch, Seq: f.Seq}
 }
 
 // carry brings a topic's frames here.
@@ -370,14 +398,14 @@ func (l *simLog) Subscribed(name string) {
 func (l *simLog) Unsubscribed(name string) {
 	t := l.of(name)
 	t.here = false
-	l.w.sim.After(int64(l.w.sim.Pick(2_000_000)), func() {
+	l.w.sim.After(int64(l.w.sim.Pick(1_000_000)), func() {
 		if t.here || !t.heard {
 			return
 		}
 		t.heard, t.begun, t.live = false, false, nil
 		t.joins++
 		if l.w.sim.OneIn(2) { // somebody comes back before it is forgotten, at times
-			l.later(func() { l.end(t) })
+			l.w.sim.After(int64(l.w.sim.Pick(1_000_000)), func() { l.end(t) })
 			return
 		}
 		l.end(t)

@@ -44,6 +44,9 @@ var historyFaults = map[int]string{
 	108: "what waits in the queue counts as received",
 	109: "a message that was received in part counts as received",
 	110: "what is on its way of an earlier subscription counts for the next",
+	111: "who lacks what is older than what is here is not waited for",
+	112: "who has a topic that begins anew goes on there, whatever came between",
+	113: "who comes back to a topic that has not begun goes on where it begins",
 }
 
 var topicFaults = []string{
@@ -52,6 +55,7 @@ var topicFaults = []string{
 	3: "the newest messages go when the total is used up",
 	4: "messages that are too old are given out",
 	5: "what comes back begins before the oldest message",
+	6: "what the log is asked for counts as all that there is",
 }
 
 var sessionFaults = []string{

@@ -157,6 +157,9 @@ func (h *History) Prepend(s *Stream, now, clock int64, first uint64, frames []Fr
 		}
 		s.segments, s.head = append(list, s.segments[s.head:]...), 0
 	}
+	if fault == 6 {
+		bound = s.began / 2
+	}
 	s.first = min(bound, s.first)
 	h.enforce(now)
 	return true
