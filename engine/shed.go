@@ -18,6 +18,10 @@ const (
 	urgentPart = 4
 	// judgedFor is how many ms a loop's judgement is good for: loops that are busy look late.
 	judgedFor = 200
+	// Whose account is below this part of the average has not used the total up, and does not go for
+	// it: all of these together have less than such a part of it. So a loop with none but small ones
+	// closes nobody while another, whose connections have it, is late.
+	smallPart = 8
 	// sievedFor is how many ms pass before a loop goes through all its connections again.
 	sievedFor = 100
 )
@@ -180,7 +184,8 @@ func (l *Loop) sieve(over int64) bool {
 	})
 	share := over/int64(len(e.loops)) + 1
 	n := bits.Len32(l.highWater)
-	for sum := sums[n]; n > 1 && sum < share; sum += sums[n] {
+	least := max(bits.Len64(uint64(e.total.Load()/max(e.connections.Load(), 1)/smallPart)), 1)
+	for sum := sums[n]; n > least && sum < share; sum += sums[n] {
 		n--
 	}
 	h.floor = 1<<(n-1) - 1

@@ -31,6 +31,30 @@ func TestManySmallAccountsAreShed(t *testing.T) {
 	honest.expect("still here")
 }
 
+// Who has next to nothing does not go for what others have, of whatever loop.
+func TestSmallAccountsAreSpared(t *testing.T) {
+	const total, clients = 1 << 20, 20
+	e, addr := startLine(t, Config{Loops: 2, BacklogTotal: total}, ListenConfig{})
+	for range clients {
+		c := dialLine(t, addr)
+		c.send("ECHO here")
+		c.expect("here")
+		if _, err := c.Write([]byte("EC")); err != nil { // 1 KiB
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, "what they keep", func() bool { return e.Stats().Accounts[KindInput] >= clients<<10 })
+	e.Charge(KindHandshakes, 2*total) // of others
+	defer e.Charge(KindHandshakes, -2*total)
+	looks := e.Now() + 5*sievedFor
+	for _, l := range e.loops {
+		waitFor(t, "looks", func() bool { l.mailbox.postTick(); return l.lookedAt.Load() > looks })
+	}
+	if n := e.Stats().Closed[ReasonBacklogTotal]; n > 0 {
+		t.Errorf("%d were shed", n)
+	}
+}
+
 // What waits of clients that have left goes on its receivers' accounts when the total is used up: others
 // are not shed for it.
 func TestAbandonedPublishesDoNotWait(t *testing.T) {
