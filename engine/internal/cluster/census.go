@@ -112,7 +112,8 @@ func (c *census) put(m Member) {
 		c.log.Info("a node renews its lease again", "node", m.ID, "address", m.Address)
 		c.nodes.put(m)
 		c.changed()
-	case old.Address != m.Address || !slices.Equal(old.Workers, m.Workers) || !old.strays.hasAll(&m.strays):
+	case old.Address != m.Address || !slices.Equal(old.Workers, m.Workers) || !old.strays.hasAll(&m.strays) ||
+		old.History != m.History:
 		c.nodes.put(m)
 		c.changed()
 	}

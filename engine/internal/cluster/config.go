@@ -32,6 +32,8 @@ type Config struct {
 	// Sessions is the bucket of the sessions that clients may resume on other nodes; see
 	// Node.ShareSessions. Nil: each node has its own.
 	Sessions Store
+	// History is about topics with history.
+	History HistoryConfig
 	// Engine gets what others publish; Bind sets it.
 	Engine *engine.Engine
 	// Queue is how many bytes may wait to be sent, per connection, before publishers wait. Zero means

@@ -3,6 +3,7 @@ package cluster
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
@@ -42,8 +43,16 @@ type creditNode struct {
 type credits struct {
 	window uint64
 
-	mu  sync.Mutex
-	hot map[*target]*credit
+	mu    sync.Mutex
+	hot   map[*target]*credit
+	count atomic.Int64 // of hot, once a tick
+}
+
+// has reports whether something is remembered of e.
+func (c *credits) has(e *target) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hot[e] != nil
 }
 
 // sent notes that e is sent up to an offset. It reports whether the receivers are to be asked. It is
@@ -67,6 +76,7 @@ func (c *credits) sent(e *target, upTo uint64, wants func(*target) idSet) (ask, 
 	if k == nil {
 		k = &credit{series: e.series}
 		c.hot[e] = k
+		c.count.Store(int64(len(c.hot)))
 		first = len(c.hot) == 1
 	}
 	k.sent, k.asked, k.used = upTo, upTo, now
@@ -137,6 +147,7 @@ func (c *credits) tick(now time.Time) time.Duration {
 			delete(c.hot, e)
 		}
 	}
+	c.count.Store(int64(len(c.hot)))
 	if len(c.hot) == 0 {
 		return never
 	}
@@ -174,6 +185,7 @@ func (c *credits) forget() {
 		e.congested.Store(false)
 	}
 	clear(c.hot)
+	c.count.Store(0)
 }
 
 func (c *credits) number() int {

@@ -31,8 +31,15 @@ import (
 // number counts what a node has said of its interest, in whatever kind of frame. Of an old connection
 // something may arrive late: what has a number no higher than the last one is ignored.
 
-// flagWantAck in KindMessages asks for a KindCredit.
-const flagWantAck = 1
+// Flags of KindMessages: flagWantAck asks for a KindCredit. flagHistory is on frames that a Stream keeps,
+// whose numbers count: a series of theirs has historySeries, and first is StreamState.Epoch of the stream
+// as the sender knows it.
+const (
+	flagWantAck = 1
+	flagHistory = 2
+
+	historySeries = 1 << 63
+)
 
 // errBody is the error of a body that is longer, or says something else, than its kind allows.
 var errBody = errors.New("cluster: a frame whose body cannot be read")
@@ -100,7 +107,7 @@ func (l *list) next() (name []byte, ok bool) {
 
 // A run is the body of KindMessages.
 type run struct {
-	wantAck               bool
+	wantAck, history      bool
 	name                  []byte
 	series, first, offset uint64
 	count                 uint32
@@ -126,6 +133,9 @@ func putRun(frame []byte, name int, wantAck bool, series, first, offset uint64, 
 	if wantAck {
 		frame[headerLen] = flagWantAck
 	}
+	if series&historySeries != 0 {
+		frame[headerLen] |= flagHistory
+	}
 	b := frame[headerLen+3+name:]
 	binary.BigEndian.PutUint64(b, series)
 	binary.BigEndian.PutUint64(b[8:], first)
@@ -138,10 +148,10 @@ func readRun(b []byte, m *topic.Message) (r run, err error) {
 	if len(b) < 1 {
 		return r, errShort
 	}
-	if b[0]&^flagWantAck != 0 {
+	if b[0]&^(flagWantAck|flagHistory) != 0 {
 		return r, errBody
 	}
-	r.wantAck = b[0]&flagWantAck != 0
+	r.wantAck, r.history = b[0]&flagWantAck != 0, b[0]&flagHistory != 0
 	if r.name, b, err = readName(b[1:]); err != nil {
 		return run{}, err
 	}
@@ -151,7 +161,8 @@ func readRun(b []byte, m *topic.Message) (r run, err error) {
 	r.series, r.first = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 	r.offset, r.count = binary.BigEndian.Uint64(b[16:]), binary.BigEndian.Uint32(b[24:])
 	r.records = b[runFixed:]
-	if r.series == 0 || r.first == 0 || r.count == 0 || r.first > math.MaxUint64-uint64(r.count) {
+	if r.series == 0 || r.first == 0 || r.count == 0 || r.first > math.MaxUint64-uint64(r.count) ||
+		r.history != (r.series&historySeries != 0) || r.history && r.count > maxFrameRecords {
 		return run{}, errBody
 	}
 	b = r.records

@@ -171,11 +171,7 @@ const leastVersion = "2.11"
 // warnOfVersion warns of an old server, once for each version.
 func (s *kvStore) warnOfVersion(conn *nats.Conn) {
 	v := conn.ConnectedServerVersion()
-	var major, minor int
-	if _, err := fmt.Sscanf(v, "%d.%d", &major, &minor); err != nil || v == s.said {
-		return
-	}
-	if major < 2 || major == 2 && minor < 11 {
+	if older(v) && v != s.said {
 		s.said = v
 		s.log.Warn("an old NATS server: topics and commands work, history over nodes does not", "version", v,
 			"want", leastVersion)

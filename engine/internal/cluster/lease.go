@@ -32,6 +32,7 @@ type claim struct {
 	Workers     []int  `json:"workers,omitempty"` // ids of workers that take clients' requests there
 	KeyMark     string `json:"keyMark,omitempty"` // see sessionkey.go
 	Strays      []int  `json:"strays,omitempty"`  // server ids of nodes whose uniqIds clients there may have
+	History     string `json:"history,omitempty"` // tells the rules of history from others; empty: there are none
 }
 
 // member reads the value of the key of an id.
@@ -42,7 +43,7 @@ func (c *claim) member(id uint8) (Member, error) {
 	}
 	m := Member{
 		ID: id, Incarnation: incarnation, Address: c.Address, Version: c.Version, Workers: c.Workers,
-		Since: time.UnixMilli(c.Since), keyMark: c.KeyMark,
+		Since: time.UnixMilli(c.Since), keyMark: c.KeyMark, History: c.History,
 	}
 	for _, server := range c.Strays {
 		m.strays.add(uint8(server))
@@ -416,6 +417,20 @@ func (l *lease) maySend() error {
 type leasedBus struct {
 	Bus
 	lease *lease
+}
+
+// A leasedStream is a Stream likewise.
+type leasedStream struct {
+	Stream
+	lease *lease
+}
+
+// Append implements Stream.
+func (s leasedStream) Append(subject, id string, frame []byte, ticket uint64) error {
+	if err := s.lease.maySend(); err != nil {
+		return err
+	}
+	return s.Stream.Append(subject, id, frame, ticket)
 }
 
 // Publish implements Bus.

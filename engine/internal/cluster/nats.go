@@ -205,6 +205,7 @@ type NATS struct {
 	data, control *natsBus
 	nodes, names  *kvStore
 	sessions      *kvStore
+	history       *natsStream
 }
 
 // NewNATS checks config and makes a NATS that has no connection yet.
@@ -220,6 +221,7 @@ func NewNATS(config NATSConfig) (*NATS, error) {
 	n.nodes = bucket("nodes", "leases of sluice's nodes", nodesLife, nodesLife)
 	ttl := cmp.Or(config.SessionTTL, 30*time.Minute)
 	n.sessions = bucket("sessions", "sessions of sluice's clients", ttl+sessionMargin, ttl)
+	n.history = newNATSStream(n.control, &config)
 	n.names = bucket("names", "users and chosen uniqIds of sluice's nodes", namesLife, leastNamesLife)
 	return n, nil
 }
@@ -238,6 +240,9 @@ func (n *NATS) Names() Store { return n.names }
 
 // Sessions is the bucket of clients' sessions.
 func (n *NATS) Sessions() Store { return n.sessions }
+
+// History is the stream of topics with history.
+func (n *NATS) History() Stream { return n.history }
 
 // Connect begins to connect, and goes on until the buses are closed. It returns when both connections
 // are there, or when ctx is done; the error says then what the last attempt has come to. That a server

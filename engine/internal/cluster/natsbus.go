@@ -111,6 +111,16 @@ func (b *natsBus) dial() error {
 	return nil
 }
 
+// besides runs f on a goroutine, which Close waits for. It reports false when the bus is closed.
+func (b *natsBus) besides(f func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.tells.Go(f)
+	}
+	return !b.closed
+}
+
 // await waits until the connection is there.
 func (b *natsBus) await(ctx context.Context) error {
 	t := time.NewTicker(5 * time.Millisecond)

@@ -37,9 +37,13 @@ type Node struct {
 	since  time.Time
 
 	plane // of topics; made by Bind
-	rpc   *rpc
-	left  func(node uint8) // see Watch
-	names *names           // nil: there is no bucket for it
+
+	history *history // of plane; nil: topics have no history over nodes
+	rules   historyRules
+	warned  string // of which nodes with other rules
+	rpc     *rpc
+	left    func(node uint8) // see Watch
+	names   *names           // nil: there is no bucket for it
 
 	sessions *sessions // nil: they are not resumed elsewhere
 	keyMark  string    // of its session key, empty if there is none; before Start
@@ -88,16 +92,23 @@ func (n *Node) gone(m Member) {
 // Bind says whose messages are carried. The engine's Config.Remote must be the Node.
 func (n *Node) Bind(e *engine.Engine) {
 	n.config.Engine = e
+	if stream := n.config.History.Stream; stream != nil {
+		n.config.History.Stream = leasedStream{stream, n.lease}
+	}
 	n.rpc = newRPC(&n.config, leasedBus{n.config.Control, n.lease}, &n.nodes)
 	t := newTopics(&n.config, leasedBus{n.config.Data, n.lease}, &n.nodes)
 	t.trust.require(n.rpc.echo)
-	n.plane = t
+	n.plane, n.history = t, t.history
+	n.bindHistory()
 	n.bindNames()
 }
 
 // claim is what the node says of itself.
 func (n *Node) claim() claim {
-	c := claim{Version: n.config.Version, Since: n.since.UnixMilli(), Strays: n.strays.servers(), KeyMark: n.keyMark}
+	c := claim{
+		Version: n.config.Version, Since: n.since.UnixMilli(), Strays: n.strays.servers(), KeyMark: n.keyMark,
+		History: n.rules.hash(),
+	}
 	if n.config.Address != nil {
 		c.Address = n.config.Address()
 	}
@@ -108,7 +119,7 @@ func (n *Node) claim() claim {
 }
 
 // Start claims the server id, and makes the node one of the cluster. An error says that it cannot be,
-// and that trying again is of no use: *TakenError, *RefusedError and *BucketError. While NATS is
+// and that trying again is of no use: *TakenError, *RefusedError, *BucketError and *StreamError. While NATS is
 // away, or does not answer, there is none: the node goes on trying, and serves alone meanwhile; see
 // Ready.
 func (n *Node) Start(ctx context.Context) error {
@@ -124,6 +135,10 @@ func (n *Node) Start(ctx context.Context) error {
 		n.log.Warn("the gateway serves alone: NATS does not answer", "err", err)
 		n.setWaits(err)
 	} else {
+		if err := n.openHistory(ctx); final(err) {
+			n.lease.release(ctx)
+			return err
+		}
 		n.join(true)
 	}
 	n.tasks.Go(func() { n.live(err == nil) })
@@ -134,6 +149,9 @@ func (n *Node) Start(ctx context.Context) error {
 			n.lease.lookNow()
 		}
 		n.sessionsChanged(connected)
+		if n.history != nil {
+			n.history.reached(connected)
+		}
 	})
 	if err == nil {
 		n.greet(ctx)
@@ -162,7 +180,8 @@ func final(err error) bool {
 	var taken *TakenError
 	var refused *RefusedError
 	var bucket *BucketError
-	return errors.As(err, &taken) || errors.As(err, &refused) || errors.As(err, &bucket)
+	var stream *StreamError
+	return errors.As(err, &taken) || errors.As(err, &refused) || errors.As(err, &bucket) || errors.As(err, &stream)
 }
 
 // live gets the lease, if the node does not have it yet, and renews it.
@@ -202,6 +221,7 @@ func (n *Node) count() {
 			return
 		case <-t.C:
 			n.census.tick(time.Unix(0, n.lease.renewed.Load()))
+			n.warnOfRules()
 		}
 	}
 }
@@ -356,7 +376,7 @@ func (n *Node) Self() Member {
 	c := n.claim()
 	return Member{
 		ID: n.config.Self, Incarnation: n.config.Incarnation, Address: c.Address, Version: c.Version,
-		Since: n.since, Workers: c.Workers,
+		Since: n.since, Workers: c.Workers, History: c.History,
 	}
 }
 
@@ -436,6 +456,7 @@ func (n *Node) Status() []string {
 	if s := n.keyStatus(); s != "" {
 		list = append(list, s)
 	}
+	list = append(list, n.historyStatus()...)
 	return append(list, fmt.Sprintf("other nodes: %d, %d of them suspect", len(n.Members()), suspects))
 }
 
@@ -457,6 +478,8 @@ type Stats struct {
 	Renewed       time.Duration // since the lease was renewed
 	RenewFailures uint64
 	Topics        TopicsStats
+	History       HistoryStats
+	Differ        int // other nodes whose rules of history are not this one's
 	Names         NameStats
 	Sessions      SessionStats // zero where they are not resumed elsewhere
 	Commands      RPCStats
@@ -475,6 +498,7 @@ func (n *Node) Stats() Stats {
 		s.Names = n.names.stats()
 	}
 	s.Sessions = n.sessions.counts()
+	s.History, s.Differ = n.history.stats(), len(n.differ())
 	for _, m := range n.Members() {
 		s.Nodes++
 		if m.Suspect {

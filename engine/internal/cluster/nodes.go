@@ -15,6 +15,7 @@ type Member struct {
 	Version     string
 	Since       time.Time // when it has taken its id
 	Workers     []int     // the ids of workers that take clients' requests there
+	History     string    // tells its rules of history from others; empty: it has none
 	Suspect     bool      // it has not renewed its lease for a while, and others have
 
 	strays  idSet  // see strays.go

@@ -20,6 +20,8 @@ type ownTopic struct {
 	settled    bool      // all that count know of it
 	waiters    []func()
 
+	following *following // of the receiver; nil: it has no history, or is not joined yet
+
 	senders  []progress   // of the receiver
 	progress atomic.Int64 // bytes of senders that are charged
 }
@@ -29,8 +31,9 @@ type ours struct {
 	subs   subjects
 	linger time.Duration
 	charge func(int64)
-	post   func(job) // to the sender
-	wake   func()    // the keeper
+	post   func(job)       // to the sender
+	wake   func()          // the keeper
+	letGo  func(*ownTopic) // says that one has gone; nil: nobody wants to know
 
 	mu        sync.Mutex
 	connected bool
@@ -137,6 +140,9 @@ func (o *ours) tick(now time.Time) (time.Duration, []func()) {
 		}
 		delete(o.topics, t.name)
 		t.gone.Store(true)
+		if o.letGo != nil {
+			o.letGo(t)
+		}
 		o.charge(-t.cost() - t.progress.Swap(0))
 		due = append(due, t.waiters...)
 		t.waiters = nil

@@ -34,6 +34,17 @@ func newPacket(size int) *packet {
 	return &packet{frame: make([]byte, 0, size), class: -1}
 }
 
+// grow makes room for size bytes, and returns how many more the packet has then.
+func (p *packet) grow(size int) int64 {
+	q := newPacket(size)
+	more := int64(cap(q.frame) - cap(p.frame))
+	q.frame = append(q.frame[:0], p.frame...)
+	p.frame, q.frame = q.frame, p.frame
+	p.class, q.class = q.class, p.class
+	q.free()
+	return more
+}
+
 func (p *packet) free() {
 	if p.class >= 0 {
 		p.target, p.name, p.frame, p.count, p.records = nil, "", p.frame[:0], 0, 0

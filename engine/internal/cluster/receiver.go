@@ -29,7 +29,15 @@ type receiver struct {
 	t     *topics
 	heard map[uint8]heard
 	m     topic.Message
+	wakes chan struct{} // there are events of topics with history
 	done  chan struct{}
+}
+
+func (r *receiver) wake() {
+	select {
+	case r.wakes <- struct{}{}:
+	default:
+	}
 }
 
 // heard is the last that a node has said of its interest.
@@ -42,6 +50,10 @@ func (r *receiver) run(stop <-chan struct{}, messages <-chan *nats.Msg) {
 		select {
 		case <-stop:
 			return
+		case <-r.wakes:
+			if err := r.t.history.follower.work(); errors.Is(err, engine.ErrStopped) {
+				return
+			}
 		case m, ok := <-messages:
 			if !ok {
 				return
@@ -90,6 +102,8 @@ func (r *receiver) take(m *nats.Msg) error {
 	case err != nil:
 	case k == KindEcho && from == r.t.self:
 		err = r.echo(body)
+	case k == KindMessages && len(m.Header[headerStream]) > 0:
+		err = r.stored(from, body, m)
 	case from.id == r.t.self.id && from.incarnation == r.t.self.incarnation:
 		err = errOwn
 	case !r.t.nodes.knows(from):
@@ -116,7 +130,14 @@ func (r *receiver) handle(k Kind, from origin, body []byte, subject string) erro
 		if err != nil || to != t.self.incarnation {
 			return err
 		}
-		if e := t.interest.find(name); e != nil {
+		e := t.interest.find(name)
+		if series&historySeries != 0 {
+			e = nil
+			if t.history != nil {
+				e = t.history.appender.find(name)
+			}
+		}
+		if e != nil {
 			t.credits.received(e, from.id, series, offset)
 		}
 		return nil
@@ -146,7 +167,7 @@ func (r *receiver) handle(k Kind, from origin, body []byte, subject string) erro
 		if err != nil || !r.fresh(from, number) {
 			return err
 		}
-		t.interest.note(from.id, names, false, func(e *target) { t.credits.drop(e, from.id) })
+		t.interest.note(from.id, names, false, func(e *target) { t.notWanted(e, from.id) })
 		return nil
 	case KindWhether:
 		names, err := readWhether(body)
@@ -176,7 +197,7 @@ func (r *receiver) handle(k Kind, from origin, body []byte, subject string) erro
 			return err
 		}
 		t.interest.note(from.id, some, true, nil)
-		t.interest.note(from.id, none, false, func(e *target) { t.credits.drop(e, from.id) })
+		t.interest.note(from.id, none, false, func(e *target) { t.notWanted(e, from.id) })
 		return nil
 	}
 	return errForeign
@@ -191,6 +212,16 @@ func (r *receiver) echo(body []byte) error {
 	return err
 }
 
+// notWanted notes that a node sets no pace for a topic, which it has no subscribers to.
+func (t *topics) notWanted(e *target, id uint8) {
+	t.credits.drop(e, id)
+	if t.history != nil {
+		if e := t.history.appender.find([]byte(e.name)); e != nil {
+			t.credits.drop(e, id)
+		}
+	}
+}
+
 // fresh reports whether what a node says of its interest is newer than what it has said.
 func (r *receiver) fresh(from origin, number uint64) bool {
 	h := r.heard[from.id]
@@ -200,6 +231,27 @@ func (r *receiver) fresh(from origin, number uint64) bool {
 	}
 	r.heard[from.id] = heard{from.incarnation, number}
 	return true
+}
+
+// stored takes a frame that the stream of histories has sent on: whoever has published it.
+func (r *receiver) stored(from origin, body []byte, m *nats.Msg) error {
+	t := r.t
+	f, err := readRun(body, &r.m)
+	switch {
+	case err != nil:
+		return err
+	case t.history == nil || !f.history:
+		return errForeign
+	}
+	o := t.ours.find(f.name)
+	if o == nil {
+		t.counts.unwanted.Add(uint64(f.count))
+		return nil
+	}
+	if o.subject != m.Subject {
+		return errTopic
+	}
+	return t.history.follower.take(o, &f, from, m)
 }
 
 // messages passes messages on to the subscribers here.
@@ -216,6 +268,14 @@ func (r *receiver) messages(from origin, body []byte, subject string) error {
 	}
 	if o.subject != subject {
 		return errTopic
+	}
+	if f.history {
+		return errForeign // it has not been in the stream
+	}
+	if t.history != nil && t.history.keeps(f.name) {
+		t.history.counts.plain.Add(uint64(f.count))
+		t.log.Warn("messages of a topic with history came without: the rules of another gateway differ",
+			"topic", string(f.name), "from", from.id)
 	}
 	p := r.progress(o, from)
 	switch {

@@ -119,12 +119,7 @@ func (s *sender) put(e *target, name, records []byte, n int) bool {
 // join appends records to a packet that waits. mu is held.
 func (s *sender) join(p *packet, records []byte, n int) {
 	if len(p.frame)+len(records) > cap(p.frame) {
-		q := newPacket(len(p.frame) + len(records))
-		s.account(int64(cap(q.frame) - cap(p.frame)))
-		q.frame = append(q.frame[:0], p.frame...)
-		p.frame, q.frame = q.frame, p.frame
-		p.class, q.class = q.class, p.class
-		q.free()
+		s.account(p.grow(len(p.frame) + len(records)))
 	}
 	p.frame = append(p.frame, records...)
 	p.records += len(records)

@@ -37,6 +37,17 @@ func (s subjects) topic(name string) string {
 	return s.prefix + "t.~" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+// history is where messages of a topic with history go: the stream keeps them and sends them on to the
+// topic's own subject.
+func (s subjects) history(name string) string {
+	return s.prefix + "h." + s.topic(name)[len(s.prefix)+2:]
+}
+
+// histories are the subjects of history, and heardAs is what the stream makes of one.
+func (s subjects) histories() string { return s.prefix + "h.*" }
+
+func (s subjects) heardAs() string { return s.prefix + "t.{{wildcard(1)}}" }
+
 // node is where goes what is for one node's table of interest and credits.
 func (s subjects) node(id uint8) string { return s.prefix + "n." + hex.EncodeToString([]byte{id}) }
 

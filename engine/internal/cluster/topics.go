@@ -21,9 +21,11 @@ type topics struct {
 	log      *slog.Logger
 	injector injector
 	newPeer  func() injector // on start
-	counts   topicsCounts
-	kind     func(int64) // charges bytes
-	bytes    atomic.Int64
+
+	newReplica func() replica // likewise
+	counts     topicsCounts
+	kind       func(int64) // charges bytes
+	bytes      atomic.Int64
 
 	trust    trust
 	interest *interest
@@ -33,6 +35,7 @@ type topics struct {
 	acks     acks
 	sender   sender
 	receiver receiver
+	history  *history // nil: no topic has one over nodes
 
 	connected atomic.Bool
 	wakes     chan struct{} // the keeper
@@ -102,6 +105,10 @@ func newTopics(config *Config, bus Bus, nodes *nodes) *topics {
 		t.kind = func(n int64) { e.Charge(engine.KindCluster, n) }
 		t.newPeer = func() injector { return e.NewInjector() }
 		t.acks.crowd = func(name string) crowd { return e.NewCrowd(name) }
+		if h := t.history; h != nil {
+			h.keeps = e.History().Keeps
+			t.newReplica = func() replica { return e.NewReplica() }
+		}
 	}
 	return t
 }
@@ -133,7 +140,13 @@ func assemble(config *Config, bus Bus, nodes *nodes) *topics {
 		t: t, limit: limit, pace: uint64(cmp.Or(max(config.WindowTotal, 0), 32<<20)),
 		wakes: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	t.receiver = receiver{t: t, heard: make(map[uint8]heard), done: make(chan struct{})}
+	t.receiver = receiver{
+		t: t, heard: make(map[uint8]heard), wakes: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	if config.History.Stream != nil {
+		t.history = newHistory(t, config)
+		t.ours.letGo = t.history.letGo
+	}
 	return t
 }
 
@@ -204,7 +217,8 @@ func (t *topics) Unsubscribed(name string) { t.ours.lost(name) }
 
 // Settle implements engine.Remote. f is called by the keeper: it must not block for long.
 func (t *topics) Settle(name []byte, f func()) bool {
-	return len(t.nodes.all()) > 0 && t.ours.settle(name, f)
+	alone := len(t.nodes.all()) == 0 && (t.history == nil || !t.history.keeps(name))
+	return !alone && t.ours.settle(name, f)
 }
 
 // start implements plane. It lets the goroutines run.
@@ -218,6 +232,12 @@ func (t *topics) start(patient bool) {
 	t.barriers.hurry(!patient)
 	if t.newPeer != nil {
 		t.injector = t.newPeer()
+	}
+	if t.history != nil {
+		if t.newReplica != nil {
+			t.history.replica = t.newReplica()
+		}
+		t.history.start()
 	}
 	go t.sender.run(t.stop)
 	go t.receiver.run(t.stop, t.bus.Messages())
@@ -237,6 +257,9 @@ func (t *topics) hurry() {
 func (t *topics) changed(connected bool) {
 	if !connected {
 		t.connected.Store(false)
+		if t.history != nil {
+			t.history.forget()
+		}
 		t.later(t.ours.change(false))
 		t.later(tells(t.barriers.forget(), false))
 		t.credits.forget()
@@ -272,7 +295,11 @@ func (t *topics) passed(b *barrier) {
 		if b.use == forEverybody {
 			t.knownOnce.Do(func() { close(t.known) })
 		}
-		t.later(t.ours.settled(b.topics))
+		plain := b.topics
+		if t.history != nil {
+			plain = t.history.joinThose(b.topics)
+		}
+		t.later(t.ours.settled(plain))
 	case forPassed:
 		if !b.partial {
 			t.sender.passed(b)
@@ -359,6 +386,9 @@ func (t *topics) close() {
 		<-t.sender.done
 		<-t.receiver.done
 		<-t.kept
+	}
+	if t.history != nil {
+		t.history.close()
 	}
 	t.connected.Store(false)
 	t.later(t.ours.change(false))

@@ -1,0 +1,540 @@
+package cluster
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/topic"
+)
+
+// A following is how far a topic with history is here. The receiver's.
+type following struct {
+	begun bool
+	at    uint64 // the last frame that the replica has had, or that need not be had
+	end   uint64 // the number behind which the replica goes on
+	// checked is up to which frame of the stream it was looked for others: there were none.
+	checked uint64
+	filling bool // what is behind at is being read
+	// missing says that more has to be read then.
+	missing bool
+	tries   int // reads that have brought nothing
+	held    []heldFrame
+	first   uint64 // the first frame that was ever held since, 0: none was
+}
+
+// A heldFrame waits for those before it.
+type heldFrame struct {
+	number uint64 // of the frame in the stream
+	prev   uint64 // of the topic's frame before it
+	at     int64  // unix ms
+	msg    *nats.Msg
+}
+
+const (
+	followingCost = 128 // bytes
+	heldCost      = 256 // beside its bytes
+	// mostTries is how often what must be there is read, before it counts as lost.
+	mostTries = 5
+)
+
+func (f *heldFrame) cost() int64 { return int64(len(f.msg.Data)) + heldCost }
+
+// A follower passes the frames of topics with history on, each once and in the stream's order. It is
+// the receiver's but for post and topics.
+type follower struct {
+	h     *history
+	epoch uint64 // of the stream; 0: it is not known yet
+	seen  uint64 // the highest number of a frame
+	// doubtful says that a number has come that is none of a later frame: the stream may be another.
+	doubtful bool
+	doubted  uint64 // seen, then
+	held     int64  // bytes
+	queue    []*ownTopic
+	audited  uint64 // the last frame of the stream at the last look
+
+	topics atomic.Int64
+
+	mu     sync.Mutex
+	events []func() error
+}
+
+// post has f run by the receiver.
+func (f *follower) post(event func() error) {
+	f.mu.Lock()
+	f.events = append(f.events, event)
+	f.mu.Unlock()
+	f.h.t.receiver.wake()
+}
+
+// work runs what was posted.
+func (f *follower) work() error {
+	f.mu.Lock()
+	events := f.events
+	f.events = nil
+	f.mu.Unlock()
+	for _, event := range events {
+		if err := event(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end gives up what is held, once the receiver has ended.
+func (f *follower) end() {
+	for _, o := range f.h.t.ours.all() {
+		f.leave(o)
+	}
+}
+
+// Headers of what the stream sends on.
+const (
+	headerStream = "Nats-Stream"
+	headerSeq    = "Nats-Sequence"
+	headerPrev   = "Nats-Last-Sequence"
+	headerTime   = "Nats-Time-Stamp"
+)
+
+// readHeld reads the numbers that the stream has given to a frame.
+func readHeld(m *nats.Msg) (k heldFrame, err error) {
+	number, err := strconv.ParseUint(m.Header.Get(headerSeq), 10, 64)
+	if err != nil || number == 0 || number >= 1<<(64-indexBits) {
+		return k, errBody
+	}
+	prev, err := strconv.ParseUint(m.Header.Get(headerPrev), 10, 64)
+	if err != nil || prev >= number {
+		return k, errBody
+	}
+	at, err := time.Parse(time.RFC3339Nano, m.Header.Get(headerTime))
+	if err != nil {
+		return k, errBody
+	}
+	return heldFrame{number: number, prev: prev, at: at.UnixMilli(), msg: m}, nil
+}
+
+// take takes a frame that the stream has sent on. r and from are of m, which is of topic o.
+func (f *follower) take(o *ownTopic, r *run, from origin, m *nats.Msg) error {
+	k, err := readHeld(m)
+	if err != nil {
+		return err
+	}
+	f.h.counts.heard.Add(1)
+	if f.older(&k) && fault != 39 {
+		f.h.counts.repeated.Add(1)
+		return nil
+	}
+	l := o.following
+	if l == nil {
+		if f.h.keeps(r.name) {
+			l = f.follow(o) // the subscription is not through yet
+		} else {
+			f.h.counts.messages.Add(uint64(r.count))
+			return f.h.t.injector.Publish(r.name, r.records)
+		}
+	}
+	if (k.number <= f.seen && fault != 33 || r.first != f.epoch) && !f.doubtful {
+		f.doubtful, f.doubted = true, f.seen
+		f.h.doubt(false)
+	}
+	f.seen = max(f.seen, k.number)
+	if !l.begun || l.filling || f.doubtful {
+		f.keep(l, k)
+		return nil
+	}
+	if k.prev > l.at && k.number > l.at && fault != 31 {
+		f.keep(l, k)
+		f.h.counts.holes.Add(1)
+		f.fill(o)
+		return nil
+	}
+	return f.pass(o, k.number, k.at, r, from)
+}
+
+// older reports whether a frame is of another stream, which was there before this one.
+func (f *follower) older(k *heldFrame) bool { return k.at < int64(f.epoch/1000) }
+
+// keep has a frame wait. When too much does, the frames of its topic do not: they are read instead.
+func (f *follower) keep(l *following, k heldFrame) {
+	if l.first == 0 {
+		l.first = k.number
+	}
+	if f.held+k.cost() > f.h.hold {
+		f.drop(l)
+		l.missing = true
+		return
+	}
+	l.held = append(l.held, k)
+	f.held += k.cost()
+	f.h.t.charge(k.cost())
+}
+
+// drop forgets the frames of a topic that wait.
+func (f *follower) drop(l *following) {
+	for i := range l.held {
+		f.held -= l.held[i].cost()
+		f.h.t.charge(-l.held[i].cost())
+	}
+	l.held = nil
+}
+
+// pass passes a frame on, which follows upon what the replica has.
+func (f *follower) pass(o *ownTopic, number uint64, at int64, r *run, from origin) error {
+	l := o.following
+	if number <= l.at && fault != 32 {
+		f.h.counts.repeated.Add(1)
+		return nil
+	}
+	if err := f.publish(o, engine.Frame{Seq: behind(number), At: at, Records: r.records}); err != nil {
+		return err
+	}
+	l.at, l.tries = number, 0
+	f.h.counts.messages.Add(uint64(r.count))
+	if t := f.h.t; r.wantAck && from != t.self && t.nodes.knows(from) {
+		t.acks.put(ack{name: o.name, to: from, series: r.series, offset: r.offset + uint64(len(r.records))})
+	}
+	return nil
+}
+
+// publish gives the replica a frame that follows upon what it has.
+func (f *follower) publish(o *ownTopic, frame engine.Frame) error {
+	l, name := o.following, []byte(o.name)
+	ok, err := f.h.replica.Publish(name, f.epoch, l.end, frame)
+	if err == nil && !ok { // it has forgotten the topic, for want of room
+		if err = f.h.replica.Begin(name, topic.Position{Epoch: f.epoch, Seq: l.end}, false); err == nil {
+			_, err = f.h.replica.Publish(name, f.epoch, l.end, frame)
+		}
+	}
+	if err == nil {
+		l.end = frame.Seq
+	}
+	return err
+}
+
+// follow begins to follow a topic.
+func (f *follower) follow(o *ownTopic) *following {
+	o.following = new(following)
+	f.topics.Add(1)
+	f.h.t.charge(followingCost)
+	return o.following
+}
+
+// leave forgets a topic, which has no subscribers or no history any more.
+func (f *follower) leave(o *ownTopic) {
+	l := o.following
+	if l == nil {
+		return
+	}
+	o.following = nil
+	f.drop(l)
+	f.topics.Add(-1)
+	f.h.t.charge(-followingCost)
+	if l.begun {
+		f.h.replica.End([]byte(o.name))
+	}
+}
+
+// join begins to follow topics, whose subscriptions are through, from what the stream has now. Those
+// that are followed already were behind a lost connection.
+func (f *follower) join(topics []*ownTopic, st StreamState) error {
+	var again []*ownTopic
+	for _, o := range topics {
+		switch l := o.following; {
+		case o.gone.Load():
+			continue
+		case l != nil && l.begun:
+			again = append(again, o)
+			continue
+		case l == nil:
+			f.follow(o)
+		}
+		if err := f.begin(o, st); err != nil {
+			return err
+		}
+	}
+	f.lookAt(again, st, true)
+	return nil
+}
+
+// begin has the replica begin with what comes behind the last frame of the stream; or with the first one
+// that was held, if that was before.
+func (f *follower) begin(o *ownTopic, st StreamState) error {
+	l := o.following
+	at := st.Last
+	if l.first > 0 {
+		at = min(at, l.first-1)
+	}
+	position := topic.Position{Epoch: st.Epoch, Seq: behind(at)}
+	if err := f.h.replica.Begin([]byte(o.name), position, false); err != nil {
+		return err
+	}
+	l.begun, l.at, l.end, l.first = true, at, position.Seq, 0
+	return f.release(o)
+}
+
+// release passes on what is held, as far as nothing is missing before it.
+func (f *follower) release(o *ownTopic) error {
+	l := o.following
+	if f.doubtful || l.filling || !l.begun {
+		return nil
+	}
+	held := l.held
+	l.held, l.first = nil, 0
+	slices.SortFunc(held, func(a, b heldFrame) int { return cmp.Compare(a.number, b.number) })
+	for i := range held {
+		k := &held[i]
+		if k.prev > l.at && k.number > l.at {
+			l.held, l.first = held[i:], k.number
+			f.fill(o)
+			return nil
+		}
+		f.held -= k.cost()
+		f.h.t.charge(-k.cost())
+		frame, err := unseal(k.msg.Data)
+		if err != nil {
+			continue
+		}
+		_, from, body, err := parseHeader(frame)
+		if err != nil {
+			continue
+		}
+		r, err := readRun(body, &f.h.t.receiver.m)
+		if err != nil {
+			continue
+		}
+		if err := f.pass(o, k.number, k.at, &r, from); err != nil {
+			return err
+		}
+	}
+	if l.missing {
+		f.fill(o)
+	}
+	return nil
+}
+
+// fill has what is behind the last frame of a topic be read. What comes meanwhile waits.
+func (f *follower) fill(o *ownTopic) {
+	l := o.following
+	l.filling, l.missing = true, false
+	f.h.fetcher.add(&fetch{
+		name: o.name, subject: f.h.t.subs.history(o.name), epoch: f.epoch, after: behind(l.at), checked: l.checked,
+		done: func(fill engine.Fill, upTo uint64, err error) {
+			f.post(func() error { return f.filled(o, l, fill, upTo, err) })
+		},
+	})
+}
+
+// filled passes on what was read.
+func (f *follower) filled(o *ownTopic, l *following, fill engine.Fill, upTo uint64, err error) error {
+	if o.following != l || err != nil { // it is over, or all is
+		return nil
+	}
+	l.filling = false
+	if fill.Epoch != f.epoch {
+		l.missing = true // it will be known which one is right
+		if !f.doubtful {
+			f.doubtful, f.doubted = true, 0
+			f.h.doubt(false)
+		}
+		return nil
+	}
+	at := l.at
+	if fill.First > behind(l.at)+1 {
+		gone := frameOf(fill.First - 1)
+		if l.first > 0 { // what is held is here
+			gone = min(gone, l.first-1)
+		}
+		if err := f.lose(o, gone); err != nil {
+			return err
+		}
+	}
+	for _, frame := range fill.Frames {
+		if frameOf(frame.Seq) <= l.at {
+			continue
+		}
+		if err := f.publish(o, frame); err != nil {
+			return err
+		}
+		l.at = frameOf(frame.Seq)
+		f.h.counts.messages.Add(uint64(countRecords(frame.Records)))
+	}
+	l.at = max(l.at, upTo)
+	l.checked = max(l.checked, frameOf(fill.Last))
+	if l.at > at {
+		l.tries = 0
+	} else if l.tries++; l.tries >= mostTries && l.first > l.at {
+		// A frame names one before it that nobody has.
+		if err := f.lose(o, l.first-1); err != nil {
+			return err
+		}
+	}
+	return f.release(o)
+}
+
+// lose says that what is behind the last frame of a topic is gone, up to another one.
+func (f *follower) lose(o *ownTopic, upTo uint64) error {
+	l := o.following
+	f.h.counts.lost.Add(1)
+	l.at, l.end, l.tries = upTo, behind(upTo), 0
+	if fault == 34 {
+		return nil
+	}
+	return f.h.replica.Begin([]byte(o.name), topic.Position{Epoch: f.epoch, Seq: l.end}, true)
+}
+
+// state hears what the stream is.
+func (f *follower) state(st StreamState) error {
+	if f.epoch == 0 {
+		f.epoch = st.Epoch
+	}
+	if f.epoch == st.Epoch || fault == 35 {
+		return nil
+	}
+	f.epoch = st.Epoch
+	return f.anew(st)
+}
+
+// resolved ends a doubt: st was asked for behind it.
+func (f *follower) resolved(st StreamState) error {
+	if !f.doubtful || st.Epoch != f.epoch {
+		return nil
+	}
+	f.doubtful = false
+	if st.Last < f.doubted {
+		f.h.log.Error("the log of histories has lost what it had: it counts from below anew", "last", st.Last, "had", f.doubted)
+		return f.anew(st)
+	}
+	return f.each(func(o *ownTopic) error { return f.release(o) })
+}
+
+// anew follows all topics from the beginning of another stream.
+func (f *follower) anew(st StreamState) error {
+	f.seen, f.audited, f.doubtful = 0, 0, false
+	var topics []*ownTopic
+	err := f.each(func(o *ownTopic) error {
+		l := o.following
+		held := l.held
+		f.drop(l)
+		*l = following{begun: l.begun, filling: l.filling}
+		for i := range held {
+			if !f.older(&held[i]) {
+				f.keep(l, held[i])
+			}
+		}
+		if !l.begun {
+			return nil
+		}
+		f.h.counts.lost.Add(1)
+		topics = append(topics, o)
+		return f.h.replica.Begin([]byte(o.name), topic.Position{Epoch: f.epoch}, true)
+	})
+	for _, o := range topics {
+		if err == nil {
+			err = f.release(o)
+		}
+	}
+	if err == nil {
+		f.lookAt(topics, st, false)
+	}
+	return err
+}
+
+// each calls a function for all topics that are followed.
+func (f *follower) each(do func(*ownTopic) error) error {
+	for _, o := range f.h.t.ours.all() {
+		if o.following == nil {
+			continue
+		}
+		if err := do(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// review looks at all topics.
+func (f *follower) review(st StreamState, broken bool) error {
+	var topics []*ownTopic
+	_ = f.each(func(o *ownTopic) error {
+		if o.following.begun {
+			topics = append(topics, o)
+		}
+		return nil
+	})
+	f.lookAt(topics, st, broken)
+	return nil
+}
+
+// lookAt has topics be compared with the last frames of the stream. broken says that frames may have gone
+// from the stream, too, since topics were known to be complete.
+func (f *follower) lookAt(topics []*ownTopic, st StreamState, broken bool) {
+	var some []*ownTopic
+	from := st.Last
+	look := func() {
+		if len(some) > 0 {
+			f.h.fetcher.addLook(some, from, st)
+		}
+		some, from = nil, st.Last
+	}
+	for _, o := range topics {
+		l := o.following
+		known := max(l.at, l.checked)
+		switch {
+		case l.filling:
+			l.missing = true
+		case broken && st.First > known+1:
+			f.fill(o) // which finds out what is gone
+		case known < st.Last:
+			some, from = append(some, o), min(from, known)
+			if len(some) == readSubjects {
+				look()
+			}
+		}
+	}
+	look()
+}
+
+// compare fills topics of which the stream has frames that are not here.
+func (f *follower) compare(topics []*ownTopic, subjects []string, last map[string]uint64, st StreamState) error {
+	if st.Epoch != f.epoch {
+		return nil
+	}
+	for i, o := range topics {
+		l := o.following
+		switch {
+		case l == nil || !l.begun || l.filling:
+		case last[subjects[i]] > l.at && fault != 36:
+			f.h.counts.found.Add(1)
+			f.fill(o)
+		default:
+			l.checked = max(l.checked, st.Last)
+		}
+	}
+	return nil
+}
+
+// audit has some of the topics be compared that were not heard of since the last time.
+func (f *follower) audit(st StreamState) {
+	if len(f.queue) == 0 {
+		f.queue = f.h.t.ours.all()
+	}
+	n := min(len(f.queue), 4*readSubjects)
+	var some []*ownTopic
+	for i, o := range f.queue[:n] {
+		if l := o.following; l != nil && l.begun && !l.filling && l.at <= f.audited && max(l.at, l.checked) < st.Last {
+			if some = append(some, o); len(some) == readSubjects {
+				n = i + 1
+				break
+			}
+		}
+	}
+	f.queue = f.queue[n:]
+	f.lookAt(some, st, false)
+	f.audited = st.Last
+}

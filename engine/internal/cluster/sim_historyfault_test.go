@@ -1,0 +1,38 @@
+//go:build faults
+
+package cluster
+
+import "testing"
+
+// historyFaults are the faults that topics with history have under the build tag faults, by number.
+var historyFaults = map[int]string{
+	31: "a frame is passed on although one before it is missing",
+	32: "a frame that has come is passed on again",
+	33: "a number that is too low is no reason to look for another stream",
+	34: "nobody is told of what is gone",
+	35: "another stream is taken for the same",
+	36: "that the stream has later frames is not seen",
+	37: "what is gone is taken for there",
+	38: "a frame that is sent again has another id",
+	39: "frames of a stream that is gone are taken for the new one's",
+	40: "a subscription is settled before the stream has answered",
+}
+
+// TestHistorySimulationFindsFaults plants one fault after the other and requires that the simulation finds it.
+func TestHistorySimulationFindsFaults(t *testing.T) {
+	defer func() { fault = 0 }()
+	const seeds = 300
+	for number := 31; number <= 40; number++ {
+		fault = number
+		found := false
+		for seed := uint64(1); seed <= seeds && !found; seed++ {
+			if failure, _ := simulateHistory(t, seed, simSteps); failure != "" {
+				found = true
+				t.Logf("fault %d, %s: seed %d: %s", number, historyFaults[number], seed, failure)
+			}
+		}
+		if !found {
+			t.Errorf("fault %d, %s, was not found in %d seeds", number, historyFaults[number], seeds)
+		}
+	}
+}

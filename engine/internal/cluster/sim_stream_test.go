@@ -1,0 +1,279 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// A simStore is a stream in a bubble of synctest: at a server of its own, to which nodes' requests take
+// a while, and from which frames are sent on over the net's pipes. It remembers all that it has ever
+// had. What is not said to be otherwise is of net.mu.
+type simStore struct {
+	net    *simNet
+	rng    *rand.Rand
+	server *simBus
+
+	there                    bool
+	epoch                    uint64
+	last                     uint64
+	limits                   StreamLimits
+	room                     int // frames
+	frames                   []Stored
+	ids                      map[string]uint64
+	stalled                  time.Time           // until then it has no leader
+	ever                     map[uint64][]Stored // by epoch
+	lossy                    bool                // some answers are lost
+	swallowed, refused, lost int
+}
+
+func newSimStore(net *simNet, rng *rand.Rand) *simStore {
+	s := &simStore{net: net, rng: rng, server: net.bus(), ever: make(map[uint64][]Stored)}
+	s.server.connected = true
+	return s
+}
+
+// expire takes away what is too old or too much.
+func (s *simStore) expire() {
+	now := time.Now()
+	gone := 0
+	for gone < len(s.frames) && (len(s.frames)-gone > s.room || s.limits.Age > 0 && now.Sub(s.frames[gone].At) >= s.limits.Age) {
+		gone++
+	}
+	s.frames = s.frames[gone:]
+}
+
+func (s *simStore) first() uint64 {
+	if len(s.frames) == 0 {
+		return s.last + 1
+	}
+	return s.frames[0].Seq
+}
+
+func (s *simStore) state() StreamState {
+	s.expire()
+	st := StreamState{Epoch: s.epoch, First: s.first(), Last: s.last, Limits: s.limits, Frames: uint64(len(s.frames))}
+	if n := len(s.frames); n > 0 {
+		st.FirstAt, st.LastAt = s.frames[0].At, s.frames[n-1].At
+	}
+	return st
+}
+
+// store stores a frame and sends it on.
+func (s *simStore) store(subject, id string, frame []byte) (uint64, bool) {
+	if seq := s.ids[id]; seq > 0 {
+		s.swallowed++
+		return seq, true
+	}
+	s.expire()
+	var prev uint64
+	var of int64
+	for i := range s.frames {
+		if s.frames[i].Subject == subject {
+			prev = s.frames[i].Seq
+			of++
+		}
+	}
+	s.last++
+	k := Stored{subject, s.last, time.Now(), slices.Clone(frame)}
+	s.ids[id] = k.Seq
+	s.frames = append(s.frames, k)
+	s.ever[s.epoch] = append(s.ever[s.epoch], k)
+	if of >= s.limits.PerSubject {
+		i := slices.IndexFunc(s.frames, func(k Stored) bool { return k.Subject == subject })
+		s.frames = slices.Delete(s.frames, i, i+1)
+	}
+	m := &nats.Msg{Subject: strings.Replace(subject, ".h.", ".t.", 1), Data: k.Frame, Header: nats.Header{
+		headerStream: {"S"}, headerSeq: {fmt.Sprint(k.Seq)}, headerPrev: {fmt.Sprint(prev)},
+		headerTime: {k.At.UTC().Format(time.RFC3339Nano)},
+	}}
+	for _, to := range s.net.buses {
+		if to == s.server || !s.server.known[to][m.Subject] {
+			continue
+		}
+		p := s.net.pipe(s.server, to)
+		if p.cut {
+			continue
+		}
+		line := to.line
+		time.AfterFunc(s.net.after(p), func() {
+			s.net.mu.Lock()
+			defer s.net.mu.Unlock()
+			if to.line == line && !p.cut && to.subs[m.Subject] && !to.dead {
+				to.messages <- m
+			}
+		})
+	}
+	return k.Seq, false
+}
+
+// lose has the stream be gone, with all that it has. One that is lost before it has had anything leaves
+// no trace that could be seen.
+func (s *simStore) lose() {
+	if s.last < 20 || time.Since(time.UnixMicro(int64(s.epoch))) < 5*time.Second {
+		return
+	}
+	s.there, s.frames, s.last = false, nil, 0
+	s.lost++
+}
+
+// A simStream is a node's way to the store.
+type simStream struct {
+	store *simStore
+	bus   *simBus
+	acks  chan StreamAck
+}
+
+// ask has f be run at the store, and waits for the answer.
+func (s *simStream) ask(ctx context.Context, f func()) error {
+	n := s.store.net
+	n.mu.Lock()
+	line, ok := s.bus.line, s.bus.connected
+	there, back := n.rng.Int64N(int64(n.slow)), n.rng.Int64N(int64(n.slow))
+	n.mu.Unlock()
+	if !ok {
+		return errSimAway
+	}
+	wait := func(d time.Duration) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(d):
+			return nil
+		}
+	}
+	if err := wait(time.Duration(there)); err != nil {
+		return err
+	}
+	for {
+		n.mu.Lock()
+		stalled := time.Until(s.store.stalled)
+		if s.bus.line == line && stalled <= 0 {
+			f()
+			n.mu.Unlock()
+			break
+		}
+		n.mu.Unlock()
+		if err := wait(max(stalled, 10*time.Millisecond)); err != nil {
+			return err
+		}
+	}
+	return wait(time.Duration(back))
+}
+
+func (s *simStream) Open(ctx context.Context, limits StreamLimits) (st StreamState, err error) {
+	err = s.ask(ctx, func() {
+		t := s.store
+		if !t.there {
+			t.there, t.epoch, t.ids = true, uint64(time.Now().UnixMicro()), make(map[string]uint64)
+			t.limits = limits
+		}
+		st = t.state()
+	})
+	return st, err
+}
+
+func (s *simStream) State(ctx context.Context) (st StreamState, err error) {
+	gone := false
+	err = s.ask(ctx, func() { st, gone = s.store.state(), !s.store.there })
+	if gone {
+		return st, ErrNoStream
+	}
+	return st, err
+}
+
+func (s *simStream) Append(subject, id string, frame []byte, ticket uint64) error {
+	n, t := s.store.net, s.store
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !s.bus.connected || s.bus.dead {
+		return errSimAway
+	}
+	b := s.bus
+	line := b.line
+	frame = slices.Clone(frame)
+	ack := func(k StreamAck) {
+		if t.lossy && t.rng.IntN(20) == 0 {
+			return
+		}
+		time.AfterFunc(time.Duration(n.rng.Int64N(int64(n.slow))), func() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if b.line == line && !b.dead {
+				s.acks <- k
+			}
+		})
+	}
+	var arrive func()
+	arrive = func() { // with net.mu held
+		k := StreamAck{Ticket: ticket}
+		switch wait := time.Until(t.stalled); {
+		case wait > 0 && t.rng.IntN(2) == 0: // it waits, and is stored late
+			time.AfterFunc(wait, func() {
+				n.mu.Lock()
+				defer n.mu.Unlock()
+				arrive()
+			})
+			return
+		case wait > 0, !t.there:
+			t.refused++
+			k.Err = ErrNoStream
+		default:
+			k.Seq, k.Duplicate = t.store(subject, id, frame)
+		}
+		ack(k)
+	}
+	b.send(func(bool) { arrive() })
+	return nil
+}
+
+func (s *simStream) Acks() <-chan StreamAck { return s.acks }
+
+func (s *simStream) Last(ctx context.Context, subjects []string, from uint64) (map[string]uint64, error) {
+	last := make(map[string]uint64)
+	gone := false
+	err := s.ask(ctx, func() {
+		s.store.expire()
+		gone = !s.store.there
+		for _, k := range s.store.frames {
+			if k.Seq >= from && slices.Contains(subjects, k.Subject) {
+				last[k.Subject] = k.Seq
+			}
+		}
+	})
+	if gone {
+		return nil, ErrNoStream
+	}
+	return last, err
+}
+
+func (s *simStream) Read(ctx context.Context, subjects []string, from uint64, each func(Stored) bool) error {
+	var frames []Stored
+	gone := false
+	err := s.ask(ctx, func() {
+		s.store.expire()
+		gone = !s.store.there
+		for _, k := range s.store.frames {
+			if k.Seq >= from && slices.Contains(subjects, k.Subject) {
+				frames = append(frames, k)
+			}
+		}
+	})
+	switch {
+	case gone:
+		return ErrNoStream
+	case err != nil:
+		return err
+	}
+	for _, k := range frames {
+		if !each(k) {
+			break
+		}
+	}
+	return nil
+}
