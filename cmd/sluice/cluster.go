@@ -18,6 +18,8 @@ func (cmd *settings) cluster() (c server.ClusterConfig, err error) {
 	c = server.ClusterConfig{
 		Name: cmd.ClusterName, Creds: cmd.ClusterCreds, NKey: cmd.ClusterNKey, CA: cmd.ClusterCA, Cert: cmd.ClusterCert,
 		Key: cmd.ClusterKey, Replicas: cmd.ClusterReplicas, Address: cmd.ClusterAddress,
+		HistoryTotal: int64(cmd.ClusterHistoryTotal), HistoryOnDisk: cmd.ClusterHistoryStorage == "file",
+		HistoryWait: cmd.HistoryWait,
 	}
 	for _, text := range cmd.Cluster {
 		for u := range strings.SplitSeq(text, ",") {
@@ -30,7 +32,9 @@ func (cmd *settings) cluster() (c server.ClusterConfig, err error) {
 		}
 		return c, errors.Join(err, clusterFlag(c.Check()))
 	}
-	alone := server.ClusterConfig{URLs: []string{"nats://localhost"}, Name: c.Name, Replicas: c.Replicas}
+	alone := server.ClusterConfig{
+		URLs: []string{"nats://localhost"}, Name: c.Name, Replicas: c.Replicas, HistoryTotal: c.HistoryTotal, HistoryWait: c.HistoryWait,
+	}
 	if err := clusterFlag(alone.Check()); err != nil {
 		return server.ClusterConfig{}, err
 	}
@@ -40,6 +44,8 @@ func (cmd *settings) cluster() (c server.ClusterConfig, err error) {
 	}{
 		{"cluster-creds", c.Creds != ""}, {"cluster-nkey", c.NKey != ""}, {"cluster-ca", c.CA != ""},
 		{"cluster-cert", c.Cert != ""}, {"cluster-key", c.Key != ""}, {"cluster-replicas", c.Replicas != 0},
+		{"cluster-history-total", c.HistoryTotal != server.DefaultClusterHistoryTotal},
+		{"cluster-history-storage", c.HistoryOnDisk}, {"history-wait", c.HistoryWait != server.DefaultHistoryWait},
 		{"cluster-address", c.Address != ""}, {"cluster-name", c.Name != server.DefaultClusterName},
 	} {
 		if f.given {
@@ -63,8 +69,13 @@ func clusterFlag(err error) error {
 		return err
 	}
 	flag := "cluster-" + strings.ToLower(e.Field)
-	if e.Field == "URLs" {
+	switch e.Field {
+	case "URLs":
 		flag = "cluster"
+	case "HistoryTotal":
+		flag = "cluster-history-total"
+	case "HistoryWait":
+		flag = "history-wait"
 	}
 	return wrong(flag, "%w", e.Err)
 }
@@ -105,6 +116,7 @@ type clusterNode struct {
 	Self     bool      `json:"self"`
 	Suspect  bool      `json:"suspect"`
 	OtherKey bool      `json:"otherSessionKey"`
+	Rules    bool      `json:"otherHistory"`
 }
 
 func (v *clusterNode) cells() []string {
@@ -114,7 +126,7 @@ func (v *clusterNode) cells() []string {
 	}
 	return []string{
 		strconv.Itoa(v.ServerID), v.Address, v.Version, age(v.Since), strings.Join(workers, ","),
-		marks("this-one", v.Self, "suspect", v.Suspect, "other-session-key", v.OtherKey),
+		marks("this-one", v.Self, "suspect", v.Suspect, "other-session-key", v.OtherKey, "other-history", v.Rules),
 	}
 }
 
@@ -160,5 +172,15 @@ func (cmd *clusterCmd) run(s *streams) error {
 	if cmd.JSON {
 		return nil
 	}
-	return t.Write(s.stdout)
+	if err := t.Write(s.stdout); err != nil {
+		return err
+	}
+	for _, line := range answer.Status {
+		if strings.HasPrefix(line, "history: ") {
+			if _, err := fmt.Fprintln(s.stdout, line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

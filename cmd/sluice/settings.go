@@ -112,10 +112,11 @@ type sessionFlags struct {
 }
 
 type historyFlags struct {
-	History          []string `help:"Topics that keep their last messages, PATTERN=COUNT,AGE as room.*=1000,5m: COUNT of them, each for AGE at most. A pattern is a name, or a beginning and one * at the end; the first that matches counts, and COUNT 0 rules its topics out. Clients that resume get what they missed. Repeatable." placeholder:"RULE" sep:"none" key:"topics" live:""`
-	HistoryTotal     byteSize `help:"Bytes kept of all topics' messages; over it the oldest go." default:"256MiB" live:""`
-	HistoryMaxTopics int      `help:"Most topics that have history at a time, also those that keep nothing and are remembered for --session-ttl, of which the oldest goes for a new one. When all keep something, a new topic has no history for now. 0: one for each KiB of --history-total, 1024 at least." default:"0" key:"max-topics" live:""`
-	GapCmd           int      `help:"Command to Longbridge clients of the push that says that messages they missed are gone for good. GOSOC's route is sluice.Gap." default:"101"`
+	History          []string      `help:"Topics that keep their last messages, PATTERN=COUNT,AGE as room.*=1000,5m: COUNT of them, each for AGE at most. A pattern is a name, or a beginning and one * at the end; the first that matches counts, and COUNT 0 rules its topics out. Clients that resume get what they missed. Repeatable." placeholder:"RULE" sep:"none" key:"topics" live:""`
+	HistoryTotal     byteSize      `help:"Bytes kept of all topics' messages; over it the oldest go." default:"256MiB" live:""`
+	HistoryWait      time.Duration `help:"With --cluster, how long a message to a topic with history may wait until NATS has it, before its publisher is told that it has not: 1s to 5m. NATS takes up to 9s to elect a leader." default:"10s" key:"wait"`
+	HistoryMaxTopics int           `help:"Most topics that have history at a time, also those that keep nothing and are remembered for --session-ttl, of which the oldest goes for a new one. When all keep something, a new topic has no history for now. 0: one for each KiB of --history-total, 1024 at least." default:"0" key:"max-topics" live:""`
+	GapCmd           int           `help:"Command to Longbridge clients of the push that says that messages they missed are gone for good. GOSOC's route is sluice.Gap." default:"101"`
 }
 
 type clusterFlags struct {
@@ -127,7 +128,10 @@ type clusterFlags struct {
 	ClusterCA       string   `name:"cluster-ca" help:"File of authorities, PEM, that the NATS servers' certificates come from. Default: the system's. Read at each connection." placeholder:"FILE"`
 	ClusterCert     string   `help:"File of the gateway's own certificate, PEM, for NATS servers that want one. Read at each connection." placeholder:"FILE"`
 	ClusterKey      string   `help:"File of its key, PEM." placeholder:"FILE"`
-	ClusterReplicas int      `help:"How many NATS servers keep the leases of server ids, if their bucket has to be made. 0: 3 where the servers are a cluster, else 1." default:"0"`
+	ClusterReplicas int      `help:"How many NATS servers keep the leases of server ids, and the messages of topics with history, if their buckets and stream have to be made. 0: 3 where the servers are a cluster, else 1." default:"0"`
+
+	ClusterHistoryTotal   byteSize `help:"Bytes that NATS keeps of topics with --history, if their stream has to be made; over it the oldest go. Of these --history-total are at hand in the gateway. 1MiB or more." default:"256MiB"`
+	ClusterHistoryStorage string   `help:"Where NATS keeps them, if their stream has to be made: ${enum}." enum:"memory, file" default:"memory"`
 }
 
 type slowFlags struct {

@@ -29,12 +29,33 @@ type ClusterConfig struct {
 	// CA is a file of authorities that the servers' certificates come from; empty: the system's. Cert
 	// and Key are files of the gateway's own certificate.
 	CA, Cert, Key string
-	// Replicas is how many NATS servers keep the leases of server ids, if their bucket has to be made.
-	// Zero means 3 where the servers are a cluster, else 1.
+	// Replicas is how many NATS servers keep the leases of server ids, and the messages of topics with
+	// history, if their buckets and their stream have to be made. Zero means 3 where the servers are a
+	// cluster, else 1.
 	Replicas int
+	// HistoryTotal is how many bytes NATS keeps of topics with history (Engine.History), if their stream
+	// has to be made. Zero means 256 MiB. With HistoryOnDisk it keeps them in files, else in memory.
+	HistoryTotal  int64
+	HistoryOnDisk bool
+	// HistoryWait is how long a message to such a topic may wait until NATS has it, before its publisher
+	// is told that it has not, 1 s to 5 min. Zero means DefaultHistoryWait.
+	HistoryWait time.Duration
 	// Address says to people where the gateway is. Empty means the host's name and the listeners.
 	Address string
 }
+
+// DefaultHistoryWait is the zero ClusterConfig.HistoryWait: longer than NATS takes to elect a leader.
+const DefaultHistoryWait = cluster.DefaultHistoryWait
+
+// DefaultClusterHistoryTotal is the zero ClusterConfig.HistoryTotal, in bytes.
+const DefaultClusterHistoryTotal = cluster.DefaultHistoryTotal
+
+// Bounds of ClusterConfig's settings of history.
+const (
+	minHistoryWait  = time.Second
+	maxHistoryWait  = 5 * time.Minute
+	minHistoryTotal = 1 << 20
+)
 
 // DefaultClusterName is the zero ClusterConfig.Name.
 const DefaultClusterName = "default"
@@ -73,6 +94,16 @@ func (c *ClusterConfig) Check() error {
 			Field: "Address", Err: fmt.Errorf("want at most %d printable bytes", maxAddress),
 		})
 	}
+	if c.HistoryWait != 0 && (c.HistoryWait < minHistoryWait || c.HistoryWait > maxHistoryWait) {
+		err = errors.Join(err, &ClusterSettingError{
+			Field: "HistoryWait", Err: fmt.Errorf("%v, want %v to %v", c.HistoryWait, minHistoryWait, maxHistoryWait),
+		})
+	}
+	if c.HistoryTotal != 0 && c.HistoryTotal < minHistoryTotal {
+		err = errors.Join(err, &ClusterSettingError{
+			Field: "HistoryTotal", Err: fmt.Errorf("%d bytes, want %d at least", c.HistoryTotal, minHistoryTotal),
+		})
+	}
 	return err
 }
 
@@ -108,8 +139,8 @@ func (c *Config) checkCluster() error {
 		return fmt.Errorf("server: Config.Cluster: %w", err)
 	}
 	switch {
-	case c.Engine.Remote != nil:
-		return errors.New("server: Config.Engine.Remote is set: Config.Cluster is, too; leave one of them out")
+	case c.Engine.Remote != nil, c.Engine.Log != nil:
+		return errors.New("server: Config.Engine.Remote or Log is set: Config.Cluster is, too; leave one of them out")
 	case len(c.Engine.History.Rules) > 0:
 		return ErrClusterHistory
 	}
@@ -135,10 +166,17 @@ func (s *Server) makeNode() (err error) {
 		Name: config.Name, Self: config.Self, Address: s.whereabouts, Version: s.config.Admin.Version,
 		Workers: s.hub.Serving, Data: s.nats.Data(), Control: s.nats.Control(), Nodes: s.nats.Nodes(), Names: s.nats.Names(),
 		Sessions: s.nats.Sessions(),
-		Logger:   config.Logger,
+		History: cluster.HistoryConfig{
+			Stream: s.nats.History(), Wait: c.HistoryWait, Total: c.HistoryTotal, File: c.HistoryOnDisk,
+		},
+		Logger: config.Logger,
 	})
-	s.config.Engine.Remote = s.node
-	return err
+	if err != nil {
+		return err
+	}
+	s.node.SetHistory(s.config.Engine.History)
+	s.config.Engine.Remote, s.config.Engine.Log = s.node, s.node
+	return nil
 }
 
 // whereabouts says to people where the gateway is.

@@ -63,6 +63,9 @@ func (s *Server) Update(config Config) error {
 	if err := s.engine.SetHistory(config.Engine.History); err != nil {
 		return fmt.Errorf("server: Config.Engine.History: %w", err)
 	}
+	if s.node != nil {
+		s.node.SetHistory(config.Engine.History)
+	}
 	config.Engine.Loops, config.Engine.Logger = s.engine.Loops(), s.engine.Config().Logger
 	config.shareDescriptors()
 	s.hub.SetLive(config.Worker)

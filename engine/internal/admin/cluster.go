@@ -44,6 +44,7 @@ func collectCluster(p *page, s *cluster.Stats) {
 	p.gauge("sluice_cluster_lease_age_seconds", "Time since it has renewed its lease.", s.Renewed.Seconds())
 	p.counter("sluice_cluster_lease_failures_total", "Renewals of the lease that have failed.", s.RenewFailures)
 	collectClusterTopics(p, &s.Topics)
+	collectLog(p, &s.History, s.Differ)
 	collectCommands(p, &s.Commands)
 	collectNames(p, &s.Names)
 	p.gauge("sluice_cluster_other_session_keys", "Other gateways with another session key than this one's, or none: sessions are not resumed between them and this one.", float64(s.OtherKeys))
@@ -133,6 +134,7 @@ type clusterNode struct {
 	Self        bool      `json:"self"`
 	Suspect     bool      `json:"suspect"`
 	OtherKey    bool      `json:"otherSessionKey"` // sessions do not go between it and this gateway
+	OtherRules  bool      `json:"otherHistory"`    // it has other rules of history than this one
 }
 
 type clusterPage struct {
@@ -160,6 +162,7 @@ func (s *Server) apiCluster(r *http.Request) (any, error) {
 		n := clusterNode{
 			ServerID: int(m.ID), Incarnation: fmt.Sprintf("%016x", m.Incarnation), Address: m.Address, Version: m.Version,
 			Since: m.Since.UTC(), Workers: m.Workers, Self: m == &self, Suspect: m.Suspect, OtherKey: m != &self && s.cluster.OtherKey(m),
+			OtherRules: m.History != self.History,
 		}
 		if n.Workers == nil {
 			n.Workers = []int{}

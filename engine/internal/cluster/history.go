@@ -65,6 +65,7 @@ type replica interface {
 // history is what a node does for topics with history: it is an engine.Log.
 type history struct {
 	t       *topics
+	name    string // of the cluster
 	stream  Stream
 	config  HistoryConfig
 	log     *slog.Logger
@@ -149,7 +150,7 @@ type HistoryStats struct {
 
 func newHistory(t *topics, config *Config) *history {
 	h := &history{
-		t: t, stream: config.History.Stream, config: config.History, log: t.log, wakes: make(chan struct{}, 1),
+		t: t, name: config.Name, stream: config.History.Stream, config: config.History, log: t.log, wakes: make(chan struct{}, 1),
 		keeps: func([]byte) bool { return false }, limits: func() StreamLimits { return StreamLimits{} },
 		hold: int64(cmp.Or(max(config.Queue, 0), 8<<20)),
 	}
@@ -503,5 +504,6 @@ func (h *history) status() string {
 	if !known {
 		return "not looked at yet"
 	}
-	return fmt.Sprintf("the log has %d frames since %s", st.Frames, time.UnixMicro(int64(st.Epoch)).UTC().Format(time.RFC3339))
+	return fmt.Sprintf("the log, stream %s, has %d frames, and is there since %s", streamName(h.name), st.Frames,
+		time.UnixMicro(int64(st.Epoch)).UTC().Format(time.RFC3339))
 }

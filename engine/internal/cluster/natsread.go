@@ -98,7 +98,7 @@ func (s *natsStream) Read(
 	}()
 	in := make(chan *nats.Msg, 2*pullFrames)
 	inbox := conn.NewInbox()
-	sub, err := conn.ChanSubscribe(inbox, in)
+	sub, err := conn.ChanSubscribe(inbox+".*", in)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,8 @@ type pull struct {
 	s        *natsStream
 	conn     *nats.Conn
 	in       chan *nats.Msg
-	inbox    string
+	inbox    string // what comes of pull N is told to inbox.N
+	pulls    int
 	consumer string
 	left     uint64 // frames
 	got      uint64
@@ -134,7 +135,9 @@ func (p *pull) some(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+p.s.name+"."+p.consumer, p.inbox, request); err != nil {
+	p.pulls++
+	reply := p.inbox + "." + strconv.Itoa(p.pulls)
+	if err := p.conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+p.s.name+"."+p.consumer, reply, request); err != nil {
 		return err
 	}
 	quiet := time.NewTimer(pullSilence)
@@ -149,6 +152,8 @@ func (p *pull) some(ctx context.Context) error {
 		case m = <-p.in:
 		}
 		switch status := m.Header.Get("Status"); {
+		case status != "" && m.Subject != reply: // of the pull before
+			continue
 		case status == "404", status == "408": // no more
 			if n == 0 {
 				p.left = 0

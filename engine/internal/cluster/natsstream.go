@@ -351,11 +351,15 @@ func (s *natsStream) State(ctx context.Context) (StreamState, error) {
 
 func stateOf(info *jetstream.StreamInfo) StreamState {
 	c, st := &info.Config, &info.State
-	return StreamState{
+	out := StreamState{
 		Epoch: uint64(info.Created.UnixMicro()), First: st.FirstSeq, Last: st.LastSeq, FirstAt: st.FirstTime, LastAt: st.LastTime,
 		Limits: StreamLimits{
 			PerSubject: c.MaxMsgsPerSubject, Age: c.MaxAge, Bytes: c.MaxBytes, File: c.Storage == jetstream.FileStorage,
 		},
 		Frames: st.Msgs, Replicas: c.Replicas,
 	}
+	if st.Msgs == 0 {
+		out.First = st.LastSeq + 1
+	}
+	return out
 }
