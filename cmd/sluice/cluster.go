@@ -27,10 +27,7 @@ func (cmd *settings) cluster() (c server.ClusterConfig, err error) {
 		}
 	}
 	if len(c.URLs) > 0 {
-		if len(cmd.History) > 0 {
-			err = depends(wrong("cluster", "topics of a cluster have no history yet: leave out --history, or this"), "history")
-		}
-		return c, errors.Join(err, clusterFlag(c.Check()))
+		return c, clusterFlag(c.Check())
 	}
 	alone := server.ClusterConfig{
 		URLs: []string{"nats://localhost"}, Name: c.Name, Replicas: c.Replicas, HistoryTotal: c.HistoryTotal, HistoryWait: c.HistoryWait,

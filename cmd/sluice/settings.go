@@ -120,7 +120,7 @@ type historyFlags struct {
 }
 
 type clusterFlags struct {
-	Cluster         []string `help:"NATS servers that make several gateways behave as one: nats://HOST:PORT, or tls in place of nats, with commas between them; repeatable. Each gateway needs a --server-id of its own. Not with --history yet." placeholder:"URL" sep:"none" key:"servers"`
+	Cluster         []string `help:"NATS servers that make several gateways behave as one: nats://HOST:PORT, or tls in place of nats, with commas between them; repeatable. Each gateway needs a --server-id of its own." placeholder:"URL" sep:"none" key:"servers"`
 	ClusterName     string   `help:"The cluster's name: 1 to 32 of a-z, 0-9 and -. Gateways of one name belong together." default:"default"`
 	ClusterAddress  string   `help:"What the other gateways, and operators, are told of where this one is. Default: the host's name, and where clients are served." placeholder:"TEXT"`
 	ClusterCreds    string   `help:"File of NATS credentials: a JWT and its seed. Read at each connection." placeholder:"FILE"`

@@ -141,14 +141,9 @@ func (c *Config) checkCluster() error {
 	switch {
 	case c.Engine.Remote != nil, c.Engine.Log != nil:
 		return errors.New("server: Config.Engine.Remote or Log is set: Config.Cluster is, too; leave one of them out")
-	case len(c.Engine.History.Rules) > 0:
-		return ErrClusterHistory
 	}
 	return nil
 }
-
-// ErrClusterHistory is the error of New and Update for topics with history on a gateway of a cluster.
-var ErrClusterHistory = errors.New("server: Config.Engine.History is set: topics of a cluster have no history yet; leave it out, or Config.Cluster")
 
 // makeNode makes the gateway's part of the cluster, if there is one.
 func (s *Server) makeNode() (err error) {

@@ -47,9 +47,6 @@ func (s *Server) Update(config Config) error {
 	if err != nil {
 		return fmt.Errorf("server: %w", err)
 	}
-	if s.node != nil && len(config.Engine.History.Rules) > 0 {
-		return ErrClusterHistory
-	}
 	if err := topic.CheckRules(config.Engine.History.Rules); err != nil {
 		return fmt.Errorf("server: Config.Engine.History: %w", err)
 	}

@@ -123,6 +123,9 @@ func (n *Node) openHistory(ctx context.Context) error {
 	for {
 		n.history.reachable.Store(true)
 		err := n.history.open(ctx)
+		if p, ok := n.history.stream.(prober); ok && err == nil {
+			err = p.Probe(ctx)
+		}
 		if err == nil || final(err) || !n.config.Control.Connected() || time.Now().After(deadline) {
 			if err != nil && !final(err) {
 				n.log.Warn("the log of histories does not answer: topics with history can be published to when it does", "err", err)

@@ -433,6 +433,14 @@ func (s leasedStream) Append(subject, id string, frame []byte, ticket uint64) er
 	return s.Stream.Append(subject, id, frame, ticket)
 }
 
+// Probe implements prober.
+func (s leasedStream) Probe(ctx context.Context) error {
+	if p, ok := s.Stream.(prober); ok {
+		return p.Probe(ctx)
+	}
+	return nil
+}
+
 // Publish implements Bus.
 func (b leasedBus) Publish(subject string, data []byte) error {
 	if err := b.lease.maySend(); err != nil {

@@ -74,9 +74,32 @@ func (s *natsStream) Last(ctx context.Context, subjects []string, from uint64) (
 	}
 }
 
+// A prober is a Stream that finds out whether the node may do what it needs of it.
+type prober interface{ Probe(ctx context.Context) error }
+
+// Probe implements prober. What the server does not allow is a *RefusedError that names it.
+func (s *natsStream) Probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	nobody := []string{s.subs.history("sluice.probe")}
+	_, err := s.Last(ctx, nobody, 1)
+	if err == nil {
+		err = s.read(ctx, nobody, 1, 1, func(Stored) bool { return false })
+	}
+	if denied := s.bus.denial(); err != nil && denied != nil {
+		return &RefusedError{denied}
+	}
+	return err
+}
+
 // Read implements Stream, by a consumer that is thrown away.
-func (s *natsStream) Read(
-	ctx context.Context, subjects []string, from uint64, each func(Stored) bool,
+func (s *natsStream) Read(ctx context.Context, subjects []string, from uint64, each func(Stored) bool) error {
+	return s.read(ctx, subjects, from, 0, each)
+}
+
+// read asks for least frames at least, although there may be none.
+func (s *natsStream) read(
+	ctx context.Context, subjects []string, from, least uint64, each func(Stored) bool,
 ) (err error) {
 	conn, js, _, err := s.on()
 	if err != nil {
@@ -94,6 +117,9 @@ func (s *natsStream) Read(
 	defer func() {
 		if e := js.DeleteConsumer(ctx, s.name, info.Name); e != nil && err == nil {
 			s.log.Debug("a consumer could not be deleted: it ends by itself", "err", e)
+			if least > 0 {
+				err = e
+			}
 		}
 	}()
 	in := make(chan *nats.Msg, 2*pullFrames)
@@ -103,7 +129,7 @@ func (s *natsStream) Read(
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	p := pull{s: s, conn: conn, in: in, inbox: inbox, consumer: info.Name, left: info.NumPending, each: each}
+	p := pull{s: s, conn: conn, in: in, inbox: inbox, consumer: info.Name, left: max(info.NumPending, least), each: each}
 	for p.left > 0 && !p.stopped {
 		if err := p.some(ctx); err != nil {
 			return err
