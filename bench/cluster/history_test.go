@@ -310,7 +310,7 @@ func TestHistoryMassResumption(t *testing.T) {
 	t.Parallel()
 	long(t)
 	s := startNATS(t, nil)
-	list := serveAll(t, 2, "--history", "room.*=200,5m", "--cluster", s.url(), "--max-per-address", "0", "--connect-rate-per-address", "0")
+	list := serveAll(t, 2, "--history", "room.*=200,5m", "--cluster", s.url())
 	const sessions, missed = 1000, 100
 	tickets := make([]string, sessions)
 	name := func(i int) string { return fmt.Sprintf("room.%d", i) }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,6 +112,85 @@ var leastPrivilege = server.Permissions{
 		"$JS.API.CONSUMER.CREATE.KV_sluice_default_nodes.>", "$JS.API.CONSUMER.DELETE.KV_sluice_default_nodes.>",
 	}},
 	Subscribe: &server.SubjectPermission{Allow: []string{"sluice.default.>", "_R.default.>"}},
+}
+
+// historyPrivilege is what it must be allowed besides, with --history.
+var historyPrivilege = []string{
+	"$JS.API.STREAM.INFO.SLUICE_default_H", "$JS.API.DIRECT.GET.SLUICE_default_H", "$JS.API.CONSUMER.CREATE.SLUICE_default_H.>",
+	"$JS.API.CONSUMER.MSG.NEXT.SLUICE_default_H.>", "$JS.API.CONSUMER.DELETE.SLUICE_default_H.>",
+}
+
+// withHistory is leastPrivilege and historyPrivilege, but for one of these.
+func withHistory(but string) server.Permissions {
+	p := leastPrivilege
+	list := slices.Concat(leastPrivilege.Publish.Allow, historyPrivilege)
+	p.Publish = &server.SubjectPermission{Allow: slices.DeleteFunc(list, func(s string) bool { return s == but })}
+	return p
+}
+
+// makeStream makes the stream, as docs/cluster.md says.
+func (k *keeper) makeStream() {
+	t := k.authority.t
+	t.Helper()
+	nc, err := nats.Connect(k.url(), k.admin, nats.RootCAs(k.file("ca.pem")), nats.ClientCert(k.file("gateway.pem"), k.file("gateway.key")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: "SLUICE_default_H", Subjects: []string{"sluice.default.h.*"}, Discard: jetstream.DiscardOld, AllowDirect: true,
+		RePublish: &jetstream.RePublish{Source: "sluice.default.h.*", Destination: "sluice.default.t.{{wildcard(1)}}"},
+		MaxAge:    5 * time.Minute, MaxMsgsPerSubject: 2001, MaxBytes: 64 << 20,
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// With history the rights that docs/cluster.md names do, and each of them is missed.
+func TestLeastPrivilegeHistory(t *testing.T) {
+	t.Parallel()
+	long(t)
+	k := newKeeper(t, withHistory(""))
+	k.makeBucket()
+	k.makeStream()
+	list := serveAll(t, 2, append(k.flags(), rooms...)...)
+	c, ticket := list[0].begin("ann")
+	c.subscribe("room.1")
+	pub := list[1].login()
+	pub.publish("room.1", 1)
+	c.want(1, 1)
+	c.conn.Close()
+	await(t, "the topic to be let go", func() bool { return list[0].metric("sluice_cluster_history_topics") == 0 })
+	pub.publish("room.1", 2)
+	c, _ = list[0].comeBack(ticket)
+	c.want(2, 2)
+	if n := list[0].metric("sluice_cluster_history_reads_total"); n == 0 {
+		t.Error("nothing was read from the log")
+	}
+	for _, g := range list {
+		if n := g.metric(`sluice_cluster_errors_total{reason="permission"}`); n != 0 {
+			t.Errorf("gateway %d was denied %v things:\n%s", g.id, n, g.stderr)
+		}
+	}
+	for _, right := range historyPrivilege {
+		k := newKeeper(t, withHistory(right))
+		k.makeBucket()
+		k.makeStream()
+		g := launch(t, 1, append(k.flags(), rooms...)...)
+		says := strings.TrimSuffix(right, ".>")
+		if code := g.wait(); code != 2 || !strings.Contains(g.stderr.String(), says) {
+			t.Errorf("without %s: exit code %d, want 2 and its name:\n%s", right, code, g.stderr)
+		}
+	}
+	// Who may not change the stream is told what to change.
+	g := launch(t, 3, append(k.flags(), "--history", "room.*=9000,5m")...)
+	if code := g.wait(); code != 2 || !strings.Contains(g.stderr.String(), "nats stream edit SLUICE_default_H --max-msgs-per-subject 9001 --max-age 5m0s") {
+		t.Errorf("a stream that keeps too little: exit code %d, want 2 and what to do:\n%s", code, g.stderr)
+	}
 }
 
 func newKeeper(t *testing.T, allowed server.Permissions) *keeper {

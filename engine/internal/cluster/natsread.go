@@ -75,7 +75,9 @@ func (s *natsStream) Last(ctx context.Context, subjects []string, from uint64) (
 }
 
 // A prober is a Stream that finds out whether the node may do what it needs of it.
-type prober interface{ Probe(ctx context.Context) error }
+type prober interface {
+	Probe(ctx context.Context) error
+}
 
 // Probe implements prober. What the server does not allow is a *RefusedError that names it.
 func (s *natsStream) Probe(ctx context.Context) error {
