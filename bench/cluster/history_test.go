@@ -244,8 +244,22 @@ func TestHistoryServerKilled(t *testing.T) {
 		c.subscribe("room.1")
 		subs = append(subs, c)
 	}
-	pub := list[0].login()
-	const messages = 1500
+	check := steady(t, list[0], subs, 1500)
+	for range 3 {
+		time.Sleep(700 * time.Millisecond)
+		_ = server.Process.Signal(syscall.SIGKILL)
+		_ = server.Wait()
+		time.Sleep(100 * time.Millisecond)
+		server = killable(t, binary, dir, port)
+		natsConnected(t, list...)
+	}
+	check()
+}
+
+// steady publishes numbers to room.1 on a gateway, one each 2 ms, and returns what waits for the end of it
+// and checks what subscribers have got: all the same, in order, each once, and all that was confirmed.
+func steady(t *testing.T, g *gateway, subs []*client, messages int) (check func()) {
+	pub := g.login()
 	done := make(chan struct{})
 	taken := make(map[int]bool) // that were said to be published
 	go func() {
@@ -266,40 +280,76 @@ func TestHistoryServerKilled(t *testing.T) {
 			time.Sleep(2 * time.Millisecond)
 		}
 	}()
-	for range 3 {
-		time.Sleep(700 * time.Millisecond)
-		_ = server.Process.Signal(syscall.SIGKILL)
-		_ = server.Wait()
-		time.Sleep(100 * time.Millisecond)
-		server = killable(t, binary, dir, port)
-		natsConnected(t, list...)
-	}
-	<-done
-	pub.publish("room.1", 9999)
-	var first []int
-	for i, c := range subs {
-		var got []int
-		for len(got) == 0 || got[len(got)-1] != 9999 {
-			g, err := c.next(patience)
-			if err != nil || g.gap {
-				t.Fatalf("subscriber %d: %+v, %v behind %v", i, g, err, got[max(0, len(got)-3):])
+	return func() {
+		t.Helper()
+		<-done
+		const last = 999_999
+		pub.publish("room.1", last)
+		var first []int
+		for i, c := range subs {
+			var list []int
+			for len(list) == 0 || list[len(list)-1] != last {
+				g, err := c.next(patience)
+				if err != nil || g.gap {
+					t.Fatalf("subscriber %d: %+v, %v behind %v", i, g, err, list[max(0, len(list)-3):])
+				}
+				list = append(list, g.n)
 			}
-			got = append(got, g.n)
-		}
-		if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
-			t.Errorf("subscriber %d: not in order, or twice", i)
-		}
-		if i == 0 {
-			first = got
+			if !slices.IsSorted(list) || len(slices.Compact(slices.Clone(list))) != len(list) {
+				t.Errorf("subscriber %d: not in order, or twice", i)
+			}
+			if i > 0 {
+				if !slices.Equal(list, first) {
+					t.Errorf("subscriber %d got other messages than the first", i)
+				}
+				continue
+			}
+			first = list
 			missing := 0
 			for n := range taken {
-				if !slices.Contains(got, n) {
+				if !slices.Contains(list, n) {
 					missing++
 				}
 			}
-			t.Logf("%d of %d messages were taken, %d came, %d that were taken are missing", len(taken), messages, len(got)-1, missing)
-		} else if !slices.Equal(got, first) {
-			t.Errorf("subscriber %d got other messages than the first", i)
+			if missing > 0 {
+				t.Errorf("%d messages that were confirmed have not come", missing)
+			}
+			t.Logf("%d of %d messages were taken, %d came", len(taken), messages, len(list)-1)
+		}
+	}
+}
+
+// Through the death of the log's leader, one of three servers, messages wait and none is lost.
+func TestHistoryLeaderKilled(t *testing.T) {
+	t.Parallel()
+	long(t)
+	servers := startCluster(t, 3)
+	var urls []string
+	for _, s := range servers {
+		urls = append(urls, s.url())
+	}
+	list := serveAll(t, 3, append(rooms, "--cluster", strings.Join(urls, ","))...)
+	var subs []*client
+	for _, g := range list {
+		c := g.login()
+		c.subscribe("room.1")
+		subs = append(subs, c)
+	}
+	check := steady(t, list[0], subs, 1000)
+	time.Sleep(time.Second)
+	for i, s := range servers {
+		if s.JetStreamIsStreamLeader("$G", "SLUICE_default_H") {
+			t.Logf("server %d is the leader", i)
+			s.stop()
+			break
+		}
+	}
+	check()
+	for _, g := range list {
+		for _, name := range []string{"gaps_total", `refused_total{reason="late"}`} {
+			if n := g.metric("sluice_cluster_history_" + name); n != 0 {
+				t.Errorf("gateway %d: %s is %v", g.id, name, n)
+			}
 		}
 	}
 }
