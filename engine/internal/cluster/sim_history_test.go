@@ -634,11 +634,13 @@ func (w *histWorld) end() {
 	}
 	time.Sleep(2*sweepEvery + 30*time.Second)
 	for _, n := range w.nodes {
+		w.mu.Lock()
 		if len(n.rings) > 0 {
 			w.fail("node %d has rings left: %v", n.number, n.rings)
 		}
+		w.mu.Unlock()
 		h := n.t.history
-		if s := n.t.stats(); s.Memory != 0 || h.appender.queued.Load() != 0 || h.follower.held != 0 || h.follower.topics.Load() != 0 {
+		if s := n.t.stats(); s.Memory != 0 || h.appender.queued.Load() != 0 || h.follower.topics.Load() != 0 {
 			w.fail("node %d has %+v left, %+v", n.number, s, h.stats())
 		}
 	}
@@ -668,7 +670,7 @@ func TestHistorySimulation(t *testing.T) {
 		all.Epochs, all.Reads, all.Timeouts = all.Epochs+s.Epochs, all.Reads+s.Reads, all.Timeouts+s.Timeouts
 		all.Frames += s.Frames
 	}
-	if seeds > 1 && (all.Again == 0 || all.Twice == 0 || all.Holes == 0 || all.Found == 0 || all.Lost == 0 || all.Epochs == 0) {
+	if seeds >= 20 && (all.Again == 0 || all.Twice == 0 || all.Holes == 0 || all.Found == 0 || all.Lost == 0 || all.Epochs == 0) {
 		t.Errorf("something did not happen: %+v", all)
 	}
 	t.Logf("%+v", all)
