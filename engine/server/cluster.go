@@ -139,8 +139,10 @@ func (c *Config) checkCluster() error {
 		return fmt.Errorf("server: Config.Cluster: %w", err)
 	}
 	switch {
-	case c.Engine.Remote != nil, c.Engine.Log != nil:
-		return errors.New("server: Config.Engine.Remote or Log is set: Config.Cluster is, too; leave one of them out")
+	case c.Engine.Remote != nil:
+		return errors.New("server: Config.Engine.Remote is set: Config.Cluster is, too; leave one of them out")
+	case c.Engine.Log != nil:
+		return errors.New("server: Config.Engine.Log is set: Config.Cluster is, too; leave one of them out")
 	}
 	return nil
 }

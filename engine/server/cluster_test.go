@@ -29,9 +29,14 @@ func TestCluster(t *testing.T) {
 		{"replicas", func(c *Config) { c.Cluster, c.Cluster.Replicas = on, 6 }, "Replicas: 6, want 0 to 5"},
 		{"address", func(c *Config) { c.Cluster, c.Cluster.Address = on, "a\nb" }, "Address: "},
 		{"another Remote", func(c *Config) { c.Cluster, c.Engine.Remote = on, nowhere{} }, "Config.Engine.Remote is set"},
+		{"another Log", func(c *Config) {
+			c.Cluster, c.Engine.Log = on, struct{ engine.Log }{}
+		}, "Config.Engine.Log is set"},
 		{"history", func(c *Config) {
 			c.Cluster, c.Engine.History.Rules = on, []topic.Rule{{Pattern: "a", Count: 1, Age: time.Second}}
-		}, "Config.Engine.History is set"},
+		}, ""},
+		{"wait", func(c *Config) { c.Cluster, c.Cluster.HistoryWait = on, time.Millisecond }, "HistoryWait: 1ms, want 1s to 5m0s"},
+		{"total", func(c *Config) { c.Cluster, c.Cluster.HistoryTotal = on, 1 }, "HistoryTotal: 1 bytes, want 1048576 at least"},
 	} {
 		config := base()
 		tc.change(&config)
