@@ -113,7 +113,7 @@ func (l *Loop) watchReceipts() {
 
 // sentHistory notes that something of a history was queued for c.
 func (l *Loop) sentHistory(c *Conn) {
-	if l.receipts.on && c.flags&flagTrail != 0 && fault != 120 {
+	if l.receipts.on && c.flags&flagTrail != 0 {
 		if t := l.trails[c.slot]; t.place == 0 {
 			l.noteSent(c.slot, t)
 		}
@@ -154,7 +154,7 @@ func (l *Loop) answerReceipts(q *receiptQuestion) {
 		r.slots[r.kept] = slot
 		r.kept++
 		t.place = int32(r.kept)
-		if at.Before(q.upTo) && fault != 121 {
+		if at.Before(q.upTo) {
 			q.tell(l, c, at)
 		} else if at.Before(rest) {
 			rest = at
@@ -231,7 +231,7 @@ func (l *Loop) receivedBy(c *Conn, t *trail) topic.Position {
 			at = p
 		}
 	}
-	if c.flags&flagCatching != 0 && fault != 122 {
+	if c.flags&flagCatching != 0 {
 		for _, u := range l.catching.conns[c.slot].list {
 			switch {
 			case u.lost || u.stream == nil || u.start != atNext:
@@ -242,9 +242,6 @@ func (l *Loop) receivedBy(c *Conn, t *trail) topic.Position {
 		}
 	}
 	arrived := t.sent - l.unreceived(c)
-	if fault == 123 {
-		arrived = t.sent
-	}
 	t.trim(arrived)
 	look := func(s *span, end int64) bool {
 		if s.stream == nil || end <= max(arrived, t.begins(s.stream.Name())) {
@@ -262,10 +259,7 @@ func (l *Loop) receivedBy(c *Conn, t *trail) topic.Position {
 			return at
 		}
 	}
-	switch {
-	case fault == 124:
-		return at
-	case c.entries() > maxReceiptEntries:
+	if c.entries() > maxReceiptEntries {
 		return topic.Position{}
 	}
 	end := t.sent

@@ -56,7 +56,8 @@ type points struct {
 	candidate  topic.Position // no checkpoint is behind it
 	behind     map[*sharedEntry]struct{}
 	others     map[origin]keptPoint
-	written    point // the last one
+	written    point     // the last one
+	when       time.Time // it was written
 
 	revision uint64
 }
@@ -64,8 +65,12 @@ type points struct {
 // A point is a checkpoint.
 type point struct {
 	topic.Position
-	at int64 // unix milliseconds
+	at int64 // as session.Mark.At of all that are not behind
 }
+
+// pointMargin is how long it may take, while there is a connection to the log, until a message that was
+// published is here.
+const pointMargin = 5 * time.Second
 
 type keptPoint struct {
 	point
@@ -78,6 +83,9 @@ func newPoints() points {
 		others: make(map[origin]keptPoint),
 	}
 }
+
+// marks reports whether there are places in histories.
+func (s *sessions) marks() bool { return s.on != nil && s.on() }
 
 // await has checkpoints wait for an entry's next write, for which it is to be queued. s.mu is held.
 func (s *sessions) await(e *sharedEntry) {
@@ -122,7 +130,7 @@ func (s *sessions) Left(id session.SessionID) {
 		return
 	}
 	pause := sessionPause
-	if s.reach != nil && fault != 20 {
+	if s.marks() && fault != 50 {
 		pause = leftPause
 		s.await(e)
 	}
@@ -149,14 +157,14 @@ func (s *sessions) keepPoints() {
 func (s *sessions) nextPoint() {
 	p := &s.points
 	s.mu.Lock()
-	idle, behind, last := !s.connected || len(s.entries) == 0, len(p.behind), p.written
+	idle, behind, last, when := !s.connected || len(s.entries) == 0, len(p.behind), p.written, p.when
 	s.mu.Unlock()
-	if idle {
+	if idle || !s.on() {
 		return
 	}
 	to, ok := s.reach()
 	now := time.Now()
-	if !ok || to == last.Position && behind == 0 && now.UnixMilli()-last.at < pointAge.Milliseconds() {
+	if !ok || to == last.Position && behind == 0 && now.Sub(when) < pointAge {
 		return
 	}
 	s.holder.CutTrails()
@@ -164,12 +172,11 @@ func (s *sessions) nextPoint() {
 		return
 	}
 	type answer struct {
-		rest   topic.Position
 		behind []gateway.Laggard
 		ok     bool
 	}
 	ch := make(chan answer, 1)
-	s.holder.AskReceived(to, func(rest topic.Position, behind []gateway.Laggard, ok bool) { ch <- answer{rest, behind, ok} })
+	s.holder.AskReceived(to, func(_ topic.Position, behind []gateway.Laggard, ok bool) { ch <- answer{behind, ok} })
 	t := time.NewTimer(pointWait)
 	defer t.Stop()
 	var a answer
@@ -179,20 +186,20 @@ func (s *sessions) nextPoint() {
 	case <-s.halt:
 		return
 	}
+	next := point{to, now.Add(-pointMargin).UnixMilli()}
 	if a.ok {
-		if a.rest.Before(to) {
-			to = a.rest
+		if next.Position, ok = s.plan(to, a.behind); next.Position.Before(to) {
+			next.at = 0
 		}
-		to, ok = s.plan(to, a.behind)
 	}
 	if !a.ok || !ok || !s.awaitSettled(t) {
 		s.stats.pointsLate.Add(1)
 		return
 	}
-	if to.Before(last.Position) {
-		to = last.Position // which held, and holds
+	if next.Before(last.Position) {
+		next = last // which held, and holds
 	}
-	s.writePoint(point{to, now.UnixMilli()})
+	s.writePoint(next)
 }
 
 func (s *sessions) sleep(d time.Duration) bool {
@@ -231,7 +238,7 @@ func (s *sessions) plan(to topic.Position, behind []gateway.Laggard) (at topic.P
 			to = b.At // no farther than those of whom nothing is written
 			break
 		}
-		if fault != 21 {
+		if fault != 51 {
 			s.await(e)
 		}
 		s.enqueue(e, s.when(e, leftPause))
@@ -270,7 +277,7 @@ func (s *sessions) awaitSettled(t *time.Timer) bool {
 		s.mu.Lock()
 		left := s.points.old
 		s.mu.Unlock()
-		if left == 0 || fault == 22 {
+		if left == 0 || fault == 52 {
 			return true
 		}
 		select {
@@ -342,7 +349,7 @@ func (s *sessions) writePoint(to point) {
 	}
 	s.stats.points.Add(1)
 	s.mu.Lock()
-	p.written = to
+	p.written, p.when = to, time.Now()
 	s.mu.Unlock()
 }
 
@@ -376,7 +383,7 @@ func (s *sessions) pointOf(ctx context.Context, of origin) (point, bool) {
 // the owner's checkpoint is. That says nothing of sessions that a living owner does not know.
 func (s *sessions) place(ctx context.Context, owner origin, unknown bool, shared *session.Shared) {
 	n := &shared.Snapshot
-	if !shared.Attached || shared.Behind && fault != 23 || len(n.Topics) == 0 {
+	if !shared.Attached || shared.Behind && fault != 53 || len(n.Topics) == 0 {
 		return
 	}
 	marks := make(map[string]session.Mark, len(n.Marks))
@@ -396,6 +403,7 @@ func (s *sessions) place(ctx context.Context, owner origin, unknown bool, shared
 				p, known = s.pointOf(ctx, owner)
 			}
 		}
+		m.At = max(m.At, p.at)
 		switch {
 		case known && (topic.Position{Epoch: m.Epoch, Seq: m.Seq}).Before(p.Position):
 			m = session.Mark{Topic: t, Epoch: p.Epoch, Seq: p.Seq, At: p.at}

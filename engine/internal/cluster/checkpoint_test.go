@@ -223,7 +223,7 @@ func TestPlaces(t *testing.T) {
 		{"detached", false, false, false, 1, []session.Mark{mark("b", 3)}, []session.Mark{mark("b", 3)}, false},
 		{"behind", true, true, false, 1, []session.Mark{mark("b", 3)}, []session.Mark{mark("b", 3)}, false},
 		{"before the checkpoint", true, false, false, 1, []session.Mark{mark("b", 3)}, []session.Mark{point}, false},
-		{"past it", true, false, false, 1, []session.Mark{mark("b", 60)}, []session.Mark{mark("b", 60)}, false},
+		{"past it", true, false, false, 1, []session.Mark{mark("b", 60)}, []session.Mark{{Topic: "b", Epoch: 7, Seq: 60, At: 9}}, false},
 		{"never written", true, false, false, 1, nil, []session.Mark{point}, false},
 		{"the owner does not know it", true, false, true, 1, []session.Mark{mark("b", 3)}, []session.Mark{mark("b", 3)}, false},
 		{"no checkpoint", true, false, false, 2, []session.Mark{mark("b", 3)}, []session.Mark{mark("b", 3)}, false},

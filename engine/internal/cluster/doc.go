@@ -52,6 +52,12 @@
 // calls the functions of those who have waited, so that they may take locks that loops hold when they
 // call a Node. The control connection has one for each node that it carries out commands of.
 //
+// # Sessions
+//
+// Who resumes a session on another node gets it from its owner (sessionstake.go), or from what the owner
+// has written of it (sessionswrite.go) and of where all of its clients are in topics with history
+// (checkpoint.go, reach.go).
+//
 // # Goroutines
 //
 // The methods that loops call (Publish, Reaches, Congested, Subscribed, Unsubscribed, Settle) never

@@ -56,6 +56,8 @@ type follower struct {
 	doubtful bool
 	doubted  uint64 // seen, then
 	held     int64  // bytes
+	reads    int    // fills that are under way
+	proof    uint64 // see reach
 	queue    []*ownTopic
 	audited  uint64 // the last frame of the stream at the last look
 
@@ -245,6 +247,7 @@ func (f *follower) leave(o *ownTopic) {
 // join begins to follow topics, whose subscriptions are through, from what the stream has now. Those
 // that are followed already were behind a lost connection.
 func (f *follower) join(topics []*ownTopic, st StreamState) error {
+	f.prove(st)
 	var again []*ownTopic
 	for _, o := range topics {
 		switch l := o.following; {
@@ -324,6 +327,7 @@ func (f *follower) release(o *ownTopic) error {
 func (f *follower) fill(o *ownTopic) {
 	l := o.following
 	l.filling, l.missing = true, false
+	f.reads++
 	f.h.fetcher.add(&fetch{
 		name: o.name, subject: f.h.t.subs.history(o.name), epoch: f.epoch, after: behind(l.at), checked: l.checked,
 		done: func(fill engine.Fill, upTo uint64, err error) {
@@ -334,6 +338,7 @@ func (f *follower) fill(o *ownTopic) {
 
 // filled passes on what was read.
 func (f *follower) filled(o *ownTopic, l *following, fill engine.Fill, upTo uint64, err error) error {
+	f.reads--
 	if o.following != l || err != nil { // it is over, or all is
 		return nil
 	}

@@ -76,6 +76,7 @@ func (f *follower) each(do func(*ownTopic) error) error {
 
 // review looks at all topics.
 func (f *follower) review(st StreamState, broken bool) error {
+	f.prove(st)
 	var topics []*ownTopic
 	_ = f.each(func(o *ownTopic) error {
 		if o.following.begun {

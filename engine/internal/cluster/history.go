@@ -265,6 +265,7 @@ func (h *history) forget() {
 	h.joining = nil
 	h.losses++
 	h.mu.Unlock()
+	h.follower.post(func() error { h.follower.lost(); return nil })
 }
 
 // open looks at the stream, and makes it if there is none.
@@ -336,6 +337,7 @@ func (h *history) clerk() {
 	for h.ctx.Err() == nil {
 		if n := h.t.bus.Dropped(); n != dropped {
 			dropped = n
+			h.follower.post(func() error { h.follower.lost(); return nil })
 			h.catch(true)
 		}
 		again := auditEvery

@@ -85,8 +85,10 @@ type sessions struct {
 	holder SessionHolder // set by start
 	rpc    asker         // likewise
 	// reach returns the position of the log up to which all that is heard here has been handed to the
-	// engine. ok is false while that is not known. Nil: topics have no history. It is set before start.
+	// engine; ok is false while that is not known. on reports whether topics have history now. Both are set
+	// before start, or none has.
 	reach  func() (at topic.Position, ok bool)
+	on     func() bool
 	stats  sessionStats
 	takes  chan sessionTake
 	kick   chan struct{}
@@ -213,7 +215,7 @@ func (s *sessions) start(holder SessionHolder, rpc asker) {
 	for range sessionTakers {
 		s.takers.Go(s.taker)
 	}
-	if s.reach != nil {
+	if s.on != nil {
 		s.tasks.Go(s.keepPoints)
 	}
 }

@@ -12,12 +12,12 @@ import (
 
 // sessionFaults are the faults that sessions have under the build tag faults, by number.
 var sessionFaults = map[int]string{
-	20: "a checkpoint does not wait for sessions that have lost their connection",
-	21: "a checkpoint does not wait for sessions that are behind",
-	22: "a checkpoint waits for nobody",
-	23: "a session that is behind is resumed from the checkpoint",
-	24: "a session that is given up is not written",
-	25: "a session that was taken over is not behind",
+	50: "a checkpoint does not wait for sessions that have lost their connection",
+	51: "a checkpoint does not wait for sessions that are behind",
+	52: "a checkpoint waits for nobody",
+	53: "a session that is behind is resumed from the checkpoint",
+	54: "a session that is given up is not written",
+	55: "a session that was taken over is not behind",
 }
 
 // A finder is a tester whose test is over with the first fault.

@@ -90,7 +90,7 @@ func (r *resort) open(i int) {
 	g.charge = func(n int) { g.bytes += n } // under its lock
 	g.local, _ = session.NewStore(session.StoreConfig{Key: [session.KeySize]byte{1}, Rand: rand.Reader, TTL: 30 * time.Minute})
 	g.local.Watch(g.sessions)
-	g.reach = r.news.reach
+	g.reach, g.on = r.news.reach, func() bool { return true }
 	r.mu.Lock()
 	r.guests[i] = g
 	r.mu.Unlock()

@@ -89,6 +89,9 @@ func (n *Node) ShareSessions(g *gateway.Gateway) error {
 	if err := gateway.Share(g, s); err != nil {
 		return err
 	}
+	if n.history != nil {
+		s.reach, s.on = n.history.reach, n.history.wanted.Load
+	}
 	n.sessions = s
 	key := g.Config().SessionKey
 	n.keyMark = keyMark(n.config.Name, &key)

@@ -79,7 +79,7 @@ func (s *sessions) give(id session.SessionID, serial uint32, answer func([]byte)
 	}
 	if e != nil {
 		e.giving = true
-		if s.reach != nil {
+		if s.marks() {
 			s.await(e)
 		}
 	}
@@ -99,7 +99,7 @@ func (s *sessions) give(id session.SessionID, serial uint32, answer func([]byte)
 // given answers when nothing is written any more, but for the session itself, where that is still to be.
 // e is nil when there is no key.
 func (s *sessions) given(e *sharedEntry, shared session.Shared, err error, answer func([]byte)) {
-	if e == nil || err != nil || s.reach == nil || fault == 24 {
+	if e == nil || err != nil || !s.marks() || fault == 54 {
 		s.answerGiven(e, shared, err, answer)
 		return
 	}
@@ -262,7 +262,7 @@ func (s *sessions) take(t session.Ticket) (shared session.Shared, err error) {
 			}
 		}
 		stepped := shared
-		stepped.Behind = fault != 25 // until its connection has what it lacks
+		stepped.Behind = fault != 55 // until its connection has what it lacks
 		if err := s.holder.StepSession(&stepped, t); err != nil && !given {
 			return shared, takeUnknown
 		} // else the ticket is refused when the session is here
@@ -303,7 +303,7 @@ func (s *sessions) own(id session.SessionID, revision, sum uint64) {
 	}
 	if e := s.entry(id); e != nil {
 		e.revision, e.sum, e.written = revision, sum, time.Now()
-		s.setBehind(e, fault != 25)
+		s.setBehind(e, fault != 55)
 	}
 }
 
@@ -378,8 +378,8 @@ func (s *sessions) counts() SessionStats {
 	}
 	s.mu.Lock()
 	c.Shared, c.Waiting, c.Behind = len(s.entries), len(s.queue), len(s.points.behind)
-	if at := s.points.written.at; at != 0 {
-		c.PointAge = max(time.Since(time.UnixMilli(at)), 1)
+	if at := s.points.when; !at.IsZero() {
+		c.PointAge = max(time.Since(at), 1)
 	}
 	s.mu.Unlock()
 	return c

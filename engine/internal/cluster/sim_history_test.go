@@ -71,6 +71,8 @@ type histWorld struct {
 	errs                 map[error]int
 	gaps                 int
 	fetches, lostFetches int
+	steps                int
+	unheard              time.Time // when something was last lost and nobody was told
 }
 
 func (w *histWorld) fail(format string, args ...any) {
@@ -406,6 +408,30 @@ func (n *histNode) fetch(name string) {
 	})
 }
 
+// reach asks up to where the log is here, and wants all rings to be there a moment later.
+func (n *histNode) reach() {
+	w := n.w
+	go func() {
+		at, ok := n.t.history.reach()
+		time.Sleep(10 * time.Millisecond)
+		w.net.mu.Lock()
+		ever := w.store.ever[at.Epoch]
+		w.net.mu.Unlock()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !ok || !n.alive || time.Since(w.unheard) < 10*time.Second && !w.unheard.IsZero() {
+			return
+		}
+		for name, k := range n.rings {
+			for s := frameOf(k.at.Seq) + 1; k.at.Epoch == at.Epoch && s <= frameOf(at.Seq) && s <= uint64(len(ever)); s++ {
+				if ever[s-1].Subject == n.t.subs.history(name) {
+					w.fail("node %d: the log is here up to %d, and %s lacks frame %d", n.number, frameOf(at.Seq), name, s)
+				}
+			}
+		}
+	}()
+}
+
 func histTopic(i int) string { return fmt.Sprintf("h-%d", i) }
 
 // faults says that something goes wrong.
@@ -425,6 +451,9 @@ const histTopics = 4
 func (w *histWorld) step(stormy bool) {
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
 	name := histTopic(w.rng.IntN(histTopics))
+	if w.steps++; w.steps%4 == 0 && n.alive {
+		n.reach()
+	}
 	switch r := w.rng.IntN(100); {
 	case !n.alive:
 		if r < 10 {
@@ -449,6 +478,7 @@ func (w *histWorld) step(stormy bool) {
 		n.bus.lose(true)
 		time.AfterFunc(time.Duration(w.rng.Int64N(int64(500*time.Millisecond))), n.bus.connect)
 	case r < 96: // the way from the stream's server is lost, and nobody is told
+		w.unheard = time.Now()
 		w.net.cut(n.bus, w.store.server)
 		time.AfterFunc(time.Duration(w.rng.Int64N(int64(time.Second))), func() { w.net.mend(n.bus, w.store.server) })
 	case r < 97:
