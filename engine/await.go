@@ -26,6 +26,9 @@ const (
 // waitSize is what it costs to wait, in bytes: a place in a map, and in the topic's.
 const waitSize = 96
 
+// mostAsked is how often the log is asked for the same: what it has may have no room here, and go at once.
+const mostAsked = 4
+
 // awaited are those who wait for a Log.
 type awaited struct {
 	mu     sync.Mutex
@@ -77,7 +80,8 @@ func (l *Loop) awaitOlder(u *catchup, after topic.Position, before uint64) {
 		after, since, w.want = w.after, w.since, false
 	})
 	if ask {
-		e.config.Log.Fetch(st.Name(), after, since, before, func(f Fill, err error) { e.filled(st, after, f, err) })
+		before = before | (frameNumbers - 1) + 1 // some of a frame may be here
+		e.config.Log.Fetch(st.Name(), after, since, before, func(f Fill, err error) { e.filled(st, after, before, f, err) })
 	}
 }
 
@@ -133,14 +137,14 @@ func (l *Loop) unwait(u *catchup) {
 }
 
 // filled is called with the log's answer.
-func (e *Engine) filled(st *topic.Stream, after topic.Position, f Fill, err error) {
+func (e *Engine) filled(st *topic.Stream, after topic.Position, before uint64, f Fill, err error) {
 	switch {
 	case err != nil:
 		e.log.Warn("a topic's history is not read", "topic", st.Name(), "err", err)
 		e.history.Close(st)
 	case f.Epoch == st.Epoch():
 		closed := after.Epoch != f.Epoch || after.Seq == 0 || f.First > after.Seq+1
-		e.history.Prepend(st, e.Now(), e.clockOffset(), f.First, f.Frames, closed)
+		e.history.Prepend(st, e.Now(), e.clockOffset(), f.First, before, f.Frames, closed)
 	}
 	e.wakeAwaiting(st.Name())
 }
@@ -192,7 +196,8 @@ func (l *Loop) placed(u *catchup) bool {
 			upTo = st.Began()
 		}
 		from, open := e.history.Tail(st, u.tail, upTo, e.Now())
-		if open {
+		if open && u.asked < mostAsked {
+			u.asked++
 			first, _ := e.history.Range(st, e.Now())
 			l.awaitOlder(u, topic.Position{}, first)
 			return false

@@ -42,6 +42,7 @@ type catchup struct {
 	start   start
 	tail    int    // with atTail: so many messages up to upTo, 0: up to where the history begins
 	upTo    uint64 // a number of epoch
+	asked   uint8  // times that the log was, for what it waits for
 	epoch   uint64 // of next
 	since   int64  // Mark.At of the position before next, 0: not known
 }
@@ -189,7 +190,8 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 	case !v.Known:
 		l.reattach(c, u)
 		return 1 // the next turn goes on with the other stream
-	case v.Open && u.next < v.First && fault != 111:
+	case v.Open && u.next < v.First && fault != 111 && u.asked < mostAsked:
+		u.asked++
 		l.awaitOlder(u, topic.Position{Epoch: st.Epoch(), Seq: u.next - 1}, v.First)
 		return 1
 	}
@@ -229,6 +231,9 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 	}
 	u.next = max(u.next, end)
 	s.last = u.next - 1
+	if messages > 0 {
+		u.asked = 0
+	}
 	size := len(b.data)
 	if size == 0 {
 		l.releaseRef(ref)

@@ -62,6 +62,9 @@ type Fill struct {
 	Frames      []Frame // in order
 }
 
+// frameNumbers is how many numbers there are for a Frame: its last message has the last of them.
+const frameNumbers = 4096
+
 // A Frame is messages that were added to a Log together.
 type Frame = topic.Frame
 

@@ -3,7 +3,8 @@ package topic
 // Numbers that are given. Where several processes keep the history of one topic, something else has its
 // order, and gives each message its number. A stream begins behind a number that is known to be in that
 // order, and from then on keeps what it is given. It is open below: older messages may be known
-// elsewhere, and be put in front. Once something of it is dropped, nothing older is of interest.
+// elsewhere, and be put in front. Once something of it is dropped because of its rule, nothing older is
+// of interest; what goes for want of room is.
 //
 // Numbers rise, and leave some out. A bound is a number, of a message or not: "all from the bound on".
 
@@ -13,6 +14,10 @@ type Frame struct {
 	At      int64  // when it came, in unix ms
 	Records []byte // of AppendRecord, one behind the other
 }
+
+// reopen notes that messages up to a time went for want of room: where numbers are given, they are known
+// elsewhere.
+func (s *Stream) reopen(given bool, last int64) { s.open, s.opened = given && s.Begun(), last }
 
 // Count returns how many records a frame has, and whether they are well formed.
 func (f *Frame) Count() (n int, ok bool) {
@@ -25,6 +30,14 @@ func (f *Frame) Count() (n int, ok bool) {
 		rest = rest[size:]
 	}
 	return n, true
+}
+
+// since returns how many numbers of f are not below a bound.
+func (f *Frame) since(bound uint64) int {
+	if f.Seq < bound {
+		return 0
+	}
+	return int(min(f.Seq-bound+1, 1<<40))
 }
 
 // Begin has the stream of a topic begin behind a position. One that reaches at least up to there goes
@@ -98,14 +111,14 @@ func (h *History) Skip(s *Stream, to uint64) {
 	}
 }
 
-// Prepend puts messages in front of an open stream: all that there are from first up to the stream's own
-// bound, which a View has told, oldest first. What the rule does not want is left out. clock is what is
+// Prepend puts messages in front of an open stream: all that there are from first on and below end, oldest
+// first, which must reach up to the stream's own bound. What the rule does not want is left out. clock is what is
 // to be added to a Frame's At for the caller's clock. closed says that there are none below first. It
 // reports false when the stream is not open there any more, and nothing was done.
-func (h *History) Prepend(s *Stream, now, clock int64, first uint64, frames []Frame, closed bool) bool {
+func (h *History) Prepend(s *Stream, now, clock int64, first, end uint64, frames []Frame, closed bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.list == nil || !s.open || first > s.first {
+	if s.list == nil || !s.open || first > s.first || end < s.first {
 		return false
 	}
 	if closed {
@@ -113,10 +126,8 @@ func (h *History) Prepend(s *Stream, now, clock int64, first uint64, frames []Fr
 	}
 	number := 0
 	for i := range frames {
-		if frames[i].Seq < s.first {
-			n, _ := frames[i].Count()
-			number += n
-		}
+		n, _ := frames[i].Count()
+		number += max(0, n-frames[i].since(s.first)) // some of a frame may be here
 	}
 	spare := max(0, s.kept+number-s.list.rule.Count)
 	limit := now
@@ -129,7 +140,7 @@ func (h *History) Prepend(s *Stream, now, clock int64, first uint64, frames []Fr
 	for i := range frames {
 		f := &frames[i]
 		n, ok := f.Count()
-		if !ok || f.Seq >= s.first {
+		if !ok || f.since(s.first) >= n {
 			continue
 		}
 		at, rest := min(max(f.At+clock, last), limit), f.Records
@@ -137,6 +148,9 @@ func (h *History) Prepend(s *Stream, now, clock int64, first uint64, frames []Fr
 			size := recordLen(rest)
 			seq, record := f.Seq-uint64(n-1-k), rest[:size]
 			rest = rest[size:]
+			if seq >= s.first {
+				break
+			}
 			if spare > 0 || now-at >= s.list.age {
 				bound, s.open = seq+1, false
 				spare--

@@ -153,7 +153,10 @@ func fill(t *testing.T, h *History, s *Stream, o *order, rng *rand.Rand, now int
 	if first >= v.First {
 		return 0
 	}
-	if !h.Prepend(s, now, 0, first, o.between(first, v.First), closed) {
+	if h.Prepend(s, now, 0, first, v.First-1, nil, closed) {
+		t.Fatal("a stream takes in front what does not reach up to it")
+	}
+	if !h.Prepend(s, now, 0, first, v.First, o.between(first, v.First|4095+1), closed) {
 		t.Fatalf("an open stream takes nothing in front from %d on", first)
 	}
 	return first
@@ -250,7 +253,7 @@ func TestBegin(t *testing.T) {
 	if st, _ := h.Begin([]byte("other"), Position{1, 1}, 0); st != nil {
 		t.Error("a topic without a rule begins")
 	}
-	if !h.Prepend(s, 0, 0, 4, nil, false) {
+	if !h.Prepend(s, 0, 0, 4, 1<<60, nil, false) {
 		t.Error("nothing may be put in front")
 	}
 	var v View

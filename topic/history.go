@@ -233,7 +233,8 @@ func (h *History) keep(s *Stream, record []byte, all int, now int64) {
 			h.stats.Evicted += h.drop(s, now)
 		}
 		s.next++
-		s.first, s.open = s.next, false
+		s.first = s.next
+		s.reopen(h.config.Given, now)
 		h.stats.Large++
 		return
 	}
@@ -337,7 +338,10 @@ func (h *History) evict(now int64, count *uint64) bool {
 	case oldest == nil || idle != nil && idle.idle.since < oldest.begun:
 		h.forget(idle)
 	default:
-		*count += h.drop(oldest.stream, now)
+		s := oldest.stream
+		last := s.segments[s.head].last
+		*count += h.drop(s, now)
+		s.reopen(h.config.Given, last)
 	}
 	return true
 }

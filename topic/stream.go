@@ -39,7 +39,7 @@ type Stream struct {
 	cut         uint32 // messages at the front of the first segment that are kept no more
 	held        bool   // it is forgotten by End alone
 	open        bool   // older messages than those from first on may be known elsewhere
-	opened      int64  // ms, when it began
+	opened      int64  // ms, when it began, or of the last message that went for want of room
 	idle        idlePlace
 }
 
