@@ -166,6 +166,17 @@ func (e *Engine) wakeAwaiting(name string) {
 	}
 }
 
+// wakeAllAwaiting does so with those who wait for any topic.
+func (e *Engine) wakeAllAwaiting() {
+	a := &e.awaited
+	a.mu.Lock()
+	names := slices.Sorted(maps.Keys(a.topics))
+	a.mu.Unlock()
+	for _, name := range names {
+		e.wakeAwaiting(name)
+	}
+}
+
 // answered has the loop's subscribers who wait for a topic look again.
 func (l *Loop) answered(name string) {
 	k := &l.catching

@@ -39,6 +39,7 @@ func (e *Engine) SetHistory(h HistoryLimits) error {
 		h.Topics = int(max(h.Total>>10, 1024))
 	}
 	e.history.Set(h.Rules, h.Total, h.Topics, e.Now())
+	e.wakeAllAwaiting() // of topics that have no history any more
 	return nil
 }
 

@@ -153,8 +153,9 @@ func (r *Replica) Begin(name []byte, at topic.Position, lost bool) error {
 		return ErrStopped
 	}
 	st, old := e.history.Begin(name, at, e.Now())
-	if st == nil {
-		return nil // no history, by the rules here or for want of room
+	if st == nil { // no history, by the rules here or for want of room
+		e.wakeAwaiting(string(name))
+		return nil
 	}
 	var asleep [maxLoops / 64]uint64
 	if lost || old != nil && old.Begun() {

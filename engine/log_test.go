@@ -312,3 +312,64 @@ func TestLoggedFull(t *testing.T) {
 	}
 	k.want("behind")
 }
+
+// Who waits for the log is not forgotten when the topic loses its history: a push says what that means, and
+// what is published goes on as plain messages.
+func TestLoggedLosesItsRule(t *testing.T) {
+	t.Parallel()
+	e, addr, s, log := startLogged(t, "h=1000,1m")
+	k := dialKeeper(t, addr, "NAME ann", "SUB h")
+	k.want("RESUMED 0", "SUBSCRIBED true")
+	log.begin(t, "h", log.last(), false)
+	log.publish("h", 1, 1, 1)
+	log.deliver(t, "h")
+	k.want("1")
+	k.cut(s, "ann")
+	log.publish("h", 2, 9, 1)
+	log.replica.End([]byte("h"))
+	log.mu.Lock()
+	log.hold = true
+	log.mu.Unlock()
+	k = dialKeeper(t, addr, "NAME ann", "ECHO -")
+	k.want("RESUMED 1", "-")
+	if err := e.SetHistory(HistoryLimits{}); err != nil {
+		t.Fatal(err)
+	}
+	k.want("GAP h")
+	publishNumbers(t, e, "h", 20, 21)
+	k.want("20", "21")
+}
+
+// What a gateway had no room for is asked of the log again.
+func TestLoggedEvicted(t *testing.T) {
+	t.Parallel()
+	e, addr, s, log := startLogged(t, "h=1000,1m", "other=1000,1m")
+	if err := e.SetHistory(HistoryLimits{Rules: e.config.History.Rules, Total: 64 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	k := dialKeeper(t, addr, "NAME ann", "SUB h")
+	k.want("RESUMED 0", "SUBSCRIBED true")
+	log.begin(t, "h", log.last(), false)
+	log.publish("h", 1, 1, 1)
+	log.deliver(t, "h")
+	k.want("1")
+	k.cut(s, "ann")
+	log.publish("h", 2, 40, 1)
+	log.deliver(t, "h")
+	dialKeeper(t, addr, "SUB other", "ECHO -").want("SUBSCRIBED true", "-")
+	log.begin(t, "other", log.last(), false)
+	big := topic.AppendRecord(nil, "", 0, make([]byte, 20<<10))
+	for range 6 {
+		log.Append([]byte("other"), big, 1, nil)
+	}
+	log.deliver(t, "other")
+	if e.History().Stats().Evicted == 0 {
+		t.Fatal("nothing was evicted: the test shows nothing")
+	}
+	k = dialKeeper(t, addr, "NAME ann")
+	k.want("RESUMED 1")
+	k.want(numbers(2, 40)...)
+	if n := e.Stats().Gaps; n != 0 {
+		t.Errorf("%d gaps", n)
+	}
+}
