@@ -192,7 +192,7 @@ func TestDocsPaths(t *testing.T) {
 		}
 		for _, e := range entries {
 			dir := filepath.Join(under, e.Name())
-			if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || dir == "bin" || dir == "engine/internal" {
+			if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || dir == "bin" || dir == "dist" || dir == "engine/internal" {
 				continue
 			}
 			if !listed[dir] {
