@@ -39,6 +39,10 @@ func (n *names) queueLocked(k *heldKey) {
 		n.empty++
 	}
 	n.todo = append(n.todo, k)
+	n.wakeUp()
+}
+
+func (n *names) wakeUp() {
 	select {
 	case n.wake <- struct{}{}:
 	default:
@@ -50,6 +54,7 @@ func (n *names) again() {
 	n.mu.Lock()
 	n.walkLocked(false)
 	n.mu.Unlock()
+	n.wakeUp()
 }
 
 func (n *names) walkLocked(touch bool) {
