@@ -23,6 +23,8 @@ const (
 	appendPause = 100 * time.Millisecond
 	// appendTick is how often it is looked for those.
 	appendTick = 50 * time.Millisecond
+	// positionTrust is for how long what was heard of the stream is good for a position.
+	positionTrust = 2 * time.Second
 	// appendIdle is how long a topic is remembered behind its last message.
 	appendIdle = 10 * time.Second
 	// appendingCost is what a topic costs beside its name and subject, in bytes.
@@ -340,6 +342,7 @@ func (a *appender) confirmed(k StreamAck) {
 			c.duplicates.Add(1)
 		} else if k.Seq < a.seen { // it counts anew
 			a.h.doubt(true)
+			a.h.heardAt.Store(0)
 			a.seen = 0
 		}
 		a.seen = max(a.seen, k.Seq)
@@ -377,14 +380,28 @@ func (a *appender) done(f *appendFrame, seq uint64, err error) {
 	if len(waits) == 0 {
 		return
 	}
-	st, _ := a.h.lastState()
-	for _, w := range waits {
-		if err != nil {
-			w.done(topic.Position{}, err)
-			continue
+	answer := func(st StreamState) {
+		for _, w := range waits {
+			if err != nil {
+				w.done(topic.Position{}, err)
+				continue
+			}
+			w.done(topic.Position{Epoch: st.Epoch, Seq: behind(seq) - uint64(count-w.behind)}, nil)
 		}
-		w.done(topic.Position{Epoch: st.Epoch, Seq: behind(seq) - uint64(count-w.behind)}, nil)
 	}
+	fresh := func() bool { return time.Since(time.Unix(0, a.h.heardAt.Load())) < positionTrust }
+	if err != nil || fresh() {
+		st, _ := a.h.lastState()
+		answer(st)
+		return
+	}
+	a.h.tasks.Go(func() { // it may be another stream by now
+		if !fresh() {
+			_, _ = a.h.ask(renewTimeout)
+		}
+		st, _ := a.h.lastState()
+		answer(st)
+	})
 }
 
 // tick sends again what was not confirmed, gives up what was not for too long, and forgets topics.

@@ -33,7 +33,7 @@ type following struct {
 type heldFrame struct {
 	number uint64 // of the frame in the stream
 	prev   uint64 // of the topic's frame before it
-	at     int64  // unix ms
+	at     int64  // unix microseconds
 	msg    *nats.Msg
 }
 
@@ -118,7 +118,7 @@ func readHeld(m *nats.Msg) (k heldFrame, err error) {
 	if err != nil {
 		return k, errBody
 	}
-	return heldFrame{number: number, prev: prev, at: at.UnixMilli(), msg: m}, nil
+	return heldFrame{number: number, prev: prev, at: at.UnixMicro(), msg: m}, nil
 }
 
 // take takes a frame that the stream has sent on. r and from are of m, which is of topic o.
@@ -141,7 +141,7 @@ func (f *follower) take(o *ownTopic, r *run, from origin, m *nats.Msg) error {
 			return f.h.t.injector.Publish(r.name, r.records)
 		}
 	}
-	if (k.number <= f.seen && fault != 33 || r.first != f.epoch) && !f.doubtful {
+	if (k.number <= f.seen || r.first != f.epoch) && !f.doubtful && fault != 33 {
 		f.doubtful, f.doubted = true, f.seen
 		f.h.doubt(false)
 	}
@@ -160,7 +160,7 @@ func (f *follower) take(o *ownTopic, r *run, from origin, m *nats.Msg) error {
 }
 
 // older reports whether a frame is of another stream, which was there before this one.
-func (f *follower) older(k *heldFrame) bool { return k.at < int64(f.epoch/1000) }
+func (f *follower) older(k *heldFrame) bool { return k.at < int64(f.epoch) }
 
 // keep has a frame wait. When too much does, the frames of its topic do not: they are read instead.
 func (f *follower) keep(l *following, k heldFrame) {
@@ -193,7 +193,7 @@ func (f *follower) pass(o *ownTopic, number uint64, at int64, r *run, from origi
 		f.h.counts.repeated.Add(1)
 		return nil
 	}
-	if err := f.publish(o, engine.Frame{Seq: behind(number), At: at, Records: r.records}); err != nil {
+	if err := f.publish(o, engine.Frame{Seq: behind(number), At: at / 1000, Records: r.records}); err != nil {
 		return err
 	}
 	l.at, l.tries = number, 0

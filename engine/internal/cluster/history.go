@@ -81,6 +81,7 @@ type history struct {
 	follower follower
 
 	away      atomic.Pointer[error] // why nothing can be appended; nil: it can
+	heardAt   atomic.Int64          // unix nanoseconds: when the stream was heard of
 	reachable atomic.Bool           // the stream's servers are there
 	wakes     chan struct{}         // the clerk
 	ctx       context.Context       // done when the node closes
@@ -302,6 +303,7 @@ func (h *history) ask(within time.Duration) (StreamState, error) {
 // heard notes what the stream is.
 func (h *history) heard(st StreamState) {
 	h.mu.Lock()
+	h.heardAt.Store(time.Now().UnixNano())
 	other := h.known && h.state.Epoch != st.Epoch
 	h.state, h.known = st, true
 	h.judge()

@@ -486,15 +486,17 @@ func (w *histWorld) step(stormy bool) {
 		w.store.stalled = time.Now().Add(4*time.Second + time.Duration(w.rng.Int64N(int64(5*time.Second))))
 		w.net.mu.Unlock()
 	case r < 98:
-		if w.rng.IntN(3) == 0 {
-			w.net.mu.Lock()
-			w.store.lose()
-			w.net.mu.Unlock()
-			for _, n := range w.nodes { // who have had their servers there are told
-				if n.alive && w.rng.IntN(2) == 0 {
-					n.bus.lose(true)
-					time.AfterFunc(time.Duration(w.rng.Int64N(int64(100*time.Millisecond))), n.bus.connect)
-				}
+		w.net.mu.Lock()
+		w.store.lose()
+		w.net.mu.Unlock()
+		for _, n := range w.nodes { // who have had their servers there are told
+			switch {
+			case !n.alive:
+			case w.rng.IntN(3) == 0:
+				n.bus.lose(true)
+				time.AfterFunc(time.Duration(w.rng.Int64N(int64(100*time.Millisecond))), n.bus.connect)
+			case w.rng.IntN(2) == 0:
+				n.t.history.doubt(true)
 			}
 		}
 	default:
@@ -600,7 +602,9 @@ func simulateHistory(t *testing.T, seed uint64, steps int) (failure string, sum 
 			done: make(map[[2]uint64]int), failed: make(map[[2]uint64]bool), errs: make(map[error]int),
 		}
 		w.store = newSimStore(w.net, rand.New(rand.NewPCG(seed, 13)))
-		w.store.room = 200 + rng.IntN(5000)
+		if w.store.room = 200 + rng.IntN(5000); seed%3 == 0 {
+			w.store.room = 40
+		}
 		for i := range w.nodes {
 			w.boot(i)
 		}
