@@ -85,7 +85,7 @@ func TestDeadlinesAreMet(t *testing.T) {
 			}
 			running.Go(func() {
 				for range system.turns[i] {
-					l.turn()
+					l.guardedTurn()
 				}
 			})
 		}

@@ -25,6 +25,7 @@ func TestRun(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		close(done)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		check := func(what string, got []time.Duration, want ...time.Duration) {
 			t.Helper()
 			if len(got) != len(want) {

@@ -173,12 +173,17 @@ func TestCheckpointsStayBehindTheRest(t *testing.T) {
 		if want := behind[9].At; !ok || at != want {
 			t.Errorf("it may go to %v, %v, want %v", at, ok, want)
 		}
-		if g.points.old != maxBehindWrites {
-			t.Errorf("it waits for %d sessions, want %d", g.points.old, maxBehindWrites)
+		old := func() int {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.points.old
+		}
+		if n := old(); n != maxBehindWrites {
+			t.Errorf("it waits for %d sessions, want %d", n, maxBehindWrites)
 		}
 		time.Sleep(3 * time.Second)
-		if g.points.old != 0 {
-			t.Errorf("%d sessions were not written", g.points.old)
+		if n := old(); n != 0 {
+			t.Errorf("%d sessions were not written", n)
 		}
 	})
 }

@@ -488,7 +488,9 @@ func wander(t tester, seed uint64) {
 			time.Sleep(2 * time.Second)
 			was := r.guests[c.at]
 			was.deaf.Store(true)
+			was.mu.Lock()
 			c.conn.mail.stop() // the client has given up the older connection
+			was.mu.Unlock()
 			c.repeats()
 			got, err := r.guests[i].resume(c.ticket)
 			back(err, got)

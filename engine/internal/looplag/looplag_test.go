@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 // loops run what they are told when the test says so.
 type loops struct {
+	mu     sync.Mutex // guards what follows where Run has a goroutine
 	told   [][]func() // by loop
 	probes []int
 	begun  []uint64
@@ -24,6 +27,8 @@ func (ls *loops) lag(n int) *Lag {
 	return New(Config{
 		Loops: n,
 		Tell: func(i int, fn func()) bool {
+			ls.mu.Lock()
+			defer ls.mu.Unlock()
 			if ls.closed {
 				return false
 			}
@@ -31,7 +36,11 @@ func (ls *loops) lag(n int) *Lag {
 			ls.probes[i]++
 			return true
 		},
-		Steps:  func(i int) (uint64, bool) { return ls.begun[i], ls.runs[i] },
+		Steps: func(i int) (uint64, bool) {
+			ls.mu.Lock()
+			defer ls.mu.Unlock()
+			return ls.begun[i], ls.runs[i]
+		},
 		Stack:  func(i int) string { return "stack of loop " + string(rune('0'+i)) },
 		Logger: slog.New(slog.NewTextHandler(&ls.log, nil)),
 	})
@@ -39,14 +48,17 @@ func (ls *loops) lag(n int) *Lag {
 
 // run has loop i do what it was told.
 func (ls *loops) run(i int) {
+	ls.mu.Lock()
 	ls.runs[i] = false
 	if len(ls.told[i]) > 0 {
 		ls.begun[i]++
 	}
-	for _, fn := range ls.told[i] {
+	told := ls.told[i]
+	ls.told[i] = nil
+	ls.mu.Unlock()
+	for _, fn := range told {
 		fn()
 	}
-	ls.told[i] = nil
 }
 
 // looks looks n times, as often as Run does.
@@ -117,11 +129,11 @@ func TestDoze(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ls loops
 		l := ls.lag(2)
-		looked := 0
+		var looked atomic.Int32
 		steps := l.config.Steps
 		l.config.Steps = func(i int) (uint64, bool) {
 			if i == 0 {
-				looked++
+				looked.Add(1)
 			}
 			return steps(i)
 		}
@@ -136,16 +148,18 @@ func TestDoze(t *testing.T) {
 		const awake = Every + (dozeAfter+1)*quietLook
 		time.Sleep(awake)
 		synctest.Wait()
-		looked = 0
+		looked.Store(0)
 		time.Sleep(sleepingEvery - awake)
 		synctest.Wait()
-		if looked > 0 || ls.probes[0] != 1 {
-			t.Fatalf("%d looks, %d probes while the loops slept", looked, ls.probes[0])
+		if n := looked.Load(); n > 0 || ls.probes[0] != 1 {
+			t.Fatalf("%d looks, %d probes while the loops slept", n, ls.probes[0])
 		}
+		ls.mu.Lock()
 		ls.begun[1]++
 		l.Begin()
 		l.Begin()
 		ls.runs[1] = true
+		ls.mu.Unlock()
 		begun := time.Now()
 		for l.LateTimes() == 0 && time.Since(begun) < time.Second {
 			time.Sleep(time.Millisecond)
