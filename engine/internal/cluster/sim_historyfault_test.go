@@ -21,7 +21,9 @@ var historyFaults = map[int]string{
 // TestHistorySimulationFindsFaults plants one fault after the other and requires that the simulation finds it.
 func TestHistorySimulationFindsFaults(t *testing.T) {
 	defer func() { fault = 0 }()
-	const seeds = 300
+	// Faults 33 and 39 show only when a stream is made again while old frames are on their way, in one of
+	// some hundred seeds; the others show within some ten.
+	const seeds = 6000
 	for number := 31; number <= 40; number++ {
 		fault = number
 		found := false
