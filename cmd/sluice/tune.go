@@ -6,8 +6,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/panjf2000/gnet/v2/pkg/pool/goroutine"
-
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/internal/beat"
 )
@@ -24,8 +22,7 @@ func (cmd *settings) tune() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
-	// Nothing here uses gnet's pool of goroutines, which would wake the process up twice a second.
-	goroutine.DefaultWorkerPool.Release()
+	engine.ReleaseIdlePool()
 }
 
 // A burst is what releaseMemory knows of clients that come or go in great numbers.
