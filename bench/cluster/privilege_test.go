@@ -128,19 +128,26 @@ func withHistory(but string) server.Permissions {
 	return p
 }
 
-// makeStream makes the stream, as docs/cluster.md says.
-func (k *keeper) makeStream() {
+// administrator connects somebody who may do everything, until leave is called.
+func (k *keeper) administrator() (js jetstream.JetStream, leave func()) {
 	t := k.authority.t
 	t.Helper()
 	nc, err := nats.Connect(k.url(), k.admin, nats.RootCAs(k.file("ca.pem")), nats.ClientCert(k.file("gateway.pem"), k.file("gateway.key")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
+	if js, err = jetstream.New(nc); err != nil {
 		t.Fatal(err)
 	}
+	return js, nc.Close
+}
+
+// makeStream makes the stream, as docs/cluster.md says.
+func (k *keeper) makeStream() {
+	t := k.authority.t
+	t.Helper()
+	js, leave := k.administrator()
+	defer leave()
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
 		Name: "SLUICE_default_H", Subjects: []string{"sluice.default.h.*"}, Discard: jetstream.DiscardOld, AllowDirect: true,
 		RePublish: &jetstream.RePublish{Source: "sluice.default.h.*", Destination: "sluice.default.t.{{wildcard(1)}}"},
@@ -245,15 +252,8 @@ func (k *keeper) parsed(name string) *x509.Certificate {
 func (k *keeper) makeBucket() {
 	t := k.authority.t
 	t.Helper()
-	nc, err := nats.Connect(k.url(), k.admin, nats.RootCAs(k.file("ca.pem")), nats.ClientCert(k.file("gateway.pem"), k.file("gateway.key")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js, leave := k.administrator()
+	defer leave()
 	for _, config := range []jetstream.KeyValueConfig{
 		{Bucket: "sluice_default_nodes", TTL: 20 * time.Second}, {Bucket: "sluice_default_names", TTL: 24 * time.Hour},
 	} {
