@@ -163,7 +163,7 @@ func clusterRegistry(t *testing.T) registry {
 	t.Helper()
 	admin := freePort(t)
 	cmd := exec.Command(gateway, "serve", "--dev", "--listen", "tcp://127.0.0.1:0", "--worker", "tcp://127.0.0.1:0",
-		"--admin", admin, "--cluster", "nats://"+freePort(t))
+		"--admin", admin, "--cluster", "nats://"+freePort(t), "--history", "room.*=100,1m")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
