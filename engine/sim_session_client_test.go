@@ -38,9 +38,11 @@ type clientConn struct {
 
 	// What it has heard.
 	acked bool
-	owed  []owedReply // in order
-	next  uint32
-	pings int
+	// It was let in and is not in: Disconnect must follow, which says why.
+	overtaken bool
+	owed      []owedReply // in order
+	next      uint32
+	pings     int
 
 	// What the server must have made of it.
 	arrival  int  // its place among the logins, 0: it has none yet

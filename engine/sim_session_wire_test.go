@@ -85,14 +85,26 @@ func (gosocWire) peek(b []byte) (n int, text string) {
 }
 
 func gosocPacket(k *clientConn, h gosoc.Header, body []byte) error {
+	if k.overtaken && h.Type != gosoc.TypeDisconnect {
+		k.w.sim.Fail("connection %d is told that it is logged in, and is not; then comes a packet of type %v", k.index, h.Type)
+	}
 	switch h.Type {
 	case gosoc.TypeConnAck:
 		ack, err := gosoc.Compact.DecodeConnAck(h, body)
-		k.answered(err == nil && ack.Code == gosoc.Accepted, ack.Code == gosoc.ConcurrentLogin)
+		accepted := err == nil && ack.Code == gosoc.Accepted
+		if k.overtaken = accepted && !k.online; !k.overtaken {
+			k.answered(accepted, false)
+		}
 		return err
 	case gosoc.TypePingResp:
 		k.pong()
 	case gosoc.TypeDisconnect:
+		bye, err := gosoc.Compact.DecodeDisconnect(h, body)
+		if k.overtaken {
+			k.overtaken = false
+			k.answered(false, bye.Type == gosoc.DisconnectKickOut)
+		}
+		return err
 	case gosoc.TypeSendReq:
 		req, err := gosoc.Compact.DecodeSendReq(h, body)
 		if err != nil || string(req.Route) != "sluice.Session" {

@@ -413,7 +413,7 @@ func TestRacingLogins(t *testing.T) {
 		var survivors []*client
 		for i, end := range ends {
 			switch end {
-			case "kicked", "concurrent":
+			case "kicked":
 			case "alive":
 				survivors = append(survivors, clients[i])
 			default:
@@ -443,14 +443,7 @@ func raceOnce(c *client, user string, acked chan<- struct{}) string {
 	if ack.typ != connAck || len(ack.body) != 2 {
 		return ack.String()
 	}
-	switch ack.body[1] {
-	case concurrentLogin:
-		if _, err := c.next(); !errors.Is(err, io.EOF) {
-			return fmt.Sprint("after code 5: ", err)
-		}
-		return "concurrent"
-	case accepted:
-	default:
+	if ack.body[1] != accepted {
 		return ack.String()
 	}
 	bye, err := c.next()

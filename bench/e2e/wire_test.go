@@ -31,7 +31,6 @@ const (
 	serverUnavailable = 1
 	badLogin          = 2
 	alreadyConnected  = 4
-	concurrentLogin   = 5
 	badToken          = 6
 )
 

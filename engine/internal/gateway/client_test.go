@@ -137,6 +137,14 @@ func (p *phone) wantCode(code int) {
 	}
 }
 
+// wantKickedOut reads Disconnect 1.
+func (p *phone) wantKickedOut() {
+	p.t.Helper()
+	if first, body, err := p.next(); err != nil || first != 0x50 || string(body) != "\x01" {
+		p.t.Fatalf("got %#x %q, %v, want Disconnect 1", first, body, err)
+	}
+}
+
 // wantReply reads the reply to a request and returns its payload.
 func (p *phone) wantReply(id int) string {
 	p.t.Helper()

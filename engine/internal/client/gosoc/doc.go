@@ -26,11 +26,11 @@
 //
 // A client whose first Connect is refused is told so with ConnAck, for the Go client waits for that
 // for ever, whatever becomes of the connection. The code is 2 for a payload that is no JSON object,
-// 4 for a second Connect, 5 for a login that another of the same user or session has overtaken,
-// 6 or 3 (Config.BadTokenStops) for a token or ticket that is refused, and 1 for all else: no verdict in time, a
-// shutdown, a packet over the limits, a Connect that can be told from other bytes by its name and
-// is broken behind it. Connections that are refused before they have a handler, at the limit of
-// connections or by a ban, are answered by Protocol.Refuse.
+// 4 for a second Connect, 6 or 3 (Config.BadTokenStops) for a token or ticket that is refused, and 1
+// for all else: no verdict in time, a shutdown, a packet over the limits, a Connect that can be told
+// from other bytes by its name and is broken behind it. A login that another of the same user or
+// session has overtaken is told ConnAck 0 and Disconnect 1. Connections that are refused before they
+// have a handler, at the limit of connections or by a ban, are answered by Protocol.Refuse.
 //
 // # Goroutines
 //

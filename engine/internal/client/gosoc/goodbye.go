@@ -13,7 +13,7 @@ func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
 		switch {
 		case !h.Waiting() && h.flags&flagAsked == 0:
 		case why == engine.ReasonKickedOut, why == engine.ReasonSessionTakenOver:
-			h.connAck(c, gosoc.ConcurrentLogin)
+			h.overtaken(c)
 		default:
 			h.connAck(c, gosoc.ServerUnavailable)
 		}
@@ -27,4 +27,12 @@ func (h *conn) Goodbye(c *engine.Conn, why engine.Reason) {
 	case engine.ReasonShutdown, engine.ReasonDisconnected, engine.ReasonServerIDLost:
 		h.disconnect(c, gosoc.DisconnectNormal)
 	}
+}
+
+// overtaken answers a Connect whose user, or session, a later one has by now: as if the client had
+// been in for a moment and was then kicked out. The clients in the field try again at any ConnAck
+// but 0 and 3, which would kick out the later login in turn; at Disconnect 1 they stop.
+func (h *conn) overtaken(c *engine.Conn) {
+	h.connAck(c, gosoc.Accepted)
+	h.disconnect(c, gosoc.DisconnectKickOut)
 }

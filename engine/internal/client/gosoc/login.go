@@ -120,9 +120,12 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 // LoginDone answers Connect.
 func (h *conn) LoginDone(c *engine.Conn, o gateway.Outcome) {
 	h.flags &^= flagAsked // this is the answer
-	code := h.protocol.returnCode(o)
-	h.connAck(c, code)
-	if code != gosoc.Accepted {
+	if o == gateway.LoginConcurrent {
+		h.overtaken(c)
+	} else {
+		h.connAck(c, h.protocol.returnCode(o))
+	}
+	if o != gateway.LoginOK {
 		c.Close(o.Reason())
 		return
 	}
@@ -162,8 +165,6 @@ func (p *Protocol) returnCode(o gateway.Outcome) gosoc.ReturnCode {
 			return gosoc.NotAuthorized
 		}
 		return gosoc.BadToken
-	case gateway.LoginConcurrent:
-		return gosoc.ConcurrentLogin
 	}
 	return gosoc.ServerUnavailable // nothing is wrong with the token
 }
