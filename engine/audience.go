@@ -14,6 +14,8 @@ type audience struct {
 	// stream is the topic's history, nil if it has none.
 	stream *topic.Stream
 	refs   []Ref // the connections listed, of all loops
+	// asked is when it was found out who it is, in ms on the engine's clock.
+	asked int64
 	// remote says that the topic may have subscribers elsewhere; changes is Remote.Changes of before
 	// it was found out.
 	remote  bool
@@ -41,7 +43,7 @@ func (a *audience) set(of *audience) {
 	if cap(a.refs) > maxKeptRefs {
 		a.refs = nil
 	}
-	a.kind, a.key, a.stream = of.kind, of.key, of.stream
+	a.kind, a.key, a.stream, a.asked = of.kind, of.key, of.stream, of.asked
 	a.remote, a.changes, a.logged = of.remote, of.changes, of.logged
 	a.name, a.refs = append(a.name[:0], of.name...), append(a.refs[:0], of.refs...)
 }

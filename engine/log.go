@@ -108,7 +108,7 @@ func (r *Replica) Publish(name []byte, epoch, prev uint64, f Frame) (ok bool, er
 	} else if !whole {
 		return true, topic.ErrRecord
 	}
-	to := audience{kind: subscribersOf, name: name, stream: st}
+	to := audience{kind: subscribersOf, name: name, stream: st, asked: e.Now()}
 	to.key, _ = e.topics.Lookup(name)
 	at := e.onClock(f.At)
 	var m topic.Message

@@ -104,12 +104,14 @@ func (pb *Publisher) address(to *audience, p Push) error {
 	if pb.extend(to, p) {
 		return nil
 	}
+	to.asked = pb.engine.Now()
 	return pb.begin(pb.newRun(to, p))
 }
 
 // aim finds out where messages to a topic go, given its name. It reports false when nobody listens.
 func (pb *Publisher) aim(to *audience) bool {
 	e := pb.engine
+	to.asked = e.Now()
 	var here bool
 	to.key, here = e.topics.Lookup(to.name)
 	switch {
@@ -121,7 +123,7 @@ func (pb *Publisher) aim(to *audience) bool {
 	}
 	if r := e.config.Remote; r != nil && !pb.local {
 		to.changes = r.Changes() // first: what becomes true behind it shows in the next message
-		to.remote = r.Reaches(to.name)
+		to.remote = r.Reaches(to.name, to.asked)
 	}
 	return here || to.stream != nil || to.remote
 }
@@ -194,7 +196,7 @@ func (pb *Publisher) publish(name []byte, p Push, from *Conn) error {
 	}
 	if from.flags&flagDeferred == 0 && !l.output.pending {
 		s := pb.see(&to)
-		w := wait{begun: pb.engine.Now()}
+		w := wait{begun: to.asked}
 		if !s.full && !s.elsewhere && w.mayGo(&s, l.deferred.debt(from.Ref()), w.begun) {
 			pb.Flush()
 			pb.open = pb.newRun(&to, p)
@@ -231,7 +233,7 @@ func (pb *Publisher) append(r *run, p Push) {
 		b := r.blocks[d]
 		if b == nil {
 			b = newBlock(max(estimate, firstBlock))
-			b.born = pb.engine.Now()
+			b.born = r.to.asked
 			pb.account(KindShared, int64(cap(b.data)))
 			r.blocks[d] = b
 		} else if len(b.data)+estimate > cap(b.data) {

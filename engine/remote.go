@@ -12,8 +12,9 @@ import (
 // must neither block nor call the engine back. They must be safe for concurrent use.
 type Remote interface {
 	// Reaches reports whether somebody elsewhere may be subscribed to a topic. It is asked once for
-	// each run of messages. name is borrowed.
-	Reaches(name []byte) bool
+	// each run of messages, at now, in ms on the engine's clock: reading that costs more than the rest.
+	// name is borrowed.
+	Reaches(name []byte, now int64) bool
 	// Changes returns a number that is another when Reaches has become true of any topic. A message that
 	// is published behind that begins a run of its own.
 	Changes() uint64

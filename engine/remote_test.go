@@ -46,7 +46,7 @@ func (r *fakeRemote) congest(name string, is bool) {
 
 func (r *fakeRemote) Changes() uint64 { return r.changes.Load() }
 
-func (r *fakeRemote) Reaches(name []byte) bool {
+func (r *fakeRemote) Reaches(name []byte, _ int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.wanted[string(name)]
@@ -377,6 +377,6 @@ type quietRemote struct {
 	reaches bool
 }
 
-func (r *quietRemote) Reaches([]byte) bool        { return r.reaches }
+func (r *quietRemote) Reaches([]byte, int64) bool { return r.reaches }
 func (r *quietRemote) Congested([]byte) bool      { return false }
 func (r *quietRemote) Publish(_, _ []byte, _ int) {}

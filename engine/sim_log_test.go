@@ -376,7 +376,7 @@ func (l *simLog) Fetch(name string, after topic.Position, since int64, before ui
 }
 
 // Reaches, Changes, Congested and Publish implement engine.Remote: nobody is elsewhere.
-func (l *simLog) Reaches([]byte) bool        { return false }
+func (l *simLog) Reaches([]byte, int64) bool { return false }
 func (l *simLog) Changes() uint64            { return 0 }
 func (l *simLog) Congested([]byte) bool      { return false }
 func (l *simLog) Publish(_, _ []byte, _ int) {}

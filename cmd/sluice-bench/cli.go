@@ -31,7 +31,7 @@ type cli struct {
 
 // common is what every scenario takes.
 type common struct {
-	Target      []string      `group:"Target" short:"t" sep:"none" default:"tcp://127.0.0.1:7000" help:"tcp://HOST:PORT or ws://HOST:PORT[/PATH]; tls:// and wss:// are the same with TLS, whose certificate is not verified; unix:///PATH and ws+unix:///PATH. Repeatable: connections are dealt among the gateways of a cluster."`
+	Target      []string      `group:"Target" short:"t" aliases:"url" sep:"none" default:"tcp://127.0.0.1:7000" help:"tcp://HOST:PORT or ws://HOST:PORT[/PATH]; tls:// and wss:// are the same with TLS, whose certificate is not verified; unix:///PATH and ws+unix:///PATH. Repeatable: connections are dealt among the gateways of a cluster."`
 	Protocol    string        `group:"Target" short:"p" default:"gosoc" enum:"gosoc,gosoc-fixed6,longbridge,netsvr" help:"gosoc, gosoc-fixed6, longbridge or netsvr."`
 	Gzip        bool          `group:"Target" help:"Compress bodies, where the protocol can."`
 	TokenPrefix string        `group:"Target" placeholder:"TEXT" help:"Log in with this and a number as the token; without it, with none."`

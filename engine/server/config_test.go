@@ -115,7 +115,7 @@ func (slow) Login(context.Context, login.Request) (login.Identity, error) {
 // nowhere is a Remote without other nodes.
 type nowhere struct{}
 
-func (nowhere) Reaches([]byte) bool        { return false }
+func (nowhere) Reaches([]byte, int64) bool { return false }
 func (nowhere) Changes() uint64            { return 0 }
 func (nowhere) Congested([]byte) bool      { return false }
 func (nowhere) Publish(_, _ []byte, _ int) {}

@@ -17,7 +17,7 @@ type slowOthers struct {
 	known   bool
 }
 
-func (*slowOthers) Reaches([]byte) bool        { return false }
+func (*slowOthers) Reaches([]byte, int64) bool { return false }
 func (*slowOthers) Changes() uint64            { return 0 }
 func (*slowOthers) Congested([]byte) bool      { return false }
 func (*slowOthers) Publish(_, _ []byte, _ int) {}

@@ -317,7 +317,7 @@ func (s *Server) apiPublish(r *http.Request) (any, error) {
 	kept := s.keeps([]byte(body.Topic))
 	s.act(r, "published", "topic", clip(body.Topic), "bytes", len(payload), "subscribers", n, "kept", kept)
 	others := s.engine.Config().Remote
-	return published{n, others != nil && others.Reaches([]byte(body.Topic)), kept}, nil
+	return published{n, others != nil && others.Reaches([]byte(body.Topic), s.engine.Now()), kept}, nil
 }
 
 // keeps reports whether a topic that was just published to has kept something.

@@ -111,7 +111,7 @@ func (i *interest) find(name []byte) *target {
 }
 
 // reaches implements engine.Remote's Reaches. It takes no lock and allocates nothing.
-func (i *interest) reaches(name []byte) bool {
+func (i *interest) reaches(name []byte, now int64) bool {
 	if len(i.nodes.all()) == 0 || len(name) == 0 || len(name) > maxName {
 		return false
 	}
@@ -122,7 +122,7 @@ func (i *interest) reaches(name []byte) bool {
 	if !e.used.Load() {
 		e.used.Store(true)
 	}
-	return e.reaches(i.epoch()) || !i.trust.given()
+	return e.reaches(i.epoch()) || !i.trust.given(now)
 }
 
 func (e *target) reaches(epoch uint64) bool {

@@ -246,9 +246,9 @@ func (n *simNode) unsubscribe(name string) {
 // wanted reports whether n takes a topic for one that others have subscribers to, once it has had time to
 // see that it hears.
 func (n *simNode) wanted(name string) bool {
-	n.t.Reaches([]byte(name))
+	n.t.Reaches([]byte(name), n.t.trust.now())
 	time.Sleep(20 * time.Millisecond)
-	return n.t.Reaches([]byte(name))
+	return n.t.Reaches([]byte(name), n.t.trust.now())
 }
 
 // publish publishes some messages, if the rules allow it.
@@ -257,7 +257,7 @@ func (n *simNode) publish(name string, count, size int) {
 	if n.t.Congested([]byte(name)) || w.calm && !n.t.connected.Load() {
 		return
 	}
-	reaches := n.t.Reaches([]byte(name))
+	reaches := n.t.Reaches([]byte(name), n.t.trust.now())
 	var records []byte
 	w.mu.Lock()
 	for range count {

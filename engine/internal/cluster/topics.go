@@ -102,6 +102,7 @@ type TopicsStats struct {
 func newTopics(config *Config, bus Bus, nodes *nodes) *topics {
 	t := assemble(config, bus, nodes)
 	if e := config.Engine; e != nil {
+		t.trust.now = e.Now
 		t.kind = func(n int64) { e.Charge(engine.KindCluster, n) }
 		t.newPeer = func() injector { return e.NewInjector() }
 		t.acks.crowd = func(name string) crowd { return e.NewCrowd(name) }
@@ -163,7 +164,7 @@ func (t *topics) wake() {
 }
 
 // Reaches implements engine.Remote.
-func (t *topics) Reaches(name []byte) bool { return t.interest.reaches(name) }
+func (t *topics) Reaches(name []byte, now int64) bool { return t.interest.reaches(name, now) }
 
 // Changes implements engine.Remote.
 func (t *topics) Changes() uint64 { return t.interest.number() }

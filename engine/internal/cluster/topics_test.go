@@ -67,19 +67,19 @@ func TestReaches(t *testing.T) {
 		name string
 		want bool
 	}{{"t0", false}, {"t999", false}, {"t500", true}, {"t1000", true}, {"", false}} {
-		if got := p.Reaches([]byte(c.name)); got != c.want {
+		if got := p.Reaches([]byte(c.name), 0); got != c.want {
 			t.Errorf("Reaches(%q) is %v", c.name, got)
 		}
 	}
 	before := p.Changes()
 	p.nodes.put(Member{ID: 3, Incarnation: 1})
-	if !p.Reaches([]byte("t0")) || p.Changes() == before {
+	if !p.Reaches([]byte("t0"), 0) || p.Changes() == before {
 		t.Error("a node that has just come may want anything")
 	}
 	p.nodes.remove(3)
 	p.nodes.remove(2)
 	p.nodeGone(other)
-	if p.Reaches([]byte("t500")) || p.Reaches([]byte("t1000")) {
+	if p.Reaches([]byte("t500"), 0) || p.Reaches([]byte("t1000"), 0) {
 		t.Error("there is nobody")
 	}
 }
@@ -91,8 +91,8 @@ func TestAllocations(t *testing.T) {
 	record := topic.AppendRecord(nil, "", 0, make([]byte, 100))
 	p.Publish(somebody, record, 1)
 	for what, f := range map[string]func(){
-		"Reaches, nobody":   func() { p.Reaches(nobody) },
-		"Reaches, somebody": func() { p.Reaches(somebody) },
+		"Reaches, nobody":   func() { p.Reaches(nobody, 0) },
+		"Reaches, somebody": func() { p.Reaches(somebody, 0) },
 		"Changes":           func() { p.Changes() },
 		"Congested":         func() { p.Congested(somebody) },
 		"Settle":            func() { p.Settle(nobody, nil) },
@@ -113,14 +113,14 @@ func BenchmarkReaches(b *testing.B) {
 	b.Run("nobody", func(b *testing.B) {
 		name := []byte("t7")
 		for b.Loop() {
-			_ = p.Reaches(name)
+			_ = p.Reaches(name, 0)
 			_ = p.Changes()
 		}
 	})
 	b.Run("somebody", func(b *testing.B) {
 		name := []byte("t500")
 		for b.Loop() {
-			_ = p.Reaches(name)
+			_ = p.Reaches(name, 0)
 			_ = p.Changes()
 			_ = p.Congested(name)
 		}

@@ -29,17 +29,18 @@ const (
 	warnedFor, excludedFor = 2 * time.Second, time.Second
 )
 
+// Times are in ms, on the engine's clock: who asks for trust has looked at it already.
 type trust struct {
-	begun time.Time
-	good  time.Duration    // how long an echo is good
-	send  func(sent int64) // sends an echo
-	wake  func()           // the keeper: it is to call tick
-	lost  func()           // is told when there is no trust any more
+	now  func() int64
+	good int64            // how long an echo is good
+	send func(sent int64) // sends an echo
+	wake func()           // the keeper: it is to call tick
+	lost func()           // is told when there is no trust any more
 
-	until  atomic.Int64 // nanoseconds since begun
-	wanted atomic.Bool  // it was asked for since the last tick
+	until  atomic.Int64
+	wanted atomic.Bool // it was asked for since the last tick
 
-	mu     sync.Mutex // guards what follows; times are nanoseconds since begun
+	mu     sync.Mutex // guards what follows
 	is     bool       // as far as tick has seen
 	sent   int64      // when the last echo was
 	heard  int64      // when the last one that has come back was sent
@@ -49,7 +50,9 @@ type trust struct {
 
 // init has there be trust without an echo, until require.
 func (t *trust) init(good time.Duration, wake, lost func()) {
-	t.begun, t.good, t.wake, t.lost = time.Now(), good, wake, lost
+	begun := time.Now()
+	t.now = func() int64 { return time.Since(begun).Milliseconds() }
+	t.good, t.wake, t.lost = good.Milliseconds(), wake, lost
 	t.warned = make(map[uint8]int64)
 	t.until.Store(math.MaxInt64)
 }
@@ -57,19 +60,17 @@ func (t *trust) init(good time.Duration, wake, lost func()) {
 // require has trust want echoes, which send sends; before start.
 func (t *trust) require(send func(sent int64)) {
 	t.send = send
-	t.heard = math.MinInt64 / 2
+	t.sent, t.heard = math.MinInt64/2, math.MinInt64/2
 	t.until.Store(0)
 }
 
-func (t *trust) now() int64 { return int64(time.Since(t.begun)) }
-
-// given reports whether what is known of others may be relied upon. It takes no lock.
-func (t *trust) given() bool {
+// given reports whether what is known of others may be relied upon at now. It takes no lock.
+func (t *trust) given(now int64) bool {
 	if !t.wanted.Load() {
 		t.wanted.Store(true)
 		t.wake()
 	}
-	return t.now() < t.until.Load() || fault == 12
+	return now < t.until.Load() || fault == 12
 }
 
 // judge finds out until when there is trust. mu is held.
@@ -77,7 +78,7 @@ func (t *trust) judge(now int64) {
 	if t.send == nil {
 		return
 	}
-	until := t.heard + int64(t.good)
+	until := t.heard + t.good
 	if now < t.closed {
 		until = 0
 	}
@@ -112,7 +113,7 @@ func (t *trust) close(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	t.closed = max(t.closed, now+int64(d))
+	t.closed = max(t.closed, now+d.Milliseconds())
 	t.judge(now)
 }
 
@@ -122,7 +123,7 @@ func (t *trust) warn(id uint8, is bool) {
 	defer t.mu.Unlock()
 	now := t.now()
 	if is {
-		t.warned[id] = now + int64(warnedFor)
+		t.warned[id] = now + warnedFor.Milliseconds()
 	} else {
 		delete(t.warned, id)
 	}
@@ -137,19 +138,19 @@ func (t *trust) tick() time.Duration {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, every := t.now(), int64(t.good)/3
+	now, every := t.now(), t.good/3
 	t.judge(now)
-	again := int64(never)
+	again := never.Milliseconds()
 	if t.is {
 		again = t.until.Load() - now // to see it end
 	}
-	if t.sent > 0 && now-t.sent < every {
-		return time.Duration(min(again, t.sent+every-now))
+	if now-t.sent < every {
+		return time.Duration(min(again, t.sent+every-now)) * time.Millisecond
 	}
 	if t.wanted.Swap(false) {
 		t.sent = now
 		t.send(now)
 		again = min(again, every)
 	}
-	return time.Duration(again)
+	return time.Duration(again) * time.Millisecond
 }

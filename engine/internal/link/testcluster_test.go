@@ -252,7 +252,7 @@ type spreading struct {
 	into map[uint8]*engine.Injector
 }
 
-func (s *spreading) Reaches([]byte) bool        { return true }
+func (s *spreading) Reaches([]byte, int64) bool { return true }
 func (s *spreading) Changes() uint64            { return 0 }
 func (s *spreading) Congested([]byte) bool      { return false }
 func (s *spreading) Subscribed(string)          {}
