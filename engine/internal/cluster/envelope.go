@@ -40,6 +40,7 @@ var (
 	errShort   = errors.New("cluster: a frame is cut off")
 	errSum     = errors.New("cluster: a frame is not what was sent")
 	errTopic   = errors.New("cluster: a frame of another topic than its subject's")
+	errAgain   = errors.New("cluster: a command that has come before")
 	errSender  = errors.New("cluster: a frame of a node that is not in the table")
 )
 

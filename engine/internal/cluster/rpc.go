@@ -80,7 +80,7 @@ type answering struct {
 type rpcStats struct {
 	told, asked, served, answered, late, busy, panics atomic.Uint64
 	away, full, tooLong, silent, unsent               atomic.Uint64
-	foreign, version, own, short, sender              atomic.Uint64
+	foreign, version, own, short, sender, again       atomic.Uint64
 }
 
 // RPCStats are the counters of commands between nodes.
@@ -408,7 +408,7 @@ func (r *rpc) counts() RPCStats {
 		},
 		Ignored: map[string]uint64{
 			"foreign": s.foreign.Load(), "version": s.version.Load(), "own": s.own.Load(),
-			"short": s.short.Load(), "sender": s.sender.Load(),
+			"short": s.short.Load(), "sender": s.sender.Load(), "again": s.again.Load(),
 		},
 		Waiting: waiting, WaitingBytes: r.out.size(),
 	}

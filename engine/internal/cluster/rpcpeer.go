@@ -22,8 +22,9 @@ type peer struct {
 	wake   chan struct{} // a token: there is something
 	over   chan struct{} // closed when the node has left
 
-	// Of the goroutine that receives: of what comes for this node alone, and for all.
+	// Of the goroutine that receives: of what comes for this node alone, and for all; and what has come.
 	alone, all assembly
+	seen       seen
 
 	mu    sync.Mutex
 	list  []incoming
@@ -69,6 +70,8 @@ func (r *rpc) ignore(err error) {
 		s.short.Add(1)
 	case errors.Is(err, errSender):
 		s.sender.Add(1)
+	case errors.Is(err, errAgain):
+		s.again.Add(1)
 	default:
 		s.foreign.Add(1)
 	}
@@ -112,6 +115,13 @@ func (r *rpc) hearCommand(from origin, body []byte, forAll bool) error {
 	a := &p.alone
 	if forAll {
 		a = &p.all
+	}
+	switch mine := a.next > 0 && a.number == f.number; {
+	case mine && f.part >= a.next: // it goes on
+	case mine, p.seen.has(f.number): // and does not end what goes on
+		return errAgain
+	case f.part == 0:
+		p.seen.add(f.number)
 	}
 	payload, whole, bad := a.add(f.flags, f.number, f.part, f.payload)
 	if whole {
@@ -181,6 +191,7 @@ func (r *rpc) peer(from origin) *peer {
 		p.end()
 	}
 	p = &peer{rpc: r, origin: from, wake: make(chan struct{}, 1), over: make(chan struct{})}
+	r.charge(seenCost)
 	r.peers[from.id] = p
 	r.tasks.Go(p.run)
 	return p
@@ -223,7 +234,7 @@ func (p *peer) end() {
 		return
 	}
 	p.ended = true
-	p.rpc.charge(-p.bytes)
+	p.rpc.charge(-p.bytes - seenCost)
 	p.list, p.bytes = nil, 0
 	close(p.over)
 }
