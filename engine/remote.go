@@ -28,14 +28,30 @@ type Remote interface {
 	// more. For one topic they are called in turn, in the order in which it happens, with a lock held.
 	Subscribed(name string)
 	Unsubscribed(name string)
+	// Expect says that a topic is about to get a subscriber here: it is as if it had one that has left at
+	// once, and those elsewhere may know of it for some seconds more. name is borrowed.
+	Expect(name []byte)
 	// Settle has f called, on any goroutine, once everything that is published elsewhere from then on
 	// reaches the subscribers here; false means that it does already, and f is not called. name is
 	// borrowed.
 	Settle(name []byte, f func()) bool
 }
 
+// Expect says that topics are about to get subscribers here, so that WhenSettled can be asked about them
+// before they have. Who has a topic expected and does not subscribe to it has to do nothing. topics is
+// borrowed. It does not block, and any goroutine may call it.
+func (e *Engine) Expect(topics iter.Seq[[]byte]) {
+	r := e.config.Remote
+	if r == nil {
+		return
+	}
+	for t := range topics {
+		r.Expect(t)
+	}
+}
+
 // WhenSettled has f called once, on any goroutine, when what is published elsewhere to each of some topics
-// reaches its subscribers here, which have subscribed before; false means that it does already, or that
+// reaches its subscribers here, which have subscribed before or are expected; false means that it does already, or that
 // nobody is elsewhere, and f is not called. Whoever answers a subscription that is to miss nothing does
 // so in f. topics is borrowed. It does not block, and any goroutine may call it.
 func (e *Engine) WhenSettled(topics iter.Seq[[]byte], f func()) (later bool) {

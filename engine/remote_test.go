@@ -87,6 +87,12 @@ func (r *fakeRemote) Unsubscribed(name string) {
 	r.edges = append(r.edges, "-"+name)
 }
 
+func (r *fakeRemote) Expect(name []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.edges = append(r.edges, "?"+string(name))
+}
+
 func (r *fakeRemote) Settle(name []byte, f func()) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

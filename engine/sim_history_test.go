@@ -122,7 +122,11 @@ func (w *sessionWorld) setUpHistory(c *engine.Config) {
 	if sim.OneIn(2) {
 		rule("topic-1")
 	}
-	rule("*")
+	if w.logged && sim.OneIn(3) {
+		rule("topic-2") // others have none
+	} else {
+		rule("*")
+	}
 	m.total = 1 << 30
 	if sim.OneIn(3) {
 		m.total = 4096 << sim.Pick(6)

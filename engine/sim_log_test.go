@@ -23,6 +23,7 @@ type simLog struct {
 	names   []string // of topics, in the order in which they came up
 	slow    int      // us that something takes at most
 	answers int      // to subscriptions, some of which are late
+	others  *simElsewhere
 }
 
 // A simLogTopic is one of its topics.
@@ -61,7 +62,7 @@ var errSimLogDown = errors.New("the log is down")
 const logWait = 2_000_000
 
 func newSimLog(w *sessionWorld) *simLog {
-	l := &simLog{w: w, up: true, epoch: 1, topics: make(map[string]*simLogTopic), slow: 100 << w.sim.Pick(9)}
+	l := &simLog{w: w, up: true, epoch: 1, topics: make(map[string]*simLogTopic), slow: 100 << w.sim.Pick(9), others: newSimElsewhere(w)}
 	w.sim.After(int64(w.sim.Pick(1_000_000)), l.misfortune)
 	return l
 }
@@ -383,6 +384,7 @@ func (l *simLog) Publish(_, _ []byte, _ int) {}
 
 // Subscribed implements engine.Remote.
 func (l *simLog) Subscribed(name string) {
+	l.others.subscribed(name)
 	t := l.of(name)
 	t.here = true
 	if !l.w.history.keeps(name) || t.heard {
@@ -396,6 +398,7 @@ func (l *simLog) Subscribed(name string) {
 
 // Unsubscribed implements engine.Remote.
 func (l *simLog) Unsubscribed(name string) {
+	l.others.unsubscribed(name)
 	t := l.of(name)
 	t.here = false
 	l.w.sim.After(int64(l.w.sim.Pick(1_000_000)), func() {
@@ -418,8 +421,14 @@ func (l *simLog) end(t *simLogTopic) {
 	}
 }
 
+// Expect implements engine.Remote. A session has its places in topics with history.
+func (l *simLog) Expect(name []byte) { l.others.expect(string(name)) }
+
 // Settle implements engine.Remote.
 func (l *simLog) Settle(name []byte, f func()) bool {
+	if !l.w.history.keeps(string(name)) {
+		return l.others.whenSettled(string(name), f)
+	}
 	t := l.of(string(name))
 	if !t.heard || t.begun {
 		return false

@@ -91,6 +91,9 @@ func (w *sessionWorld) restored(k *clientConn, c *engine.Conn, s gateway.Session
 		k.subscribed(t)
 	}
 	k.text = text
+	if w.history.log != nil {
+		w.history.log.others.letIn(k, got)
+	}
 	w.history.restored(k, got)
 	if !ok || late {
 		return

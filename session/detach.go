@@ -119,6 +119,18 @@ func (sh *recordShard) detach(now time.Time, r *record, ref Ref, kept *snapshot)
 	return 0
 }
 
+// HandoverTopics returns the topics in what Handover would return now. They must not be changed.
+func (s *Store) HandoverTopics(id SessionID, ref Ref) []string {
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.byID[id]
+	if r == nil || ref == 0 || r.holder != ref || r.snap == nil {
+		return nil
+	}
+	return r.snap.Topics
+}
+
 // Handover returns the state that a superseded connection handed over to ref, the holder of session id, once. ref may
 // have changed its own state in the meantime, so it should add the topics, and take the session text only if it has
 // none.

@@ -121,6 +121,7 @@ func (nowhere) Congested([]byte) bool      { return false }
 func (nowhere) Publish(_, _ []byte, _ int) {}
 func (nowhere) Subscribed(string)          {}
 func (nowhere) Unsubscribed(string)        {}
+func (nowhere) Expect([]byte)              {}
 func (nowhere) Settle([]byte, func()) bool { return false }
 
 // nothing is a Log that takes and keeps nothing.

@@ -3,18 +3,25 @@ package server
 import (
 	"context"
 	"errors"
+	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/sluicenet/sluice/codec/gosoc"
+	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/worker"
+	"github.com/sluicenet/sluice/topic"
 )
 
 // slowOthers are other nodes, which take their time to know of a topic.
 type slowOthers struct {
-	mu      sync.Mutex
-	waiting []func()
-	known   bool
+	mu       sync.Mutex
+	waiting  []func()
+	known    bool
+	expected []string
 }
 
 func (*slowOthers) Reaches([]byte, int64) bool { return false }
@@ -23,6 +30,12 @@ func (*slowOthers) Congested([]byte) bool      { return false }
 func (*slowOthers) Publish(_, _ []byte, _ int) {}
 func (*slowOthers) Subscribed(string)          {}
 func (*slowOthers) Unsubscribed(string)        {}
+
+func (o *slowOthers) Expect(name []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.expected = append(o.expected, string(name))
+}
 
 func (o *slowOthers) Settle(name []byte, f func()) bool {
 	o.mu.Lock()
@@ -126,4 +139,110 @@ func TestOwnSubscriptionIsAnsweredOnceOthersKnow(t *testing.T) {
 	c.nothing()
 	others.settle()
 	c.wantReply(`{"status":0,"data":{}}`)
+}
+
+// forget has the others know of nothing any more.
+func (o *slowOthers) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.known, o.expected = false, nil
+}
+
+func (o *slowOthers) wantExpected(t *testing.T, topics ...string) {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if got := slices.Compact(slices.Sorted(slices.Values(o.expected))); !slices.Equal(got, topics) {
+		t.Errorf("the others were told to expect %q, want %q", got, topics)
+	}
+}
+
+// A giver lets everybody in and gives Ann a topic.
+type giver struct{ login.Open }
+
+func (g giver) LoginNow(now time.Time, r login.Request) (login.Identity, error) {
+	id, err := g.Open.LoginNow(now, r)
+	if id.User == "ann" {
+		id.Topics = []string{"given"}
+	}
+	return id, err
+}
+
+// wantIn wants the answer to a login, with a ticket behind it, which is returned.
+func (c gosocPeer) wantIn() (ticket string) {
+	c.t.Helper()
+	if h, body := c.next(); h.Type != gosoc.TypeConnAck || body[1] != 0 {
+		c.t.Fatalf("%v %x, want to be let in", h.Type, body)
+	}
+	return c.ticket()
+}
+
+// connect asks to be let in with what a client says of itself.
+func (c gosocPeer) connect(info string) gosocPeer {
+	c.write(gosoc.Compact.AppendConnect(nil, gosoc.Connect{Version: gosoc.Version, Payload: []byte(info)}))
+	return c
+}
+
+// TestLoginIsAnsweredOnceOthersKnow: a client that has topics with its login, of its session or of its
+// provider, hears that it is in when the other nodes know of them; what is published here meanwhile comes
+// behind that or not at all. One that goes meanwhile has its ticket as before.
+func TestLoginIsAnsweredOnceOthersKnow(t *testing.T) {
+	t.Parallel()
+	others := new(slowOthers)
+	config := Config{Dev: true}
+	config.Gateway.Login = giver{}
+	config.Engine.Remote = others
+	config.Engine.History = engine.HistoryLimits{Rules: []topic.Rule{{Pattern: "kept", Count: 10, Age: time.Minute}}}
+	s, addr := begin(t, config)
+	clients := func(n int64) {
+		t.Helper()
+		waitUntil(t, "connections", func() bool { return s.Engine().Stats().Connections == n })
+	}
+
+	c := gosocPeer{dial(t, addr)}.connect(`{"token":"ann","session":true}`)
+	others.await(t, 1)
+	c.nothing()
+	others.wantExpected(t, "given")
+	others.settle()
+	ticket := c.wantIn()
+	c.ask("sluice.Subscribe", `{"topics":["a","b","kept"]}`)
+	c.wantReply(`{"status":0,"data":{}}`)
+
+	c.Close()
+	clients(0)
+	for _, linger := range []int{-1, 0} { // it says that it goes, or not
+		others.forget()
+		gone := gosocPeer{dial(t, addr)}.connect(`{"session_id":"` + ticket + `","session":true}`)
+		others.await(t, 3) // a, b and given
+		_ = gone.Conn.(*net.TCPConn).SetLinger(linger)
+		gone.Close()
+		others.settle()
+		clients(0)
+	}
+
+	others.forget()
+	d := gosocPeer{dial(t, addr)}.connect(`{"session_id":"` + ticket + `","session":true}`)
+	others.await(t, 3)
+	bob := dialGOSOC(t, addr, "bob")
+	bob.ask("sluice.Publish", `{"topic":"given","data":0}`)
+	bob.wantReply(`{"status":0,"data":{}}`)
+	d.nothing()
+	others.wantExpected(t, "a", "b", "given")
+	others.settle()
+	ticket = d.wantIn()
+	for _, topic := range []string{"a", "kept", "b", "given"} {
+		bob.ask("sluice.Publish", `{"topic":"`+topic+`","data":"`+topic+`"}`)
+		bob.wantReply(`{"status":0,"data":{}}`)
+		d.wantPush(`"` + topic + `"`)
+	}
+
+	// The connection that is taken over has a topic more, of which the session knows nothing yet.
+	others.forget()
+	d.ask("sluice.Subscribe", `{"topics":["young"]}`)
+	others.await(t, 1)
+	e := gosocPeer{dial(t, addr)}.connect(`{"session_id":"` + ticket + `","session":true}`)
+	others.await(t, 5) // given, young, a, b
+	d.wantDisconnect()
+	others.settle()
+	e.wantIn()
 }

@@ -59,10 +59,33 @@ func (o *ours) gained(name string) {
 		t.subscribed = true
 		return
 	}
-	t := &ownTopic{name: name, subject: o.subs.topic(name), subscribed: true}
+	o.add(name).subscribed = true
+}
+
+// add begins with a topic. mu is held.
+func (o *ours) add(name string) *ownTopic {
+	t := &ownTopic{name: name, subject: o.subs.topic(name)}
 	o.topics[name] = t
 	o.charge(t.cost())
 	o.post(job{kind: jobSubscribe, topic: t})
+	return t
+}
+
+// expect implements engine.Remote's Expect.
+func (o *ours) expect(name []byte) {
+	if !carried(string(name)) {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	t := o.topics[string(name)]
+	switch {
+	case t == nil:
+		t = o.add(string(name))
+	case t.subscribed || time.Since(t.left) < o.linger/2: // it is known of for long enough
+		return
+	}
+	o.letLinger(t)
 }
 
 func (t *ownTopic) cost() int64 { return int64(ownCost + len(t.name) + len(t.subject)) }
@@ -77,7 +100,13 @@ func (o *ours) lost(name string) {
 	if t == nil {
 		return
 	}
-	t.subscribed, t.left = false, time.Now()
+	t.subscribed = false
+	o.letLinger(t)
+}
+
+// letLinger has a topic without subscribers be let go some time from now. mu is held.
+func (o *ours) letLinger(t *ownTopic) {
+	t.left = time.Now()
 	o.lingering = append(o.lingering, lingering{t, t.left})
 	if len(o.lingering) == 1 {
 		o.wake()

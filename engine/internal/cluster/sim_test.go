@@ -40,13 +40,16 @@ type simNode struct {
 	open   bool // it has clients
 	subs   map[string]*simSub
 	sent   map[string]uint64
-	slow   bool        // its subscribers take nothing
-	passed []time.Time // since when Passed has been waited for
+	edges  sync.Mutex      // guards told
+	told   map[string]bool // topics that have subscribers, as the node was told
+	slow   bool            // its subscribers take nothing
+	passed []time.Time     // since when Passed has been waited for
 }
 
 // A simSub is the time in which a topic has subscribers on a node.
 type simSub struct {
 	settled bool
+	waits   bool // the subscribers come when it is settled
 	asked   time.Time
 	fresh   bool                          // begun without a fault since
 	owed    map[[2]uint64]map[uint64]bool // by process: messages it must get
@@ -117,7 +120,7 @@ func (c simCrowd) MayGo() bool {
 // boot starts a process in a place.
 func (w *simWorld) boot(place int) *simNode {
 	w.count++
-	n := &simNode{w: w, number: w.count, subs: make(map[string]*simSub), sent: make(map[string]uint64), alive: true, nodes: new(nodes)}
+	n := &simNode{w: w, number: w.count, subs: make(map[string]*simSub), sent: make(map[string]uint64), alive: true, nodes: new(nodes), told: make(map[string]bool)}
 	n.member = Member{ID: uint8(place), Incarnation: w.count}
 	n.bus = w.net.bus()
 	n.t = assemble(&Config{Name: "sim", Self: uint8(place), Incarnation: n.member.Incarnation, Queue: 1 << 20, Window: 1 << 20}, n.bus, n.nodes)
@@ -200,7 +203,11 @@ func (w *simWorld) kill(n *simNode) {
 	}
 }
 
-func (n *simNode) subscribe(name string) {
+func (n *simNode) subscribe(name string) { n.gain(name, false) }
+
+// gain has a topic have subscribers, once it is settled if they are expected: they are clients that are
+// let in with it.
+func (n *simNode) gain(name string, expected bool) {
 	w := n.w
 	w.mu.Lock()
 	s := n.subs[name]
@@ -213,8 +220,13 @@ func (n *simNode) subscribe(name string) {
 		n.subs[name] = s
 	}
 	s.gone, s.fresh, s.asked, s.settled = time.Time{}, w.calm && n.t.connected.Load(), time.Now(), false
+	s.waits = expected
 	w.mu.Unlock()
-	n.t.Subscribed(name)
+	if expected {
+		n.t.Expect([]byte(name))
+	} else {
+		n.edge(name)
+	}
 	var calls int
 	f := func() {
 		w.mu.Lock()
@@ -222,10 +234,32 @@ func (n *simNode) subscribe(name string) {
 		if calls++; calls > 1 {
 			w.fail("Settle's function is called twice")
 		}
-		s.settled = true
+		if s.settled = true; s.waits {
+			s.waits = false
+			go n.edge(name)
+		}
 	}
 	if !n.t.Settle([]byte(name), f) {
 		f()
+	}
+}
+
+// edge says whether there are subscribers, if that is new.
+func (n *simNode) edge(name string) {
+	n.edges.Lock()
+	defer n.edges.Unlock()
+	n.w.mu.Lock()
+	s := n.subs[name]
+	here := s != nil && !s.waits && s.gone.IsZero()
+	n.w.mu.Unlock()
+	if here == n.told[name] {
+		return
+	}
+	n.told[name] = here
+	if here {
+		n.t.Subscribed(name)
+	} else {
+		n.t.Unsubscribed(name)
 	}
 }
 
@@ -237,10 +271,12 @@ func (n *simNode) unsubscribe(name string) {
 		w.mu.Unlock()
 		return
 	}
-	s.gone = time.Now()
+	if s.gone = time.Now(); s.waits {
+		s.gone = s.asked
+	}
 	clear(s.owed)
 	w.mu.Unlock()
-	n.t.Unsubscribed(name)
+	n.edge(name)
 }
 
 // wanted reports whether n takes a topic for one that others have subscribers to, once it has had time to
@@ -374,7 +410,7 @@ func (w *simWorld) step(stormy bool) {
 			n.pass()
 		}
 	case r < 75:
-		n.subscribe(name)
+		n.gain(name, w.rng.IntN(3) == 0)
 	case r < 85:
 		n.unsubscribe(name)
 	case r < 87:

@@ -216,6 +216,9 @@ func (t *topics) Subscribed(name string) { t.ours.gained(name) }
 // Unsubscribed implements engine.Remote.
 func (t *topics) Unsubscribed(name string) { t.ours.lost(name) }
 
+// Expect implements engine.Remote.
+func (t *topics) Expect(name []byte) { t.ours.expect(name) }
+
 // Settle implements engine.Remote. f is called by the keeper: it must not block for long.
 func (t *topics) Settle(name []byte, f func()) bool {
 	alone := len(t.nodes.all()) == 0 && (t.history == nil || !t.history.keeps(name))

@@ -358,6 +358,7 @@ func (g *Gateway) admit(c *engine.Conn, s Session, a *admission) {
 			return
 		}
 	}
+	g.expect(c, a)
 	if !g.register(c, s, a) {
 		g.replace(c, s, a)
 	}

@@ -13,7 +13,7 @@ func (g *Gateway) replace(c *engine.Conn, s Session, a *admission) {
 		former = 0
 	}
 	if old == 0 && former == 0 && holder == 0 {
-		g.enter(c, s, a)
+		g.enterSettled(c, s, a)
 		return
 	}
 	later := *a // the usual login leaves no garbage
@@ -36,7 +36,7 @@ func (g *Gateway) replace(c *engine.Conn, s Session, a *admission) {
 			g.refuse(c, s, LoginConcurrent)
 			return
 		}
-		g.enter(c, s, &later)
+		g.enterSettled(c, s, &later)
 	})
 }
 

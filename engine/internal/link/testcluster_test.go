@@ -257,6 +257,7 @@ func (s *spreading) Changes() uint64            { return 0 }
 func (s *spreading) Congested([]byte) bool      { return false }
 func (s *spreading) Subscribed(string)          {}
 func (s *spreading) Unsubscribed(string)        {}
+func (s *spreading) Expect([]byte)              {}
 func (s *spreading) Settle([]byte, func()) bool { return false }
 
 func (s *spreading) Publish(name, records []byte, _ int) {
