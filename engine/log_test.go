@@ -182,8 +182,8 @@ func TestLogged(t *testing.T) {
 	log.publish("h.a", 71, 72, 1)
 	log.deliver(t, "h.a")
 	k.want("71", "72")
-	last := dialKeeper(t, addr, "LAST 65 h.a", "ECHO -")
-	last.want("SUBSCRIBED true", "-")
+	last := dialKeeper(t, addr, "LAST 65 h.a")
+	last.want("SUBSCRIBED true")
 	last.want(numbers(8, 72)...)
 	if st := e.Stats(); st.Gaps != 0 {
 		t.Errorf("%d gaps", st.Gaps)
