@@ -591,7 +591,7 @@ func (h *simHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 		}
 		line := b[n : n+i]
 		n += i + 1
-		w.clock += w.lineCost
+		w.elapse(w.lineCost)
 		h.command(c, line)
 	}
 	return n, 0

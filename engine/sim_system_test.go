@@ -343,7 +343,7 @@ func (w *simWorld) sleep(d time.Duration) {
 	}
 	w.checkLoopNeverWaits()
 	w.loopSlept += d.Microseconds()
-	w.clock += d.Microseconds()
+	w.elapse(d.Microseconds())
 }
 
 func (w *simWorld) tickAfter(l *Loop, d time.Duration) {
@@ -353,7 +353,7 @@ func (w *simWorld) tickAfter(l *Loop, d time.Duration) {
 func (w *simWorld) yield(l *Loop) { w.loops[l.Index()].pair = true }
 
 func (w *simWorld) send(fd int32, p []byte, more bool) (int, syscall.Errno) {
-	w.clock += w.sendCost + int64(len(p))>>10*w.sendCost
+	w.elapse(w.sendCost + int64(len(p))>>10*w.sendCost)
 	f := w.file(fd, "send")
 	switch {
 	case f == nil:

@@ -79,7 +79,7 @@ func (k *simWorker) step() {
 func (k *simWorker) sleep(us int64) {
 	w := k.w
 	if w.aborting {
-		w.clock += us
+		w.elapse(us)
 		return
 	}
 	silent := k.calls > 0 && w.checkWait(k)
@@ -159,7 +159,7 @@ func (k *simWorker) publishTo(t, size int) {
 	} else if err != ErrStopped {
 		w.fail("a worker's publish: %v", err)
 	}
-	w.clock += w.publishCost
+	w.elapse(w.publishCost)
 }
 
 func (k *simWorker) enter(bytes int) {
@@ -237,6 +237,6 @@ func (k *simWorker) answer(n int) {
 		k.enter(r.size)
 		k.check(k.pb.Mail(r.ref, simMail{k}, uint32(r.n), 0, simDots[:r.size]))
 		k.leave()
-		w.clock += w.publishCost
+		w.elapse(w.publishCost)
 	}
 }

@@ -426,7 +426,7 @@ func (w *simWorld) readRound() {
 // or a client's. When there is nothing to do, the clock moves to when there is.
 func (w *simWorld) step() {
 	w.steps++
-	w.clock += int64(w.pick(w.opt.pace + 1))
+	w.elapse(int64(w.pick(w.opt.pace + 1)))
 	switch {
 	case w.oneIn(w.opt.jumps):
 		w.jump(int64(1) << w.between(13, 22))
@@ -481,10 +481,15 @@ func (w *simWorld) step() {
 // fair is the time in us in which loops could do something.
 func (w *simWorld) fair() int64 { return w.clock - w.jumped - w.loopSlept }
 
-// jump lets time pass in which nobody had a core.
-func (w *simWorld) jump(us int64) {
+// elapse lets the time pass that something takes.
+func (w *simWorld) elapse(us int64) {
 	w.clock += us
 	w.wall.Store(w.clock)
+}
+
+// jump lets time pass in which nobody had a core.
+func (w *simWorld) jump(us int64) {
+	w.elapse(us)
 	w.jumped += us
 	w.jumpedAt = w.clock
 }
@@ -539,7 +544,7 @@ func (w *simWorld) advance() {
 	if next == math.MaxInt64 {
 		next = w.clock + 1000
 	}
-	w.clock = max(w.clock, next)
+	w.elapse(max(0, next-w.clock))
 }
 
 // run does so many steps, brings everything to rest, and ends it.

@@ -127,7 +127,7 @@ func (h *History) Prepend(s *Stream, now, clock int64, first, end uint64, frames
 	number := 0
 	for i := range frames {
 		n, _ := frames[i].Count()
-		number += max(0, n-frames[i].since(s.first)) // some of a frame may be here
+		number += min(n, frames[i].since(first)) - min(n, frames[i].since(s.first)) // some may be here
 	}
 	spare := max(0, s.kept+number-s.list.rule.Count)
 	limit := now
@@ -148,6 +148,9 @@ func (h *History) Prepend(s *Stream, now, clock int64, first, end uint64, frames
 			size := recordLen(rest)
 			seq, record := f.Seq-uint64(n-1-k), rest[:size]
 			rest = rest[size:]
+			if seq < first { // what is between is not said to be there
+				continue
+			}
 			if seq >= s.first {
 				break
 			}

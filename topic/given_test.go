@@ -147,6 +147,9 @@ func fill(t *testing.T, h *History, s *Stream, o *order, rng *rand.Rand, now int
 	}
 	closed := rng.IntN(2) == 0
 	first = o.frames[rng.IntN(len(o.frames))].Seq + 1
+	if rng.IntN(2) == 0 { // within a frame, perhaps
+		first = o.list[rng.IntN(len(o.list))].seq
+	}
 	if closed {
 		first = 1
 	}
