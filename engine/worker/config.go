@@ -52,6 +52,13 @@ type Config struct {
 	// than its own.
 	Local bool
 
+	// Cluster says that all Gateways are nodes of one cluster, any of which stands for all, as the only
+	// one does for a Worker with one: commands, publishes and queries go to one of them, and to another
+	// while there is no link to that. So they reach the clients of all nodes, also of those that are not
+	// named or not reached. Clients' requests come from each. A gateway that is in no cluster is refused
+	// with ErrNoCluster. Not both this and Local.
+	Cluster bool
+
 	// Links is how many connections each gateway gets, default 1. Only the first receives what
 	// clients send, so that their order is kept; the others (Gateway.Links) are there for commands
 	// that should not stand in the way of replies.
@@ -157,6 +164,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("%w: concurrency %d, want at most %d", ErrConfig, c.Concurrency, maxConcurrency)
 	case c.Token != "" && c.TokenFile != "":
 		return fmt.Errorf("%w: both a token and a file of one", ErrConfig)
+	case c.Cluster && c.Local:
+		return fmt.Errorf("%w: both Cluster and Local", ErrConfig)
 	case c.Links > maxLinks:
 		return fmt.Errorf("%w: %d links, want at most %d", ErrConfig, c.Links, maxLinks)
 	}

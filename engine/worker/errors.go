@@ -15,6 +15,9 @@ var (
 	// ErrLinkLost: the link broke while the command waited for room or for its answer.
 	ErrLinkLost = errors.New("worker: link lost")
 
+	// ErrNoCluster: the gateway is in no cluster, and Config.Cluster says that it is.
+	ErrNoCluster = errors.New("worker: the gateway is in no cluster")
+
 	// ErrUnanswered: the gateway answered a later query instead.
 	ErrUnanswered = errors.New("worker: query left unanswered")
 

@@ -40,7 +40,7 @@ func (w *Worker) ConnInfoDelete(ctx context.Context, d ConnInfoDelete) error {
 
 // Broadcast pushes data to every connection of every gateway.
 func (w *Worker) Broadcast(ctx context.Context, data []byte) error {
-	return toEach(w.gateways, func(g *Gateway) error { return g.Broadcast(ctx, data) })
+	return toEach(w.whom(), func(g *Gateway) error { return g.Broadcast(ctx, data) })
 }
 
 // SingleCast pushes data to a connection, wherever it is.
@@ -62,8 +62,8 @@ func (w *Worker) SingleCastBulk(ctx context.Context, uniqIDs []string, data [][]
 	if len(uniqIDs) == 1 {
 		return toEach(w.where(uniqIDs[0]), func(g *Gateway) error { return g.SingleCastBulk(ctx, uniqIDs, data) })
 	}
-	if len(w.gateways) == 1 {
-		return w.gateways[0].SingleCastBulk(ctx, uniqIDs, data)
+	if whom := w.whom(); len(whom) == 1 {
+		return whom[0].SingleCastBulk(ctx, uniqIDs, data)
 	}
 	var errs []error
 	for _, s := range w.shares(uniqIDs) {
@@ -94,25 +94,25 @@ func (w *Worker) TopicUnsubscribe(ctx context.Context, uniqID string, topics []s
 
 // TopicDelete ends topics on every gateway.
 func (w *Worker) TopicDelete(ctx context.Context, topics []string, data []byte) error {
-	return toEach(w.gateways, func(g *Gateway) error { return g.TopicDelete(ctx, topics, data) })
+	return toEach(w.whom(), func(g *Gateway) error { return g.TopicDelete(ctx, topics, data) })
 }
 
 // TopicPublish pushes data to the subscribers of topics on every gateway.
 func (w *Worker) TopicPublish(ctx context.Context, topics []string, data []byte) error {
-	return toEach(w.gateways, func(g *Gateway) error { return g.TopicPublish(ctx, topics, data) })
+	return toEach(w.whom(), func(g *Gateway) error { return g.TopicPublish(ctx, topics, data) })
 }
 
 // TopicPublishBulk publishes data pairwise to as many topics, or all of it to the only one, on
 // every gateway.
 func (w *Worker) TopicPublishBulk(ctx context.Context, topics []string, data [][]byte) error {
-	return toEach(w.gateways, func(g *Gateway) error { return g.TopicPublishBulk(ctx, topics, data) })
+	return toEach(w.whom(), func(g *Gateway) error { return g.TopicPublishBulk(ctx, topics, data) })
 }
 
 // Push pushes under a route or command of the caller's choice: to connections wherever they are,
 // and to the subscribers of topics and to users on every gateway.
 func (w *Worker) Push(ctx context.Context, p Push) error {
-	if len(w.gateways) == 1 {
-		return w.gateways[0].Push(ctx, p)
+	if whom := w.whom(); len(whom) == 1 {
+		return whom[0].Push(ctx, p)
 	}
 	shares := w.shares(p.UniqIDs)
 	var errs []error
@@ -144,8 +144,8 @@ func (w *Worker) ForceOfflineGuest(ctx context.Context, uniqIDs []string, delay 
 
 // deal gives each gateway the ids that may be its own.
 func (w *Worker) deal(uniqIDs []string, command func(*Gateway, []string) error) error {
-	if len(w.gateways) == 1 {
-		return command(w.gateways[0], uniqIDs)
+	if whom := w.whom(); len(whom) == 1 {
+		return command(whom[0], uniqIDs)
 	}
 	var errs []error
 	for _, s := range w.shares(uniqIDs) {
@@ -179,13 +179,13 @@ func (w *Worker) ConnInfo(ctx context.Context, uniqIDs []string) (map[string]Con
 
 // UniqIDList returns all that are connected to any gateway.
 func (w *Worker) UniqIDList(ctx context.Context) ([]string, error) {
-	lists, err := gather(w.gateways, func(g *Gateway) ([]string, error) { return g.UniqIDList(ctx) })
+	lists, err := gather(w.whom(), func(g *Gateway) ([]string, error) { return g.UniqIDList(ctx) })
 	return slices.Concat(lists...), err
 }
 
 // UniqIDCount returns how many are connected to all gateways together.
 func (w *Worker) UniqIDCount(ctx context.Context) (int, error) {
-	counts, err := gather(w.gateways, func(g *Gateway) (int, error) { return g.UniqIDCount(ctx) })
+	counts, err := gather(w.whom(), func(g *Gateway) (int, error) { return g.UniqIDCount(ctx) })
 	sum := 0
 	for _, n := range counts {
 		sum += n
@@ -195,13 +195,13 @@ func (w *Worker) UniqIDCount(ctx context.Context) (int, error) {
 
 // TopicList returns the topics that have subscribers anywhere, each once, without order.
 func (w *Worker) TopicList(ctx context.Context) ([]string, error) {
-	lists, err := gather(w.gateways, func(g *Gateway) ([]string, error) { return g.TopicList(ctx) })
+	lists, err := gather(w.whom(), func(g *Gateway) ([]string, error) { return g.TopicList(ctx) })
 	return union(lists), err
 }
 
 // TopicUniqIDList returns the subscribers of each topic on all gateways together.
 func (w *Worker) TopicUniqIDList(ctx context.Context, topics []string) (map[string][]string, error) {
-	lists, err := gather(w.gateways, func(g *Gateway) (map[string][]string, error) {
+	lists, err := gather(w.whom(), func(g *Gateway) (map[string][]string, error) {
 		return g.TopicUniqIDList(ctx, topics)
 	})
 	all := make(map[string][]string)
@@ -216,7 +216,7 @@ func (w *Worker) TopicUniqIDList(ctx context.Context, topics []string) (map[stri
 // TopicUniqIDCount returns how many subscribers topics have on all gateways together; with all,
 // every topic.
 func (w *Worker) TopicUniqIDCount(ctx context.Context, topics []string, all bool) (map[string]int, error) {
-	counts, err := gather(w.gateways, func(g *Gateway) (map[string]int, error) {
+	counts, err := gather(w.whom(), func(g *Gateway) (map[string]int, error) {
 		return g.TopicUniqIDCount(ctx, topics, all)
 	})
 	sum := make(map[string]int)
@@ -230,8 +230,8 @@ func (w *Worker) TopicUniqIDCount(ctx context.Context, topics []string, all bool
 
 // asked is shares for a query.
 func (w *Worker) asked(uniqIDs []string) []share {
-	if len(w.gateways) == 1 {
-		return []share{{gateway: w.gateways[0], uniqIDs: uniqIDs}}
+	if whom := w.whom(); len(whom) == 1 {
+		return []share{{gateway: whom[0], uniqIDs: uniqIDs}}
 	}
 	return w.shares(uniqIDs)
 }

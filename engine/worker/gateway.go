@@ -82,14 +82,14 @@ func hexDigit(c byte) int32 {
 }
 
 // GatewaysOf returns where a connection may be: the gateway that made its uniqId, or, if that
-// cannot be told, as with custom ids, all of them.
+// cannot be told, as with custom ids, all of them. With Config.Cluster it is the one that stands for all.
 func (w *Worker) GatewaysOf(uniqID string) []*Gateway { return slices.Clone(w.where(uniqID)) }
 
 // where is GatewaysOf without the copy.
 func (w *Worker) where(uniqID string) []*Gateway {
-	server := serverOf(uniqID)
-	if server < 0 || len(w.gateways) == 1 {
-		return w.gateways
+	server, whom := serverOf(uniqID), w.whom()
+	if server < 0 || len(whom) == 1 {
+		return whom
 	}
 	found := -1
 	for i, g := range w.gateways {

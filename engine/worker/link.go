@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,14 +184,22 @@ func (l *Link) greet(ctx context.Context, c *conn) (registerID string, err error
 	if err != nil {
 		return "", fmt.Errorf("register: %w", err)
 	}
-	return resp.GetRegisterId(), registerError(&resp)
+	return resp.GetRegisterId(), cmp.Or(registerError(&resp), l.worker.inCluster(&resp))
 }
 
 // registers reports whether the link is the one on which clients' requests come.
 func (l *Link) registers() bool { return l.index == 0 && l.worker.handlers.any() }
 
-// wide reports whether the Worker's one gateway stands for the whole cluster.
-func (w *Worker) wide() bool { return len(w.gateways) == 1 && !w.config.Local }
+// wide reports whether each of the Worker's gateways stands for the whole cluster.
+func (w *Worker) wide() bool { return w.config.Cluster || len(w.gateways) == 1 && !w.config.Local }
+
+// inCluster looks whether a registration has got the scope that the Worker cannot do without.
+func (w *Worker) inCluster(r *netsvrpb.RegisterResp) error {
+	if w.config.Cluster && r.GetCluster() == "" {
+		return ErrNoCluster
+	}
+	return nil
+}
 
 // unregister returns when no more events come: the answer stands behind the last.
 func (l *Link) unregister(c *conn, registerID string) {

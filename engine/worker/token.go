@@ -65,5 +65,5 @@ func (l *Link) prove(ctx context.Context, c *conn) error {
 	case netsvrpb.RegisterResp_TokenMissing, netsvrpb.RegisterResp_TokenWrong:
 		return registerError(&resp)
 	}
-	return nil
+	return l.worker.inCluster(&resp)
 }

@@ -83,36 +83,36 @@ func (l *Link) Online(ctx context.Context, users []string) (map[string]int, erro
 
 // UserCast pushes data to all connections of users, wherever they are.
 func (w *Worker) UserCast(ctx context.Context, users []string, data []byte) error {
-	return toEach(w.gateways, func(g *Gateway) error { return g.UserCast(ctx, users, data) })
+	return toEach(w.whom(), func(g *Gateway) error { return g.UserCast(ctx, users, data) })
 }
 
 // UserForceOffline closes all connections of users, wherever they are: at once, or 3 seconds after
 // data was pushed to them. Their sessions cannot be resumed.
 func (w *Worker) UserForceOffline(ctx context.Context, users []string, data []byte) error {
-	return toEach(w.gateways, func(g *Gateway) error { return g.UserForceOffline(ctx, users, data) })
+	return toEach(w.whom(), func(g *Gateway) error { return g.UserForceOffline(ctx, users, data) })
 }
 
 // UserSubscribe adds all connections of a user to topics, wherever they are, and pushes data to each.
 func (w *Worker) UserSubscribe(ctx context.Context, user string, topics []string, data []byte) error {
-	return toEach(w.gateways, func(g *Gateway) error { return g.UserSubscribe(ctx, user, topics, data) })
+	return toEach(w.whom(), func(g *Gateway) error { return g.UserSubscribe(ctx, user, topics, data) })
 }
 
 // UserSubscribeLast is UserSubscribe that has those of his connections which are not subscribed yet get
 // the last messages first that each topic has kept at their gateway, so many of it at most.
 func (w *Worker) UserSubscribeLast(ctx context.Context, user string, topics []string, last int, data []byte) error {
-	return toEach(w.gateways, func(g *Gateway) error { return g.UserSubscribeLast(ctx, user, topics, last, data) })
+	return toEach(w.whom(), func(g *Gateway) error { return g.UserSubscribeLast(ctx, user, topics, last, data) })
 }
 
 // UserUnsubscribe removes all connections of a user from topics, wherever they are, and pushes data
 // to each.
 func (w *Worker) UserUnsubscribe(ctx context.Context, user string, topics []string, data []byte) error {
-	return toEach(w.gateways, func(g *Gateway) error { return g.UserUnsubscribe(ctx, user, topics, data) })
+	return toEach(w.whom(), func(g *Gateway) error { return g.UserUnsubscribe(ctx, user, topics, data) })
 }
 
 // UserConnList returns the connections of users on all gateways together; those who have none are
 // left out.
 func (w *Worker) UserConnList(ctx context.Context, users []string) (map[string][]UserConn, error) {
-	lists, err := gather(w.gateways, func(g *Gateway) (map[string][]UserConn, error) {
+	lists, err := gather(w.whom(), func(g *Gateway) (map[string][]UserConn, error) {
 		return g.UserConnList(ctx, users)
 	})
 	all := make(map[string][]UserConn)
@@ -127,7 +127,7 @@ func (w *Worker) UserConnList(ctx context.Context, users []string) (map[string][
 // Online returns how many connections users have on all gateways together; those who have none are
 // left out.
 func (w *Worker) Online(ctx context.Context, users []string) (map[string]int, error) {
-	counts, err := gather(w.gateways, func(g *Gateway) (map[string]int, error) { return g.Online(ctx, users) })
+	counts, err := gather(w.whom(), func(g *Gateway) (map[string]int, error) { return g.Online(ctx, users) })
 	sum := make(map[string]int)
 	for _, m := range counts {
 		for user, n := range m {

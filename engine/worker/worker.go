@@ -19,6 +19,7 @@ type Worker struct {
 	started  atomic.Bool
 	quiet    sync.WaitGroup // links from which no more events come
 	finish   chan struct{}  // closed when handlers are done with the links
+	stand    atomic.Int32   // with Config.Cluster: which of gateways stands for all
 }
 
 // New returns a Worker that Run will connect. The error is an ErrConfig.
@@ -37,6 +38,25 @@ func New(config Config) (*Worker, error) {
 
 // Gateways returns the gateways in the order of Config.Gateways. They are there before Run.
 func (w *Worker) Gateways() []*Gateway { return w.gateways }
+
+// whom returns the gateways that a command for everybody goes to.
+func (w *Worker) whom() []*Gateway {
+	if !w.config.Cluster {
+		return w.gateways
+	}
+	stand := w.stand.Load()
+	for i := range w.gateways {
+		at := (int(stand) + i) % len(w.gateways)
+		if w.gateways[at].current.Load() == nil {
+			continue
+		}
+		if i > 0 {
+			w.stand.CompareAndSwap(stand, int32(at))
+		}
+		return w.gateways[at : at+1]
+	}
+	return w.gateways[stand : stand+1]
+}
 
 // Ready waits until every gateway is connected.
 func (w *Worker) Ready(ctx context.Context) error {
