@@ -66,7 +66,7 @@ func (g *Gateway) enterSettled(c *engine.Conn, s Session, a *admission) {
 	wait := g.engine.WhenSettled(topics, func() {
 		g.engine.Tell(ref, func(c *engine.Conn) {
 			if s := waiting(c); s != nil {
-				g.enter(c, s, &later)
+				g.enterSettled(c, s, &later) // it may have taken so long that they have forgotten
 			}
 		})
 	})
