@@ -27,7 +27,7 @@ type Loop struct {
 	meters    [][]Traffic // of the connections in it
 	freeSlots []uint32
 	wheel     wheel
-	due       []uint32
+	expiring  bool // deadlines have come that the next turn runs
 	shard     *topic.Shard
 
 	mailbox mailbox
@@ -78,6 +78,7 @@ type mail struct {
 	next     int    // of messages, the first that is not handled
 	position uint64 // of the message that was handled last, among all that were posted
 	control  control
+	told     int      // of control.tells, the first that was not run
 	done     struct { // handled, room not yet given back
 		messages int
 		bytes    int64
@@ -181,7 +182,8 @@ func (l *Loop) turn() {
 
 // unfinished reports whether there is something for another turn that no message tells of.
 func (l *Loop) unfinished() bool {
-	return l.output.pending || len(l.resumed) > 0 || len(l.yielded) > 0 || len(l.catching.ready) > 0
+	return l.output.pending || len(l.resumed) > 0 || len(l.yielded) > 0 || len(l.catching.ready) > 0 ||
+		l.expiring || l.mail.told < len(l.mail.control.tells)
 }
 
 // work handles the control lane and up to turnMessages messages, then flushes.
@@ -190,33 +192,33 @@ func (l *Loop) work() {
 	if l.output.pending {
 		l.flushDirty() // before there is more
 	}
-	m := &l.mail
-	if m.next == len(m.messages) && !l.output.pending {
-		m.messages, m.control = l.mailbox.take(m.messages, m.control)
-		m.next = 0
-	} else {
-		m.control = l.mailbox.takeControl(m.control)
+	m, deadline := &l.mail, l.now+turnTime
+	if m.told == len(m.control.tells) {
+		l.takeMail()
 	}
 	for _, ref := range m.control.writable {
 		l.writable(ref)
 	}
-	if m.control.tick { // behind the notices: who has room is not judged as if he had none
+	m.control.writable = m.control.writable[:0]
+	tick := m.control.tick
+	m.control.tick = false
+	if tick {
 		l.tickAt = 0 // whoever ticked: who wants another asks again
-		l.expire()
+	}
+	if tick || l.expiring { // behind the notices: who has room is not judged as if he had none
+		l.expire(deadline)
+	}
+	if tick {
 		l.look()
 		l.wakeThrottled()
 		l.sweep()
 	}
 	l.runCloses()
-	for i := range m.control.tells {
-		t := m.control.tells[i]
-		m.control.tells[i].fn = nil // run once, even if it panics and the turn is taken up again
-		if t.fn != nil {
-			l.tell(t)
-			l.runCloses()
-		}
+	if !l.runTells(deadline) {
+		l.settle()
+		return // messages go behind what was told before them
 	}
-	deadline := l.now + turnTime
+	deadline = l.engine.Now() + turnTime
 	for m.next < len(m.messages) && !l.output.pending {
 		if n := m.done.messages; n >= turnMessages || n%64 == 63 && l.engine.Now() >= deadline {
 			break
@@ -231,6 +233,34 @@ func (l *Loop) work() {
 	}
 	l.settleJoins()
 	l.settle()
+}
+
+// takeMail takes what there is in the control lane, and messages if none are left.
+func (l *Loop) takeMail() {
+	m := &l.mail
+	m.told = 0
+	if m.next == len(m.messages) && !l.output.pending {
+		m.messages, m.control = l.mailbox.take(m.messages, m.control)
+		m.next = 0
+	} else {
+		m.control = l.mailbox.takeControl(m.control)
+	}
+}
+
+// runTells runs what the loop is told, until the clock says until. It reports whether that was all.
+func (l *Loop) runTells(until int64) bool {
+	m := &l.mail
+	for n := 0; m.told < len(m.control.tells); n++ {
+		if n >= turnMessages || n%16 == 15 && l.engine.Now() >= until {
+			return false
+		}
+		t := m.control.tells[m.told]
+		m.control.tells[m.told] = tell{}
+		m.told++ // once, even if it panics and the turn is taken up again
+		l.tell(t)
+		l.runCloses()
+	}
+	return true
 }
 
 // endWork gives room back to senders. When a handler has panicked, its message is lost, counted

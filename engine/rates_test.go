@@ -66,6 +66,7 @@ func ratedLoop(t *testing.T, config Config) (*Loop, *Conn, *stillSystem) {
 	l := e.loops[0]
 	c, _ := l.allocate()
 	c.state = stateOpen
+	t.Cleanup(l.isolation.end)
 	return l, c, s
 }
 

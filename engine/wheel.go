@@ -8,7 +8,7 @@ type wheel struct {
 	nodes   []wheelNode // by slot + 1; 0 ends a list
 	buckets [wheelSize]uint32
 	busy    [wheelSize / 64]uint64 // a bit for each bucket that has nodes
-	now     uint32                 // ticks up to and including now were expired
+	now     uint32                 // of ticks up to and including now there are no deadlines
 	count   int
 }
 
@@ -72,16 +72,17 @@ func (w *wheel) unlink(i uint32) {
 	w.count--
 }
 
-// expire moves the wheel to now and appends the slots whose deadline has come.
-func (w *wheel) expire(dst []uint32, now uint32) []uint32 {
+// expire moves the wheel to now and appends slots whose deadline has come to dst, until that is full.
+// more says that there may be others: then the wheel stands still in front of them, and to call expire
+// again goes on there.
+func (w *wheel) expire(dst []uint32, now uint32) (_ []uint32, more bool) {
 	if now <= w.now {
-		return dst
+		return dst, false
 	}
 	from := w.now + 1
 	if now-w.now > wheelSize {
 		from = now - wheelSize + 1 // every bucket once
 	}
-	w.now = now
 	for t := from; t <= now && w.count > 0; t++ {
 		b := t % wheelSize
 		if w.busy[b/64]&(1<<(b%64)) == 0 {
@@ -90,13 +91,18 @@ func (w *wheel) expire(dst []uint32, now uint32) []uint32 {
 		for i := w.buckets[b]; i != 0; {
 			next := w.nodes[i].next
 			if w.nodes[i].due <= now {
+				if len(dst) == cap(dst) {
+					w.now = t - 1
+					return dst, true
+				}
 				w.unlink(i)
 				dst = append(dst, i-1)
 			}
 			i = next
 		}
 	}
-	return dst
+	w.now = now
+	return dst, false
 }
 
 // next returns a tick not later than the earliest deadline; ok is false when there is none.
