@@ -70,7 +70,7 @@ type Config struct {
 	// Squeeze has slow clients closed until so many bytes are free, as far as there are any. It is
 	// called at each look of the last stage, and with 0 at its end.
 	Squeeze func(bytes int64)
-	// Collect has the garbage collected if that was not done for so long.
+	// Collect has the garbage collected if that was not done for so long, so that Used is right.
 	Collect func(within time.Duration)
 	Logger  *slog.Logger // nil discards
 }
@@ -112,11 +112,17 @@ func (w *Watch) Look() {
 	if w.Stage() > Calm {
 		w.config.Collect(collectEvery)
 	}
-	used := w.config.Used()
+	stage, used := w.Stage(), w.config.Used()
+	more := func() bool { return stage+1 < Stages && used >= w.part(enter[stage+1]) }
+	if more() {
+		// What was given back while the last collection ran may have been taken for used, and sessions
+		// that are forgotten are lost: only what a collection from now on finds begins a stage.
+		w.config.Collect(0)
+		used = w.config.Used()
+	}
 	w.used.Store(used)
-	stage := w.Stage()
 	switch {
-	case stage+1 < Stages && used >= w.part(enter[stage+1]):
+	case more():
 		w.change(stage, stage+1, used)
 	case stage > Calm && used < w.part(enter[stage]-leave):
 		w.change(stage, stage-1, used)

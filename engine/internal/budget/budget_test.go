@@ -12,6 +12,7 @@ import (
 // A gauge is a memory of the test's own, of 1,000 bytes.
 type gauge struct {
 	used     int64
+	mistaken int64 // of used, what a collection finds is not
 	done     []string
 	sessions int
 	log      bytes.Buffer
@@ -30,8 +31,12 @@ func (g *gauge) watch() *Watch {
 			return n
 		},
 		Squeeze: func(n int64) { note("squeeze %d", n) },
-		Collect: func(d time.Duration) { note("collect") },
-		Logger:  slog.New(slog.NewTextHandler(&g.log, nil)),
+		Collect: func(d time.Duration) {
+			if note("collect"); d == 0 {
+				g.used -= g.mistaken
+			}
+		},
+		Logger: slog.New(slog.NewTextHandler(&g.log, nil)),
 	})
 }
 
@@ -47,21 +52,21 @@ func TestStages(t *testing.T) {
 	}{
 		{0, Calm, ""},
 		{799, Calm, ""},
-		{800, Refuse, "refuse true"},
+		{800, Refuse, "collect, refuse true"},
 		{799, Refuse, "collect"}, // at the edge nothing changes
 		{849, Refuse, "collect"},
 		{750, Refuse, "collect"},
 		{749, Calm, "collect, refuse false"},
-		{950, Refuse, "refuse true"}, // one stage a look, however much is used
-		{950, Trim, "collect, trim 2"},
-		{950, Close, "collect, squeeze 100, trim 1"},
+		{950, Refuse, "collect, refuse true"}, // one stage a look, however much is used
+		{950, Trim, "collect, collect, trim 2"},
+		{950, Close, "collect, collect, squeeze 100, trim 1"},
 		{2000, Close, "collect, squeeze 1150, trim 1"},
 		{850, Close, "collect, squeeze 1, trim 1"},
 		{849, Trim, "collect, squeeze 0, trim 1"},
 		{800, Trim, "collect, trim 1"},
 		{790, Refuse, "collect"},
 		{849, Refuse, "collect"},
-		{900, Trim, "collect, trim 1"},
+		{900, Trim, "collect, collect, trim 1"},
 		{0, Refuse, "collect"},
 		{0, Calm, "collect, refuse false"},
 		{0, Calm, ""},
@@ -77,6 +82,22 @@ func TestStages(t *testing.T) {
 	}
 	if lines := strings.Count(g.log.String(), "\n"); lines != 10 {
 		t.Errorf("%d lines of log, want one for each change:\n%s", lines, g.log.String())
+	}
+}
+
+// What only seems to be used begins no stage.
+func TestStageIsConfirmed(t *testing.T) {
+	g := gauge{sessions: 9}
+	w := g.watch()
+	for _, stage := range []Stage{Calm, Refuse} {
+		g.used, g.mistaken, g.done = 2000, 1300, nil
+		if stage == Refuse {
+			g.mistaken = 1160
+		}
+		used := g.used - g.mistaken
+		if w.Look(); w.Stage() != stage || w.Used() != used || w.Trimmed() != 0 {
+			t.Errorf("stage %d of %d used, %d of them truly", w.Stage(), w.Used(), used)
+		}
 	}
 }
 
