@@ -58,6 +58,8 @@ type Hub struct {
 	ended    endCounts
 	refusals refusalCounts
 	foreign  foreignHosts
+
+	refusalLines refusalLines
 }
 
 // A group is the links that are registered under one worker id.
@@ -121,6 +123,8 @@ func NewHub(g *gateway.Gateway, tokens *session.OneTime, config Config) (*Hub, e
 		maxLinks: config.MaxLinks,
 		stop:     make(chan struct{}),
 		stray:    gateway.Stray,
+
+		refusalLines: newRefusalLines(config.Logger),
 	}
 	trust, err := config.Trust()
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/address"
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
 // An unproven is a connection to the worker listener that has not shown yet that it is a worker's. It
@@ -91,14 +92,32 @@ func (c *refusalCounts) snapshot() map[string]uint64 {
 	return m
 }
 
+// refusalLines log connections that do not become links. A flood of one reason takes nothing from the
+// others.
+type refusalLines [numRefusals]*lograte.Kind
+
+func newRefusalLines(log *slog.Logger) (lines refusalLines) {
+	for why := range lines {
+		lines[why] = lograte.NewKind(lograte.Logger(log), lograte.KindConfig{
+			Level: refusal(why).level(), PerSecond: 10,
+			Message: "worker refused", Omitted: "workers refused, each without a line of its own",
+			Attr: slog.String("reason", refusal(why).String()),
+		})
+	}
+	return lines
+}
+
 // logRefusal counts and logs a connection that does not become a link.
 func (h *Hub) logRefusal(why refusal, peer string, err error) {
 	h.refusals[why].Add(1)
-	attrs := []slog.Attr{slog.String("reason", why.String()), slog.String("peer", peer)}
-	if err != nil {
-		attrs = append(attrs, slog.String("err", err.Error()))
-	}
-	h.log.LogAttrs(context.Background(), why.level(), "worker refused", attrs...)
+	from, _ := netip.ParseAddrPort(peer) // of a unix socket there is none
+	h.refusalLines[why].Log(from.Addr(), func() []slog.Attr {
+		attrs := []slog.Attr{slog.String("peer", peer)}
+		if err != nil {
+			attrs = append(attrs, slog.String("err", err.Error()))
+		}
+		return attrs
+	})
 }
 
 // prove takes on a connection that is unproven. It reports why not, if it does not. h.mu is held.

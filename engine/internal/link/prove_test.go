@@ -16,6 +16,7 @@ import (
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
 const (
@@ -152,6 +153,32 @@ func TestWhoIsProven(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Each reason has lines of its own, however many connections of the address were refused for others.
+func TestRefusalsAreLoggedApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log lockedLog
+		h, _ := newHubAtRest(t, Config{Tokens: []string{tokenA}, Logger: lograte.Logger(logTo(&log))})
+		for range 5 {
+			w := attachFrom(t, h, "192.0.2.1")
+			if _, err := w.registers(&netsvrpb.RegisterReq{WorkerId: 1}); err != nil {
+				t.Fatal(err)
+			}
+			w.wantEnd()
+			w = attachFrom(t, h, "192.0.2.1")
+			if err := w.send(netsvr.CmdUniqIDCount, nil); err != nil {
+				t.Fatal(err)
+			}
+			w.wantEnd()
+		}
+		synctest.Wait()
+		for _, reason := range []string{"no-token", "command-before-token"} {
+			if n := log.count(`"worker refused" reason=` + reason); n != 2 { // a quarter of 10
+				t.Errorf("%s: %d lines, want 2", reason, n)
+			}
+		}
+	})
 }
 
 // Before its token a connection may send heartbeats and a Register, little and soon.
