@@ -23,6 +23,7 @@ type simLog struct {
 	names   []string // of topics, in the order in which they came up
 	slow    int      // us that something takes at most
 	answers int      // to subscriptions, some of which are late
+	asked   int      // calls of Fetch that have no answer
 	others  *simElsewhere
 }
 
@@ -356,11 +357,19 @@ func (l *simLog) Away() error {
 
 // Fetch implements engine.Log.
 func (l *simLog) Fetch(name string, after topic.Position, since int64, before uint64, done func(engine.Fill, error)) {
+	l.asked++
+	l.fetch(name, after, before, func(f engine.Fill, err error) {
+		l.asked--
+		done(f, err)
+	})
+}
+
+func (l *simLog) fetch(name string, after topic.Position, before uint64, done func(engine.Fill, error)) {
 	t := l.of(name)
 	l.w.saw.Fetches++
 	l.later(func() {
 		if !l.up {
-			l.Fetch(name, after, since, before, done)
+			l.fetch(name, after, before, done)
 			return
 		}
 		f := engine.Fill{Epoch: l.epoch, First: t.first, Last: l.seq<<12 | 4095}
@@ -439,6 +448,9 @@ func (l *simLog) Settle(name []byte, f func()) bool {
 
 // restless says what is under way.
 func (l *simLog) restless() string {
+	if l.asked > 0 {
+		return "the log is asked for something"
+	}
 	for _, name := range l.names {
 		t := l.topics[name]
 		at, ok := l.replica.Last([]byte(name))
@@ -449,6 +461,8 @@ func (l *simLog) restless() string {
 			return "something of " + name + " is on its way here"
 		case t.here && t.begun && ok && len(t.frames) > 0 && at.Seq < t.frames[len(t.frames)-1].Seq:
 			return "something of " + name + " has not come"
+		case t.here && t.begun && ok && (at.Epoch != l.epoch || at.Seq+1 < t.first):
+			return "what is gone of " + name + " was not told"
 		}
 	}
 	return ""

@@ -298,6 +298,12 @@ func (w *sessionWorld) until(us int64, done func() bool) bool {
 			w.step()
 		}
 	}
+	for range 64 { // a timer may be due just now
+		if done() {
+			break
+		}
+		w.step()
+	}
 	return w.sim.Failure() == "" && done()
 }
 
