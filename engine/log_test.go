@@ -373,3 +373,40 @@ func TestLoggedEvicted(t *testing.T) {
 		t.Errorf("%d gaps", n)
 	}
 }
+
+// Of a topic that has been quiet for longer than it keeps messages nothing is missing, and nobody is told
+// so, wherever its history begins here.
+func TestLoggedQuiet(t *testing.T) {
+	t.Parallel()
+	e, addr, s, log := startLogged(t, "h=1000,1ms")
+	k := dialKeeper(t, addr, "NAME ann", "SUB h")
+	k.want("RESUMED 0", "SUBSCRIBED true")
+	log.begin(t, "h", log.last(), false)
+	k.cut(s, "ann")
+	log.replica.End([]byte("h"))
+	log.publish("other", 1, 5, 1)
+	other := dialKeeper(t, addr, "SUB h")
+	other.want("SUBSCRIBED true")
+	log.begin(t, "h", log.last(), false)
+	for begun := e.Now(); e.Now() < begun+5; {
+		time.Sleep(time.Millisecond) // what was there before is too old by now
+	}
+	log.mu.Lock()
+	log.hold = true
+	log.mu.Unlock()
+	k = dialKeeper(t, addr, "NAME ann")
+	k.want("RESUMED 1")
+	for asked := 0; asked == 0; time.Sleep(time.Millisecond) { // the log knows
+		log.mu.Lock()
+		asked = len(log.held)
+		log.mu.Unlock()
+	}
+	log.release()
+	for range 3 {
+		k.send("ECHO -")
+		k.want("-")
+	}
+	if st := e.Stats(); st.Gaps != 0 {
+		t.Errorf("%d gaps", st.Gaps)
+	}
+}

@@ -414,7 +414,7 @@ func (h *History) Tail(s *Stream, n int, to uint64, now int64) (from uint64, ope
 			return max(g.number(uint32(have-n)), first), false
 		}
 	}
-	return min(first, to+1), s.isOpen(first, now)
+	return min(first, to+1), s.open && first == s.first && now-s.opened < s.list.age
 }
 
 // Range returns the bounds of what s keeps and what is not too old at now: from the first on all

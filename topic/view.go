@@ -11,7 +11,8 @@ type View struct {
 	// First is a bound: all messages are kept, and not too old, that have this number or a greater one.
 	// Next is that of what is to come, which is First when nothing is kept.
 	First, Next uint64
-	// Open says that messages below First may be known elsewhere; see History.Prepend.
+	// Open says that elsewhere it may be known what there was below First: messages that are too old by
+	// now, perhaps, or none. See History.Prepend.
 	Open bool
 	// End is the bound of the view: Read returns all that is kept from where it begins up to there.
 	End uint64
@@ -50,7 +51,7 @@ func (h *History) Look(v *View, s *Stream, from, to uint64, now int64, bytes int
 		v.since = math.MinInt64 / 2
 	}
 	v.First = s.fresh(v.since)
-	v.Open = s.isOpen(v.First, now)
+	v.Open = s.open && v.First == s.first
 	v.from, v.to = max(from, v.First), min(to, s.next-1)
 	if fault == 5 {
 		v.from = from
@@ -97,12 +98,6 @@ func (s *Stream) fresh(since int64) uint64 {
 		return bound
 	}
 	return s.next
-}
-
-// isOpen reports whether messages below first, the bound of what is kept and not too old at now, may be
-// known elsewhere, and not be too old.
-func (s *Stream) isOpen(first uint64, now int64) bool {
-	return s.open && first == s.first && now-s.opened < s.list.age
 }
 
 // Read returns the next message, valid until the next call, or nil. Its payload is valid for as long
