@@ -13,6 +13,8 @@ const (
 	// flushTime is how many ms a turn sends at a stretch. A long run for thousands of subscribers is
 	// hundreds of megabytes: other sockets have their turn in between.
 	flushTime = 4
+	// clockEvery is how many connections are flushed between two looks at the clock.
+	clockEvery = 64
 )
 
 // output is a loop's sending.
@@ -173,9 +175,12 @@ func (l *Loop) flushDirty() {
 	if len(o.dirty) == 0 || o.spent {
 		return
 	}
-	i, deadline := 0, l.engine.Now()+flushTime
+	i, deadline := 0, int64(0)
+	if len(o.dirty) >= clockEvery { // few are flushed without a look at the clock
+		deadline = l.engine.Now() + flushTime
+	}
 	for ; i < len(o.dirty); i++ {
-		if i%64 == 63 && l.engine.Now() >= deadline {
+		if i%clockEvery == clockEvery-1 && l.engine.Now() >= deadline {
 			o.spent = true
 			break
 		}

@@ -230,11 +230,23 @@ func (s *Scratch) hand(c *engine.Conn, h Handler) {
 // Serve hands a request to whoever is to answer it. It is called on the loop, with r filled in but
 // for what the gateway knows; r is not kept.
 func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
+	g.scratch[c.Loop().Index()].request = r
+	g.ServeScratch(c, s)
+}
+
+// Request returns the loop's own request, which is empty. A protocol fills it in as for Serve and
+// calls ServeScratch at once: that saves copies of a large struct.
+func (s *Scratch) Request() *Request {
+	s.request = Request{} // a handler may have panicked
+	return &s.request
+}
+
+// ServeScratch is Serve for the request that Scratch.Request has returned.
+func (g *Gateway) ServeScratch(c *engine.Conn, s Session) {
 	scratch := &g.scratch[c.Loop().Index()]
 	scratch.requests.Add(1)
 	// The loop's own Request: one per packet would escape to the heap through handlers.
 	own := &scratch.request
-	*own = r
 	own.gateway, own.conn, own.session, own.done = g, c, s, false
 	if own.traced() {
 		own.trace()

@@ -37,6 +37,9 @@ func (g *Gateway) pool(c *engine.Conn) *clientPool {
 
 // Trim lets go of a buffer that one big packet has blown up.
 func (s *Scratch) Trim() {
+	if max(cap(s.Payload), cap(s.Data), cap(s.Reply), cap(s.Out)) <= maxScratch {
+		return
+	}
 	for _, b := range []*[]byte{&s.Payload, &s.Data, &s.Reply, &s.Out} {
 		if cap(*b) > maxScratch {
 			*b = nil

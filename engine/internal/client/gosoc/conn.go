@@ -281,14 +281,10 @@ func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
 		inflated += len(scratch.Data)
 	}
 	g.Inflated(c, inflated)
-	g.Serve(c, h, gateway.Request{
-		Route:      req.Route,
-		ID:         uint32(req.ID),
-		WantsReply: req.Level == gosoc.LevelReply,
-		Payload:    payload,
-		Data:       data,
-		HasData:    req.HasData,
-	})
+	r := scratch.Request()
+	r.Route, r.ID, r.WantsReply = req.Route, uint32(req.ID), req.Level == gosoc.LevelReply
+	r.Payload, r.Data, r.HasData = payload, data, req.HasData
+	g.ServeScratch(c, h)
 	scratch.Trim()
 }
 

@@ -14,17 +14,13 @@ import (
 // request serves a business request.
 func (h *conn) request(c *engine.Conn, header *longbridge.Header, metadata, body []byte) {
 	g := h.protocol.gateway
-	r := gateway.Request{
-		Cmd:        header.Cmd,
-		ID:         header.RequestID,
-		WantsReply: true,
-		Payload:    body,
-		Timeout:    header.TimeoutOr(min(g.Config().RequestTimeout, longbridge.MaxTimeout)),
-	}
+	r := g.Scratch(c.Loop()).Request()
+	r.Cmd, r.ID, r.WantsReply, r.Payload = header.Cmd, header.RequestID, true, body
+	r.Timeout = header.TimeoutOr(min(g.Config().RequestTimeout, longbridge.MaxTimeout))
 	if len(metadata) > 0 {
 		r.Metadata, _ = longbridge.MetadataMap(metadata) // it has been checked
 	}
-	g.Serve(c, h, r)
+	g.ServeScratch(c, h)
 }
 
 // Answer sends a response.
