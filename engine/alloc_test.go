@@ -210,6 +210,7 @@ func TestFanOutAllocatesNothing(t *testing.T) {
 		{"one loop, one at a time", 1, 1, 1000, 0.5},
 		{"two loops, one at a time", 2, 1, 1000, 2.5},
 		{"two loops, hundred together", 2, 100, 100, 0.5},
+		{"two loops, thousands together", 2, 3000, 10, 0.5},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			const subscribers = 50

@@ -70,7 +70,9 @@ type blockRef struct {
 	// growing is set while one connection may still append to the block: it holds that
 	// connection's own bytes and nobody else's.
 	growing bool
-	next    *blockRef // the loop's free list
+	// file is the place of the run's file among the loop's, from 1; 0: it has none; or fileOver.
+	file int8
+	next *blockRef // the loop's free list
 }
 
 // memory is what a loop keeps for use again.
@@ -107,6 +109,7 @@ func (l *Loop) releaseRef(r *blockRef) {
 	if r.refs--; r.refs > 0 {
 		return
 	}
+	l.closeFile(r)
 	l.accounts.add(r.kind, -r.block.release())
 	r.block = nil
 	if m := &l.memory; m.numRefs < maxRefs {

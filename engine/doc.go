@@ -110,13 +110,16 @@
 // # Systems
 //
 // Linux, macOS and FreeBSD. What differs is in files of its own by suffix: socket_*.go (send,
-// unread, unacknowledged), reading_*.go (pause gnet's reading), writepoll_*.go (wait for full
-// sockets). The build tag portable selects a fallback with poll(2) on any of them.
+// unread, unacknowledged), runfile_*.go (long runs for many connections are sent from a file of memory,
+// whose pages sockets take instead of a copy), reading_*.go (pause gnet's reading), writepoll_*.go (wait
+// for full sockets). The build tag portable selects a fallback with poll(2) on any of them.
 //
 //   - With portable, reading cannot be paused: a client that sends more than Config.InputBacklog while
 //     its input is paused is closed with ReasonInputBacklog, where TCP would have slowed it down.
 //     A wait for full sockets costs time in proportion to their number, and a full socket that is
 //     closed may send its FIN up to 10 ms late.
+//   - With portable, and on systems other than Linux, what is sent is copied into each socket. The same
+//     holds on Linux where memfd_create or sendfile is refused.
 //   - Under kqueue gnet's poller does not tell of a reset during a pause; the write poller is asked
 //     for it. A FIN is told once the pause ends, as everywhere.
 package engine

@@ -28,6 +28,7 @@ type Engine struct {
 	ends   endKinds
 	system system
 	maxRun int
+	files  fileRules
 	// beforeCut is the simulation's: it sees connections before their queues are cut.
 	beforeCut func(c *Conn)
 	// numbered is the simulation's, too: it sees what gets numbers in a topic's history.
@@ -123,6 +124,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 		Loops: e.config.Loops, Tell: e.TellLoop, Steps: e.steps, Stack: e.stack, Logger: e.log,
 	})
 	e.maxRun = int(min(maxRun, e.loops[0].highWater))
+	e.files = fileRules{from: fileFrom, receivers: fileFor}
 	return e, nil
 }
 

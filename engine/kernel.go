@@ -9,7 +9,8 @@ import (
 )
 
 // kernel is the system that programs run on. What differs from one to another is in files of its
-// own, by suffix: sending and what sockets tell (socket_*.go), pausing gnet's reading (reading_*.go),
+// own, by suffix: sending and what sockets tell (socket_*.go), files whose pages sockets
+// take (runfile_*.go), pausing gnet's reading (reading_*.go),
 // and waiting for sockets that were full (writepoll_*.go).
 type kernel struct {
 	start  time.Time
@@ -39,6 +40,14 @@ func (k *kernel) yield(l *Loop) {
 }
 
 func (k *kernel) send(fd int32, p []byte, more bool) (int, syscall.Errno) { return send(fd, p, more) }
+
+func (k *kernel) newFile(p []byte) (int32, bool) { return newFile(p) }
+
+func (k *kernel) sendFile(fd, file int32, off int64, n int) (int, syscall.Errno) {
+	return sendFile(fd, file, off, n)
+}
+
+func (k *kernel) closeFile(file int32) { unix.Close(int(file)) }
 
 func (k *kernel) unread(fd int32) bool { return unread(fd) }
 

@@ -58,6 +58,7 @@ type Loop struct {
 	accounts  accounts
 	rates     rates
 	memory    memory
+	files     files
 	isolation isolation
 	goroutine goroutineID // the loop's own
 	publisher Publisher

@@ -37,7 +37,7 @@ func (l *Loop) flush(c *Conn) {
 	for budget := flushBudget; c.first.ref != nil; {
 		p := l.gather(c, scratchSize)
 		more := c.state == stateClosing && len(p) == int(c.unsent()) // a FIN follows
-		n, errno := l.engine.system.send(c.fd, p, more)
+		n, errno := l.transmit(c, p, more)
 		if !l.sent(c, len(p), n, errno) {
 			return
 		}

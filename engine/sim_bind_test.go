@@ -24,6 +24,9 @@ func simStart(w *simWorld, config Config, listeners []ListenConfig, canPause boo
 	}
 	e.loopOf = make(map[gnet.EventLoop]*Loop)
 	w.engine, e.beforeCut = e, w.checkCut
+	if w.seed%2 == 0 { // the rest copies everything, as systems without such files do
+		e.files = fileRules{from: 100, receivers: 2}
+	}
 	w.events = &events{engine: e}
 	for i, l := range e.loops {
 		sl := &simLoop{w: w, loop: l, index: i}
@@ -369,6 +372,9 @@ func simAccounts(w *simWorld, inFlight int64) error {
 			}
 		}
 		truth[KindMonitor] += l.topics.memory()
+		for i := range l.files.of {
+			truth[KindShared] += l.files.of[i].size
+		}
 		truth[KindAddresses] += int64(len(l.peers)) * keptPeerCost
 	}
 	sum := int64(0)
@@ -438,6 +444,9 @@ func simLeft(e *Engine) error {
 		case l.mailbox.length.Load() != 0 || l.mailbox.bytes.Load() != 0:
 			return fmt.Errorf("loop %d: mailbox counts %d messages, %d bytes", l.index, l.mailbox.length.Load(), l.mailbox.bytes.Load())
 		}
+	}
+	if w, ok := e.system.(*simWorld); ok && w.openFiles() > 0 {
+		return fmt.Errorf("%d files of runs are open", w.openFiles())
 	}
 	if running, waiting := e.handshakes.now(); running+waiting > 0 {
 		return fmt.Errorf("%d TLS handshakes under way, %d wait", running, waiting)

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -385,6 +387,54 @@ func (w *simWorld) send(fd int32, p []byte, more bool) (int, syscall.Errno) {
 	w.mix(uint64(n)<<32 | uint64(fd))
 	f.netLater()
 	return n, 0
+}
+
+// simRunFile is the descriptor of the first file of a run: no other descriptor is so high.
+const simRunFile = 1 << 20
+
+func (w *simWorld) newFile(p []byte) (int32, bool) {
+	if w.oneIn(w.opt.enobufs) {
+		return -1, false
+	}
+	place := slices.IndexFunc(w.runFiles, func(b []byte) bool { return b == nil })
+	if place < 0 {
+		place = len(w.runFiles)
+		w.runFiles = append(w.runFiles, nil)
+	}
+	w.runFiles[place] = bytes.Clone(p)
+	return simRunFile + int32(place), true
+}
+
+func (w *simWorld) sendFile(fd, file int32, off int64, n int) (int, syscall.Errno) {
+	place := int(file - simRunFile)
+	if place < 0 || place >= len(w.runFiles) || w.runFiles[place] == nil {
+		w.fail("a send of file %d, which is closed", file)
+		return 0, syscall.EBADF
+	}
+	if off < 0 || off+int64(n) > int64(len(w.runFiles[place])) {
+		w.fail("a send of %d from %d on of a file of %d bytes", n, off, len(w.runFiles[place]))
+		return 0, syscall.EINVAL
+	}
+	w.saw.byFile++
+	return w.send(fd, w.runFiles[place][off:off+int64(n)], false)
+}
+
+func (w *simWorld) closeFile(file int32) {
+	place := int(file - simRunFile)
+	if place < 0 || place >= len(w.runFiles) || w.runFiles[place] == nil {
+		w.fail("file %d is closed twice", file)
+		return
+	}
+	w.runFiles[place] = nil
+}
+
+func (w *simWorld) openFiles() (n int) {
+	for _, b := range w.runFiles {
+		if b != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *simFile) write(p []byte) {

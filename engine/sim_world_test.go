@@ -37,6 +37,7 @@ type simWorld struct {
 
 	fds       []*simFile
 	freeFds   []int32
+	runFiles  [][]byte // what files of runs hold; nil: closed
 	queue     []simEvent
 	seq       uint32
 	enrolling int
@@ -66,7 +67,11 @@ type simWorld struct {
 }
 
 // simSaw counts in how many looks something was so, which tells whether a run gets anywhere.
-type simSaw struct{ looks, congested, excluded, deferred, halfClosed, paused, full, flushPending int }
+type simSaw struct {
+	looks, congested, excluded, deferred, halfClosed, paused, full, flushPending int
+
+	byFile int // sends of files, not looks
+}
 
 func (s *simSaw) add(o simSaw) {
 	s.looks += o.looks
@@ -77,6 +82,7 @@ func (s *simSaw) add(o simSaw) {
 	s.paused += o.paused
 	s.full += o.full
 	s.flushPending += o.flushPending
+	s.byFile += o.byFile
 }
 
 type simPhase uint8

@@ -25,6 +25,14 @@ type system interface {
 	// send writes p to a socket without waiting. more says that a FIN follows, which is to travel
 	// in the same segment. A full socket is EAGAIN; errno 0 means that n bytes were taken.
 	send(fd int32, p []byte, more bool) (n int, errno syscall.Errno)
+	// newFile puts p into a file of memory that sendFile sends from. ok is false where that cannot be
+	// done, or not now.
+	newFile(p []byte) (file int32, ok bool)
+	// sendFile is send for n bytes of a file from off on. The socket takes the file's memory, not a
+	// copy. EINVAL, ENOSYS, EOPNOTSUPP and EPERM mean that it cannot.
+	sendFile(fd, file int32, off int64, n int) (sent int, errno syscall.Errno)
+	// closeFile closes a file. What sockets have taken of it stays as it is.
+	closeFile(file int32)
 	// unread reports whether received bytes wait in the socket.
 	unread(fd int32) bool
 	// unacked returns how many sent bytes the peer has not acknowledged; ok is false where the
