@@ -47,6 +47,7 @@ type place struct {
 	queue       *queued      // nil when it does not wait
 	computing   atomic.Int32 // computesNot, or how it does
 	timer       *time.Timer  // takes that away
+	begun       atomic.Bool  // it has a goroutine
 }
 
 // queued are the handshakes of one address that wait, first come first served.
@@ -88,6 +89,7 @@ func (hs *handshakes) start(h *handshake) {
 	hs.running++
 	hs.from[h.key]++
 	hs.ended.Add(1)
+	h.begun.Store(true)
 	go h.run()
 }
 
@@ -174,11 +176,15 @@ func (hs *handshakes) done(h *handshake) {
 	hs.ended.Done()
 }
 
-// abandon ends h, whose connection is over.
+// abandon ends h, whose connection is over. Of thousands that end together the goroutines may be at the
+// lock, in a queue: a loop does not join it for one that has begun.
 func (hs *handshakes) abandon(h *handshake) {
+	h.cancel()
+	if h.begun.Load() {
+		return
+	}
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
-	h.cancel()
 	if h.queue != nil {
 		hs.dequeue(h)
 	}
