@@ -30,11 +30,15 @@ var pageTypes = map[string]string{
 	".svg": "image/svg+xml", "": "text/plain; charset=utf-8",
 }
 
+// firstPage is what / answers with. It is 2 KiB long and never compressed: nothing in it is secret, but
+// scanners take a compressed answer to / over TLS for a sign of BREACH (CVE-2013-3587).
+const firstPage = "page/index.html"
+
 // servePage adds the page's files to mux: they are for everybody who reaches the listener.
 func (s *Server) servePage(mux *http.ServeMux) {
 	eachPageFile(func(name string, content []byte) error {
 		at := "/" + name
-		if name == "page/index.html" {
+		if name == firstPage {
 			at = "/{$}"
 		}
 		mux.Handle(at, pageFile(name, content))
@@ -68,7 +72,7 @@ func pageFile(name string, content []byte) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		tag, body := `"`+version+`"`, content
-		packed := takesGzip(r)
+		packed := name != firstPage && takesGzip(r)
 		if packed {
 			tag, body = `"`+version+`-gzip"`, packedFiles()[name]
 		}
