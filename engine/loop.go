@@ -219,7 +219,6 @@ func (l *Loop) work() {
 		l.settle()
 		return // messages go behind what was told before them
 	}
-	deadline = l.engine.Now() + turnTime
 	for m.next < len(m.messages) && !l.output.pending {
 		if n := m.done.messages; n >= turnMessages || n%64 == 63 && l.engine.Now() >= deadline {
 			break
