@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,6 +67,19 @@ func (p *natsProcess) line() string {
 		p.t.Fatal(err)
 	}
 	return strings.TrimSpace(text)
+}
+
+func (p *natsProcess) port() int {
+	p.t.Helper()
+	u, err := url.Parse(p.url)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return port
 }
 
 // figures returns its memory in use in bytes, and how many messages it was sent.

@@ -8,13 +8,15 @@ import (
 	"time"
 )
 
-// A proxy is a line to a NATS server that can be made to stand still, or be cut.
+// A proxy is a line to a NATS server that can be made to stand still, to be slow, or be cut.
 type proxy struct {
 	listener net.Listener
 	target   string
 
 	mu      sync.Mutex
 	stalled bool
+	delay   time.Duration // of each byte
+	rate    float64       // bytes a second that pass in each direction of each connection; 0: all
 	conns   map[net.Conn]bool
 	closed  bool
 }
@@ -46,6 +48,23 @@ func (p *proxy) stall(on bool) {
 	p.stalled = on
 }
 
+// slow has each byte take as long, and so many pass in a second at most; 0 has all pass at once.
+func (p *proxy) slow(delay time.Duration, rate float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay, p.rate = delay, rate
+}
+
+// takes returns how long n bytes keep the line, and how long each is under way.
+func (p *proxy) takes(n int) (busy, delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.rate > 0 {
+		busy = time.Duration(float64(n) / p.rate * float64(time.Second))
+	}
+	return busy, p.delay
+}
+
 // cut closes all connections.
 func (p *proxy) cut() {
 	p.mu.Lock()
@@ -74,21 +93,45 @@ func (p *proxy) accept() {
 	}
 }
 
+// A parcel is bytes that have to be at the other end at a time.
+type parcel struct {
+	b  []byte
+	at time.Time
+}
+
 func (p *proxy) copy(from, to net.Conn) {
+	line := make(chan parcel, 64) // what is under way
+	go p.deliver(line, to)
 	defer func() {
+		close(line)
 		from.Close()
-		to.Close()
 		p.mu.Lock()
 		delete(p.conns, from)
 		p.mu.Unlock()
 	}()
-	b := make([]byte, 64<<10)
-	for {
+	for free := time.Now(); ; { // when the line is
+		b := make([]byte, 16<<10)
 		n, err := from.Read(b)
 		if err != nil || !p.flows() {
 			return
 		}
-		if _, err := to.Write(b[:n]); err != nil {
+		busy, delay := p.takes(n)
+		if now := time.Now(); free.Before(now) {
+			free = now
+		}
+		free = free.Add(busy)
+		line <- parcel{b[:n], free.Add(delay)}
+	}
+}
+
+func (p *proxy) deliver(line <-chan parcel, to net.Conn) {
+	defer to.Close()
+	for parcel := range line {
+		time.Sleep(time.Until(parcel.at))
+		if _, err := to.Write(parcel.b); err != nil {
+			to.Close()
+			for range line { // the other end is told so
+			}
 			return
 		}
 	}

@@ -65,7 +65,7 @@ func collectClusterTopics(p *page, t *cluster.TopicsStats) {
 	for _, c := range []struct {
 		reason string
 		n      uint64
-	}{{"lost", t.Lost}, {"late", t.Late}, {"unwanted", t.Unwanted}, {"away", t.Refused}, {"queue-full", t.Dropped}, {"too-long", t.TooLong}} {
+	}{{"lost", t.Lost}, {"late", t.Late}, {"unwanted", t.Unwanted}, {"away", t.Refused}, {"queue-full", t.Dropped}, {"too-long", t.TooLong}, {"bypassed", t.Bypassed}} {
 		p.sample(float64(c.n), "reason", c.reason)
 	}
 	p.family("sluice_cluster_frames_ignored_total", counter, "Frames that were ignored, by reason.")
@@ -77,6 +77,7 @@ func collectClusterTopics(p *page, t *cluster.TopicsStats) {
 	p.counter("sluice_cluster_barriers_total", "Times that other gateways were waited for, so that subscriptions miss nothing.", t.Barriers)
 	p.counter("sluice_cluster_barrier_timeouts_total", "Times that one of them was not waited for, or not any more.", t.BarrierTimeouts)
 	p.gauge("sluice_cluster_nodes_excluded", "Gateways that are not waited for, since they do not answer in time: they have to send all that they publish.", float64(t.Excluded))
+	p.gauge("sluice_cluster_nodes_bypassed", "Gateways that are sent no messages of topics, since too much is on its way to them.", float64(t.Bypassing))
 	p.counter("sluice_cluster_distrusts_total", "Times that this gateway has begun to send all that is published here, since it was not sure that it hears in time who wants it.", t.Distrusts)
 	p.gauge("sluice_cluster_queue_bytes", "Bytes that wait to be sent to other gateways.", float64(t.Queue))
 	p.gauge("sluice_cluster_topics_subscribed", "Topics that other gateways are asked for.", float64(t.Topics))

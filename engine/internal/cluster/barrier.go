@@ -66,7 +66,9 @@ type barriers struct {
 	flying map[uint64]*barrier
 	uses   [forOne + 1]int // of flying
 	slow   map[uint8]*slowNode
-	probed time.Time
+	// records are of nodes that were slow a while ago.
+	records map[uint8]record
+	probed  time.Time
 	// patient has a connection's first barriers wait for everybody, as they do for a node that begins,
 	// whose doors are closed yet.
 	patient bool
@@ -147,8 +149,12 @@ func (b *barriers) pace(sent uint64) uint64 {
 	if b.uses[forPace] == 0 {
 		return sent
 	}
+	var resting idSet
+	if len(b.records) > 0 {
+		resting = b.resting(time.Now())
+	}
 	for _, f := range b.flying {
-		if f.use == forPace {
+		if f.use == forPace && !resting.hasAll(&f.waiting) {
 			sent = min(sent, f.from)
 		}
 	}
@@ -244,6 +250,7 @@ func (b *barriers) gone(id uint8) (done []*barrier) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.slow, id)
+	delete(b.records, id)
 	return b.without(id, math.MaxUint64)
 }
 
@@ -257,5 +264,6 @@ func (b *barriers) forget() (passings []passing) {
 	clear(b.flying)
 	b.uses = [forOne + 1]int{}
 	clear(b.slow)
+	clear(b.records)
 	return passings
 }

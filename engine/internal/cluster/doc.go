@@ -8,10 +8,11 @@
 // have said they have subscribers to the topic (interest.go), as frames (frame.go), and no faster than
 // the slowest of them takes it (credit.go). A subscription is answered once every node knows of it
 // (barrier.go), so that nothing published after the answer is missed. One that does not answer is not
-// waited for in the end (slow.go); a node knows by itself when its hearing is so bad that it must send
-// everything (trust.go). Commands of workers and questions go to one node or to all of them (rpc.go), and
-// behind what was published before where the order counts (passed.go). Who is there is in the table of
-// nodes (nodes.go), which each node renews by its lease (lease.go).
+// waited for in the end (slow.go), and bypassed when too much is on its way to it (bypass.go); a node knows
+// by itself when its hearing is so bad that it must send everything (trust.go). Commands of workers and
+// questions go to one node or to all of them (rpc.go), and behind what was published before where the order
+// counts (passed.go). Who is there is in the table of nodes (nodes.go), which each node renews by its lease
+// (lease.go).
 //
 // What a node has sent of a topic since it has known it is a series: its messages are numbered, so that who
 // gets them sees what is missing, and what is late. A topic that a node has forgotten, because nothing was

@@ -14,6 +14,20 @@ func (s *idSet) addAll(o *idSet) {
 	}
 }
 
+func (s *idSet) removeAll(o *idSet) {
+	for i := range s {
+		s[i] &^= o[i]
+	}
+}
+
+// keepAll removes all that are not in o, and reports whether some are left.
+func (s *idSet) keepAll(o *idSet) bool {
+	for i := range s {
+		s[i] &= o[i]
+	}
+	return !s.empty()
+}
+
 func (s *idSet) hasAll(o *idSet) bool {
 	for i := range s {
 		if o[i]&^s[i] != 0 {

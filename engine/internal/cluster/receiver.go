@@ -28,6 +28,7 @@ type injector interface {
 type receiver struct {
 	t     *topics
 	heard map[uint8]heard
+	mine  string // the subject of what is for this node alone
 	m     topic.Message
 	wakes chan struct{} // there are events of topics with history
 	done  chan struct{}
@@ -266,7 +267,7 @@ func (r *receiver) messages(from origin, body []byte, subject string) error {
 		t.counts.unwanted.Add(uint64(f.count)) // they were on their way when it was let go
 		return nil
 	}
-	if o.subject != subject {
+	if o.subject != subject && subject != r.mine { // which is where others go around a slow node
 		return errTopic
 	}
 	if f.history {
@@ -286,9 +287,9 @@ func (r *receiver) messages(from origin, body []byte, subject string) error {
 			return nil
 		}
 	case f.series > p.series:
-		r.missed(f.first - 1)
+		r.missed(o, from, f.first-1)
 	default:
-		r.missed(f.first - p.next)
+		r.missed(o, from, f.first-p.next)
 	}
 	p.series, p.next = f.series, f.first+uint64(f.count)
 	t.counts.messagesIn.Add(uint64(f.count))
@@ -301,9 +302,11 @@ func (r *receiver) messages(from origin, body []byte, subject string) error {
 	return nil
 }
 
-func (r *receiver) missed(n uint64) {
+func (r *receiver) missed(o *ownTopic, from origin, n uint64) {
 	if n > 0 && fault != 6 {
 		r.t.counts.lost.Add(n)
+		r.t.log.Warn("messages of another node have not come: the line to NATS, or this node, does not keep up",
+			"node", from.id, "topic", o.name, "messages", n)
 	}
 }
 

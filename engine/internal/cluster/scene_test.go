@@ -22,6 +22,8 @@ var scenes = map[string]func(t *testing.T) string{
 	"a crowd sets the pace":            scenePace,
 	"a silent node does not":           sceneSilent,
 	"a congested node leaves":          sceneLeaves,
+	"a node does not keep up":          sceneBypassed,
+	"a node is slow again and again":   sceneRests,
 }
 
 func TestScenes(t *testing.T) {
@@ -130,14 +132,17 @@ func (w *simWorld) join(known time.Duration) *simNode {
 	return n
 }
 
+func (n *simNode) isSettled(name string) bool {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	return n.subs[name].settled
+}
+
 // subscribed is subscribe, and waits for the answer.
 func (n *simNode) subscribed(name string) {
 	n.subscribe(name)
 	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
-		n.w.mu.Lock()
-		settled := n.subs[name].settled
-		n.w.mu.Unlock()
-		if settled {
+		if n.isSettled(name) {
 			return
 		}
 		if time.Since(begun) > time.Second {
@@ -357,8 +362,8 @@ func sceneSilent(t *testing.T) string {
 			a.publish("x", 1, 32<<10)
 			time.Sleep(time.Millisecond)
 		}
-		if s := a.t.stats(); s.MessagesOut < 4000 {
-			w.fail("a silent node costs too much: %d messages in 5 s", s.MessagesOut)
+		if s := a.t.stats(); s.MessagesOut+s.Bypassed < 4000 {
+			w.fail("a silent node costs too much: %d messages in 5 s", s.MessagesOut+s.Bypassed)
 		}
 		w.net.mend(a.bus, b.bus)
 		time.Sleep(2 * time.Second)
@@ -384,6 +389,88 @@ func sceneLeaves(t *testing.T) string {
 		a.t.nodeGone(b.member)
 		if a.t.Congested([]byte("x")) {
 			w.fail("the publisher waits for a node that is gone")
+		}
+	})
+}
+
+// sceneBypassed: what is on its way to a node that does not keep up is bounded, and others get all of it, in
+// order. When the node has new subscribers they miss nothing, and when it has caught up nobody does.
+func sceneBypassed(t *testing.T) string {
+	return play(t, 3, func(w *simWorld) {
+		a, b, c := w.nodes[0], w.nodes[1], w.nodes[2]
+		a.knowNobody("y")
+		b.subscribe("x")
+		c.subscribe("x")
+		time.Sleep(time.Second)
+		c.bus.lag(2 * time.Second)
+		begun, got := time.Now(), c.t.stats().BytesIn
+		for a.t.stats().Bypassing == 0 && time.Since(begun) < 10*time.Second {
+			a.flood(10 * time.Millisecond)
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(3 * time.Second) // all is there
+		if got = c.t.stats().BytesIn - got; a.t.stats().Bypassing != 1 || got > 32<<20 {
+			w.fail("%d nodes are bypassed, and %d MiB were sent to one", a.t.stats().Bypassing, got>>20)
+		}
+		a.publish("x", 1, 0)
+		time.Sleep(100 * time.Millisecond)
+		w.want(b, "x", a, a.sent["x"])
+		c.subscribe("y")
+		for begun := time.Now(); !c.isSettled("y") && time.Since(begun) < 5*time.Second; {
+			time.Sleep(time.Millisecond)
+		}
+		a.publish("y", 1, 0)
+		time.Sleep(3 * time.Second)
+		w.want(c, "y", a, 2)
+		c.bus.lag(0)
+		time.Sleep(3 * time.Second)
+		a.publish("x", 1, 0)
+		time.Sleep(100 * time.Millisecond)
+		w.want(c, "x", a, a.sent["x"])
+		if s := a.t.stats(); s.Bypassing != 0 || b.t.stats().Lost != 0 || c.t.stats().Lost == 0 {
+			w.fail("%d nodes are bypassed, %d messages are lost at one that kept up, %d at the other", s.Bypassing,
+				b.t.stats().Lost, c.t.stats().Lost)
+		}
+	})
+}
+
+// waits has a node publish for a while, and returns for how long it had to wait.
+func (n *simNode) waits(d time.Duration) (sum time.Duration) {
+	for begun := time.Now(); time.Since(begun) < d; time.Sleep(2 * time.Millisecond) {
+		for at := time.Now(); n.t.Congested([]byte("x")); {
+			time.Sleep(time.Millisecond)
+			if !n.t.Congested([]byte("x")) {
+				sum += time.Since(at)
+			}
+		}
+		n.publish("x", 1, 64<<10)
+	}
+	return sum
+}
+
+// sceneRests: who is silent, there again, and silent once more, is waited for twice, and then no more until
+// it has been there for a while.
+func sceneRests(t *testing.T) string {
+	return play(t, 2, func(w *simWorld) {
+		a, b := w.nodes[0], w.nodes[1]
+		b.subscribe("x")
+		time.Sleep(time.Second)
+		for round := range 3 {
+			w.net.cut(a.bus, b.bus)
+			if d := a.waits(2 * time.Second); d == 0 && round == 0 || d > 0 && round > 1 {
+				w.fail("round %d: a publisher waits %v for a silent node", round, d)
+			}
+			w.net.mend(a.bus, b.bus)
+			time.Sleep(2 * time.Second)
+			a.publish("x", 1, 0)
+			time.Sleep(100 * time.Millisecond)
+			w.want(b, "x", a, a.sent["x"])
+		}
+		time.Sleep(restFor)
+		a.waits(time.Second)
+		b.slowCrowd(true)
+		if sent := a.flood(5 * time.Second); sent > 4*simWindow {
+			w.fail("a node that is there again does not set the pace: %d bytes", sent)
 		}
 	})
 }

@@ -45,6 +45,8 @@ type sender struct {
 	first          bool        // the next barrier is a connection's first one
 	barred         time.Time   // when a barrier was sent to all
 	sent, marked   uint64      // bytes; at the last barrier for the pace
+	bypassed       idSet       // nodes that are sent no messages
+	unpaced        idSet       // those, and others that set no pace
 	scratch        []byte
 }
 
@@ -245,11 +247,14 @@ func (s *sender) mayHold() bool {
 	if s.first || b.has(forEverybody) > 0 {
 		return fault != 7
 	}
-	return s.sent-b.pace(s.marked) > s.pace/uint64(len(s.t.nodes.all())+1)
+	return s.sent-b.pace(s.marked) > s.share()
 }
 
 func (s *sender) publish(subject string, frame []byte) bool {
-	frame = seal(frame)
+	return s.publishSealed(subject, seal(frame))
+}
+
+func (s *sender) publishSealed(subject string, frame []byte) bool {
 	err := s.t.bus.Publish(subject, frame)
 	if err != nil {
 		s.t.counts.errors.Add(1)
@@ -279,18 +284,15 @@ func (s *sender) send(p *packet) {
 		e.sent += uint64(p.count)
 		e.offset += uint64(p.records)
 		var woke bool
-		if ask, woke = s.t.credits.sent(e, e.offset, s.t.interest.wants); woke {
+		if ask, woke = s.t.credits.sent(e, e.offset, s.wants); woke {
 			s.t.wake()
 		}
 	}
 	putRun(p.frame, name, ask, series, first, offset, p.count)
-	if s.publish(subject, p.frame) {
-		s.t.counts.messagesOut.Add(uint64(p.count))
-	} else {
-		s.t.counts.refused.Add(uint64(p.count))
-	}
+	s.carry(p, subject)
 	s.sent += uint64(len(p.frame))
-	if s.sent-s.marked >= s.pace/uint64(len(s.t.nodes.all())+1)/4 {
+	if s.sent-s.marked >= s.share()/4 {
+		s.look()
 		s.number++
 		b := &barrier{number: s.number, use: forPace, from: s.marked}
 		s.marked = s.sent
@@ -401,6 +403,7 @@ func (s *sender) work(jobs []job) {
 		}
 		switch j.kind {
 		case jobAnswer:
+			s.reached(j.to.id)
 			s.scratch = appendBarrierAnswer(s.scratch[:0], s.t.self, j.to.incarnation, j.number)
 			s.publish(s.t.subs.node(j.to.id), s.scratch)
 		case jobCredit:
@@ -423,6 +426,7 @@ func (s *sender) work(jobs []job) {
 			}
 		case jobReadmit:
 			s.exclude(j.to.id, false)
+			s.look()
 		case jobAgain:
 			if s.number++; s.t.barriers.renew(j.barrier, s.number) {
 				s.announceTo(j.barrier, s.number, s.t.subs.nodes())
@@ -477,6 +481,7 @@ func (s *sender) rejoin() {
 	}
 	s.first = true
 	s.marked = s.sent
+	s.look() // nobody is slow yet
 }
 
 // letGo says that there are no subscribers to some topics any more.

@@ -21,6 +21,9 @@ var planeFaults = []string{
 	12: "a node that hears nothing believes what it knows",
 	13: "a node that is not waited for believes what it knows",
 	14: "a node that speaks before it is known is not listened to",
+	15: "a node that does not keep up is sent everything",
+	16: "a node that is bypassed has new subscribers that miss something",
+	17: "a node that is slow again and again is waited for each time",
 }
 
 // TestSimulationFindsFaults plants one fault after the other and requires that the simulation finds it.

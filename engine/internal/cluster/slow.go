@@ -20,6 +20,10 @@ type slowNode struct {
 	told      time.Time // when it was told last that it is, or will be, excluded
 	excluded  bool      // it is not waited for
 	returning bool      // it is being told everything
+	// bypassed says that it is sent no messages, since too much is on its way to it: since it is slow, which
+	// is from when from bytes had been sent, once counting is set.
+	bypassed, counting bool
+	from               uint64
 }
 
 // excludes reports whether a node is not waited for. What it was told does not hold for ever: if this node
@@ -79,6 +83,9 @@ func (b *barriers) toldAgain(id uint8, at time.Time) {
 // exclude has a node not be waited for, and returns what waits for nobody else. mu is held.
 func (b *barriers) exclude(id uint8) []*barrier {
 	s := b.slow[id]
+	if !s.excluded {
+		b.noteExcluded(id, time.Now())
+	}
 	s.excluded, s.returning = true, false
 	for _, f := range b.flying {
 		f.partial = f.partial || f.waiting.has(id)

@@ -68,7 +68,8 @@ var IgnoredReasons = [numIgnored]string{"foreign", "version", "own", "sender", "
 type topicsCounts struct {
 	framesIn, framesOut, bytesIn, bytesOut, messagesIn, messagesOut atomic.Uint64
 	lost, late, lateStatements, unwanted, refused, dropped, errors  atomic.Uint64
-	refusedAnswers, tooLong, distrusts                              atomic.Uint64
+	refusedAnswers, tooLong, distrusts, bypassed                    atomic.Uint64
+	bypassing                                                       atomic.Int64 // nodes
 	ignored                                                         [numIgnored]atomic.Uint64
 }
 
@@ -91,6 +92,8 @@ type TopicsStats struct {
 	BarrierTimeouts         uint64 // that not all have answered, or were asked
 	Distrusts               uint64 // times that nothing was trusted that is known of others' subscribers
 	Excluded                int    // nodes that are not waited for
+	Bypassing               int    // those of them that are sent no messages, since too much is on its way to them
+	Bypassed                uint64 // messages that they were not sent
 	Queue                   int64  // bytes that wait to be sent
 	Memory                  int64  // bytes in all
 	Topics                  int    // with subscribers here, or some a moment ago
@@ -134,6 +137,7 @@ func assemble(config *Config, bus Bus, nodes *nodes) *topics {
 	}
 	t.barriers = barriers{
 		nodes: nodes, timeout: timeout, flying: make(map[uint64]*barrier), slow: make(map[uint8]*slowNode),
+		records: make(map[uint8]record),
 	}
 	t.credits = credits{window: uint64(cmp.Or(max(config.Window, 0), 4<<20)), hot: make(map[*target]*credit)}
 	t.acks = acks{post: t.sender.post, wake: t.wake, topics: make(map[string]*askedTopic)}
@@ -142,7 +146,8 @@ func assemble(config *Config, bus Bus, nodes *nodes) *topics {
 		wakes: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	t.receiver = receiver{
-		t: t, heard: make(map[uint8]heard), wakes: make(chan struct{}, 1), done: make(chan struct{}),
+		t: t, mine: t.subs.node(t.self.id), heard: make(map[uint8]heard),
+		wakes: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	if config.History.Stream != nil {
 		t.history = newHistory(t, config)
@@ -412,6 +417,7 @@ func (t *topics) stats() TopicsStats {
 		Errors: c.errors.Load(), RefusedAnswers: c.refusedAnswers.Load(),
 		Barriers: t.barriers.count.Load(), BarrierTimeouts: t.barriers.timeouts.Load(),
 		Distrusts: t.counts.distrusts.Load(), Excluded: t.barriers.excluded(),
+		Bypassing: int(c.bypassing.Load()), Bypassed: c.bypassed.Load(),
 		Queue: t.sender.queued.Load(), Memory: t.bytes.Load(),
 		Topics: t.ours.number(), Known: int(t.interest.count.Load()), Hot: t.credits.number(),
 	}
