@@ -104,7 +104,7 @@ func devour(address, topic string) error {
 // child is the other process.
 func child(words []string) error {
 	if words[0] == "nats" {
-		return beNATS(words[1])
+		return beNATS(words[1:])
 	}
 	if words[0] == "devour" {
 		c, err := dial(nil, words[1])

@@ -94,11 +94,16 @@ func (p *natsProcess) figures() (heap, messages float64) {
 	return heap, messages
 }
 
-// beNATS is that process. For each line that it reads it tells its figures.
-func beNATS(dir string) error {
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: dir, NoLog: true, NoSigs: true,
-	})
+// beNATS is that process. For each line that it reads it tells its figures. Its arguments are the directory
+// of its store and, for one of a cluster, its port, its name, the port for others, and all of these.
+func beNATS(args []string) error {
+	o := &server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: args[0], NoLog: true, NoSigs: true,
+	}
+	if len(args) > 1 {
+		return beMember(o, args[1:])
+	}
+	s, err := server.NewServer(o)
 	if err != nil {
 		return err
 	}
@@ -115,6 +120,26 @@ func beNATS(dir string) error {
 		fmt.Println(heapInUse(), v.InMsgs)
 	}
 	s.Shutdown()
+	return nil
+}
+
+// beMember is a server of a cluster, until it is terminated.
+func beMember(o *server.Options, args []string) (err error) {
+	o.NoSigs = false
+	o.ServerName, o.Routes = args[1], server.RoutesFromStr(args[3])
+	o.Cluster = server.ClusterOpts{Name: "c", Host: "127.0.0.1"}
+	if o.Port, err = strconv.Atoi(args[0]); err != nil {
+		return err
+	}
+	if o.Cluster.Port, err = strconv.Atoi(args[2]); err != nil {
+		return err
+	}
+	s, err := server.NewServer(o)
+	if err != nil {
+		return err
+	}
+	s.Start()
+	s.WaitForShutdown()
 	return nil
 }
 

@@ -1,0 +1,108 @@
+package clustertest
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// pulse has clients ask for an echo every few ms, and returns what ends that and tells how long each took.
+func pulse(t *testing.T, list []*gateway, clients int, every time.Duration) (end func() []time.Duration) {
+	t.Helper()
+	var mu sync.Mutex
+	var took []time.Duration
+	var tasks sync.WaitGroup
+	stop := make(chan struct{})
+	for i := range clients {
+		c := list[i%len(list)].login()
+		tasks.Go(func() {
+			for next := time.Now(); ; next = next.Add(every) {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Until(next)):
+				}
+				at := time.Now()
+				if err := c.send("sluice.Echo", `"x"`); err != nil {
+					t.Error(err)
+					return
+				}
+				if _, _, err := c.packet(patience); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				took = append(took, time.Since(at))
+				mu.Unlock()
+			}
+		})
+	}
+	return func() []time.Duration {
+		close(stop)
+		tasks.Wait()
+		slices.Sort(took)
+		return took
+	}
+}
+
+// The gateway of 1,000 sessions is killed, and all come back at once on two others, each with a topic of its
+// own and 100 messages missed, which only the log has.
+func TestMassResumptionOfTheKilled(t *testing.T) {
+	t.Parallel()
+	long(t)
+	s := launchNATS(t)
+	list := serveAll(t, 3, "--history", "room.*=200,5m", "--cluster", s.url, "--session-key", filepath.Join(t.TempDir(), "key"))
+	const sessions, missed = 1000, 100
+	tickets := make([]string, sessions)
+	name := func(i int) string { return fmt.Sprintf("room.%d", i) }
+	var tasks sync.WaitGroup
+	for k := range 20 {
+		tasks.Go(func() {
+			for i := k; i < sessions; i += 20 {
+				c, ticket := list[0].begin(fmt.Sprint("u", i))
+				c.subscribe(name(i))
+				tickets[i] = ticket
+			}
+		})
+	}
+	tasks.Wait()
+	await(t, "the sessions to be written", func() bool {
+		return list[0].metric("sluice_cluster_sessions") == sessions && list[0].metric("sluice_cluster_sessions_queued") == 0
+	})
+	time.Sleep(1500 * time.Millisecond) // a checkpoint
+	list[0].kill()
+	pub := list[1].login()
+	for i := range sessions {
+		pub.burst(name(i), 1, missed)
+	}
+	end := pulse(t, list[1:], 20, 10*time.Millisecond)
+	time.Sleep(2 * time.Second)
+	quiet := end()
+	end = pulse(t, list[1:], 20, 10*time.Millisecond)
+	begun := time.Now()
+	var mu sync.Mutex
+	var all []time.Duration
+	for i := range sessions {
+		tasks.Go(func() {
+			c, _ := list[1+i%2].comeBack(tickets[i])
+			for k, g := range c.all(missed) {
+				if g.gap || g.n != k+1 {
+					t.Errorf("session %d: push %+v, want %d", i, g, k+1)
+					return
+				}
+			}
+			mu.Lock()
+			all = append(all, time.Since(begun))
+			mu.Unlock()
+		})
+	}
+	tasks.Wait()
+	busy := end()
+	slices.Sort(all)
+	t.Logf("%d sessions had %d missed messages each after %v, half of them after %v", sessions, missed, quantile(all, 1), quantile(all, 0.5))
+	t.Logf("round trips of others: p99 %v, longest %v; before p99 %v, longest %v", quantile(busy, 0.99), quantile(busy, 1),
+		quantile(quiet, 0.99), quantile(quiet, 1))
+}
