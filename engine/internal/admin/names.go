@@ -25,7 +25,7 @@ func collectNames(p *page, s *cluster.NameStats) {
 		reason string
 		n      uint64
 	}{
-		{"conflict", s.Conflicts}, {"error", s.Errors}, {"foreign", s.Foreign}, {"stale", s.Stale},
+		{"conflict", s.Conflicts}, {"error", s.Errors}, {"foreign", s.Foreign}, {"stale", s.Stale}, {"emptied", s.Emptied},
 		{"unanswered", s.Unanswered}, {"given-up", s.EndsDropped}, {"left", s.ReleasesDropped},
 	} {
 		p.sample(float64(v.n), "reason", v.reason)

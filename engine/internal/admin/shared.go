@@ -27,6 +27,7 @@ func collectShared(p *page, s *cluster.SessionStats) {
 	p.sample(float64(s.Ended), "reason", "ended")
 	p.sample(float64(s.Kept), "reason", "kept")
 	p.sample(float64(s.Foreign), "reason", "foreign")
+	p.sample(float64(s.Emptied), "reason", "emptied")
 	p.sample(float64(s.MarksCut), "reason", "marks")
 	p.gauge("sluice_cluster_sessions_behind", "Sessions that are written with their own places in histories, since their clients lack something.", float64(s.Behind))
 	p.family("sluice_cluster_checkpoints_total", counter, "Checkpoints, from which clients go on elsewhere when this gateway dies: those that were written, and those that were not, since loops or NATS did not answer or too many clients were behind (late).")

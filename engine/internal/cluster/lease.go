@@ -366,7 +366,14 @@ func (l *lease) regain(ctx context.Context) (revision uint64, lost bool, err err
 		return 0, false, err
 	}
 	holder, err := readClaim(l.id, e.Value)
-	if err == nil && holder.Incarnation == l.incarnation { // a renewal whose answer was lost
+	switch {
+	case err != nil: // it is nobody's who has the id
+		l.log.Warn("the lease of the server id held what is no claim: it is written over", "server-id", l.id, "err", err)
+		revision, err = l.bounded(ctx, func(ctx context.Context) (uint64, error) {
+			return l.store.Update(ctx, keyOf(l.id), l.encode(), e.Revision)
+		})
+		return revision, false, err
+	case holder.Incarnation == l.incarnation: // a renewal whose answer was lost
 		return e.Revision, false, nil
 	}
 	l.held.Store(false)

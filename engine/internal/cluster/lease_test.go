@@ -196,6 +196,28 @@ func TestLeaseLost(t *testing.T) {
 	})
 }
 
+// What is no claim, in the place of a node's own, is written over.
+func TestLeaseOfGarbage(t *testing.T) {
+	withTenant(t, "a", func(t *testing.T, store *fakeStore, a *tenant) {
+		a.run(t)
+		defer a.stop()
+		for _, text := range []string{"", "{", `{"incarnation":"0"}`, "[]"} {
+			now, ok := store.find("07")
+			if !ok {
+				t.Fatal("no key")
+			}
+			if _, err := store.Update(t.Context(), "07", []byte(text), now.Revision); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * renewEvery)
+			e, _ := store.find("07")
+			if m, err := readClaim(7, e.Value); err != nil || m.Address != "a" || a.gone != nil || !a.lease.held.Load() {
+				t.Errorf("behind %q: %q, told %v", text, e.Value, a.gone)
+			}
+		}
+	})
+}
+
 // One that has stood still and still has its id goes on, once it knows.
 func TestLeaseStoodStill(t *testing.T) {
 	withTenant(t, "a", func(t *testing.T, store *fakeStore, a *tenant) {

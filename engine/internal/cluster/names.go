@@ -31,7 +31,7 @@ type peers interface {
 // names is the gateway.Registry of a cluster. Of each user with connections that exclude others, or
 // count, and each chosen uniqId, a key of a bucket lists the connections of all nodes. A login changes the
 // list by its revision, so that of two at once one sees the other. What this node has in the lists it
-// holds in memory, too: whatever becomes of a key, work.go makes it right again from that.
+// holds in memory, too: whatever becomes of a key, namework.go makes it right again from that.
 //
 // While the bucket cannot be used, logins are decided by what this node knows, and registered when it
 // can be. Methods of gateway.Registry do not block; what asks the bucket runs on a bounded number of
@@ -53,7 +53,9 @@ type names struct {
 	ctx    context.Context // done when it is closed
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
-	wake   chan struct{} // something is to be done in work.go
+	wake   chan struct{} // something is to be done in namework.go
+
+	sampling time.Duration // sampleEvery; tests that plant faults look at nothing by chance
 
 	mu     sync.Mutex
 	keys   map[string]*heldKey
@@ -83,6 +85,7 @@ type holding struct {
 	key   *heldKey
 	entry nameEntry
 	on    bool   // it was let in: the list must have it
+	there bool   // the list has had it
 	id    string // of a chosen uniqId
 	data  []byte // for who loses it
 }
@@ -103,7 +106,7 @@ const (
 
 type nameCounts struct {
 	logins, local, conflicts, errors, foreign, stale, kicked, lost, overLimit atomic.Uint64
-	unanswered, endsDropped, releasesDropped, redeemed, away                  atomic.Uint64
+	unanswered, endsDropped, releasesDropped, redeemed, away, emptied         atomic.Uint64
 }
 
 func newNames(c *Config, table *nodes, p peers, held func() bool) *names {
@@ -112,6 +115,7 @@ func newNames(c *Config, table *nodes, p peers, held func() bool) *names {
 		charge: func(int64) {}, named: func(string) {}, log: c.logger(), wake: make(chan struct{}, 1),
 		keys: make(map[string]*heldKey), byRef: make(map[engine.Ref][]*holding), silent: make(map[origin]time.Time),
 	}
+	n.sampling = sampleEvery
 	n.inc = incarnationText(c.Incarnation)
 	n.pool.limit, n.pool.room = namePool, nameQueue
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -263,7 +267,7 @@ func (n *names) alone(h *holding) {
 func (n *names) letIn(h *holding, tell bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	h.on = true
+	h.on, h.there = true, h.there || !tell
 	if tell || indexOf(h.key.list, h) < 0 { // it has left meanwhile
 		n.queueLocked(n.keyLocked(h.key.key))
 	}

@@ -31,6 +31,7 @@ type town struct {
 	failing, hanging, deaf, lost float64 // hanging: of those that fail
 	// Planted faults.
 	blind, mute, amnesia bool
+	unsampled            bool // no key is looked at by chance, which would mend them
 }
 
 type townNode struct {
@@ -345,6 +346,9 @@ func (w *town) node(id uint8, incarnation uint64) *townNode {
 	}
 	config := &Config{Self: id, Incarnation: incarnation + uint64(id), Nodes: townStore{w.leases, d}, Names: townStore{w.store, d}}
 	d.names = newNames(config, d.table, d, func() bool { return true })
+	if w.unsampled {
+		d.sampling = time.Hour
+	}
 	d.client = d
 	d.start()
 	return d
@@ -498,7 +502,7 @@ func TestNamesPlantedFaults(t *testing.T) {
 	} {
 		found := false
 		for seed := uint64(0); seed < 40 && !found; seed++ {
-			found = race(t, seed, set) != nil
+			found = race(t, seed, func(w *town) { w.unsampled = true; set(w) }) != nil
 		}
 		if !found {
 			t.Errorf("not found: it %s", name)
@@ -680,11 +684,17 @@ func TestNamesAreWrittenAgain(t *testing.T) {
 		w := newTown(t, 1, 2)
 		c := w.nodes[0].login("ann", true, 0)
 		<-c.decided
-		w.store.set(func(s *fakeStore) { clear(s.keys) })
-		w.nodes[0].again()
+		<-w.nodes[0].login("ben", true, 0).decided
 		time.Sleep(time.Second)
-		if w.keys() != 1 {
-			t.Error("a lost key was not written again")
+		for range 2 {
+			w.store.set(func(s *fakeStore) { clear(s.keys) })
+			time.Sleep(sampleEvery + 3*time.Second)
+			if w.keys() != 2 {
+				t.Error("lost keys were not written again")
+			}
+		}
+		if n := w.nodes[0].stats().Emptied; n != 2 {
+			t.Errorf("%d losses were noted, want 2", n)
 		}
 		time.Sleep(3 * time.Hour)
 		if _, err := w.store.Get(t.Context(), nameKey('u', "ann")); err != nil {

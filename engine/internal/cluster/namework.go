@@ -18,6 +18,9 @@ const (
 	awayPause = time.Second
 	// minRenewal is the least time between two walks that write the keys so that they do not expire.
 	minRenewal = time.Minute
+	// sampleEvery is how often one key is looked at, to see whether the bucket has lost what was there: an
+	// administrator may have purged or deleted it, of which nobody is told.
+	sampleEvery = 5 * time.Second
 	// probeKey is a key that nobody has.
 	probeKey = "probe"
 )
@@ -69,7 +72,7 @@ func (n *names) walkLocked(touch bool) {
 func (n *names) run() {
 	t := time.NewTicker(endAgain)
 	defer t.Stop()
-	renewed := time.Now()
+	renewed, sampled := time.Now(), time.Now()
 	var bad errNames
 	if _, err := n.ask(n.ctx, n.store, probeKey); errors.As(err, &bad) { // before a login finds out
 		n.failedAt(bad)
@@ -79,6 +82,10 @@ func (n *names) run() {
 		select {
 		case <-t.C:
 			n.endAgain(n.ctx)
+			if time.Since(sampled) >= n.sampling {
+				sampled = time.Now()
+				n.sample()
+			}
 			if life := n.store.Life(); life > 0 && time.Since(renewed) >= max(life/3, minRenewal) {
 				renewed = time.Now()
 				n.mu.Lock()
@@ -110,6 +117,33 @@ func (n *names) run() {
 		case <-time.After(endAgain):
 		}
 	}
+}
+
+// sample has one of the keys be looked at, whichever.
+func (n *names) sample() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, k := range n.keys {
+		if !k.queued && !k.busy {
+			n.queueLocked(k)
+			return
+		}
+	}
+}
+
+// emptied notes that the bucket has lost what was there: all is written again.
+func (n *names) emptied() {
+	n.log.Warn("the bucket of names has lost what was there: it is written again")
+	n.count.emptied.Add(1)
+	n.mu.Lock()
+	for _, k := range n.keys {
+		for _, h := range k.list {
+			h.there = false // so that this is noted once
+		}
+	}
+	n.walkLocked(false)
+	n.mu.Unlock()
+	n.wakeUp()
 }
 
 // step queues the next keys of the walk, and reports whether there were some.
@@ -200,12 +234,14 @@ func (n *names) sync(ctx context.Context, k *heldKey) error {
 	var gone ends        // elsewhere
 	var lose []*holding  // here
 	var there []*holding // in the list
+	lost := false        // the key, by the bucket
 	err := n.change(ctx, k.key, touch, func(list []nameEntry) ([]nameEntry, error) {
 		now := time.Now().UnixMicro()
 		lose, there = lose[:0], there[:0]
 		n.mu.Lock() // behind the reading of the list: what is not held by now has ended
 		own := make([]*holding, 0, len(k.list))
 		for _, h := range k.list {
+			lost = lost || h.there && len(list) == 0
 			if h.on || hasEntry(list, &h.entry) {
 				own = append(own, h)
 			}
@@ -248,6 +284,9 @@ func (n *names) sync(ctx context.Context, k *heldKey) error {
 		n.told(there)
 	}
 	n.end(ctx, gone) // it may have been written
+	if lost {
+		n.emptied()
+	}
 	return err
 }
 
@@ -271,7 +310,7 @@ func (n *names) told(list []*holding) {
 	for _, h := range list {
 		if indexOf(h.key.list, h) >= 0 {
 			n.charge(-int64(len(h.data)))
-			h.data = nil
+			h.data, h.there = nil, true
 		}
 	}
 }
@@ -341,7 +380,8 @@ type NameStats struct {
 	Kicked, Lost, Redeemed uint64
 	// Conflicts are writes that came second. Errors are of the bucket. Foreign are values and requests
 	// that could not be read. Stale are entries of connections that were not there any more.
-	Conflicts, Errors, Foreign, Stale uint64
+	// Emptied are times that the bucket had lost what was there.
+	Conflicts, Errors, Foreign, Stale, Emptied uint64
 	// Unanswered are ends of connections that another node has not confirmed in time; EndsQueued of them
 	// are to be asked for again, EndsDropped were given up. ReleasesDropped are connections that were left
 	// in the bucket.
@@ -364,7 +404,7 @@ func (n *names) stats() NameStats {
 		Times: c.away.Load(), Logins: c.logins.Load(), Local: c.local.Load(), OverLimit: c.overLimit.Load(),
 		Kicked: c.kicked.Load(), Lost: c.lost.Load(), Redeemed: c.redeemed.Load(), Conflicts: c.conflicts.Load(),
 		Errors: c.errors.Load(), Foreign: c.foreign.Load(), Stale: c.stale.Load(), Unanswered: c.unanswered.Load(),
-		EndsDropped: c.endsDropped.Load(), ReleasesDropped: c.releasesDropped.Load(),
+		EndsDropped: c.endsDropped.Load(), ReleasesDropped: c.releasesDropped.Load(), Emptied: c.emptied.Load(),
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

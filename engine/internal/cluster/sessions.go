@@ -103,6 +103,7 @@ type sessions struct {
 	connected bool
 	missed    []*sharedEntry // those that did not fit into queue
 	hold      time.Time      // nothing is written until then
+	looked    time.Time      // when the Store was found to have lost some
 	closing   bool
 	writing   int
 	points    points
@@ -139,6 +140,7 @@ type sessionTake struct {
 // sessionStats count what becomes of sessions.
 type sessionStats struct {
 	written, failed, over, lost, given, notGiven, ended, foreign atomic.Uint64
+	emptied                                                      atomic.Uint64
 	taken, silent, said                                          atomic.Uint64
 	points, pointsLate, marksCut                                 atomic.Uint64
 	refused                                                      [numTakeErrors]atomic.Uint64
@@ -156,6 +158,7 @@ type SessionStats struct {
 	Lost    uint64 // sessions that others have taken without an answer of this node
 	Ended   uint64 // sessions of this node that were ended on others
 	Foreign uint64 // values that could not be read
+	Emptied uint64 // times that the bucket had lost what was there
 	// Points are checkpoints that were written, and PointsLate those that were not, since too many clients
 	// were behind, or their sessions could not be written.
 	Points, PointsLate uint64
@@ -218,6 +221,55 @@ func (s *sessions) start(holder SessionHolder, rpc asker) {
 	if s.on != nil {
 		s.tasks.Go(s.keepPoints)
 	}
+	s.tasks.Go(s.sampler)
+}
+
+// sampler has the key of one session, whichever, be looked at now and then, to see whether the Store has lost
+// what was there.
+func (s *sessions) sampler() {
+	t := time.NewTicker(sampleEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.halt:
+			return
+		case <-t.C:
+		}
+		s.mu.Lock()
+		for _, e := range s.entries {
+			if e.revision != 0 && !e.dirty && !e.writing && !e.ended {
+				e.check = true
+				s.enqueue(e, time.Now())
+				break
+			}
+		}
+		s.mu.Unlock()
+		s.wake()
+	}
+}
+
+// emptied has all sessions be looked at, and be written where that is due: the Store has lost one.
+func (s *sessions) emptied() {
+	s.log.Warn("the bucket of sessions has lost what was there: it is written again")
+	s.stats.emptied.Add(1)
+	s.checkAll(s.holder.SharedSessions())
+}
+
+// checkAll has sessions be looked at, one after the other.
+func (s *sessions) checkAll(ids []session.SessionID) {
+	at := time.Now()
+	for some := range slices.Chunk(ids, readmitAtOnce) {
+		s.mu.Lock()
+		for _, id := range some {
+			if e := s.entry(id); e != nil {
+				e.check = true
+				s.enqueue(e, at)
+			}
+			at = at.Add(checkPace)
+		}
+		s.mu.Unlock()
+	}
+	s.wake()
 }
 
 // close writes what waits, until ctx is done, and ends the goroutines.
@@ -263,20 +315,8 @@ func (s *sessions) changed(connected bool) {
 	s.connected, s.hold = connected, time.Time{}
 	s.mu.Unlock()
 	if again {
-		at := time.Now()
-		for some := range slices.Chunk(ids, readmitAtOnce) {
-			s.mu.Lock()
-			for _, id := range some {
-				if e := s.entry(id); e != nil {
-					e.check = true
-					s.enqueue(e, at)
-				}
-				at = at.Add(checkPace)
-			}
-			s.mu.Unlock()
-		}
-	}
-	if connected {
+		s.checkAll(ids)
+	} else if connected {
 		s.wake()
 	}
 }

@@ -370,7 +370,7 @@ func (s *sessions) counts() SessionStats {
 	c := SessionStats{
 		Written: st.written.Load(), Failed: st.failed.Load(), Over: st.over.Load(), Taken: st.taken.Load(),
 		Silent: st.silent.Load(), Given: st.given.Load(), Kept: st.notGiven.Load(), Lost: st.lost.Load(),
-		Ended: st.ended.Load(), Foreign: st.foreign.Load(), Points: st.points.Load(), PointsLate: st.pointsLate.Load(),
+		Ended: st.ended.Load(), Foreign: st.foreign.Load(), Emptied: st.emptied.Load(), Points: st.points.Load(), PointsLate: st.pointsLate.Load(),
 		MarksCut: st.marksCut.Load(), Refused: make(map[string]uint64),
 	}
 	for i := range st.refused {

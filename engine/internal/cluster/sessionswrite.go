@@ -186,7 +186,16 @@ func (s *sessions) failure(err error) (again bool, wait time.Duration) {
 // differs decides what it means that a session's key is not as this node has left it.
 func (s *sessions) differs(e *sharedEntry, now Entry, err error) (again bool, wait time.Duration) {
 	if errors.Is(err, ErrKeyNotFound) { // lost with its server, or expired
+		s.mu.Lock()
+		lost := e.revision != 0 && time.Since(e.written) < s.store.Life() && time.Since(s.looked) > sessionMargin
+		if lost {
+			s.looked = time.Now()
+		}
+		s.mu.Unlock()
 		s.revise(e, 0)
+		if lost {
+			s.emptied()
+		}
 		return true, 0
 	}
 	if err != nil {
