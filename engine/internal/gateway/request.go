@@ -237,7 +237,10 @@ func (g *Gateway) Serve(c *engine.Conn, s Session, r Request) {
 // Request returns the loop's own request, which is empty. A protocol fills it in as for Serve and
 // calls ServeScratch at once: that saves copies of a large struct.
 func (s *Scratch) Request() *Request {
-	s.request = Request{} // a handler may have panicked
+	if s.lent || s.request.conn != nil { // nobody has served it, or a handler has panicked
+		s.request = Request{}
+	}
+	s.lent = true
 	return &s.request
 }
 
@@ -274,4 +277,5 @@ func (g *Gateway) ServeScratch(c *engine.Conn, s Session) {
 	}
 	own.settleSpan(0) // of one that wants no reply
 	*own = Request{}
+	scratch.lent = false
 }

@@ -13,6 +13,7 @@ type Scratch struct {
 	Out           []byte        // a reply, deflated
 	requests      atomic.Uint64 // that clients have made
 	request       Request
+	lent          bool        // a protocol fills it in
 	f             HandlerFunc // that serves it
 	isolated      func()      // calls f
 	peers         []peerText  // by peerOf; nil before the first request
