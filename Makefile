@@ -107,7 +107,8 @@ beside:
 	@$(MAKE) --no-print-directory -j3 faults nested-interop nested-oracle nested-peers nested-deploy nested-cluster
 
 # nested-cluster, which make test runs, leaves out what takes half a minute, and does without the race
-# detector. Debian's nats-server, if it is installed, is tried, too.
+# detector. Debian's nats-server, if it is installed, is tried, too. CLUSTER_OLD_BIN=FILE names another
+# release's sluice, from which a cluster is upgraded. The whole takes some minutes.
 .PHONY: cluster-test
 cluster-test: ## gateways and NATS servers: all of it
 	cd bench/cluster && CLUSTER_FULL=1 $(GOTEST) -race -count=1 -timeout 10m ./...

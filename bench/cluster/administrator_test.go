@@ -40,6 +40,9 @@ func TestBucketsTakenAway(t *testing.T) {
 	for _, how := range []string{"purged nodes", "purged names sessions", "deleted nodes names sessions"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
+			if how != "purged names sessions" {
+				long(t)
+			}
 			s := startNATS(t, nil)
 			list := serveAll(t, 3, "--cluster", s.url(), "--session-key", filepath.Join(t.TempDir(), "key"))
 			_, js := administrate(t, s.url())
@@ -99,6 +102,7 @@ func TestBucketsTakenAway(t *testing.T) {
 // What is no claim, no list and no session in the place of one is written over, and nobody ends for it.
 func TestBucketsOfGarbage(t *testing.T) {
 	t.Parallel()
+	long(t)
 	s := startNATS(t, nil)
 	list := serveAll(t, 2, "--cluster", s.url(), "--session-key", filepath.Join(t.TempDir(), "key"))
 	_, js := administrate(t, s.url())
@@ -326,6 +330,7 @@ func TestRevoked(t *testing.T) {
 // Of gateways that are started at once with one id one serves, and the others end with exit code 2.
 func TestOneIDAtOnce(t *testing.T) {
 	t.Parallel()
+	long(t)
 	s := startNATS(t, nil)
 	var list []*gateway
 	for range 4 {

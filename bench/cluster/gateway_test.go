@@ -35,12 +35,17 @@ type gateway struct {
 // launch starts a gateway with a server id, and does not wait for it.
 func launch(t *testing.T, id int, args ...string) *gateway {
 	t.Helper()
+	return launchBinary(t, gatewayBinary, id, args...)
+}
+
+func launchBinary(t *testing.T, binary string, id int, args ...string) *gateway {
+	t.Helper()
 	ports := filepath.Join(t.TempDir(), "ports.json")
 	args = append([]string{
 		"serve", "--dev", "--ports-file", ports, "--listen", "tcp://127.0.0.1:0", "--worker", "tcp://127.0.0.1:0",
 		"--admin", "127.0.0.1:0", "--server-id", fmt.Sprint(id),
 	}, args...)
-	g := &gateway{t: t, id: id, stderr: new(syncbuf.Buffer), exited: make(chan struct{}), cmd: exec.Command(gatewayBinary, args...)}
+	g := &gateway{t: t, id: id, stderr: new(syncbuf.Buffer), exited: make(chan struct{}), cmd: exec.Command(binary, args...)}
 	g.cmd.Stderr = g.stderr
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -241,6 +241,40 @@ func TestUserLimit(t *testing.T) {
 	})
 }
 
+// Of many logins at once, on all gateways, exactly as many stay as a user may have.
+func TestRacingUserLimit(t *testing.T) {
+	t.Parallel()
+	s := startNATS(t, nil)
+	list := serveAll(t, 3, "--cluster", s.url(), "--user-limit", "3")
+	for round := range 5 {
+		conns, status := make([]net.Conn, 12), make([]byte, 12)
+		var racers sync.WaitGroup
+		for i := range conns {
+			racers.Go(func() { conns[i], status[i] = list[i%3].longbridge("ann") })
+		}
+		racers.Wait()
+		in := 0
+		for _, s := range status {
+			if s == 0 {
+				in++
+			}
+		}
+		if in != 3 {
+			t.Errorf("round %d: %d connections of a user are let in, want 3: %v", round, in, status)
+		}
+		for _, c := range conns {
+			c.Close()
+		}
+		await(t, "no connection of the user", func() bool {
+			n := 0.0
+			for _, g := range list {
+				n += g.sum("sluice_cluster_names") + g.sum("sluice_cluster_names_queued")
+			}
+			return n == 0
+		})
+	}
+}
+
 // A one-time token is good once, on whatever gateway.
 func TestOneTimeToken(t *testing.T) {
 	t.Parallel()

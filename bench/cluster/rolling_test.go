@@ -1,10 +1,12 @@
 package clustertest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -134,14 +136,21 @@ func (v *traveller) run(user string, stop <-chan struct{}) {
 	}
 }
 
-// All gateways of a cluster are restarted under load, one after the other. Clients come back elsewhere, with
+// All gateways of a cluster are restarted under load, one after the other; with CLUSTER_OLD_BIN, another
+// release's program, they are upgraded from it. Clients come back elsewhere, with
 // their topics, and miss only what was published while they were not there; nothing comes twice.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	long(t)
 	s := startNATS(t, nil)
 	args := []string{"--cluster", s.url(), "--session-key", filepath.Join(t.TempDir(), "key")}
-	f := &fleet{list: serveAll(t, 3, args...)}
+	f := &fleet{list: make([]*gateway, 3)}
+	for i := range f.list {
+		f.list[i] = launchBinary(t, cmp.Or(os.Getenv("CLUSTER_OLD_BIN"), gatewayBinary), i+1, args...)
+	}
+	for _, g := range f.list {
+		g.serving()
+	}
 	// Who publishes does so on a gateway of its own, which stays.
 	fixed := serve(t, 4, args...)
 	fixed.knows(4)
