@@ -50,7 +50,7 @@ type Owner struct {
 type pendingTable struct {
 	loop    *engine.Loop // nil before the first request
 	list    []pending    // place 0 is not used
-	free    uint32       // the first of the free places, 0 when there is none
+	free    []uint32     // places, the one that became free last at the end
 	used    int
 	limit   int       // places; 0 means maxPlace+1
 	rand    io.Reader // seeds random; nil means crypto/rand
@@ -70,7 +70,7 @@ type pending struct {
 	reply      *bytebufferpool.ByteBuffer
 	check      uint32
 	id         uint32 // the protocol's own
-	next, prev uint32 // in the queue, 0 at its ends; next also of a free place
+	next, prev uint32 // in the queue, 0 at its ends
 	bytes      int32  // of the request, charged until it is answered
 	status     int32  // of the reply
 	given      uint32 // ms on the engine's clock, modulo 2^32, when it was given to its owner
@@ -81,8 +81,8 @@ type pending struct {
 }
 
 const (
-	// pendingCost is the bytes that a request costs beside what is in it.
-	pendingCost = int(unsafe.Sizeof(pending{}))
+	// pendingCost is the bytes that a request costs beside what is in it: its place, also when it is free.
+	pendingCost = int(unsafe.Sizeof(pending{})) + 4
 	maxPlace    = 1<<24 - 1
 	// keptPlaces is how long an empty table may stay.
 	keptPlaces = 1024
@@ -100,10 +100,10 @@ func (q *pendingQueue) empty() bool { return q.first == 0 }
 
 // add appends p to q and returns its place, 0 when the table is full.
 func (t *pendingTable) add(q *pendingQueue, p pending) (place uint32) {
-	switch {
-	case t.free != 0:
-		place = t.free
-		t.free = t.list[place].next
+	switch last := len(t.free) - 1; {
+	case last >= 0: // what is at place has left the cache: nothing here reads it
+		place = t.free[last]
+		t.free = t.free[:last]
 	case len(t.list) > maxPlace || t.limit > 0 && len(t.list) >= t.limit:
 		return 0
 	default:
@@ -172,10 +172,10 @@ func (t *pendingTable) remove(q *pendingQueue, place uint32) {
 	} else {
 		q.last = p.prev
 	}
-	*p = pending{next: t.free}
-	t.free = place
+	*p = pending{}
+	t.free = append(t.free, place)
 	if t.used--; t.used == 0 && len(t.list) > keptPlaces {
-		t.list, t.free = nil, 0
+		t.list, t.free = nil, nil
 		t.places.Store(0)
 	}
 }
