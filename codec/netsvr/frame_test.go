@@ -21,6 +21,15 @@ func TestSpecimenFrames(t *testing.T) {
 				t.Errorf("written %x, %v\nwant    %x", buf[start:], err, wire)
 			}
 
+			if m, ok := s.msg.(*Request); ok { // also when its client is encoded before
+				_, asker := m.Asker([]byte("before"))
+				rest := *m
+				rest.UniqID, rest.Session, rest.Protocol, rest.User, rest.Peer = nil, nil, nil, []byte("x"), nil
+				if got := rest.AppendOf(nil, asker); !bytes.Equal(got, wire[8:]) {
+					t.Errorf("AppendOf %x\nwant    %x", got, wire[8:])
+				}
+			}
+
 			whole, err := V2.AppendFrame(nil, s.cmd, wire[8:], 0)
 			if err != nil || !bytes.Equal(whole, wire) {
 				t.Errorf("AppendFrame %x, %v", whole, err)

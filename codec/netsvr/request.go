@@ -32,9 +32,37 @@ func (m *Request) Lookup(key string) (value []byte, ok bool) {
 
 // Append encodes m after dst.
 func (m *Request) Append(dst []byte) []byte {
+	dst = m.appendRest(m.appendFront(dst))
+	return appendText(m.appendBack(dst), 16, m.Traceparent)
+}
+
+// An Asker is what a Request says of its client, encoded: all requests of a client say the same until
+// it changes. The zero Asker says nothing.
+type Asker struct{ front, back []byte }
+
+// Asker encodes after dst what m says of its client: UniqID, Session, Protocol, User, Peer,
+// LoginMetadata and Claims. The Asker lies in what is returned.
+func (m *Request) Asker(dst []byte) ([]byte, Asker) {
+	start := len(dst)
+	dst = m.appendFront(dst)
+	back := len(dst)
+	dst = m.appendBack(dst)
+	return dst, Asker{dst[start:back:back], dst[back:]}
+}
+
+// AppendOf is Append for a request of a, whatever m says of its client.
+func (m *Request) AppendOf(dst []byte, a Asker) []byte {
+	dst = m.appendRest(append(dst, a.front...))
+	return appendText(append(dst, a.back...), 16, m.Traceparent)
+}
+
+func (m *Request) appendFront(dst []byte) []byte {
 	dst = appendText(dst, 1, m.UniqID)
 	dst = appendText(dst, 2, m.Session)
-	dst = appendText(dst, 3, m.Protocol)
+	return appendText(dst, 3, m.Protocol)
+}
+
+func (m *Request) appendRest(dst []byte) []byte {
 	dst = appendText(dst, 4, m.Route)
 	dst = appendUint(dst, 5, uint64(m.Cmd))
 	dst = appendUint(dst, 6, m.ID)
@@ -42,12 +70,14 @@ func (m *Request) Append(dst []byte) []byte {
 	dst = appendBytes(dst, 8, m.Payload)
 	dst = appendBytes(dst, 9, m.Data)
 	dst = appendUint(dst, 10, uint64(m.TimeoutMs))
-	dst = appendPairs(dst, 11, m.Metadata)
+	return appendPairs(dst, 11, m.Metadata)
+}
+
+func (m *Request) appendBack(dst []byte) []byte {
 	dst = appendText(dst, 12, m.User)
 	dst = appendText(dst, 13, m.Peer)
 	dst = appendPairs(dst, 14, m.LoginMetadata)
-	dst = appendPairs(dst, 15, m.Claims)
-	return appendText(dst, 16, m.Traceparent)
+	return appendPairs(dst, 15, m.Claims)
 }
 
 // Decode replaces m by the message in b; m points into b.

@@ -192,9 +192,8 @@ func (q elsewhere) ServeRequest(r *gateway.Request) {
 	if r.Timeout > 0 {
 		timeout = r.Timeout
 	}
-	var room idRoom
 	var trace [tracecontext.Size]byte
-	m, _ := h.requestOf(r, &room, &trace)
+	m, _ := h.requestOf(r, &trace)
 	p := &passing{
 		hub: h, worker: q.id, loop: r.Conn().Loop(), deadline: time.Now().Add(timeout),
 		owner: elsewhereLink | uint32(nodes[0]), refusal: takingTexts[noWorker],
@@ -204,7 +203,7 @@ func (q elsewhere) ServeRequest(r *gateway.Request) {
 		return // refused: too many wait
 	}
 	m.ID = p.ticket.ID()
-	p.payload = m.Append(binary.BigEndian.AppendUint16([]byte{farRequest}, uint16(q.id)))
+	p.payload = m.AppendOf(binary.BigEndian.AppendUint16([]byte{farRequest}, uint16(q.id)), gateway.AskerOf(r))
 	if !h.pass(p) {
 		gateway.Lost(r, p.refusal)
 		h.gateway.Fail(p.ticket, gateway.StatusInternal, p.refusal)

@@ -30,9 +30,8 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		q.without(r, g)
 		return
 	}
-	var room idRoom
 	var trace [tracecontext.Size]byte
-	m, size := h.requestOf(r, &room, &trace)
+	m, size := h.requestOf(r, &trace)
 	t := r.DeferTo(gateway.Owner{Worker: q.id, Link: l.id})
 	if m.WantsReply && t.ID() == 0 {
 		return // refused: too many wait
@@ -42,7 +41,9 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		l.noteGiven()
 		l.noteAsked()
 	}
-	if h.queueFor(l, r.Conn().Ref(), size, netsvr.CmdRequest, m.Append) != Delivered {
+	asker := gateway.AskerOf(r)
+	encode := func(dst []byte) []byte { return m.AppendOf(dst, asker) }
+	if h.queueFor(l, r.Conn().Ref(), size, netsvr.CmdRequest, encode) != Delivered {
 		if r.Waited() && r.Wait(q.id) {
 			return
 		}
@@ -51,31 +52,23 @@ func (q requests) ServeRequest(r *gateway.Request) {
 	}
 }
 
-// requestOf returns a request as workers get it, but for its id, and about how many bytes of it are the
-// client's. It lies in the request, in room and in trace.
-func (h *Hub) requestOf(r *gateway.Request, room *idRoom, trace *[tracecontext.Size]byte) (m netsvr.Request, size int) {
-	cl := r.Client()
-	id := h.gateway.AppendID(room[:0], cl)
+// requestOf returns a request as workers get it, but for its id and who asks, and about how many bytes
+// of it are the client's. It lies in the request and in trace.
+func (h *Hub) requestOf(r *gateway.Request, trace *[tracecontext.Size]byte) (m netsvr.Request, size int) {
 	timeout := h.gateway.Config().RequestTimeout
 	if r.Timeout > 0 {
 		timeout = r.Timeout
 	}
 	m = netsvr.Request{
-		UniqID:     id,
-		Session:    bytesOf(cl.Session()),
-		Protocol:   bytesOf(r.Protocol()),
-		Route:      r.Route,
-		Cmd:        uint32(r.Cmd),
-		WantsReply: r.WantsReply,
-		Payload:    r.Payload,
-		Data:       r.Data,
-		TimeoutMs:  uint32(timeout.Milliseconds()),
-		User:       bytesOf(cl.User()),
-		Peer:       h.gateway.Scratch(r.Conn().Loop()).Peer(r.Conn()),
+		Route:       r.Route,
+		Cmd:         uint32(r.Cmd),
+		WantsReply:  r.WantsReply,
+		Payload:     r.Payload,
+		Data:        r.Data,
+		TimeoutMs:   uint32(timeout.Milliseconds()),
+		Traceparent: r.AppendTraceparent(trace[:0]),
 	}
-	m.LoginMetadata, m.Claims = cl.About()
-	m.Traceparent = r.AppendTraceparent(trace[:0])
-	size = len(m.Payload) + len(m.Data) + len(m.Session)
+	size = len(m.Payload) + len(m.Data) + len(r.Client().Session())
 	for k, v := range r.Metadata {
 		size += len(k) + len(v)
 		m.Metadata = append(m.Metadata, netsvr.Metadata{Key: []byte(k), Value: []byte(v)})
