@@ -25,7 +25,7 @@ func TestSpecimenFrames(t *testing.T) {
 				_, asker := m.Asker([]byte("before"))
 				rest := *m
 				rest.UniqID, rest.Session, rest.Protocol, rest.User, rest.Peer = nil, nil, nil, []byte("x"), nil
-				if got := rest.AppendOf(nil, asker); !bytes.Equal(got, wire[8:]) {
+				if got := rest.AppendOf(nil, &asker); !bytes.Equal(got, wire[8:]) {
 					t.Errorf("AppendOf %x\nwant    %x", got, wire[8:])
 				}
 			}

@@ -51,7 +51,7 @@ func (m *Request) Asker(dst []byte) ([]byte, Asker) {
 }
 
 // AppendOf is Append for a request of a, whatever m says of its client.
-func (m *Request) AppendOf(dst []byte, a Asker) []byte {
+func (m *Request) AppendOf(dst []byte, a *Asker) []byte {
 	dst = m.appendRest(append(dst, a.front...))
 	return appendText(append(dst, a.back...), 16, m.Traceparent)
 }

@@ -47,13 +47,13 @@ func (s *Scratch) asker(c *engine.Conn) *asker {
 	return a
 }
 
-// Peer returns the text of a client's address, as Conn.AppendPeer makes it. It is valid until the next call on the loop, and must
-// not be changed.
+// Peer returns the text of a client's address, as Conn.AppendPeer makes it. It is valid until the next call
+// on the loop, and must not be changed.
 func (s *Scratch) Peer(c *engine.Conn) []byte { return s.asker(c).peer }
 
 // AskerOf returns what workers are told of the client whose request it is. It is valid until the next
 // call on the loop. It is no method, since a Request's are for programs, too.
-func AskerOf(r *Request) netsvr.Asker {
+func AskerOf(r *Request) *netsvr.Asker {
 	g, cl := r.gateway, r.session.Base()
 	s := g.Scratch(r.conn.Loop())
 	a := s.asker(r.conn)
@@ -62,7 +62,7 @@ func AskerOf(r *Request) netsvr.Asker {
 		facts.about = cl.extra.about
 	}
 	if a.client == facts {
-		return a.encoded
+		return &a.encoded
 	}
 	var id [session.MaxIDLen]byte
 	m := netsvr.Request{
@@ -70,12 +70,13 @@ func AskerOf(r *Request) netsvr.Asker {
 		User: bytesOf(facts.user), Peer: a.peer,
 	}
 	m.LoginMetadata, m.Claims = cl.About()
-	var encoded netsvr.Asker
-	if s.asking, encoded = m.Asker(s.asking[:0]); len(s.asking) <= maxAsker {
-		a.client = facts
-		a.room, a.encoded = m.Asker(a.room[:0])
+	if s.asking, a.encoded = m.Asker(s.asking[:0]); len(s.asking) > maxAsker {
+		a.client = clientFacts{} // which no client is
+		return &a.encoded
 	}
-	return encoded
+	a.client = facts
+	a.room, a.encoded = m.Asker(a.room[:0])
+	return &a.encoded
 }
 
 // bytesOf returns the bytes of a text, which are the text's own and must not be changed.

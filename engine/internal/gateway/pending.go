@@ -98,14 +98,15 @@ type pendingQueue struct {
 
 func (q *pendingQueue) empty() bool { return q.first == 0 }
 
-// add appends p to q and returns its place, 0 when the table is full.
-func (t *pendingTable) add(q *pendingQueue, p pending) (place uint32) {
+// add appends a request to q, which is the caller's to fill in before the next: it has its check alone.
+// place is 0 when the table is full.
+func (t *pendingTable) add(q *pendingQueue) (place uint32, p *pending) {
 	switch last := len(t.free) - 1; {
 	case last >= 0: // what is at place has left the cache: nothing here reads it
 		place = t.free[last]
 		t.free = t.free[:last]
 	case len(t.list) > maxPlace || t.limit > 0 && len(t.list) >= t.limit:
-		return 0
+		return 0, nil
 	default:
 		if t.list == nil {
 			t.list = make([]pending, 1, 64)
@@ -115,8 +116,8 @@ func (t *pendingTable) add(q *pendingQueue, p pending) (place uint32) {
 		t.places.Store(uint32(len(t.list)))
 	}
 	t.used++
-	p.check, p.prev, p.next = uint32(t.numbers().Uint64()), q.last, 0
-	t.list[place] = p
+	p = &t.list[place]
+	p.check, p.prev = uint32(t.numbers().Uint64()), q.last
 	if q.last != 0 {
 		t.list[q.last].next = place
 	} else {
@@ -124,7 +125,7 @@ func (t *pendingTable) add(q *pendingQueue, p pending) (place uint32) {
 	}
 	q.last = place
 	q.open++
-	return place
+	return place, p
 }
 
 // numbers returns the loop's random numbers, which nobody can guess.

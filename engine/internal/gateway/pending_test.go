@@ -13,6 +13,16 @@ const someone = engine.Ref(1)
 // ticket returns the ticket of the request at a place of loop 0.
 func (t *pendingTable) ticket(place uint32) Ticket { return newTicket(0, place, t.list[place].check) }
 
+// put adds a request, but for what add gives it.
+func (t *pendingTable) put(q *pendingQueue, p pending) (place uint32) {
+	place, to := t.add(q)
+	if place != 0 {
+		p.check, p.prev = to.check, to.prev
+		*to = p
+	}
+	return place
+}
+
 func TestTicket(t *testing.T) {
 	for _, v := range []struct {
 		loop         int
@@ -31,13 +41,13 @@ func TestPendingFind(t *testing.T) {
 	if table.find(TicketOf(1<<32), 0) != 0 || table.find(Ticket{}, 0) != 0 {
 		t.Fatal("found in an empty table")
 	}
-	ours := table.add(&q, pending{ref: someone, worker: 3})
-	here := table.add(&q, pending{ref: someone})
-	waits := table.add(&q, pending{ref: someone, answered: true})
-	over := table.add(&q, pending{ref: someone})
+	ours := table.put(&q, pending{ref: someone, worker: 3})
+	here := table.put(&q, pending{ref: someone})
+	waits := table.put(&q, pending{ref: someone, answered: true})
+	over := table.put(&q, pending{ref: someone})
 	old := table.ticket(over)
 	table.remove(&q, over)
-	again := table.add(&q, pending{ref: someone})
+	again := table.put(&q, pending{ref: someone})
 	for _, v := range []struct {
 		name   string
 		ticket Ticket
@@ -100,7 +110,7 @@ func TestPendingTable(t *testing.T) {
 			total--
 		} else {
 			p := pending{ref: someone, id: id, deadline: 1 + random.Int64N(1000)}
-			place := table.add(q, p)
+			place := table.put(q, p)
 			want[i] = append(want[i], entry{table.ticket(place), id, p.deadline})
 			total++
 		}
@@ -145,13 +155,13 @@ func TestPendingTable(t *testing.T) {
 func TestPendingTableIsBounded(t *testing.T) {
 	table := pendingTable{limit: 3}
 	var q pendingQueue
-	table.add(&q, pending{ref: someone})
-	table.add(&q, pending{ref: someone})
-	if place := table.add(&q, pending{ref: someone}); place != 0 || table.used != 2 || q.open != 2 {
+	table.put(&q, pending{ref: someone})
+	table.put(&q, pending{ref: someone})
+	if place := table.put(&q, pending{ref: someone}); place != 0 || table.used != 2 || q.open != 2 {
 		t.Errorf("place %d in a full table, %d used", place, table.used)
 	}
 	table.remove(&q, q.first)
-	if place := table.add(&q, pending{ref: someone}); place == 0 {
+	if place := table.put(&q, pending{ref: someone}); place == 0 {
 		t.Error("no place where one is free")
 	}
 }
@@ -164,11 +174,11 @@ func TestPendingUsesMemoryAgain(t *testing.T) {
 		var q pendingQueue
 		allocs := testing.AllocsPerRun(100, func() {
 			for range depth {
-				table.add(&q, pending{ref: someone})
+				table.put(&q, pending{ref: someone})
 			}
 			for range 100 {
 				table.remove(&q, q.first)
-				table.add(&q, pending{ref: someone})
+				table.put(&q, pending{ref: someone})
 			}
 			for !q.empty() {
 				table.remove(&q, q.last)

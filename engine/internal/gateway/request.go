@@ -128,11 +128,12 @@ func (r *Request) answer(status int, payload []byte) {
 	}
 	// Earlier requests have yet to be answered: this reply waits for its turn.
 	g, c, q := r.gateway, r.conn, &cl.extra.pending
-	place := g.table(c).add(q, pending{ref: c.Ref(), id: r.ID, cmd: r.Cmd})
+	place, p := g.table(c).add(q)
 	if place == 0 {
 		g.noPlace(c)
 		return
 	}
+	p.ref, p.id, p.cmd = c.Ref(), r.ID, r.Cmd
 	g.charge(c, q, engine.KindRequests, pendingCost)
 	g.complete(c, r.session, place, status, payload, nil)
 }
@@ -174,17 +175,15 @@ func (r *Request) DeferTo(o Owner) Ticket {
 		return newTicket(c.Loop().Index(), w.place, p.check)
 	}
 	q := &cl.ensure(&t.clients).pending
-	deadline := c.Loop().Now() + max(timeout.Milliseconds(), 1)
-	size := r.size()
-	place := t.add(q, pending{
-		ref: c.Ref(), id: r.ID, cmd: r.Cmd, deadline: deadline, bytes: int32(size),
-		worker: uint16(o.Worker), link: o.Link, given: uint32(c.Loop().Now()),
-	})
+	deadline, size := c.Loop().Now()+max(timeout.Milliseconds(), 1), r.size()
+	place, p := t.add(q)
 	if place == 0 {
 		g.stats.busy.Add(1)
 		r.Fail(StatusInternal, "busy")
 		return Ticket{}
 	}
+	p.ref, p.id, p.cmd, p.deadline, p.bytes = c.Ref(), r.ID, r.Cmd, deadline, int32(size)
+	p.worker, p.link, p.given = uint16(o.Worker), o.Link, uint32(c.Loop().Now())
 	r.done = true
 	t.keepSpan(place, r.span)
 	r.span = nil
@@ -194,7 +193,7 @@ func (r *Request) DeferTo(o Owner) Ticket {
 		g.Arm(c, r.session)
 	}
 	g.holdInput(c, cl.extra)
-	return newTicket(c.Loop().Index(), place, t.list[place].check)
+	return newTicket(c.Loop().Index(), place, p.check)
 }
 
 // CheckPushCmd says whether pushes may have a command: Longbridge has one byte for it, and 0 to 3 are

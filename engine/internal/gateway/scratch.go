@@ -17,7 +17,7 @@ type Scratch struct {
 	f             HandlerFunc // that serves it
 	isolated      func()      // calls f
 	askers        []asker     // by askerOf; nil before the first request
-	asking        []byte      // what one asker is encoded into
+	asking        []byte      // what an asker is encoded into
 	pending       pendingTable
 	leases        leases
 	latencies     latencies

@@ -75,11 +75,13 @@ func (r *Request) Wait(worker int) bool {
 	x := cl.ensure(&t.clients)
 	q := &x.pending
 	if r.WantsReply {
-		w.place = t.add(q, pending{ref: c.Ref(), id: r.ID, cmd: r.Cmd, deadline: w.until, bytes: int32(w.cost)})
-		if w.place == 0 {
+		place, p := t.add(q)
+		if place == 0 {
 			r.done = false
 			return false
 		}
+		p.ref, p.id, p.cmd, p.deadline, p.bytes = c.Ref(), r.ID, r.Cmd, w.until, int32(w.cost)
+		w.place = place
 		g.charge(c, q, engine.KindRequests, pendingCost)
 		t.keepSpan(w.place, r.span)
 		r.span = nil

@@ -193,7 +193,9 @@ func (q elsewhere) ServeRequest(r *gateway.Request) {
 		timeout = r.Timeout
 	}
 	var trace [tracecontext.Size]byte
-	m, _ := h.requestOf(r, &trace)
+	var m netsvr.Request
+	h.requestOf(&m, r)
+	m.Traceparent = r.AppendTraceparent(trace[:0])
 	p := &passing{
 		hub: h, worker: q.id, loop: r.Conn().Loop(), deadline: time.Now().Add(timeout),
 		owner: elsewhereLink | uint32(nodes[0]), refusal: takingTexts[noWorker],

@@ -31,7 +31,9 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		return
 	}
 	var trace [tracecontext.Size]byte
-	m, size := h.requestOf(r, &trace)
+	var m netsvr.Request
+	h.requestOf(&m, r)
+	m.Traceparent = r.AppendTraceparent(trace[:0])
 	t := r.DeferTo(gateway.Owner{Worker: q.id, Link: l.id})
 	if m.WantsReply && t.ID() == 0 {
 		return // refused: too many wait
@@ -43,7 +45,7 @@ func (q requests) ServeRequest(r *gateway.Request) {
 	}
 	asker := gateway.AskerOf(r)
 	encode := func(dst []byte) []byte { return m.AppendOf(dst, asker) }
-	if h.queueFor(l, r.Conn().Ref(), size, netsvr.CmdRequest, encode) != Delivered {
+	if h.queueFor(l, r.Conn().Ref(), sizeOf(r), netsvr.CmdRequest, encode) != Delivered {
 		if r.Waited() && r.Wait(q.id) {
 			return
 		}
@@ -52,28 +54,32 @@ func (q requests) ServeRequest(r *gateway.Request) {
 	}
 }
 
-// requestOf returns a request as workers get it, but for its id and who asks, and about how many bytes
-// of it are the client's. It lies in the request and in trace.
-func (h *Hub) requestOf(r *gateway.Request, trace *[tracecontext.Size]byte) (m netsvr.Request, size int) {
+// requestOf makes m, which is zero, a request as workers get it, but for its id, its trace and who asks. It
+// lies in r.
+func (h *Hub) requestOf(m *netsvr.Request, r *gateway.Request) {
 	timeout := h.gateway.Config().RequestTimeout
 	if r.Timeout > 0 {
 		timeout = r.Timeout
 	}
-	m = netsvr.Request{
-		Route:       r.Route,
-		Cmd:         uint32(r.Cmd),
-		WantsReply:  r.WantsReply,
-		Payload:     r.Payload,
-		Data:        r.Data,
-		TimeoutMs:   uint32(timeout.Milliseconds()),
-		Traceparent: r.AppendTraceparent(trace[:0]),
+	m.Route, m.Cmd, m.WantsReply = r.Route, uint32(r.Cmd), r.WantsReply
+	m.Payload, m.Data, m.TimeoutMs = r.Payload, r.Data, uint32(timeout.Milliseconds())
+	m.Metadata = pairsOf(r.Metadata)
+}
+
+func pairsOf(m map[string]string) (pairs []netsvr.Metadata) {
+	for k, v := range m {
+		pairs = append(pairs, netsvr.Metadata{Key: []byte(k), Value: []byte(v)})
 	}
-	size = len(m.Payload) + len(m.Data) + len(r.Client().Session())
+	return pairs
+}
+
+// sizeOf returns about how many bytes of a request are the client's.
+func sizeOf(r *gateway.Request) int {
+	n := len(r.Payload) + len(r.Data) + len(r.Client().Session())
 	for k, v := range r.Metadata {
-		size += len(k) + len(v)
-		m.Metadata = append(m.Metadata, netsvr.Metadata{Key: []byte(k), Value: []byte(v)})
+		n += len(k) + len(v)
 	}
-	return m, size
+	return n
 }
 
 // lostWorker is what requests are told whose link has ended.
