@@ -66,6 +66,7 @@ func (l *Loop) runCloses() {
 // endHandler ends the connection for its handler and its topics. It reports whether that was
 // graceful: final words may not be possible.
 func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
+	l.runStepEnd()      // what c has asked for goes before the news of its end
 	l.publisher.Flush() // what c is to have of it goes before the final words
 	if c.flags&flagClosePending != 0 {
 		// That was too much for c, which ends in any case: a pending close would discard its final words.

@@ -37,6 +37,7 @@ type Loop struct {
 	resumed []Ref    // connections whose unhandled input may be handled
 	yielded []Ref    // those that let others go first; see Conn.Yield
 
+	atStepEnd      []func()              // see AtStepEnd
 	servingYielded bool                  // it is their turn
 	long           map[uint32]*longInput // unhandled input of long packets, by slot
 	tls            []*tlsConn            // of connections that have it, by slot
@@ -332,12 +333,13 @@ func (l *Loop) settle() {
 // handlers may publish that.
 func (l *Loop) endStep() {
 	for {
+		l.runStepEnd()
 		l.runCloses()
 		if !l.output.pending { // while it is, the run under way collects what comes
 			l.publisher.Flush()
 		}
 		l.settle()
-		if l.publisher.open == nil || l.output.pending {
+		if l.publisher.open == nil && len(l.atStepEnd) == 0 || l.output.pending {
 			return
 		}
 	}

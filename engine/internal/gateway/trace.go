@@ -264,6 +264,10 @@ func (r *Request) spanOf() *Span {
 	return r.gateway.table(r.conn).spans[r.waiting.place]
 }
 
+// Recorded reports whether a request that has no place in the table is recorded. It is no method, since
+// a Request's are for programs, too.
+func Recorded(r *Request) bool { return r.span != nil }
+
 // Lost notes that a request which wants no reply did not reach who was to serve it. It is no method,
 // since a Request's are for programs, too.
 func Lost(r *Request, message string) {

@@ -7,7 +7,8 @@
 //	worker -> frameReader -> reader goroutine -> commands -> mailboxes of the loops -> clients
 //	                                          -> delayed  -> the same, when it is due
 //
-// Replies that came in one read go to a loop together, any other command by itself, behind them.
+// Requests that a loop serves in one step, as those of one read of a client, go to a link together. Replies
+// that came in one read go to a loop together, any other command by itself, behind them.
 //
 // # Ownership
 //

@@ -37,6 +37,7 @@ func (h *Hub) Transfer(c *engine.Conn, id int, s gateway.Session, data []byte) D
 	if l == nil {
 		return h.passEvent(id, netsvr.CmdTransfer, m.Append)
 	}
+	h.steps[c.Loop().Index()].post() // what the client has asked before
 	return h.queueFor(l, c.Ref(), len(data)+len(m.Session), netsvr.CmdTransfer, m.Append)
 }
 

@@ -44,6 +44,7 @@ type Hub struct {
 	rates    linkRates
 
 	groups  [gateway.MaxWorker + 1]group
+	steps   []step // by loop; made before the first link is in its group
 	metrics metrics
 	delayed *delayed
 	moving  sync.Mutex        // one move at a time
@@ -303,6 +304,9 @@ func (h *Hub) each(f func(*link)) {
 func (h *Hub) join(l *link, id int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.steps == nil {
+		h.steps = newSteps(h)
+	}
 	g := &h.groups[id]
 	var list []*link
 	if p := g.links.Load(); p != nil {

@@ -116,26 +116,12 @@ func (o *outbox) putWhere(f func(dst []byte) []byte, ofClient bool, push func(fr
 func (o *outbox) putFor(client uint64, size int, f func(dst []byte) []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
+	fits, beside := o.fitsLocked(client, size)
+	if !fits {
 		return false
 	}
-	if o.queued == nil {
-		o.queued, o.writing = new(shares), new(shares)
-	}
-	behind, direct := o.backlog.of(client), o.directLocked()
-	if behind == 0 && !direct {
-		size += clientCost
-	}
-	has := o.queued.of(client) + o.writing.of(client) + behind
-	beside := false
-	if has+size > o.limit-o.usedLocked()-size {
-		if has > 0 || o.beside > 0 {
-			return false
-		}
-		beside = true
-	}
 	n, at := 0, inBuf
-	if direct {
+	if o.directLocked() {
 		n = o.appendLocked(f, true)
 		o.queued.add(client, n)
 	} else {
@@ -147,6 +133,53 @@ func (o *outbox) putFor(client uint64, size int, f func(dst []byte) []byte) bool
 		o.noteRoomLocked()
 	}
 	return true
+}
+
+// putRun is putFor for whole frames that lie back to back, so many of them: all or none.
+func (o *outbox) putRun(client uint64, frames []byte, number int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if fits, beside := o.fitsLocked(client, len(frames)); !fits || beside {
+		return false
+	}
+	waited := len(o.buf) > 0
+	if o.directLocked() {
+		o.buf = append(o.buf, frames...)
+		o.clients.add(number, len(frames))
+		o.queued.add(client, len(frames))
+	} else {
+		for rest := frames; len(rest) > 0; {
+			n := frameLen(rest)
+			o.backlog.push(client, rest[:n])
+			rest = rest[n:]
+		}
+	}
+	o.accountLocked()
+	if !waited {
+		o.filled.Signal()
+	}
+	return true
+}
+
+// fitsLocked reports whether about size bytes of a client are within its share of the room that is
+// left, or beside says that they may wait beside the limit.
+func (o *outbox) fitsLocked(client uint64, size int) (fits, beside bool) {
+	if o.closed {
+		return false, false
+	}
+	if o.queued == nil {
+		o.queued, o.writing = new(shares), new(shares)
+	}
+	behind := o.backlog.of(client)
+	if behind == 0 && !o.directLocked() {
+		size += clientCost
+	}
+	has := o.queued.of(client) + o.writing.of(client) + behind
+	if has+size <= o.limit-o.usedLocked()-size {
+		return true, false
+	}
+	beside = has == 0 && o.beside == 0
+	return beside, beside
 }
 
 // directLocked reports whether a frame may go to buf: nothing is to be overtaken.

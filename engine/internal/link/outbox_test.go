@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/codec/netsvr"
 )
 
 func TestOutbox(t *testing.T) {
@@ -250,6 +253,56 @@ func TestOutboxAwaitRoom(t *testing.T) {
 			t.Error("the outbox is closed")
 		}
 	})
+}
+
+// A run of frames is taken whole, in front of and behind those that wait, or not at all; it counts like its
+// frames.
+func TestOutboxRun(t *testing.T) {
+	frame := func(n int) []byte {
+		b, _ := netsvr.V2.AppendFrame(nil, netsvr.CmdRequest, make([]byte, n-8), 0)
+		return b
+	}
+	run := bytes.Repeat(frame(1<<10), 10)
+	o := newOutbox(1 << 20)
+	frames := 0
+	o.took = func(t tally) { frames += t.frames }
+	taken := 0
+	for o.putRun(named("flood"), run, 10) {
+		taken += 10
+	}
+	if taken < 500 || taken > 512 {
+		t.Errorf("%d frames of 1 KiB taken, want half of the room", taken)
+	}
+	for o.putFor(named("flood"), 1<<10, func(dst []byte) []byte { return append(dst, run[:1<<10]...) }) {
+		taken++
+	}
+	if taken < 505 || taken > 512 {
+		t.Errorf("%d frames of 1 KiB taken one by one behind runs, want half of the room", taken)
+	}
+	if !o.putRun(named("other"), run, 10) {
+		t.Error("another client's run was refused")
+	}
+	written := 0
+	for o.waits() {
+		batch, _ := o.take()
+		for rest := batch; len(rest) > 0; rest = rest[1<<10:] {
+			if frameLen(rest) != 1<<10 {
+				t.Fatal("frames are not whole")
+			}
+			written++
+		}
+		o.done()
+	}
+	if written != taken+10 || frames != written {
+		t.Errorf("%d frames written and %d counted, want %d", written, frames, taken+10)
+	}
+	if long := frame(2 << 20); o.putRun(named("flood"), long, 1) {
+		t.Error("a run beyond the limit was taken")
+	}
+	o.close()
+	if o.putRun(named("other"), run, 10) {
+		t.Error("it took a run after its end")
+	}
 }
 
 func TestOutboxAllocates(t *testing.T) {

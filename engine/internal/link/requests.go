@@ -44,6 +44,12 @@ func (q requests) ServeRequest(r *gateway.Request) {
 		l.noteAsked()
 	}
 	asker := gateway.AskerOf(r)
+	step := &h.steps[r.Conn().Loop().Index()]
+	if !r.Waited() && !gateway.Recorded(r) {
+		step.gather(l, r.Conn(), t, &m, asker)
+		return
+	}
+	step.post()
 	encode := func(dst []byte) []byte { return m.AppendOf(dst, asker) }
 	if h.queueFor(l, r.Conn().Ref(), sizeOf(r), netsvr.CmdRequest, encode) != Delivered {
 		if r.Waited() && r.Wait(q.id) {
