@@ -143,7 +143,7 @@ func (g *Gateway) answer(
 // a link owes answers for, and returns their number. It must be called on l.
 func (g *Gateway) FailLink(l *engine.Loop, link uint32, message string) (n int) {
 	t := &g.scratch[l.Index()].pending
-	delete(g.scratch[l.Index()].latencies.link, link)
+	g.scratch[l.Index()].latencies.forget(link)
 	for place := uint32(1); int(place) < len(t.list); place++ {
 		if p := &t.list[place]; p.ref == 0 || p.link != link || p.answered {
 			continue
@@ -188,13 +188,13 @@ func (g *Gateway) complete(c *engine.Conn, s Session, place uint32, status int, 
 	q, p := &x.pending, &t.list[place]
 	g.endSpanAt(t, place, status)
 	q.open--
-	g.charge(c, q, engine.KindRequests, -int(p.bytes))
-	p.bytes = 0
 	if s.Ordered() && place != q.first && fault != 4 {
 		if reply == nil {
 			reply = copyReply(payload)
 		}
 		p.reply, p.status, p.answered = reply, int32(status), true
+		g.charge(c, q, engine.KindRequests, -int(p.bytes))
+		p.bytes = 0
 		g.charge(c, q, engine.KindReplies, cap(reply.B)+bufferCost)
 		g.holdInput(c, x)
 		return
@@ -220,9 +220,9 @@ func (g *Gateway) complete(c *engine.Conn, s Session, place uint32, status int, 
 	}
 }
 
-// leave takes the request at place out of the table, and its place off the account.
+// leave takes the request at place out of the table, and off the account.
 func (g *Gateway) leave(c *engine.Conn, t *pendingTable, q *pendingQueue, place uint32) {
-	g.charge(c, q, engine.KindRequests, -pendingCost)
+	g.charge(c, q, engine.KindRequests, -pendingCost-int(t.list[place].bytes))
 	t.remove(q, place)
 }
 
@@ -236,7 +236,6 @@ func (g *Gateway) abandon(c *engine.Conn, cl *Client) {
 	for q.first != 0 {
 		p := &t.list[q.first]
 		g.loseAt(t, q.first)
-		g.charge(c, q, engine.KindRequests, -int(p.bytes))
 		if p.reply != nil {
 			g.charge(c, q, engine.KindReplies, -cap(p.reply.B)-bufferCost)
 			replyBuffers.Put(p.reply)

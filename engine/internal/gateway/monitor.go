@@ -80,8 +80,10 @@ func (l *Latency) Requests() (n uint64) {
 // latencies are a loop's: of all requests that somebody has answered, and of those that each of the
 // present links has.
 type latencies struct {
-	all  Latency
-	link map[uint32]*Latency
+	all    Latency
+	link   map[uint32]*Latency
+	last   *Latency // of the link that has answered last, lastOf
+	lastOf uint32
 }
 
 func (t *latencies) note(link uint32, ms uint32) {
@@ -89,6 +91,13 @@ func (t *latencies) note(link uint32, ms uint32) {
 	if link == 0 {
 		return
 	}
+	if link != t.lastOf {
+		t.last, t.lastOf = t.of(link), link
+	}
+	t.last.note(ms)
+}
+
+func (t *latencies) of(link uint32) *Latency {
 	l := t.link[link]
 	if l == nil {
 		if t.link == nil {
@@ -97,7 +106,13 @@ func (t *latencies) note(link uint32, ms uint32) {
 		l = new(Latency)
 		t.link[link] = l
 	}
-	l.note(ms)
+	return l
+}
+
+// forget lets go of a link that has ended.
+func (t *latencies) forget(link uint32) {
+	delete(t.link, link)
+	t.last, t.lastOf = nil, 0
 }
 
 // Latencies adds how long the requests of l's clients waited, all of them and, by their numbers, those

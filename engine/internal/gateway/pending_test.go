@@ -17,7 +17,7 @@ func (t *pendingTable) ticket(place uint32) Ticket { return newTicket(0, place, 
 func (t *pendingTable) put(q *pendingQueue, p pending) (place uint32) {
 	place, to := t.add(q)
 	if place != 0 {
-		p.check, p.prev = to.check, to.prev
+		p.check, p.prev = t.newCheck(), to.prev
 		*to = p
 	}
 	return place

@@ -133,7 +133,7 @@ func (r *Request) answer(status int, payload []byte) {
 		g.noPlace(c)
 		return
 	}
-	p.ref, p.id, p.cmd = c.Ref(), r.ID, r.Cmd
+	p.ref, p.check, p.id, p.cmd = c.Ref(), g.table(c).newCheck(), r.ID, r.Cmd
 	g.charge(c, q, engine.KindRequests, pendingCost)
 	g.complete(c, r.session, place, status, payload, nil)
 }
@@ -182,7 +182,8 @@ func (r *Request) DeferTo(o Owner) Ticket {
 		r.Fail(StatusInternal, "busy")
 		return Ticket{}
 	}
-	p.ref, p.id, p.cmd, p.deadline, p.bytes = c.Ref(), r.ID, r.Cmd, deadline, int32(size)
+	check := t.newCheck()
+	p.ref, p.check, p.id, p.cmd, p.deadline, p.bytes = c.Ref(), check, r.ID, r.Cmd, deadline, int32(size)
 	p.worker, p.link, p.given = uint16(o.Worker), o.Link, uint32(c.Loop().Now())
 	r.done = true
 	t.keepSpan(place, r.span)
@@ -193,7 +194,7 @@ func (r *Request) DeferTo(o Owner) Ticket {
 		g.Arm(c, r.session)
 	}
 	g.holdInput(c, cl.extra)
-	return newTicket(c.Loop().Index(), place, p.check)
+	return newTicket(c.Loop().Index(), place, check)
 }
 
 // CheckPushCmd says whether pushes may have a command: Longbridge has one byte for it, and 0 to 3 are

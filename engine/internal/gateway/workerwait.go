@@ -80,7 +80,8 @@ func (r *Request) Wait(worker int) bool {
 			r.done = false
 			return false
 		}
-		p.ref, p.id, p.cmd, p.deadline, p.bytes = c.Ref(), r.ID, r.Cmd, w.until, int32(w.cost)
+		p.ref, p.check, p.id, p.cmd = c.Ref(), t.newCheck(), r.ID, r.Cmd
+		p.deadline, p.bytes = w.until, int32(w.cost)
 		w.place = place
 		g.charge(c, q, engine.KindRequests, pendingCost)
 		t.keepSpan(w.place, r.span)
