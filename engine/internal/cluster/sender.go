@@ -303,6 +303,10 @@ func (s *sender) send(p *packet) {
 // raise sends a barrier, to all or to one node.
 func (s *sender) raise(b *barrier, to *uint8) {
 	if !s.t.barriers.add(b, to) {
+		if b.partial && (b.use == forTopics || b.use == forEverybody) && fault != 18 {
+			// Who is not waited for sends everything, as soon as the server knows the subscriptions.
+			_ = s.t.bus.Flush() // an error means that the connection is lost
+		}
 		s.t.passed(b)
 		return
 	}
@@ -435,33 +439,6 @@ func (s *sender) work(jobs []job) {
 			s.tell(s.t.ours.all(), forOne, &j.to.id)
 		}
 	}
-}
-
-// warn tells nodes that they are going to be excluded, and waits until their servers have got it.
-func (s *sender) warn(ids []uint8) {
-	var at time.Time
-	for _, id := range ids {
-		if told := s.exclude(id, true); at.IsZero() {
-			at = told
-		}
-	}
-	err := s.t.bus.Flush()
-	if err != nil {
-		s.t.counts.errors.Add(1)
-	}
-	s.t.barriers.warned(ids, at, err == nil)
-	s.t.wake()
-}
-
-// exclude tells a node whether it is excluded, and returns when that was.
-func (s *sender) exclude(id uint8, is bool) time.Time {
-	at := time.Now()
-	if m, ok := s.t.nodes.find(id); ok {
-		s.number++
-		s.scratch = appendExcluded(s.scratch[:0], s.t.self, m.Incarnation, s.number, is)
-		s.publish(s.t.subs.node(id), s.scratch)
-	}
-	return at
 }
 
 func (s *sender) subscribe(subject string) {

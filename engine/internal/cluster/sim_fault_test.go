@@ -24,6 +24,7 @@ var planeFaults = []string{
 	15: "a node that does not keep up is sent everything",
 	16: "a node that is bypassed has new subscribers that miss something",
 	17: "a node that is slow again and again is waited for each time",
+	18: "where nobody is waited for, subscriptions are settled before the server knows of them",
 }
 
 // TestSimulationFindsFaults plants one fault after the other and requires that the simulation finds it.

@@ -186,3 +186,30 @@ func (b *barriers) excluded() (n int) {
 	}
 	return n
 }
+
+// warn tells nodes that they are going to be excluded, and waits until their servers have got it.
+func (s *sender) warn(ids []uint8) {
+	var at time.Time
+	for _, id := range ids {
+		if told := s.exclude(id, true); at.IsZero() {
+			at = told
+		}
+	}
+	err := s.t.bus.Flush()
+	if err != nil {
+		s.t.counts.errors.Add(1)
+	}
+	s.t.barriers.warned(ids, at, err == nil)
+	s.t.wake()
+}
+
+// exclude tells a node whether it is excluded, and returns when that was.
+func (s *sender) exclude(id uint8, is bool) time.Time {
+	at := time.Now()
+	if m, ok := s.t.nodes.find(id); ok {
+		s.number++
+		s.scratch = appendExcluded(s.scratch[:0], s.t.self, m.Incarnation, s.number, is)
+		s.publish(s.t.subs.node(id), s.scratch)
+	}
+	return at
+}
