@@ -43,6 +43,7 @@ type Engine struct {
 	refusedTopics uint64
 	warnTopics    int64
 	awaited       awaited
+	restarts      restarts
 	kernel        *kernel // system, unless it is simulated
 	ticker        *ticker
 	lag           *looplag.Lag

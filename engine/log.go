@@ -164,7 +164,11 @@ func (r *Replica) Begin(name []byte, at topic.Position, lost bool) error {
 			if e.topics.Subscribers(key, i) == 0 {
 				continue
 			}
-			_, sleeps := l.mailbox.add(message{fn: func(l *Loop) { l.restart(key, old, st, lost) }})
+			e.restarts.begin(l, string(name), old, lost)
+			_, sleeps := l.mailbox.add(message{fn: func(l *Loop) {
+				e.restarts.end(l, st.Name())
+				l.restart(key, old, st, lost)
+			}})
 			if sleeps {
 				asleep[i/64] |= 1 << (i % 64)
 			}
@@ -178,29 +182,6 @@ func (r *Replica) Begin(name []byte, at topic.Position, lost bool) error {
 	}
 	e.wakeAwaiting(string(name))
 	return nil
-}
-
-// restart has the subscribers of a topic go on with another history than before, or with this one when
-// some of it is lost.
-func (l *Loop) restart(key topic.Key, old, st *topic.Stream, lost bool) {
-	next := st.Heard(l.index) + 1
-	switch {
-	case old == nil || !old.Begun():
-	case old.Epoch() == st.Epoch() && fault != 112:
-		next = old.Heard(l.index) + 1
-	case fault == 112:
-	default:
-		next = 1
-	}
-	for _, s := range l.shard.Subscribers(key) {
-		c := l.at(s.Slot)
-		if u := l.catching.by[join{s.Slot, key.ID}]; u == nil {
-			l.catchFrom(c, key.ID, st, next).lost = lost
-		} else if u.stream != st || lost && old == nil {
-			u.lost = u.lost || lost
-			l.catchSoon(s.Slot)
-		}
-	}
 }
 
 // End forgets the history of a topic that is not heard any more, unless it has subscribers again.

@@ -211,6 +211,9 @@ func (l *Loop) takeMarks(c *Conn) {
 		}
 		e.history.Touch(st, e.Now())
 		m := Mark{name, topic.Position{Epoch: st.Epoch(), Seq: st.Heard(l.index)}, e.markedAt()}
+		if at, ok := e.restarts.place(l, name); ok {
+			m.Position, m.At = at, 0
+		}
 		k, _ := e.topics.Lookup([]byte(name))
 		if u := l.catching.by[join{c.slot, k.ID}]; u != nil {
 			if m.Position, m.At = (topic.Position{Epoch: u.epoch, Seq: u.next - 1}), u.since; u.lost || u.stream == nil || u.start != atNext {
