@@ -114,6 +114,11 @@ func (d *device) act() {
 func (d *device) connect() {
 	w := d.w
 	ticket, plan := "", byte(0)
+	if w.opt.shared && w.sim.OneIn(2) {
+		if o := w.devices[w.sim.Pick(len(w.devices))]; o.user == d.user && o.gosoc == d.gosoc {
+			d.tickets = slices.Clone(o.tickets)
+		}
+	}
 	if n := len(d.tickets); n > 0 && !w.sim.OneIn(4) {
 		ticket = d.tickets[n-1]
 		if w.sim.OneIn(8) {

@@ -8,19 +8,21 @@ import (
 )
 
 // Scenes are runs in which each device has a part, for what random ones seldom get to: devices of one
-// user on three loops, the first of which is without a core for a while, with the connection that has
-// the session.
+// user on three loops, the first of which has the session's connection and is without a core for a while
+// in most of them.
 
 // sessionScenes are the scenes by name.
 var sessionScenes = map[string]func(*sessionWorld){
 	// An earlier login has the connection kicked out from which a later one takes the session over.
 	"kick-out beside a takeover": func(w *sessionWorld) {
+		w.sim.Stick(0, 1e6)
 		w.provider.sayOne() // the earlier login's
 		w.pause()
 		w.devices[2].dial(2, w.devices[0].ticket(), 0, false)
 	},
 	// One vanishes that waits for the session's holder to end, and another resumes the session.
 	"the taker vanishes": func(w *sessionWorld) {
+		w.sim.Stick(0, 1e6)
 		w.devices[2].dial(2, w.devices[0].ticket(), 0, false)
 		w.pause()
 		w.devices[2].conn.socket.Reset()
@@ -29,13 +31,28 @@ var sessionScenes = map[string]func(*sessionWorld){
 	},
 	// Another takes it over from one that waits for it.
 	"two takers": func(w *sessionWorld) {
+		w.sim.Stick(0, 1e6)
 		w.devices[2].dial(2, w.devices[0].ticket(), 0, false)
 		w.pause()
 		w.devices[1].conn.socket.Reset()
 		w.devices[1].dial(1, w.devices[0].ticket(), 0, false)
 	},
+	// Another takes it over from one that waits for the user's older connection to end, which both kick
+	// out.
+	"two takers beside a kick-out": func(w *sessionWorld) {
+		w.devices[0].conn.socket.Close()
+		w.pause()
+		w.provider.sayOne()
+		w.pause()
+		w.sim.Stick(1, 20_000)
+		w.devices[0].dial(0, w.devices[0].ticket(), 0, false)
+		w.pause()
+		w.sim.Stick(0, 1e6)
+		w.devices[2].dial(2, w.devices[0].ticket(), 0, false)
+	},
 	// An operator ends the session while it is taken over.
 	"ended beside a takeover": func(w *sessionWorld) {
+		w.sim.Stick(0, 1e6)
 		w.devices[2].dial(2, w.devices[0].ticket(), 0, false)
 		for _, ref := range w.gateway.Connections(nil, "user-0") {
 			w.sim.Engine().Tell(ref, func(c *engine.Conn) { c.Close(engine.ReasonForcedOffline) })
@@ -83,7 +100,6 @@ func playSession(t *testing.T, name string, longbridge bool) (w *sessionWorld, f
 		} else {
 			w.devices[1].dial(1, "", planAccept, true)
 			w.pause()
-			w.sim.Stick(0, 1e6)
 			sessionScenes[name](w)
 			w.pause()
 			w.scene = false // what is asked for is decided

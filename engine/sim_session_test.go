@@ -81,6 +81,7 @@ type sessionOptions struct {
 	size           int // bytes of a message, at most
 	slow           engine.SlowConsumer
 	config         gateway.Config
+	shared         bool // a user's devices show each other's tickets
 }
 
 // A modelSession is what the model knows of a session: what its last holder had.
@@ -184,6 +185,7 @@ func (w *sessionWorld) setUp(sim *engine.Sim, c *engine.Config) error {
 	w.gateway.AddEvents(w)
 	w.link = &simLink{w: w}
 	o.size = 64 << sim.Pick(7)
+	o.shared = !w.scene && sim.OneIn(4)
 	w.setUpHistory(c)
 	c.FirstBytes = gc.LoginTimeout
 	return w.handle()

@@ -1,16 +1,19 @@
 package gateway
 
-import "github.com/sluicenet/sluice/engine"
+import (
+	"cmp"
 
-// replace closes the connections of this gateway that the new one replaces, then lets it in.
+	"github.com/sluicenet/sluice/engine"
+)
+
+// replace closes the connections of this gateway that the new one replaces, then lets it in. The end of
+// the one that has the session's state is awaited, and that of the user's older one. The session's holder
+// may be another, which waits for that state, too.
 func (g *Gateway) replace(c *engine.Conn, s Session, a *admission) {
 	old, why := a.kicked, engine.ReasonKickedOut
 	former, holder := engine.Ref(a.resumed.Former), engine.Ref(a.resumed.Holder)
 	if holder == c.Ref() {
 		holder = 0
-	}
-	if fault == 11 {
-		former = 0
 	}
 	if old == 0 && former == 0 && holder == 0 {
 		g.enterSettled(c, s, a)
@@ -20,24 +23,34 @@ func (g *Gateway) replace(c *engine.Conn, s Session, a *admission) {
 	if a.resuming {
 		s.Base().extra.undelivered = &later.resumed
 	}
-	// The end of the one that has the session's state is awaited. The holder may be another, which
-	// waits for that, too.
-	for _, other := range [...]engine.Ref{former, holder} {
-		switch {
-		case other == 0:
-		case old == 0 || old == other:
-			old, why = other, engine.ReasonSessionTakenOver
-		default:
-			g.evict(c, &later, other, engine.ReasonSessionTakenOver, nil)
-		}
+	if old != 0 && (old == former || old == holder) {
+		why = engine.ReasonSessionTakenOver
 	}
-	g.evict(c, &later, old, why, func(c *engine.Conn, s Session, stays bool) {
+	first := cmp.Or(former, holder)
+	if holder != 0 && holder != first && holder != old {
+		g.evict(c, &later, holder, engine.ReasonSessionTakenOver, nil)
+	}
+	if fault == 11 && old != 0 && old != first {
+		g.evict(c, &later, first, engine.ReasonSessionTakenOver, nil)
+		first = 0
+	}
+	over := func(c *engine.Conn, s Session, stays bool) {
 		if stays {
 			g.refuse(c, s, LoginConcurrent)
 			return
 		}
 		g.enterSettled(c, s, &later)
-	})
+	}
+	switch {
+	case old == 0 || old == first:
+		g.evict(c, &later, first, engine.ReasonSessionTakenOver, over)
+	case first == 0:
+		g.evict(c, &later, old, why, over)
+	default:
+		g.evict(c, &later, first, engine.ReasonSessionTakenOver, func(c *engine.Conn, _ Session, _ bool) {
+			g.evict(c, &later, old, why, over)
+		})
+	}
 }
 
 // evict closes old, then calls then on c's loop, if c still waits. stays says that old was not
