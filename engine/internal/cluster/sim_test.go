@@ -49,7 +49,8 @@ type simNode struct {
 // A simSub is the time in which a topic has subscribers on a node.
 type simSub struct {
 	settled bool
-	waits   bool // the subscribers come when it is settled
+	waits   bool      // the subscribers come when it is settled
+	left    time.Time // since when there have been none, while it waits
 	asked   time.Time
 	fresh   bool                          // begun without a fault since
 	owed    map[[2]uint64]map[uint64]bool // by process: messages it must get
@@ -219,6 +220,9 @@ func (n *simNode) gain(name string, expected bool) {
 		s = &simSub{last: make(map[uint64]uint64), owed: make(map[[2]uint64]map[uint64]bool)}
 		n.subs[name] = s
 	}
+	if s.left = time.Now(); !s.gone.IsZero() && s.left.Sub(s.gone) < 5*time.Second {
+		s.left = s.gone
+	}
 	s.gone, s.fresh, s.asked, s.settled = time.Time{}, w.calm && n.t.connected.Load(), time.Now(), false
 	s.waits = expected
 	w.mu.Unlock()
@@ -272,7 +276,7 @@ func (n *simNode) unsubscribe(name string) {
 		return
 	}
 	if s.gone = time.Now(); s.waits {
-		s.gone = s.asked
+		s.gone = s.left
 	}
 	clear(s.owed)
 	w.mu.Unlock()
@@ -593,7 +597,7 @@ func (w *simWorld) end() {
 			w.fail("node %d: %d wait for ever for how far others are", n.number, len(n.passed))
 		}
 	}
-	if s := w.sum(); w.gaps > s.Lost+(s.Refused+s.Dropped)*(maxSimNodes-1) { // each is missing on every other node
+	if s := w.sum(); w.gaps > s.Lost+(s.Refused+s.Dropped)*uint64(len(w.every)-1) { // each is missing on every other node
 		w.fail("%d messages are missing, and %d lost, %d refused, %d dropped are counted", w.gaps, s.Lost, s.Refused, s.Dropped)
 	} else if s.Ignored[ignoredBroken]+s.Ignored[ignoredOther]+s.Ignored[ignoredTopic]+s.Ignored[ignoredVersion] > 0 {
 		w.fail("frames cannot be read: %v", s.Ignored)
