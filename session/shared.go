@@ -263,8 +263,12 @@ func (s *Store) Share(id SessionID) (shared Shared, holder Ref, err error) {
 }
 
 func (r *record) shared() Shared {
+	serial, grace := r.serial, r.grace
+	if r.untold() {
+		serial, grace = serial-1, 0
+	}
 	return Shared{
-		ID: r.id, User: r.user, Serial: r.serial, Grace: r.grace, Expires: r.expires, Attached: r.holder != 0,
+		ID: r.id, User: r.user, Serial: serial, Grace: grace, Expires: r.expires, Attached: r.holder != 0,
 	}
 }
 
@@ -361,7 +365,7 @@ func (sh *recordShard) mayGive(now time.Time, id SessionID, serial uint32, grace
 	if err != nil {
 		return nil, err
 	}
-	if !before.stepped && r.holder != 0 && r.grace-unconfirmed*grace > ms-raceTime {
+	if !before.stepped && r.holder != 0 && max(r.grace, -r.grace)-unconfirmed*grace > ms-raceTime {
 		return nil, ErrReplayed
 	}
 	return r, nil

@@ -265,6 +265,9 @@ func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error
 	if err == nil {
 		out.before, err = r.rotate(t.Serial, ms, unconfirmed*s.grace)
 	}
+	if err == nil && !out.before.stepped && r.untold() { // what another has stepped on is ref's to undo, from now on
+		out.before = rotation{stepped: true, serial: r.serial - 1}
+	}
 	if err == nil {
 		out.Snapshot, out.Holder = sh.supersede(r, ref)
 		out.Snapshot.Lost = out.Snapshot.Lost || !out.Known
@@ -342,6 +345,28 @@ func (s *Store) issue(t Ticket) (Issued, error) {
 	var buf [160]byte // user ids up to 51 bytes
 	text, err := s.sealer.Seal(buf[:0], t)
 	return Issued{ID: t.ID, Ticket: string(text), Expires: t.Expires}, err
+}
+
+// Untold notes that the client for which connection ref has resumed a session is told of its next ticket later: until
+// Told is called, the ticket before is the newest that anybody knows, and good. If the connection goes meanwhile, call
+// TakeBack.
+func (s *Store) Untold(out Resumed, ref Ref) {
+	sh := s.shard(out.ID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r := sh.byID[out.ID]; r != nil && r.holder == ref && out.before.stepped && !r.untold() {
+		r.grace = -r.grace
+	}
+}
+
+// Told ends that: the ticket before is good for a few times Grace from now on.
+func (s *Store) Told(now time.Time, id SessionID, ref Ref) {
+	sh := s.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r := sh.byID[id]; r != nil && r.holder == ref && r.untold() {
+		r.grace = now.UnixMilli() + unconfirmed*s.grace
+	}
 }
 
 // Confirm notes that the client which connection ref resumed session id for has the next ticket: the one before is good

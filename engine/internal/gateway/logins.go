@@ -243,6 +243,7 @@ func (g *Gateway) resume(c *engine.Conn, cl *Client, a *admission) (Outcome, err
 		cl.user, a.kicked = "", 0
 		return SessionRefused, err
 	}
+	g.sessions.Untold(a.resumed, ref) // until enter
 	a.resuming = true
 	a.identity, a.grant = login.Identity{User: a.resumed.User}, a.resumed.Login
 	g.chargeSessions()
@@ -390,6 +391,9 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	}
 	if x := cl.extra; x != nil && fault != 10 {
 		x.undelivered = nil
+	}
+	if a.resuming {
+		g.sessions.Told(now, a.resumed.ID, ref)
 	}
 	if a.creds.Resumable && !a.resuming {
 		issued, err := g.sessions.Begin(now, ref, a.grant)
