@@ -66,6 +66,9 @@ func (c *client) stamp() (int, error) {
 		if err != nil {
 			return 0, err
 		}
+		if string(req.Route) == "sluice.Gap" {
+			continue
+		}
 		text, _, _ := strings.Cut(string(req.Payload), ",")
 		return strconv.Atoi(text[1:])
 	}

@@ -105,4 +105,9 @@ func TestMassResumptionOfTheKilled(t *testing.T) {
 	t.Logf("%d sessions had %d missed messages each after %v, half of them after %v", sessions, missed, quantile(all, 1), quantile(all, 0.5))
 	t.Logf("round trips of others: p99 %v, longest %v; before p99 %v, longest %v", quantile(busy, 0.99), quantile(busy, 1),
 		quantile(quiet, 0.99), quantile(quiet, 1))
+	for _, g := range list[1:] {
+		n, late := g.metric("sluice_loop_lag_seconds_count"), g.metric(`sluice_loop_lag_seconds_count`)-g.metric(`sluice_loop_lag_seconds_bucket{le="0.05"}`)
+		t.Logf("gateway %d: %.0f of %.0f probes of its loops were over 50 ms late; the longest turn took %.3f s", g.id, late, n,
+			g.metric("sluice_loop_longest_turn_seconds"))
+	}
 }

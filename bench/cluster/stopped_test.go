@@ -13,17 +13,22 @@ func TestStoppedCostsNothing(t *testing.T) {
 	long(t)
 	for _, tt := range []struct {
 		name  string
+		topic string
 		every time.Duration
 		size  int
-	}{{"paced", 2 * time.Millisecond, 64}, {"flat out", 0, 64}, {"flat out, more than NATS keeps", 0, 4000}} {
+	}{
+		{"paced", "news", 2 * time.Millisecond, 64}, {"flat out", "news", 0, 64},
+		{"flat out, more than NATS keeps", "news", 0, 4000},
+		{"history, more than NATS keeps", "room.1", 0, 4000},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := launchNATS(t)
-			list := serveAll(t, 3, "--cluster", s.url)
+			list := serveAll(t, 3, append(rooms, "--cluster", s.url)...)
 			sub, third := list[1].login(), list[2].login()
-			sub.subscribe("news")
-			third.subscribe("news")
+			sub.subscribe(tt.topic)
+			third.subscribe(tt.topic)
 			m, m3 := measure(t, sub), measure(t, third)
-			src := list[0].source("news", tt.every, tt.size)
+			src := list[0].source(tt.topic, tt.every, tt.size)
 			time.Sleep(time.Second)
 			before := m.figure(list[0].stretch(3*time.Second, list[1]))
 			list[2].signal(syscall.SIGSTOP)

@@ -202,15 +202,18 @@ func TestLeaseOfGarbage(t *testing.T) {
 		a.run(t)
 		defer a.stop()
 		for _, text := range []string{"", "{", `{"incarnation":"0"}`, "[]"} {
-			now, ok := store.find("07")
-			if !ok {
-				t.Fatal("no key")
+			now, err := store.Get(t.Context(), "07")
+			if err != nil {
+				t.Fatal(err)
 			}
 			if _, err := store.Update(t.Context(), "07", []byte(text), now.Revision); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(2 * renewEvery)
-			e, _ := store.find("07")
+			e, err := store.Get(t.Context(), "07")
+			if err != nil {
+				t.Fatal(err)
+			}
 			if m, err := readClaim(7, e.Value); err != nil || m.Address != "a" || a.gone != nil || !a.lease.held.Load() {
 				t.Errorf("behind %q: %q, told %v", text, e.Value, a.gone)
 			}
