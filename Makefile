@@ -111,7 +111,7 @@ beside:
 # release's sluice, from which a cluster is upgraded. The whole takes some minutes.
 .PHONY: cluster-test
 cluster-test: ## gateways and NATS servers: all of it
-	cd bench/cluster && CLUSTER_FULL=1 $(GOTEST) -race -count=1 -timeout 10m ./...
+	cd bench/cluster && CLUSTER_FULL=1 $(GOTEST) -race -count=1 -timeout 20m ./...
 
 # Not of make test: it wants Node 20, npm's registry and Chromium. What the page promises without a
 # browser, its size, its policy and that it names no other host, the unit tests have.

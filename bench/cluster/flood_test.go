@@ -10,8 +10,7 @@ import (
 
 // A stranger that says 10,000 things a second on all subjects, garbage and what it has heard, costs CPU time
 // and nothing else: messages come as before, and the log says it a few times.
-func TestFlood(t *testing.T) {
-	t.Parallel()
+func TestFlood(t *testing.T) { // alone, since it measures
 	long(t)
 	s := launchNATS(t)
 	list := serveAll(t, 2, append(rooms, "--cluster", s.url)...)

@@ -210,8 +210,7 @@ func TestServersRollingRestart(t *testing.T) {
 }
 
 // One of three servers stands still: its gateways go to others, and those of the others go on.
-func TestServerStopped(t *testing.T) {
-	t.Parallel()
+func TestServerStopped(t *testing.T) { // alone, since it measures
 	long(t)
 	servers := launchNATSCluster(t, 3)
 	list := serveBeside(t, servers, 3)

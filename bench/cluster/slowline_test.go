@@ -7,8 +7,7 @@ import (
 
 // A gateway whose line to NATS has 50 ms and 256 kB/s, and which is to get more than that, slows nobody
 // down. It is told so, misses some, and is whole again when the line is.
-func TestSlowLine(t *testing.T) {
-	t.Parallel()
+func TestSlowLine(t *testing.T) { // alone, since it measures
 	long(t)
 	s := launchNATS(t)
 	p := startProxy(t, s.port())

@@ -9,7 +9,7 @@ import (
 
 // A gateway that stands still costs the others nothing from half a second on: messages between two others
 // come as fast, and cost as much, as before, paced and flat out. When it runs again it gets what comes then.
-func TestStoppedCostsNothing(t *testing.T) {
+func TestStoppedCostsNothing(t *testing.T) { // alone, since it measures
 	long(t)
 	for _, tt := range []struct {
 		name  string
