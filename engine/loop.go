@@ -198,7 +198,8 @@ func (l *Loop) work() {
 	if m.told == len(m.control.tells) {
 		l.takeMail()
 	}
-	for _, ref := range m.control.writable {
+	for i, ref := range m.control.writable {
+		m.control.writable[i] = 0 // once, even if it panics and the turn is taken up again
 		l.writable(ref)
 	}
 	m.control.writable = m.control.writable[:0]
