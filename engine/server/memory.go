@@ -63,6 +63,21 @@ func (c *Config) MemoryShares() MemoryShares {
 	}
 }
 
+// A size is in bytes, and reads as people write it.
+type size int64
+
+func (n size) String() string {
+	for _, unit := range []struct {
+		size size
+		name string
+	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
+		if n != 0 && n%unit.size == 0 {
+			return fmt.Sprint(int64(n/unit.size), unit.name)
+		}
+	}
+	return fmt.Sprint(int64(n), " bytes")
+}
+
 // CheckMemory says what is wrong with Config.Memory, or the limits beside it: they may have three
 // quarters of it. The rest is for connections, the program and garbage.
 func (c *Config) CheckMemory() error {
@@ -74,14 +89,14 @@ func (c *Config) CheckMemory() error {
 	}
 	m := c.MemoryShares()
 	if sum, most := m.Sum(), c.Memory/4*3; sum > most {
-		return fmt.Errorf("%d bytes, of which the limits may have three quarters, %d: backlog total %d, session total %d, "+
-			"queues of %d workers %d, delayed messages %d, history total %d: %d in all",
-			c.Memory, most, m.BacklogTotal, m.SessionTotal, countedQueues, countedQueues*int64(m.WorkerQueue),
-			delayedTotal*int64(m.WorkerDelayed), m.HistoryTotal, sum)
+		return fmt.Errorf("%v, of which the limits may have three quarters, %v: backlog total %v, session total %v, "+
+			"queues of %d workers %v, delayed messages %v, history total %v: %v in all",
+			size(c.Memory), size(most), size(m.BacklogTotal), size(m.SessionTotal), countedQueues, countedQueues*size(m.WorkerQueue),
+			delayedTotal*size(m.WorkerDelayed), size(m.HistoryTotal), size(sum))
 	}
 	if backlog := int64(cmp.Or(c.Engine.Backlog, 1<<20)); backlog > m.BacklogTotal {
-		return fmt.Errorf("%d bytes, which leaves %d for what all clients have unsent: less than the %d that one may have",
-			c.Memory, m.BacklogTotal, backlog)
+		return fmt.Errorf("%v, which leaves %v for what all clients have unsent: less than the %v that one may have",
+			size(c.Memory), size(m.BacklogTotal), size(backlog))
 	}
 	return nil
 }

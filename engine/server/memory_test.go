@@ -68,7 +68,7 @@ func TestMemoryIsChecked(t *testing.T) {
 	}{
 		{"too little", "want 67108864 or more", func(c *Config) { c.Memory = 1 << 20 }},
 		{"negative", "want 67108864 or more", func(c *Config) { c.Memory = -1 }},
-		{"limits beyond it", "three quarters", func(c *Config) { c.Engine.BacklogTotal = 200 << 20 }},
+		{"limits beyond it", "256MiB, of which the limits may have three quarters, 192MiB: backlog total 200MiB", func(c *Config) { c.Engine.BacklogTotal = 200 << 20 }},
 		{"queues beyond it", "three quarters", func(c *Config) { c.Worker.Queue = 100 << 20 }},
 		{"one client's backlog", "less than", func(c *Config) { c.Engine.Backlog = 100 << 20 }},
 	} {
