@@ -37,10 +37,11 @@ func askerOf(ref engine.Ref) int { return int(uint64(ref) * 0x9e3779b97f4a7c15 >
 
 // asker returns a connection's place, which has its address.
 func (s *Scratch) asker(c *engine.Conn) *asker {
-	if s.askers == nil {
-		s.askers = make([]asker, 1<<askerBits)
+	at := &s.askers[askerOf(c.Ref())]
+	if *at == nil {
+		*at = new(asker)
 	}
-	a := &s.askers[askerOf(c.Ref())]
+	a := *at
 	if a.of != c.Ref() {
 		*a = asker{of: c.Ref(), peer: c.AppendPeer(a.peer[:0]), room: a.room}
 	}

@@ -13,11 +13,11 @@ type Scratch struct {
 	Out           []byte        // a reply, deflated
 	requests      atomic.Uint64 // that clients have made
 	request       Request
-	lent          bool        // a protocol fills it in
-	f             HandlerFunc // that serves it
-	isolated      func()      // calls f
-	askers        []asker     // by askerOf; nil before the first request
-	asking        []byte      // what an asker is encoded into
+	lent          bool                   // a protocol fills it in
+	f             HandlerFunc            // that serves it
+	isolated      func()                 // calls f
+	askers        [1 << askerBits]*asker // by askerOf; nil before its first
+	asking        []byte                 // what an asker is encoded into
 	pending       pendingTable
 	leases        leases
 	latencies     latencies
