@@ -139,7 +139,7 @@ func (l *Loop) openAttached(sock gnet.Conn, a *attachment) bool {
 	sock.SetContext(c)
 	l.stats.open.Add(1)
 	if a.from != nil {
-		c.SubscribeFrom(a.topic, *a.from, 0)
+		c.SubscribeFrom(Mark{Topic: string(a.topic), Position: *a.from})
 	} else {
 		c.Subscribe(a.topic)
 	}

@@ -204,7 +204,8 @@ func (l *Loop) placed(u *catchup) bool {
 	if u.start == atTail {
 		upTo := u.upTo
 		if u.epoch != st.Epoch() {
-			upTo = st.Began()
+			// If it began in another log, the rest of that is gone.
+			upTo, u.lost = st.Began(), u.lost || u.epoch > 0
 		}
 		from, open := e.history.Tail(st, u.tail, upTo, e.Now())
 		if open && u.asked < mostAsked {

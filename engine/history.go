@@ -304,7 +304,7 @@ func (c *Conn) SubscribeLast(name []byte, n int) bool {
 		from, open := e.history.Tail(st, n, last, e.Now())
 		u := catchup{next: from, epoch: st.Epoch()}
 		if n > 0 && (open || !st.Begun()) {
-			u.start, u.tail, u.upTo = atTail, n, last
+			u.start, u.tail, u.upTo, u.since = atTail, n, last, e.markedAt()
 		}
 		return u
 	})
@@ -314,13 +314,15 @@ func (c *Conn) SubscribeLast(name []byte, n int) bool {
 	return ok
 }
 
-// SubscribeFrom is Subscribe for who has had everything up to a position: what came behind it arrives
-// first, as pushes. since is the Mark.At of the position. Where some of it is gone for good, a push says
-// so before what is left; see Config.Gap. One that is subscribed already is told so, too, if there was
-// anything.
-func (c *Conn) SubscribeFrom(name []byte, from topic.Position, since int64) bool {
-	e := c.loop.engine
+// SubscribeFrom is Subscribe for who has had everything up to a mark: what came behind it arrives
+// first, as pushes. Where some of it is gone for good, a push says so before what is left; see Config.Gap.
+// One that is subscribed already is told so, too, if there was anything.
+func (c *Conn) SubscribeFrom(m Mark) bool {
+	e, name, from, since := c.loop.engine, []byte(m.Topic), m.Position, m.At
 	st, ok := c.subscribe(name, func(st *topic.Stream, last uint64) catchup {
+		if m.Last > 0 && from.Epoch > 0 && (!st.Begun() || st.Epoch() == from.Epoch) {
+			return catchup{next: from.Seq + 1, epoch: from.Epoch, since: since, start: atTail, tail: m.Last, upTo: from.Seq}
+		}
 		switch {
 		case !st.Begun() && fault == 113:
 			return fromNowOn(st, last)

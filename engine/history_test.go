@@ -58,7 +58,7 @@ func (h *keeperHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 		h.sessions.mu.Unlock()
 		fmt.Fprintf(connWriter{c}, "RESUMED %d\n", len(marks))
 		for _, m := range marks {
-			c.SubscribeFrom([]byte(m.Topic), m.Position, m.At)
+			c.SubscribeFrom(m)
 		}
 	case "LAST":
 		n, t, _ := bytes.Cut(arg, []byte(" "))

@@ -410,3 +410,83 @@ func TestLoggedQuiet(t *testing.T) {
 		t.Errorf("%d gaps", st.Gaps)
 	}
 }
+
+// Who has asked for the last messages and goes before they have come gets them when it comes back, and what
+// has come since, wherever the history begins then. Of another log it is told that something is gone.
+func TestLoggedLastEndsMeanwhile(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		meanwhile func(t *testing.T, log *fakeLog)
+		want      []string
+	}{
+		"the same history": {func(*testing.T, *fakeLog) {}, numbers(8, 11)},
+		"one that has not begun": {func(t *testing.T, log *fakeLog) {
+			log.replica.End([]byte("h"))
+		}, numbers(8, 11)},
+		"another log": {func(t *testing.T, log *fakeLog) {
+			log.replica.End([]byte("h"))
+			log.mu.Lock()
+			log.epoch, log.seq = 8, 0
+			clear(log.topics)
+			log.mu.Unlock()
+			log.publish("h", 20, 21, 1)
+		}, []string{"GAP h", "20", "21"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e, addr, s, log := startLogged(t, "h=1000,1m")
+			log.publish("h", 1, 10, 1)
+			other := dialKeeper(t, addr, "SUB h")
+			other.want("SUBSCRIBED true")
+			log.begin(t, "h", log.last(), false)
+			log.mu.Lock()
+			log.hold = true
+			log.mu.Unlock()
+			k := dialKeeper(t, addr, "NAME ann", "LAST 3 h")
+			k.want("RESUMED 0", "SUBSCRIBED true")
+			k.cut(s, "ann")
+			if marks := s.marks["ann"]; len(marks) != 1 || marks[0].Last != 3 || marks[0].Position != log.last() {
+				t.Errorf("it is at %+v, want the last 3 up to %v", marks, log.last())
+			}
+			log.release()
+			log.publish("h", 11, 11, 1)
+			log.deliver(t, "h")
+			other.want("11")
+			other.c.Close()
+			for left := 1; left > 0; time.Sleep(time.Millisecond) {
+				left = e.Topics().Count([]byte("h"))
+			}
+			tc.meanwhile(t, log)
+			k = dialKeeper(t, addr, "NAME ann")
+			k.want("RESUMED 1")
+			if _, ok := log.replica.Last([]byte("h")); !ok {
+				log.begin(t, "h", log.last(), false)
+			}
+			k.want(tc.want...)
+		})
+	}
+}
+
+// Who waits for the last messages when the log is found to be another is told that the rest is gone.
+func TestLoggedLastOfAnotherLog(t *testing.T) {
+	t.Parallel()
+	_, addr, _, log := startLogged(t, "h=1000,1m")
+	log.publish("h", 1, 10, 1)
+	other := dialKeeper(t, addr, "SUB h")
+	other.want("SUBSCRIBED true")
+	log.begin(t, "h", log.last(), false)
+	log.mu.Lock()
+	log.hold = true
+	log.mu.Unlock()
+	k := dialKeeper(t, addr, "LAST 3 h")
+	k.want("SUBSCRIBED true")
+	log.mu.Lock()
+	log.epoch, log.seq = 8, 0
+	clear(log.topics)
+	log.mu.Unlock()
+	log.publish("h", 20, 21, 1)
+	log.begin(t, "h", log.last(), false)
+	log.release()
+	other.want("20", "21")
+	k.want("GAP h", "20", "21")
+}

@@ -18,6 +18,9 @@ type Mark struct {
 	// At is a time, in unix ms: messages with greater numbers were published later. 0: not known. It
 	// is for a Log, which can tell by it that nothing is gone.
 	At int64
+	// Last says of a connection that has received nothing yet, and has asked for the last so many messages,
+	// that those up to the Position are to come, too: see SubscribeLast.
+	Last int
 }
 
 // A Resumer is a Handler whose client may come back, and then wants what it has missed: its
@@ -210,14 +213,17 @@ func (l *Loop) takeMarks(c *Conn) {
 			continue
 		}
 		e.history.Touch(st, e.Now())
-		m := Mark{name, topic.Position{Epoch: st.Epoch(), Seq: st.Heard(l.index)}, e.markedAt()}
+		m := Mark{Topic: name, Position: topic.Position{Epoch: st.Epoch(), Seq: st.Heard(l.index)}, At: e.markedAt()}
 		if at, ok := e.restarts.place(l, name); ok {
 			m.Position, m.At = at, 0
 		}
 		k, _ := e.topics.Lookup([]byte(name))
 		if u := l.catching.by[join{c.slot, k.ID}]; u != nil {
-			if m.Position, m.At = (topic.Position{Epoch: u.epoch, Seq: u.next - 1}), u.since; u.lost || u.stream == nil || u.start != atNext {
+			switch m.Position, m.At = (topic.Position{Epoch: u.epoch, Seq: u.next - 1}), u.since; {
+			case u.lost || u.stream == nil || u.start == atTail && u.epoch == 0: // nobody knows where it has begun
 				m.Position = topic.Position{}
+			case u.start == atTail:
+				m.Position, m.Last = topic.Position{Epoch: u.epoch, Seq: u.upTo}, u.tail
 			}
 		}
 		l.marks = append(l.marks, m)

@@ -28,6 +28,8 @@ type Mark struct {
 	Epoch uint64
 	Seq   uint64
 	At    int64 // unix ms: messages with greater numbers were published later; 0: not known
+	// Last says that so many messages up to the place are wanted, too: nothing was received yet.
+	Last uint32
 }
 
 // markSize is the bytes that a Mark costs.

@@ -60,7 +60,7 @@ type Shared struct {
 // The binary form of a Shared. Integers are big-endian or, where it says so, varints; a text is a varint with its
 // length and its bytes.
 //
-//	offset  0  version, 2
+//	offset  0  version, 3
 //	        1  flags: 1 attached, 2 lost, 4 marks lost, 8 behind
 //	        2  session id
 //	       18  serial, uint32
@@ -69,10 +69,10 @@ type Shared struct {
 //	       38  user, session text: texts
 //	           varint n, n topics: texts
 //	           varint n, n claims: two texts each
-//	           varint n, n marks: the topic's place among the topics, epoch xor the one before, seq, and
-//	           time less the one before (signed): varints each. The first follows zeros.
+//	           varint n, n marks: the topic's place among the topics, epoch xor the one before, seq,
+//	           time less the one before (signed), and last: varints each. The first follows zeros.
 const (
-	sharedVersion   = 2
+	sharedVersion   = 3
 	sharedAttached  = 1
 	sharedLost      = 2
 	sharedMarksLost = 4
@@ -139,6 +139,7 @@ func appendMarks(dst []byte, topics []string, marks []Mark) []byte {
 		dst = binary.AppendUvarint(dst, p.mark.Epoch^epoch)
 		dst = binary.AppendUvarint(dst, p.mark.Seq)
 		dst = binary.AppendVarint(dst, p.mark.At-at)
+		dst = binary.AppendUvarint(dst, uint64(p.mark.Last))
 		epoch, at = p.mark.Epoch, p.mark.At
 	}
 	return dst
@@ -146,7 +147,7 @@ func appendMarks(dst []byte, topics []string, marks []Mark) []byte {
 
 // marks reads what appendMarks has written.
 func (r *textReader) marks(topics []string) (list []Mark) {
-	n := r.count(4)
+	n := r.count(5)
 	if n > len(topics) {
 		r.bad = true
 		return nil
@@ -169,6 +170,12 @@ func (r *textReader) marks(topics []string) (list []Mark) {
 		r.rest = r.rest[size:]
 		at += step
 		m.At = at
+		asked := r.number()
+		if r.bad || asked > math.MaxUint32 {
+			r.bad = true
+			return nil
+		}
+		m.Last = uint32(asked)
 		list = append(list, m)
 	}
 	return list

@@ -15,7 +15,7 @@ var sharedSpecimen = Shared{
 	Behind: true,
 	Snapshot: Snapshot{
 		SessionText: "text", Topics: []string{"a", "b\x00", "c"}, Claims: map[string]string{"k": "v", "": "x"},
-		Marks: []Mark{{"a", 1 << 63, 5, t0.UnixMilli()}, {"c", 1 << 63, math.MaxUint64, -1}},
+		Marks: []Mark{{"a", 1 << 63, 5, t0.UnixMilli(), 0}, {"c", 1 << 63, math.MaxUint64, -1, math.MaxUint32}},
 	},
 }
 
@@ -133,7 +133,7 @@ func TestGiveAndAdopt(t *testing.T) {
 		t.Fatalf("given with a connection: %v", err)
 	}
 	kept := Snapshot{
-		SessionText: "x", Topics: []string{"news"}, Claims: map[string]string{"k": "v"}, Marks: []Mark{{"news", 7, 8, 9}},
+		SessionText: "x", Topics: []string{"news"}, Claims: map[string]string{"k": "v"}, Marks: []Mark{{"news", 7, 8, 9, 10}},
 	}
 	a.Detach(t0, issued.ID, 1, Snapshot{
 		SessionText: "x", Topics: slices.Clone(kept.Topics), Claims: maps.Clone(kept.Claims), Marks: slices.Clone(kept.Marks),

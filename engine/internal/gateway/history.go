@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/sluicenet/sluice/engine"
@@ -44,7 +45,7 @@ func sessionMarks(marks []engine.Mark) []session.Mark {
 	}
 	list := make([]session.Mark, len(marks))
 	for i, m := range marks {
-		list[i] = session.Mark{Topic: m.Topic, Epoch: m.Epoch, Seq: m.Seq, At: m.At}
+		list[i] = session.Mark{Topic: m.Topic, Epoch: m.Epoch, Seq: m.Seq, At: m.At, Last: uint32(m.Last)}
 	}
 	return list
 }
@@ -202,6 +203,8 @@ var ErrNoHistory = errors.New("gateway: the cluster has not answered: what topic
 // subscribeFrom subscribes a client that resumes to a topic of its session: what it has missed comes
 // first.
 func (g *Gateway) subscribeFrom(c *engine.Conn, m session.Mark) {
-	from := topic.Position{Epoch: m.Epoch, Seq: m.Seq}
-	_ = g.trySubscribe(c, []byte(m.Topic), func(name []byte) bool { return c.SubscribeFrom(name, from, m.At) })
+	from := engine.Mark{
+		Topic: m.Topic, Position: topic.Position{Epoch: m.Epoch, Seq: m.Seq}, At: m.At, Last: int(min(m.Last, math.MaxInt32)),
+	}
+	_ = g.trySubscribe(c, []byte(m.Topic), func([]byte) bool { return c.SubscribeFrom(from) })
 }
