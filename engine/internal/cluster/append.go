@@ -73,7 +73,8 @@ type appender struct {
 
 	mu     sync.Mutex
 	topics map[string]*appending
-	ready  []*appending // whose first frame is to be sent
+	ready  []*appending        // whose first frame is to be sent
+	unsure []func(StreamState) // are stored, and are answered once it is known in which stream
 	closed bool
 
 	queued atomic.Int64 // bytes; written with mu held
@@ -389,19 +390,39 @@ func (a *appender) done(f *appendFrame, seq uint64, err error) {
 			w.done(topic.Position{Epoch: st.Epoch, Seq: behind(seq) - uint64(count-w.behind)}, nil)
 		}
 	}
-	fresh := func() bool { return time.Since(time.Unix(0, a.h.heardAt.Load())) < positionTrust }
-	if err != nil || fresh() {
+	if err != nil || a.trusted() {
 		st, _ := a.h.lastState()
 		answer(st)
 		return
 	}
-	a.h.tasks.Go(func() { // it may be another stream by now
-		if !fresh() {
-			_, _ = a.h.ask(renewTimeout)
-		}
-		st, _ := a.h.lastState()
+	a.mu.Lock()
+	a.unsure = append(a.unsure, answer)
+	first := len(a.unsure) == 1
+	a.mu.Unlock()
+	if first {
+		a.h.tasks.Go(a.askOnce)
+	}
+}
+
+// trusted reports whether what was heard of the stream is good for a position: else it may be another one
+// by now.
+func (a *appender) trusted() bool {
+	return time.Since(time.Unix(0, a.h.heardAt.Load())) < positionTrust
+}
+
+// askOnce asks for the stream's state for all who wait for that.
+func (a *appender) askOnce() {
+	if !a.trusted() {
+		_, _ = a.h.ask(renewTimeout)
+	}
+	st, _ := a.h.lastState()
+	a.mu.Lock()
+	unsure := a.unsure
+	a.unsure = nil
+	a.mu.Unlock()
+	for _, answer := range unsure {
 		answer(st)
-	})
+	}
 }
 
 // tick sends again what was not confirmed, gives up what was not for too long, and forgets topics.

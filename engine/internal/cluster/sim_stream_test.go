@@ -15,6 +15,7 @@ import (
 // a while, and from which frames are sent on over the net's pipes. It remembers all that it has ever
 // had. What is not said to be otherwise is of net.mu.
 type simStore struct {
+	asked  int // times for its state
 	net    *simNet
 	rng    *rand.Rand
 	server *simBus
@@ -180,7 +181,10 @@ func (s *simStream) Open(ctx context.Context, limits StreamLimits) (st StreamSta
 
 func (s *simStream) State(ctx context.Context) (st StreamState, err error) {
 	gone := false
-	err = s.ask(ctx, func() { st, gone = s.store.state(), !s.store.there })
+	err = s.ask(ctx, func() {
+		st, gone = s.store.state(), !s.store.there
+		s.store.asked++
+	})
 	if gone {
 		return st, ErrNoStream
 	}
