@@ -147,8 +147,7 @@ const historyStream = "SLUICE_default_H"
 
 // The stream's leader, one of three servers, is killed, and comes back, while two gateways publish: each
 // confirmed message arrives once, on all gateways in one order.
-func TestLogLeaderDies(t *testing.T) {
-	t.Parallel()
+func TestLogLeaderDies(t *testing.T) { // alone, since it keeps the machine busy
 	long(t)
 	servers := launchNATSCluster(t, 3)
 	for _, storage := range []string{"memory", "file"} {
@@ -177,8 +176,7 @@ func TestLogLeaderDies(t *testing.T) {
 
 // All three servers are restarted, one after the other, under load: nothing of histories is lost or comes
 // twice, and gateways keep their server ids.
-func TestServersRollingRestart(t *testing.T) {
-	t.Parallel()
+func TestServersRollingRestart(t *testing.T) { // alone, since it keeps the machine busy
 	long(t)
 	servers := launchNATSCluster(t, 3)
 	list := serveBeside(t, servers, 3, append(rooms, "--cluster-history-storage", "file")...)

@@ -22,8 +22,12 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	flag.Parse()
-	// Most parallel tests wait; their number costs no time.
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	// Most parallel tests wait; their number costs no time. Among all of them are some that do not.
+	parallel := "16"
+	if os.Getenv("CLUSTER_FULL") != "" {
+		parallel = "6"
+	}
+	if err := flag.Set("test.parallel", parallel); err != nil {
 		panic(err)
 	}
 	os.Exit(runTests(m))

@@ -50,8 +50,7 @@ func pulse(t *testing.T, list []*gateway, clients int, every time.Duration) (end
 
 // The gateway of 1,000 sessions is killed, and all come back at once on two others, each with a topic of its
 // own and 100 messages missed, which only the log has.
-func TestMassResumptionOfTheKilled(t *testing.T) {
-	t.Parallel()
+func TestMassResumptionOfTheKilled(t *testing.T) { // alone, since it keeps the machine busy
 	long(t)
 	s := launchNATS(t)
 	list := serveAll(t, 3, "--history", "room.*=200,5m", "--cluster", s.url, "--session-key", filepath.Join(t.TempDir(), "key"))
