@@ -117,3 +117,57 @@ func TestWorkerOfOneGateway(t *testing.T) {
 		}
 	}
 }
+
+// A worker that is told of two gateways of three reaches the clients of the third, each once, also while one
+// of the two is down; clients of each are served.
+func TestWorkerOfSomeGateways(t *testing.T) {
+	t.Parallel()
+	s := startNATS(t, nil)
+	list := serveAll(t, 3, "--cluster", s.url(), "--route", "work.*=2")
+	w, err := worker.New(worker.Config{
+		Gateways: []string{"tcp://" + list[0].worker, "tcp://" + list[1].worker}, WorkerID: 2, Cluster: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Handle("work.id", func(ctx context.Context, r *worker.Request) ([]byte, error) { return []byte("{}"), nil })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	if err := w.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	clients := []*client{list[1].login(), list[2].login()}
+	for _, c := range clients {
+		c.subscribe("room")
+	}
+	for round := range 2 {
+		if round == 1 {
+			list[0].kill()
+			await(t, "the other gateway to stand for all", func() bool { return !w.Gateways()[0].Connected() })
+		}
+		await(t, "the worker, seen by the third", func() bool {
+			return slices.ContainsFunc(list[2].members(), func(m member) bool { return m.ServerID == 2 && slices.Contains(m.Workers, 2) })
+		})
+		ids := []string{clients[0].uniqID(), clients[1].uniqID()}
+		err := errors.Join(
+			w.TopicPublish(ctx, []string{"room"}, []byte("room")), w.Broadcast(ctx, []byte("all")),
+			w.Multicast(ctx, ids, []byte("each")), w.SingleCast(ctx, ids[1], []byte("third")),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(200 * time.Millisecond) // for what must not come twice
+		for i, c := range clients {
+			if err := c.send("work.id", "{}"); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"all", "each", "room", "third"}[:3+i]
+			got := c.gather(want...)
+			if slices.Sort(got); !slices.Equal(got, want) {
+				t.Errorf("round %d: client %d got %q, want %q", round, i, got, want)
+			}
+		}
+	}
+}
