@@ -14,6 +14,10 @@ import (
 	"github.com/sluicenet/sluice/codec/gosoc"
 )
 
+// overtaken is what connect returns for a login that a later one has overtaken: it is told that it is in,
+// and at once that it was kicked out.
+const overtaken gosoc.ReturnCode = 0xfe
+
 // connect connects a client with a token or a session's ticket, and returns the code of the answer and
 // the next ticket.
 func (g *gateway) connect(payload map[string]any) (c *client, code gosoc.ReturnCode, ticket string) {
@@ -35,8 +39,11 @@ func (g *gateway) connect(payload map[string]any) (c *client, code gosoc.ReturnC
 	if code = gosoc.ReturnCode(body[1]); code != gosoc.Accepted {
 		return c, code, ""
 	}
-	if _, body, err = c.packet(patience); err != nil {
+	if h, body, err = c.packet(patience); err != nil {
 		g.t.Errorf("no ticket: %v", err)
+	}
+	if h.Type == gosoc.TypeDisconnect {
+		return c, overtaken, ""
 	}
 	_, ticket, _ = strings.Cut(string(body), `"session_id":"`)
 	ticket, _, _ = strings.Cut(ticket, `"`)
