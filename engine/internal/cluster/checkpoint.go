@@ -230,7 +230,9 @@ func (s *sessions) plan(to topic.Position, behind []gateway.Laggard) (at topic.P
 			break
 		}
 		e := s.entry(b.ID)
-		if _, written := p.behind[e]; written {
+		// A write that is under way may look at no more than the checkpoint before, and so say that nothing
+		// is lacking.
+		if _, written := p.behind[e]; written && !e.writing {
 			still[e] = struct{}{}
 			continue
 		}

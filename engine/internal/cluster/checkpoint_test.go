@@ -188,6 +188,43 @@ func TestCheckpointsStayBehindTheRest(t *testing.T) {
 	})
 }
 
+// A write of a session that is under way says where its connection is by the checkpoint before. The next one
+// waits for another, though the session's key says at the time that it is behind.
+func TestCheckpointsWaitForWritesBehindThem(t *testing.T) {
+	for _, writing := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newResort(t, 1, 1)
+			defer r.close()
+			g := r.guests[0].sessions
+			c := r.guests[0].login("ann")
+			time.Sleep(3 * time.Second)
+			g.mu.Lock()
+			e := g.entry(c.issued.ID)
+			g.setBehind(e, true)
+			e.writing = writing
+			g.mu.Unlock()
+			behind := []gateway.Laggard{{ID: c.issued.ID, At: topic.Position{Epoch: newsEpoch, Seq: 1000}}}
+			g.plan(topic.Position{Epoch: newsEpoch, Seq: 2000}, behind)
+			g.mu.Lock()
+			if waits := g.points.old == 1; waits != writing {
+				t.Errorf("written at the time: %v; it is waited for: %v", writing, waits)
+			}
+			if writing { // the write ends
+				e.writing = false
+				g.enqueue(e, time.Now())
+				g.wake()
+			}
+			g.mu.Unlock()
+			time.Sleep(3 * time.Second)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if g.points.old != 0 {
+				t.Errorf("written at the time: %v; %d writes have not come", writing, g.points.old)
+			}
+		})
+	}
+}
+
 func TestPointRoundTrip(t *testing.T) {
 	t.Parallel()
 	by, p := origin{3, 77}, point{topic.Position{Epoch: 1 << 60, Seq: 1 << 62}, 1234}
