@@ -78,6 +78,13 @@ func (t *fakeLog) Fetch(name string, after topic.Position, since int64, before u
 	go answer()
 }
 
+// keepBack has answers wait for release.
+func (t *fakeLog) keepBack() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hold = true
+}
+
 func (t *fakeLog) release() {
 	t.mu.Lock()
 	held := t.held
@@ -245,9 +252,7 @@ func TestLoggedEndsMeanwhile(t *testing.T) {
 	mark := s.marks["ann"][0]
 	log.publish("h", 4, 9, 1)
 	log.replica.End([]byte("h"))
-	log.mu.Lock()
-	log.hold = true
-	log.mu.Unlock()
+	log.keepBack()
 	for range 2 { // once before it has begun, once while the log is asked
 		k = dialKeeper(t, addr, "NAME ann")
 		k.want("RESUMED 1")
@@ -327,9 +332,7 @@ func TestLoggedLosesItsRule(t *testing.T) {
 	k.cut(s, "ann")
 	log.publish("h", 2, 9, 1)
 	log.replica.End([]byte("h"))
-	log.mu.Lock()
-	log.hold = true
-	log.mu.Unlock()
+	log.keepBack()
 	k = dialKeeper(t, addr, "NAME ann", "ECHO -")
 	k.want("RESUMED 1", "-")
 	if err := e.SetHistory(HistoryLimits{}); err != nil {
@@ -391,9 +394,7 @@ func TestLoggedQuiet(t *testing.T) {
 	for begun := e.Now(); e.Now() < begun+5; {
 		time.Sleep(time.Millisecond) // what was there before is too old by now
 	}
-	log.mu.Lock()
-	log.hold = true
-	log.mu.Unlock()
+	log.keepBack()
 	k = dialKeeper(t, addr, "NAME ann")
 	k.want("RESUMED 1")
 	for asked := 0; asked == 0; time.Sleep(time.Millisecond) { // the log knows
@@ -439,9 +440,7 @@ func TestLoggedLastEndsMeanwhile(t *testing.T) {
 			other := dialKeeper(t, addr, "SUB h")
 			other.want("SUBSCRIBED true")
 			log.begin(t, "h", log.last(), false)
-			log.mu.Lock()
-			log.hold = true
-			log.mu.Unlock()
+			log.keepBack()
 			k := dialKeeper(t, addr, "NAME ann", "LAST 3 h")
 			k.want("RESUMED 0", "SUBSCRIBED true")
 			k.cut(s, "ann")
@@ -475,9 +474,7 @@ func TestLoggedLastOfAnotherLog(t *testing.T) {
 	other := dialKeeper(t, addr, "SUB h")
 	other.want("SUBSCRIBED true")
 	log.begin(t, "h", log.last(), false)
-	log.mu.Lock()
-	log.hold = true
-	log.mu.Unlock()
+	log.keepBack()
 	k := dialKeeper(t, addr, "LAST 3 h")
 	k.want("SUBSCRIBED true")
 	log.mu.Lock()
