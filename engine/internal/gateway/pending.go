@@ -98,9 +98,9 @@ type pendingQueue struct {
 
 func (q *pendingQueue) empty() bool { return q.first == 0 }
 
-// add appends a request to q, which is the caller's to fill in before the next. place is 0 when the table
-// is full.
-func (t *pendingTable) add(q *pendingQueue) (place uint32, p *pending) {
+// add appends a request of a connection to q. What more there is of it is the caller's to fill in, before
+// the next. place is 0 when the table is full.
+func (t *pendingTable) add(q *pendingQueue, ref engine.Ref, id uint32, cmd uint8) (place uint32, p *pending) {
 	switch last := len(t.free) - 1; {
 	case last >= 0: // what is at place has left the cache: nothing here reads it
 		place = t.free[last]
@@ -117,7 +117,7 @@ func (t *pendingTable) add(q *pendingQueue) (place uint32, p *pending) {
 	}
 	t.used++
 	p = &t.list[place]
-	p.prev = q.last
+	p.ref, p.check, p.id, p.cmd, p.prev = ref, uint32(t.numbers().Uint64()), id, cmd, q.last
 	if q.last != 0 {
 		t.list[q.last].next = place
 	} else {
@@ -127,9 +127,6 @@ func (t *pendingTable) add(q *pendingQueue) (place uint32, p *pending) {
 	q.open++
 	return place, p
 }
-
-// newCheck returns what makes a ticket one that nobody can guess.
-func (t *pendingTable) newCheck() uint32 { return uint32(t.numbers().Uint64()) }
 
 // numbers returns the loop's random numbers, which nobody can guess.
 func (t *pendingTable) numbers() *mrand.ChaCha8 {

@@ -15,9 +15,9 @@ func (t *pendingTable) ticket(place uint32) Ticket { return newTicket(0, place, 
 
 // put adds a request, but for what add gives it.
 func (t *pendingTable) put(q *pendingQueue, p pending) (place uint32) {
-	place, to := t.add(q)
+	place, to := t.add(q, p.ref, p.id, p.cmd)
 	if place != 0 {
-		p.check, p.prev = t.newCheck(), to.prev
+		p.check, p.prev = to.check, to.prev
 		*to = p
 	}
 	return place

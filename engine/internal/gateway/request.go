@@ -128,12 +128,11 @@ func (r *Request) answer(status int, payload []byte) {
 	}
 	// Earlier requests have yet to be answered: this reply waits for its turn.
 	g, c, q := r.gateway, r.conn, &cl.extra.pending
-	place, p := g.table(c).add(q)
+	place, _ := g.table(c).add(q, c.Ref(), r.ID, r.Cmd)
 	if place == 0 {
 		g.noPlace(c)
 		return
 	}
-	p.ref, p.check, p.id, p.cmd = c.Ref(), g.table(c).newCheck(), r.ID, r.Cmd
 	g.charge(c, q, engine.KindRequests, pendingCost)
 	g.complete(c, r.session, place, status, payload, nil)
 }
@@ -176,14 +175,14 @@ func (r *Request) DeferTo(o Owner) Ticket {
 	}
 	q := &cl.ensure(&t.clients).pending
 	deadline, size := c.Loop().Now()+max(timeout.Milliseconds(), 1), r.size()
-	place, p := t.add(q)
+	place, p := t.add(q, c.Ref(), r.ID, r.Cmd)
 	if place == 0 {
 		g.stats.busy.Add(1)
 		r.Fail(StatusInternal, "busy")
 		return Ticket{}
 	}
-	check := t.newCheck()
-	p.ref, p.check, p.id, p.cmd, p.deadline, p.bytes = c.Ref(), check, r.ID, r.Cmd, deadline, int32(size)
+	check := p.check
+	p.deadline, p.bytes = deadline, int32(size)
 	p.worker, p.link, p.given = uint16(o.Worker), o.Link, uint32(c.Loop().Now())
 	r.done = true
 	t.keepSpan(place, r.span)

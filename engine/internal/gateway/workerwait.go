@@ -75,12 +75,11 @@ func (r *Request) Wait(worker int) bool {
 	x := cl.ensure(&t.clients)
 	q := &x.pending
 	if r.WantsReply {
-		place, p := t.add(q)
+		place, p := t.add(q, c.Ref(), r.ID, r.Cmd)
 		if place == 0 {
 			r.done = false
 			return false
 		}
-		p.ref, p.check, p.id, p.cmd = c.Ref(), t.newCheck(), r.ID, r.Cmd
 		p.deadline, p.bytes = w.until, int32(w.cost)
 		w.place = place
 		g.charge(c, q, engine.KindRequests, pendingCost)
