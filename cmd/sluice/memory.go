@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluicenet/sluice/cmd/sluice/internal/cgroup"
 	"github.com/sluicenet/sluice/engine/server"
+	"github.com/sluicenet/sluice/internal/bytesize"
 )
 
 // memorySize is --memory: a size, auto or off.
@@ -167,13 +168,6 @@ func (cmd *settings) logBudget(log *slog.Logger, warnings []string) {
 
 // sizeText writes a size as it may be given.
 func sizeText(n byteSize) string {
-	for _, unit := range []struct {
-		suffix string
-		shift  int
-	}{{"GiB", 30}, {"MiB", 20}, {"KiB", 10}} {
-		if n>>unit.shift<<unit.shift == n && n > 0 {
-			return strconv.FormatInt(int64(n>>unit.shift), 10) + unit.suffix
-		}
-	}
-	return strconv.FormatInt(int64(n), 10)
+	count, unit := bytesize.Units(int64(n))
+	return strconv.FormatInt(count, 10) + unit
 }

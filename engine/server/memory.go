@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/sluicenet/sluice/engine/internal/budget"
+	"github.com/sluicenet/sluice/internal/bytesize"
 )
 
 // LeastMemory is the smallest Config.Memory, in bytes: a gateway without clients takes a third of it.
@@ -67,15 +68,8 @@ func (c *Config) MemoryShares() MemoryShares {
 type size int64
 
 func (n size) String() string {
-	for _, unit := range []struct {
-		size size
-		name string
-	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
-		if n != 0 && n%unit.size == 0 {
-			return fmt.Sprint(int64(n/unit.size), unit.name)
-		}
-	}
-	return fmt.Sprint(int64(n), " bytes")
+	count, unit := bytesize.Units(int64(n))
+	return fmt.Sprint(count, cmp.Or(unit, " bytes"))
 }
 
 // CheckMemory says what is wrong with Config.Memory, or the limits beside it: they may have three
