@@ -51,9 +51,9 @@ func (e *Engine) Expect(topics iter.Seq[[]byte]) {
 }
 
 // WhenSettled has f called once, on any goroutine, when what is published elsewhere to each of some topics
-// reaches its subscribers here, which have subscribed before or are expected; false means that it does already, or that
-// nobody is elsewhere, and f is not called. Whoever answers a subscription that is to miss nothing does
-// so in f. topics is borrowed. It does not block, and any goroutine may call it.
+// reaches its subscribers here, which have subscribed before or are expected; false means that it does
+// already, or that nobody is elsewhere, and f is not called. Whoever answers a subscription that is to miss
+// nothing does so in f. topics is borrowed. It does not block, and any goroutine may call it.
 func (e *Engine) WhenSettled(topics iter.Seq[[]byte], f func()) (later bool) {
 	r := e.config.Remote
 	if r == nil {

@@ -139,20 +139,6 @@ func (s *sessions) Left(id session.SessionID) {
 	s.queued(ok)
 }
 
-// keepPoints writes one checkpoint after the other.
-func (s *sessions) keepPoints() {
-	t := time.NewTicker(pointEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.halt:
-			return
-		case <-t.C:
-			s.nextPoint()
-		}
-	}
-}
-
 // nextPoint writes a checkpoint, if there is something new to say.
 func (s *sessions) nextPoint() {
 	p := &s.points

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,57 +218,23 @@ func (s *sessions) start(holder SessionHolder, rpc asker) {
 		s.takers.Go(s.taker)
 	}
 	if s.on != nil {
-		s.tasks.Go(s.keepPoints)
+		s.tasks.Go(func() { s.each(pointEvery, s.nextPoint) })
 	}
-	s.tasks.Go(s.sampler)
+	s.tasks.Go(func() { s.each(sampleEvery, s.sample) })
 }
 
-// sampler has the key of one session, whichever, be looked at now and then, to see whether the Store has lost
-// what was there.
-func (s *sessions) sampler() {
-	t := time.NewTicker(sampleEvery)
+// each calls f again and again until the sessions are closed.
+func (s *sessions) each(d time.Duration, f func()) {
+	t := time.NewTicker(d)
 	defer t.Stop()
 	for {
 		select {
 		case <-s.halt:
 			return
 		case <-t.C:
+			f()
 		}
-		s.mu.Lock()
-		for _, e := range s.entries {
-			if e.revision != 0 && !e.dirty && !e.writing && !e.ended {
-				e.check = true
-				s.enqueue(e, time.Now())
-				break
-			}
-		}
-		s.mu.Unlock()
-		s.wake()
 	}
-}
-
-// emptied has all sessions be looked at, and be written where that is due: the Store has lost one.
-func (s *sessions) emptied() {
-	s.log.Warn("the bucket of sessions has lost what was there: it is written again")
-	s.stats.emptied.Add(1)
-	s.checkAll(s.holder.SharedSessions())
-}
-
-// checkAll has sessions be looked at, one after the other.
-func (s *sessions) checkAll(ids []session.SessionID) {
-	at := time.Now()
-	for some := range slices.Chunk(ids, readmitAtOnce) {
-		s.mu.Lock()
-		for _, id := range some {
-			if e := s.entry(id); e != nil {
-				e.check = true
-				s.enqueue(e, at)
-			}
-			at = at.Add(checkPace)
-		}
-		s.mu.Unlock()
-	}
-	s.wake()
 }
 
 // close writes what waits, until ctx is done, and ends the goroutines.

@@ -29,7 +29,8 @@ const (
 	warnedFor, excludedFor = 2 * time.Second, time.Second
 )
 
-// Times are in ms, on the engine's clock: who asks for trust has looked at it already.
+// A trust says whether what is known of others may be relied upon. Times are in ms, on the engine's clock:
+// who asks has looked at it already.
 type trust struct {
 	now  func() int64
 	good int64            // how long an echo is good
