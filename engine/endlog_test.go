@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/engine/internal/lograte"
 )
 
@@ -29,7 +31,7 @@ func (l *endsLog) Write(p []byte) (int, error) {
 // Of a flood of ends each reason has its lines, however many other reasons have theirs, and the rest is
 // summed up and counted.
 func TestFloodOfEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var out endsLog
 		e, err := New(Config{Loops: 1, Logger: slog.New(slog.NewTextHandler(&out, nil))})
 		if err != nil {

@@ -5,14 +5,15 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // However many handshakes of one address want to compute, one of another waits for few of them, and one
 // whose connection ends takes no place with it.
 func TestHandshakesOfACrowd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		const places, many = 2, 500
 		crowd, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 		hs := &handshakes{cpu: make(chan struct{}, places), crowd: make(chan struct{}, places),

@@ -2,7 +2,8 @@ package engine_test
 
 import (
 	"testing"
-	"testing/synctest"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 
 	"github.com/sluicenet/sluice/engine"
 )
@@ -82,7 +83,7 @@ func (p *simProvider) sayOne() {
 
 // playSession plays a scene, with GOSOC's devices or Longbridge's.
 func playSession(t *testing.T, name string, longbridge bool) (w *sessionWorld, failure string) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var err error
 		if w, err = newSessionWorld(1, &sessionWorld{scene: true, loops: 3}); err != nil {
 			t.Fatal(err)

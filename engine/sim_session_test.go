@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/client/gosoc"
 	"github.com/sluicenet/sluice/engine/internal/client/longbridge"
@@ -556,7 +558,7 @@ const sessionReplay = "to see it again: go test ./engine -run 'TestSimulationSes
 
 // simulateSessions runs one seed in a bubble of its own.
 func simulateSessions(t *testing.T, seed uint64, steps int) (w *sessionWorld, failure string) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var err error
 		if w, err = newSessionWorld(seed, new(sessionWorld)); err != nil {
 			t.Fatal(err)

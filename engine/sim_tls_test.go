@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // A tlsWorld is a run of the simulation with TLS: clients make handshakes, come with records of any size
@@ -61,7 +63,7 @@ var simCertificate = sync.OnceValue(func() tls.Certificate {
 
 // simulateTLS runs one seed.
 func simulateTLS(t *testing.T, seed uint64, steps int) (w *tlsWorld) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		w = new(tlsWorld)
 		sim, err := NewSim(SimOptions{
 			Seed: seed, Settle: w.settle,

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // tickedSystem is the kernel, but for the loops: these run on goroutines of the test's.
@@ -62,7 +64,7 @@ func (h *ticking) OnDeadline(c *Conn) {
 // time. Nothing else wakes a loop here, so that a wake-up that is lost is not made good by another.
 func TestDeadlinesAreMet(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		const loops, conns, hours = 3, 12, 12
 		system := &tickedSystem{kernel: newKernel()}
 		e, err := newEngine(Config{Loops: loops}, system)

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -41,7 +43,7 @@ func (m *told) count(part string) (n int) {
 
 // Signs of life come at half of the manager's time, while and only while the loops answer.
 func TestSignsOfLife(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var m told
 		var stand atomic.Int64
 		s := &service{
@@ -82,7 +84,7 @@ func TestSignsOfLife(t *testing.T) {
 
 // The status says how many there are, and is sent when it has changed.
 func TestStatus(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var m told
 		var clients atomic.Int64
 		s := &service{say: m.say, log: slog.New(slog.DiscardHandler), clients: func() int { return int(clients.Load()) }}

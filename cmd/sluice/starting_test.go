@@ -6,8 +6,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // TestUntilReady: a signal that comes before the gateway listens ends it in order if it is ready soon, and
@@ -32,7 +33,7 @@ func TestUntilReady(t *testing.T) {
 		{"it is ready", []time.Duration{time.Minute}, time.Second, false, 7, time.Minute, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				ends := make(chan os.Signal, 2)
 				release := make(chan struct{})
 				defer close(release)

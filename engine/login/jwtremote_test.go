@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -77,7 +79,7 @@ func TestRemoteJWT(t *testing.T) {
 	one := jwksOf(t, jwkOf(t, "one", k.ed.Public()))
 	two := jwksOf(t, jwkOf(t, "one", k.ed.Public()), jwkOf(t, "two", k.ed.Public()))
 	down := errors.New("connection refused")
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		s := &issuer{body: one, delay: time.Second}
 		j := newRemote(t, RemoteJWTConfig{Transport: s})
 		login := func(kid string) error {
@@ -139,7 +141,7 @@ func TestRemoteJWTClock(t *testing.T) {
 	two := jwksOf(t, jwkOf(t, "one", k.ed.Public()), jwkOf(t, "two", k.ed.Public()))
 	three := jwksOf(t, jwkOf(t, "one", k.ed.Public()), jwkOf(t, "three", k.ed.Public()))
 	down := errors.New("connection refused")
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var clock atomic.Int64 // after t0
 		s := &issuer{body: one}
 		j := newRemote(t, RemoteJWTConfig{Transport: s, Refresh: never, MinRefresh: 10 * time.Second,
@@ -182,7 +184,7 @@ func TestRemoteJWTClock(t *testing.T) {
 
 func TestRemoteJWTFlood(t *testing.T) {
 	body := jwksOf(t, jwkOf(t, "one", keysOnce().ed.Public()))
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		s := &issuer{body: body, delay: 100 * time.Millisecond}
 		j := newRemote(t, RemoteJWTConfig{Transport: s})
 		token := signNow(t, "forged")
@@ -206,7 +208,7 @@ func TestRemoteJWTFlood(t *testing.T) {
 
 func TestRemoteJWTDeadlines(t *testing.T) {
 	body := jwksOf(t, jwkOf(t, "one", keysOnce().ed.Public()))
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		s := &issuer{body: body, delay: time.Hour}
 		j := newRemote(t, RemoteJWTConfig{Transport: s})
 		token := signNow(t, "one")
@@ -247,7 +249,7 @@ func TestRemoteJWTDeadlines(t *testing.T) {
 
 func TestRemoteJWTClose(t *testing.T) {
 	keysOnce()
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		j := newRemote(t, RemoteJWTConfig{Transport: &issuer{delay: time.Hour}})
 		token := signNow(t, "one")
 		var wg sync.WaitGroup

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
@@ -167,7 +169,7 @@ func TestFanOut(t *testing.T) {
 		{"push to both", func(s sender) error { return s.Push(ctx, Push{UniqIDs: []string{idOn2}, Topics: []string{"t"}}) },
 			`topics:"t" | uniqIds:"02AAAAAAAA00000001" topics:"t"`},
 	}
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g1, g2 := newFake(t), newFake(t)
 		g2.serverID = 2
 		dial := dialAll(map[string]*fakeGateway{"one:1": g1, "two:2": g2})

@@ -7,7 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 
 	"google.golang.org/protobuf/proto"
 
@@ -238,7 +239,7 @@ func (r *running) halt() {
 // goroutine outlives the worker.
 func bubble(t *testing.T, config Config, setup func(*Worker), f func(t *testing.T, w *running, l *fakeLink)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		config.Dial = g.dial
 		w := run(t, config, setup)

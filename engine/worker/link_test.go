@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 )
@@ -33,7 +35,7 @@ func TestRegistration(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				g := newFake(t)
 				g.serverID = 0x2A
 				var registered, left, widened atomic.Int32
@@ -85,7 +87,7 @@ func TestRegistration(t *testing.T) {
 }
 
 func TestRegistrationRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		g.refuse = netsvrpb.RegisterResp_ServerIdInconsistent
 		w := run(t, Config{Dial: g.dial}, func(w *Worker) { w.Handle("*", echo) })
@@ -105,7 +107,7 @@ func TestRegistrationRefused(t *testing.T) {
 }
 
 func TestRedial(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		var attempts []time.Time
 		g.down = func() error {
@@ -157,7 +159,7 @@ func TestRedial(t *testing.T) {
 }
 
 func TestHeartbeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		var pings atomic.Int32
 		var silent atomic.Bool
@@ -216,7 +218,7 @@ func TestBrokenProtocol(t *testing.T) {
 }
 
 func TestGracefulStop(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		g.script = func(l *fakeLink, r received) bool {
 			if r.cmd == netsvr.CmdUnregister { // these were on their way
@@ -260,7 +262,7 @@ func TestGracefulStop(t *testing.T) {
 }
 
 func TestDrainTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		for _, obeys := range []bool{true, false} {
 			g := newFake(t)
 			release := make(chan struct{})
@@ -298,7 +300,7 @@ func TestDrainTimeout(t *testing.T) {
 // A gateway that does not answer to Unregister, or is not there, delays the end by no more than
 // the query's time-out.
 func TestStopWithoutGateway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		g.script = func(l *fakeLink, r received) bool { return r.cmd == netsvr.CmdUnregister }
 		w := run(t, Config{Dial: g.dial, QueryTimeout: time.Second}, func(w *Worker) { w.Handle("*", echo) })
@@ -322,7 +324,7 @@ func TestStopWithoutGateway(t *testing.T) {
 // Requests that a lost link brought are not handled: the gateway has told their clients. Whoever
 // left must still be heard of.
 func TestLostLinkEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		var requests, closes atomic.Int32
 		w := run(t, Config{Dial: g.dial, Concurrency: 1}, func(w *Worker) {
@@ -369,7 +371,7 @@ func TestToken(t *testing.T) {
 		{"wrong", Config{Token: "a token"}, netsvrpb.RegisterResp_TokenWrong, "code 101 (TokenWrong)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				g := newFake(t)
 				var shown, asked atomic.Int32
 				g.script = func(l *fakeLink, r received) bool {

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 )
@@ -133,7 +135,7 @@ func TestInboxFull(t *testing.T) {
 			handled.Add(1)
 		})
 	}
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		release = make(chan struct{})
 		g := newFake(t)
 		w := run(t, Config{Dial: g.dial, Inbox: inbox}, setup)
@@ -173,7 +175,7 @@ func TestQueryBehindFullInbox(t *testing.T) {
 			asked <- err
 		})
 	}
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		start, asked = make(chan struct{}), make(chan error, 1000)
 		g := newFake(t)
 		w := run(t, Config{Dial: g.dial, Inbox: 16 << 10, Concurrency: 2}, setup)
@@ -219,7 +221,7 @@ func (c *countingConn) Write(b []byte) (int, error) {
 
 // What gathers during one write goes out with the next.
 func TestBatching(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		var nc *countingConn
 		dial := func(ctx context.Context, network, addr string) (net.Conn, error) {

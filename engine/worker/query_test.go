@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
@@ -77,7 +79,7 @@ func TestQueries(t *testing.T) {
 				return m{"id": id, "token": token}, err
 			}, m{"id": "u", "token": "t"}},
 	}
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		w := run(t, Config{Dial: g.dial}, nil)
 		w.ready()

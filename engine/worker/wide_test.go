@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 )
@@ -16,7 +18,7 @@ import (
 // TestSeveralGatewaysAreNotWide: a Worker that is told of several gateways does everything on each of them.
 // If one of these did it for the whole cluster, clients would get it twice.
 func TestSeveralGatewaysAreNotWide(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		var asked, wide atomic.Int32
 		g.script = func(l *fakeLink, r received) bool {
@@ -41,7 +43,7 @@ func TestSeveralGatewaysAreNotWide(t *testing.T) {
 
 // TestMissingNodes: what the others have answered comes with an error that names who has not.
 func TestMissingNodes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)
 		missing := []uint32{2, 7}
 		g.script = func(l *fakeLink, r received) bool {
@@ -89,7 +91,7 @@ func TestMissingNodes(t *testing.T) {
 // TestClusterOfSeveralGateways: gateways of one cluster stand for each other: each command goes to one of
 // them, while that is reached, and then to another, whoever has made the uniqId.
 func TestClusterOfSeveralGateways(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		fakes := make(map[string]*fakeGateway)
 		for i, addr := range []string{"a:1", "b:1", "c:1"} {
 			g := newFake(t)
@@ -179,7 +181,7 @@ func TestClusterOfSeveralGateways(t *testing.T) {
 
 // TestNoCluster: a gateway that is in no cluster does not stand for others.
 func TestNoCluster(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		for _, links := range []int{1, 2} { // the second does not register
 			g := newFake(t)
 			w := run(t, Config{Gateways: []string{"tcp://a:1"}, Cluster: true, Dial: g.dial, Links: links}, func(w *Worker) {

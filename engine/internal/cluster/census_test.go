@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // A watcher is a census with its goroutine, and what it has told.
@@ -66,7 +68,7 @@ func (w *watcher) wantMember(t *testing.T, id uint8, there, suspect bool) {
 
 // Nodes come and leave; one that dies is suspect first, and leaves when its lease has expired.
 func TestCensus(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		store := newFakeStore(20 * time.Second)
 		a := newTenant(store, 1, 11, "a")
@@ -104,7 +106,7 @@ func TestCensus(t *testing.T) {
 
 // While nobody renews nobody is judged; afterwards who does not renew is.
 func TestCensusNobodyRenews(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		store := newFakeStore(20 * time.Second)
 		a, b := newTenant(store, 1, 11, "a"), newTenant(store, 2, 22, "b")

@@ -7,8 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 
 	"github.com/sluicenet/sluice/engine/internal/gateway"
 	"github.com/sluicenet/sluice/session"
@@ -152,14 +153,14 @@ func scene(t tester, latency time.Duration, happen func(r *resort, c *guest, rea
 func TestCheckpoints(t *testing.T) {
 	for name, play := range pointScenes {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { play(t) })
+			faketime.Test(t, func(t *testing.T) { play(t) })
 		})
 	}
 }
 
 // A checkpoint does not go past those that are too many to be written.
 func TestCheckpointsStayBehindTheRest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		r := newResort(t, 1, 1)
 		defer r.close()
 		g := r.guests[0].sessions
@@ -192,7 +193,7 @@ func TestCheckpointsStayBehindTheRest(t *testing.T) {
 // waits for another, though the session's key says at the time that it is behind.
 func TestCheckpointsWaitForWritesBehindThem(t *testing.T) {
 	for _, writing := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			r := newResort(t, 1, 1)
 			defer r.close()
 			g := r.guests[0].sessions
@@ -272,7 +273,7 @@ func TestPlaces(t *testing.T) {
 		{"nor a mark", true, false, false, 2, nil, nil, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				r := newResort(t, 1, 1)
 				defer r.close()
 				s := r.guests[0].sessions
@@ -303,7 +304,7 @@ func (keepsB) Keeps(topic string) bool { return topic == "b" }
 
 // Of a session with too many places, or too long a value, the places go first.
 func TestSessionsWithTooManyMarks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		r := newResort(t, 1, 1)
 		defer r.close()
 		s := r.guests[0].sessions

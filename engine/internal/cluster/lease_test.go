@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // A tenant is a lease with its goroutine.
@@ -32,7 +34,7 @@ func newTenant(s Store, id uint8, incarnation uint64, address string) *tenant {
 // withTenant runs f in a bubble, with a store and a tenant of id 7 that has not taken it yet.
 func withTenant(t *testing.T, address string, f func(t *testing.T, store *fakeStore, a *tenant)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		store := newFakeStore(20 * time.Second)
 		f(t, store, newTenant(store, 7, 1, address))
 	})

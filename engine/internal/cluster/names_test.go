@@ -8,8 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
@@ -449,7 +450,7 @@ func seeds() uint64 {
 
 // race has many logins of one user at once, on all nodes, and reports what is wrong behind that.
 func race(t *testing.T, seed uint64, set func(*town)) (err error) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		w := newTown(t, seed, 3, set)
 		var all []*townConn
 		for range 12 {
@@ -513,7 +514,7 @@ func TestNamesPlantedFaults(t *testing.T) {
 // The limit holds over the nodes, exactly, and a place is free again when its connection has ended.
 func TestNamesUserLimit(t *testing.T) {
 	for seed := range seeds() / 3 {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			w := newTown(t, seed, 3)
 			const limit = 4
 			for range 3 {
@@ -546,7 +547,7 @@ func TestNamesUserLimit(t *testing.T) {
 
 // Connections of a node that has died do not count, nor do those of a process that had its id before.
 func TestNamesOfANodeThatDied(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		w := newTown(t, 1, 3)
 		a, b := w.nodes[0], w.nodes[1]
 		for _, c := range []*townConn{a.login("ann", true, 0), a.login("ben", false, 1), a.login("carl", true, 0)} {
@@ -590,7 +591,7 @@ func TestNamesOfANodeThatDied(t *testing.T) {
 // A node that is cut off goes by its own rules; when it is back the later connection stays.
 func TestNamesCutOff(t *testing.T) {
 	for _, later := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			w := newTown(t, 1, 2)
 			a, b := w.nodes[0], w.nodes[1]
 			<-a.login("ann", true, 0).decided
@@ -628,7 +629,7 @@ func TestNamesCutOff(t *testing.T) {
 // user has one connection at most, that of his last login unless it has ended, and nothing is left over.
 func TestNamesThroughPartitions(t *testing.T) {
 	for seed := range seeds() / 3 {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			w := newTown(t, seed, 3, func(w *town) { w.lost = 0.05 })
 			last := make(map[string]*townConn)
 			var all []*townConn
@@ -680,7 +681,7 @@ func TestNamesThroughPartitions(t *testing.T) {
 
 // A bucket that has lost its keys gets them again, and one whose keys are old new ones.
 func TestNamesAreWrittenAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		w := newTown(t, 1, 2)
 		c := w.nodes[0].login("ann", true, 0)
 		<-c.decided
@@ -709,7 +710,7 @@ func TestNamesAreWrittenAgain(t *testing.T) {
 // A uniqId is the last one's who was given it.
 func TestNamesOfIDs(t *testing.T) {
 	for seed := range seeds() / 3 {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			w := newTown(t, seed, 3, func(w *town) { w.lost = 0.1 })
 			var last *townConn
 			for range 8 {
@@ -735,7 +736,7 @@ func TestNamesOfIDs(t *testing.T) {
 
 // A token is good once, at whatever node it is shown, and not at all where nobody can be asked.
 func TestNamesRedeem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		w := newTown(t, 1, 3)
 		tokens, err := session.NewOneTime(session.OneTimeConfig{Rand: zeros{}})
 		if err != nil {
@@ -792,7 +793,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // Requests and values of others do no harm.
 func TestNamesForeign(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		w := newTown(t, 1, 2)
 		d := w.nodes[0]
 		for _, body := range []string{"", "x", "{}", `{"op":"end"}`, `{"op":"end","refs":[1,2]}`, `{"op":"what","refs":[1]}`, "null", "[1]"} {

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/nats-io/nats.go"
 )
 
@@ -142,7 +144,7 @@ func wantAnswers(t *testing.T, got []string, want ...string) {
 }
 
 func TestAsk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := talkers(t, 3, nil)
 		wantAnswers(t, k[0].answers(nil, "x", 0), "1 0>1:x", "2 0>2:x")
 		wantAnswers(t, k[1].answers([]uint8{2}, "y", 0), "2 1>2:y")
@@ -188,7 +190,7 @@ func TestAskFails(t *testing.T) {
 		}, []uint8{1}, []string{"1 " + ErrStopped.Error()}, 50 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				k := talkers(t, 3, nil)
 				tt.do(k)
 				begun := time.Now()
@@ -203,7 +205,7 @@ func TestAskFails(t *testing.T) {
 
 // An answer behind the end of its wait is counted, and nobody hears of it.
 func TestAnswerLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := talkers(t, 2, nil)
 		k[1].serve(func(_ uint8, b []byte, answer func([]byte)) {
 			time.AfterFunc(300*time.Millisecond, func() { answer(b); answer(b) })
@@ -221,7 +223,7 @@ func TestAnswerLate(t *testing.T) {
 // Commands of a node are carried out in their order, whether they are for one node or for all, and
 // however many frames they have.
 func TestTellInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var got []int
 		k := talkers(t, 2, func(k *talker) {
@@ -256,7 +258,7 @@ func TestTellInOrder(t *testing.T) {
 
 // Answers of many frames come whole, or the asker is told that they do not.
 func TestLongAnswers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		long := strings.Repeat("0123456789", 2000)
 		var parts int
 		k := talkers(t, 3, func(k *talker) {
@@ -281,7 +283,7 @@ func TestLongAnswers(t *testing.T) {
 
 // A part of a command that is lost takes its command with it, and no other.
 func TestPartLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var got []string
 		k := talkers(t, 2, func(k *talker) {
 			k.bus.payload = 2048
@@ -301,7 +303,7 @@ func TestPartLost(t *testing.T) {
 
 // Who does not keep up with a node's commands says so, and goes on receiving: others are served.
 func TestBusy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := talkers(t, 3, nil)
 		hold := make(chan struct{})
 		k[1].serve(func(from uint8, b []byte, answer func([]byte)) {
@@ -334,7 +336,7 @@ func TestBusy(t *testing.T) {
 
 // The queue is bounded: who waits is told, and nothing that returns at once waits.
 func TestQueueFull(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		k := &talker{bus: new(wire).bus()}
 		k.rpc = newRPC(&Config{Name: "test", Incarnation: 1, Queue: 1000}, k.bus, &k.table)
 		k.table.put(Member{ID: 1, Incarnation: 2})
@@ -397,7 +399,7 @@ func TestForeignFrames(t *testing.T) {
 		{"an answer of an unknown status", (&answerFrame{to: 100, status: 9}).append(appendHeader(nil, KindAnswer, from)), "foreign"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				k := talkers(t, 2, func(k *talker) {
 					k.serve(func(uint8, []byte, func([]byte)) { t.Error("carried out") })
 				})

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // scenes are short stories with nodes that have topics alone. Each returns what is wrong.
@@ -38,7 +39,7 @@ func TestScenes(t *testing.T) {
 
 // play has n nodes do something, and looks whether the last one has nothing left over.
 func play(t *testing.T, n int, f func(w *simWorld)) (failure string) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		w := &simWorld{rng: rand.New(rand.NewPCG(1, 1)), net: newSimNet(rand.New(rand.NewPCG(1, 2))), nodes: make([]*simNode, n)}
 		for i := range n {
 			w.boot(i)

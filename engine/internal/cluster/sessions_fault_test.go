@@ -7,7 +7,8 @@ import (
 	"io"
 	"runtime"
 	"testing"
-	"testing/synctest"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // sessionFaults are the faults that sessions have under the build tag faults, by number.
@@ -43,7 +44,7 @@ func TestSessionsFindFaults(t *testing.T) {
 		fault = number
 		f := &finder{t: t}
 		play := func(what func()) {
-			synctest.Test(t, func(*testing.T) {
+			faketime.Test(t, func(*testing.T) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)

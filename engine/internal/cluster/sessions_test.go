@@ -12,8 +12,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 
 	"github.com/sluicenet/sluice/session"
 	"github.com/sluicenet/sluice/topic"
@@ -325,7 +326,7 @@ func (r *resort) close() {
 func TestSessionsFollowTheirClients(t *testing.T) {
 	for seed := range uint64(150) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { wander(t, seed) })
+			faketime.Test(t, func(t *testing.T) { wander(t, seed) })
 		})
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/topic"
@@ -595,7 +596,7 @@ func (w *histWorld) setCalm(is bool) {
 
 // simulateHistory plays a seed and returns what is wrong.
 func simulateHistory(t *testing.T, seed uint64, steps int) (failure string, sum HistoryStats) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 11))
 		w := &histWorld{
 			rng: rng, net: newSimNet(rand.New(rand.NewPCG(seed, 12))), nodes: make([]*histNode, 3), calm: true,

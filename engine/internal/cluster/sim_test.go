@@ -10,8 +10,9 @@ import (
 	"strconv"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 
 	"github.com/sluicenet/sluice/topic"
 )
@@ -486,7 +487,7 @@ func (w *simWorld) quiet() {
 
 // simulate plays a seed and returns what is wrong.
 func simulate(t *testing.T, seed uint64, steps int) (failure string, sum TopicsStats) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		w := &simWorld{rng: rng, net: newSimNet(rand.New(rand.NewPCG(seed, 2))), nodes: make([]*simNode, simNodes), calm: true}
 		w.busy = seed%2 == 1

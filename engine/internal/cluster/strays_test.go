@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/nats-io/nats.go"
 )
 
@@ -60,7 +62,7 @@ func TestStrays(t *testing.T) {
 // The others are told of the first uniqId that is like those of a node, in the lease, too, and who has it
 // is waited for until they have said that they know.
 func TestStraysAreTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		n := strayNode(Member{ID: 2, Incarnation: 5}, Member{ID: 3, Incarnation: 5})
 		for _, id := range []string{"chosen", "01" + "6553F100DEADBEEF", "026553f100deadbeef"} {
 			n.named(id)

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/engine/login"
 )
 
@@ -78,7 +80,7 @@ func wantEmpty(t *testing.T, lp *loginPool) {
 // Whoever asks for very many logins has a quarter of the calls, and all others are decided on at
 // once. His own are in their turn.
 func TestOneAddressHasAQuarterOfTheCalls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		p := &slowly{takes: 5 * time.Second}
 		lp := newLoginPool(p, 16, -1)
 		begin := time.Now()
@@ -119,7 +121,7 @@ func TestOneAddressHasAQuarterOfTheCalls(t *testing.T) {
 // Five crowds have all the calls between them: a sixth address waits for one call, not for the
 // crowds, and they take turns.
 func TestAddressesTakeTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		p := &slowly{takes: time.Second}
 		lp := newLoginPool(p, 8, -1)
 		begin := time.Now()
@@ -152,7 +154,7 @@ func TestAddressesTakeTurns(t *testing.T) {
 }
 
 func TestLoginPoolBounds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		p := &slowly{takes: time.Hour}
 		lp := newLoginPool(p, 8, 3)
 		refused := func(address, token string, want error) {
@@ -209,7 +211,7 @@ func TestLoginPoolBounds(t *testing.T) {
 // A login whose client has gone leaves the queue at once, with its token, also while the provider is
 // busy with others.
 func TestLoginLeavesTheQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		p := &slowly{takes: time.Minute, deaf: true}
 		lp := newLoginPool(p, 4, 1)
 		busy, _, err := ask(lp, "192.0.2.1", "busy")
@@ -243,7 +245,7 @@ func TestLoginLeavesTheQueue(t *testing.T) {
 // The calls are no more than the provider can do, so that none waits inside it, where there are no
 // turns. The limit may change meanwhile.
 func TestLoginPoolFollowsTheProvider(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		p := &slowly{takes: time.Second}
 		lp := newLoginPool(narrow{p}, 256, -1)
 		var last chan time.Time
@@ -273,7 +275,7 @@ func TestLoginPoolFollowsTheProvider(t *testing.T) {
 
 // Stopping ends those that wait and those under way; each is told once.
 func TestLoginPoolCloses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		lp := newLoginPool(&slowly{takes: time.Hour}, 4, -1)
 		var all []chan time.Time
 		for range 10 {
@@ -298,7 +300,7 @@ func TestLoginPoolCloses(t *testing.T) {
 
 // Whatever comes and goes, nobody has more than his share, and nothing is left.
 func TestLoginPoolAtRandom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(12, 1))
 		p := &slowly{takes: 100 * time.Millisecond}
 		lp := newLoginPool(p, 12, 5)

@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 	"github.com/sluicenet/sluice/engine"
 )
@@ -15,7 +17,7 @@ func delayedOf(bytes int) *netsvrpb.ForceOfflineGuest {
 }
 
 func TestDelayedOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		charged := 0
 		d := newDelayed(1<<20, func(n int) { charged += n })
 		stop := make(chan struct{})

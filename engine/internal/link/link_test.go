@@ -14,8 +14,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 
 	"google.golang.org/protobuf/proto"
 
@@ -298,7 +299,7 @@ func TestDelayedFlood(t *testing.T) {
 }
 
 // What is due is forgotten by the accounts once it is delivered.
-func TestDelayedDue(t *testing.T) { synctest.Test(t, delayedDue) }
+func TestDelayedDue(t *testing.T) { faketime.Test(t, delayedDue) }
 
 func delayedDue(t *testing.T) {
 	h, e := newHubAtRest(t, Config{})
@@ -449,7 +450,7 @@ func TestHubClose(t *testing.T) {
 			}
 		}
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				h, e := newHubAtRest(t, Config{})
 				end(t, h, e, false, 0)
 			})

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/codec/netsvr"
 )
 
@@ -199,7 +201,7 @@ func TestOutboxWriteTimeout(t *testing.T) {
 		}, nil, 0, 200_005 - 3*writeChunk},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				ours, theirs := net.Pipe()
 				o := newOutbox(1 << 20)
 				dropped, failed := 0, make(chan error, 1)
@@ -227,7 +229,7 @@ func TestOutboxWriteTimeout(t *testing.T) {
 
 // A reader with an answer waits for room, and no longer than the outbox lasts.
 func TestOutboxAwaitRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		o := newOutbox(10)
 		o.put(filler(10))
 		got := make(chan bool, 1)

@@ -5,6 +5,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 )
@@ -29,7 +31,7 @@ func TestPace(t *testing.T) {
 		{"a frame longer than a second's worth", 0, 64 << 10, long, 1, 562 * time.Millisecond},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				h, _ := newHubAtRest(t, Config{FrameRate: tc.frames, ByteRate: tc.bytes})
 				other, w := attachFrom(t, h, "127.0.0.1"), attachFrom(t, h, "127.0.0.1")
 				other.serves()
@@ -72,7 +74,7 @@ func TestPace(t *testing.T) {
 // Rates change for links that are there; one that is held ends with the gateway, and is no worker that
 // has stopped.
 func TestPaceChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		h, _ := newHubAtRest(t, Config{})
 		w := attachFrom(t, h, "127.0.0.1")
 		for range 100 {

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
@@ -122,7 +124,7 @@ func TestWhoIsProven(t *testing.T) {
 		{"written as mapped", "10.1.2.3", "", mustAllow("::ffff:10.1.0.0/112"), accepted, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				var log lockedLog
 				tc.config.Logger = logTo(&log)
 				h, _ := newHubAtRest(t, tc.config)
@@ -157,7 +159,7 @@ func TestWhoIsProven(t *testing.T) {
 
 // Each reason has lines of its own, however many connections of the address were refused for others.
 func TestRefusalsAreLoggedApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var log lockedLog
 		h, _ := newHubAtRest(t, Config{Tokens: []string{tokenA}, Logger: lograte.Logger(logTo(&log))})
 		for range 5 {
@@ -206,7 +208,7 @@ func TestUnproven(t *testing.T) {
 		{"half a message", [][]byte{append([]byte{0, 0, 0, byte(len(fair) - 5)}, fair[4:len(fair)-1]...)}, 0, "malformed", 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				h, e := newHubAtRest(t, Config{Tokens: []string{tokenA}})
 				w := attachFrom(t, h, "192.0.2.1")
 				begun := time.Now()
@@ -241,7 +243,7 @@ func TestUnproven(t *testing.T) {
 // A token that is right is so at once, cut into bytes and behind heartbeats, too; what comes with it
 // is carried out. With worker id 0 it registers nothing.
 func TestProofAlone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		h, _ := newHubAtRest(t, Config{Tokens: []string{tokenA}})
 		w := attachFrom(t, h, "192.0.2.1")
 		wire := netsvr.V2.AppendPing(nil)
@@ -277,7 +279,7 @@ func TestProofAlone(t *testing.T) {
 
 // Wrong tokens are refused later and later, and a right one from the same address at once.
 func TestWrongTokens(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		h, _ := newHubAtRest(t, Config{Tokens: []string{tokenA}})
 		var total time.Duration
 		for i := range 8 {
@@ -314,7 +316,7 @@ func TestWrongTokens(t *testing.T) {
 // One address has so many connections that are unproven, however fast they come; others come in, and
 // hanging up does not give it more.
 func TestUnprovenOfOneAddress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		h, _ := newHubAtRest(t, Config{Tokens: []string{tokenA}, MaxUnproven: 4})
 		for i := range 4 {
 			// Addresses of one /64 are one.
@@ -350,7 +352,7 @@ func TestUnprovenOfOneAddress(t *testing.T) {
 
 // Connections that are unproven give way to those that are not, where there is a limit for all.
 func TestUnprovenMakesRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		config := mustAllow("10.0.0.0/8")
 		config.Tokens, config.MaxLinks = []string{tokenA}, 3
 		h, _ := newHubAtRest(t, config)
@@ -378,7 +380,7 @@ func (w *fakeWorker) wantRegistered(token string) {
 
 // SetTrust holds for those that come; who is there stays.
 func TestSetTrust(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		h, _ := newHubAtRest(t, Config{Tokens: []string{tokenA}})
 		old := attachFrom(t, h, "192.0.2.1")
 		old.wantRegistered(tokenA)
@@ -410,7 +412,7 @@ func TestSetTrust(t *testing.T) {
 
 // A Hub that closes ends what is unproven, in a delay, too.
 func TestCloseUnproven(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		h, _ := newHubAtRest(t, Config{Tokens: []string{tokenA}})
 		attachFrom(t, h, "192.0.2.1")
 		w := attachFrom(t, h, "192.0.2.1")

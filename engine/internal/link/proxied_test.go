@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 	"github.com/sluicenet/sluice/codec/proxyproto"
 	"github.com/sluicenet/sluice/engine/internal/certs/certtest"
@@ -77,7 +79,7 @@ func TestProxiedWorkers(t *testing.T) {
 		{"a bad header", "198.51.100.1", "PROXY TCP4 10.1.2 10.0.0.5 4711 6061\r\n", tokenA, tokens, closed, "proxy-header", "198.51.100.1:4711"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				var log lockedLog
 				tc.config.Logger, tc.config.Proxy = logTo(&log), true
 				h, _ := newHubAtRest(t, tc.config)
@@ -114,7 +116,7 @@ func TestProxiedWorkers(t *testing.T) {
 // A header is waited for as long as --proxy-timeout says; who comes and goes is no warning. The share of
 // an address is the worker's, not the proxy's.
 func TestProxiedPhases(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var log lockedLog
 		h, _ := newHubAtRest(t, Config{Tokens: []string{tokenA}, Proxy: true, MaxUnproven: 2, Logger: logTo(&log)})
 		begun := time.Now()

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 	"github.com/sluicenet/sluice/engine"
@@ -38,7 +40,7 @@ func TestStill(t *testing.T) {
 		{"requests, no probes", false, request, 10 * time.Millisecond, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				h, _ := newHubAtRest(t, Config{})
 				var stopped [2]chan bool
 				var probes atomic.Int32

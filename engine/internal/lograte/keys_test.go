@@ -9,12 +9,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // Of what a place may say, lines about one peer are a quarter, so that it does not drown the others'.
 func TestOnePeerDrownsNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		for _, tt := range []struct {
 			name  string
 			about func(i int) []any // of the flood: all of one peer
@@ -60,7 +62,7 @@ func TestOnePeerDrownsNobody(t *testing.T) {
 
 // With says whom lines are about, too, and what is remembered of a second is bounded.
 func TestKeyOfWith(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var out syncbuf.Buffer
 		log := textLog(&out)
 		for range 100 {
@@ -83,7 +85,7 @@ func TestKeyOfWith(t *testing.T) {
 
 // A Kind is about peers, too.
 func TestKindOfOnePeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var out syncbuf.Buffer
 		k := NewKind(textLog(&out), KindConfig{Level: slog.LevelInfo, PerSecond: 100, Message: "end"})
 		say := func(n int, peer string) {
@@ -102,7 +104,7 @@ func TestKindOfOnePeer(t *testing.T) {
 
 // Lines that do not say where they are from, and say something else each time, are of one place.
 func TestTextsOfAPeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var out syncbuf.Buffer
 		log := slog.NewLogLogger(textLog(&out).Handler(), slog.LevelWarn)
 		for i := range 1000 {

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
@@ -21,7 +23,7 @@ func textLog(out *syncbuf.Buffer) *slog.Logger {
 // A place logs so many lines a second, others are not held up by it, and what is left out is said in a line a second
 // later, also when the place has nothing more to say.
 func TestFlood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var out syncbuf.Buffer
 		log := textLog(&out)
 		flood := func(level slog.Level, n int) {
@@ -68,7 +70,7 @@ func TestFlood(t *testing.T) {
 
 // A flood that goes on is summed up each second, and no line is lost from the sum.
 func TestLongFlood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var out syncbuf.Buffer
 		log := textLog(&out)
 		const each, seconds = 50, 10
@@ -99,7 +101,7 @@ func TestLongFlood(t *testing.T) {
 
 // Kinds have each their own limit, and ask for what a line says only when it goes on.
 func TestKinds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var out syncbuf.Buffer
 		log := textLog(&out)
 		kind := func(reason string, level slog.Level) *Kind {
@@ -136,7 +138,7 @@ func TestKinds(t *testing.T) {
 
 // Goroutines that log at once lose no line from the sums.
 func TestConcurrent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var out syncbuf.Buffer
 		log := textLog(&out)
 		k := NewKind(log, KindConfig{slog.LevelInfo, 3, "end", "ends without a line", slog.String("reason", "x")})
@@ -168,7 +170,7 @@ func TestLogger(t *testing.T) {
 
 // TestFlush: what was left out is said at once, once, and no timer is left.
 func TestFlush(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var out syncbuf.Buffer
 		log := textLog(&out)
 		kind := NewKind(log, KindConfig{Level: slog.LevelInfo, PerSecond: 1, Message: "end", Omitted: "ends"})

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // loops run what they are told when the test says so.
@@ -72,7 +74,7 @@ func looks(l *Lag, n int) {
 func (ls *loops) lines() int { return strings.Count(ls.log.String(), "a loop is late") }
 
 func TestLagOfLoops(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var ls loops
 		l := ls.lag(2)
 		l.Look()
@@ -102,7 +104,7 @@ func TestLagOfLoops(t *testing.T) {
 // A loop that has little to do is hardly ever woken, one that is busy or at something is probed at each
 // look.
 func TestQuietLoopsAreLetBe(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var ls loops
 		l := ls.lag(4)
 		for range 100 {
@@ -126,7 +128,7 @@ func TestQuietLoopsAreLetBe(t *testing.T) {
 
 // While all loops sleep nobody looks, and who blocks one then is seen all the same.
 func TestDoze(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var ls loops
 		l := ls.lag(2)
 		var looked atomic.Int32
@@ -186,7 +188,7 @@ func TestDoze(t *testing.T) {
 // A loop that is late is logged once with its stack, and counted, each time; of many lines one in ten
 // seconds.
 func TestLateLoops(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var ls loops
 		l := ls.lag(2)
 		l.Look()
@@ -228,7 +230,7 @@ func TestLateLoops(t *testing.T) {
 
 // A process that did not run for a while says nothing of its loops.
 func TestProcessThatWasStopped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var ls loops
 		l := ls.lag(1)
 		l.Look()
@@ -243,7 +245,7 @@ func TestProcessThatWasStopped(t *testing.T) {
 }
 
 func TestLagAfterTheLoopsHaveStopped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var ls loops
 		l := ls.lag(1)
 		ls.closed = true

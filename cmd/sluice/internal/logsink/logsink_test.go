@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	"go.uber.org/goleak"
 )
 
@@ -51,7 +53,7 @@ func (g *gate) text() string {
 }
 
 func TestOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := new(gate)
 		s := New(g)
 		var want strings.Builder
@@ -73,7 +75,7 @@ func TestOrder(t *testing.T) {
 
 // TestStalled: a writer that does not return costs what does not fit, and nobody's time.
 func TestStalled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := new(gate)
 		shut := make(chan struct{})
 		g.set(shut, false)
@@ -114,7 +116,7 @@ func TestStalled(t *testing.T) {
 
 // TestBroken: lines that cannot be written are counted; when the writer is well again, it says so.
 func TestBroken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := new(gate)
 		g.set(nil, true)
 		s := New(g)
@@ -162,7 +164,7 @@ func TestLosing(t *testing.T) {
 		}, errFull.Error()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
 				g := new(gate)
 				shut := make(chan struct{})
 				g.set(shut, false)
@@ -200,7 +202,7 @@ func TestLosing(t *testing.T) {
 // TestLeftAtTheEnd: lines that a writer has not taken when the program ends are lost, those that it holds
 // too.
 func TestLeftAtTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := new(gate)
 		shut := make(chan struct{})
 		g.set(shut, false)
@@ -224,7 +226,7 @@ func TestLeftAtTheEnd(t *testing.T) {
 
 // TestCloseIsBounded: a writer that stands still does not keep a program from ending.
 func TestCloseIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		g := new(gate)
 		shut := make(chan struct{})
 		g.set(shut, false)

@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/faketime"
+
 	collector "go.opentelemetry.io/proto/slim/otlp/collector/trace/v1"
 	common "go.opentelemetry.io/proto/slim/otlp/common/v1"
 	trace "go.opentelemetry.io/proto/slim/otlp/trace/v1"
@@ -106,7 +108,7 @@ func span(n int) *server.Span {
 
 // Batches are full, or a second old.
 func TestBatches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		var f fake
 		e := exporter(&f, t.Output())
 		begun := time.Now()
@@ -140,7 +142,7 @@ func TestBatches(t *testing.T) {
 
 // A collector that does not answer costs spans, which are counted, and nobody any time.
 func TestNeverWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
 		f := fake{stuck: make(chan struct{})}
 		var log bytes.Buffer
 		e := exporter(&f, &log)
@@ -201,7 +203,7 @@ func TestAnswers(t *testing.T) {
 		{"broken", []answer{{status: 500}}, 1, 0, 0, 2},
 		{"elsewhere", []answer{{status: 307}}, 1, 0, 0, 2},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		faketime.Test(t, func(t *testing.T) {
 			f := fake{answers: tt.answers}
 			e := exporter(&f, t.Output())
 			e.End(span(1))
