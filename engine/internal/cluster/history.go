@@ -273,7 +273,7 @@ func (h *history) forget() {
 func (h *history) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
-	st, err := h.stream.Open(ctx, h.limits())
+	_, err := h.hear(func() (StreamState, error) { return h.stream.Open(ctx, h.limits()) })
 	var final *StreamError
 	h.mu.Lock()
 	h.refused = nil
@@ -283,9 +283,6 @@ func (h *history) open(ctx context.Context) error {
 	h.missing = err != nil
 	h.judge()
 	h.mu.Unlock()
-	if err == nil {
-		h.heard(st)
-	}
 	return err
 }
 
@@ -293,27 +290,41 @@ func (h *history) open(ctx context.Context) error {
 func (h *history) ask(within time.Duration) (StreamState, error) {
 	ctx, cancel := context.WithTimeout(h.ctx, within)
 	defer cancel()
-	st, err := h.stream.State(ctx)
-	if err == nil {
-		h.heard(st)
-	}
-	return st, err
+	return h.hear(func() (StreamState, error) { return h.stream.State(ctx) })
 }
 
-// heard notes what the stream is.
-func (h *history) heard(st StreamState) {
+// hear asks and notes what the stream is. Several may ask at once: an answer that was under way while the
+// stream was found to be another one may be of the one before, and is asked for again.
+func (h *history) hear(ask func() (StreamState, error)) (StreamState, error) {
+	for {
+		asked, _ := h.lastState()
+		st, err := ask()
+		if err != nil || h.heard(st, asked.Epoch) {
+			return st, err
+		}
+	}
+}
+
+// heard notes what the stream is, by an answer to a question from when it was that of the epoch asked, 0
+// where none was known. It reports false when the answer may be of the stream before the one that is known.
+func (h *history) heard(st StreamState, asked uint64) bool {
 	h.mu.Lock()
-	h.heardAt.Store(time.Now().UnixNano())
 	other := h.known && h.state.Epoch != st.Epoch
+	if other && h.state.Epoch != asked {
+		h.mu.Unlock()
+		return false
+	}
+	h.heardAt.Store(time.Now().UnixNano())
 	h.state, h.known = st, true
 	h.judge()
+	h.follower.post(func() error { return h.follower.state(st) }) // in the order of answers
 	h.mu.Unlock()
 	if other {
 		h.counts.epochs.Add(1)
 		h.log.Warn("the log of histories is another one: what was in the old one is lost",
 			"made", time.UnixMicro(int64(st.Epoch)).UTC().Format(time.RFC3339))
 	}
-	h.follower.post(func() error { return h.follower.state(st) })
+	return true
 }
 
 func (h *history) lastState() (StreamState, bool) {
