@@ -36,7 +36,7 @@ func (l *Loop) gone(c *Conn, err error) {
 		l.endHandler(c, why, graceful)
 	}
 	c.flags &^= flagClosePending | flagGraceful
-	if half {
+	if half && (c.flags&flagTLS != 0 || l.unsentBytes(c)) { // close(2) sends the FIN, close_notify is ours
 		l.flush(c)
 		if fault != 14 && l.unsentBytes(c) && l.detach(c) {
 			l.schedule(c.slot, l.engine.limits.Load().Linger)
