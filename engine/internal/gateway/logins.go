@@ -205,11 +205,15 @@ func waiting(c *engine.Conn) Session {
 }
 
 // loginNow asks a provider that decides at once. Providers of others are isolated, as handlers are.
-func (g *Gateway) loginNow(c *engine.Conn, p login.Immediate, r login.Request) (identity login.Identity, err error) {
+func (g *Gateway) loginNow(c *engine.Conn, p login.Immediate, r login.Request) (login.Identity, error) {
 	switch p.(type) {
 	case login.Open, login.Cert, *login.Tokens, *login.JWT, *login.OTP:
 		return p.LoginNow(g.now(), r)
 	}
+	return g.loginIsolated(c, p, r)
+}
+
+func (g *Gateway) loginIsolated(c *engine.Conn, p login.Immediate, r login.Request) (identity login.Identity, err error) {
 	c.Loop().Isolate(func() { identity, err = p.LoginNow(g.now(), r) })
 	return identity, err
 }

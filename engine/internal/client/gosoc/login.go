@@ -3,8 +3,8 @@ package gosoc
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/engine"
@@ -18,7 +18,7 @@ type loginInfo struct {
 	sessionID string
 	session   bool
 	// traceparent is of the trace that the login and its requests are part of.
-	traceparent traceText
+	traceparent string
 }
 
 // readLogin reads Connect's payload, which may be empty. A member has its exact name, and those that are
@@ -28,56 +28,129 @@ func readLogin(payload []byte) (info loginInfo, ok bool) {
 	if len(payload) == 0 {
 		return info, true
 	}
-	d := json.NewDecoder(bytes.NewReader(payload))
-	if begin, err := d.Token(); err != nil || begin != json.Delim('{') {
+	if !json.Valid(payload) {
 		return info, false
 	}
 	var seen [4]bool
-	var rest json.RawMessage // of a member that is the application's
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return info, false
-		}
-		var into any = &rest
+	ok = eachMember(payload, func(name, value []byte) bool {
 		which := -1
-		switch name {
+		var err error
+		switch string(name) {
 		case "token":
-			which, into = 0, &info.token
+			which = 0
+			info.token, err = readText(value)
 		case "session_id":
-			which, into = 1, &info.sessionID
+			which = 1
+			info.sessionID, err = readText(value)
 		case "session":
-			which, into = 2, &info.session
+			which = 2
+			info.session, err = readBool(value)
 		case "traceparent":
-			which, into = 3, &info.traceparent
-		}
-		if which >= 0 {
-			if seen[which] {
-				return info, false
+			which = 3
+			var another error
+			if info.traceparent, another = readText(value); another != nil {
+				info.traceparent = "another type" // the login goes on, and this is counted as one that is wrong
 			}
-			seen[which] = true
 		}
-		if d.Decode(into) != nil {
-			return info, false
+		if which < 0 {
+			return true
 		}
-	}
-	if _, err := d.Token(); err != nil { // the brace
-		return info, false
-	}
-	_, err := d.Token()
-	return info, err == io.EOF
+		twice := seen[which]
+		seen[which] = true
+		return err == nil && !twice
+	})
+	return info, ok
 }
 
-// A traceText is a text that a login does not depend on. JSON of another type stands for one that is
-// wrong: it is counted as that, and the login goes on.
-type traceText string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (t *traceText) UnmarshalJSON(b []byte) error {
-	if json.Unmarshal(b, (*string)(t)) != nil {
-		*t = "another type"
+// readText reads a JSON string, or null, which is as none.
+func readText(value []byte) (string, error) {
+	if value[0] == '"' && bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) {
+		return string(value[1 : len(value)-1]), nil
 	}
-	return nil
+	return readAny[string](value)
+}
+
+// readBool reads a JSON bool, or null, which is as false.
+func readBool(value []byte) (bool, error) {
+	if string(value) == "true" {
+		return true, nil
+	}
+	return readAny[bool](value)
+}
+
+func readAny[T any](value []byte) (v T, err error) {
+	err = json.Unmarshal(value, &v)
+	return v, err
+}
+
+// eachMember calls member for each of a JSON object's, until it returns false. It reports whether valid,
+// JSON by json.Valid, is an object and no call returned false. A name comes without its escapes. Name and
+// value are slices of valid.
+func eachMember(valid []byte, member func(name, value []byte) bool) bool {
+	rest := bytes.TrimLeft(valid, jsonSpace)
+	if rest[0] != '{' {
+		return false
+	}
+	for {
+		rest = bytes.TrimLeft(rest[1:], jsonSpace) // behind the brace or a comma
+		if rest[0] == '}' {
+			return true
+		}
+		n := valueLen(rest)
+		name := rest[1 : n-1]
+		if bytes.IndexByte(name, '\\') >= 0 {
+			var text string
+			if json.Unmarshal(rest[:n], &text) != nil {
+				return false
+			}
+			name = []byte(text)
+		}
+		rest = bytes.TrimLeft(rest[n:], jsonSpace)
+		rest = bytes.TrimLeft(rest[1:], jsonSpace) // behind the colon
+		n = valueLen(rest)
+		if !member(name, rest[:n]) {
+			return false
+		}
+		rest = bytes.TrimLeft(rest[n:], jsonSpace)
+		if rest[0] == '}' {
+			return true
+		}
+	}
+}
+
+const jsonSpace = " \t\r\n"
+
+// valueLen returns how long the value is that rest, of valid JSON, begins with.
+func valueLen(rest []byte) int {
+	depth := 0
+	for i := 0; i < len(rest); i++ {
+		switch rest[i] {
+		case '"':
+			for i++; rest[i] != '"'; i++ {
+				if rest[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // a number's end, or that of a word
+			}
+			depth--
+		case ',', ':', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+			continue
+		default:
+			continue
+		}
+		if depth == 0 {
+			return i + 1
+		}
+	}
+	return len(rest)
 }
 
 // SessionRoute is the route of the push that tells a client its resumption ticket.
@@ -113,7 +186,7 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 		Resumable: info.session,
 		Exclusive: !h.protocol.config.ManyLogins,
 
-		Traceparent: string(info.traceparent),
+		Traceparent: info.traceparent,
 	})
 }
 
