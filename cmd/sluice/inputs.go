@@ -152,10 +152,12 @@ func (in *inputs) values() map[string]any {
 	return values
 }
 
-// derive notes the flags whose values are made of --memory.
-func (in *inputs) derive(flags []string) {
+// derive notes the flags whose values are made of --memory, and has these values in values in place of
+// the defaults.
+func (in *inputs) derive(flags []string, values map[string]any) {
 	for _, flag := range flags {
 		in.derived[flag] = true
+		values[flag] = in.byName[flag].flag.Target.Interface()
 	}
 }
 

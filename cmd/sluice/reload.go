@@ -142,6 +142,7 @@ func (r *reloader) check(c *call) (p plan, err error) {
 	if err := in.locate(err, configErr); err != nil {
 		return p, err
 	}
+	in.derive(next.shared, p.values) // a limit that is left to --memory differs from one that is given its default
 	var frozen []string
 	for _, param := range in.params {
 		switch name := param.name; {
@@ -217,5 +218,4 @@ func (r *reloader) take(next *plan) {
 	r.draining.Store(int64(next.call.settings().Drain))
 	r.level.Set(slog.Level(next.call.settings().LogLevel))
 	r.inputs, r.force = next.call.inputs, next.values
-	r.inputs.derive(next.call.settings().shared)
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,7 +54,7 @@ func startReloader(t *testing.T, args []string) (*reloader, *syncbuf.Buffer) {
 		args: args, provider: o.provider, server: srv, level: new(slog.LevelVar), log: logger, inputs: c.inputs, force: inForce,
 		tokens: o.config.Worker.Tokens, budget: cmd.budget,
 	}
-	r.inputs.derive(cmd.shared)
+	r.inputs.derive(cmd.shared, inForce)
 	operators.reloader.Store(r)
 	return r, log
 }
@@ -138,5 +141,67 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	}
 	if _, err := r.reload(); err == nil || !strings.Contains(err.Error(), "--config: ") {
 		t.Errorf("without the file: %v", err)
+	}
+}
+
+// TestReloadOfDerivedLimits: limits that --memory sets are shown as they are in force. One that is then
+// given its default has changed, and again when it is left to --memory; of one that only a restart
+// changes neither is taken.
+func TestReloadOfDerivedLimits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(text string) string {
+		return writeFile(t, dir, "sluice.toml", "dev = true\n[client]\nlisten = \"tcp://127.0.0.1:0\"\n"+
+			"[admin]\nlisten = \"127.0.0.1:0\"\n[memory]\nsize = \"2GiB\"\n"+text)
+	}
+	r, _ := startReloader(t, []string{"serve", "--worker=none", "--config", write("")})
+	operators := new(process)
+	operators.reloader.Store(r)
+	inForce := func(what, value, source string) {
+		t.Helper()
+		var want byteSize
+		if err := want.UnmarshalText([]byte(value)); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.Get(r.server.AdminURL() + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		metrics, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := fmt.Sprintf("\nsluice_memory_clients_limit_bytes %v\n", float64(want))
+		if !strings.Contains(string(metrics), line) {
+			t.Errorf("%s: not in the metrics: %q", what, line)
+		}
+		for _, s := range operators.settings().([]setting) {
+			if s.Name == "backlog-total" && (s.Value != value || s.Source != source) {
+				t.Errorf("%s: shown are %v of %s, want %s of %s", what, s.Value, s.Source, value, source)
+			}
+		}
+	}
+	inForce("at the start", "512MiB", "memory")
+	for _, step := range []struct{ text, value, source string }{
+		{"backlog-total = \"256MiB\"\n", "256MiB", "file"}, // the default
+		{"", "512MiB", "memory"},
+		{"backlog-total = \"512MiB\"\n", "512MiB", "file"},
+	} {
+		write(step.text)
+		if _, err := r.reload(); err != nil {
+			t.Errorf("%q: %v", step.text, err)
+		}
+		inForce(step.text, step.value, step.source)
+	}
+	done, err := r.change(map[string]any{"backlog-total": "256MiB"})
+	if err != nil || !slices.Equal(done.Changed, []string{"backlog-total"}) {
+		t.Errorf("set: %+v, %v", done, err)
+	}
+	inForce("set", "256MiB", "api")
+	write("[worker]\nqueue = \"16MiB\"\n") // its default
+	var frozen *notLiveError
+	if _, err := r.reload(); !errors.As(err, &frozen) || !slices.Equal(frozen.flags, []string{"worker-queue"}) {
+		t.Errorf("a worker's queue of another size: %v", err)
 	}
 }

@@ -64,6 +64,7 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	}
 	provider, config := o.provider, o.config
 	defer closeProvider(provider)
+	in.derive(cmd.shared, inForce)
 	manager := newService(os.Getenv, log)
 	cmd.tune()
 	config.Engine.Loops = cmd.Loops
@@ -119,7 +120,6 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 		watcher: watcher,
 	}
 	r.draining.Store(int64(cmd.Drain))
-	in.derive(cmd.shared)
 	operators.reloader.Store(r)
 	manager.of(srv, cmd.StallTimeout)
 	manager.ready(done)

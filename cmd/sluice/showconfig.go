@@ -65,10 +65,7 @@ func (cmd *configCmd) Run(s *streams, in *inputs) error {
 	if cmd.TOML {
 		return writeTOML(s.stdout, in)
 	}
-	in.derive(cmd.shared)
-	for _, flag := range cmd.shared {
-		inForce[flag] = in.byName[flag].flag.Target.Interface()
-	}
+	in.derive(cmd.shared, inForce)
 	return cmd.print(s, settingsOf(in, func(p *param) any { return inForce[p.name] }))
 }
 
