@@ -19,6 +19,14 @@ type address struct {
 
 func (a address) isValid() bool { return a.unix != "" || a.tcp.IsValid() }
 
+// String is a as a target has it.
+func (a address) String() string {
+	if a.unix != "" {
+		return a.unix
+	}
+	return a.tcp.String()
+}
+
 // resolve turns host:port into an address, the first one if a name has several. A path, or @NAME, is that
 // of a unix socket.
 func resolve(text string) (address, error) {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -162,10 +163,7 @@ func (w *worker) dial(c *conn, now, due int64) {
 	w.dialing++
 	c.sock = nil
 	var s *reactor.Socket
-	to, secure := w.addr(c.index), w.tls
-	if c.role == rolePublisher && w.link.isValid() {
-		to, secure = w.link, nil
-	}
+	to, secure := w.peer(c)
 	switch {
 	case to.unix != "":
 		s = w.loop.DialUnix(to.unix, c.local)
@@ -177,6 +175,15 @@ func (w *worker) dial(c *conn, now, due int64) {
 	if c.phase == phaseDialing {
 		c.sock = s
 	}
+}
+
+// peer is whom c connects to, and the TLS that is spoken there, nil for none. Where only workers may
+// publish, publishers go to their listener.
+func (w *worker) peer(c *conn) (address, *tls.Config) {
+	if c.role == rolePublisher && w.link.isValid() {
+		return w.link, nil
+	}
+	return w.addr(c.index), w.tls
 }
 
 func (w *worker) driverOf(c *conn) wire.Driver {
@@ -292,7 +299,8 @@ func (w *worker) fail(c *conn, err error) {
 		return
 	}
 	if c.tries++; c.tries > maxTries {
-		w.err = fmt.Errorf("number %d: %w", c.index, err)
+		to, _ := w.peer(c)
+		w.err = fmt.Errorf("number %d, to %v: %w", c.index, to, err)
 		return
 	}
 	w.retry = append(w.retry, c.local)

@@ -218,6 +218,7 @@ func New(o Options) (Driver, error) {
 		if transport == WebSocket {
 			return overWebSocket(newNetsvr(o), host, defaultPath(path, "/netsvr")), nil
 		}
+		return nil, fmt.Errorf("%w: netsvr is spoken over WebSocket alone: want a target ws://, wss:// or ws+unix://", ErrUnknown)
 	}
 	if newDriver := registered[o.Protocol]; newDriver != nil && transport == TCP {
 		return newDriver(o), nil

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/sluicenet/sluice/bench/stamp"
@@ -118,9 +119,18 @@ func TestParseTarget(t *testing.T) {
 }
 
 func TestUnknown(t *testing.T) {
-	for _, o := range []Options{{Protocol: "smtp", Target: "tcp://h:1"}, {Protocol: "netsvr", Target: "tcp://h:1"}, {Protocol: "gosoc", Target: "quic://h:1"}, {Protocol: "gosoc", Target: "tcp://h"}} {
-		if _, err := New(o); err == nil {
-			t.Errorf("%+v: accepted", o)
+	for _, tt := range []struct {
+		o    Options
+		says string
+	}{
+		{Options{Protocol: "smtp", Target: "tcp://h:1"}, `no such protocol: "smtp" over tcp`},
+		{Options{Protocol: "netsvr", Target: "tcp://h:1"}, "netsvr is spoken over WebSocket alone: want a target ws://"},
+		{Options{Protocol: "netsvr", Target: "unix:///h"}, "netsvr is spoken over WebSocket alone: want a target ws://"},
+		{Options{Protocol: "gosoc", Target: "quic://h:1"}, "scheme is not tcp"},
+		{Options{Protocol: "gosoc", Target: "tcp://h"}, "no port"},
+	} {
+		if _, err := New(tt.o); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%+v: %v, want %q", tt.o, err, tt.says)
 		}
 	}
 	for _, route := range []string{"x", "3", "256"} {
