@@ -173,7 +173,7 @@ type workerFlags struct {
 	Route              []string      `help:"Worker id for requests of a route or command, as chat.*=1 or cmd:6-20=2; repeatable. Others go to 1." placeholder:"PATTERN=ID" sep:"none" live:""`
 	RouteIgnoreCase    bool          `help:"Match routes without regard to the case of letters."`
 	Limit              []string      `help:"Messages a second to worker ids, as two-five=2-5@100000; repeatable." placeholder:"NAME=IDS@RATE" sep:"none" live:""`
-	OpenWorker         int           `help:"Worker id that is told of clients that connect. 0: none." default:"0"`
+	OpenWorker         int           `help:"Worker id that is told of clients that connect; while nobody has it, netsvr customers are closed (no-worker). 0: none." default:"0"`
 	CloseWorker        int           `help:"Worker id that is told of clients that leave. 0: none." default:"0"`
 	WorkerToken        string        `help:"File of secrets, one a line, # before comments: a worker must show one of them when it registers, unless --worker-allow has its address. Read again on SIGHUP." placeholder:"FILE" live:""`
 	WorkerAllow        []string      `help:"Network or address whose workers need no token, or unix for those on unix sockets; repeatable. Others are refused if there is no --worker-token. None given: loopback and unix if there is no --worker-token, else none." placeholder:"CIDR" sep:"none" live:""`

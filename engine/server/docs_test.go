@@ -117,6 +117,37 @@ func TestDocsCounters(t *testing.T) {
 	}
 }
 
+// TestDocsReasons: docs/operating.md explains why connections end, docs/backpressure.md why messages
+// are dropped: each reason that there is, and no other.
+func TestDocsReasons(t *testing.T) {
+	_, section, _ := strings.Cut(page(t, "docs/operating.md"), "\n## Reasons\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	explained := make(map[string]bool)
+	for line := range strings.Lines(section) {
+		if cells := strings.Split(line, "|"); len(cells) > 2 {
+			for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cells[1], -1) {
+				explained[m[1]] = true
+			}
+		}
+	}
+	for _, why := range engine.Reasons() {
+		if !explained[why.String()] {
+			t.Errorf("docs/operating.md does not explain the reason %s", why)
+		}
+		delete(explained, why.String())
+	}
+	for name := range explained {
+		t.Errorf("docs/operating.md explains %s, which is no reason", name)
+	}
+	_, drops, _ := strings.Cut(page(t, "docs/backpressure.md"), "`sluice_drops_total{reason}`")
+	drops, _, _ = strings.Cut(drops, "\n")
+	for _, why := range engine.Drops() {
+		if !strings.Contains(drops, "`"+why.String()+"`") {
+			t.Errorf("docs/backpressure.md does not explain the drop %s", why)
+		}
+	}
+}
+
 // TestDocsDependencies: the README names each direct dependency of go.mod, and no other.
 func TestDocsDependencies(t *testing.T) {
 	direct := regexp.MustCompile(`(?m)^\t(\S+) v\S+$`)
@@ -166,13 +197,35 @@ func TestDocsIndex(t *testing.T) {
 	}
 }
 
-// TestDocsPaths: what the documents link to is there, and the README's list of folders is complete.
+// anchors are the headings of a page, as links name them.
+func anchors(text string) map[string]bool {
+	all, code := make(map[string]bool), false
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "```") {
+			code = !code
+		}
+		if heading := strings.TrimLeft(line, "#"); heading != line && !code {
+			heading = regexp.MustCompile(`[^a-z0-9_ -]`).ReplaceAllString(strings.ToLower(strings.TrimSpace(heading)), "")
+			all[strings.ReplaceAll(heading, " ", "-")] = true
+		}
+	}
+	return all
+}
+
+// TestDocsPaths: what the documents link to is there, the headings of pages too, and the README's list
+// of folders is complete.
 func TestDocsPaths(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]*))?\)`)
 	for _, name := range pages {
 		for _, m := range link.FindAllStringSubmatch(page(t, name), -1) {
-			if _, err := os.Stat(filepath.Join("../..", filepath.Dir(name), m[1])); err != nil {
+			to := name
+			if m[1] != "" {
+				to = filepath.Join(filepath.Dir(name), m[1])
+			}
+			if _, err := os.Stat(filepath.Join("../..", to)); err != nil {
 				t.Errorf("%s: link to %s: %v", name, m[1], err)
+			} else if m[2] != "" && !anchors(page(t, to))[m[2]] {
+				t.Errorf("%s: link to %s#%s: no such heading", name, to, m[2])
 			}
 		}
 	}
