@@ -98,6 +98,7 @@ type sessions struct {
 
 	mu        sync.Mutex // guards what follows
 	entries   map[session.SessionID]*sharedEntry
+	taking    map[session.SessionID]int // takes that are under way: their key may be this node's already
 	queue     sharedQueue
 	connected bool
 	missed    []*sharedEntry // those that did not fit into queue
@@ -196,7 +197,8 @@ func newSessions(config *Config, store Store, nodes *nodes, maxValue int) *sessi
 	s := &sessions{
 		store: store, nodes: nodes, self: origin{config.Self, config.Incarnation}, max: maxValue,
 		log: lograte.Logger(config.logger()), entries: make(map[session.SessionID]*sharedEntry),
-		takes: make(chan sessionTake, maxTakes), kick: make(chan struct{}, sessionWriters),
+		taking: make(map[session.SessionID]int),
+		takes:  make(chan sessionTake, maxTakes), kick: make(chan struct{}, sessionWriters),
 		stop: make(chan struct{}), halt: make(chan struct{}), points: newPoints(),
 	}
 	s.bounds.queue = maxSessionQueue

@@ -19,6 +19,8 @@ var sessionFaults = map[int]string{
 	53: "a session that is behind is resumed from the checkpoint",
 	54: "a session that is given up is not written",
 	55: "a session that was taken over is not behind",
+	56: "a session is given up while it is taken over",
+	57: "who was given a session does not see that its owner has taken it back",
 }
 
 // A finder is a tester whose test is over with the first fault.

@@ -28,6 +28,7 @@ type resort struct {
 	mu     sync.Mutex
 	guests []*guesthouse // mu guards it from those who send commands
 	opened session.Ref   // processes so far: no two have connections of one number
+	delays *mrand.Rand   // mu guards it
 	news   newsLog
 }
 
@@ -66,7 +67,10 @@ type tester interface {
 }
 
 func newResort(t tester, seed uint64, n int) *resort {
-	r := &resort{t: t, rand: mrand.New(mrand.NewPCG(seed, 1)), store: newFakeStore(time.Hour)}
+	r := &resort{
+		t: t, rand: mrand.New(mrand.NewPCG(seed, 1)), store: newFakeStore(time.Hour), delays: mrand.New(mrand.NewPCG(seed, 2)),
+	}
+	r.store.delay = r.delay
 	for range n {
 		r.guests = append(r.guests, nil)
 	}
@@ -74,6 +78,14 @@ func newResort(t tester, seed uint64, n int) *resort {
 		r.open(i)
 	}
 	return r
+}
+
+// delay waits as long as a message to the bucket, or between nodes, may take.
+func (r *resort) delay() {
+	r.mu.Lock()
+	d := time.Duration(r.delays.IntN(1000)) * time.Microsecond
+	r.mu.Unlock()
+	time.Sleep(d)
 }
 
 func (r *resort) at(i int) *guesthouse {
@@ -132,11 +144,15 @@ func (g *guesthouse) ask(nodes []uint8, payload []byte, wait time.Duration, each
 	time.AfterFunc(wait, func() { answer(nil, ErrSilent) })
 	go func() {
 		to := g.resort.at(int(nodes[0]))
-		time.Sleep(time.Millisecond)
+		g.resort.delay()
 		if !to.isDead() && !to.deaf.Load() {
 			to.handle(g.self.id, payload, func(b []byte) {
 				if !to.mute.Load() {
-					answer(slices.Clone(b), nil)
+					b := slices.Clone(b)
+					go func() {
+						g.resort.delay()
+						answer(b, nil)
+					}()
 				}
 			})
 		}
@@ -413,7 +429,7 @@ func wander(t tester, seed uint64) {
 				}
 			}
 			r.open(dead)
-		case 4: // two race, on nodes that do not have it
+		case 4: // several race, on some nodes or all
 			if c.ended {
 				continue
 			}
@@ -427,19 +443,25 @@ func wander(t tester, seed uint64) {
 				got *guest
 				err error
 			}
-			results := make(chan result, 2)
-			for _, at := range [...]int{(c.at + 1) % 3, (c.at + 2) % 3} {
+			racers := r.rand.Perm(3)[:2+r.rand.IntN(2)]
+			results := make(chan result, len(racers))
+			for _, at := range racers {
+				wait := time.Duration(r.rand.IntN(4000)) * time.Microsecond
 				go func() {
+					time.Sleep(wait)
 					got, err := r.guests[at].resume(c.ticket)
 					results <- result{at, got, err}
 				}()
 			}
-			a, b := <-results, <-results
-			if a.err != nil {
-				a, b = b, a
+			var a result
+			won := 0
+			for range racers {
+				if b := <-results; b.err == nil {
+					a, won = b, won+1
+				}
 			}
-			if a.err != nil || b.err == nil {
-				t.Fatalf("step %d: of two racing takers %v and %v won", step, a.err, b.err)
+			if won != 1 {
+				t.Fatalf("step %d: of racing takers on nodes %v %d won", step, racers, won)
 			}
 			i = a.at
 			back(nil, a.got)

@@ -72,7 +72,7 @@ func (s *sessions) handle(_ uint8, payload []byte, answer func([]byte)) {
 func (s *sessions) give(id session.SessionID, serial uint32, answer func([]byte)) {
 	s.mu.Lock()
 	e := s.entries[id]
-	if e != nil && e.giving {
+	if e != nil && e.giving || s.taking[id] > 0 && fault != 56 {
 		s.mu.Unlock()
 		answer([]byte{sessionTaken})
 		return
@@ -99,12 +99,12 @@ func (s *sessions) give(id session.SessionID, serial uint32, answer func([]byte)
 // given answers when nothing is written any more, but for the session itself, where that is still to be.
 // e is nil when there is no key.
 func (s *sessions) given(e *sharedEntry, shared session.Shared, err error, answer func([]byte)) {
-	if e == nil || err != nil || !s.marks() || fault == 54 {
+	if e == nil || err != nil || fault == 54 {
 		s.answerGiven(e, shared, err, answer)
 		return
 	}
 	s.mu.Lock()
-	if e.gone {
+	if e.gone || !e.dirty && !s.marks() {
 		s.mu.Unlock()
 		s.answerGiven(e, shared, err, answer)
 		return
@@ -200,6 +200,8 @@ func (s *sessions) taker() {
 }
 
 func (s *sessions) takeOver(t sessionTake) {
+	s.setTaking(t.ticket.ID, 1)
+	defer s.setTaking(t.ticket.ID, -1)
 	shared, err := s.take(t.ticket)
 	var why takeError
 	switch {
@@ -211,6 +213,15 @@ func (s *sessions) takeOver(t sessionTake) {
 		s.refuse(why, t.done)
 	default:
 		t.done(shared, err)
+	}
+}
+
+// setTaking notes that one more take of a session is under way, or one less.
+func (s *sessions) setTaking(id session.SessionID, more int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taking[id] += more; s.taking[id] == 0 {
+		delete(s.taking, id)
 	}
 }
 
@@ -237,7 +248,7 @@ func (s *sessions) take(t session.Ticket) (shared session.Shared, err error) {
 			return shared, takeUnknown
 		case ended:
 			return shared, takeUnknown
-		case i > 0 && by != owner:
+		case i > 0 && by != owner, given && written.Attached && fault != 57: // also by its owner, for a client of his
 			return shared, takeRival
 		case by == s.self && s.owns(t.ID):
 			return shared, session.ErrHeld

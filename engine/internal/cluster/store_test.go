@@ -19,6 +19,7 @@ type fakeStore struct {
 	deaf     bool                  // the next write happens, and its answer is lost
 	slow     time.Duration         // how long the next answer takes
 	refuses  func(key string) bool // what is not written
+	delay    func()                // called before a call is carried out, and before its answer; nil: at once
 	revision uint64
 	keys     map[string]fakeKey
 	watchers map[int]chan Entry
@@ -50,11 +51,19 @@ func (s *fakeStore) find(key string) (fakeKey, bool) {
 	return k, ok
 }
 
+func (s *fakeStore) wait() {
+	if s.delay != nil {
+		s.delay()
+	}
+}
+
 func (s *fakeStore) write(key string, value []byte, fits func(k fakeKey, ok bool) bool) (uint64, error) {
 	s.mu.Lock()
 	slow := s.slow
 	s.slow = 0
 	s.mu.Unlock()
+	s.wait()
+	defer s.wait()
 	defer time.Sleep(slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,6 +105,8 @@ func (s *fakeStore) Delete(_ context.Context, key string, revision uint64) error
 }
 
 func (s *fakeStore) Get(_ context.Context, key string) (Entry, error) {
+	s.wait()
+	defer s.wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
