@@ -210,7 +210,7 @@ func (b *barriers) expire(now time.Time) (late, resend []*barrier, say map[jobKi
 			if !f.waiting.has(m.ID) {
 				continue
 			}
-			switch told, wait := b.overdue(m.ID, now); {
+			switch told, wait := b.overdue(m.ID, f, now); {
 			case !told:
 				warn = append(warn, m.ID)
 			case wait > 0:

@@ -15,6 +15,8 @@ var scenes = map[string]func(t *testing.T) string{
 	"two nodes are known late":         sceneStrangers,
 	"a node hears late":                sceneDeaf,
 	"a node is not heard":              sceneExcluded,
+	"a node answers what is older":     sceneOlder,
+	"a node answers each time":         sceneLate,
 	"a node is not known":              sceneUnknown,
 	"a node publishes when it comes":   sceneEager,
 	"the connection was lost":          sceneLost,
@@ -146,8 +148,8 @@ func (n *simNode) subscribed(name string) {
 		if n.isSettled(name) {
 			return
 		}
-		if time.Since(begun) > time.Second {
-			n.w.fail("a subscription waits for more than a second")
+		if time.Since(begun) > settleWithin {
+			n.w.fail("a subscription waits for more than %v", settleWithin)
 			return
 		}
 	}
@@ -198,6 +200,39 @@ func sceneExcluded(t *testing.T) string {
 		a.publish("y", 1, 0)
 		time.Sleep(10 * time.Second)
 		w.want(b, "y", a, 2)
+	})
+}
+
+// sceneOlder: who does not answer in time is not waited for longer since it answers what was sent before.
+func sceneOlder(t *testing.T) string {
+	return play(t, 3, func(w *simWorld) {
+		a, c := w.nodes[0], w.nodes[2]
+		a.nodes.remove(c.member.ID)
+		a.t.nodeGone(c.member)
+		a.bus.lag(settleWithin - 30*time.Millisecond)
+		a.subscribe("x") // c answers, and is not waited for
+		time.Sleep(10 * time.Millisecond)
+		a.nodes.put(c.member)
+		a.subscribed("y")
+	})
+}
+
+// sceneLate: who answers each barrier, late, but before it would be excluded for that one, is waited for.
+func sceneLate(t *testing.T) string {
+	return play(t, 2, func(w *simWorld) {
+		a, b := w.nodes[0], w.nodes[1]
+		b.bus.lag(400 * time.Millisecond)
+		for i := range 50 {
+			a.subscribe(fmt.Sprint(i))
+			if i > 1 { // two barriers are under way, one behind the other
+				a.publish("x", 1, 0)
+				a.t.Passed(func(bool) {})
+			}
+			time.Sleep(70 * time.Millisecond)
+			if n := a.t.stats().Excluded; n > 0 {
+				w.fail("after %d ms %d nodes are not waited for", 70*(i+1), n)
+			}
+		}
 	})
 }
 

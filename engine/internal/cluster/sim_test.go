@@ -25,6 +25,9 @@ const (
 	simNodes  = 4
 	// simLag is how far a node may be behind with what it hears, while it speaks.
 	simLag = 1500 * time.Millisecond
+	// settleWithin is how long a subscription is waited for at most: half a second each while somebody does
+	// not answer the barrier that is under way, and then somebody else its own, and what sending takes.
+	settleWithin = time.Second + 20*time.Millisecond
 	// maxSimNodes is how many there are when all have joined that do.
 	maxSimNodes = 6
 )
@@ -471,7 +474,7 @@ func (w *simWorld) step(stormy bool) {
 			w.fail("node %d: it is not known how far others are", n.number)
 		}
 		for name, s := range n.subs {
-			if n.alive && s.gone.IsZero() && !s.settled && time.Since(s.asked) > time.Second {
+			if n.alive && s.gone.IsZero() && !s.settled && time.Since(s.asked) > settleWithin {
 				w.fail("node %d: the subscription to %s is not settled", n.number, name)
 			}
 		}

@@ -40,9 +40,9 @@ func (b *barriers) excludes(id uint8, now time.Time) bool {
 	return false
 }
 
-// overdue says of a node that has not answered a barrier in time whether it was told so, and how long it is
-// waited for yet. mu is held.
-func (b *barriers) overdue(id uint8, now time.Time) (told bool, wait time.Duration) {
+// overdue says of a node that has not answered f in time whether it was told so, and how long it is waited
+// for yet. mu is held.
+func (b *barriers) overdue(id uint8, f *barrier, now time.Time) (told bool, wait time.Duration) {
 	s := b.slow[id]
 	switch {
 	case s == nil:
@@ -51,7 +51,11 @@ func (b *barriers) overdue(id uint8, now time.Time) (told bool, wait time.Durati
 	case s.flushed.IsZero():
 		return true, never
 	}
-	return true, s.flushed.Add(b.timeout).Sub(now)
+	since := s.flushed
+	if at := f.sent.Add(b.timeout); !s.returning && at.After(since) {
+		since = at // it has answered those before f since it was told, or it would be excluded by now
+	}
+	return true, since.Add(b.timeout).Sub(now)
 }
 
 // warned notes that nodes were told at a time that they are going to be excluded, and whether the server
@@ -128,6 +132,8 @@ func (b *barriers) heard(id uint8, number uint64, f *barrier) jobKind {
 		s.excluded, s.returning = false, true
 		s.flushed = time.Now() // it still has the warning
 		return jobTellAll
+	case b.owes(id, time.Now()):
+		return jobNothing // the answer to an older one is no reason to wait longer for it
 	}
 	delete(b.slow, id)
 	return jobReadmit
@@ -138,6 +144,16 @@ func (b *barriers) heard(id uint8, number uint64, f *barrier) jobKind {
 func (b *barriers) lost(id uint8, number uint64) bool {
 	for _, f := range b.flying {
 		if f.number < number && f.waiting.has(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// owes reports whether there are barriers that a node has not answered in time. mu is held.
+func (b *barriers) owes(id uint8, now time.Time) bool {
+	for _, f := range b.flying {
+		if f.waiting.has(id) && now.Sub(f.sent) >= b.timeout {
 			return true
 		}
 	}
