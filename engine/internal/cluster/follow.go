@@ -289,9 +289,9 @@ func (f *follower) release(o *ownTopic) error {
 	if f.doubtful || l.filling || !l.begun {
 		return nil
 	}
+	l.sort()
 	held := l.held
 	l.held, l.first = nil, 0
-	slices.SortFunc(held, func(a, b heldFrame) int { return cmp.Compare(a.number, b.number) })
 	for i := range held {
 		k := &held[i]
 		if k.prev > l.at && k.number > l.at {
@@ -299,21 +299,7 @@ func (f *follower) release(o *ownTopic) error {
 			f.fill(o)
 			return nil
 		}
-		f.held -= k.cost()
-		f.h.t.charge(-k.cost())
-		frame, err := unseal(k.msg.Data)
-		if err != nil {
-			continue
-		}
-		_, from, body, err := parseHeader(frame)
-		if err != nil {
-			continue
-		}
-		r, err := readRun(body, &f.h.t.receiver.m)
-		if err != nil {
-			continue
-		}
-		if err := f.pass(o, k.number, k.at, &r, from); err != nil {
+		if err := f.passHeld(o, k); err != nil {
 			return err
 		}
 	}
@@ -321,6 +307,30 @@ func (f *follower) release(o *ownTopic) error {
 		f.fill(o)
 	}
 	return nil
+}
+
+// sort has the frames that are held be in the stream's order.
+func (l *following) sort() {
+	slices.SortFunc(l.held, func(a, b heldFrame) int { return cmp.Compare(a.number, b.number) })
+}
+
+// passHeld passes on a frame that is held no more.
+func (f *follower) passHeld(o *ownTopic, k *heldFrame) error {
+	f.held -= k.cost()
+	f.h.t.charge(-k.cost())
+	frame, err := unseal(k.msg.Data)
+	if err != nil {
+		return nil
+	}
+	_, from, body, err := parseHeader(frame)
+	if err != nil {
+		return nil
+	}
+	r, err := readRun(body, &f.h.t.receiver.m)
+	if err != nil {
+		return nil
+	}
+	return f.pass(o, k.number, k.at, &r, from)
 }
 
 // fill has what is behind the last frame of a topic be read. What comes meanwhile waits.
@@ -352,12 +362,9 @@ func (f *follower) filled(o *ownTopic, l *following, fill engine.Fill, upTo uint
 		return nil
 	}
 	at := l.at
-	if fill.First > behind(l.at)+1 {
-		gone := frameOf(fill.First - 1)
-		if l.first > 0 { // what is held is here
-			gone = min(gone, l.first-1)
-		}
-		if err := f.lose(o, gone); err != nil {
+	gone := frameOf(fill.First) - 1
+	if gone > l.at {
+		if err := f.passGone(o, gone, len(fill.Frames) > 0); err != nil {
 			return err
 		}
 	}
@@ -372,7 +379,9 @@ func (f *follower) filled(o *ownTopic, l *following, fill engine.Fill, upTo uint
 		f.h.counts.messages.Add(uint64(countRecords(frame.Records)))
 	}
 	l.at = max(l.at, upTo)
-	l.checked = max(l.checked, frameOf(fill.Last))
+	if l.at >= gone {
+		l.checked = max(l.checked, frameOf(fill.Last))
+	}
 	if l.at > at {
 		l.tries = 0
 	} else if l.tries++; l.tries >= mostTries && l.first > l.at {
@@ -382,6 +391,40 @@ func (f *follower) filled(o *ownTopic, l *following, fill engine.Fill, upTo uint
 		}
 	}
 	return f.release(o)
+}
+
+// passGone goes on to the frame upTo, up to which the stream has nothing left: with what is held, as far as
+// nothing is missing before it. What is missing is lost. more says that the stream has frames behind.
+func (f *follower) passGone(o *ownTopic, upTo uint64, more bool) error {
+	l := o.following
+	if f.doubtful { // what is held may be of another stream
+		return f.lose(o, upTo)
+	}
+	l.sort()
+	for len(l.held) > 0 {
+		k := l.held[0]
+		// A frame that names none before it says nothing: the stream had none left then.
+		follows := k.number <= l.at || k.prev > 0 && k.prev <= l.at
+		if k.number > upTo {
+			if follows {
+				return nil
+			}
+			return f.lose(o, upTo)
+		}
+		if !follows {
+			if err := f.lose(o, k.number-1); err != nil {
+				return err
+			}
+		}
+		l.held = l.held[1:]
+		if err := f.passHeld(o, &k); err != nil {
+			return err
+		}
+		if len(l.held) == 0 && !more && !l.missing {
+			return nil // what follows may be on its way
+		}
+	}
+	return f.lose(o, upTo)
 }
 
 // lose says that what is behind the last frame of a topic is gone, up to another one.

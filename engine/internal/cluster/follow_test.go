@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sluicenet/sluice/internal/faketime"
+
+	"github.com/sluicenet/sluice/topic"
+)
+
+// append stores frames of one message each of a topic, all at once, as if somebody else had published them.
+func (w *histWorld) append(n *histNode, name string, count int) {
+	w.net.mu.Lock()
+	defer w.net.mu.Unlock()
+	from := origin{9, 9}
+	for range count {
+		k := w.store.last + 1
+		message := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 9), k)
+		frame := append(appendRunHead(nil, from, []byte(name)), topic.AppendRecord(nil, "", 0, message)...)
+		putRun(frame, len(name), false, historySeries|1, w.store.epoch, 0, 1)
+		w.store.store(n.t.subs.history(name), fmt.Sprint("other-", k), seal(frame))
+	}
+}
+
+// missing has the next frames of the stream not come to n: it finds out by those behind them.
+func (w *histWorld) missing(n *histNode, f func()) {
+	w.net.cut(n.bus, w.store.server)
+	f()
+	w.net.mend(n.bus, w.store.server)
+}
+
+// A frame that is missing may be gone from the stream when it is read, and with it those behind it that have
+// come meanwhile: they are here, and only what is not is told as a gap.
+func TestHeldFramesThatAreGone(t *testing.T) {
+	const name = "h-0"
+	for _, test := range []struct {
+		what  string
+		limit func(*simStore)             // of what the stream keeps
+		more  func(*histWorld, *histNode) // stored while what is missing is being read
+		gaps  int
+		last  uint64
+		got   int // frames
+	}{
+		{
+			what:  "all frames are of the topic",
+			limit: func(s *simStore) { s.room = 10 },
+			more:  func(w *histWorld, n *histNode) { w.append(n, name, 20) },
+			gaps:  1, last: 24, got: 23,
+		},
+		{
+			what:  "another one is missing among them",
+			limit: func(s *simStore) { s.room = 10 },
+			more: func(w *histWorld, n *histNode) {
+				w.append(n, name, 5)
+				time.Sleep(2 * time.Millisecond)
+				w.missing(n, func() { w.append(n, name, 1) })
+				w.append(n, name, 20)
+			},
+			gaps: 2, last: 30, got: 28,
+		},
+		{
+			what:  "the stream has no frame of the topic before one of them",
+			limit: func(s *simStore) { s.room = 10 },
+			more: func(w *histWorld, n *histNode) {
+				w.append(n, name, 5)
+				time.Sleep(2 * time.Millisecond)
+				w.missing(n, func() { w.append(n, name, 1) })
+				w.append(n, "h-1", 10)
+				w.append(n, name, 20)
+			},
+			gaps: 2, last: 40, got: 28,
+		},
+		{
+			what:  "the stream has none left",
+			limit: func(s *simStore) { s.room = 10 },
+			more: func(w *histWorld, n *histNode) {
+				w.append(n, name, 5)
+				w.append(n, "h-1", 20)
+			},
+			gaps: 1, last: 9, got: 8,
+		},
+		{
+			what:  "the stream keeps few of each topic",
+			limit: func(s *simStore) { s.limits.PerSubject = 10 },
+			more:  func(w *histWorld, n *histNode) { w.append(n, name, 20) },
+			gaps:  1, last: 24, got: 23,
+		},
+		{
+			what:  "the stream keeps few of each topic, and what is gone has not come",
+			limit: func(s *simStore) { s.limits.PerSubject = 10 },
+			more:  func(w *histWorld, n *histNode) { w.missing(n, func() { w.append(n, name, 20) }) },
+			gaps:  2, last: 24, got: 13,
+		},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
+				w, _ := bootHistory(t)
+				n := w.nodes[0]
+				n.subscribe(name)
+				time.Sleep(2 * time.Second)
+				w.net.mu.Lock()
+				test.limit(w.store)
+				w.net.mu.Unlock()
+				w.append(n, name, 2)
+				time.Sleep(100 * time.Millisecond)
+				w.missing(n, func() { w.append(n, name, 1) })
+				w.append(n, name, 1)
+				time.Sleep(2 * time.Millisecond) // it has come: what is missing before is about to be read
+				test.more(w, n)
+				time.Sleep(5 * time.Second)
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if w.failure != "" {
+					t.Error(w.failure)
+				}
+				if k := n.rings[name]; k.gaps != test.gaps || k.stored != test.last || k.frames != test.got {
+					t.Errorf("%d frames up to %d, and %d gaps, want %d, %d, %d", k.frames, k.stored, k.gaps, test.got, test.last, test.gaps)
+				}
+			})
+		})
+	}
+}
