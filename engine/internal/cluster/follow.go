@@ -58,6 +58,7 @@ type follower struct {
 	held     int64  // bytes
 	reads    int    // fills that are under way
 	proof    uint64 // see reach
+	young    []youngTopic
 	queue    []*ownTopic
 	audited  uint64 // the last frame of the stream at the last look
 
@@ -280,6 +281,7 @@ func (f *follower) begin(o *ownTopic, st StreamState) error {
 		return err
 	}
 	l.begun, l.at, l.end, l.first = true, at, position.Seq, 0
+	f.confirmLater(o)
 	return f.release(o)
 }
 

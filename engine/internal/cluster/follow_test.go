@@ -123,3 +123,60 @@ func TestHeldFramesThatAreGone(t *testing.T) {
 		})
 	}
 }
+
+// The server of the stream's leader may learn of a subscription behind the question from when on the topic is
+// followed: what was stored in between comes soon, and the log is not here up to it before.
+func TestSubscriptionBehindTheQuestion(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		const name = "h-0"
+		w, h := bootHistory(t)
+		n := w.nodes[0]
+		n.subscribe("h-1")
+		time.Sleep(2 * time.Second)
+		w.net.mu.Lock()
+		w.net.pipe(n.bus, w.store.server).last = time.Now().Add(20 * time.Millisecond)
+		w.net.mu.Unlock()
+		n.subscribe(name)
+		time.Sleep(10 * time.Millisecond)
+		w.append(n, name, 1)
+		w.append(n, "h-1", 1)
+		time.Sleep(5 * time.Millisecond)
+		if at, ok := h.reach(); !ok || frameOf(at.Seq) != 0 {
+			t.Errorf("the log is here up to %v, %v, and the first frame is not", at, ok)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if at, ok := h.reach(); !ok || frameOf(at.Seq) != 2 {
+			t.Errorf("the log is here up to %v, %v, want frame 2", at, ok)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if k := n.rings[name]; !n.subs[name].settled || k.stored != 1 || k.gaps > 0 {
+			t.Errorf("settled: %v, %d gaps, and the last frame is %d", n.subs[name].settled, k.gaps, k.stored)
+		}
+	})
+}
+
+// Who is alone asks nobody for a topic with history, and yet has the server know of the subscription first.
+func TestAloneSubscribesFirst(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		const name = "h-0"
+		w, _ := bootHistory(t)
+		n := w.nodes[0]
+		w.net.mu.Lock()
+		n.bus.up.last = time.Now().Add(100 * time.Millisecond)
+		w.net.mu.Unlock()
+		n.subscribe(name)
+		settled := func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return n.subs[name].settled
+		}
+		begun := time.Now()
+		for !settled() {
+			time.Sleep(time.Millisecond)
+		}
+		if d := time.Since(begun); d < 100*time.Millisecond || d > 200*time.Millisecond {
+			t.Errorf("the subscription is answered after %v, and gets to the server after 100ms", d)
+		}
+	})
+}

@@ -1,6 +1,12 @@
 package cluster
 
-import "github.com/sluicenet/sluice/topic"
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/sluicenet/sluice/topic"
+)
 
 // What the stream has that was not heard of, and whether it is still the same one.
 
@@ -31,7 +37,7 @@ func (f *follower) resolved(st StreamState) error {
 
 // anew follows all topics from the beginning of another stream.
 func (f *follower) anew(st StreamState) error {
-	f.seen, f.audited, f.doubtful = 0, 0, false
+	f.seen, f.audited, f.doubtful, f.young = 0, 0, false, nil
 	var topics []*ownTopic
 	err := f.each(func(o *ownTopic) error {
 		l := o.following
@@ -59,6 +65,51 @@ func (f *follower) anew(st StreamState) error {
 		f.lookAt(topics, st, false)
 	}
 	return err
+}
+
+// A youngTopic was begun with a moment ago. The leader's server may have learned of the subscription behind
+// the question for the last frame, so that one in between has not come. It is looked for once more when the
+// servers have had time.
+type youngTopic struct {
+	topic *ownTopic
+	of    *following
+	begun time.Time
+	due   uint64 // up to which frame of the stream it is looked for others; math.MaxUint64: not yet
+}
+
+// confirmLater has a topic that is begun with be confirmed.
+func (f *follower) confirmLater(o *ownTopic) {
+	if last := len(f.young) - 1; last < 0 || f.young[last].due != math.MaxUint64 {
+		f.h.confirmSoon()
+	}
+	f.young = append(f.young, youngTopic{o, o.following, time.Now(), math.MaxUint64})
+}
+
+// confirm has the topics be compared that were begun with long enough before st was asked for.
+func (f *follower) confirm(st StreamState, asked time.Time) {
+	f.grown()
+	var topics []*ownTopic
+	for i := range f.young {
+		if y := &f.young[i]; y.due == math.MaxUint64 && asked.Sub(y.begun) >= confirmAfter {
+			y.due = st.Last
+			topics = append(topics, y.topic)
+		}
+	}
+	f.lookAt(topics, st, false)
+	if slices.ContainsFunc(f.grown(), func(y youngTopic) bool { return y.due == math.MaxUint64 }) {
+		f.h.confirmSoon()
+	}
+}
+
+// grown forgets the young topics that are confirmed, or followed no more, and returns the others.
+func (f *follower) grown() []youngTopic {
+	f.young = slices.DeleteFunc(f.young, func(y youngTopic) bool {
+		return y.topic.following != y.of || max(y.of.at, y.of.checked) >= y.due
+	})
+	if len(f.young) == 0 {
+		f.young = nil
+	}
+	return f.young
 }
 
 // each calls a function for all topics that are followed.
@@ -154,4 +205,5 @@ func (f *follower) audit(st StreamState) {
 	f.queue = f.queue[n:]
 	f.lookAt(some, st, false)
 	f.audited = st.Last
+	f.grown()
 }

@@ -21,8 +21,9 @@ import (
 //
 // What a node has of a topic is complete from the number on that the stream's leader has told behind the
 // subscription. From then on each frame names the one before it. That the last one has come is not known
-// from frames: after a connection was lost, after messages were dropped, a second after the subscription,
-// and now and then the stream is asked for its last ones.
+// from frames: after a connection was lost, after messages were dropped, a moment after the subscription,
+// which may get to the leader's server behind the question, and now and then the stream is asked for its
+// last ones.
 
 // A HistoryConfig is about topics with history.
 type HistoryConfig struct {
@@ -95,6 +96,7 @@ type history struct {
 	missing bool        // it is gone, or has to be looked at anew
 	catchUp bool        // frames may be missing of all topics
 	broken  bool        // and may be gone by now
+	confirm bool        // topics are to be confirmed
 	state   StreamState // the last that was heard
 	known   bool        // state is
 	refused error       // why there is no stream, which does not go away by itself
@@ -156,6 +158,9 @@ func (h *history) Away() error {
 	return nil
 }
 
+// follows reports whether there are topics with history. h may be nil.
+func (h *history) follows() bool { return h != nil && h.wanted.Load() }
+
 // judge finds out whether anything can be appended. h.mu is held.
 func (h *history) judge() {
 	var err error
@@ -204,6 +209,16 @@ func (h *history) catch(broken bool) {
 	h.broken = h.broken || broken
 	h.mu.Unlock()
 	h.wake()
+}
+
+// confirmSoon has topics be compared with the stream that were begun with now.
+func (h *history) confirmSoon() {
+	time.AfterFunc(confirmAfter, func() {
+		h.mu.Lock()
+		h.confirm = true
+		h.mu.Unlock()
+		h.wake()
+	})
 }
 
 // join has topics with history that have their first subscribers here, or have them still behind a loss
@@ -338,6 +353,8 @@ const (
 	auditEvery = time.Second
 	// againEvery is the time between two tries of what has failed.
 	againEvery = 250 * time.Millisecond
+	// confirmAfter is how long after a topic was begun with the stream is asked once more.
+	confirmAfter = 50 * time.Millisecond
 )
 
 // clerk is the goroutine that asks the stream for its state: when topics are joined, after a loss, and
@@ -379,9 +396,10 @@ func (h *history) clerk() {
 func (h *history) turn() bool {
 	h.mu.Lock()
 	joins, unsure, missing, catchUp, broken := h.joining, h.unsure, h.missing, h.catchUp, h.broken
-	h.joining, h.unsure, h.catchUp, h.broken = nil, false, false, false
+	confirm, asked := h.confirm, time.Now()
+	h.joining, h.unsure, h.catchUp, h.broken, h.confirm = nil, false, false, false, false
 	h.mu.Unlock()
-	if len(joins) == 0 && !unsure && !missing && !catchUp {
+	if len(joins) == 0 && !unsure && !missing && !catchUp && !confirm {
 		return true
 	}
 	var st StreamState
@@ -405,6 +423,7 @@ func (h *history) turn() bool {
 		h.missing = h.missing || errors.Is(err, ErrNoStream)
 		h.catchUp = h.catchUp || catchUp
 		h.broken = h.broken || broken
+		h.confirm = h.confirm || confirm
 		h.mu.Unlock()
 		return false
 	}
@@ -420,6 +439,9 @@ func (h *history) turn() bool {
 	}
 	if catchUp {
 		h.follower.post(func() error { return h.follower.review(st, broken) })
+	}
+	if confirm {
+		h.follower.post(func() error { h.follower.confirm(st, asked); return nil })
 	}
 	return true
 }

@@ -9,9 +9,10 @@ import (
 
 // Up to where the log is here: the clients of a node that dies go on elsewhere from there, so that must
 // not be told too early. Frames come in the stream's order, whatever their topics: what is before the last
-// one has come, but for topics of which something is being read. What was lost with a connection shows only
-// when the topics have been compared with the stream: until then nothing is told. What NATS loses without
-// a word is found by the next audit: of a node that is killed before, such a message is missed.
+// one has come, but for topics of which something is being read, or that were begun with a moment ago. What
+// was lost with a connection shows only when the topics have been compared with the stream: until then
+// nothing is told. What NATS loses without a word is found by the next audit: of a node that is killed
+// before, such a message is missed.
 
 // reachWait is how long the receiver may take to say.
 const reachWait = time.Second
@@ -66,6 +67,9 @@ func (f *follower) reach() (at topic.Position, ok bool) {
 			return at, false
 		}
 		f.proof = 0
+	}
+	for _, y := range f.grown() {
+		last = min(last, y.of.at)
 	}
 	return topic.Position{Epoch: f.epoch, Seq: behind(last)}, true
 }

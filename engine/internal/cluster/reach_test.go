@@ -34,11 +34,25 @@ func TestReach(t *testing.T) {
 		{"a loss", &follower{epoch: 7, seen: 9, proof: math.MaxUint64}, []*following{whole(9, 9)}, 0},
 		{"behind a loss", &follower{epoch: 7, seen: 12, proof: 11}, []*following{whole(9, 10), whole(11, 0)}, 0},
 		{"behind a loss, compared", &follower{epoch: 7, seen: 12, proof: 11}, []*following{whole(9, 11), whole(11, 0)}, 12},
+		{"one was begun with", &follower{epoch: 7, seen: 9, young: []youngTopic{{due: math.MaxUint64}}},
+			[]*following{whole(5, 0), whole(9, 0)}, 5},
+		{"one was begun with, and is being compared", &follower{epoch: 7, seen: 12, young: []youngTopic{{due: 10}}},
+			[]*following{whole(6, 9), whole(9, 0)}, 6},
+		{"one was begun with, and compared", &follower{epoch: 7, seen: 12, young: []youngTopic{{due: 10}}},
+			[]*following{whole(6, 10), whole(9, 0)}, 12},
+		{"one was begun with, and is gone", &follower{epoch: 7, seen: 12, young: []youngTopic{{due: 10}}},
+			[]*following{nil, whole(9, 0)}, 12},
 	} {
 		f := c.follow
 		o := &ours{topics: make(map[string]*ownTopic)}
 		for i, l := range c.topics {
 			o.topics[histTopic(i)] = &ownTopic{following: l}
+		}
+		for i := range f.young { // they are the first topics
+			f.young[i].topic = o.topics[histTopic(i)]
+			if f.young[i].of = c.topics[i]; c.topics[i] == nil {
+				f.young[i].of = whole(6, 0)
+			}
 		}
 		f.h = &history{t: &topics{ours: o}}
 		at, ok := f.reach()

@@ -303,8 +303,10 @@ func (s *sender) send(p *packet) {
 // raise sends a barrier, to all or to one node.
 func (s *sender) raise(b *barrier, to *uint8) {
 	if !s.t.barriers.add(b, to) {
-		if b.partial && (b.use == forTopics || b.use == forEverybody) && fault != 18 {
-			// Who is not waited for sends everything, as soon as the server knows the subscriptions.
+		of := b.use == forTopics || b.use == forEverybody
+		if of && (b.partial || len(b.topics) > 0 && s.t.history.follows()) && fault != 18 {
+			// Who is not waited for sends everything as soon as the server knows the subscriptions, and so does
+			// the stream of histories.
 			_ = s.t.bus.Flush() // an error means that the connection is lost
 		}
 		s.t.passed(b)
