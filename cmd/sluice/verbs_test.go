@@ -305,7 +305,7 @@ func (o *operated) publishing(t *testing.T, input string, cmd publishCmd) string
 func TestPublishAndWatch(t *testing.T) {
 	t.Parallel()
 	o := startOperated(t, nil)
-	for _, topic := range []string{"news", "a/b", "a//b", "..", "日 本", "a%2Fb?x=1"} {
+	for _, topic := range []string{"news", "/", "a/b", "a//b", "..", "日 本", "a%2Fb?x=1"} {
 		type result struct {
 			code      int
 			out, errs string

@@ -124,7 +124,12 @@ var openAPI []byte
 // serveAPI adds the API to mux.
 func (s *Server) serveAPI(mux *http.ServeMux) {
 	for _, rt := range s.routes() {
-		mux.Handle(rt.path, s.byMethod(rt))
+		h := s.byMethod(rt)
+		mux.Handle(rt.path, h)
+		if before, rest, ok := strings.Cut(rt.path, "{"); ok {
+			wildcard, behind, _ := strings.Cut(rest, "}")
+			mux.Handle(before+"%2F"+behind, s.slash(wildcard, h))
+		}
 	}
 	description := get(func(w http.ResponseWriter, r *http.Request) {
 		if err := parameters(r).err; err != nil {
@@ -136,9 +141,26 @@ func (s *Server) serveAPI(mux *http.ServeMux) {
 	})
 	mux.Handle("/api/v1/openapi.json", s.allowed(ReadRole, description))
 	mux.Handle("/debug/loops", s.allowed(ReadRole, s.method(route{get: s.apiLoops, heavy: true})))
-	mux.Handle("/api/", s.allowed(ReadRole, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, codeNotFound, "there is no "+clip(r.URL.Path))
-	})))
+	mux.Handle("/api/", s.allowed(ReadRole, http.HandlerFunc(noPath)))
+}
+
+// slash serves what is named "/". A mux takes such a part of a path, %2F, for the end of a path with a
+// slash, and no wildcard matches it.
+func (s *Server) slash(wildcard string, h http.Handler) http.Handler {
+	none := s.allowed(ReadRole, http.HandlerFunc(noPath))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.EscapedPath(), "/") {
+			none.ServeHTTP(w, r)
+			return
+		}
+		r.SetPathValue(wildcard, "/")
+		h.ServeHTTP(w, r)
+	})
+}
+
+// noPath answers that the API has no such path.
+func noPath(w http.ResponseWriter, r *http.Request) {
+	refuse(w, http.StatusNotFound, codeNotFound, "there is no "+clip(r.URL.Path))
 }
 
 // byMethod serves a route for those who may: what is deleted or changed wants the full role.
