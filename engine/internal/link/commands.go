@@ -82,6 +82,7 @@ func (l *link) command(cmd netsvr.Command, payload []byte) error {
 		if err := d.bulk.Decode(payload); err != nil {
 			return err
 		}
+		l.checkBulk(cmd, len(d.bulk.UniqIDs), len(d.bulk.Data))
 		for id, data := range netsvr.Bulk(d.bulk.UniqIDs, d.bulk.Data) {
 			if err := l.cast(id, data); err != nil {
 				return err
@@ -108,6 +109,7 @@ func (l *link) command(cmd netsvr.Command, payload []byte) error {
 		if err := d.topicBulk.Decode(payload); err != nil {
 			return err
 		}
+		l.checkBulk(cmd, len(d.topicBulk.Topics), len(d.topicBulk.Data))
 		for t, data := range netsvr.Bulk(d.topicBulk.Topics, d.topicBulk.Data) {
 			if err := l.publish(t, l.hub.gateway.Push(data)); err != nil {
 				return err
@@ -121,6 +123,17 @@ func (l *link) command(cmd netsvr.Command, payload []byte) error {
 		return l.change(cmd, payload)
 	}
 	return nil
+}
+
+// checkBulk notes a bulk command that does nothing, since nobody knows which of its data is whose. One
+// without data is no mistake.
+func (l *link) checkBulk(cmd netsvr.Command, targets, data int) {
+	if data == 0 || netsvr.BulkFits(targets, data) {
+		return
+	}
+	l.hub.stats.badBulk.Add(1)
+	l.hub.log.Warn("bulk refused", "peer", l.peer, "workerId", l.workerID, "command", cmd, "targets", targets, "data", data,
+		"err", "want as many data as targets, or several for one")
 }
 
 // reply answers a client's request.

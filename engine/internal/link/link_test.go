@@ -632,6 +632,48 @@ func TestMalformedFlood(t *testing.T) {
 	}
 }
 
+// A bulk command whose data belong to nobody in particular does nothing, and is counted and logged; one
+// without data says nothing, and is no mistake.
+func TestBulkRefused(t *testing.T) {
+	var log lockedLog
+	h, _ := newHub(t, Config{Logger: logTo(&log)})
+	w := attach(t, h, true)
+	refused := uint64(0)
+	for _, tc := range []struct {
+		targets, data int
+		refused       bool
+	}{
+		{0, 0, false}, {3, 0, false}, {1, 1, false}, {1, 3, false}, {2, 2, false},
+		{0, 1, true}, {2, 1, true}, {2, 3, true}, {3, 2, true},
+	} {
+		targets, data := make([]string, tc.targets), make([][]byte, tc.data)
+		for i := range targets {
+			targets[i] = "somebody"
+		}
+		for i := range data {
+			data[i] = []byte("x")
+		}
+		for cmd, m := range map[netsvr.Command]proto.Message{
+			netsvr.CmdSingleCastBulk:   &netsvrpb.SingleCastBulk{UniqIds: targets, Data: data},
+			netsvr.CmdTopicPublishBulk: &netsvrpb.TopicPublishBulk{Topics: targets, Data: data},
+		} {
+			if err := w.send(cmd, m); err != nil {
+				t.Fatal(err)
+			}
+			w.serves()
+			if tc.refused {
+				refused++
+			}
+			if n := h.Stats().BadBulk; n != refused {
+				t.Errorf("%v of %d data for %d: %d refused, want %d", cmd, tc.data, tc.targets, n, refused)
+			}
+			if n := log.count("bulk refused"); n > 0 != (refused > 0) { // there are no more than so many a second
+				t.Errorf("%d refused, %d log lines", refused, n)
+			}
+		}
+	}
+}
+
 // Replies to nothing are counted, those to a loop that there is not, too.
 func TestStrayReplies(t *testing.T) {
 	h, _ := newHub(t, Config{})

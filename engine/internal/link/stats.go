@@ -22,6 +22,7 @@ type hubStats struct {
 	panics      atomic.Uint64
 	unencoded   atomic.Uint64
 	badPush     atomic.Uint64
+	badBulk     atomic.Uint64
 	holds       atomic.Uint64
 }
 
@@ -45,6 +46,7 @@ type Stats struct {
 	Panics            uint64 // commands that panicked, or ended their goroutine; each ended its link
 	Unencoded         uint64 // queries not answered: the answer cannot be expressed
 	BadPush           uint64 // pushes refused: no push can have their command
+	BadBulk           uint64 // bulk commands refused: nobody knows which of their data is whose
 	Holds             uint64 // times that a link was not read for a while: it sent more than it may
 
 	Ended map[string]uint64 // links that ended, by reason
@@ -61,6 +63,7 @@ func (h *Hub) Stats() Stats {
 		Limited: h.stats.limited.Load(), Replies: h.stats.replies.Load(), LostRequests: h.stats.lostReplies.Load(),
 		Moved: h.stats.moved.Load(), WriteDropped: h.stats.writeDrops.Load(), DelayedFull: h.stats.delayedFull.Load(),
 		Refused: h.stats.refused.Load(), Panics: h.stats.panics.Load(), Unencoded: h.stats.unencoded.Load(), BadPush: h.stats.badPush.Load(),
+		BadBulk:     h.stats.badBulk.Load(),
 		Holds:       h.stats.holds.Load(),
 		AcceptRetry: h.stats.acceptRetry.Load(),
 		Ended:       h.ended.snapshot(), UnprovenClosed: h.refusals.snapshot(),
