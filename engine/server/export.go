@@ -28,6 +28,8 @@ type (
 	Request = gateway.Request
 	// A NameError says why a topic's name or a uniqId is not taken; see Request.TrySubscribe.
 	NameError = gateway.NameError
+	// An Ignored says why a packet of a client is ignored; see Gateway.Ignore.
+	Ignored = gateway.Ignored
 	// A Ticket names a request that is answered later, with Gateway.Answer or Fail, from any
 	// goroutine.
 	Ticket = gateway.Ticket

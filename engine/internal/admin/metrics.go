@@ -299,6 +299,10 @@ func collectRequests(p *page, g *gateway.Stats) {
 	p.counter("sluice_request_timeouts_total", "Requests that nobody answered in time.", g.Timeouts)
 	p.counter("sluice_requests_refused_total", "Requests that nobody could take.", g.Busy)
 	p.counter("sluice_requests_rate_limited_total", "Requests, and messages for workers, over a client's rate (max-request-rate).", g.RateLimited)
+	p.family("sluice_packets_ignored_total", counter, "Packets of clients that were ignored: GOSOC requests of a level that there is not (level), Longbridge pushes and responses to nothing (no-request).")
+	for _, reason := range slices.Sorted(maps.Keys(g.Ignored)) {
+		p.sample(float64(g.Ignored[reason]), "reason", reason)
+	}
 	p.counter("sluice_request_waits_total", "Requests that waited for a worker to register.", g.Waited)
 	p.counter("sluice_traceparents_invalid_total", "Traceparents of clients that are none, which were ignored.", g.BadTraceparents)
 	p.counter("sluice_traces_over_limit_total", "Logins and requests that clients wanted to be recorded, and that were not: more than there may be (trace-asked).", g.TracesOver)

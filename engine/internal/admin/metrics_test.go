@@ -117,7 +117,7 @@ var wantFamilies = map[string]kind{
 	"sluice_requests_rate_limited_total": counter, "sluice_input_holds_total": counter,
 	"sluice_requests_total": counter, "sluice_request_timeouts_total": counter,
 	"sluice_request_waits_total": counter, "sluice_inflate_holds_total": counter,
-	"sluice_requests_refused_total": counter, "sluice_late_replies_total": counter,
+	"sluice_requests_refused_total": counter, "sluice_late_replies_total": counter, "sluice_packets_ignored_total": counter,
 	"sluice_traceparents_invalid_total": counter, "sluice_traces_over_limit_total": counter,
 	"sluice_worker_holds_total": counter, "sluice_worker_unproven": gauge, "sluice_worker_links": gauge, "sluice_workers": gauge,
 	"sluice_worker_commands_total": counter, "sluice_worker_bad_commands_total": counter,

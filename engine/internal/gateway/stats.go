@@ -23,6 +23,7 @@ type gatewayStats struct {
 	sessionTextsRefused atomic.Uint64
 	waited              atomic.Uint64
 	badTraceparents     atomic.Uint64
+	ignored             [numIgnored]atomic.Uint64
 	tracesOver          atomic.Uint64
 
 	sessionsTaken    atomic.Uint64
@@ -66,6 +67,8 @@ type Stats struct {
 	// BadTraceparents are traceparents of clients that are none, which were ignored; TracesOver those of
 	// logins and requests that were to be recorded, and were not: more than Config.TraceAsked.
 	BadTraceparents, TracesOver uint64
+	// Ignored are packets of clients that were ignored, by reason: Ignored has them.
+	Ignored map[string]uint64
 	// SessionsTaken are sessions of other gateways that were resumed here, SessionsNotTaken tickets that were
 	// refused because none was to be had for them, and SessionsGiven those of this one that others have.
 	SessionsTaken, SessionsNotTaken, SessionsGiven uint64
@@ -109,6 +112,7 @@ func (g *Gateway) Stats() Stats {
 		LoginsUnasked:       make(map[string]uint64),
 		TopicsRefused:       make(map[string]uint64),
 		RenamesRefused:      make(map[string]uint64),
+		Ignored:             make(map[string]uint64, numIgnored),
 		SessionTextsRefused: g.stats.sessionTextsRefused.Load(),
 		InflateHolds:        e.OverRate[engine.RateInflated],
 		Waited:              g.stats.waited.Load(),
@@ -122,6 +126,9 @@ func (g *Gateway) Stats() Stats {
 		Clients:  g.clients.Len(),
 		Users:    g.users.Len(),
 		Sessions: g.sessions.Stats(),
+	}
+	for why := range numIgnored {
+		s.Ignored[why.String()] = g.stats.ignored[why].Load()
 	}
 	for e := range numNameErrors {
 		to := s.TopicsRefused

@@ -259,10 +259,11 @@ func (h *conn) malformed(c *engine.Conn, err error) {
 
 // request serves a SendReq.
 func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
-	if !req.Level.Valid() {
-		return // levels 2 and 3 mean nothing; the deployed server ignores such requests too
-	}
 	g := h.protocol.gateway
+	if !req.Level.Valid() { // levels 2 and 3 mean nothing; the deployed server ignores such requests too
+		g.Ignore(c, &h.Client, gateway.IgnoredLevel)
+		return
+	}
 	scratch := g.Scratch(c.Loop())
 	payload, data, inflated := req.Payload, req.Data, 0
 	var err error

@@ -180,7 +180,10 @@ func (h *conn) handle(c *engine.Conn, header *longbridge.Header, packet []byte) 
 		limit = g.Config().LoginBytes
 	}
 	if header.Type != longbridge.Request {
-		return // the response to a heartbeat was a sign of life; nothing else is expected
+		if header.Type != longbridge.Response || header.Cmd != longbridge.CmdHeartbeat { // which was a sign of life
+			g.Ignore(c, &h.Client, gateway.IgnoredNoRequest)
+		}
+		return
 	}
 	if header.Gzip {
 		scratch := g.Scratch(c.Loop())

@@ -283,7 +283,8 @@ func TestPushes(t *testing.T) {
 	}
 }
 
-// Pushes and responses from clients have no meaning and do no harm.
+// Pushes and responses from clients have no meaning and do no harm. They are counted, but for responses
+// to heartbeats, which are signs of life.
 func TestIgnored(t *testing.T) {
 	s := start(t, nil)
 	for _, f := range forms {
@@ -306,6 +307,9 @@ func TestIgnored(t *testing.T) {
 				t.Errorf("echo %q", got)
 			}
 		})
+	}
+	if n, want := s.Gateway().Stats().Ignored["no-request"], uint64(4*len(forms)); n != want {
+		t.Errorf("%d are counted, want %d", n, want)
 	}
 }
 
