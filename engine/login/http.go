@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/sluicenet/sluice/engine/internal/jsontext"
 )
 
 // maxVerdict bounds the body of an answer, in bytes.
@@ -190,7 +192,7 @@ func refusedUser(text []byte) string {
 	var v struct {
 		User string `json:"user"`
 	}
-	if json.Unmarshal(text, &v) != nil || len(v.User) > MaxUserLen {
+	if !utf8.Valid(text) || json.Unmarshal(text, &v) != nil || jsontext.LoneSurrogate(text) >= 0 || len(v.User) > MaxUserLen {
 		return ""
 	}
 	return v.User
@@ -202,6 +204,10 @@ func parseVerdict(text []byte) (Identity, error) {
 	var v verdict
 	if err := json.Unmarshal(text, &v); err != nil {
 		return Identity{}, fmt.Errorf("unreadable answer: %w", err)
+	}
+	// What is no character would become one, U+FFFD, and different users the same one.
+	if !utf8.Valid(text) || jsontext.LoneSurrogate(text) >= 0 {
+		return Identity{}, errors.New("unreadable answer: not UTF-8")
 	}
 	if (v.User == "") != v.Anonymous {
 		return Identity{}, errors.New(`answer wants either a user or "anonymous":true`)

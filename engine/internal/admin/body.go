@@ -9,10 +9,10 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
-	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/sluicenet/sluice/engine/internal/jsontext"
 )
 
 // maxBody bounds the body of a call: a message of a mebibyte in base64, and what is around it.
@@ -57,7 +57,7 @@ func checkObject(body []byte) error {
 		}
 		return badRequest("the body is not one JSON value: look at byte %d of %d", at, len(body))
 	}
-	if at := loneSurrogate(body); at >= 0 {
+	if at := jsontext.LoneSurrogate(body); at >= 0 {
 		return badRequest("the body has half a character: look at the \\u at byte %d", at+1)
 	}
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
@@ -186,38 +186,4 @@ func kindOf(t reflect.Type) string {
 		return "a list, each of it " + kindOf(t.Elem())
 	}
 	return "another type"
-}
-
-// loneSurrogate returns where JSON, which is valid, has one half of a character that \u writes in two,
-// -1 if it has none.
-func loneSurrogate(text []byte) int {
-	for i := 0; i < len(text); i++ {
-		if text[i] != '\\' {
-			continue
-		}
-		n := escaped(text[i:])
-		switch {
-		case n < 0:
-			i++ // what is escaped may be a backslash
-		case !utf16.IsSurrogate(n):
-			i += 5
-		case utf16.DecodeRune(n, escaped(text[i+6:])) == utf8.RuneError:
-			return i
-		default:
-			i += 11
-		}
-	}
-	return -1
-}
-
-// escaped returns the number behind a \u that text begins with, -1 if it does not.
-func escaped(text []byte) rune {
-	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
-		return -1
-	}
-	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
-	if err != nil {
-		return -1
-	}
-	return rune(n)
 }
