@@ -66,6 +66,8 @@ type names struct {
 	touch  bool       // and written
 	ends   []nameEnd  // that were not answered
 	silent map[origin]time.Time
+	lost   *holding  // its key has gone: perhaps the bucket has lost it
+	lostAt time.Time // when that was seen
 	closed bool
 	away   time.Time // since when the bucket cannot be used; zero: it can
 }

@@ -707,6 +707,34 @@ func TestNamesAreWrittenAgain(t *testing.T) {
 	})
 }
 
+// A key that is gone since another node's login took this node's connection out of it, and has ended, is
+// no loss of the bucket's.
+func TestNamesOfLoginsThatAreGivenUp(t *testing.T) {
+	for seed := range seeds() {
+		faketime.Test(t, func(t *testing.T) {
+			w := newTown(t, seed, 2)
+			<-w.nodes[0].login("ann", true, 0).decided
+			for range 5 {
+				c := w.nodes[1].login("ann", true, 0)
+				time.Sleep(w.upTo(10 * time.Millisecond))
+				w.nodes[1].end(c.ref, gateway.LoginOK)
+				for range 5 {
+					w.nodes[0].again()
+					time.Sleep(w.upTo(2 * time.Millisecond))
+				}
+				time.Sleep(3 * time.Second)
+				<-w.nodes[0].login("ann", true, 0).decided
+			}
+			if n := w.nodes[0].stats().Emptied; n != 0 {
+				t.Errorf("seed %d: %d losses were noted", seed, n)
+			}
+			if err := w.close(true); err != nil {
+				t.Errorf("seed %d: %v", seed, err)
+			}
+		})
+	}
+}
+
 // A uniqId is the last one's who was given it.
 func TestNamesOfIDs(t *testing.T) {
 	for seed := range seeds() / 3 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,9 @@ const (
 	// sampleEvery is how often one key is looked at, to see whether the bucket has lost what was there: an
 	// administrator may have purged or deleted it, of which nobody is told.
 	sampleEvery = 5 * time.Second
+	// lostWait is how long a connection stays whose key has gone before the bucket counts as having lost it:
+	// where another node has taken it out of the key, it is ended meanwhile.
+	lostWait = time.Second
 	// probeKey is a key that nobody has.
 	probeKey = "probe"
 )
@@ -82,6 +86,7 @@ func (n *names) run() {
 		select {
 		case <-t.C:
 			n.endAgain(n.ctx)
+			n.checkLost()
 			if time.Since(sampled) >= n.sampling {
 				sampled = time.Now()
 				n.sample()
@@ -128,6 +133,31 @@ func (n *names) sample() {
 			n.queueLocked(k)
 			return
 		}
+	}
+}
+
+// missed notes that a key has gone in which a connection of this node was.
+func (n *names) missed(h *holding) {
+	n.mu.Lock()
+	if n.lost == nil {
+		n.lost, n.lostAt = h, time.Now()
+	}
+	n.mu.Unlock()
+}
+
+// checkLost finds out whether the bucket has lost what was missed.
+func (n *names) checkLost() {
+	n.mu.Lock()
+	h := n.lost
+	if h == nil || time.Since(n.lostAt) < lostWait {
+		n.mu.Unlock()
+		return
+	}
+	n.lost = nil
+	stays := slices.Contains(h.key.list, h)
+	n.mu.Unlock()
+	if stays {
+		n.emptied()
 	}
 }
 
@@ -234,14 +264,16 @@ func (n *names) sync(ctx context.Context, k *heldKey) error {
 	var gone ends        // elsewhere
 	var lose []*holding  // here
 	var there []*holding // in the list
-	lost := false        // the key, by the bucket
+	var missed *holding  // the list has had it, and the key has gone
 	err := n.change(ctx, k.key, touch, func(list []nameEntry) ([]nameEntry, error) {
 		now := time.Now().UnixMicro()
 		lose, there = lose[:0], there[:0]
 		n.mu.Lock() // behind the reading of the list: what is not held by now has ended
 		own := make([]*holding, 0, len(k.list))
 		for _, h := range k.list {
-			lost = lost || h.there && len(list) == 0
+			if h.there && len(list) == 0 {
+				missed = h
+			}
 			if h.on || hasEntry(list, &h.entry) {
 				own = append(own, h)
 			}
@@ -284,8 +316,8 @@ func (n *names) sync(ctx context.Context, k *heldKey) error {
 		n.told(there)
 	}
 	n.end(ctx, gone) // it may have been written
-	if lost {
-		n.emptied()
+	if missed != nil {
+		n.missed(missed)
 	}
 	return err
 }
