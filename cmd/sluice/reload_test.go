@@ -144,6 +144,25 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	}
 }
 
+// A reload, which checks settings with a server that is never started, says nothing of sessions: it does
+// not read their key.
+func TestReloadInACluster(t *testing.T) {
+	t.Parallel()
+	const says = "sessions cannot be resumed on other gateways"
+	file := writeFile(t, t.TempDir(), "sluice.toml", "dev = true\n[client]\nlisten = \"tcp://127.0.0.1:0\"\n"+
+		"[admin]\nlisten = \"none\"\n[cluster]\nservers = [\"nats://127.0.0.1:1\"]\n")
+	r, log := startReloader(t, []string{"serve", "--worker=none", "--config", file})
+	if n := strings.Count(log.String(), says); n != 1 {
+		t.Errorf("the start says %d times that there is no session key, want once", n)
+	}
+	if _, err := r.reload(); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), says); n != 1 {
+		t.Errorf("behind a reload it is said %d times, want once", n)
+	}
+}
+
 // TestReloadOfDerivedLimits: limits that --memory sets are shown as they are in force. One that is then
 // given its default has changed, and again when it is left to --memory; of one that only a restart
 // changes neither is taken.

@@ -55,9 +55,10 @@ type Server struct {
 
 	memory *budget.Watch // nil: no limit
 
-	node   *cluster.Node // nil: the gateway is alone
-	nats   *cluster.NATS // of node
-	failed chan struct{} // closed when the service has ended by itself
+	node     *cluster.Node // nil: the gateway is alone
+	unshared error         // why sessions are not resumed on other nodes; nil: they are
+	nats     *cluster.NATS // of node
+	failed   chan struct{} // closed when the service has ended by itself
 
 	turn      chan *engine.Publisher // the Publisher of those outside the loops, while nobody uses it
 	fromLoops atomic.Int64           // bytes of Sends from handlers that are under way

@@ -54,6 +54,7 @@ func (s *Server) Start() error {
 	s.gateway.Bind(s.engine)
 	if s.node != nil {
 		link.SetCluster(s.hub, s.node)
+		s.warnOfSessions()
 	}
 	s.turn <- s.engine.NewPublisher()
 	if s.memory != nil {
