@@ -52,6 +52,10 @@ type follower struct {
 	h     *history
 	epoch uint64 // of the stream; 0: it is not known yet
 	seen  uint64 // the highest number of a frame
+	// last is the number of the stream's last frame, as its leader has told, and lastAt when it was stored, in
+	// unix microseconds.
+	last   uint64
+	lastAt int64
 	// doubtful says that a number has come that is none of a later frame: the stream may be another.
 	doubtful bool
 	doubted  uint64 // seen, then
@@ -142,7 +146,7 @@ func (f *follower) take(o *ownTopic, r *run, from origin, m *nats.Msg) error {
 			return f.h.t.injector.Publish(r.name, r.records)
 		}
 	}
-	if (k.number <= f.seen || r.first != f.epoch) && !f.doubtful && fault != 33 {
+	if (k.number <= f.seen || r.first != f.epoch || f.tooLate(&k)) && !f.doubtful && fault != 33 {
 		f.doubtful, f.doubted = true, f.seen
 		f.h.doubt(false)
 	}
@@ -162,6 +166,9 @@ func (f *follower) take(o *ownTopic, r *run, from origin, m *nats.Msg) error {
 
 // older reports whether a frame is of another stream, which was there before this one.
 func (f *follower) older(k *heldFrame) bool { return k.at < int64(f.epoch) }
+
+// tooLate reports whether a frame was stored behind one of a higher number: it is of another stream.
+func (f *follower) tooLate(k *heldFrame) bool { return k.number <= f.last && k.at > f.lastAt }
 
 // keep has a frame wait. When too much does, the frames of its topic do not: they are read instead.
 func (f *follower) keep(l *following, k heldFrame) {

@@ -13,6 +13,7 @@ import (
 
 // append stores frames of one message each of a topic, all at once, as if somebody else had published them.
 func (w *histWorld) append(n *histNode, name string, count int) {
+	known, _ := n.t.history.lastState()
 	w.net.mu.Lock()
 	defer w.net.mu.Unlock()
 	from := origin{9, 9}
@@ -20,7 +21,7 @@ func (w *histWorld) append(n *histNode, name string, count int) {
 		k := w.store.last + 1
 		message := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, 9), k)
 		frame := append(appendRunHead(nil, from, []byte(name)), topic.AppendRecord(nil, "", 0, message)...)
-		putRun(frame, len(name), false, historySeries|1, w.store.epoch, 0, 1)
+		putRun(frame, len(name), false, historySeries|1, known.Epoch, 0, 1)
 		w.store.store(n.t.subs.history(name), fmt.Sprint("other-", k), seal(frame))
 	}
 }
@@ -177,6 +178,36 @@ func TestAloneSubscribesFirst(t *testing.T) {
 		}
 		if d := time.Since(begun); d < 100*time.Millisecond || d > 200*time.Millisecond {
 			t.Errorf("the subscription is answered after %v, and gets to the server after 100ms", d)
+		}
+	})
+}
+
+// A frame of another stream may have a number that this one might have given to it, if others' topics have
+// made its numbers go on unheard: but it was stored later than frames of higher numbers.
+func TestAnotherStreamBehindQuietTopics(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		const name = "h-0"
+		w, _ := bootHistory(t)
+		n := w.nodes[0]
+		n.subscribe(name)
+		time.Sleep(5 * time.Second)
+		w.append(n, name, 1)
+		w.append(n, "h-1", 30)
+		time.Sleep(2 * time.Second)
+		w.net.mu.Lock()
+		w.store.lose()
+		w.store.there, w.store.epoch, w.store.ids = true, uint64(time.Now().UnixMicro()), make(map[string]uint64)
+		w.net.mu.Unlock()
+		w.append(n, "h-1", 9)
+		w.append(n, name, 1) // by somebody who does not know either
+		time.Sleep(100 * time.Millisecond)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.failure != "" {
+			t.Error(w.failure)
+		}
+		if k := n.rings[name]; k.stored != 10 || k.gaps != 1 {
+			t.Errorf("%d gaps, and the last frame is %d, want 1 and 10", k.gaps, k.stored)
 		}
 	})
 }

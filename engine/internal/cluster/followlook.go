@@ -16,10 +16,19 @@ func (f *follower) state(st StreamState) error {
 		f.epoch = st.Epoch
 	}
 	if f.epoch == st.Epoch || fault == 35 {
+		f.told(st)
 		return nil
 	}
 	f.epoch = st.Epoch
 	return f.anew(st)
+}
+
+// told notes what the leader says of the stream's last frame.
+func (f *follower) told(st StreamState) {
+	f.last, f.lastAt = 0, 0
+	if !st.LastAt.IsZero() {
+		f.last, f.lastAt = st.Last, st.LastAt.UnixMicro()
+	}
 }
 
 // resolved ends a doubt: st was asked for behind it.
@@ -38,6 +47,7 @@ func (f *follower) resolved(st StreamState) error {
 // anew follows all topics from the beginning of another stream.
 func (f *follower) anew(st StreamState) error {
 	f.seen, f.audited, f.doubtful, f.young = 0, 0, false, nil
+	f.told(st)
 	var topics []*ownTopic
 	err := f.each(func(o *ownTopic) error {
 		l := o.following
