@@ -106,6 +106,9 @@ func child(words []string) error {
 	if words[0] == "nats" {
 		return beNATS(words[1:])
 	}
+	if words[0] == "pulse" {
+		return bePulse(words[1:])
+	}
 	if words[0] == "devour" {
 		c, err := dial(nil, words[1])
 		if err != nil {

@@ -1,51 +1,101 @@
 package clustertest
 
 import (
+	"bufio"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// pulse has clients ask for an echo every few ms, and returns what ends that and tells how long each took.
-func pulse(t *testing.T, list []*gateway, clients int, every time.Duration) (end func() []time.Duration) {
+// pulse has clients of another process, which does nothing else, ask for an echo every 10 ms, and returns
+// what ends that and tells how long each took, in order.
+func pulse(t *testing.T, list []*gateway, clients int) (end func() []time.Duration) {
 	t.Helper()
-	var mu sync.Mutex
-	var took []time.Duration
-	var tasks sync.WaitGroup
-	stop := make(chan struct{})
+	words := []string{"pulse", strconv.Itoa(clients)}
+	for _, g := range list {
+		words = append(words, g.addr)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(words, " "))
+	cmd.Stderr, cmd.SysProcAttr = os.Stderr, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(out)
+	if _, err := r.ReadString('\n'); err != nil {
+		t.Fatal("no client of the other process is there: ", err)
+	}
+	return func() (took []time.Duration) {
+		_ = in.Close()
+		if err := errors.Join(json.NewDecoder(r).Decode(&took), cmd.Wait()); err != nil {
+			t.Error("clients of the other process: ", err)
+		}
+		slices.Sort(took)
+		return took
+	}
+}
+
+// bePulse is the other process: it says a line when its clients are logged in, and how long each echo took
+// when its input ends.
+func bePulse(words []string) error {
+	clients, err := strconv.Atoi(words[0])
+	if err != nil {
+		return err
+	}
+	var list []*client
 	for i := range clients {
-		c := list[i%len(list)].login()
+		c, err := dial(nil, words[1+i%(len(words)-1)])
+		if err != nil {
+			return err
+		}
+		list = append(list, c)
+	}
+	fmt.Println("ready")
+	stop := make(chan struct{})
+	took, errs := make([][]time.Duration, clients), make([]error, clients)
+	var tasks sync.WaitGroup
+	for i, c := range list {
 		tasks.Go(func() {
-			for next := time.Now(); ; next = next.Add(every) {
+			for next := time.Now(); errs[i] == nil; next = next.Add(10 * time.Millisecond) {
 				select {
 				case <-stop:
 					return
 				case <-time.After(time.Until(next)):
 				}
 				at := time.Now()
-				if err := c.send("sluice.Echo", `"x"`); err != nil {
-					t.Error(err)
-					return
+				if errs[i] = c.send("sluice.Echo", `"x"`); errs[i] == nil {
+					_, _, errs[i] = c.packet(patience)
 				}
-				if _, _, err := c.packet(patience); err != nil {
-					t.Error(err)
-					return
-				}
-				mu.Lock()
-				took = append(took, time.Since(at))
-				mu.Unlock()
+				took[i] = append(took[i], time.Since(at))
 			}
 		})
 	}
-	return func() []time.Duration {
-		close(stop)
-		tasks.Wait()
-		slices.Sort(took)
-		return took
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	close(stop)
+	tasks.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
+	return json.NewEncoder(os.Stdout).Encode(slices.Concat(took...))
 }
 
 // The gateway of 1,000 sessions is killed, and all come back at once on two others, each with a topic of its
@@ -77,10 +127,10 @@ func TestMassResumptionOfTheKilled(t *testing.T) { // alone, since it keeps the 
 	for i := range sessions {
 		pub.burst(name(i), 1, missed)
 	}
-	end := pulse(t, list[1:], 20, 10*time.Millisecond)
+	end := pulse(t, list[1:], 20)
 	time.Sleep(2 * time.Second)
 	quiet := end()
-	end = pulse(t, list[1:], 20, 10*time.Millisecond)
+	end = pulse(t, list[1:], 20)
 	begun := time.Now()
 	var mu sync.Mutex
 	var all []time.Duration
