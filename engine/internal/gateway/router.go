@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,9 +49,15 @@ type router struct {
 
 type table struct {
 	routes  []route
-	workers map[int]Handler // in this process
-	links   map[int]Handler // attached, which come before those
-	seen    map[int]bool    // ids that were attached once
+	workers map[int]served
+}
+
+// served is who answers for a worker id.
+type served struct {
+	link    Handler // attached, which comes first
+	own     Handler // in this process
+	standIn StandIn // own, if it makes way for workers
+	seen    bool    // a worker was attached once
 }
 
 type route struct {
@@ -64,18 +71,10 @@ type route struct {
 }
 
 func (t *table) clone() *table {
-	n := &table{workers: make(map[int]Handler), links: make(map[int]Handler), seen: make(map[int]bool)}
-	if t != nil {
-		n.routes = append(n.routes, t.routes...)
-		for id, h := range t.workers {
-			n.workers[id] = h
-		}
-		for id, h := range t.links {
-			n.links[id] = h
-		}
-		maps.Copy(n.seen, t.seen)
+	if t == nil {
+		return &table{workers: make(map[int]served)}
 	}
-	return n
+	return &table{routes: slices.Clone(t.routes), workers: maps.Clone(t.workers)}
 }
 
 // find returns who answers r, nil when nobody does, and the worker id whose links are to, 0 when that
@@ -97,20 +96,20 @@ func (rt *router) find(r *Request) (Handler, int) {
 }
 
 func (t *table) worker(id int, r *Request) (Handler, int) {
-	if h, ok := t.links[id]; ok {
-		return h, id
-	}
-	h := t.workers[id]
-	if s, ok := h.(StandIn); h == nil || ok && t.seen[id] && !s.StandsIn(r) {
+	s := t.workers[id]
+	switch {
+	case s.link != nil:
+		return s.link, id
+	case s.own == nil || s.seen && s.standIn != nil && !s.standIn.StandsIn(r):
 		return nil, id
 	}
-	return h, 0
+	return s.own, 0
 }
 
 // attached returns the handler of a worker id that is attached, nil when there is none.
 func (rt *router) attached(id int) Handler {
 	if t := rt.table.Load(); t != nil {
-		return t.links[id]
+		return t.workers[id].link
 	}
 	return nil
 }
@@ -208,18 +207,21 @@ func (g *Gateway) Route(pattern string, worker int) error {
 
 // SetWorker has h answer in this process for a worker id, while no worker of that id is attached.
 func (g *Gateway) SetWorker(id int, h Handler) {
-	g.router.change(func(t *table) { t.workers[id] = h })
+	g.router.change(func(t *table) {
+		s := t.workers[id]
+		s.own = h
+		s.standIn, _ = h.(StandIn)
+		t.workers[id] = s
+	})
 }
 
 // Attach has h answer for a worker id in place of what SetWorker set; nil ends that. Requests that
 // wait for a worker of that id are passed on to h.
 func (g *Gateway) Attach(id int, h Handler) {
 	g.router.change(func(t *table) {
-		if h == nil {
-			delete(t.links, id)
-		} else {
-			t.links[id], t.seen[id] = h, true
-		}
+		s := t.workers[id]
+		s.link, s.seen = h, s.seen || h != nil
+		t.workers[id] = s
 	})
 	if h != nil {
 		g.releaseAll(id)
@@ -245,10 +247,10 @@ func (g *Gateway) reachable(worker int) Handler {
 // WorkerHere returns the handler that SetWorker set for an id, if no worker of that id is attached.
 func (g *Gateway) WorkerHere(id int) Handler {
 	t := g.router.table.Load()
-	if t == nil || t.links[id] != nil {
+	if t == nil || t.workers[id].link != nil {
 		return nil
 	}
-	return t.workers[id]
+	return t.workers[id].own
 }
 
 func (rt *router) change(f func(*table)) {
