@@ -1,10 +1,7 @@
 package gosoc
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/sluicenet/sluice/codec/gosoc"
@@ -243,18 +240,7 @@ const nameWait = 200 * time.Millisecond
 // malformed closes a client that breaks the format. A Connect that could be told from other bytes is
 // answered, see Goodbye.
 func (h *conn) malformed(c *engine.Conn, err error) {
-	log := h.protocol.gateway.Log()
-	if log.Enabled(context.Background(), slog.LevelDebug) {
-		log.Debug("malformed packet", "protocol", Name, "peer", c.LogPeer(), "err", err)
-	}
-	why := engine.ReasonMalformed
-	switch {
-	case errors.Is(err, gzip.ErrTooLarge):
-		why = engine.ReasonInflatedTooLarge
-	case errors.Is(err, gzip.ErrManyMembers):
-		why = engine.ReasonGzipMembers
-	}
-	c.Close(why)
+	gateway.Malformed(h.protocol.gateway, c, Name, err)
 }
 
 // request serves a SendReq.

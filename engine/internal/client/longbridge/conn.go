@@ -1,11 +1,6 @@
 package longbridge
 
 import (
-	"context"
-	"errors"
-	"log/slog"
-
-	"github.com/sluicenet/sluice/codec/gzip"
 	"github.com/sluicenet/sluice/codec/longbridge"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
@@ -213,18 +208,7 @@ func (h *conn) handle(c *engine.Conn, header *longbridge.Header, packet []byte) 
 
 // malformed ends a connection whose bytes cannot be read.
 func (h *conn) malformed(c *engine.Conn, err error) {
-	log := h.protocol.gateway.Log()
-	if log.Enabled(context.Background(), slog.LevelDebug) {
-		log.Debug("malformed packet", "protocol", Name, "peer", c.LogPeer(), "err", err)
-	}
-	why := engine.ReasonMalformed
-	switch {
-	case errors.Is(err, gzip.ErrTooLarge):
-		why = engine.ReasonInflatedTooLarge
-	case errors.Is(err, gzip.ErrManyMembers):
-		why = engine.ReasonGzipMembers
-	}
-	c.Close(why)
+	gateway.Malformed(h.protocol.gateway, c, Name, err)
 }
 
 // OnClose takes the client off the gateway's lists.
