@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine/internal/looplag"
 	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // keyedLogin is a provider whose keys are in the state a test wants.
@@ -68,6 +69,10 @@ func TestReadyStates(t *testing.T) {
 
 // TestLiveOfLoops: a loop that stands still fails both, by its number, until it runs again.
 func TestLiveOfLoops(t *testing.T) {
+	faketime.Test(t, testLiveOfLoops)
+}
+
+func testLiveOfLoops(t *testing.T) {
 	var log bytes.Buffer
 	s := newServer(t, login.Open{}, func(c *Config) {
 		c.Stall = 50 * time.Millisecond
