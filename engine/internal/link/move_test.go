@@ -44,8 +44,10 @@ func TestMove(t *testing.T) {
 			var log lockedLog
 			h, _ := newHub(t, Config{Logger: logTo(&log)})
 			stopped, other := attach(t, h, true), attach(t, h, true)
+			// What the system takes for a worker that reads nothing is few frames, however busy it is.
 			_ = stopped.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
 			stopped.register(1)
+			_ = linkOf(h, stopped).conn.(*net.TCPConn).SetWriteBuffer(64 << 10)
 			go func() { _ = other.send(netsvr.CmdRegister, tt.other) }()
 			if cmd, _, err := other.read(); err != nil || cmd != netsvr.CmdRegister {
 				t.Fatal(cmd, err)
