@@ -55,7 +55,7 @@ func TestPressureHalfPackets(t *testing.T) {
 func TestPressureSmallAccounts(t *testing.T) {
 	x := startPressure(t).together()
 	clients, total := pick(x, 2000, 300), pick(x, 128<<20, 16<<20)
-	p := startDev(x, "--backlog-total", fmt.Sprint(total))
+	p := startDev(x, "--backlog-total", fmt.Sprint(total), "--packet-timeout", "5m")
 	empty := p.memory()
 	var wg sync.WaitGroup
 	for range clients { // each below the high-water mark
