@@ -3,6 +3,7 @@ package clustertest
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -87,18 +88,33 @@ func inside(config server.ClusterConfig, subscriber bool) (func() error, error) 
 
 // devour has another process subscribe to a topic, and read what comes.
 func devour(address, topic string) error {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"=devour "+address+" "+topic)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StdoutPipe()
+	_, _, out, err := startChild("devour", address, topic)
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	_, err = bufio.NewReader(out).ReadString('\n')
+	_, err = out.ReadString('\n')
 	return err
+}
+
+// childCommand is this program as the other process that words tell. It ends with this one.
+func childCommand(words ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join(words, " "))
+	cmd.Stderr, cmd.SysProcAttr = os.Stderr, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// startChild starts it, with its input and output.
+func startChild(words ...string) (cmd *exec.Cmd, in io.WriteCloser, out *bufio.Reader, err error) {
+	cmd = childCommand(words...)
+	if in, err = cmd.StdinPipe(); err != nil {
+		return nil, nil, nil, err
+	}
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return cmd, in, bufio.NewReader(pipe), cmd.Start()
 }
 
 // child is the other process.
@@ -173,10 +189,7 @@ func cpuTime() int64 {
 // cost returns the CPU time of a publish, in ns.
 func cost(t *testing.T, way, url string, pause, all time.Duration) float64 {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %v %v", childEnv, way, url, pause, all))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
+	out, err := childCommand(way, url, pause.String(), all.String()).Output()
 	if err != nil {
 		t.Fatalf("%s: %v", way, err)
 	}

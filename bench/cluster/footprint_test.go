@@ -9,13 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -36,26 +34,15 @@ type natsProcess struct {
 
 func launchNATS(t *testing.T) *natsProcess {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"=nats "+t.TempDir())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
+	cmd, in, out, err := startChild("nats", t.TempDir())
 	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		in.Close()
 		_ = cmd.Wait()
 	})
-	p := &natsProcess{t: t, pid: cmd.Process.Pid, in: in, lead: bufio.NewReader(out)}
+	p := &natsProcess{t: t, pid: cmd.Process.Pid, in: in, lead: out}
 	p.url = p.line()
 	return p
 }
