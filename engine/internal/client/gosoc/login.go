@@ -84,8 +84,8 @@ func readAny[T any](value []byte) (v T, err error) {
 }
 
 // eachMember calls member for each of a JSON object's, until it returns false. It reports whether valid,
-// JSON by json.Valid, is an object and no call returned false. A name comes without its escapes. Name and
-// value are slices of valid.
+// JSON by json.Valid, is an object and no call returned false. Name and value are slices of valid, but for a
+// name with escapes, which comes without them.
 func eachMember(valid []byte, member func(name, value []byte) bool) bool {
 	rest := bytes.TrimLeft(valid, jsonSpace)
 	if rest[0] != '{' {
