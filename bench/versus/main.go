@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -76,6 +78,7 @@ func run(ctx context.Context, args []string) (ok bool, err error) {
 	repeat := f.Int("repeat", 5, "runs of each load and build")
 	duration := f.Duration("duration", 4*time.Second, "measured time of a run")
 	names := f.String("loads", "", "loads, separated by commas; all if not given")
+	together := f.Bool("together", false, "both builds at once, for a machine whose speed changes from run to run")
 	if err := f.Parse(args); err != nil {
 		return false, err
 	}
@@ -96,17 +99,16 @@ func run(ctx context.Context, args []string) (ok bool, err error) {
 	for _, l := range chosen {
 		var results [2][]*bench.Result
 		for i := range *repeat {
-			order := []int{0, 1}
-			if i%2 == 1 {
-				order = []int{1, 0}
+			pair, err := l.pair(ctx, [2]string{*before, *after}, i%2, *together)
+			if err != nil {
+				return false, err
 			}
-			for _, which := range order {
-				r, err := l.once(ctx, []string{*before, *after}[which])
-				if err != nil {
-					return false, fmt.Errorf("%s, %s: %w", l.name, []string{"old", "new"}[which], err)
-				}
+			for which, r := range pair {
 				results[which] = append(results[which], r)
 			}
+		}
+		if *together {
+			l.rate = 0 // they compete
 		}
 		ok = l.judge(results) && ok
 	}
@@ -132,8 +134,9 @@ func (l load) judge(results [2][]*bench.Result) bool {
 				verdict, all = "NOT OK", false
 			}
 		}
+		low, high := interval(ratios)
 		fmt.Printf(format, l.name, name, number(median(values[0])), number(median(values[1])), number(ratio),
-			number(slices.Min(ratios))+" to "+number(slices.Max(ratios)), verdict)
+			number(low)+" to "+number(high), verdict)
 	}
 	atMost := func(bound float64) func(float64) bool { return func(r float64) bool { return r <= bound } }
 	if l.config.Scenario == "idle" {
@@ -173,9 +176,50 @@ func median(values []float64) float64 {
 	return values[len(values)/2]
 }
 
+// pair puts both builds under the load, first the one that is told: one after the other, or at once, so
+// that what else the machine does strikes both alike.
+func (l load) pair(ctx context.Context, programs [2]string, first int, together bool) (pair [2]*bench.Result, err error) {
+	if together {
+		l.config.Connections = min(l.config.Connections, 5000) // twice their descriptors are this process's
+	}
+	debug.FreeOSMemory() // so that every run begins alike
+	var errs [2]error
+	var running sync.WaitGroup
+	for _, which := range []int{first, 1 - first} {
+		running.Go(func() {
+			if pair[which], errs[which] = l.once(ctx, programs[which]); errs[which] != nil {
+				errs[which] = fmt.Errorf("%s, %s: %w", l.name, []string{"old", "new"}[which], errs[which])
+			}
+		})
+		if !together {
+			running.Wait()
+		}
+	}
+	running.Wait()
+	return pair, errors.Join(errs[:]...)
+}
+
+// interval sorts values and returns the narrowest pair of them, as far from one end as from the other,
+// that has the median of what they are a sample of between them in 95 of 100 cases. Of fewer than six it
+// is the least and the largest.
+func interval(values []float64) (low, high float64) {
+	slices.Sort(values)
+	n := len(values)
+	// Each value is below the true median as often as not: below is the probability that at most k are.
+	below, one := 0.0, math.Pow(0.5, float64(n))
+	k := 0
+	for ; k < n/2; k++ {
+		if below += one; 2*below > 0.05 {
+			break
+		}
+		one *= float64(n-k) / float64(k+1)
+	}
+	k = max(k-1, 0)
+	return values[k], values[n-1-k]
+}
+
 // once puts one build under the load.
 func (l load) once(ctx context.Context, program string) (*bench.Result, error) {
-	debug.FreeOSMemory() // so that every run begins alike
 	g, err := startGateway(program)
 	if err != nil {
 		return nil, err

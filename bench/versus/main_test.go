@@ -45,3 +45,18 @@ func TestJudge(t *testing.T) {
 		t.Error("the same build is said to be worse")
 	}
 }
+
+func TestInterval(t *testing.T) {
+	for _, tt := range []struct {
+		values    int // 0, 1, 2 ... values-1
+		low, high float64
+	}{{1, 0, 0}, {5, 0, 4}, {6, 0, 5}, {8, 0, 7}, {9, 1, 7}, {25, 7, 17}, {60, 21, 38}} { // tables of the sign test
+		values := make([]float64, tt.values)
+		for i := range values {
+			values[len(values)-1-i] = float64(i)
+		}
+		if low, high := interval(values); low != tt.low || high != tt.high {
+			t.Errorf("of %d: %v to %v, want %v to %v", tt.values, low, high, tt.low, tt.high)
+		}
+	}
+}
