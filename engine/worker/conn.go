@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicenet/sluice/codec/netsvr"
+	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 )
 
 const (
@@ -132,6 +133,9 @@ func (c *conn) receive(dec *decoder, frame []byte) error {
 	case cmd.Class() == netsvr.ClassQuery:
 		asked, err := c.waiting.answer(cmd, payload)
 		if !asked {
+			if err := unasked(cmd, payload); err != nil {
+				return err
+			}
 			return fmt.Errorf("%w: answer to %v, which nobody asked", ErrProtocol, cmd)
 		}
 		if err != nil {
@@ -165,6 +169,16 @@ func (c *conn) receive(dec *decoder, frame []byte) error {
 		}
 	}
 	return nil
+}
+
+// unasked returns the refusal that a gateway sends to who has shown no token and asks for something else
+// than to be registered, before it closes the connection. It returns nil for any other answer.
+func unasked(cmd netsvr.Command, payload []byte) error {
+	var resp netsvrpb.RegisterResp
+	if cmd != netsvr.CmdRegister || netsvr.Unmarshal(payload, &resp) != nil || resp.GetCode() != netsvrpb.RegisterResp_TokenMissing {
+		return nil
+	}
+	return registerError(&resp)
 }
 
 // write runs on the writer's goroutine.

@@ -106,6 +106,30 @@ func TestRegistrationRefused(t *testing.T) {
 	})
 }
 
+// A gateway that wants a token answers a worker without one in the words of a registration, which it did
+// not ask for yet.
+func TestNoTokenIsNamed(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		g := newFake(t)
+		g.script = func(l *fakeLink, r received) bool {
+			if r.cmd == netsvr.CmdUniqIDCount {
+				l.send(netsvr.CmdRegister, &netsvrpb.RegisterResp{Code: netsvrpb.RegisterResp_TokenMissing, Message: "TokenMissing"})
+				l.nc.Close()
+				return true
+			}
+			return false
+		}
+		w := run(t, Config{Dial: g.dial}, func(w *Worker) { w.Handle("*", echo) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := w.Ready(ctx)
+		if refused, ok := errors.AsType[*RegisterError](err); !ok || refused.Code != 100 || refused.Message != "TokenMissing" {
+			t.Errorf("Ready: %v", err)
+		}
+		w.halt()
+	})
+}
+
 func TestRedial(t *testing.T) {
 	faketime.Test(t, func(t *testing.T) {
 		g := newFake(t)

@@ -301,6 +301,7 @@ func (u *unproven) await(frames *frameReader) (why refusal, err error) {
 			}
 			continue
 		case cmd != netsvr.CmdRegister:
+			u.refuse(netsvrpb.RegisterResp_TokenMissing) // nobody asked, but a closed connection says nothing
 			return refusedCommand, errors.New(cmd.String() + " before a Register with a token")
 		}
 		var req netsvrpb.RegisterReq
@@ -331,7 +332,7 @@ func readRefusal(err error) (refusal, error) {
 	return refusedClosed, err
 }
 
-// refuse answers a Register and lets the peer read the answer.
+// refuse says why there is no registration and lets the peer read it.
 func (u *unproven) refuse(code netsvrpb.RegisterResp_Code) {
 	message, err := netsvr.AppendMessage(nil, &netsvrpb.RegisterResp{Code: code, Message: code.String()})
 	if err != nil || u.stream.SetDeadline(time.Now().Add(refusalTime)) != nil {

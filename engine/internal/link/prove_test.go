@@ -172,6 +172,11 @@ func TestRefusalsAreLoggedApart(t *testing.T) {
 			if err := w.send(netsvr.CmdUniqIDCount, nil); err != nil {
 				t.Fatal(err)
 			}
+			var resp netsvrpb.RegisterResp // so that a worker without a token learns what is amiss
+			if cmd, payload, err := w.read(); err != nil || cmd != netsvr.CmdRegister || proto.Unmarshal(payload, &resp) != nil ||
+				resp.Code != netsvrpb.RegisterResp_TokenMissing {
+				t.Fatalf("%v, %v, %v", cmd, &resp, err)
+			}
 			w.wantEnd()
 		}
 		synctest.Wait()
