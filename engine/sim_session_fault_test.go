@@ -65,6 +65,15 @@ var sessionFaults = []string{
 	4: "the total of snapshots is not bounded",
 }
 
+// rareSeeds are seeds that have found faults which show in one of some hundred: they are played first.
+// Where the simulation has changed since, the fault is searched for.
+var rareSeeds = map[string]map[int]uint64{
+	"gateway": {6: 482},
+	"session": {2: 123},
+	"engine":  {108: 84, 109: 56, 110: 91, 113: 126},
+	"topic":   {3: 217},
+}
+
 // TestSimulationFindsSessionFaults plants one fault after the other and requires that the simulation
 // finds it.
 func TestSimulationFindsSessionFaults(t *testing.T) {
@@ -94,7 +103,7 @@ func numbered(list []string) map[int]string {
 }
 
 func findSessionFault(t *testing.T, name string, number int, what string) {
-	const seeds, steps = 500, 2000
+	const seeds, steps = 3000, 2000
 	begun := time.Now()
 	for scene := range sessionScenes {
 		for _, longbridge := range []bool{false, true} {
@@ -104,7 +113,7 @@ func findSessionFault(t *testing.T, name string, number int, what string) {
 			}
 		}
 	}
-	for seed := uint64(1); seed <= seeds; seed++ {
+	for seed := range engine.FirstThen(rareSeeds[name][number], seeds) {
 		if w, failure := simulateSessions(t, seed, steps); failure != "" {
 			t.Logf("%s, fault %d, %s: seed %d, step %d, after %v: %s", name, number, what, seed, w.sim.Steps(), time.Since(begun).Round(time.Millisecond), failure)
 			return

@@ -2,7 +2,10 @@
 
 package cluster
 
-import "testing"
+import (
+	"iter"
+	"testing"
+)
 
 // planeFaults are the faults that the plane of topics has under the build tag faults, by number: fault
 // (see fault_on.go) switches one on.
@@ -27,6 +30,21 @@ var planeFaults = []string{
 	18: "where nobody is waited for, subscriptions are settled before the server knows of them",
 }
 
+// rareSeeds are seeds that have found faults which show in one of some hundred: they are played first.
+// Where the simulation has changed since, the fault is searched for.
+var rareSeeds = map[int]uint64{18: 255, 34: 36, 39: 472}
+
+// firstThen yields first, if it is not 0, and then 1 to n.
+func firstThen(first, n uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		if first != 0 && !yield(first) {
+			return
+		}
+		for seed := uint64(1); seed <= n && yield(seed); seed++ {
+		}
+	}
+}
+
 // TestSimulationFindsFaults plants one fault after the other and requires that the simulation finds it.
 func TestSimulationFindsFaults(t *testing.T) {
 	defer func() { fault = 0 }()
@@ -44,7 +62,10 @@ func TestSimulationFindsFaults(t *testing.T) {
 				break
 			}
 		}
-		for seed := uint64(1); seed <= seeds && !found; seed++ {
+		for seed := range firstThen(rareSeeds[number], seeds) {
+			if found {
+				break
+			}
 			if failure, _ := simulate(t, seed, simSteps); failure != "" {
 				found = true
 				t.Logf("fault %d, %s: seed %d: %s", number, what, seed, failure)
