@@ -39,7 +39,11 @@ func (r Reason) level() slog.Level {
 
 // logEnd logs the end of c, whose handler does not know of it yet.
 func (e *Engine) logEnd(c *Conn, why Reason) {
-	e.ends[why].Log(c.Peer().Addr(), func() []slog.Attr {
+	k := e.ends[why]
+	if !k.Enabled() { // most ends are peaceful, and the peer's address has left the processor's cache
+		return
+	}
+	k.Log(c.Peer().Addr(), func() []slog.Attr {
 		protocol, id := e.describe(c)
 		return endAttrs(protocol, c.LogPeer().LogValue(), id, c.Via())
 	})

@@ -244,12 +244,14 @@ func NewKind(log *slog.Logger, c KindConfig) *Kind {
 	return &Kind{log: log.Handler().(*handler), config: c}
 }
 
+// Enabled reports whether lines of k's level are logged at all.
+func (k *Kind) Enabled() bool { return k.log.Enabled(context.Background(), k.config.Level) }
+
 // Log logs a line with what attrs returns, which is asked only if the line goes on. The line is about
 // peer, which may be invalid: a peer without an address.
 func (k *Kind) Log(peer netip.Addr, attrs func() []slog.Attr) {
 	c := &k.config
-	ctx := context.Background()
-	if !k.log.Enabled(ctx, c.Level) || !k.log.allow(&k.window, peerKey(peer), c.PerSecond, k.tell) {
+	if !k.Enabled() || !k.log.allow(&k.window, peerKey(peer), c.PerSecond, k.tell) {
 		return
 	}
 	var pc [1]uintptr
@@ -257,7 +259,7 @@ func (k *Kind) Log(peer netip.Addr, attrs func() []slog.Attr) {
 	r := slog.NewRecord(time.Now(), c.Level, c.Message, pc[0])
 	r.AddAttrs(c.Attr)
 	r.AddAttrs(attrs()...)
-	_ = k.log.Handler.Handle(ctx, r)
+	_ = k.log.Handler.Handle(context.Background(), r)
 }
 
 func (k *Kind) tell(omitted uint64) {
