@@ -7,13 +7,14 @@ import (
 	"github.com/sluicenet/sluice/topic"
 )
 
-// Errors of a publish or a push.
+// Errors of an Engine's methods and of package server's.
 var (
-	// ErrBusy means that a loop took nothing for 1 s: the message was not sent to anybody.
+	// ErrBusy means that there is no room for a message from a caller that must not wait, as for
+	// server.Server.Send in a handler: nobody gets it. A Publisher waits instead.
 	ErrBusy = errors.New("engine: the gateway is busy")
-	// ErrTooMany means that there are as many connections as may be.
+	// ErrTooMany means that there are Limits.MaxConnections connections, so that Attach makes no other.
 	ErrTooMany = errors.New("engine: too many connections")
-	// ErrStopped means that the engine is stopping.
+	// ErrStopped means that the engine is stopping, has stopped, or was not started.
 	ErrStopped = errors.New("engine: stopped")
 )
 
@@ -33,8 +34,6 @@ const (
 type Publisher struct {
 	engine *Engine
 	loop   *Loop // nil for a goroutine outside the loops
-	// patient publishers wait for room in a mailbox for as long as it takes.
-	patient bool
 	// local publishers send to no subscribers elsewhere; hurried ones wait for mailboxes alone.
 	local, hurried bool
 
@@ -48,16 +47,14 @@ type Publisher struct {
 
 // NewPublisher makes a Publisher for a goroutine that may block, such as the reader of a worker's
 // link: it waits until there is room, and so slows its source down. Do not use it on a loop.
-func (e *Engine) NewPublisher() *Publisher { return &Publisher{engine: e, patient: true} }
+func (e *Engine) NewPublisher() *Publisher { return &Publisher{engine: e} }
 
 // NewLocalPublisher is NewPublisher for a source that publishes to subscribers elsewhere by itself:
 // nothing of its goes to the Remote, nor to the Log: with one, it is not in a topic's history.
-func (e *Engine) NewLocalPublisher() *Publisher {
-	return &Publisher{engine: e, patient: true, local: true}
-}
+func (e *Engine) NewLocalPublisher() *Publisher { return &Publisher{engine: e, local: true} }
 
 // Publish adds p to the run under way or begins a new one. p's slices may be used again when it
-// returns. Nothing is delivered before Flush. The error is ErrStopped, or ErrBusy, or a LogError.
+// returns. Nothing is delivered before Flush. The error is ErrStopped or a LogError.
 func (pb *Publisher) Publish(name []byte, p Push) error {
 	pb.stats().publishes.Add(1)
 	to := audience{kind: subscribersOf, name: name}
@@ -79,7 +76,7 @@ func (pb *Publisher) Publish(name []byte, p Push) error {
 
 // PublishContext is Publish and Flush, but waits for no longer than ctx lasts: then the error is the
 // context's, and nobody gets the message. With a Log, it waits until a topic's history has it; when the
-// context ends meanwhile it may get there yet.
+// context ends meanwhile it may get there yet. Else the error is Publish's.
 func (pb *Publisher) PublishContext(ctx context.Context, name []byte, p Push) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -90,12 +87,12 @@ func (pb *Publisher) PublishContext(ctx context.Context, name []byte, p Push) er
 }
 
 // Broadcast adds p to the run under way or begins a new one, for every client of every protocol, as
-// Publish does for a topic's subscribers.
+// Publish does for a topic's subscribers. The error is ErrStopped.
 func (pb *Publisher) Broadcast(p Push) error { return pb.address(&audience{kind: everyClient}, p) }
 
 // Multicast begins a run for the connections that refs names: one named twice gets p twice. refs
 // and p's slices may be used again when it returns. Nothing is delivered before Flush. A connection
-// that is gone, or is no client yet, is counted, not an error.
+// that is gone, or is no client yet, is counted, not an error: that is ErrStopped.
 func (pb *Publisher) Multicast(refs []Ref, p Push) error {
 	return pb.address(&audience{kind: theseConns, refs: refs}, p)
 }

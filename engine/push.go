@@ -3,7 +3,8 @@ package engine
 import "time"
 
 // Send queues p for one connection, behind what this Publisher published. p's slices may be used
-// again when it returns. A connection that is gone, or is no client yet, is counted, not an error.
+// again when it returns. A connection that is gone, or is no client yet, is counted, not an error:
+// that is ErrStopped.
 func (pb *Publisher) Send(ref Ref, p Push) error {
 	pb.Flush()
 	e := pb.engine
@@ -21,7 +22,7 @@ func (pb *Publisher) Send(ref Ref, p Push) error {
 }
 
 // Mail has m called on the loop of ref with a, b and a copy of payload, behind what this Publisher
-// sent there. It is Do without an allocation.
+// sent there. It is Do without an allocation. The error is ErrStopped.
 func (pb *Publisher) Mail(ref Ref, m Mail, a uint32, b int32, payload []byte) error {
 	pb.Flush()
 	if ref.loop() >= len(pb.engine.loops) {
@@ -32,7 +33,7 @@ func (pb *Publisher) Mail(ref Ref, m Mail, a uint32, b int32, payload []byte) er
 }
 
 // Do runs fn on the loop of ref, behind what this Publisher sent there, with the connection or,
-// when it is gone, with nil. fn must not publish.
+// when it is gone, with nil. fn must not publish. The error is ErrStopped.
 func (pb *Publisher) Do(ref Ref, fn func(*Conn)) error {
 	pb.Flush()
 	if ref.loop() >= len(pb.engine.loops) {
@@ -42,7 +43,8 @@ func (pb *Publisher) Do(ref Ref, fn func(*Conn)) error {
 	return pb.post(l, message{fn: func(l *Loop) { fn(l.Conn(ref)) }, bytes: 64})
 }
 
-// DoEach runs fn on every loop, behind what this Publisher sent there. fn must not publish.
+// DoEach runs fn on every loop, behind what this Publisher sent there. fn must not publish. The error
+// is ErrStopped; some loops may have run fn then.
 func (pb *Publisher) DoEach(fn func(*Loop)) error {
 	pb.Flush()
 	var failed error
@@ -78,20 +80,17 @@ func (pb *Publisher) post(l *Loop, m message) error {
 	return err
 }
 
-// awaitRoom waits on a goroutine outside the loops until l's mailbox has room.
+// awaitRoom waits on a goroutine outside the loops until l's mailbox has room, or the engine stops.
 func (pb *Publisher) awaitRoom(l *Loop) error {
 	if !l.mailbox.full() {
 		return nil
 	}
 	e := pb.engine
 	pb.stats().waits.Add(1)
-	begun, pause := e.Now(), 50*time.Microsecond
+	pause := 50 * time.Microsecond
 	for l.mailbox.full() {
-		switch {
-		case e.stopping.Load():
+		if e.stopping.Load() {
 			return ErrStopped
-		case !pb.patient && e.Now()-begun >= mailboxWait:
-			return ErrBusy
 		}
 		e.system.sleep(pause)
 		pause = min(2*pause, time.Millisecond)

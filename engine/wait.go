@@ -33,11 +33,6 @@ const (
 	// minorityWait is how many ms a message waits for a minority, which must have taken bytes within
 	// as many.
 	minorityWait = 2
-
-	// mailboxWait is how many ms a message waits for a loop that takes nothing, where its source
-	// cannot be made to wait for longer. A loop that is well is never that long about it, but the
-	// system may leave its thread waiting for a core.
-	mailboxWait = 1000
 )
 
 // A debt is what a source of messages owes for waits in which nobody took bytes.
@@ -179,8 +174,8 @@ func (l *Loop) see(to *audience, s *sight) {
 	}
 }
 
-// await waits on a goroutine outside the loops until a message to to may go. The error is
-// ErrStopped, ErrBusy when a mailbox stays full for a publisher that is not patient, or the context's.
+// await waits on a goroutine outside the loops until a message to to may go. The error is ErrStopped or
+// the context's.
 func (pb *Publisher) await(to *audience) error {
 	s := pb.see(to)
 	if !s.full && !s.elsewhere && (s.congested == 0 || pb.hurried) {
@@ -191,14 +186,12 @@ func (pb *Publisher) await(to *audience) error {
 	w := wait{begun: now}
 	pause := 50 * time.Microsecond
 	for waited := false; ; waited = true {
-		gone := !s.elsewhere && (pb.hurried || w.mayGo(&s, &pb.debt, now))
+		mayGo := !s.elsewhere && (pb.hurried || w.mayGo(&s, &pb.debt, now))
 		switch {
 		case e.stopping.Load():
 			return ErrStopped
-		case gone && !s.full:
+		case mayGo && !s.full:
 			return nil
-		case gone && !pb.patient && now-w.begun >= mailboxWait:
-			return ErrBusy
 		case pb.ctx != nil && pb.ctx.Err() != nil:
 			return pb.ctx.Err()
 		}
