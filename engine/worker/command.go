@@ -11,11 +11,12 @@ import (
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 )
 
-// ConnInfoUpdate changes a connection. Only fields that are not empty act; Data goes last.
+// ConnInfoUpdate changes a connection. Only fields that are not empty act; Data goes last. Where the
+// gateway refuses one of them, because of its limits for one, the others act, and Data is not pushed.
 type ConnInfoUpdate struct {
 	UniqID                 string
 	NewUniqID              string
-	DataAsNewUniqIDExisted []byte   // for the connection that holds NewUniqID, which is closed 3 seconds later; empty: at once
+	DataAsNewUniqIDExisted []byte   // for who holds NewUniqID and is closed 3 seconds later; empty: at once
 	NewSession             string   // no longer a guest
 	NewTopics              []string // instead of those it has; a list of "" only leaves none
 	Data                   []byte   // pushed to the connection
@@ -141,7 +142,8 @@ func (l *Link) SingleCast(ctx context.Context, uniqID string, data []byte) error
 	return f.send()
 }
 
-// SingleCastBulk pushes data pairwise to as many connections, or all of it to the only one.
+// SingleCastBulk pushes data pairwise to as many connections, or all of it to the only one. Other
+// shapes push nothing.
 func (l *Link) SingleCastBulk(ctx context.Context, uniqIDs []string, data [][]byte) error {
 	f, err := l.begin(ctx, netsvr.CmdSingleCastBulk)
 	if err != nil {
@@ -151,7 +153,9 @@ func (l *Link) SingleCastBulk(ctx context.Context, uniqIDs []string, data [][]by
 	return f.send()
 }
 
-// TopicSubscribe adds a connection to topics and pushes data to it.
+// TopicSubscribe adds a connection to topics and pushes data to it. Topics that the gateway refuses,
+// because of its limits for one, are skipped, and then data is not pushed: it would say that all is
+// well.
 func (l *Link) TopicSubscribe(ctx context.Context, uniqID string, topics []string, data []byte) error {
 	return l.send(ctx, netsvr.CmdTopicSubscribe, &netsvrpb.TopicSubscribe{UniqId: uniqID, Topics: topics, Data: data})
 }
@@ -183,7 +187,8 @@ func (l *Link) TopicPublish(ctx context.Context, topics []string, data []byte) e
 	return f.send()
 }
 
-// TopicPublishBulk publishes data pairwise to as many topics, or all of it to the only one.
+// TopicPublishBulk publishes data pairwise to as many topics, or all of it to the only one. Other
+// shapes publish nothing.
 func (l *Link) TopicPublishBulk(ctx context.Context, topics []string, data [][]byte) error {
 	f, err := l.begin(ctx, netsvr.CmdTopicPublishBulk)
 	if err != nil {
@@ -209,13 +214,14 @@ func (l *Link) Push(ctx context.Context, p Push) error {
 	return f.send()
 }
 
-// ForceOffline closes connections: at once, or 3 seconds after data was pushed to them.
+// ForceOffline closes connections: at once, or 3 seconds after data was pushed to them. Their
+// sessions cannot be resumed.
 func (l *Link) ForceOffline(ctx context.Context, uniqIDs []string, data []byte) error {
 	return l.send(ctx, netsvr.CmdForceOffline, &netsvrpb.ForceOffline{UniqIds: uniqIDs, Data: data})
 }
 
-// ForceOfflineGuest is ForceOffline for those that have no session by the time that delay, in
-// whole seconds, is over.
+// ForceOfflineGuest is ForceOffline for those that have no session text by the time that delay,
+// rounded up to whole seconds, is over.
 func (l *Link) ForceOfflineGuest(ctx context.Context, uniqIDs []string, delay time.Duration, data []byte) error {
 	return l.send(ctx, netsvr.CmdForceOfflineGuest, &netsvrpb.ForceOfflineGuest{
 		UniqIds: uniqIDs, Delay: seconds(delay), Data: data,

@@ -29,7 +29,7 @@ const (
 var ErrConfig = errors.New("worker: bad config")
 
 // Config sets up a Worker: which gateways it serves, and how. The zero value serves a gateway on
-// this machine. A number of zero or less means the default.
+// this machine. A number or duration of zero or less means the default. New copies it.
 type Config struct {
 	// Gateways are the addresses of worker listeners: "tcp://host:port" in plain text,
 	// "tls://host:port" with TLS, "host:port" with TLS if there is a Config.TLS, "unix:///path" or, on
@@ -38,8 +38,8 @@ type Config struct {
 
 	// TLS says whose certificates are good, and has the worker's own, by which gateways that run with
 	// --worker-client-ca know it: Certificates, or GetClientCertificate to replace it while the
-	// Worker runs. Nil is net's default: the system's authorities and no certificate. It must not
-	// change any more.
+	// Worker runs. Nil means the system's authorities and no certificate. TLS 1.2 is the least unless
+	// MinVersion says otherwise. New copies it.
 	TLS *tls.Config
 
 	// WorkerID is what gateways route by, 1 to 999; default 1, which gets all that no route names.
@@ -59,7 +59,7 @@ type Config struct {
 	// with ErrNoCluster. Not both this and Local.
 	Cluster bool
 
-	// Links is how many connections each gateway gets, default 1. Only the first receives what
+	// Links is how many connections each gateway gets, default 1, at most 64. Only the first receives what
 	// clients send, so that their order is kept; the others (Gateway.Links) are there for commands
 	// that should not stand in the way of replies.
 	Links int
@@ -73,15 +73,17 @@ type Config struct {
 	// Worker runs. Not both this and Token.
 	TokenFile string
 
-	// Concurrency is how many handlers may run at once, default 64. The messages of one client
-	// are handled one at a time whatever it is; 1 handles everything in the order of arrival.
+	// Concurrency is how many handlers may run at once, default 64, at most 65,536. What one client sends
+	// is handled one at a time whatever it is; 1 handles everything in the order of arrival.
 	// Clients are spread over so many lanes by a hash: two that share one wait for each other.
 	Concurrency int
 
 	// Logger gets lost links, handlers that fail and frames that cannot be read. Default: silence.
 	Logger *slog.Logger
 
-	// Dial opens a connection, over which TLS then goes if the gateway wants it. Default: TCP.
+	// Dial opens a connection, over which TLS then goes if the address wants it. network is "tcp" or
+	// "unix". It is called by one goroutine of each link, so it must be safe for concurrent use.
+	// Default: net.Dialer's.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	DialTimeout time.Duration // default 5s; covers Dial and TLS, not the registration
@@ -110,11 +112,11 @@ type Config struct {
 	MaxAnswer int
 
 	// Outbox is how many bytes of commands a link may hold before callers wait, default 4 MiB. It
-	// is looked at before a command is added, so one may reach beyond it.
+	// is looked at before a command is added, so that the last may reach beyond it.
 	Outbox int
 
 	// Inbox is how many bytes of messages may wait for handlers before a link stops reading,
-	// default 8 MiB; four times as many while a query waits for its answer.
+	// default 8 MiB; four times as many while a query waits for its answer or a command for room.
 	Inbox int
 
 	secure []bool // which of Gateways have TLS

@@ -102,20 +102,23 @@
 //
 // Nothing grows without bound. A command waits, until its context is done, while the outbox of its
 // link is full (Config.Outbox); a reader whose handlers fall behind stops reading (Config.Inbox),
-// and TCP slows the gateway down. A query needs its answer even then: while one waits, its link
-// reads on, up to four times as far.
+// and TCP slows the gateway down. A query needs its answer even then, and a command may wait for room
+// that the gateway makes only once it is read: while one waits, its link reads on, up to four times
+// as far.
 //
 // A gateway keeps at most --worker-queue bytes for a link that does not read. A client may have no
 // more of them than stay free, so one that floods leaves room for all others; requests beyond it
-// are answered "busy". What waits is sent in turn of the clients, in order for each. Commands longer than the gateway's --worker-max-packet would end the link,
-// and those longer than Config.MaxFrame fail here instead. [Worker.ForceOfflineGuest] with a delay
-// is kept by the gateway until its time, at most --worker-delayed bytes for a link; the protocol
-// has no answer to it, so one beyond that does nothing but raise the gateway's counter
-// sluice_worker_delayed_refused_total and write a line to its log.
+// are answered "busy". What waits is sent in turn of the clients, in order for each. Commands longer
+// than the gateway's --worker-max-packet would end the link, and those longer than Config.MaxFrame
+// fail here instead. [Worker.ForceOfflineGuest] with a delay is kept by the gateway until its time,
+// at most --worker-delayed bytes for a link; the protocol has no answer to it, so one beyond that
+// does nothing but raise the gateway's counter sluice_worker_delayed_refused_total and write a line
+// to its log.
 //
 // # Ownership and goroutines
 //
-// Handlers own what they receive. Arguments of commands are copied before the method returns.
+// Handlers own what they receive, and callers what queries return. Arguments of commands are copied
+// before the method returns.
 //
 // Run starts three goroutines per link (dial and heartbeat, reader, writer) and one per lane, and
 // ends them before it returns. All methods may be called from any goroutine, but handlers are set

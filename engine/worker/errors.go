@@ -43,8 +43,8 @@ var (
 // A LinkError names the link and the command that failed. Queries that took too long wrap
 // context.DeadlineExceeded.
 type LinkError struct {
-	Gateway string // its address
-	Command string // as the protocol calls it
+	Gateway string // its address, as Gateway.Addr has it
+	Command string // as the protocol calls it; "dial" of Ready
 	Err     error
 }
 

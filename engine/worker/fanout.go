@@ -103,7 +103,7 @@ func (w *Worker) TopicPublish(ctx context.Context, topics []string, data []byte)
 }
 
 // TopicPublishBulk publishes data pairwise to as many topics, or all of it to the only one, on
-// every gateway.
+// every gateway. Other shapes publish nothing.
 func (w *Worker) TopicPublishBulk(ctx context.Context, topics []string, data [][]byte) error {
 	return toEach(w.whom(), func(g *Gateway) error { return g.TopicPublishBulk(ctx, topics, data) })
 }
@@ -134,8 +134,8 @@ func (w *Worker) ForceOffline(ctx context.Context, uniqIDs []string, data []byte
 	return w.deal(uniqIDs, func(g *Gateway, ids []string) error { return g.ForceOffline(ctx, ids, data) })
 }
 
-// ForceOfflineGuest is ForceOffline for those that have no session by the time that delay, in
-// whole seconds, is over.
+// ForceOfflineGuest is ForceOffline for those that have no session text by the time that delay,
+// rounded up to whole seconds, is over.
 func (w *Worker) ForceOfflineGuest(ctx context.Context, uniqIDs []string, delay time.Duration, data []byte) error {
 	return w.deal(uniqIDs, func(g *Gateway, ids []string) error {
 		return g.ForceOfflineGuest(ctx, ids, delay, data)

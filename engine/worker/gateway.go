@@ -29,10 +29,10 @@ func newGateway(w *Worker, addr string, secure bool) *Gateway {
 	return g
 }
 
-// Addr returns the address, "host:port".
+// Addr returns the address as [Config].Dial gets it: "host:port", or the path or @name of a unix socket.
 func (g *Gateway) Addr() string { return g.addr }
 
-// Links returns the connections to the gateway, Config.Links of them.
+// Links returns the connections to the gateway, Config.Links of them. The slice is the caller's.
 func (g *Gateway) Links() []*Link { return slices.Clone(g.links) }
 
 // ServerID returns the number with which the uniqIds of the gateway begin. It is not known before
@@ -82,7 +82,8 @@ func hexDigit(c byte) int32 {
 }
 
 // GatewaysOf returns where a connection may be: the gateway that made its uniqId, or, if that
-// cannot be told, as with custom ids, all of them. With Config.Cluster it is the one that stands for all.
+// cannot be told, as with custom ids, all of them. With Config.Cluster it is the one that stands for
+// all. The slice is the caller's.
 func (w *Worker) GatewaysOf(uniqID string) []*Gateway { return slices.Clone(w.where(uniqID)) }
 
 // where is GatewaysOf without the copy.

@@ -24,16 +24,16 @@ func positionOf(p *netsvrpb.HistoryPosition) Position {
 	return Position{Epoch: p.GetEpoch(), Sequence: p.GetSequence()}
 }
 
-// A KeptMessage is what a topic has kept.
+// A KeptMessage is a message that a topic has kept. It is the caller's.
 type KeptMessage struct {
 	Position
-	Time    time.Time // when it was published, by the gateway's clock
-	Route   string
-	Cmd     uint8
+	Time    time.Time // when it was published, by the gateway's clock, to the millisecond
+	Route   string    // as which GOSOC clients got it
+	Cmd     uint8     // as which Longbridge clients got it
 	Payload []byte
 }
 
-// A HistoryPage is the answer of History.
+// A HistoryPage is the answer of History and LastMessages.
 type HistoryPage struct {
 	Kept     bool     // the topic has history; else the rest says nothing
 	Lost     bool     // messages behind the position asked for are gone for good
@@ -41,9 +41,9 @@ type HistoryPage struct {
 	Messages []KeptMessage
 }
 
-// History returns up to n messages, at most 1,000 and a mebibyte of them, that a topic has kept behind a
-// position; the zero Position is before the oldest. There are more if the last one is not at End: ask
-// again behind it.
+// History returns up to n messages, 1 to 1,000 and at most a mebibyte of them (one that is longer comes
+// alone), that a topic has kept behind a position; the zero Position is before the oldest. There are
+// more if the last one is not at End: ask again behind it. The error may be a HistoryError.
 func (l *Link) History(ctx context.Context, topic string, after Position, n int) (HistoryPage, error) {
 	req := &netsvrpb.HistoryReq{Topic: topic, Limit: uint32(min(max(n, 1), 1<<20))}
 	if after != (Position{}) {
@@ -52,7 +52,9 @@ func (l *Link) History(ctx context.Context, topic string, after Position, n int)
 	return l.historyPage(ctx, req)
 }
 
-// LastMessages returns the last n messages, at most 1,000, that a topic has kept.
+// LastMessages returns the last n messages, 1 to 1,000, that a topic has kept, oldest first. Of more than a
+// mebibyte it returns the beginning: there are more, for History, if the last one is not at End. The error
+// may be a HistoryError.
 func (l *Link) LastMessages(ctx context.Context, topic string, n int) (HistoryPage, error) {
 	n = min(max(n, 1), 1000)
 	return l.historyPage(ctx, &netsvrpb.HistoryReq{Topic: topic, Last: uint32(n), Limit: uint32(n)})

@@ -12,8 +12,8 @@ import (
 // know this extension of the protocol.
 type Identity struct {
 	User     string // empty: anonymous
-	Protocol string // "gosoc", "longbridge", "netsvr", ...
-	Peer     string // where it connected from, address:port
+	Protocol string // "gosoc", "longbridge", "netsvr", or the name of an embedder's protocol
+	Peer     string // where it connected from: address:port, or "unix"
 
 	metadata []netsvr.Metadata
 	claims   []netsvr.Metadata

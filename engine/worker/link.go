@@ -17,12 +17,18 @@ import (
 // lost. Commands of one goroutine on one link are carried out in order.
 //
 // Commands copy their arguments. They return when the command is queued, or an error:
-// ErrNotConnected, ErrLinkLost, netsvr.ErrFrameTooLarge, the context's, all in a LinkError. What a
-// gateway makes of a command it does not say: unknown ids are skipped, and empty data means to push
-// nothing.
+// ErrNotConnected, ErrLinkLost, netsvr.ErrFrameTooLarge, netsvr.ErrUTF8, the context's, all in a
+// LinkError. What a gateway makes of a command it does not say: unknown ids are skipped, and empty
+// data means to push nothing.
 //
 // Queries wait for the answer as long as their context allows, at most Config.QueryTimeout if it
-// has no deadline.
+// has no deadline. Their errors are those of commands, and ErrUnanswered, ErrTooManyQueries,
+// netsvr.ErrMalformed for an answer that cannot be read, and MissingNodesError, in a LinkError too.
+// What a query returns is the caller's.
+//
+// The methods of a Worker that are called the same take effect at the gateways concerned. There the
+// errors of several gateways come joined, and a command or query that fails at one is still sent to
+// the others; a query returns what these have answered.
 type Link struct {
 	worker  *Worker
 	gateway *Gateway
@@ -42,8 +48,9 @@ func newLink(w *Worker, g *Gateway, index int) *Link {
 	return l
 }
 
-// Ready waits until the link is up and registered. When ctx ends first, the error wraps both the
-// context's and that of the latest attempt.
+// Ready waits until the link is up and registered. When ctx ends first, the error is a LinkError for
+// the command "dial", which wraps both the context's and that of the latest attempt: a
+// RegisterError, ErrNoCluster or ErrProtocol, for one.
 func (l *Link) Ready(ctx context.Context) error {
 	for {
 		l.mu.Lock()

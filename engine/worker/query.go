@@ -26,7 +26,8 @@ type Metric struct {
 	Rate15, Rate15Max     float32
 }
 
-// The items of Metrics.
+// The items of Metrics, by the numbers of the netsvr worker protocol 2.0.2. A gateway answers with those
+// that its --netsvr-metrics names.
 const (
 	MetricOpens       = 0
 	MetricCloses      = 1
@@ -155,8 +156,8 @@ func (l *Link) Metrics(ctx context.Context) (map[int]Metric, error) {
 	return metrics, nil
 }
 
-// Limit changes the limiters named, where Concurrency is above 0, until the gateway restarts, and
-// returns all limiters as they are then. Without changes it only returns them.
+// Limit changes the limiters named, where Concurrency is above 0, until the gateway restarts or is
+// given others, and returns all limiters as they are then. Without changes it only returns them.
 func (l *Link) Limit(ctx context.Context, changes []Limit) ([]Limit, error) {
 	var req netsvrpb.LimitReq
 	for _, c := range changes {

@@ -4,15 +4,15 @@ import "sync/atomic"
 
 // Stats counts what a Worker has done since it was made.
 type Stats struct {
-	Requests, Messages, Opens, Closes uint64 // taken up by handlers
+	Requests, Messages, Opens, Closes uint64 // taken up, whatever became of them
 
 	Skipped   uint64 // requests too late to be answered, or whose link was lost meanwhile
 	Failed    uint64 // requests whose handler returned an error other than a StatusError
 	Panics    uint64 // of handlers
-	Unsent    uint64 // replies whose link was lost
+	Unsent    uint64 // replies whose link was lost, or had no room until Run returned
 	Refused   uint64 // events that arrived when the worker had stopped
 	Malformed uint64 // frames that could not be read
-	Lost      uint64 // links that broke
+	Lost      uint64 // times that a link broke which had been up
 }
 
 type stats struct {
@@ -20,7 +20,7 @@ type stats struct {
 	skipped, failed, panics, unsent, refused, malformed, links atomic.Uint64
 }
 
-// Stats returns the counters as they are.
+// Stats returns the counters as they are. Any goroutine may call it.
 func (w *Worker) Stats() Stats {
 	s := &w.stats
 	return Stats{

@@ -15,8 +15,8 @@ import (
 type UserConn struct {
 	UniqID   string
 	Session  string // empty: a guest
-	Protocol string // "gosoc", "longbridge", "netsvr", ...
-	Peer     string // where it connected from, address:port
+	Protocol string // as Identity.Protocol
+	Peer     string // as Identity.Peer
 }
 
 // UserCast pushes data to all connections of users; to those of one who is listed twice, twice. Push

@@ -36,7 +36,8 @@ func New(config Config) (*Worker, error) {
 	return w, nil
 }
 
-// Gateways returns the gateways in the order of Config.Gateways. They are there before Run.
+// Gateways returns the gateways in the order of Config.Gateways. They are there before Run. The slice
+// is the Worker's: read only.
 func (w *Worker) Gateways() []*Gateway { return w.gateways }
 
 // whom returns the gateways that a command for everybody goes to.
@@ -58,7 +59,8 @@ func (w *Worker) whom() []*Gateway {
 	return w.gateways[stand : stand+1]
 }
 
-// Ready waits until every gateway is connected.
+// Ready waits until every link of every gateway is up and registered. When ctx ends first, the error
+// is a LinkError, as that of Link.Ready.
 func (w *Worker) Ready(ctx context.Context) error {
 	for _, g := range w.gateways {
 		for _, l := range g.links {
@@ -74,8 +76,12 @@ func (w *Worker) Ready(ctx context.Context) error {
 // that are refused or break are dialled again for ever.
 //
 // Then it unregisters, lets the handlers finish what has arrived, and disconnects: nil. Handlers
-// that are busy after Config.DrainTimeout find their context cancelled; when they go on even so,
-// Run returns ErrDrainTimeout without them. A Worker runs once.
+// that are busy after Config.DrainTimeout find their context cancelled; when they go on for 500 ms
+// even so, Run returns ErrDrainTimeout without them. From ctx's end on all this takes at most twice
+// DrainTimeout and 1.5 s.
+//
+// A Worker runs once: a second Run fails with ErrRunning. With a pattern or a range of commands that
+// Handle or HandleCmd could not make sense of, Run fails with ErrPattern at once.
 func (w *Worker) Run(ctx context.Context) error {
 	if w.handlers.err != nil {
 		return w.handlers.err
