@@ -19,7 +19,7 @@ func (p Cert) Login(_ context.Context, r Request) (Identity, error) {
 	return p.LoginNow(time.Now(), r)
 }
 
-// LoginNow implements Immediate. It fails with ErrNoCert, ErrExpired or ErrIdentity.
+// LoginNow implements Immediate. It fails with ErrNoCert, ErrExpired, ErrNoName or ErrIdentity.
 func (Cert) LoginNow(now time.Time, r Request) (Identity, error) {
 	if r.Cert == nil {
 		return Identity{}, ErrNoCert
@@ -40,7 +40,7 @@ func (Cert) Unguessable() bool { return true }
 
 // CertUser is the user's name in a certificate: the subject's common name, or, in one without, the first
 // of its alternative names: of the e-mail addresses, then of the DNS names, then of the URIs. It fails
-// with ErrIdentity when there is none, or none that can be a user id.
+// with ErrNoName when there is none, and with ErrIdentity when it cannot be a user id.
 func CertUser(cert *x509.Certificate) (string, error) {
 	user := cert.Subject.CommonName
 	switch {

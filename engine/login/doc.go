@@ -32,14 +32,15 @@
 //
 //	open       the token is the user id                        Immediate
 //	tokens     a file of tokens                                Immediate, Reload
+//	cert       the name in the client's certificate            Immediate
 //	otp        tokens this gateway issued, good once           Immediate
 //	jwt        signed tokens, keys in a file                   Immediate, Reload
 //	jwt, URL   signed tokens, keys fetched over HTTP           Reload, Close
 //	http       another service is asked                        Close
 //
-// They are [Open], [Tokens], [OTP], [JWT], [RemoteJWT] and [HTTP]; their own documentation has
-// their settings. A [Reloader] reads its files again while it serves: cmd/sluice has it do so on
-// SIGHUP.
+// They are [Open], [Tokens], [Cert], [OTP], [JWT], [RemoteJWT] and [HTTP]; their own documentation
+// has their settings. A [Reloader] reads its files again while it serves: cmd/sluice has it do so on
+// SIGHUP. Tokens is [Revocable], too: a login does not hold any more whose token the file has no more.
 //
 // # Ownership
 //

@@ -24,12 +24,13 @@ const maxVerdict = 64 << 10
 // HTTPConfig sets up an HTTP. Only URL is required.
 type HTTPConfig struct {
 	URL string // http or https; user:password@ in it become basic authentication
-	// Timeout is how long one login may take, waiting for others included, if its context does not
-	// end sooner. Zero or less means 5 s.
+	// Timeout is how long one login may take, the wait for others' calls included, if its context
+	// does not end sooner. Zero or less means 5 s.
 	Timeout time.Duration
 	// InFlight is how many calls may be under way; more logins wait. Zero or less means 256.
 	InFlight int
-	// Transport makes the calls. Nil means one of its own, with bounds.
+	// Transport makes the calls. Nil means one of its own: with bounds, and through the proxy that the
+	// environment names.
 	Transport http.RoundTripper
 }
 
@@ -38,18 +39,16 @@ type HTTPConfig struct {
 //	{"token":"...","protocol":"gosoc","peer":"192.0.2.1","metadata":{"key":"value"},
 //	 "certificate":{"user":"ann","subject":"CN=ann,O=example","sha256":"..."}}
 //
-// with the traceparent of the login in the head, if it is part of a trace;
-// where metadata may be missing, and so may certificate, the client's that was verified;
-// and takes status 200 with
+// with the login's traceparent as a header, if it is part of a trace. metadata may be missing, and so
+// may certificate, the client's that was verified. Status 200 is a yes:
 //
 //	{"user":"ann","session":"...","topics":["news"],"claims":{"tier":"gold"},"expires":1767225600}
 //
-// for a yes; session, topics, claims and expires, the unix time in seconds at which the login ends,
-// may be missing, and {"anonymous":true} stands in for a user. A claim that is no string reaches
-// workers as JSON. Status
-// 401 and 403 are a no: ErrRefused, and a UserError if the answer is JSON that says {"user":"ann"}.
-// Anything else is no verdict, a redirect included:
-// ErrUnavailable.
+// session, topics, claims and expires, the unix time in seconds at which the login ends, may be
+// missing, and {"anonymous":true} stands in for a user. A claim that is no string reaches workers as
+// JSON. Status 401 and 403 are a no: ErrRefused, and a UserError if the answer is JSON that says
+// {"user":"ann"}. Anything else is no verdict: ErrUnavailable. That goes for a redirect, for an
+// answer of more than 64 KiB, and for an identity out of the bounds above.
 type HTTP struct {
 	config  HTTPConfig
 	url     *url.URL
@@ -118,7 +117,8 @@ type verdict struct {
 	Claims map[string]json.RawMessage `json:"claims"`
 }
 
-// Login implements Provider.
+// Login implements Provider. A token that is too long or not UTF-8 fails with ErrTooLong or ErrMalformed
+// and is shown to nobody.
 func (h *HTTP) Login(ctx context.Context, r Request) (Identity, error) {
 	switch {
 	case len(r.Token) > MaxTokenLen:
@@ -239,8 +239,8 @@ func parseVerdict(text []byte) (Identity, error) {
 	return id, nil
 }
 
-// Close ends the calls under way, whose logins fail with ErrUnavailable like all later ones, and
-// closes the connections. It may be called more than once and always returns nil.
+// Close ends the calls under way, whose logins fail with ErrUnavailable like all later ones, waits
+// for them, and closes the connections. It may be called more than once and always returns nil.
 func (h *HTTP) Close() error {
 	h.once.Do(func() {
 		h.close()

@@ -89,7 +89,7 @@ func NewRemoteJWT(c RemoteJWTConfig) (*RemoteJWT, error) {
 }
 
 // Login implements Provider. It waits for the network only if there are no keys or the token names
-// an unknown one.
+// an unknown one. It fails as JWT.LoginNow does, or with ErrUnavailable.
 func (j *RemoteJWT) Login(ctx context.Context, r Request) (Identity, error) {
 	if len(r.Token) > MaxTokenLen {
 		return Identity{}, ErrTooLong
@@ -150,7 +150,8 @@ func (j *RemoteJWT) Status() (keys int, at time.Time, err error) {
 	return keys, st.at, st.err
 }
 
-// Reload implements Reloader: it fetches the keys now.
+// Reload implements Reloader: it fetches the keys now, for Timeout at most, behind a fetch that is
+// under way.
 func (j *RemoteJWT) Reload() error {
 	reply := make(chan error, 1)
 	select {

@@ -39,9 +39,11 @@ type Identity struct {
 
 // Request is what a provider may look at.
 type Request struct {
-	Token    string            // as the client sent it; may be empty
-	Protocol string            // "gosoc", "longbridge", "netsvr", or a server.Protocol's Name
-	Peer     netip.Addr        // where the client connected from
+	Token    string // as the client sent it; may be empty
+	Protocol string // "gosoc", "longbridge", "netsvr", or a server.Protocol's Name
+	// Peer is where the client connected from. It is invalid for one without an address, as of a unix
+	// socket.
+	Peer     netip.Addr
 	Metadata map[string]string // of a Longbridge AuthRequest; may be nil
 	// Cert is the client's certificate, whose chain leads to the gateway's client CAs; see CertUser. Nil:
 	// it showed none. Read only.
@@ -54,7 +56,8 @@ type Request struct {
 // Provider decides on a login.
 type Provider interface {
 	// Login may block until ctx is done. Any goroutine but a loop's may call it. It fails with an
-	// error that wraps ErrRefused or ErrUnavailable.
+	// error that wraps ErrRefused or ErrUnavailable; any other error is taken for the latter. r's map
+	// and certificate are read only and may be kept.
 	Login(ctx context.Context, r Request) (Identity, error)
 }
 
@@ -79,7 +82,7 @@ type Revocable interface {
 	// Holds reports whether a login still holds that was granted with this Identity.Proof, which is
 	// not 0; also one of an earlier process. Any goroutine may call it, an event loop's too; it must
 	// not block. It is asked when a session is resumed, and about all who are there by
-	// Gateway.Revalidate.
+	// server.Server.Revalidate.
 	Holds(proof uint64) bool
 }
 

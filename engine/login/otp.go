@@ -21,7 +21,7 @@ const expirePerIssue = 8
 
 // OTPConfig sets up an OTP. Its zero value works.
 type OTPConfig struct {
-	// TTL is how long a token is good. Zero means 60 s; otherwise it is between MinOTPLife and
+	// TTL is how long a token is good. Zero means 60 s; anything else must be from MinOTPLife to
 	// MaxOTPLife.
 	TTL time.Duration
 	// MaxTokens bounds the tokens outstanding; one more drives out the one that expires first. Zero
@@ -62,7 +62,8 @@ func (o *OTP) TTL() time.Duration { return o.ttl }
 func (o *OTP) IssueAs(serverID uint8) { o.tokens.IssueAs(serverID) }
 
 // Issue makes a token for user, good from now until now + TTL. It fails with ErrIdentity if user is
-// empty or cannot be a user id, or when there is no randomness. Any goroutine may call it.
+// empty or cannot be a user id, and with another error when there is no randomness. Any goroutine may
+// call it.
 func (o *OTP) Issue(now time.Time, user string) (token string, err error) {
 	if user == "" {
 		return "", fmt.Errorf("%w: no user id", ErrIdentity)
@@ -89,8 +90,9 @@ func (o *OTP) LoginNow(now time.Time, r Request) (Identity, error) {
 	return Identity{User: user}, nil
 }
 
-// Len counts the tokens outstanding, and those driven out before their time since the start.
+// Len counts the tokens outstanding, and those driven out before their time since the start. Any
+// goroutine may call it.
 func (o *OTP) Len() (outstanding int, evicted uint64) { return o.tokens.Len() }
 
-// Unguessable implements Unguessable: a token is 128 random bits, good once.
+// Unguessable implements Unguessable: a token is 128 random bits, 120 with IssueAs, good once.
 func (*OTP) Unguessable() bool { return true }
