@@ -30,7 +30,9 @@ type ListenConfig struct {
 	// Listener is served in place of Network and Address. It must accept *net.TCPConn or
 	// *net.UnixConn: anything wrapped around those is closed at once. The Engine closes it, also when
 	// Listen fails.
-	Listener  net.Listener
+	Listener net.Listener
+	// Protocols are shown the first bytes of a connection in this order. The first that has Matched
+	// serves it; while one needs more bytes, those behind it wait.
 	Protocols []Protocol
 	// TLS has the listener speak TLS, of version 1.2 at least. It is copied; what is to change later is
 	// for its GetConfigForClient and GetCertificate, which run on a goroutine of the handshake's. A
@@ -71,7 +73,8 @@ type listener struct {
 	local atomic.Pointer[net.TCPAddr]
 }
 
-// Listen opens a listener and returns its address. It may be called once Start has returned.
+// Listen opens a listener, of which there may be 256, and returns its address. It may be called once
+// Start has returned; before that, and after Stop, the error is ErrStopped.
 func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -40,7 +40,8 @@ type attachment struct {
 // broadcasts do not reach it. Closing the returned connection ends it.
 //
 // It counts as a connection and as a subscriber. peer is what its Conn.Peer returns: for whom the
-// program attaches itself. The zero AddrPort says nothing of that. The error may be ErrStopped.
+// program attaches itself. The zero AddrPort says nothing of that. The error is ErrStopped, ErrTooMany
+// or the system's. It waits for a loop, so it must not be called on one.
 func (e *Engine) Attach(topic []byte, peer netip.AddrPort) (net.Conn, error) {
 	return e.attach(&attachment{topic: topic, peer: peer})
 }

@@ -95,16 +95,16 @@ func (c *Conn) Handler() Handler { return c.handler }
 // called from the present handler's OnBytes, which must return next.
 func (c *Conn) SetHandler(h Handler) { c.handler = h }
 
-// Listener returns the configuration of the listener that accepted the connection.
+// Listener returns the configuration of the listener that accepted the connection. It is read only.
 func (c *Conn) Listener() *ListenConfig { return &c.loop.engine.listenerAt(c.listener).config }
 
 // Open reports whether the connection is still in its handler's charge: false as soon as a close is
 // pending.
 func (c *Conn) Open() bool { return c.state == stateOpen && c.flags&flagClosePending == 0 }
 
-// SetDialect says in which wire form the connection takes pushes, an index into
-// Config.Dialects, and makes it a client: broadcasts reach it from now on. It must be called
-// before the first Subscribe and only once.
+// SetDialect says in which wire form the connection takes pushes, an index into Config.Dialects, and
+// makes it a client: broadcasts and what names its Ref reach it from now on. It must be called before
+// the first Subscribe and only once.
 func (c *Conn) SetDialect(d uint8) {
 	c.dialect = d
 	c.flags |= flagClient
@@ -218,7 +218,7 @@ func (c *Conn) commit(b []byte, messages int, kind entryKind) {
 	}
 }
 
-// Write queues a copy of p, as Commit does.
+// Write queues a copy of p, one whole packet, as Commit does.
 func (c *Conn) Write(p []byte) {
 	c.Commit(append(c.Buffer(len(p)), p...), 1)
 }

@@ -73,7 +73,8 @@ type Engine struct {
 	squeezed  atomic.Int64 // bytes; see Squeeze
 }
 
-// New makes an Engine. It holds nothing until Start.
+// New makes an Engine. It holds no goroutine and no descriptor until Start. The error says what in
+// config cannot be: too many Dialects, a network in ProxyTrust or ForwardedTrust, a rule of History.
 func New(config Config) (*Engine, error) {
 	k := newKernel()
 	e, err := newEngine(config, k)
@@ -154,7 +155,7 @@ func (e *Engine) LoopLag() *LoopLag { return e.lag }
 // Loops returns the number of loops.
 func (e *Engine) Loops() int { return len(e.loops) }
 
-// Start runs the loops. On an error nothing is left running.
+// Start runs the loops. It is called once. On an error nothing is left running.
 func (e *Engine) Start() (err error) {
 	e.kernel.poller, err = newWritePoller()
 	if err != nil {
@@ -220,7 +221,7 @@ func (l *Loop) pairUp() error {
 }
 
 // StopListening closes the listeners, and waits until no accepted connection is on its way to a
-// loop. Connections go on.
+// loop, so it must not be called on one. Connections go on.
 func (e *Engine) StopListening() {
 	for _, l := range *e.listeners.Load() {
 		l.close()
@@ -229,7 +230,7 @@ func (e *Engine) StopListening() {
 	e.refusals.close()
 }
 
-// CloseAll closes every connection for the given reason, with final words.
+// CloseAll closes every connection for the given reason, with final words. It does not wait.
 func (e *Engine) CloseAll(why Reason) {
 	for _, l := range e.loops {
 		l.mailbox.postTell(tell{fn: func(*Conn) {
@@ -238,12 +239,14 @@ func (e *Engine) CloseAll(why Reason) {
 	}
 }
 
-// Connections returns the number of sockets that are open.
+// Connections returns the number of sockets that are open, those of Attach and those that are being
+// closed included.
 func (e *Engine) Connections() int { return int(e.connections.Load()) }
 
 // WaitClosed waits until there are no connections, or ctx is done. The error says that some are left
 // to which not everything was sent, or that some which a shutdown closed were cut off before it was,
-// by Config.Linger or to make room. Those that were told of their end and stay are no error.
+// by Config.Linger or to make room. Those that were told of their end and stay are no error. It must
+// not be called on a loop.
 func (e *Engine) WaitClosed(ctx context.Context) error {
 	for e.connections.Load() > 0 && ctx.Err() == nil {
 		select {
@@ -277,7 +280,8 @@ func (e *Engine) untold() (left, cutOff int64) {
 // something was left, or that a connection was cut off before everything was sent to it.
 //
 // A loop that a handler blocks cannot be stopped: then the error says so when ctx is done, and the
-// rest ends when the handler returns. On a loop the error is ErrOnLoop, at once.
+// rest ends when the handler returns. On a loop the error is ErrOnLoop, at once. A second Stop waits
+// for the first, and returns nil when that has ended.
 func (e *Engine) Stop(ctx context.Context) error {
 	if OnLoop() {
 		return ErrOnLoop

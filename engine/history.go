@@ -15,8 +15,8 @@ import (
 
 // HistoryLimits are which topics have history, and how much of it.
 type HistoryLimits struct {
-	Rules []topic.Rule
-	Total int64 // bytes. Zero means 256 MiB
+	Rules []topic.Rule // the first that matches a topic's name decides; none: no topic has history
+	Total int64        // bytes that are kept of all topics. Zero means DefaultHistoryTotal
 	// Topics is how many topics are known at a time. Of those that keep nothing the oldest goes for a
 	// new one; when all keep something, the new one has no history for now. Zero means one for each
 	// KiB of Total, and 1,024 at least: names alone take less than half of it.
@@ -74,7 +74,7 @@ func (e *Engine) streamOf(name []byte) *topic.Stream {
 }
 
 // PublishAt is Publish and Flush, and returns where in the topic's history the message is. ok is false
-// when the topic has none. With a Log, it waits for that.
+// when the topic has none. With a Log, it waits for that. The error is Publish's.
 func (pb *Publisher) PublishAt(name []byte, p Push) (at topic.Position, ok bool, err error) {
 	pb.Flush()
 	return pb.publishAt(context.Background(), name, p)

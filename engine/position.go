@@ -11,7 +11,7 @@ import (
 // of that has arrived says TCP, in bytes: what the peer has not acknowledged counts as not received. A
 // trail says which messages those bytes were.
 
-// A Mark says where in a topic's history a connection was when it ended.
+// A Mark says where in a topic's history a connection is, or was when it ended.
 type Mark struct {
 	Topic string
 	topic.Position
@@ -26,6 +26,8 @@ type Mark struct {
 // A Resumer is a Handler whose client may come back, and then wants what it has missed: its
 // connection's place in the histories of its topics is known when it ends. See Conn.Marks.
 type Resumer interface {
+	// Resumable reports whether its client may come back as far as is known now. It is called on the
+	// connection's loop, when the connection subscribes to a topic with history.
 	Resumable() bool
 }
 

@@ -2,14 +2,16 @@ package engine
 
 import "errors"
 
-// A Protocol recognises its connections and makes the state machine that serves each.
-// Its methods are called on any loop, at once.
+// A Protocol recognises its connections and makes the state machine that serves each. Its methods are
+// called on all loops, on several at the same time, and must not block.
 type Protocol interface {
 	// Name is the protocol's name in flags, counters and logs.
 	Name() string
-	// Sniff looks at the first bytes of a connection, at least one of them.
+	// Sniff looks at the first bytes of a connection, at least one of them. first is valid until it
+	// returns. When it says NeedMore it is called again with the same bytes and more.
 	Sniff(first []byte) Match
-	// Open makes the Handler of a connection whose first bytes matched.
+	// Open makes the Handler of a connection whose first bytes matched, on the connection's loop. The
+	// first call of the Handler's OnBytes has these bytes.
 	Open(c *Conn) Handler
 }
 
@@ -32,7 +34,8 @@ type Handler interface {
 	// should return when the connection is not Open, is Paused or has its OutputFull; it is called again
 	// with the rest. b is valid until it returns.
 	OnBytes(c *Conn, b []byte) (n, need int)
-	// OnDeadline is called when the deadline set with Conn.SetDeadline has come.
+	// OnDeadline is called once when the deadline set with Conn.SetDeadline has come. Until it is set
+	// anew there is none.
 	OnDeadline(c *Conn)
 	// Goodbye writes the protocol's final words for a close that is not the peer's doing, with
 	// Conn.Write or Commit; the connection is not Open any more.
@@ -47,9 +50,9 @@ type Handler interface {
 type Dialect struct {
 	// Name is the protocol's name, by which clients are counted, then a hyphen and the form.
 	Name string
-	// Append encodes p after dst. An error means that the form cannot express p: its command, for
-	// ErrCommand, else its length. It is called on any goroutine, must not keep p's slices, and is nil
-	// for a form that has no pushes.
+	// Append encodes p after dst, as the append built-in would. An error means that the form cannot
+	// express p: its command, for ErrCommand, else its length. It is called on any goroutine, on
+	// several at the same time, must not keep p's slices, and is nil for a form that has no pushes.
 	Append func(dst []byte, p Push) ([]byte, error)
 	// NoGaps says that clients of the form have no use for Config.Gap's push.
 	NoGaps bool

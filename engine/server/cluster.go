@@ -111,14 +111,16 @@ func (c *ClusterConfig) Check() error {
 type ClusterSettingError = cluster.SettingError
 
 // A ClusterError is the error of Start, or of Server.Err, when the gateway cannot be one of the
-// cluster, and trying again would be of no use: its server id is taken (then Taken says whose it is), or
-// NATS refuses what it needs.
+// cluster, and trying again would be of no use: its server id is taken (Taken tells, and the text says
+// by whom), or NATS refuses what it needs.
 type ClusterError struct {
 	Err error
 }
 
+// Error says why.
 func (e *ClusterError) Error() string { return "server: " + e.Err.Error() }
 
+// Unwrap returns Err.
 func (e *ClusterError) Unwrap() error { return e.Err }
 
 // Taken reports whether another process has the server id.

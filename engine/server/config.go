@@ -57,11 +57,12 @@ type Config struct {
 	WorkerListener net.Listener
 
 	// Memory is how many bytes the process may use, at least LeastMemory. It sets the limits of
-	// MemoryShares where they are zero; those that are not must fit into it. Near it the gateway sheds
-	// in stages, which /readyz and the metrics show: from 80% on connections that come are refused, from
-	// 85% on sessions of clients that are away and topics' histories are forgotten, too, the oldest first, and from 90% on the
-	// slowest clients are closed. The kernel's socket buffers do not count. The runtime's own limit,
-	// debug.SetMemoryLimit, is the program's to set. Zero means that nothing is shed for it.
+	// MemoryShares where they are zero; those that are not must fit into three quarters of it. Near it
+	// the gateway sheds in stages, which /readyz and the metrics show: from 80% on connections that come
+	// are refused, from 85% on sessions of clients that are away and topics' histories are forgotten,
+	// too, the oldest first, and from 90% on the slowest clients are closed, too. The kernel's socket
+	// buffers do not count. The runtime's own limit, debug.SetMemoryLimit, is the program's to set. Zero
+	// means that nothing is shed for it.
 	Memory int64
 
 	// Engine is about loops and memory. FirstBytes is Gateway.LoginTimeout if it is zero, Logger is

@@ -41,7 +41,7 @@ type Listener struct {
 
 // Listen is a listener's URL taken apart.
 type Listen struct {
-	Scheme   string // tcp, ws, tls or wss, unix or ws+unix
+	Scheme   string // tcp, ws, tls or wss, unix or ws+unix; for operators http, https or unix
 	Address  string // host:port; of a unix socket its path, or @NAME; fd: and Descriptor
 	Protocol string // auto, or the one protocol the listener speaks
 	Proxy    bool   // each connection begins with a PROXY header
@@ -71,7 +71,7 @@ var builtin = []string{auto, gosoc.Name, longbridge.Name, netsvr.Name}
 // schemes are those of listeners for clients.
 var schemes = []string{"tcp", "tls", "ws", "wss", unixScheme, unixWSScheme}
 
-// ParseListen reads a listener's URL. own are the names of Config.Protocols.
+// ParseListen reads a listener's URL, as Config.Listen has it. own are the names of Config.Protocols.
 func ParseListen(text string, own ...string) (Listen, error) {
 	if hint := meant(text, "tcp"); hint != "" {
 		return Listen{}, fmt.Errorf("listen %q: want SCHEME://HOST:PORT%s", text, hint)
@@ -287,8 +287,8 @@ func (l Listener) check(own []string) (Listen, error) {
 	return spec, nil
 }
 
-// ParseWorkerListen reads the URL of the worker listener, whose scheme is tcp, tls or unix. Its option
-// is proxy, and mode and owner of a unix socket.
+// ParseWorkerListen reads the URL of the worker listener, as Config.WorkerListen has it. Its scheme is
+// tcp, tls or unix then. Its option is proxy, and mode and owner of a unix socket.
 func ParseWorkerListen(text string) (Listen, error) {
 	if hint := meant(text, "tcp"); hint != "" {
 		return Listen{}, fmt.Errorf("worker %q: want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH%s", text, hint)
@@ -320,8 +320,9 @@ func ParseWorkerListen(text string) (Listen, error) {
 	return l, nil
 }
 
-// ParseAdminListen reads where operators are served: HOST:PORT, http://HOST:PORT, or https:// for TLS.
-// Its scheme is http or https.
+// ParseAdminListen reads where operators are served: HOST:PORT, http://HOST:PORT, or https:// for TLS,
+// unix:///PATH with the options mode and owner, or fd://NAME or https+fd://NAME. Its scheme is http,
+// https or unix then.
 func ParseAdminListen(text string) (Listen, error) {
 	if isUnix(text) {
 		u, err := url.Parse(text)

@@ -12,7 +12,7 @@ import (
 const LeastMemory = 64 << 20
 
 // MemoryShares are the limits that Config.Memory sets in proportion, where they are zero, in bytes.
-// With 1 GiB they are what they are without it.
+// With 1 GiB they are what they are without it. A sixty-fourth is 256 MiB at most.
 type MemoryShares struct {
 	BacklogTotal  int64 // a quarter; Engine.BacklogTotal
 	SessionTotal  int64 // a sixteenth; Gateway.SessionTotal
@@ -73,7 +73,8 @@ func (n size) String() string {
 }
 
 // CheckMemory says what is wrong with Config.Memory, or the limits beside it: they may have three
-// quarters of it. The rest is for connections, the program and garbage.
+// quarters of it. The rest is for connections, the program and garbage. Nil without Config.Memory. New
+// asks it, too.
 func (c *Config) CheckMemory() error {
 	if c.Memory == 0 {
 		return nil

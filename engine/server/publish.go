@@ -11,9 +11,11 @@ import (
 // route and command. It waits for its turn and for room until ctx is done. Publishes, Sends and
 // Kicks of one goroutine take effect in order. payload may be used again when it returns.
 //
-// The error is ctx's own; engine.ErrStopped, when the Server does not run; or engine.ErrOnLoop in a
-// handler or a hook, which must not wait: a handler has Request.Publish; or a NameError, for a topic
-// that cannot be one, because its name is not UTF-8 or too long. With an error nobody gets the message.
+// The error is ctx's own; engine.ErrStopped, when the Server does not run; engine.ErrOnLoop in a
+// handler or a hook, which must not wait: a handler has Request.Publish; a NameError, for a topic that
+// cannot be one, because its name is not UTF-8 or too long; or an *engine.LogError, when a topic's
+// history in a cluster cannot take the message. With an error nobody gets it, but for one that waited
+// for such a history when ctx ended: it may get there yet.
 func (s *Server) Publish(ctx context.Context, topic string, payload []byte) error {
 	if engine.OnLoop() {
 		return engine.ErrOnLoop

@@ -39,8 +39,9 @@ func (s *Server) Online(user string) int { return s.gateway.Online(user) }
 // command, and returns how many those were when it looked; one that closes meanwhile gets nothing
 // and is counted as a drop. payload is copied.
 //
-// It may be called from any goroutine. Outside the loops it waits and keeps order as Publish does,
-// with the same errors; after ctx's own, a push that waited for room may still be delivered. In a
+// It may be called from any goroutine. Outside the loops it waits and keeps order as Publish does; the
+// error is ctx's own, behind which a push that waited for room may still be delivered, or
+// engine.ErrStopped. In a
 // handler or a hook it does not wait and does not look at ctx: the push is delivered in a later
 // turn of the connection's loop, in the order of the loop's own Sends but maybe before what the
 // handler has published, and the error is engine.ErrBusy while 16 MiB of such pushes are under way.
@@ -53,10 +54,12 @@ func (s *Server) Send(ctx context.Context, who Who, payload []byte) (addressed i
 }
 
 // Kick closes the connections that who names, with the final words that their protocols have for
-// why, and returns how many those were when it looked. engine.ReasonForcedOffline and
-// ReasonKickedOut end the session, too; after any other its client may resume it.
+// why, and returns how many those were when it looked. engine.ReasonForcedOffline, ReasonKickedOut,
+// ReasonLoginExpired and ReasonLoginRevoked end the session, too; after any other its client may resume
+// it.
 //
-// It may be called from any goroutine, waits as Send does, and takes effect behind earlier Sends.
+// It may be called from any goroutine, waits as Send does, with the same errors and one for a why that
+// is no Reason, and takes effect behind earlier Sends.
 func (s *Server) Kick(ctx context.Context, who Who, why engine.Reason) (addressed int, err error) {
 	if int(why) >= len(engine.Reasons()) {
 		return 0, fmt.Errorf("server: %d is no reason to close a connection", why)

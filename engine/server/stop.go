@@ -26,7 +26,9 @@ const (
 )
 
 // Start runs the loops and opens the listeners. On an error nothing is left running; that of a
-// listener which cannot be opened is a *ListenError. A Server can be started once: the error is engine.ErrStopped after a Stop, also one that comes meanwhile.
+// listener which cannot be opened is a *ListenError, that of a cluster which does not take the gateway
+// a *ClusterError. A Server can be started once: the error is engine.ErrStopped after a Stop, also one
+// that comes meanwhile. It may wait for others, as for NATS, so on a loop it is engine.ErrOnLoop.
 func (s *Server) Start() error {
 	if engine.OnLoop() {
 		return engine.ErrOnLoop
@@ -92,15 +94,18 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// A ListenError is the error of Start for a listener that could not be opened.
+// A ListenError is the error of Start for a listener that could not be opened, and of New for a socket
+// that was not handed over.
 type ListenError struct {
 	Field string // of Config: Listen, Listeners, WorkerListen or Admin
-	Index int    // in Listen, or in Listeners
+	Index int    // in Listen, or in Listeners; 0 of the others
 	Err   error
 }
 
+// Error names the field.
 func (e *ListenError) Error() string { return "server: " + e.Field + ": " + e.Err.Error() }
 
+// Unwrap returns what went wrong, such as a *net.OpError.
 func (e *ListenError) Unwrap() error { return e.Err }
 
 // notOpened is the error for a listener that could not be opened, without what packages below say

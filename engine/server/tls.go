@@ -155,7 +155,7 @@ func (s *Server) PrepareTLS(config TLSConfig) (use func() (changed bool), err er
 	return use, nil
 }
 
-// CheckTLS reads the files of config, and says with a TLSError what cannot be used. It keeps nothing.
+// CheckTLS reads the files of config, and says with a *TLSError what cannot be used. It keeps nothing.
 func CheckTLS(config TLSConfig) error {
 	_, err := certs.New(config)
 	return err

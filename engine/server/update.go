@@ -8,7 +8,8 @@ import (
 	"github.com/sluicenet/sluice/topic"
 )
 
-// Update takes from config what may change while the Server runs, and leaves the rest as it is:
+// Update takes from config what may change while the Server runs, and leaves the rest as it is. config is
+// all of it: a field that is zero gets its default again.
 //
 //   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes, Linger,
 //     MaxPerAddress, ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes, MaxPacketRate,
@@ -18,14 +19,15 @@ import (
 //     LoginTimeout, MaxLogins, MaxTokenLogins, UserLimit, MaxSessionsPerUser, MaxInflated,
 //     MaxInflateRate, MaxGzipMembers, MaxRequestRate, MaxTopics, MaxTopicName, MaxTopicBytes, MaxTopicsTotal,
 //     MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout, TraceSample, TraceAsked,
-//     MaxSessionText, MaxLoginMetadata, SessionFromUser
+//     MaxSessionText, MaxLoginMetadata, SessionFromUser, KeepRevoked
 //   - WebSocket: Origins
 //   - Worker: MaxLinks, FrameRate, ByteRate, Tokens, Allow, AllowUnix, Limits, Idle, FirstByte,
 //     WriteTimeout, ProofTimeout, MaxUnproven, and of links that come from then on MaxPacket
 //
-// Routes change with Gateway.SetRoutes, certificates with SetTLS. A change closes nobody: who is over a smaller limit stays,
-// and gets no more. On an error nothing has changed. Any goroutine may call it, once Start has
-// returned; it does not wait for the loops, which take what concerns them in their next turn.
+// Routes change with Gateway.SetRoutes, certificates with SetTLS. A change closes nobody: who is over a
+// smaller limit stays, and gets no more. On an error nothing has changed. Any goroutine may call it
+// while the Server runs, else the error is engine.ErrStopped; it does not wait for the loops, which
+// take what concerns them in their next turn.
 func (s *Server) Update(config Config) error {
 	s.updating.Lock()
 	defer s.updating.Unlock()
