@@ -253,6 +253,17 @@ func TestDocsPaths(t *testing.T) {
 			}
 		}
 	}
+	for _, under := range []string{"codec", "internal", "cmd", "cmd/sluice/internal"} { // listed in words
+		entries, err := os.ReadDir(filepath.Join("../..", under))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.IsDir() && e.Name() != "internal" && !regexp.MustCompile(`\b`+e.Name()+`\b`).MatchString(list) {
+				t.Errorf("the README does not list %s of %s", e.Name(), under)
+			}
+		}
+	}
 }
 
 // TestDocsWidth: texts are wrapped at 100 columns; tables and the code of examples are as wide as
