@@ -160,7 +160,7 @@ func (w *worker) settle(published map[int][]uint32) (lost, inFlight uint64) {
 	return lost, inFlight
 }
 
-// done: whether all has arrived only the sum over all workers can tell.
+// done is false: whether all has arrived only the sum over all workers can tell.
 func (f *fanout) done() bool { return false }
 
 // idle: members subscribe and then do nothing.

@@ -181,7 +181,8 @@ func (t *tlsConn) record() int64 {
 	return int64(t.largest)
 }
 
-// Memory of c's TLS that is on its account: input that is not handled, and output that is not sent.
+// memory returns the bytes of t that are on its connection's account: input that is not handled, and
+// output that is not sent.
 func (t *tlsConn) memory() (n int64) {
 	if t.plain != nil {
 		n += int64(cap(t.plain.buf))

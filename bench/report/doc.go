@@ -4,7 +4,7 @@
 //
 //	bench.Observer -> Live -> progress on a terminal, plain lines elsewhere
 //	bench.Result   -> Text, CSV, HistogramLog, HTML
-//	bench.Results  -> File (JSON) -> Compare -> text
+//	bench.Result   -> JSON -> a file -> Read -> File -> Compare -> text
 //
 // # Goroutines
 //

@@ -5,7 +5,7 @@
 //
 //	Options -> New -> Driver
 //	Driver.Append...                     -> bytes to send
-//	Driver.Publish, Driver.Request       -> Template -> Template.Append, per message: copy and patch
+//	PublishTemplate, RequestTemplate     -> Template -> Template.Append, per message: copy and patch
 //	bytes -> Driver.Next                 -> Event
 //	bytes -> Skimmer.Skim                -> deliveries that look like the one before, without decoding
 //

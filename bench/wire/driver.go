@@ -10,23 +10,23 @@ import (
 // A Driver speaks one protocol for all connections of a loop.
 type Driver interface {
 	// AppendOpen appends what is sent as soon as the connection is there. wait says that the peer answers
-	// it, with EventOpen, before a login makes sense.
+	// it, with Open, before a login makes sense.
 	AppendOpen(dst []byte, p *Peer) (out []byte, wait bool)
 
 	// AppendLogin appends the login of p, by Session if there is one, else by Token. wait says that
-	// it is answered with EventLogin or EventRefused; a protocol without a login appends nothing.
+	// it is answered with LoggedIn or Refused; a protocol without a login appends nothing.
 	AppendLogin(dst []byte, p *Peer) (out []byte, wait bool)
 
-	// AppendSubscribe appends a request to hear topics; its answer is EventReply with this id.
+	// AppendSubscribe appends a request to hear topics; its answer is a Reply with this id.
 	AppendSubscribe(dst []byte, p *Peer, id uint32, topics []string) ([]byte, error)
 
 	// AppendPublish appends a publication of body, as Body returned it.
 	AppendPublish(dst []byte, p *Peer, id uint32, topic string, body []byte) ([]byte, error)
 
-	// AppendRequest appends a request that is answered with EventReply. An empty route means the gateway's own echo.
+	// AppendRequest appends a request that is answered with Reply. An empty route means the gateway's own echo.
 	AppendRequest(dst []byte, p *Peer, id uint32, route string, body []byte) ([]byte, error)
 
-	// AppendPing appends what keeps an idle connection alive, and AppendPong what answers EventPing.
+	// AppendPing appends what keeps an idle connection alive, and AppendPong what answers a Ping.
 	AppendPing(dst []byte, p *Peer) []byte
 	AppendPong(dst []byte, p *Peer, payload []byte) []byte
 
@@ -39,7 +39,7 @@ type Driver interface {
 	// RequestStamp is how much of a stamp a request carries in its body: the id, where the protocol has none, else nothing.
 	RequestStamp() int
 
-	// EchoReply is the body of EventReply that answers an echo of body.
+	// EchoReply is the body of the Reply that answers an echo of body.
 	EchoReply(body []byte) []byte
 
 	// Next reads the first event of src and the n bytes it takes; n == 0 without an error asks for
@@ -68,7 +68,7 @@ const (
 // A Peer is what a Driver keeps of a connection.
 type Peer struct {
 	Token   string // of the login; empty is none
-	Session string // secret to resume with, as EventSession gave it
+	Session string // secret to resume with, as SessionKey or LoggedIn gave it
 	Resume  bool   // ask for one
 	State   int    // free for a Driver; 0 on a new connection
 

@@ -136,7 +136,7 @@ func (l *Link) AppendGoodbye(dst []byte, _ *Peer) []byte { return dst }
 // Layout is that of a packet without an id.
 func (l *Link) Layout([]byte) Layout { return Layout{IDAt: -1} }
 
-// AppendList asks who is there; the answer is EventList.
+// AppendList asks who is there; the answer is List.
 func (l *Link) AppendList(dst []byte) ([]byte, error) {
 	start := len(dst)
 	return netsvr.EndFrame(netsvr.V2.BeginFrame(dst, netsvr.CmdUniqIDList), start, netsvr.DefaultFrameLimit)

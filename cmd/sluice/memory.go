@@ -48,7 +48,7 @@ type budget struct {
 	container byteSize // the limit it was made from, 0: the flag says it
 }
 
-// memoryBudget says how much the process may use. root is the file system.
+// budget says how much the process may use. root is the file system.
 func (m memorySize) budget(root fs.FS) budget {
 	if !m.auto {
 		return budget{size: m.size}

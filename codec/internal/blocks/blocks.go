@@ -6,7 +6,7 @@
 //
 // # Data flow
 //
-//	source -> Meter.Window -> a reader of NewReader's -> Meter.Add -> go on, or ErrTooMany
+//	source, at most Window of it at a time -> a reader of NewReader's -> Meter.Add -> go on, or ErrTooMany
 //
 // # Ownership and goroutines
 //

@@ -115,7 +115,7 @@ func (r *endings) copyOut(before uint64, into []ended) (newest uint64, n int) {
 	return newest, n
 }
 
-// hear is what engine.HearEnds calls.
+// hear is what Engine.HearEnds calls.
 func (s *Server) hear(end engine.End) {
 	e := ended{at: s.engine.Time(), why: end.Why, peer: end.Peer, refused: end.Conn == nil,
 		listener: uint8(end.Listener), protocol: "unknown"}

@@ -13,9 +13,10 @@
 //	request -> allowed (Host, token, role) -> engine, gateway and worker Stats -> text or JSON
 //	                                       -> a loop, in slices of its time    -> JSON
 //
-// Little is counted for this package's sake: a goroutine has each loop run a no-op once a second and
-// notes how late it ran; the last ends of connections are remembered. Everything else is read when
-// somebody asks. What only a loop knows it is asked for by Engine.Visit, for 400 µs at a time.
+// Little is counted for this package's sake: the last ends of connections are remembered, and once a
+// second how long requests waited. Everything else is read when somebody asks. What only a loop knows
+// it is asked for by Engine.Visit, for 250 µs at a time. How late loops are the engine measures itself
+// (package looplag).
 //
 // # Who may ask
 //
@@ -36,5 +37,6 @@
 //
 // # Goroutines
 //
-// Those of net/http, the one that samples the loops, and one for each tail. All methods may be called from any goroutine.
+// Those of net/http, one that looks once a second whether a loop stands still and how long requests
+// waited, and one for each tail. All methods may be called from any goroutine.
 package admin

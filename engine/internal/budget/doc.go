@@ -5,10 +5,10 @@
 //	runtime/metrics, the engine's accounts -> Meter -> Watch.Look -> refuse, trim, squeeze
 //
 // A [Watch] is told four times a second how many bytes are in use. Near its limit it goes through
-// stages, one a look: new connections are refused, then sessions of clients that are away are
-// forgotten as well, then the clients that are slowest to take what they are sent are closed. A stage
-// ends when use has fallen well below where it began, so that a gateway at the edge does not go back
-// and forth.
+// stages, one a look: new connections are refused, then sessions of clients that are away and
+// histories of topics are forgotten as well, then the clients that are slowest to take what they are
+// sent are closed. A stage ends when use has fallen well below where it began, so that a gateway at
+// the edge does not go back and forth.
 //
 // # What counts
 //
@@ -18,5 +18,5 @@
 //
 // # Goroutines
 //
-// A Watch belongs to the goroutine that calls Look. Stage, Used and Counts may be called by any.
+// A Watch belongs to the goroutine that calls Run or Look. Its other methods may be called by any.
 package budget

@@ -13,7 +13,7 @@ import (
 //
 // So a node trusts what it knows only while it has shown itself that it hears: it sends itself an echo,
 // over the control connection, that comes in over the data connection behind what others have sent before.
-// What an echo shows is good for trustFor from when it was sent, which is less than others wait
+// What an echo shows is good for a while (trust.good) from when it was sent, which is less than others wait
 // (barrier.go), so that who has waited in vain for a node knows that the node trusts nothing that is older.
 // A node that has stood still trusts nothing when it wakes: the clock has gone on.
 //

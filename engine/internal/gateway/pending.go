@@ -17,7 +17,7 @@ import (
 // Ticket answers nothing.
 type Ticket struct{ id uint64 }
 
-// The id of a ticket:
+// newTicket names a place in a loop's table. Its id:
 //
 //	63    56 55              32 31          0
 //	| loop  | place in the table | check     |

@@ -13,7 +13,7 @@ import (
 // Business processes of netsvr's other protocols are told from workers and their links ended, before
 // one of their commands is carried out as what its number means here: their TopicUnsubscribe is
 // ForceOffline, their TopicDelete ForceOfflineGuest. Certain signs end a link by themselves
-// (netsvr.ForeignBody, netsvr.ForeignOffline). What could be either is judged by what else is known
+// (netsvr.Dialect.ForeignBody, netsvr.ForeignOffline). What could be either is judged by what else is known
 // of the link and its host.
 
 // speaks is what a refused process is told, and the operator.
