@@ -89,8 +89,7 @@ func sceneKnownLate(t *testing.T) string {
 		a, b := w.nodes[0], w.nodes[1]
 		a.knowNobody("x")
 		changes := a.t.Changes()
-		a.nodes.remove(1)
-		a.t.nodeGone(b.member)
+		a.parts(b.member)
 		b.subscribe("x")
 		time.Sleep(400 * time.Millisecond) // its barrier is ignored
 		a.nodes.put(b.member)
@@ -110,8 +109,7 @@ func sceneStrangers(t *testing.T) string {
 		a, b := w.nodes[0], w.nodes[1]
 		a.knowNobody("x")
 		for n, m := range map[*simNode]Member{a: b.member, b: a.member} {
-			n.nodes.remove(m.ID)
-			n.t.nodeGone(m)
+			n.parts(m)
 		}
 		b.subscribe("x") // nobody is told, since nobody is there
 		time.Sleep(2 * strangerFor)
@@ -207,8 +205,7 @@ func sceneExcluded(t *testing.T) string {
 func sceneOlder(t *testing.T) string {
 	return play(t, 3, func(w *simWorld) {
 		a, c := w.nodes[0], w.nodes[2]
-		a.nodes.remove(c.member.ID)
-		a.t.nodeGone(c.member)
+		a.parts(c.member)
 		a.bus.lag(settleWithin - 30*time.Millisecond)
 		a.subscribe("x") // c answers, and is not waited for
 		time.Sleep(10 * time.Millisecond)
@@ -287,8 +284,7 @@ func sceneForgotten(t *testing.T) string {
 		a, b := w.nodes[0], w.nodes[1]
 		a.knowNobody("x")
 		a.bus.lose(true)
-		b.nodes.remove(a.member.ID)
-		b.t.nodeGone(a.member)
+		b.parts(a.member)
 		b.subscribe("x") // nobody is told, since nobody is there
 		go a.bus.connect()
 		time.Sleep(100 * time.Millisecond)
@@ -421,8 +417,7 @@ func sceneLeaves(t *testing.T) string {
 		if !a.t.Congested([]byte("x")) {
 			w.fail("the publisher goes on although the crowd takes nothing")
 		}
-		a.nodes.remove(1)
-		a.t.nodeGone(b.member)
+		a.parts(b.member)
 		if a.t.Congested([]byte("x")) {
 			w.fail("the publisher waits for a node that is gone")
 		}

@@ -24,16 +24,11 @@ import (
 
 // A histNode is one process.
 type histNode struct {
-	w      *histWorld
-	number uint64
-	member Member
-	bus    *simBus
-	nodes  *nodes
-	t      *topics
-	alive  bool
-	subs   map[string]*histSub
-	rings  map[string]*histRing
-	sent   map[string]uint64
+	simProcess
+	w     *histWorld
+	subs  map[string]*histSub
+	rings map[string]*histRing
+	sent  map[string]uint64
 }
 
 // A histSub is the time in which a topic has subscribers on a node.
@@ -173,10 +168,8 @@ func (r histReplica) Last(name []byte) (topic.Position, bool) {
 // boot starts a process in a place.
 func (w *histWorld) boot(place int) *histNode {
 	w.count++
-	n := &histNode{
-		w: w, number: w.count, subs: make(map[string]*histSub), rings: make(map[string]*histRing), sent: make(map[string]uint64),
-		alive: true, nodes: new(nodes),
-	}
+	n := &histNode{w: w, subs: make(map[string]*histSub), rings: make(map[string]*histRing), sent: make(map[string]uint64)}
+	n.number, n.alive, n.nodes = w.count, true, new(nodes)
 	n.member = Member{ID: uint8(place), Incarnation: w.count}
 	n.bus = w.net.bus()
 	n.t = assemble(&Config{
@@ -197,11 +190,7 @@ func (w *histWorld) boot(place int) *histNode {
 	for _, o := range w.nodes {
 		if o != nil && o.alive {
 			n.nodes.put(o.member)
-			if old, ok := o.nodes.find(n.member.ID); ok {
-				o.nodes.remove(n.member.ID)
-				o.t.nodeGone(old)
-			}
-			o.nodes.put(n.member)
+			o.meets(n.member)
 		}
 	}
 	w.mu.Lock()
@@ -222,16 +211,10 @@ func (w *histWorld) kill(n *histNode) {
 	w.mu.Lock()
 	n.alive = false
 	w.mu.Unlock()
-	n.bus.lose(false)
-	n.bus.net.mu.Lock()
-	n.bus.dead = true
-	n.bus.net.mu.Unlock()
-	n.t.changed(false)
-	n.t.close()
+	n.die()
 	for _, o := range w.nodes {
 		if o != n && o.alive {
-			o.nodes.remove(n.member.ID)
-			o.t.nodeGone(n.member)
+			o.parts(n.member)
 		}
 	}
 }

@@ -34,13 +34,8 @@ const (
 
 // A simNode is one process.
 type simNode struct {
+	simProcess
 	w      *simWorld
-	number uint64
-	member Member
-	bus    *simBus
-	nodes  *nodes
-	t      *topics
-	alive  bool
 	open   bool // it has clients
 	subs   map[string]*simSub
 	sent   map[string]uint64
@@ -128,7 +123,8 @@ func (c simCrowd) MayGo() bool {
 // boot starts a process in a place.
 func (w *simWorld) boot(place int) *simNode {
 	w.count++
-	n := &simNode{w: w, number: w.count, subs: make(map[string]*simSub), sent: make(map[string]uint64), alive: true, nodes: new(nodes), told: make(map[string]bool)}
+	n := &simNode{w: w, subs: make(map[string]*simSub), sent: make(map[string]uint64), told: make(map[string]bool)}
+	n.number, n.alive, n.nodes = w.count, true, new(nodes)
 	n.member = Member{ID: uint8(place), Incarnation: w.count}
 	n.bus = w.net.bus()
 	n.t = assemble(&Config{Name: "sim", Self: uint8(place), Incarnation: n.member.Incarnation, Queue: 1 << 20, Window: 1 << 20}, n.bus, n.nodes)
@@ -152,14 +148,9 @@ func (w *simWorld) boot(place int) *simNode {
 				w.mu.Lock()
 				both := o.alive && n.alive
 				w.mu.Unlock()
-				if !both {
-					return
+				if both {
+					o.meets(n.member)
 				}
-				if old, ok := o.nodes.find(n.member.ID); ok {
-					o.nodes.remove(n.member.ID)
-					o.t.nodeGone(old)
-				}
-				o.nodes.put(n.member)
 			})
 		}
 	}
@@ -189,12 +180,7 @@ func (w *simWorld) kill(n *simNode) {
 	w.mu.Lock()
 	n.alive = false
 	w.mu.Unlock()
-	n.bus.lose(false)
-	n.bus.net.mu.Lock()
-	n.bus.dead = true
-	n.bus.net.mu.Unlock()
-	n.t.changed(false)
-	n.t.close()
+	n.die()
 	for _, o := range w.nodes {
 		if o == n || !o.alive {
 			continue
@@ -204,8 +190,7 @@ func (w *simWorld) kill(n *simNode) {
 			alive := o.alive
 			w.mu.Unlock()
 			if m, ok := o.nodes.find(n.member.ID); ok && m.Incarnation == n.member.Incarnation && alive {
-				o.nodes.remove(m.ID)
-				o.t.nodeGone(m)
+				o.parts(m)
 			}
 		})
 	}
