@@ -226,7 +226,7 @@ func (l *Loop) free(c *Conn) {
 	l.wheel.clear(c.slot)
 	l.stats.open.Add(-1)
 	l.engine.connections.Add(-1)
-	delete(l.halves, c.slot)
+	delete(l.halfClosed, c.slot)
 	l.forgetPeer(c)
 	delete(l.deferred.debts, c.Ref())
 	gen := c.gen

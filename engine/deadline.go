@@ -27,7 +27,7 @@ func (l *Loop) rearm() {
 	if old := l.nextDue.Load(); next != old {
 		l.nextDue.Store(next)
 		if next < old {
-			l.engine.ticker.hurry(next)
+			l.engine.ticker.rearm(next)
 		}
 	}
 }

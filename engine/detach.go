@@ -67,7 +67,7 @@ func (l *Loop) keepHalf(c *Conn) bool {
 	if c.flags&flagLongInput != 0 {
 		l.dropLongInput(c)
 	}
-	l.halves[c.slot] = rest
+	l.halfClosed[c.slot] = rest
 	l.setInput(c, len(rest))
 	l.markDirty(c) // whoever watched the old descriptor for room is gone
 	return true
@@ -99,7 +99,7 @@ func (l *Loop) pumpHalf(c *Conn) {
 		l.pumpTLS(c, t, true)
 		return
 	}
-	rest := l.halves[c.slot]
+	rest := l.halfClosed[c.slot]
 	for {
 		if c.OutputFull() { // the handler would take nothing
 			l.makeRoom(c)
@@ -112,7 +112,7 @@ func (l *Loop) pumpHalf(c *Conn) {
 			return
 		}
 		rest = rest[n:]
-		l.halves[c.slot] = rest
+		l.halfClosed[c.slot] = rest
 		switch {
 		case c.Paused():
 			return

@@ -254,7 +254,7 @@ func (e *Engine) WaitClosed(ctx context.Context) error {
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
-	left, cutOff := e.untold()
+	left, cutOff := e.unfinished()
 	switch {
 	case left > 0 && ctx.Err() != nil:
 		return fmt.Errorf("engine: %d connections left: %w", left+cutOff, ctx.Err())
@@ -264,9 +264,9 @@ func (e *Engine) WaitClosed(ctx context.Context) error {
 	return nil
 }
 
-// untold returns the number of connections to which not everything was sent, or which were not told
+// unfinished returns the number of connections to which not everything was sent, or which were not told
 // of their end, and of those that a shutdown has closed and that were cut off like that.
-func (e *Engine) untold() (left, cutOff int64) {
+func (e *Engine) unfinished() (left, cutOff int64) {
 	left = e.connections.Load()
 	for _, l := range e.loops {
 		left -= l.stats.told.Load()

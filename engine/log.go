@@ -74,7 +74,7 @@ type Replica struct{ pb Publisher }
 
 // NewReplica makes a Replica, for an Engine with Config.Log.
 func (e *Engine) NewReplica() *Replica {
-	return &Replica{Publisher{engine: e, local: true, hurried: true}}
+	return &Replica{Publisher{engine: e, local: true, roomOnly: true}}
 }
 
 // Publish takes a frame to a topic's history and subscribers. prev is the number behind the topic's

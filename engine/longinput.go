@@ -50,7 +50,7 @@ func (k *longInput) recycle() {
 // arrived behind a long packet's.
 func (l *Loop) buffered(c *Conn) int {
 	if c.sock == nil {
-		return len(l.halves[c.slot])
+		return len(l.halfClosed[c.slot])
 	}
 	n := c.sock.InboundBuffered()
 	if c.flags&flagLongInput == 0 {
@@ -81,7 +81,7 @@ func (l *Loop) buffered(c *Conn) int {
 // peek returns the first n bytes of c's unhandled input, which are there.
 func (l *Loop) peek(c *Conn, n int) ([]byte, error) {
 	if c.sock == nil {
-		return l.halves[c.slot][:n], nil
+		return l.halfClosed[c.slot][:n], nil
 	}
 	if c.flags&flagLongInput != 0 {
 		k := l.long[c.slot]
@@ -93,7 +93,7 @@ func (l *Loop) peek(c *Conn, n int) ([]byte, error) {
 // discard takes n bytes off c's unhandled input.
 func (l *Loop) discard(c *Conn, n int) {
 	if c.sock == nil {
-		l.halves[c.slot] = l.halves[c.slot][n:]
+		l.halfClosed[c.slot] = l.halfClosed[c.slot][n:]
 		return
 	}
 	if c.flags&flagLongInput == 0 {

@@ -41,7 +41,7 @@ type Loop struct {
 	servingYielded bool                  // it is their turn
 	long           map[uint32]*longInput // unhandled input of long packets, by slot
 	tls            []*tlsConn            // of connections that have it, by slot
-	halves         map[uint32][]byte     // input of connections whose peer has closed its side, by slot
+	halfClosed     map[uint32][]byte     // input of connections whose peer has closed its side, by slot
 	peers          map[uint32]keptPeer   // by slot, of those whose socket does not tell who the client is
 	trails         []*trail              // of connections that may come back, by slot
 	marks          []Mark                // of the connection that ends
@@ -98,11 +98,11 @@ const (
 
 func newLoop(e *Engine, index int) *Loop {
 	l := &Loop{
-		engine: e,
-		index:  index,
-		poller: -1,
-		halves: make(map[uint32][]byte),
-		stats:  new(loopStats),
+		engine:     e,
+		index:      index,
+		poller:     -1,
+		halfClosed: make(map[uint32][]byte),
+		stats:      new(loopStats),
 	}
 	l.setLimits(e.config.limits())
 	l.memory.scratch = make([]byte, 0, scratchSize)

@@ -34,8 +34,9 @@ const (
 type Publisher struct {
 	engine *Engine
 	loop   *Loop // nil for a goroutine outside the loops
-	// local publishers send to no subscribers elsewhere; hurried ones wait for mailboxes alone.
-	local, hurried bool
+	// local publishers send to no subscribers elsewhere; roomOnly ones wait for room in the mailboxes
+	// and not for the crowd.
+	local, roomOnly bool
 
 	open *run
 	debt debt // of a goroutine; a loop's clients have their own

@@ -22,7 +22,7 @@ func (l *Loop) pause(c *Conn) bool {
 // is deaf during a pause. A full socket's notice of room tells of it as well.
 func (l *Loop) hearFailure(c *Conn) {
 	s := l.engine.system
-	if !l.unheard(c) || c.flags&flagBlocked != 0 || c.fd < 0 {
+	if !l.failureUnseen(c) || c.flags&flagBlocked != 0 || c.fd < 0 {
 		return
 	}
 	if err := s.arm(c.fd, c.Ref(), false, c.flags&flagPolled != 0); err != nil {
@@ -33,8 +33,8 @@ func (l *Loop) hearFailure(c *Conn) {
 	c.flags |= flagPolled
 }
 
-// unheard reports whether nobody but the write poller would tell of c's failure.
-func (l *Loop) unheard(c *Conn) bool {
+// failureUnseen reports whether nobody but the write poller would tell of c's failure.
+func (l *Loop) failureUnseen(c *Conn) bool {
 	return c.flags&flagDetached != 0 || c.flags&flagReadingPaused != 0 && l.engine.system.pauseIsDeaf()
 }
 

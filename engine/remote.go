@@ -90,7 +90,7 @@ type Injector struct{ pb Publisher }
 
 // NewInjector makes an Injector for a goroutine that may block.
 func (e *Engine) NewInjector() *Injector {
-	return &Injector{Publisher{engine: e, local: true, hurried: true}}
+	return &Injector{Publisher{engine: e, local: true, roomOnly: true}}
 }
 
 // Publish publishes records of topic.AppendRecord to a topic's subscribers and returns when they are on

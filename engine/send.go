@@ -140,7 +140,7 @@ func (l *Loop) writable(ref Ref) {
 	if c == nil {
 		return
 	}
-	if l.unheard(c) && l.engine.system.broken(c.fd) {
+	if l.failureUnseen(c) && l.engine.system.broken(c.fd) {
 		l.closeLater(c, ReasonPeerClosed, false)
 		return
 	}

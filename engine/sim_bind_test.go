@@ -202,7 +202,7 @@ func simAccounts(w *simWorld, inFlight int64) error {
 	}
 	for _, l := range e.loops {
 		saw.deferred += len(l.deferred.list)
-		saw.halfClosed += len(l.halves)
+		saw.halfClosed += len(l.halfClosed)
 		if l.mailbox.full() {
 			saw.full++
 		}
@@ -424,8 +424,8 @@ func simLeft(e *Engine) error {
 		switch {
 		case secure:
 			return fmt.Errorf("loop %d: TLS of connections that have gone", l.index)
-		case len(l.halves) > 0:
-			return fmt.Errorf("loop %d: input of %d half-closed connections", l.index, len(l.halves))
+		case len(l.halfClosed) > 0:
+			return fmt.Errorf("loop %d: input of %d half-closed connections", l.index, len(l.halfClosed))
 		case len(l.pressure.watched) > 0, len(l.heavy.slots) > 0, len(l.deferred.list) > 0, len(l.closes) > 0, len(l.resumed) > 0, len(l.yielded) > 0, len(l.output.dirty) > 0:
 			return fmt.Errorf("loop %d: watched %d heavy %d deferred %d closes %d resumed %d dirty %d", l.index, len(l.pressure.watched), len(l.heavy.slots), len(l.deferred.list),
 				len(l.closes), len(l.resumed), len(l.output.dirty))

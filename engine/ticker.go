@@ -10,22 +10,22 @@ import (
 // idle loops every 20 ms costs 5% of a core.
 type ticker struct {
 	target  atomic.Int64 // ms on the engine's clock when it means to wake
-	hurried chan struct{}
+	rearmed chan struct{}
 	stop    chan struct{}
 	done    chan struct{}
 }
 
 func newTicker() *ticker {
-	t := &ticker{hurried: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	t := &ticker{rearmed: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	t.target.Store(math.MaxInt64)
 	return t
 }
 
-// hurry makes the ticker look again when it means to sleep beyond next. Any goroutine may call it.
-func (t *ticker) hurry(next int64) {
+// rearm makes the ticker look again when it means to sleep beyond next. Any goroutine may call it.
+func (t *ticker) rearm(next int64) {
 	if next < t.target.Load() {
 		select {
-		case t.hurried <- struct{}{}:
+		case t.rearmed <- struct{}{}:
 		default:
 		}
 	}
@@ -61,7 +61,7 @@ func (t *ticker) run(e *Engine) {
 		timer.Reset(time.Duration(min(max(next-now, 1), time.Hour.Milliseconds())) * time.Millisecond)
 		select {
 		case <-timer.C:
-		case <-t.hurried:
+		case <-t.rearmed:
 		case <-t.stop:
 			return
 		}

@@ -178,7 +178,7 @@ func (l *Loop) see(to *audience, s *sight) {
 // the context's.
 func (pb *Publisher) await(to *audience) error {
 	s := pb.see(to)
-	if !s.full && !s.elsewhere && (s.congested == 0 || pb.hurried) {
+	if !s.full && !s.elsewhere && (s.congested == 0 || pb.roomOnly) {
 		return nil
 	}
 	e := pb.engine
@@ -186,7 +186,7 @@ func (pb *Publisher) await(to *audience) error {
 	w := wait{begun: now}
 	pause := 50 * time.Microsecond
 	for waited := false; ; waited = true {
-		mayGo := !s.elsewhere && (pb.hurried || w.mayGo(&s, &pb.debt, now))
+		mayGo := !s.elsewhere && (pb.roomOnly || w.mayGo(&s, &pb.debt, now))
 		switch {
 		case e.stopping.Load():
 			return ErrStopped

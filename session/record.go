@@ -80,14 +80,14 @@ type record struct {
 	former  Ref       // superseded, and still to hand over its state, or 0
 	snap    *snapshot // detached: what the next holder gets; attached: handed over, not yet fetched
 	expires int64     // unix milliseconds: no ticket of this session is good any longer
-	grace   int64     // unix milliseconds: until then serial-1 is good too; negative: see untold
+	grace   int64     // unix milliseconds: until then serial-1 is good too; negative: see undelivered
 	serial  uint32    // of the newest ticket
 	pos     int32     // in recordShard.attached or .detached, as holder says
 }
 
-// untold reports whether no client was told of serial, the newest ticket, yet, see Store.Untold: then serial-1 is good
+// undelivered reports whether no client was told of serial, the newest ticket, yet, see Store.Undelivered: then serial-1 is good
 // whatever the time, and grace is less than zero, minus the time until which it would be good.
-func (r *record) untold() bool { return r.grace < 0 }
+func (r *record) undelivered() bool { return r.grace < 0 }
 
 func (r *record) dueAt() int64 { return r.expires }
 func (r *record) setPos(i int) { r.pos = int32(i) }
@@ -260,7 +260,7 @@ func (r *record) rotate(serial uint32, ms, grace int64) (before rotation, err er
 		r.serial = serial + 1
 		r.grace = ms + grace
 		return before, nil
-	case serial+1 == r.serial && (r.untold() || ms < r.grace && r.grace-ms <= 2*grace || fault == 2): // more: the clock was set back
+	case serial+1 == r.serial && (r.undelivered() || ms < r.grace && r.grace-ms <= 2*grace || fault == 2): // more: the clock was set back
 		return rotation{}, nil
 	}
 	return rotation{}, ErrReplayed

@@ -271,7 +271,7 @@ func (s *Store) Share(id SessionID) (shared Shared, holder Ref, err error) {
 
 func (r *record) shared() Shared {
 	serial, grace := r.serial, r.grace
-	if r.untold() {
+	if r.undelivered() {
 		serial, grace = serial-1, 0
 	}
 	return Shared{

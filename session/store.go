@@ -265,7 +265,7 @@ func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error
 	if err == nil {
 		out.before, err = r.rotate(t.Serial, ms, unconfirmed*s.grace)
 	}
-	if err == nil && !out.before.stepped && r.untold() { // what another has stepped on is ref's to undo, from now on
+	if err == nil && !out.before.stepped && r.undelivered() { // what another has stepped on is ref's to undo, from now on
 		out.before = rotation{stepped: true, serial: r.serial - 1}
 	}
 	if err == nil {
@@ -347,14 +347,14 @@ func (s *Store) issue(t Ticket) (Issued, error) {
 	return Issued{ID: t.ID, Ticket: string(text), Expires: t.Expires}, err
 }
 
-// Untold notes that the client for which connection ref has resumed a session is told of its next ticket later: until
+// Undelivered notes that the client for which connection ref has resumed a session is told of its next ticket later: until
 // Told is called, the ticket before is the newest that anybody knows, and good. If the connection goes meanwhile, call
 // TakeBack.
-func (s *Store) Untold(out Resumed, ref Ref) {
+func (s *Store) Undelivered(out Resumed, ref Ref) {
 	sh := s.shard(out.ID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if r := sh.byID[out.ID]; r != nil && r.holder == ref && out.before.stepped && !r.untold() {
+	if r := sh.byID[out.ID]; r != nil && r.holder == ref && out.before.stepped && !r.undelivered() {
 		r.grace = -r.grace
 	}
 }
@@ -364,7 +364,7 @@ func (s *Store) Told(now time.Time, id SessionID, ref Ref) {
 	sh := s.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if r := sh.byID[id]; r != nil && r.holder == ref && r.untold() {
+	if r := sh.byID[id]; r != nil && r.holder == ref && r.undelivered() {
 		r.grace = now.UnixMilli() + unconfirmed*s.grace
 	}
 }

@@ -61,8 +61,8 @@ type cli struct {
 	Version    versionCmd    `cmd:"" help:"Print the version, as sluice --version does."`
 }
 
-// lastWords is how long the last lines of the log may take at the end: nobody may be reading them.
-const lastWords = 500 * time.Millisecond
+// flushTimeout is how long the last lines of the log may take at the end: nobody may be reading them.
+const flushTimeout = 500 * time.Millisecond
 
 func main() {
 	// Nothing may wait for standard error, nor die of it.
@@ -71,7 +71,7 @@ func main() {
 	code := untilReady(kept.Ends, stderr, func(ready func()) int {
 		return runWith(os.Args[1:], os.Stdout, stderr, kept, ready)
 	})
-	stderr.Close(lastWords)
+	stderr.Close(flushTimeout)
 	os.Exit(code)
 }
 

@@ -202,7 +202,7 @@ func (w *watcher) close() {
 		w.spans.Close(ctx)
 	}
 	if w.access != nil {
-		w.access.Close(lastWords)
+		w.access.Close(flushTimeout)
 		if lines := w.access.Dropped(); lines > 0 {
 			w.log.Warn("lines of the access log were lost since the start", "lines", lines)
 		}

@@ -190,8 +190,8 @@ func (s *Server) whereabouts() string {
 	return strings.Join(append([]string{host}, s.Addrs()...), " ")
 }
 
-// natsPatience is how long Start waits for NATS.
-const natsPatience = 5 * time.Second
+// natsTimeout is how long Start waits for NATS.
+const natsTimeout = 5 * time.Second
 
 // joinCluster makes the gateway one of the cluster. If NATS is away it goes on trying, and the
 // gateway is not ready meanwhile.
@@ -199,7 +199,7 @@ func (s *Server) joinCluster() error {
 	if s.node == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(s.start, natsPatience)
+	ctx, cancel := context.WithTimeout(s.start, natsTimeout)
 	defer cancel()
 	err := s.nats.Connect(ctx)
 	var refused *cluster.RefusedError

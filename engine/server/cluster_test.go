@@ -82,7 +82,7 @@ func TestClusterStopAtStart(t *testing.T) {
 	if err := <-started; !errors.Is(err, engine.ErrStopped) {
 		t.Errorf("Start says %v", err)
 	}
-	if d := time.Since(begun); d > natsPatience/2 {
+	if d := time.Since(begun); d > natsTimeout/2 {
 		t.Errorf("the stop took %v", d)
 	}
 }

@@ -15,16 +15,16 @@ import (
 	"github.com/sluicenet/sluice/internal/roletoken"
 )
 
-// Patience is how long a pipe may take from its opening to its end.
-const Patience = 5 * time.Second
+// PipeTimeout is how long a pipe may take from its opening to its end.
+const PipeTimeout = 5 * time.Second
 
 // pipeLook is the time between two looks at a pipe that nobody has opened for writing yet.
 const pipeLook = 10 * time.Millisecond
 
 // Read returns what is in a file of at most limit bytes. A regular file that changes meanwhile is
-// refused, since only half of it might be new. A pipe must end within Patience. Directories and
+// refused, since only half of it might be new. A pipe must end within PipeTimeout. Directories and
 // devices are refused.
-func Read(name string, limit int64) ([]byte, error) { return read(name, limit, Patience) }
+func Read(name string, limit int64) ([]byte, error) { return read(name, limit, PipeTimeout) }
 
 // ReadNow is Read for those who cannot wait: a pipe is refused, and not opened, so that its writer
 // still finds a reader who reads it.

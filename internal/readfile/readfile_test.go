@@ -47,7 +47,7 @@ func TestRead(t *testing.T) {
 	const quick = 100 * time.Millisecond
 	for _, tc := range []struct {
 		name, file string
-		patience   time.Duration
+		timeout    time.Duration
 		want, err  string
 	}{
 		{"a file", write("file", "text"), quick, "text", ""},
@@ -64,7 +64,7 @@ func TestRead(t *testing.T) {
 		{"a pipe that is too long", feed(filepath.Base(pipe("lots")), 0, strings.Repeat("x", 21)), time.Minute, "", "larger than 20 bytes"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			b, err := read(tc.file, 20, tc.patience)
+			b, err := read(tc.file, 20, tc.timeout)
 			if string(b) != tc.want || (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
 				t.Errorf("%q, %v; want %q, %q", b, err, tc.want, tc.err)
 			}

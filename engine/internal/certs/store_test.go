@@ -225,7 +225,7 @@ func TestBecomesPipe(t *testing.T) {
 		t.Helper()
 		for range 5 { // the machine may have stood still in one of them
 			begun := time.Now()
-			if f(); time.Since(begun) < readfile.Patience/2 {
+			if f(); time.Since(begun) < readfile.PipeTimeout/2 {
 				return
 			}
 		}

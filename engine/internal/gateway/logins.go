@@ -247,7 +247,7 @@ func (g *Gateway) resume(c *engine.Conn, cl *Client, a *admission) (Outcome, err
 		cl.user, a.kicked = "", 0
 		return SessionRefused, err
 	}
-	g.sessions.Untold(a.resumed, ref) // until enter
+	g.sessions.Undelivered(a.resumed, ref) // until enter
 	a.resuming = true
 	a.identity, a.grant = login.Identity{User: a.resumed.User}, a.resumed.Login
 	g.chargeSessions()

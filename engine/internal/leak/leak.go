@@ -10,8 +10,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// patience is how long goroutines may take to end on a machine that stands still for seconds.
-const patience = 30 * time.Second
+// endTimeout is how long goroutines may take to end on a machine that stands still for seconds.
+const endTimeout = 30 * time.Second
 
 // Run runs the tests, waits for their goroutines to end, and returns the exit code. A goroutine that
 // does not end is printed and fails the package.
@@ -27,7 +27,7 @@ func Run(m *testing.M) int {
 	if code != 0 {
 		return code
 	}
-	for deadline := time.Now().Add(patience); ; { // Find waits, too, but a second at most
+	for deadline := time.Now().Add(endTimeout); ; { // Find waits, too, but a second at most
 		err := goleak.Find(leaks...)
 		if err == nil {
 			return 0

@@ -231,7 +231,7 @@ func (b *backlog) drop(q *clientQueue, size int) {
 		s := b.at(q.head)
 		if q.start == uint32(len(s.data)) {
 			next := s.next
-			b.giveBack(q.head)
+			b.freeSegment(q.head)
 			q.head, q.start = next, 0
 			continue
 		}
@@ -240,7 +240,7 @@ func (b *backlog) drop(q *clientQueue, size int) {
 		n -= some
 	}
 	if q.bytes == 0 {
-		b.giveBack(q.head)
+		b.freeSegment(q.head)
 		q.head, q.tail, q.start, q.end = 0, 0, 0, 0
 	}
 }
@@ -282,7 +282,8 @@ func (b *backlog) segment() (i uint32) {
 	return i
 }
 
-func (b *backlog) giveBack(i uint32) {
+// freeSegment gives a segment back to those that segment takes.
+func (b *backlog) freeSegment(i uint32) {
 	b.at(i).next = b.free
 	b.free = i
 }

@@ -50,8 +50,8 @@ type Exporter struct {
 	fixed  *trace.ResourceSpans // without its spans
 
 	sent, dropped, lost atomic.Uint64
-	untold              uint64    // of lost: the log does not know; the goroutine's
-	told                time.Time // when it was last told
+	unlogged            uint64    // of lost: the log does not know; the goroutine's
+	loggedAt            time.Time // when it was last told
 
 	closing sync.Once
 	flush   chan struct{}   // closed when the rest is to be sent
@@ -246,19 +246,19 @@ func (e *Exporter) post(body []byte) (rejected uint64, again bool, wait time.Dur
 // lose counts spans that were not sent.
 func (e *Exporter) lose(n uint64, err error) {
 	e.lost.Add(n)
-	e.untold += n
+	e.unlogged += n
 	e.tell(err, false)
 }
 
 // tell has the log know of lost spans, now and then, and at the end.
 func (e *Exporter) tell(err error, last bool) {
-	if e.untold == 0 || !last && time.Since(e.told) < logEvery {
+	if e.unlogged == 0 || !last && time.Since(e.loggedAt) < logEvery {
 		return
 	}
-	attrs := []any{"spans", e.untold}
+	attrs := []any{"spans", e.unlogged}
 	if err != nil {
 		attrs = append(attrs, "err", err)
 	}
 	e.log.Warn("spans of traces were lost", attrs...)
-	e.untold, e.told = 0, time.Now()
+	e.unlogged, e.loggedAt = 0, time.Now()
 }

@@ -13,17 +13,17 @@ func TestStoreUntold(t *testing.T) {
 	s := newStore(t, StoreConfig{TTL: 20 * long, Grace: testGrace})
 	first := mustBegin(t, s, t0, 1, "ann")
 	s.Detach(t0, first.ID, 1, Snapshot{SessionText: "x"})
-	untold := func(at time.Duration, ref Ref) Resumed {
+	undelivered := func(at time.Duration, ref Ref) Resumed {
 		t.Helper()
 		r := s.mustResume(t, at, first.Ticket, ref)
-		s.Untold(r, ref)
+		s.Undelivered(r, ref)
 		return r
 	}
-	a := untold(0, 2)
+	a := undelivered(0, 2)
 	if got, holder, err := s.Share(first.ID); err != nil || holder != 2 || got.Serial != 0 {
 		t.Errorf("others see it as %+v of %d, %v; want it with the ticket that the client has", got, holder, err)
 	}
-	b := untold(long, 3) // it waits, too, and a has gone by then
+	b := undelivered(long, 3) // it waits, too, and a has gone by then
 	s.TakeBack(after(long), a, 2)
 	if _, err := s.Give(after(long), first.ID, 0); !errors.Is(err, ErrHeld) {
 		t.Errorf("it is given while a connection waits: %v", err)
@@ -31,7 +31,7 @@ func TestStoreUntold(t *testing.T) {
 	if s.TakeBack(after(long), b, 3); counts(s) != (StoreStats{Detached: 1}) {
 		t.Errorf("%+v", counts(s))
 	}
-	c := untold(2*long, 4)
+	c := undelivered(2*long, 4)
 	if c.Snapshot.SessionText != "x" {
 		t.Errorf("it comes back with %+v", c.Snapshot)
 	}
