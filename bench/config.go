@@ -24,9 +24,9 @@ const topicDigits = 7
 
 // A Config says what to do. The zero value of a field is its default.
 type Config struct {
-	Scenario string `json:"scenario"` // a key of Scenarios
-	// Target is tcp://host:port or ws://host:port/path; tls and wss with TLS, whose certificate is not verified;
-	// unix:///path, unix:@name or ws+unix:///path.
+	Scenario string `json:"scenario"` // a key of scenarios
+	// Target is tcp://host:port or ws://host:port/path; tls and wss with TLS, whose certificate is
+	// not verified; unix:///path, unix:@name or ws+unix:///path.
 	Target string `json:"target"`
 	// Others are further gateways of its cluster, which differ from Target in their address alone. The
 	// members of each topic, and the publishers, are dealt among all of them in turn.
@@ -34,8 +34,8 @@ type Config struct {
 	Protocol string   `json:"protocol"` // gosoc (default), gosoc-fixed6, longbridge, netsvr
 	Gzip     bool     `json:"gzip,omitempty"`
 
-	// Worker is the gateway's address for workers, host:port or unix:///path. With it publishers are workers; netsvr
-	// needs it.
+	// Worker is the gateway's address for workers, host:port or unix:///path. With it publishers
+	// are workers; netsvr needs it.
 	Worker string `json:"worker,omitempty"`
 
 	Connections int `json:"connections"`          // subscribers, requesters, or logins; 100
@@ -43,8 +43,8 @@ type Config struct {
 	Publishers  int `json:"publishers,omitempty"` // of fanout; 1
 	Size        int `json:"size,omitempty"`       // bytes of a message or request body; 100
 
-	// Rate is events per second: publishes, requests, logins, or closings. Zero is as fast as possible for fanout and
-	// connect, a closed loop for echo and worker, 100 for churn.
+	// Rate is events per second: publishes, requests, logins, or closings. Zero is as fast as
+	// possible for fanout and connect, a closed loop for echo and worker, 100 for churn.
 	Rate   float64 `json:"rate,omitempty"`
 	Stages string  `json:"stages,omitempty"` // instead of Rate and Duration, as package pace reads it
 
@@ -245,7 +245,8 @@ func (p *plan) makeSchedule() error {
 	return nil
 }
 
-// portsPerSource is how many connections one source address gets: the kernel's default range has 28,232 ports.
+// portsPerSource is how many connections one source address gets: the kernel's default range has
+// 28,232 ports.
 const portsPerSource = 20_000
 
 func (p *plan) chooseSources() {

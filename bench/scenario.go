@@ -6,7 +6,6 @@ import (
 
 // A scenario is what a run does with its connections.
 type scenario struct {
-	about      string
 	unit       string // what Counters.Sent and Delivered count
 	reconnects bool   // ports are used up quickly
 	cold       bool   // connections come up while measured, not before
@@ -51,43 +50,40 @@ var scenarios map[string]*scenario
 func init() {
 	nothing := func(*plan) bool { return false }
 	scenarios = map[string]*scenario{
+		// Publishers send to topics, every subscriber receives.
 		"fanout": {
-			about: "publishers send to topics, every subscriber receives", unit: "deliveries",
+			unit:  "deliveries",
 			check: checkFanout, publishes: func(*plan) bool { return true }, behave: newFanout,
 		},
+		// Requests that the gateway answers itself.
 		"echo": {
-			about: "requests that the gateway answers itself", unit: "requests",
+			unit:  "requests",
 			check: checkNothing, publishes: nothing, behave: newEcho,
 		},
+		// Requests that an attached worker answers.
 		"worker": {
-			about: "requests that an attached worker answers", unit: "requests",
+			unit:  "requests",
 			check: checkWorker, publishes: nothing, behave: newEcho,
 		},
+		// Connections that close and come back.
 		"churn": {
-			about: "connections that close and come back", unit: "logins", reconnects: true,
+			unit: "logins", reconnects: true,
 			check: checkChurn, publishes: func(p *plan) bool { return p.Background > 0 }, behave: newChurn,
 		},
+		// Connections with a subscription that do nothing.
 		"idle": {
-			about: "connections with a subscription that do nothing", unit: "connections",
+			unit:  "connections",
 			check: checkNothing, publishes: nothing, behave: newIdle,
 		},
+		// Logins, or sessions coming back.
 		"connect": {
-			about: "logins, or sessions coming back", unit: "logins", reconnects: true, cold: true,
+			unit: "logins", reconnects: true, cold: true,
 			check: checkConnect, publishes: nothing, behave: newConnect,
 		},
 	}
 }
 
 func checkNothing(*plan, wire.Driver) error { return nil }
-
-// Scenarios lists the names and purposes of all scenarios.
-func Scenarios() map[string]string {
-	m := map[string]string{}
-	for name, s := range scenarios {
-		m[name] = s.about
-	}
-	return m
-}
 
 // Unit is what a scenario counts: deliveries, requests, logins.
 func Unit(name string) string {

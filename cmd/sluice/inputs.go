@@ -52,23 +52,6 @@ func (p place) prefix() string {
 	return text
 }
 
-// where says it for people.
-func (p place) where() string {
-	switch p.source {
-	case fromAPI:
-		return "the API"
-	case fromFlag:
-		return "command line"
-	case fromEnv:
-		return p.label
-	case fromFile:
-		return fmt.Sprintf("%s:%d", p.file, p.pos.Line)
-	case fromMemory:
-		return "derived from --memory"
-	}
-	return "default"
-}
-
 // An item is a text that somebody gave for a setting.
 type item struct {
 	place

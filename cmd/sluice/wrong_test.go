@@ -227,11 +227,14 @@ func TestPrecedence(t *testing.T) {
 	if cmd.TraceSample != 0.5 {
 		t.Errorf("a fraction is %v, want 0.5", cmd.TraceSample)
 	}
-	for flag, where := range map[string]string{
-		"dev": file + ":1", "lag": "command line", "backlog": "SLUICE_BACKLOG", "lag-age": file + ":6", "drain": "default", "ws-deflate": file + ":8",
+	for flag, want := range map[string]struct {
+		source source
+		line   int
+	}{
+		"dev": {fromFile, 1}, "lag": {fromFlag, 0}, "backlog": {fromEnv, 0}, "lag-age": {fromFile, 6}, "drain": {fromDefault, 0}, "ws-deflate": {fromFile, 8},
 	} {
-		if got := c.inputs.sourceOf(flag).where(); got != where {
-			t.Errorf("--%s comes from %s, want %s", flag, got, where)
+		if got := c.inputs.sourceOf(flag); got.source != want.source || got.pos.Line != want.line {
+			t.Errorf("--%s comes from %v, line %d, want %v", flag, got.source, got.pos.Line, want)
 		}
 	}
 	for name, want := range map[string]string{

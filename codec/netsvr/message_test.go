@@ -259,7 +259,7 @@ func TestLookup(t *testing.T) {
 		key, value string
 		ok         bool
 	}{{"k", "2", true}, {"e", "", true}, {"K", "", false}} {
-		if v, ok := m.Lookup(c.key); string(v) != c.value || ok != c.ok {
+		if v, ok := Lookup(m.Metadata, c.key); string(v) != c.value || ok != c.ok {
 			t.Errorf("%q: %q, %v", c.key, v, ok)
 		}
 	}

@@ -20,14 +20,9 @@ type Request struct {
 	LoginMetadata []Metadata // what the client said at its login
 	Claims        []Metadata // what the login provider vouches for
 
-	// Traceparent is of the trace that the request is part of, in the form of W3C Trace Context. Empty: it
-	// is part of none.
+	// Traceparent is of the trace that the request is part of, in the form of W3C Trace Context.
+	// Empty: it is part of none.
 	Traceparent []byte
-}
-
-// Lookup returns the value that counts for key among m.Metadata.
-func (m *Request) Lookup(key string) (value []byte, ok bool) {
-	return Lookup(m.Metadata, key)
 }
 
 // Append encodes m after dst.

@@ -96,9 +96,3 @@ func (q *asked) drop(gone func(*asking) bool) (list []asking) {
 	}
 	return list
 }
-
-func (q *asked) size() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.list)
-}

@@ -370,14 +370,14 @@ func TestClusterRequests(t *testing.T) {
 	await(t, "the end of the worker here", func() bool { return tc.nodes[2].hub.Stats().Registered == 0 })
 	// The worker dies, or its node does, with the request.
 	b.send("die")
-	await(t, "the request at node 3", func() bool { return tc.nodes[3].hub.far.asked.size() == 1 })
+	await(t, "the request at node 3", func() bool { return waiting(&tc.nodes[3].hub.far.asked) == 1 })
 	tc.nodes[1].leave()
 	third.Close()
 	b.want("reply 5 " + lostWorker)
 	third = tc.nodes[3].worker(t, true)
 	go third.serveRequests(named("three"))
 	b.send("die")
-	await(t, "the request at node 3", func() bool { return tc.nodes[3].hub.far.asked.size() == 1 })
+	await(t, "the request at node 3", func() bool { return waiting(&tc.nodes[3].hub.far.asked) == 1 })
 	tc.nodes[3].leave()
 	b.want("reply 5 " + lostWorker)
 	for _, n := range tc.nodes {
@@ -453,4 +453,11 @@ func TestClusterBadInput(t *testing.T) {
 	if s := Far(h); s.Served != n || s.Bad < n/2 {
 		t.Errorf("%d sent, %+v", n, s)
 	}
+}
+
+// waiting returns how many requests from elsewhere workers here have yet to answer.
+func waiting(q *asked) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.list)
 }
