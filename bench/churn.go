@@ -7,9 +7,9 @@ import (
 	"github.com/sluicenet/sluice/bench/wire"
 )
 
-// churn: connections take turns to hang up and come back at once, topics and all, at the schedule's pace. Beside it a
-// publisher may send to the topics; what a connection misses while it is away is not counted, what it misses while it
-// is there is.
+// churn: connections take turns to hang up and come back at once, topics and all, at the schedule's
+// pace. Beside it a publisher may send to the topics; what a connection misses while it is away is
+// not counted, what it misses while it is there is.
 type churn struct {
 	quiet
 	*worker

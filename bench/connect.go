@@ -6,8 +6,8 @@ import (
 	"github.com/sluicenet/sluice/bench/wire"
 )
 
-// connect is a login storm: every connection comes up while the clock runs. With Resume all have been up before and were cut
-// off at the start; they come back by their sessions.
+// connect is a login storm: every connection comes up while the clock runs. With Resume all have
+// been up before and were cut off at the start; they come back by their sessions.
 type connect struct {
 	quiet
 	*worker

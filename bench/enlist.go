@@ -9,8 +9,9 @@ import (
 	"github.com/sluicenet/sluice/bench/wire"
 )
 
-// Clients of netsvr do not subscribe: their workers do it for them. So the first publisher, a worker, asks the gateway who is
-// there, gives everybody a group of topics, and lets the gateway tell them which.
+// Clients of netsvr do not subscribe: their workers do it for them. So the first publisher, a
+// worker, asks the gateway who is there, gives everybody a group of topics, and lets the gateway
+// tell them which.
 
 // askForList is the first publisher's question, on its loop.
 func (w *worker) askForList() {

@@ -10,9 +10,10 @@ import (
 
 // fanout: each topic has its subscribers, publishers take the topics in turn.
 //
-// Topics that have the same subscribers form a group. With more topics than subscribers each of them hears several, and
-// a publisher numbers its messages per group: so one expected number per subscriber and publisher is
-// enough to see that each message came once and in order, across topics too.
+// Topics that have the same subscribers form a group. With more topics than subscribers each of
+// them hears several, and a publisher numbers its messages per group: so one expected number per
+// subscriber and publisher is enough to see that each message came once and in order, across topics
+// too.
 type fanout struct {
 	quiet
 	*worker

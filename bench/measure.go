@@ -101,8 +101,8 @@ func (r *run) halt(why string) error {
 	return r.look()
 }
 
-// deserted reports whether nobody is left who could measure anything. Some scenarios bring their connections back, to a
-// gateway that is there.
+// deserted reports whether nobody is left who could measure anything. Some scenarios bring their
+// connections back, to a gateway that is there.
 func (r *run) deserted() bool {
 	return r.server.Gone() || r.total.Live == 0 && !r.cold() && !scenarios[r.Scenario].reconnects
 }
@@ -130,7 +130,8 @@ func (r *run) late(at, now int64) {
 	}
 }
 
-// until waits for a time, showing progress. Measuring ends when the scenario has nothing left to do, too.
+// until waits for a time, showing progress. Measuring ends when the scenario has nothing left to
+// do, too.
 func (r *run) until(ctx context.Context, at int64) error {
 	for {
 		now := reactor.Now()

@@ -9,8 +9,8 @@ import (
 	"github.com/sluicenet/sluice/bench/latency"
 )
 
-// Metrics says what can be asked of a Result and what kind of number it is, beside percentiles: p50, p99.9,
-// any other; with "raw." in front, of the latency from when things left.
+// Metrics says what can be asked of a Result and what kind of number it is, beside percentiles:
+// p50, p99.9, any other; with "raw." in front, of the latency from when things left.
 var Metrics = map[string]expect.Kind{
 	"min": expect.Duration, "mean": expect.Duration, "max": expect.Duration,
 	"rate": expect.Count, "publishes": expect.Count,
@@ -38,8 +38,8 @@ func percentile(name string) (float64, bool) {
 	return p, err == nil && p >= 0 && p <= 100
 }
 
-// Metric is a number of the result: times in nanoseconds, sizes in bytes, cpu per delivery or request. It is NaN if the
-// run did not measure it.
+// Metric is a number of the result: times in nanoseconds, sizes in bytes, cpu per delivery or
+// request. It is NaN if the run did not measure it.
 func (r *Result) Metric(name string) float64 {
 	if d, ok := r.latencyMetric(name); ok {
 		return d

@@ -35,8 +35,8 @@ type report struct {
 	Tally     *tally           `json:"tally,omitempty"`
 }
 
-// ServeIfWorker is for the first line of main, and of TestMain: in a process that Run started it works until Run is
-// done and does not return. In every other it does nothing.
+// ServeIfWorker is for the first line of main, and of TestMain: in a process that Run started it
+// works until Run is done and does not return. In every other it does nothing.
 func ServeIfWorker() {
 	if os.Getenv(workerEnv) == "" {
 		return

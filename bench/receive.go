@@ -39,7 +39,8 @@ func (w *worker) Readable(s *reactor.Socket, b []byte, now int64) (n int, err er
 	}
 }
 
-// skim counts the deliveries in front of b that look like earlier ones, and reports the bytes they take.
+// skim counts the deliveries in front of b that look like earlier ones, and reports the bytes they
+// take.
 func (w *worker) skim(c *conn, b []byte, now int64) (n int) {
 	for {
 		st, ok := w.skimmer.Skim(b[n:])
@@ -69,8 +70,8 @@ func (w *worker) push(c *conn, packet []byte, ev *wire.Event, now int64) {
 	}
 }
 
-// deliver checks that a message is the one expected from its publisher, and takes its time. So many more follow
-// it without a gap, due when it was.
+// deliver checks that a message is the one expected from its publisher, and takes its time. So many
+// more follow it without a gap, due when it was.
 func (w *worker) deliver(c *conn, st stamp.Stamp, more int, now int64) {
 	pub := stamp.Publisher(st.ID)
 	if pub >= w.Publishers {

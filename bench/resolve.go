@@ -27,8 +27,8 @@ func (a address) String() string {
 	return a.tcp.String()
 }
 
-// resolve turns host:port into an address, the first one if a name has several. A path, or @NAME, is that
-// of a unix socket.
+// resolve turns host:port into an address, the first one if a name has several. A path, or @NAME,
+// is that of a unix socket.
 func resolve(text string) (address, error) {
 	if strings.HasPrefix(text, "/") || strings.HasPrefix(text, "@") {
 		return address{unix: text}, nil

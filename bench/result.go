@@ -25,8 +25,8 @@ type Result struct {
 
 	// Incomplete is why the run ended before its time, empty if it did not.
 	Incomplete string `json:"incomplete,omitempty"`
-	// Standstill is by how much this process missed a time at most, if by so much that the run is worth repeating: a second,
-	// or a quarter of a short window.
+	// Standstill is by how much this process missed a time at most, if by so much that the run is
+	// worth repeating: a second, or a quarter of a short window.
 	Standstill time.Duration `json:"standstill_ns,omitempty"`
 
 	SetUp  time.Duration `json:"set_up_ns"` // until all connections were up
@@ -64,8 +64,9 @@ type Check struct {
 	Met    bool    `json:"met"`
 }
 
-// Check judges the result and keeps the verdicts. It reports whether all conditions are met. A percentile knows nothing of what
-// has not come, so where there are conditions, nothing may be left in flight or unsent, unless one of them says how much may.
+// Check judges the result and keeps the verdicts. It reports whether all conditions are met. A
+// percentile knows nothing of what has not come, so where there are conditions, nothing may be left
+// in flight or unsent, unless one of them says how much may.
 func (r *Result) Check(conditions []expect.Condition) bool {
 	all := true
 	for _, name := range []string{"inflight", "unsent"} {
@@ -87,7 +88,8 @@ func (r *Result) Check(conditions []expect.Condition) bool {
 	return all
 }
 
-// Accounting is where everything that was sent has gone. Sent is Delivered + Lost + InFlight if it is Balanced.
+// Accounting is where everything that was sent has gone. Sent is Delivered + Lost + InFlight if it
+// is Balanced.
 type Accounting struct {
 	Sent      uint64 `json:"sent"`
 	Delivered uint64 `json:"delivered"`
@@ -115,7 +117,8 @@ type Second struct {
 	hist *hdrhistogram.Histogram
 }
 
-// Histogram is the second's latencies, nil for none. It is not there when the result was read from a file.
+// Histogram is the second's latencies, nil for none. It is not there when the result was read from
+// a file.
 func (s Second) Histogram() *hdrhistogram.Histogram { return s.hist }
 
 // ServerUse is what the gateway's processes used.

@@ -19,15 +19,17 @@ import (
 type Observer struct {
 	// Phase says what the run does now: "connect", "warm up", "measure", "drain".
 	Phase func(name string)
-	// Progress is called several times a second; done and total are connections while connecting, else nanoseconds.
+	// Progress is called several times a second; done and total are connections while connecting,
+	// else nanoseconds.
 	Progress func(done, total int64, s Second)
 	// Second is called for every second measured.
 	Second func(s Second)
 }
 
-// Run does what c says and reports it. An error means that there is no result: ErrConfig that c makes no
-// sense, anything else that the run failed. What a result is worth, its Accounting tells. If ctx ends while it measures, or the
-// gateway goes away, the result is about the time until then, and says so in Incomplete.
+// Run does what c says and reports it. An error means that there is no result: ErrConfig that c
+// makes no sense, anything else that the run failed. What a result is worth, its Accounting tells.
+// If ctx ends while it measures, or the gateway goes away, the result is about the time until then,
+// and says so in Incomplete.
 func Run(ctx context.Context, c Config, o Observer) (*Result, error) {
 	p, err := c.plan()
 	if err != nil {

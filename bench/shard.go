@@ -49,8 +49,8 @@ type snapshot struct {
 	Raw          string `json:"raw,omitempty"`
 }
 
-// A tally is the end of the accounts. Things may still be arriving, so each loop's counters are those of the very moment
-// at which it counted the rest.
+// A tally is the end of the accounts. Things may still be arriving, so each loop's counters are
+// those of the very moment at which it counted the rest.
 type tally struct {
 	Counters Counters `json:"counters"`
 	Lost     uint64   `json:"lost"` // beside Counters.Lost

@@ -36,8 +36,8 @@ type ListenConfig struct {
 	Protocols []Protocol
 	// TLS has the listener speak TLS, of version 1.2 at least. It is copied; what is to change later is
 	// for its GetConfigForClient and GetCertificate, which run on a goroutine of the handshake's. A
-	// tls.Config that these return should have DynamicRecordSizingDisabled set, as the copy has. Nil: the
-	// listener is plain.
+	// tls.Config that these return should have DynamicRecordSizingDisabled set, as the copy has.
+	// Nil: the listener is plain.
 	TLS *tls.Config
 	// TLSAuto has it serve plain connections, too: TLS are those whose first byte is 0x16.
 	TLSAuto bool

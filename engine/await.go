@@ -26,7 +26,8 @@ const (
 // waitSize is what it costs to wait, in bytes: a place in a map, and in the topic's.
 const waitSize = 96
 
-// mostAsked is how often the log is asked for the same: what it has may have no room here, and go at once.
+// mostAsked is how often the log is asked for the same: what it has may have no room here, and go
+// at once.
 const mostAsked = 4
 
 // awaited are those who wait for a Log.
@@ -222,8 +223,8 @@ func (l *Loop) placed(u *catchup) bool {
 	return true
 }
 
-// markMargin is how many ms it may take at most, while there is a connection to the log, until a message
-// that was published is here.
+// markMargin is how many ms it may take at most, while there is a connection to the log, until a
+// message that was published is here.
 const markMargin = 5000
 
 // markedAt is the Mark.At of who has had everything that is here.

@@ -254,8 +254,8 @@ func (l *Loop) replay(c *Conn, u *catchup) int {
 	return size
 }
 
-// reattach has u go on with the history that its topic has in place of a forgotten one. It reports false
-// when there is none; then u has no stream.
+// reattach has u go on with the history that its topic has in place of a forgotten one. It reports
+// false when there is none; then u has no stream.
 func (l *Loop) reattach(c *Conn, u *catchup) bool {
 	e, st := l.engine, u.stream
 	name := st.Name()

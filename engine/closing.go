@@ -69,7 +69,8 @@ func (l *Loop) endHandler(c *Conn, why Reason, graceful bool) bool {
 	l.runStepEnd()      // what c has asked for goes before the news of its end
 	l.publisher.Flush() // what c is to have of it goes before the final words
 	if c.flags&flagClosePending != 0 {
-		// That was too much for c, which ends in any case: a pending close would discard its final words.
+		// That was too much for c, which ends in any case: a pending close would discard its final
+		// words.
 		graceful = graceful && c.flags&flagGraceful != 0
 		c.flags &^= flagClosePending | flagGraceful
 		c.why = why

@@ -42,12 +42,13 @@ type Config struct {
 	// FirstBytes is how long a connection may stay silent before its protocol is known.
 	// Zero means 10 s.
 	FirstBytes time.Duration
-	// HandshakeTimeout is how long a TLS handshake may take, from the connection's beginning. Zero means
-	// 10 s.
+	// HandshakeTimeout is how long a TLS handshake may take, from the connection's beginning. Zero
+	// means 10 s.
 	HandshakeTimeout time.Duration
-	// MaxHandshakes is the most TLS handshakes that have begun and are not over; of one address (IPv4, or
-	// IPv6 /64) a quarter. Each costs a goroutine and some 32 KiB of BacklogTotal, and there are no more
-	// than fit into that. Further ones wait, and addresses take turns. Zero means 8192.
+	// MaxHandshakes is the most TLS handshakes that have begun and are not over; of one address
+	// (IPv4, or IPv6 /64) a quarter. Each costs a goroutine and some 32 KiB of BacklogTotal, and
+	// there are no more than fit into that. Further ones wait, and addresses take turns. Zero means
+	// 8192.
 	MaxHandshakes int
 	// ProxyTimeout is how long the PROXY header may take on a listener that wants one
 	// (ListenConfig.Proxy). Zero means 5 s.
@@ -56,8 +57,8 @@ type Config struct {
 	// nobody else may.
 	ProxyTrust []netip.Prefix
 	// ForwardedTrust are the networks of proxies whose word in a request, such as X-Forwarded-For, an
-	// Identifier takes for who the client is, and ForwardedUnix says that those of unix sockets are such
-	// proxies. None means nobody's is.
+	// Identifier takes for who the client is, and ForwardedUnix says that those of unix sockets are
+	// such proxies. None means nobody's is.
 	ForwardedTrust []netip.Prefix
 	ForwardedUnix  bool
 
@@ -68,8 +69,8 @@ type Config struct {
 	MaxConnections int
 
 	// MaxPerAddress is the most connections that one address may have at a time: an IPv4 one, or the
-	// /64 of an IPv6 one. Zero means 1,000 on listeners that other machines reach, and no limit on those
-	// of a loopback address; negative means no limit. Connections on all listeners count.
+	// /64 of an IPv6 one. Zero means 1,000 on listeners that other machines reach, and no limit on
+	// those of a loopback address; negative means no limit. Connections on all listeners count.
 	MaxPerAddress int
 	// ConnectRatePerAddress is how many new connections one address may make a second, and at once.
 	// Zero means 100 on listeners that other machines reach, and no limit on those of a loopback
@@ -84,10 +85,10 @@ type Config struct {
 	// Zero or less means any number.
 	MaxPacketRate, MaxByteRate int
 
-	// MaxRefusals is the most connections that are refused, by one of the limits above or Admit, and kept
-	// for a second at most so that a Refuser can answer them; of one address a quarter. Others are
-	// closed without a word. Each costs a descriptor and a goroutine. Zero means 128; negative
-	// means that none is kept.
+	// MaxRefusals is the most connections that are refused, by one of the limits above or Admit,
+	// and kept for a second at most so that a Refuser can answer them; of one address a quarter.
+	// Others are closed without a word. Each costs a descriptor and a goroutine. Zero means 128;
+	// negative means that none is kept.
 	MaxRefusals int
 
 	// Admit is asked whether a client may connect, once its address is known; a false ends the

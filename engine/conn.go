@@ -226,8 +226,8 @@ func (c *Conn) Write(p []byte) {
 // Publish sends p to a topic's subscribers, in order with the other publishes made on this loop. p is
 // copied. When the crowd of its receivers is congested, or a loop has no room, the message is
 // deferred, and c's input is left unhandled meanwhile; it is dropped, counted and logged, when a loop
-// takes nothing for 10 s. The error is a LogError: the topic has history, and Config.Log can take nothing
-// now; nobody gets the message.
+// takes nothing for 10 s. The error is a LogError: the topic has history, and Config.Log can take
+// nothing now; nobody gets the message.
 func (c *Conn) Publish(topic []byte, p Push) error { return c.loop.publisher.publish(topic, p, c) }
 
 // Deliver queues a push for the connection in its own dialect, behind what this loop's clients have

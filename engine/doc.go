@@ -103,16 +103,17 @@
 //
 // A listener's TLS is crypto/tls over memory (tls.go). A connection's first stage waits for its
 // ClientHello; its handshake runs on a goroutine, of which there are so many at a time and no more
-// (handshakes.go), and is fed by the loop. Afterwards there is no goroutine: whole records are decrypted
-// when their connection's input is handled (tlsinput.go), and the queue is encrypted when it is sent
-// (tlsoutput.go), so that everything that looks at either is the same with TLS and without.
+// (handshakes.go), and is fed by the loop. Afterwards there is no goroutine: whole records are
+// decrypted when their connection's input is handled (tlsinput.go), and the queue is encrypted when
+// it is sent (tlsoutput.go), so that everything that looks at either is the same with TLS and
+// without.
 //
 // # Systems
 //
 // Linux, macOS and FreeBSD. What differs is in files of its own by suffix: socket_*.go (send,
 // unread, unacknowledged), runfile_*.go (long runs for many connections are sent from a file of memory,
-// whose pages sockets take instead of a copy), reading_*.go (pause gnet's reading), writepoll_*.go (wait
-// for full sockets). The build tag portable selects a fallback with poll(2) on any of them.
+// whose pages sockets take instead of a copy), reading_*.go (pause gnet's reading), writepoll_*.go
+// (wait for full sockets). The build tag portable selects a fallback with poll(2) on any of them.
 //
 //   - With portable, reading cannot be paused: a client that sends more than Config.InputBacklog while
 //     its input is paused is closed with ReasonInputBacklog, where TCP would have slowed it down.

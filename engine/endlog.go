@@ -13,8 +13,8 @@ import (
 const endLines = 100
 
 // endKinds log the ends of connections: those that peers bring about in peace at level debug, all
-// others at level info. A flood of one reason takes nothing from the others, and one of an address has a
-// quarter of its reason's lines.
+// others at level info. A flood of one reason takes nothing from the others, and one of an address
+// has a quarter of its reason's lines.
 type endKinds [numReasons]*lograte.Kind
 
 func newEndKinds(log *slog.Logger) (k endKinds) {

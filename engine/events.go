@@ -12,8 +12,9 @@ type events struct {
 	engine *Engine
 }
 
-// beginCall is called where gnet calls the loop: it reads the clock and notes that the loop is at something.
-// It reports false when the loop was at something already, as where a close is under way.
+// beginCall is called where gnet calls the loop: it reads the clock and notes that the loop is at
+// something. It reports false when the loop was at something already, as where a close is under
+// way.
 func (l *Loop) beginCall() (outermost bool) {
 	l.tick()
 	n := l.stats.calls.Load()
@@ -25,7 +26,8 @@ func (l *Loop) beginCall() (outermost bool) {
 	return true
 }
 
-// endCall notes that the loop is done with what it was called for. outermost is what beginCall has returned.
+// endCall notes that the loop is done with what it was called for. outermost is what beginCall has
+// returned.
 func (l *Loop) endCall(outermost bool) {
 	if outermost {
 		l.stats.calls.Store(l.stats.calls.Load() + 1)

@@ -174,8 +174,8 @@ func (pb *Publisher) number(r *run) bool {
 	return false
 }
 
-// appendTo has a stream, which is locked, keep r's messages. from is the number that follows what it had
-// before, which is first where numbers have no gaps.
+// appendTo has a stream, which is locked, keep r's messages. from is the number that follows what
+// it had before, which is first where numbers have no gaps.
 func (e *Engine) appendTo(st *topic.Stream, r *run) (from, first uint64, n int, ok bool) {
 	if r.first > 0 {
 		from, n, ok = e.history.AppendAt(st, e.Now(), r.at, r.first, r.kept.data)
@@ -244,8 +244,8 @@ func (pb *Publisher) flushHistory(r *run) bool {
 func (l *Loop) drained() bool { return l.mailbox.postedSoFar() == l.mail.position }
 
 // subscribe adds c to a topic with history. begin says with which message, given the number of the
-// last one: it returns what the catch-up is to have. st is nil when the topic has none; then nothing was
-// done.
+// last one: it returns what the catch-up is to have. st is nil when the topic has none; then
+// nothing was done.
 func (c *Conn) subscribe(name []byte, begin func(st *topic.Stream, last uint64) catchup) (st *topic.Stream, ok bool) {
 	l := c.loop
 	e := l.engine
@@ -315,8 +315,8 @@ func (c *Conn) SubscribeLast(name []byte, n int) bool {
 }
 
 // SubscribeFrom is Subscribe for who has had everything up to a mark: what came behind it arrives
-// first, as pushes. Where some of it is gone for good, a push says so before what is left; see Config.Gap.
-// One that is subscribed already is told so, too, if there was anything.
+// first, as pushes. Where some of it is gone for good, a push says so before what is left; see
+// Config.Gap. One that is subscribed already is told so, too, if there was anything.
 func (c *Conn) SubscribeFrom(m Mark) bool {
 	e, name, from, since := c.loop.engine, []byte(m.Topic), m.Position, m.At
 	st, ok := c.subscribe(name, func(st *topic.Stream, last uint64) catchup {

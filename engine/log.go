@@ -56,8 +56,8 @@ func (pb *Publisher) refused() error {
 type Fill struct {
 	Epoch uint64
 	// First and Last are bounds: the stretch is complete from number First on, and up to Last. Messages
-	// behind the position that was asked for are gone for good if First is greater than the next number,
-	// or the epoch another.
+	// behind the position that was asked for are gone for good if First is greater than the next
+	// number, or the epoch another.
 	First, Last uint64
 	Frames      []Frame // in order
 }
@@ -68,8 +68,9 @@ const frameNumbers = 4096
 // A Frame is messages that were added to a Log together.
 type Frame = topic.Frame
 
-// A Replica takes what a Log keeps to the histories and subscribers here. Only one goroutine may use it,
-// which waits for room in the mailboxes, so that memory is bounded, and never for subscribers.
+// A Replica takes what a Log keeps to the histories and subscribers here. Only one goroutine may
+// use it, which waits for room in the mailboxes, so that memory is bounded, and never for
+// subscribers.
 type Replica struct{ pb Publisher }
 
 // NewReplica makes a Replica, for an Engine with Config.Log.
@@ -79,9 +80,9 @@ func (e *Engine) NewReplica() *Replica {
 
 // Publish takes a frame to a topic's history and subscribers. prev is the number behind the topic's
 // frame before this one, 0: there is none any more, and the frame is taken to follow what is here. When
-// the history here does not reach up to prev, or has not begun, nothing is done, and ok is false. A frame
-// that the history has had, or its beginning is behind, is done already. Messages of a topic without
-// history here go to its subscribers as those of other topics do.
+// the history here does not reach up to prev, or has not begun, nothing is done, and ok is false. A
+// frame that the history has had, or its beginning is behind, is done already. Messages of a topic
+// without history here go to its subscribers as those of other topics do.
 //
 // The error is topic.ErrRecord when the frame cannot be read: it is left out, and the history goes on
 // behind it; or ErrStopped.
@@ -145,8 +146,8 @@ func (e *Engine) clockOffset() int64 { return e.Now() - e.Time().UnixMilli() }
 
 // Begin has the history of a topic begin behind a position: what comes from then on is kept, and older
 // messages are asked for when somebody wants them. One that reaches up to there goes on. One that does
-// not begins anew; those who are subscribed get what is between, and are told where it is gone for good.
-// lost says that it is. The error is ErrStopped.
+// not begins anew; those who are subscribed get what is between, and are told where it is gone for
+// good. lost says that it is. The error is ErrStopped.
 func (r *Replica) Begin(name []byte, at topic.Position, lost bool) error {
 	e := r.pb.engine
 	if e.stopping.Load() {
@@ -198,8 +199,8 @@ func (r *Replica) End(name []byte) {
 	}
 }
 
-// Last returns the position up to which a topic's history has been given everything; ok is false when it
-// has not begun.
+// Last returns the position up to which a topic's history has been given everything; ok is false
+// when it has not begun.
 func (r *Replica) Last(name []byte) (at topic.Position, ok bool) {
 	st := r.pb.engine.history.Find(name)
 	if st == nil || !st.Begun() {

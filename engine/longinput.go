@@ -17,8 +17,8 @@ type longInput struct {
 	class int
 }
 
-// Sizes are powers of two from 1 KiB to 16 MiB; longer ones are not pooled. What is taken over from gnet
-// has at least minLong bytes.
+// Sizes are powers of two from 1 KiB to 16 MiB; longer ones are not pooled. What is taken over from
+// gnet has at least minLong bytes.
 const (
 	minLongShift   = 10
 	numLongClasses = 15

@@ -18,8 +18,8 @@ type Mark struct {
 	// At is a time, in unix ms: messages with greater numbers were published later. 0: not known. It
 	// is for a Log, which can tell by it that nothing is gone.
 	At int64
-	// Last says of a connection that has received nothing yet, and has asked for the last so many messages,
-	// that those up to the Position are to come, too: see SubscribeLast.
+	// Last says of a connection that has received nothing yet, and has asked for the last so many
+	// messages, that those up to the Position are to come, too: see SubscribeLast.
 	Last int
 }
 

@@ -31,8 +31,8 @@ type Handler interface {
 	// OnBytes handles the whole packets at the front of b and returns the number of bytes they
 	// took. When a part of a packet is left, need says how long the packet is, as far as is
 	// known, and at least 1 more than what is left of b: OnBytes is not called again with less. It
-	// should return when the connection is not Open, is Paused or has its OutputFull; it is called again
-	// with the rest. b is valid until it returns.
+	// should return when the connection is not Open, is Paused or has its OutputFull; it is called
+	// again with the rest. b is valid until it returns.
 	OnBytes(c *Conn, b []byte) (n, need int)
 	// OnDeadline is called once when the deadline set with Conn.SetDeadline has come. Until it is set
 	// anew there is none.

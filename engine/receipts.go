@@ -9,9 +9,9 @@ import (
 
 // How far all connections are. Where the messages of all topics with history have one order, a position
 // in it can say where every connection is that may come back: each has received, as far as TCP tells,
-// all that is up to there. When a process dies, it is from there that its clients go on elsewhere. Asking
-// each connection would take too long: a loop keeps a list of those that were sent something of a history
-// since they were last seen to have received all.
+// all that is up to there. When a process dies, it is from there that its clients go on elsewhere.
+// Asking each connection would take too long: a loop keeps a list of those that were sent something
+// of a history since they were last seen to have received all.
 
 // ReceivedAll is behind all positions: who is there lacks nothing.
 var ReceivedAll = topic.Position{Epoch: math.MaxUint64, Seq: math.MaxUint64}
@@ -44,8 +44,8 @@ const (
 	receiptGrain = 16
 	// maxReceiptEntries is how many entries of a queue are looked at. With more it lacks everything.
 	maxReceiptEntries = 1024
-	// receiptSize is what a place in receipts.slots costs, in bytes. Each trail counts one, with the room
-	// that the list has to spare.
+	// receiptSize is what a place in receipts.slots costs, in bytes. Each trail counts one, with
+	// the room that the list has to spare.
 	receiptSize = 8
 )
 

@@ -186,9 +186,9 @@ func (l *listener) behindHeader(first []byte) ([]byte, error) {
 	return first[n:], nil
 }
 
-// refusal returns the answer to first: that of the protocol that it belongs to or, where TLS begins with
-// it, an alert, since a handshake for each that is refused is what an attacker would want. decrypted says
-// that first came through TLS.
+// refusal returns the answer to first: that of the protocol that it belongs to or, where TLS begins
+// with it, an alert, since a handshake for each that is refused is what an attacker would want.
+// decrypted says that first came through TLS.
 func (l *listener) refusal(first []byte, why Reason, decrypted bool) (answer []byte, m Match) {
 	if l.tls != nil && !decrypted {
 		switch {

@@ -15,8 +15,8 @@ type Remote interface {
 	// each run of messages, at now, in ms on the engine's clock: reading that costs more than the rest.
 	// name is borrowed.
 	Reaches(name []byte, now int64) bool
-	// Changes returns a number that is another when Reaches has become true of any topic. A message that
-	// is published behind that begins a run of its own.
+	// Changes returns a number that is another when Reaches has become true of any topic. A message
+	// that is published behind that begins a run of its own.
 	Changes() uint64
 	// Congested reports whether messages to a topic must wait, because those elsewhere, or the way to
 	// them, cannot take more. It becomes false again by itself when they stand still. name is borrowed.
@@ -28,8 +28,8 @@ type Remote interface {
 	// more. For one topic they are called in turn, in the order in which it happens, with a lock held.
 	Subscribed(name string)
 	Unsubscribed(name string)
-	// Expect says that a topic is about to get a subscriber here: it is as if it had one that has left at
-	// once, and those elsewhere may know of it for some seconds more. name is borrowed.
+	// Expect says that a topic is about to get a subscriber here: it is as if it had one that has
+	// left at once, and those elsewhere may know of it for some seconds more. name is borrowed.
 	Expect(name []byte)
 	// Settle has f called, on any goroutine, once everything that is published elsewhere from then on
 	// reaches the subscribers here; false means that it does already, and f is not called. name is
@@ -37,9 +37,9 @@ type Remote interface {
 	Settle(name []byte, f func()) bool
 }
 
-// Expect says that topics are about to get subscribers here, so that WhenSettled can be asked about them
-// before they have. Who has a topic expected and does not subscribe to it has to do nothing. topics is
-// borrowed. It does not block, and any goroutine may call it.
+// Expect says that topics are about to get subscribers here, so that WhenSettled can be asked about
+// them before they have. Who has a topic expected and does not subscribe to it has to do nothing.
+// topics is borrowed. It does not block, and any goroutine may call it.
 func (e *Engine) Expect(topics iter.Seq[[]byte]) {
 	r := e.config.Remote
 	if r == nil {
@@ -50,10 +50,11 @@ func (e *Engine) Expect(topics iter.Seq[[]byte]) {
 	}
 }
 
-// WhenSettled has f called once, on any goroutine, when what is published elsewhere to each of some topics
-// reaches its subscribers here, which have subscribed before or are expected; false means that it does
-// already, or that nobody is elsewhere, and f is not called. Whoever answers a subscription that is to miss
-// nothing does so in f. topics is borrowed. It does not block, and any goroutine may call it.
+// WhenSettled has f called once, on any goroutine, when what is published elsewhere to each of some
+// topics reaches its subscribers here, which have subscribed before or are expected; false means
+// that it does already, or that nobody is elsewhere, and f is not called. Whoever answers a
+// subscription that is to miss nothing does so in f. topics is borrowed. It does not block, and any
+// goroutine may call it.
 func (e *Engine) WhenSettled(topics iter.Seq[[]byte], f func()) (later bool) {
 	r := e.config.Remote
 	if r == nil {
@@ -84,8 +85,8 @@ func (e *Engine) WhenSettled(topics iter.Seq[[]byte], f func()) (later bool) {
 }
 
 // An Injector publishes what has come from elsewhere: it goes to subscribers here and nowhere else. It
-// waits for room in the mailboxes, so that memory is bounded, and never for subscribers: see Crowd. Only
-// one goroutine may use it.
+// waits for room in the mailboxes, so that memory is bounded, and never for subscribers: see Crowd.
+// Only one goroutine may use it.
 type Injector struct{ pb Publisher }
 
 // NewInjector makes an Injector for a goroutine that may block.

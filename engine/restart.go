@@ -7,8 +7,8 @@ import (
 	"github.com/sluicenet/sluice/topic"
 )
 
-// Where a topic's history begins anew, each loop hears of it in its turn, behind what was published before.
-// Until then its subscribers are where they were in the history before.
+// Where a topic's history begins anew, each loop hears of it in its turn, behind what was published
+// before. Until then its subscribers are where they were in the history before.
 
 // restarts are those that loops have yet to hear of.
 type restarts struct {
@@ -61,8 +61,8 @@ func (r *restarts) end(l *Loop, name string) {
 	}
 }
 
-// place returns where a loop's subscribers of a topic are that it has yet to hear of a restart of; ok is
-// false when there is none. The zero Position says that they lack something.
+// place returns where a loop's subscribers of a topic are that it has yet to hear of a restart of;
+// ok is false when there is none. The zero Position says that they lack something.
 func (r *restarts) place(l *Loop, name string) (at topic.Position, ok bool) {
 	if r.number.Load() == 0 {
 		return at, false

@@ -19,8 +19,8 @@ type run struct {
 	payload int                 // bytes of the messages' payloads, without what dialects add
 
 	messages int
-	// kept are the messages as records: of a topic with history until they have their numbers, or the log
-	// has them, of one with subscribers elsewhere until they have gone there.
+	// kept are the messages as records: of a topic with history until they have their numbers, or
+	// the log has them, of one with subscribers elsewhere until they have gone there.
 	kept        *block
 	first, last uint64                      // of a topic with history; before it has them, first is 0 or the number that is given
 	at          int64                       // ms, when messages came that have given numbers

@@ -56,8 +56,8 @@ func (l *Loop) flush(c *Conn) {
 	}
 }
 
-// gather returns the next bytes of c's queue: a long entry as it is, short ones copied together as far as
-// they fit into size.
+// gather returns the next bytes of c's queue: a long entry as it is, short ones copied together as
+// far as they fit into size.
 func (l *Loop) gather(c *Conn, size int) []byte {
 	e := &c.first
 	p := e.ref.block.data[e.off:e.end]

@@ -5,15 +5,16 @@ import (
 	"sync"
 )
 
-// A Slot is what Counts counts once: a session, however many connections hold it for the moment in which one takes
-// over from another. Connections that have no session, or none yet, are counted by their Ref.
+// A Slot is what Counts counts once: a session, however many connections hold it for the moment in
+// which one takes over from another. Connections that have no session, or none yet, are counted by
+// their Ref.
 type Slot uint64
 
 // Slot returns the session's Slot.
 func (id SessionID) Slot() Slot { return Slot(binary.BigEndian.Uint64(id[:])) } // as random as the id
 
-// Counts counts the connections of each user against a limit (Longbridge: limit and online of AuthResponse). Any
-// goroutine may call its methods.
+// Counts counts the connections of each user against a limit (Longbridge: limit and online of
+// AuthResponse). Any goroutine may call its methods.
 type Counts struct {
 	shards [shardCount]countShard
 }
@@ -37,9 +38,10 @@ func NewCounts() *Counts {
 
 func (c *Counts) shard(user string) *countShard { return &c.shards[stringShard(user)] }
 
-// Acquire counts one more connection of user, in slot. A slot that is occupied already has room for it; a new one has
-// unless that would exceed limit; zero and negative mean no limit. online is the number of user's slots after the call.
-// Each success is paid back by one Drop. The string user is kept while its count is above zero.
+// Acquire counts one more connection of user, in slot. A slot that is occupied already has room for
+// it; a new one has unless that would exceed limit; zero and negative mean no limit. online is the
+// number of user's slots after the call. Each success is paid back by one Drop. The string user is
+// kept while its count is above zero.
 func (c *Counts) Acquire(user string, slot Slot, limit int) (online int, ok bool) {
 	s := c.shard(user)
 	s.mu.Lock()

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// Detach gives up session id on behalf of connection ref and leaves its state for the next holder. Call it as soon as
-// the connection is given up, without waiting for its last words. The slice and strings of snap belong to the Store
-// from now on. Nothing happens if the session has ended, expired or been evicted.
+// Detach gives up session id on behalf of connection ref and leaves its state for the next holder.
+// Call it as soon as the connection is given up, without waiting for its last words. The slice and
+// strings of snap belong to the Store from now on. Nothing happens if the session has ended,
+// expired or been evicted.
 //
-// If another connection took over from ref, the state is for that one: successor is its Ref, and it should be told to
-// call Handover. Otherwise successor is 0.
+// If another connection took over from ref, the state is for that one: successor is its Ref, and it
+// should be told to call Handover. Otherwise successor is 0.
 func (s *Store) Detach(now time.Time, id SessionID, ref Ref, snap Snapshot) (successor Ref) {
 	kept := s.pack(snap)
 	sh := s.shard(id)
@@ -70,13 +71,14 @@ func (s *Store) trim() {
 	}
 }
 
-// Bytes returns the bytes that the snapshots of sessions cost now; MaxBytes bounds them. Any goroutine may call it, it
-// takes no lock.
+// Bytes returns the bytes that the snapshots of sessions cost now; MaxBytes bounds them. Any
+// goroutine may call it, it takes no lock.
 func (s *Store) Bytes() int64 { return s.bytes.Load() }
 
-// TakeBack is Detach for a connection that goes before the client was told of the ticket that Resume issued: the
-// ticket the client has, which Resume was given, is the newest again, and the state that it was given is kept. If
-// another connection has resumed the session since, that one has what there is.
+// TakeBack is Detach for a connection that goes before the client was told of the ticket that
+// Resume issued: the ticket the client has, which Resume was given, is the newest again, and the
+// state that it was given is kept. If another connection has resumed the session since, that one
+// has what there is.
 func (s *Store) TakeBack(now time.Time, r Resumed, ref Ref) (successor Ref) {
 	kept := s.pack(r.Snapshot)
 	sh := s.shard(r.ID)
@@ -131,9 +133,9 @@ func (s *Store) HandoverTopics(id SessionID, ref Ref) []string {
 	return r.snap.Topics
 }
 
-// Handover returns the state that a superseded connection handed over to ref, the holder of session id, once. ref may
-// have changed its own state in the meantime, so it should add the topics, and take the session text only if it has
-// none.
+// Handover returns the state that a superseded connection handed over to ref, the holder of session
+// id, once. ref may have changed its own state in the meantime, so it should add the topics, and
+// take the session text only if it has none.
 func (s *Store) Handover(id SessionID, ref Ref) (Snapshot, bool) {
 	sh := s.shard(id)
 	sh.mu.Lock()

@@ -7,7 +7,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// MaxIDLen is the longest uniqId in bytes that business code or a client may choose (netsvr, custom uniqId flow).
+// MaxIDLen is the longest uniqId in bytes that business code or a client may choose (netsvr, custom
+// uniqId flow).
 const MaxIDLen = 128
 
 // ErrIDLength reports a uniqId that is empty or longer than MaxIDLen.
@@ -15,9 +16,9 @@ var ErrIDLength = errors.New("session: uniqId must have 1 to 128 bytes")
 
 // Directory finds the connection behind a uniqId. Any goroutine may call its methods.
 //
-// Gateway-made ids of our own server id are kept as their Key, 16 bytes an entry and no pointer for the garbage
-// collector to follow; all others (custom ids, other server ids, lower case) as strings. The two cannot meet: the
-// string of a Key always lands among the Keys, whoever chose it.
+// Gateway-made ids of our own server id are kept as their Key, 16 bytes an entry and no pointer for
+// the garbage collector to follow; all others (custom ids, other server ids, lower case) as
+// strings. The two cannot meet: the string of a Key always lands among the Keys, whoever chose it.
 type Directory struct {
 	serverID byte
 	keys     [shardCount]refShard[Key]
@@ -54,8 +55,9 @@ func (d *Directory) GetBytes(id []byte) Ref {
 	return ref
 }
 
-// Put binds id to ref, which must not be 0, and returns the connection that held it before, 0 for none. From then on
-// id means ref; the former holder's Delete does nothing. It fails with ErrIDLength.
+// Put binds id to ref, which must not be 0, and returns the connection that held it before, 0 for
+// none. From then on id means ref; the former holder's Delete does nothing. It fails with
+// ErrIDLength.
 func (d *Directory) Put(id string, ref Ref) (prev Ref, err error) {
 	if err := checkID(id); err != nil {
 		return 0, err
@@ -66,8 +68,8 @@ func (d *Directory) Put(id string, ref Ref) (prev Ref, err error) {
 	return d.names[stringShard(id)].put(strings.Clone(id), ref), nil
 }
 
-// PutIfAbsent binds id to ref, which must not be 0, unless a connection holds it, which it returns; 0 means that ref
-// holds it now. It fails with ErrIDLength.
+// PutIfAbsent binds id to ref, which must not be 0, unless a connection holds it, which it returns;
+// 0 means that ref holds it now. It fails with ErrIDLength.
 func (d *Directory) PutIfAbsent(id string, ref Ref) (holder Ref, err error) {
 	if err := checkID(id); err != nil {
 		return 0, err
@@ -92,7 +94,8 @@ func (d *Directory) GetKey(k Key) Ref { return d.keys[keyShard(k)].get(k) }
 // PutKey is Put for a gateway-made id.
 func (d *Directory) PutKey(k Key, ref Ref) (prev Ref) { return d.keys[keyShard(k)].put(k, ref) }
 
-// PutKeyIfAbsent is PutIfAbsent for a gateway-made id: business code may have given this very name to a connection.
+// PutKeyIfAbsent is PutIfAbsent for a gateway-made id: business code may have given this very name
+// to a connection.
 func (d *Directory) PutKeyIfAbsent(k Key, ref Ref) (holder Ref) {
 	return d.keys[keyShard(k)].putIfAbsent(k, ref)
 }
@@ -109,9 +112,9 @@ func (d *Directory) Len() int {
 	return n
 }
 
-// Range calls f for each id until f returns false. It copies one shard at a time and holds no lock during f, so f may
-// use the Directory; an id bound or deleted meanwhile may be seen or not, one that stays is seen once. The slice id
-// is overwritten after f returns.
+// Range calls f for each id until f returns false. It copies one shard at a time and holds no lock
+// during f, so f may use the Directory; an id bound or deleted meanwhile may be seen or not, one
+// that stays is seen once. The slice id is overwritten after f returns.
 func (d *Directory) Range(f func(id []byte, ref Ref) bool) {
 	var buf [MaxIDLen]byte
 	var keys []boundRef[Key]

@@ -2,9 +2,9 @@ package session
 
 import "time"
 
-// End revokes session id, known here or not: a kick-out, a forced offline, a logout. Its tickets are refused with
-// ErrEnded until all that were issued before now have expired. holder is the connection that held it, or 0; known says
-// whether there was a record of it.
+// End revokes session id, known here or not: a kick-out, a forced offline, a logout. Its tickets
+// are refused with ErrEnded until all that were issued before now have expired. holder is the
+// connection that held it, or 0; known says whether there was a record of it.
 func (s *Store) End(now time.Time, id SessionID) (holder Ref, known bool) {
 	sh := s.shard(id)
 	sh.mu.Lock()
@@ -33,8 +33,9 @@ func (s *Store) endLocked(sh *recordShard, now time.Time, id SessionID, r *recor
 	}
 }
 
-// EndHeld is End for the sake of connection ref, which is sent away. It reports false and does nothing if another
-// connection has taken the session over: then ref has it no more, and should call Detach.
+// EndHeld is End for the sake of connection ref, which is sent away. It reports false and does
+// nothing if another connection has taken the session over: then ref has it no more, and should
+// call Detach.
 func (s *Store) EndHeld(now time.Time, id SessionID, ref Ref) bool {
 	sh := s.shard(id)
 	sh.mu.Lock()

@@ -8,7 +8,8 @@ import (
 // Ref names a connection: loop, slot and generation packed by the engine. Zero names none.
 type Ref = uint64
 
-// IDLen is the length of a gateway-made uniqId in bytes: 18 upper-case hex digits (netsvr protocol 2, identifiers).
+// IDLen is the length of a gateway-made uniqId in bytes: 18 upper-case hex digits (netsvr protocol
+// 2, identifiers).
 const IDLen = 18
 
 // Key is the part of a gateway-made uniqId that tells connections of one gateway apart:
@@ -34,8 +35,9 @@ func FormatID(serverID byte, k Key) string {
 	return string(AppendID(b[:0], serverID, k))
 }
 
-// ParseID takes a gateway-made uniqId apart. Only the canonical form is accepted, exactly 18 upper-case hex digits:
-// then each Key has one spelling, and a look-up by Key is a look-up by name. It allocates nothing.
+// ParseID takes a gateway-made uniqId apart. Only the canonical form is accepted, exactly 18
+// upper-case hex digits: then each Key has one spelling, and a look-up by Key is a look-up by name.
+// It allocates nothing.
 func ParseID[T ~string | ~[]byte](id T) (serverID byte, k Key, ok bool) {
 	if len(id) != IDLen {
 		return 0, 0, false
@@ -64,8 +66,9 @@ func nibble(c byte) byte {
 	return 0x80
 }
 
-// Generator makes the Keys of one gateway. Two are equal only if more than 2^32 are made within one second, or a
-// restart within the second hits the same counter, which the random start makes unlikely.
+// Generator makes the Keys of one gateway. Two are equal only if more than 2^32 are made within one
+// second, or a restart within the second hits the same counter, which the random start makes
+// unlikely.
 type Generator struct {
 	counter atomic.Uint32
 }

@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// A journal keeps, for a Store of the same key in a later process, which tickets are spent. It is a head and
-// entries, of 32 bytes each, big-endian, and each ends with the CRC-32C of what is before it. Of two entries of one
-// session the later holds, but none after one that says that the session has ended.
+// A journal keeps, for a Store of the same key in a later process, which tickets are spent. It is a
+// head and entries, of 32 bytes each, big-endian, and each ends with the CRC-32C of what is before
+// it. Of two entries of one session the later holds, but none after one that says that the session
+// has ended.
 //
 //	head   0  "sluiceJ1"
 //	       8  floor, unix milliseconds, int64
@@ -34,11 +35,12 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // A JournalHead says what a journal does not have entries of, in unix milliseconds, 0 for nothing.
 type JournalHead struct {
-	// Floor is the latest expiry of the sessions that were forgotten for want of room (StoreConfig.MaxSpent): tickets
-	// of sessions without an entry are refused that expire no later.
+	// Floor is the latest expiry of the sessions that were forgotten for want of room
+	// (StoreConfig.MaxSpent): tickets of sessions without an entry are refused that expire no
+	// later.
 	Floor int64
-	// Lost is the latest expiry of the sessions of which entries could not be written: all tickets are refused that
-	// expire no later, whatever the entries say.
+	// Lost is the latest expiry of the sessions of which entries could not be written: all tickets
+	// are refused that expire no later, whatever the entries say.
 	Lost int64
 }
 
@@ -79,7 +81,8 @@ func (e JournalEntry) Append(dst []byte) []byte {
 	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
 }
 
-// ParseJournalEntry reads the JournalSize bytes of an entry; ok is false when they are damaged, or too few.
+// ParseJournalEntry reads the JournalSize bytes of an entry; ok is false when they are damaged, or
+// too few.
 func ParseJournalEntry(b []byte) (e JournalEntry, ok bool) {
 	if len(b) < JournalSize || !sumGood(b) {
 		return e, false
@@ -94,8 +97,8 @@ func sumGood(b []byte) bool {
 	return crc32.Checksum(b[:journalSum], castagnoli) == binary.BigEndian.Uint32(b[journalSum:])
 }
 
-// Remember takes in an entry of an earlier process's journal, in the order in which they are there. Call it before
-// the first Resume.
+// Remember takes in an entry of an earlier process's journal, in the order in which they are there.
+// Call it before the first Resume.
 func (s *Store) Remember(now time.Time, e JournalEntry) {
 	if e.Expires <= now.UnixMilli() {
 		return
@@ -109,8 +112,8 @@ func (s *Store) Remember(now time.Time, e JournalEntry) {
 	sh.spent.put(e.ID, e.Min, e.Expires)
 }
 
-// Forget has tickets refused with ErrForgotten that expire at or before the unix milliseconds until and of whose
-// sessions nothing is known.
+// Forget has tickets refused with ErrForgotten that expire at or before the unix milliseconds until
+// and of whose sessions nothing is known.
 func (s *Store) Forget(until int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
@@ -120,8 +123,8 @@ func (s *Store) Forget(until int64) {
 	}
 }
 
-// Forgotten returns the latest expiry, in unix milliseconds, of the sessions that were forgotten for want of room; 0
-// if none were.
+// Forgotten returns the latest expiry, in unix milliseconds, of the sessions that were forgotten
+// for want of room; 0 if none were.
 func (s *Store) Forgotten() (until int64) {
 	for i := range s.shards {
 		sh := &s.shards[i]
@@ -132,9 +135,10 @@ func (s *Store) Forgotten() (until int64) {
 	return until
 }
 
-// Spent returns the entries of a journal that starts afresh: those of all sessions that have spent tickets. No lock is
-// held when they are yielded. What changes meanwhile may be in them or not; it is in StoreConfig.Journal's. Ask for
-// Forgotten afterwards: it is right about what was forgotten meanwhile, too.
+// Spent returns the entries of a journal that starts afresh: those of all sessions that have spent
+// tickets. No lock is held when they are yielded. What changes meanwhile may be in them or not; it
+// is in StoreConfig.Journal's. Ask for Forgotten afterwards: it is right about what was forgotten
+// meanwhile, too.
 func (s *Store) Spent(now time.Time) iter.Seq[JournalEntry] {
 	ms := now.UnixMilli()
 	return func(yield func(JournalEntry) bool) {

@@ -16,8 +16,8 @@ type Listed struct {
 	Bytes   int   // that this takes
 }
 
-// Describe returns what is known of session id, and what is kept for its next holder, which is the caller's. ok is false
-// if there is no record of it.
+// Describe returns what is known of session id, and what is kept for its next holder, which is the
+// caller's. ok is false if there is no record of it.
 func (s *Store) Describe(id SessionID) (l Listed, kept Snapshot, ok bool) {
 	sh := s.shard(id)
 	sh.mu.Lock()

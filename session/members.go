@@ -7,19 +7,20 @@ import (
 	"sync"
 )
 
-// Members finds all connections of a user, for protocols on which a user may have several (see Users for those on
-// which he has one). Any goroutine may call its methods.
+// Members finds all connections of a user, for protocols on which a user may have several (see
+// Users for those on which he has one). Any goroutine may call its methods.
 //
-// It keeps a hash of the name instead of the name: 16 bytes a slot, 18 to 23 for a user with one connection, and
-// nothing for the garbage collector to follow. The hash has 64 bits under a random seed, so that nobody can choose
-// names that meet, and those of ten million users all differ with a chance of 0.999997.
+// It keeps a hash of the name instead of the name: 16 bytes a slot, 18 to 23 for a user with one
+// connection, and nothing for the garbage collector to follow. The hash has 64 bits under a random
+// seed, so that nobody can choose names that meet, and those of ten million users all differ with a
+// chance of 0.999997.
 type Members struct {
 	seed   maphash.Seed
 	shards [shardCount]memberShard
 }
 
-// memberShard is a hash table of tags and references with linear probing, for users with one connection, and a map
-// for the few who have more.
+// memberShard is a hash table of tags and references with linear probing, for users with one
+// connection, and a map for the few who have more.
 type memberShard struct {
 	mu   sync.Mutex
 	tags []uint64

@@ -85,8 +85,9 @@ type record struct {
 	pos     int32     // in recordShard.attached or .detached, as holder says
 }
 
-// undelivered reports whether no client was told of serial, the newest ticket, yet, see Store.Undelivered: then serial-1 is good
-// whatever the time, and grace is less than zero, minus the time until which it would be good.
+// undelivered reports whether no client was told of serial, the newest ticket, yet, see
+// Store.Undelivered: then serial-1 is good whatever the time, and grace is less than zero, minus
+// the time until which it would be good.
 func (r *record) undelivered() bool { return r.grace < 0 }
 
 func (r *record) dueAt() int64 { return r.expires }
@@ -209,8 +210,9 @@ func (s *recordShard) hold(r *record, ref Ref, expires int64) {
 	s.join(r)
 }
 
-// makeRoom sees to it that one more record fits: one that is due goes, else the detached one that expires first, else
-// the attached one that expires first. Of the last two the serial is remembered.
+// makeRoom sees to it that one more record fits: one that is due goes, else the detached one that
+// expires first, else the attached one that expires first. Of the last two the serial is
+// remembered.
 func (s *recordShard) makeRoom(ms int64) {
 	if len(s.byID) < s.limit || s.expire(ms, 1) > 0 {
 		return
@@ -246,10 +248,11 @@ type rotation struct {
 	grace   int64
 }
 
-// rotate checks serial, the one a client presents, against the newest of r, and steps on. The newest is good, and any
-// later one (another gateway with our key made it). The one before is good while its grace lasts: the answer with the
-// newest may have been lost. It is then given out once more rather than rotated, so that using an old ticket again and
-// again does not keep it alive. A ticket that no client was told of does not end the one before.
+// rotate checks serial, the one a client presents, against the newest of r, and steps on. The
+// newest is good, and any later one (another gateway with our key made it). The one before is good
+// while its grace lasts: the answer with the newest may have been lost. It is then given out once
+// more rather than rotated, so that using an old ticket again and again does not keep it alive. A
+// ticket that no client was told of does not end the one before.
 func (r *record) rotate(serial uint32, ms, grace int64) (before rotation, err error) {
 	switch {
 	case serial >= r.serial:

@@ -7,8 +7,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// shardCount is the number of locks an index is spread over: some eight times the loops of a large machine, so that
-// two rarely want the same one. It is a power of two.
+// shardCount is the number of locks an index is spread over: some eight times the loops of a large
+// machine, so that two rarely want the same one. It is a power of two.
 const shardCount = 64
 
 func stringShard(s string) uint64 { return xxhash.Sum64String(s) % shardCount }
@@ -19,8 +19,9 @@ func keyShard(k Key) uint64 {
 	return xxhash.Sum64(b[:]) % shardCount
 }
 
-// shardsFor is the number of shards (a power of two) over which max entries are bounded one shard at a time. Random
-// keys spread unevenly; with 4096 or more a shard the first one is full when the whole is within some five percent.
+// shardsFor is the number of shards (a power of two) over which max entries are bounded one shard
+// at a time. Random keys spread unevenly; with 4096 or more a shard the first one is full when the
+// whole is within some five percent.
 func shardsFor(max int) int {
 	const least = 4096
 	n := 1
@@ -33,8 +34,8 @@ func shardsFor(max int) int {
 // slimAbove is the size from which memory is given back.
 const slimAbove = 512
 
-// slim returns m, or a copy when m has an eighth of the entries it once had, peak: Go's maps do not shrink by
-// themselves. It returns the new peak, too.
+// slim returns m, or a copy when m has an eighth of the entries it once had, peak: Go's maps do not
+// shrink by themselves. It returns the new peak, too.
 func slim[K comparable, V any](m map[K]V, peak int) (map[K]V, int) {
 	if peak <= slimAbove || len(m) >= peak/8 {
 		return m, peak

@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	// ErrUnknown reports a ticket of a session that is not in a Store with a Watcher: another Store has it, or
-	// nobody does.
+	// ErrUnknown reports a ticket of a session that is not in a Store with a Watcher: another Store
+	// has it, or nobody does.
 	ErrUnknown = errors.New("session: not known here")
 	// ErrHeld reports a session that a connection has.
 	ErrHeld = errors.New("session: a connection has it")
@@ -19,8 +19,9 @@ var (
 	ErrShared = errors.New("session: no shared session, or one of another version")
 )
 
-// A Watcher is told what becomes of the sessions of a Store, so that other Stores with its key can take them over.
-// Its methods are called with a lock held: they must not block, and not call the Store.
+// A Watcher is told what becomes of the sessions of a Store, so that other Stores with its key can
+// take them over. Its methods are called with a lock held: they must not block, and not call the
+// Store.
 type Watcher interface {
 	// Changed says that a session has begun or was resumed.
 	Changed(id SessionID)
@@ -32,8 +33,9 @@ type Watcher interface {
 	Forgotten(id SessionID)
 }
 
-// Watch says who is told of all sessions from now on; before the first Begin or Resume. A ticket of a session of which
-// there is no record is refused with ErrUnknown then: somebody must Adopt the session first.
+// Watch says who is told of all sessions from now on; before the first Begin or Resume. A ticket of
+// a session of which there is no record is refused with ErrUnknown then: somebody must Adopt the
+// session first.
 func (s *Store) Watch(w Watcher) {
 	s.watcher = w
 	for i := range s.shards {
@@ -51,14 +53,14 @@ type Shared struct {
 	// Attached says that a connection has it, and was where the Marks say when they were written, or
 	// farther.
 	Attached bool
-	// Behind says of an Attached one that its connection lacked what others of its Store had had: nothing
-	// but the Marks tells where it is.
+	// Behind says of an Attached one that its connection lacked what others of its Store had had:
+	// nothing but the Marks tells where it is.
 	Behind   bool
 	Snapshot Snapshot
 }
 
-// The binary form of a Shared. Integers are big-endian or, where it says so, varints; a text is a varint with its
-// length and its bytes.
+// The binary form of a Shared. Integers are big-endian or, where it says so, varints; a text is a
+// varint with its length and its bytes.
 //
 //	offset  0  version, 3
 //	        1  flags: 1 attached, 2 lost, 4 marks lost, 8 behind
@@ -248,9 +250,9 @@ func (r *textReader) text() string {
 	return s
 }
 
-// Share returns what other Stores must know of session id, but for what its connection, holder, has of it. It fails with
-// ErrUnknown if there is no record of it, and with ErrHeld while its connection has yet to get what another had. The
-// Snapshot is the caller's.
+// Share returns what other Stores must know of session id, but for what its connection, holder, has
+// of it. It fails with ErrUnknown if there is no record of it, and with ErrHeld while its
+// connection has yet to get what another had. The Snapshot is the caller's.
 func (s *Store) Share(id SessionID) (shared Shared, holder Ref, err error) {
 	sh := s.shard(id)
 	sh.mu.Lock()
@@ -286,8 +288,8 @@ func (n *snapshot) clone() Snapshot {
 	return c
 }
 
-// Step checks a ticket of the session of shared, and makes shared what it is once the session was resumed with it. It
-// fails with ErrReplayed or ErrExpired.
+// Step checks a ticket of the session of shared, and makes shared what it is once the session was
+// resumed with it. It fails with ErrReplayed or ErrExpired.
 func (s *Store) Step(now time.Time, shared *Shared, t Ticket) error {
 	ms := now.UnixMilli()
 	if max(shared.Expires, t.Expires) <= ms {
@@ -303,8 +305,9 @@ func (s *Store) Step(now time.Time, shared *Shared, t Ticket) error {
 	return nil
 }
 
-// Adopt takes in a session that another Store has given up. It is detached then, also if it was not. The Snapshot is
-// the Store's from now on. It fails with ErrEnded or ErrExpired. The Watcher is not told.
+// Adopt takes in a session that another Store has given up. It is detached then, also if it was
+// not. The Snapshot is the Store's from now on. It fails with ErrEnded or ErrExpired. The Watcher
+// is not told.
 func (s *Store) Adopt(now time.Time, shared Shared) error {
 	ms, kept := now.UnixMilli(), s.pack(shared.Snapshot)
 	if shared.Expires <= ms {
@@ -342,12 +345,14 @@ func (s *Store) Adopt(now time.Time, shared Shared) error {
 	return nil
 }
 
-// raceTime is how long a session that was taken over cannot be taken over again with the same ticket, in milliseconds:
-// who asks for it meanwhile is a rival, not the same client that tries again.
+// raceTime is how long a session that was taken over cannot be taken over again with the same
+// ticket, in milliseconds: who asks for it meanwhile is a rival, not the same client that tries
+// again.
 const raceTime = 500
 
-// MayGive says whether another Store may have session id, to which the ticket with this serial was shown. It fails with
-// ErrUnknown, ErrReplayed and ErrExpired. holder and former are the connections that must be closed first, or 0.
+// MayGive says whether another Store may have session id, to which the ticket with this serial was
+// shown. It fails with ErrUnknown, ErrReplayed and ErrExpired. holder and former are the
+// connections that must be closed first, or 0.
 func (s *Store) MayGive(now time.Time, id SessionID, serial uint32) (holder, former Ref, err error) {
 	sh := s.shard(id)
 	sh.mu.Lock()
@@ -378,8 +383,8 @@ func (sh *recordShard) mayGive(now time.Time, id SessionID, serial uint32, grace
 	return r, nil
 }
 
-// Give is MayGive for a session without a connection, which the Store forgets: it is another's from now on. It fails with
-// ErrHeld, too. The Watcher is not told.
+// Give is MayGive for a session without a connection, which the Store forgets: it is another's from
+// now on. It fails with ErrHeld, too. The Watcher is not told.
 func (s *Store) Give(now time.Time, id SessionID, serial uint32) (Shared, error) {
 	sh := s.shard(id)
 	sh.mu.Lock()
@@ -399,8 +404,8 @@ func (s *Store) Give(now time.Time, id SessionID, serial uint32) (Shared, error)
 	return shared, nil
 }
 
-// Lose forgets session id: another Store has it. holder and former are the connections that had it, or 0. The Watcher is
-// not told.
+// Lose forgets session id: another Store has it. holder and former are the connections that had it,
+// or 0. The Watcher is not told.
 func (s *Store) Lose(id SessionID) (holder, former Ref) {
 	sh := s.shard(id)
 	sh.mu.Lock()

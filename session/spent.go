@@ -16,9 +16,9 @@ type spentTicket struct {
 func (t *spentTicket) dueAt() int64 { return t.expires }
 func (t *spentTicket) setPos(i int) { t.pos = int32(i) }
 
-// spentSet is the bounded memory of spent tickets in one shard. When it overflows, the entry that expires first is
-// forgotten and floor rises to its expiry. Every ticket of a forgotten session expires at or before floor, so refusing
-// all unknown tickets up to floor errs on the safe side.
+// spentSet is the bounded memory of spent tickets in one shard. When it overflows, the entry that
+// expires first is forgotten and floor rises to its expiry. Every ticket of a forgotten session
+// expires at or before floor, so refusing all unknown tickets up to floor errs on the safe side.
 type spentSet struct {
 	byID  map[SessionID]*spentTicket
 	peak  int // of len(byID), see slim
@@ -64,8 +64,8 @@ func (s *spentSet) check(t Ticket) error {
 	return nil
 }
 
-// admit is check, and forgets what was known of the session if its ticket may pass: the caller makes the record that
-// takes over, which must last until expires.
+// admit is check, and forgets what was known of the session if its ticket may pass: the caller
+// makes the record that takes over, which must last until expires.
 func (s *spentSet) admit(t Ticket) (expires int64, err error) {
 	if err := s.check(t); err != nil {
 		return 0, err

@@ -11,7 +11,8 @@ import (
 )
 
 var (
-	// ErrReplayed reports a ticket that has been rotated out: its successor was used, or its grace is over.
+	// ErrReplayed reports a ticket that has been rotated out: its successor was used, or its grace
+	// is over.
 	ErrReplayed = errors.New("session: ticket already used")
 	// ErrEnded reports a ticket of a session that was revoked.
 	ErrEnded = errors.New("session: session ended")
@@ -26,39 +27,44 @@ type StoreConfig struct {
 	Key  [KeySize]byte // signs the tickets; see Sealer
 	Rand io.Reader     // source of session ids, safe for concurrent use: crypto/rand.Reader
 
-	// TTL is how long a ticket is good, counted from its issue. Zero or less means 30 minutes. Gateways that share a
-	// key should share the TTL.
+	// TTL is how long a ticket is good, counted from its issue. Zero or less means 30 minutes.
+	// Gateways that share a key should share the TTL.
 	TTL time.Duration
-	// MaxAge is how long a session can be renewed, counted from its beginning: no ticket expires later. Zero or less
-	// means without end.
+	// MaxAge is how long a session can be renewed, counted from its beginning: no ticket expires
+	// later. Zero or less means without end.
 	MaxAge time.Duration
-	// Grace is how long a ticket stays good after its first use, in case the answer was lost: three times as long
-	// until Confirm. Zero means 5 s, negative none.
+	// Grace is how long a ticket stays good after its first use, in case the answer was lost: three
+	// times as long until Confirm. Zero means 5 s, negative none.
 	Grace time.Duration
 	// MaxRecords bounds the sessions remembered. Zero or less means 1,048,576, at about 150 bytes each.
 	MaxRecords int
-	// MaxPerUser bounds the detached sessions of one user: when one more is detached, the one goes that has been detached
-	// for the longest time. Sessions of the empty user are nobody's. Zero or less means any number. See SetMaxPerUser.
+	// MaxPerUser bounds the detached sessions of one user: when one more is detached, the one goes
+	// that has been detached for the longest time. Sessions of the empty user are nobody's. Zero or
+	// less means any number. See SetMaxPerUser.
 	MaxPerUser int
-	// OverUser is told of each session that goes for that, without a lock held. Nil means that nobody is.
+	// OverUser is told of each session that goes for that, without a lock held. Nil means that
+	// nobody is.
 	OverUser func(user string)
-	// MaxSpent bounds the used-up or revoked sessions remembered. Zero or less means 1,048,576, at about 100 bytes each.
+	// MaxSpent bounds the used-up or revoked sessions remembered. Zero or less means 1,048,576, at
+	// about 100 bytes each.
 	MaxSpent int
-	// MaxSnapshotBytes bounds the session text and topics kept of one session; a topic counts its name and 16 bytes,
-	// and 40 more where it has history. Of a session with more nothing is kept: it is resumed with its user only, and
-	// with Snapshot.Lost. Zero or less means 64 KiB.
+	// MaxSnapshotBytes bounds the session text and topics kept of one session; a topic counts its
+	// name and 16 bytes, and 40 more where it has history. Of a session with more nothing is kept:
+	// it is resumed with its user only, and with Snapshot.Lost. Zero or less means 64 KiB.
 	MaxSnapshotBytes int
-	// MaxBytes bounds the session texts and topics kept of all sessions, with what it takes to keep them. When they
-	// are more, those kept for the longest time go, and their sessions are resumed with their users only, and with
-	// Snapshot.Lost. Zero or less means 64 MiB.
+	// MaxBytes bounds the session texts and topics kept of all sessions, with what it takes to keep
+	// them. When they are more, those kept for the longest time go, and their sessions are resumed
+	// with their users only, and with Snapshot.Lost. Zero or less means 64 MiB.
 	MaxBytes int64
 
-	// Journal is told of all tickets that are spent from now on, those of one session in their order. It is called
-	// with a lock held: it must not block, and not call the Store. Nil means that nobody is.
+	// Journal is told of all tickets that are spent from now on, those of one session in their
+	// order. It is called with a lock held: it must not block, and not call the Store. Nil means
+	// that nobody is.
 	Journal func(JournalEntry)
 }
 
-// unconfirmed is how many times Grace a ticket stays good while nobody knows whether its successor has arrived.
+// unconfirmed is how many times Grace a ticket stays good while nobody knows whether its successor
+// has arrived.
 const unconfirmed = 3
 
 func orDefault[T int | int64 | time.Duration](v, def T) T {
@@ -68,13 +74,14 @@ func orDefault[T int | int64 | time.Duration](v, def T) T {
 	return v
 }
 
-// Store remembers the sessions that clients may resume. Connections that did not ask for that are not in it. Any
-// goroutine may call its methods.
+// Store remembers the sessions that clients may resume. Connections that did not ask for that are
+// not in it. Any goroutine may call its methods.
 //
 // # What holds, and what the bounds cost
 //
-// Each Resume rotates: the ticket presented is good once more within Grace (its answer may be lost, and a client may
-// wait 10 s for it before it tries again), its successor is good until it expires. What Resume gives back depends on what is known of the session:
+// Each Resume rotates: the ticket presented is good once more within Grace (its answer may be lost,
+// and a client may wait 10 s for it before it tries again), its successor is good until it expires.
+// What Resume gives back depends on what is known of the session:
 //
 //   - A record: user, session text and topics, and the older holder to be closed.
 //   - No record, because the gateway restarted or another one with our key issued the ticket: the user only. From
@@ -85,15 +92,17 @@ func orDefault[T int | int64 | time.Duration](v, def T) T {
 //     an evicted session is not found as the older one.
 //   - Ended: refused until the last ticket that can be out there expires.
 //
-// Evicted and ended sessions are remembered in MaxSpent entries. Beyond that the entry that expires first is forgotten,
-// and all tickets without a record that expire no later than it did are refused with ErrForgotten. So a full memory
-// costs some clients a new login, but never lets this process accept a replayed or ended ticket. When now runs
-// backwards the ticket before the newest may be good for six times its grace, and tickets last longer by as much. Memory does not reach other gateways: there, a ticket that is good by its signature and expiry passes
-// once. It survives the process in a journal, if somebody keeps one (StoreConfig.Journal, Remember): then a ticket is
+// Evicted and ended sessions are remembered in MaxSpent entries. Beyond that the entry that expires
+// first is forgotten, and all tickets without a record that expire no later than it did are refused
+// with ErrForgotten. So a full memory costs some clients a new login, but never lets this process
+// accept a replayed or ended ticket. When now runs backwards the ticket before the newest may be
+// good for six times its grace, and tickets last longer by as much. Memory does not reach other
+// gateways: there, a ticket that is good by its signature and expiry passes once. It survives the
+// process in a journal, if somebody keeps one (StoreConfig.Journal, Remember): then a ticket is
 // spent from its first use on, since the time in which it is good once more ends with the process.
 //
-// Bounds and the order of eviction are kept per shard, of which there is one for bounds below 8192 and up to 64 above;
-// a shard may be full when the whole is still some percent below its bound.
+// Bounds and the order of eviction are kept per shard, of which there is one for bounds below 8192
+// and up to 64 above; a shard may be full when the whole is still some percent below its bound.
 type Store struct {
 	sealer      *Sealer
 	rand        io.Reader
@@ -172,8 +181,9 @@ func (s *Store) expires(ms, began int64, l Login) int64 {
 	return at
 }
 
-// Begin starts a session of l, held by connection ref, which must not be 0. The string l.User is kept. It fails with
-// ErrUserTooLong, ErrRandom, ErrExpired when the login is over, or what the random source reports.
+// Begin starts a session of l, held by connection ref, which must not be 0. The string l.User is
+// kept. It fails with ErrUserTooLong, ErrRandom, ErrExpired when the login is over, or what the
+// random source reports.
 func (s *Store) Begin(now time.Time, ref Ref, l Login) (Issued, error) {
 	if len(l.User) > MaxUserLen {
 		return Issued{}, ErrUserTooLong
@@ -205,22 +215,24 @@ type Resumed struct {
 	Issued
 	Login
 
-	// Snapshot is the state remembered. Pass it back to Detach if the connection does not come to use it.
+	// Snapshot is the state remembered. Pass it back to Detach if the connection does not come to
+	// use it.
 	Snapshot Snapshot
 	// Known is false if there was no record of the session: then Snapshot has Lost alone.
 	Known bool
-	// Holder is the connection that held the session until now, to be closed as a duplicate, or 0. Its state is not
-	// here yet: its own Detach hands it over to the new holder, see Handover.
+	// Holder is the connection that held the session until now, to be closed as a duplicate, or 0.
+	// Its state is not here yet: its own Detach hands it over to the new holder, see Handover.
 	Holder Ref
-	// Former is the connection whose state is still to be handed over, or 0: Holder, or one that Holder has resumed the
-	// session from and whose end it awaits.
+	// Former is the connection whose state is still to be handed over, or 0: Holder, or one that
+	// Holder has resumed the session from and whose end it awaits.
 	Former Ref
 
 	before rotation // for TakeBack
 }
 
-// Open verifies the text of a ticket and says whose it is and of which session, which changes nothing: there may be
-// reasons not to Resume. It fails with ErrMalformed, ErrForged or ErrExpired. text may be reused afterwards.
+// Open verifies the text of a ticket and says whose it is and of which session, which changes
+// nothing: there may be reasons not to Resume. It fails with ErrMalformed, ErrForged or ErrExpired.
+// text may be reused afterwards.
 func (s *Store) Open(now time.Time, text []byte) (Ticket, error) {
 	t, err := s.sealer.Open(text, now)
 	if err != nil {
@@ -247,9 +259,10 @@ func (s *Store) Check(now time.Time, t Ticket) error {
 	return err
 }
 
-// Resume makes connection ref, which must not be 0, the holder of the session of t, which Open returned, and issues
-// the next ticket. Of two that resume one session the later wins. It fails with ErrReplayed, ErrEnded, ErrForgotten or ErrUnknown;
-// then nothing has changed. If the client cannot be told of the next ticket after all, call TakeBack.
+// Resume makes connection ref, which must not be 0, the holder of the session of t, which Open
+// returned, and issues the next ticket. Of two that resume one session the later wins. It fails
+// with ErrReplayed, ErrEnded, ErrForgotten or ErrUnknown; then nothing has changed. If the client
+// cannot be told of the next ticket after all, call TakeBack.
 func (s *Store) Resume(now time.Time, t Ticket, ref Ref) (out Resumed, err error) {
 	ms := now.UnixMilli()
 	out.Login = t.Login
@@ -347,9 +360,9 @@ func (s *Store) issue(t Ticket) (Issued, error) {
 	return Issued{ID: t.ID, Ticket: string(text), Expires: t.Expires}, err
 }
 
-// Undelivered notes that the client for which connection ref has resumed a session is told of its next ticket later: until
-// Told is called, the ticket before is the newest that anybody knows, and good. If the connection goes meanwhile, call
-// TakeBack.
+// Undelivered notes that the client for which connection ref has resumed a session is told of its
+// next ticket later: until Told is called, the ticket before is the newest that anybody knows, and
+// good. If the connection goes meanwhile, call TakeBack.
 func (s *Store) Undelivered(out Resumed, ref Ref) {
 	sh := s.shard(out.ID)
 	sh.mu.Lock()
@@ -369,8 +382,8 @@ func (s *Store) Told(now time.Time, id SessionID, ref Ref) {
 	}
 }
 
-// Confirm notes that the client which connection ref resumed session id for has the next ticket: the one before is good
-// for Grace from now at most.
+// Confirm notes that the client which connection ref resumed session id for has the next ticket:
+// the one before is good for Grace from now at most.
 func (s *Store) Confirm(now time.Time, id SessionID, ref Ref) {
 	sh := s.shard(id)
 	sh.mu.Lock()
@@ -380,8 +393,8 @@ func (s *Store) Confirm(now time.Time, id SessionID, ref Ref) {
 	}
 }
 
-// Expire removes up to max entries that are due at now, sessions and spent ones, and returns their number: if it is
-// max, there may be more. Each shard is locked by itself.
+// Expire removes up to max entries that are due at now, sessions and spent ones, and returns their
+// number: if it is max, there may be more. Each shard is locked by itself.
 func (s *Store) Expire(now time.Time, max int) (n int) {
 	ms := now.UnixMilli()
 	for i := range s.shards {

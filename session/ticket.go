@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// The binary form of a ticket; its text is the same in URL-safe base64 without padding. Integers are big-endian.
+// The binary form of a ticket; its text is the same in URL-safe base64 without padding. Integers
+// are big-endian.
 //
 //	offset  0  version, 2
 //	        1  session id, 16 random bytes
@@ -64,8 +65,8 @@ func (id SessionID) String() string { return hex.EncodeToString(id[:]) }
 type Login struct {
 	User  string // at most MaxUserLen bytes, any
 	Until int64  // unix milliseconds when the login ends, and with it the session; 0: never
-	// Proof is what the login was granted for, for whoever granted it to say whether it still holds; 0: nothing.
-	// It is masked in the ticket: whoever finds one learns nothing about it.
+	// Proof is what the login was granted for, for whoever granted it to say whether it still
+	// holds; 0: nothing. It is masked in the ticket: whoever finds one learns nothing about it.
 	Proof uint64
 }
 
@@ -78,13 +79,14 @@ type Ticket struct {
 	Login
 }
 
-// Sealer signs and verifies tickets. Any goroutine may call its methods. Gateways that share a key accept each
-// other's tickets.
+// Sealer signs and verifies tickets. Any goroutine may call its methods. Gateways that share a key
+// accept each other's tickets.
 type Sealer struct {
 	pool sync.Pool // of *sealState
 }
 
-// sealState is the scratch space of one Seal or Open. Buffers handed to a hash.Hash escape; pooled, they cost nothing.
+// sealState is the scratch space of one Seal or Open. Buffers handed to a hash.Hash escape; pooled,
+// they cost nothing.
 type sealState struct {
 	mac hash.Hash
 	raw [maxRawTicket]byte
@@ -117,8 +119,9 @@ func (s *Sealer) Seal(dst []byte, t Ticket) ([]byte, error) {
 	return ticketText.AppendEncode(dst, raw), nil
 }
 
-// Open verifies text at time now. It fails with ErrMalformed, ErrForged or ErrExpired; with ErrExpired the Ticket is
-// returned too, for the log. Texts over MaxTicketLen are refused unread. text may be reused afterwards.
+// Open verifies text at time now. It fails with ErrMalformed, ErrForged or ErrExpired; with
+// ErrExpired the Ticket is returned too, for the log. Texts over MaxTicketLen are refused unread.
+// text may be reused afterwards.
 func (s *Sealer) Open(text []byte, now time.Time) (Ticket, error) {
 	if len(text) < minTicketLen || len(text) > MaxTicketLen {
 		return Ticket{}, ErrMalformed
@@ -156,7 +159,8 @@ func (st *sealState) sign(b []byte) []byte {
 	return st.mac.Sum(st.sum[:0])[:ticketMAC]
 }
 
-// mask hides the proof of session id, or shows it again. 0 is itself, and so is what would be shown as 0.
+// mask hides the proof of session id, or shows it again. 0 is itself, and so is what would be shown
+// as 0.
 func (st *sealState) mask(id SessionID, proof uint64) uint64 {
 	if proof == 0 {
 		return 0

@@ -10,8 +10,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// TokenLen is the length of a one-time token in bytes: 32 lower-case hex digits of 16 random bytes (netsvr protocol 2,
-// identifiers).
+// TokenLen is the length of a one-time token in bytes: 32 lower-case hex digits of 16 random bytes
+// (netsvr protocol 2, identifiers).
 const TokenLen = 32
 
 type tokenKey [TokenLen / 2]byte
@@ -19,19 +19,21 @@ type tokenKey [TokenLen / 2]byte
 // OneTimeConfig sets up a OneTime. Only Rand is required.
 type OneTimeConfig struct {
 	Rand io.Reader // source of the tokens, safe for concurrent use: crypto/rand.Reader
-	// TTL is how long a token is good. Zero or less means 30 s, netsvr's ConnOpenCustomUniqIdTokenExpire.
+	// TTL is how long a token is good. Zero or less means 30 s, netsvr's
+	// ConnOpenCustomUniqIdTokenExpire.
 	TTL time.Duration
-	// MaxTokens bounds the tokens outstanding. Zero or less means 65,536, at about 100 bytes each beside the value.
+	// MaxTokens bounds the tokens outstanding. Zero or less means 65,536, at about 100 bytes each
+	// beside the value.
 	MaxTokens int
 }
 
-// OneTime issues tokens that are good once: for the custom uniqId of netsvr, or as a login token, whose value is the
-// user id. Any goroutine may call its methods.
+// OneTime issues tokens that are good once: for the custom uniqId of netsvr, or as a login token,
+// whose value is the user id. Any goroutine may call its methods.
 //
 // A clock that is set back makes no token last longer than twice its time.
 //
-// When MaxTokens are outstanding, a new one drives out the one that expires first. As in Store, the bound is kept per
-// shard.
+// When MaxTokens are outstanding, a new one drives out the one that expires first. As in Store, the
+// bound is kept per shard.
 type OneTime struct {
 	rand   io.Reader
 	ttl    int64 // milliseconds
@@ -77,11 +79,12 @@ func NewOneTime(c OneTimeConfig) (*OneTime, error) {
 	return o, nil
 }
 
-// IssueAs has the tokens say who has issued them, as TokenIssuer tells: 120 random bits are left of them. It must be
-// called before the first Issue.
+// IssueAs has the tokens say who has issued them, as TokenIssuer tells: 120 random bits are left of
+// them. It must be called before the first Issue.
 func (o *OneTime) IssueAs(id byte) { o.issuer = int(id) }
 
-// TokenIssuer returns who has issued a token, if its gateway has them say so. ok is false for what is no token at all.
+// TokenIssuer returns who has issued a token, if its gateway has them say so. ok is false for what
+// is no token at all.
 func TokenIssuer(token string) (id byte, ok bool) {
 	if len(token) != TokenLen {
 		return 0, false
@@ -125,8 +128,8 @@ func (o *OneTime) Issue(now time.Time, value string) (token string, err error) {
 	return hex.EncodeToString(t.key[:]), nil
 }
 
-// Take returns the value that token stands for and uses it up. ok is false for anything that is not a token issued
-// here, in its lower-case spelling, not taken before and in date.
+// Take returns the value that token stands for and uses it up. ok is false for anything that is not
+// a token issued here, in its lower-case spelling, not taken before and in date.
 func (o *OneTime) Take(now time.Time, token []byte) (value string, ok bool) {
 	var k tokenKey
 	if len(token) != TokenLen {
@@ -154,7 +157,8 @@ func (o *OneTime) Take(now time.Time, token []byte) (value string, ok bool) {
 	return t.value, true
 }
 
-// Expire removes up to max tokens that are due at now and returns their number. Each shard is locked by itself.
+// Expire removes up to max tokens that are due at now and returns their number. Each shard is
+// locked by itself.
 func (o *OneTime) Expire(now time.Time, max int) (n int) {
 	for i := range o.shards {
 		sh := &o.shards[i]
@@ -168,7 +172,8 @@ func (o *OneTime) Expire(now time.Time, max int) (n int) {
 	return n
 }
 
-// Len counts the tokens outstanding and, over the life of o, those that were driven out before their time.
+// Len counts the tokens outstanding and, over the life of o, those that were driven out before
+// their time.
 func (o *OneTime) Len() (outstanding int, evicted uint64) {
 	for i := range o.shards {
 		sh := &o.shards[i]

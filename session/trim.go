@@ -1,8 +1,9 @@
 package session
 
-// Trim forgets one of every part of the sessions that wait for their client, at least one of each shard that has any:
-// those that expire first, and with them their snapshots. What that means for their clients says Store under eviction. It
-// returns the number of sessions forgotten. Each shard is locked by itself.
+// Trim forgets one of every part of the sessions that wait for their client, at least one of each
+// shard that has any: those that expire first, and with them their snapshots. What that means for
+// their clients says Store under eviction. It returns the number of sessions forgotten. Each shard
+// is locked by itself.
 func (s *Store) Trim(part int) (n int) {
 	part = max(part, 1)
 	for i := range s.shards {

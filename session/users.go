@@ -2,8 +2,8 @@ package session
 
 import "sync"
 
-// Users finds the one current connection of a user, and tells racing logins of one user apart. Any goroutine may
-// call its methods.
+// Users finds the one current connection of a user, and tells racing logins of one user apart. Any
+// goroutine may call its methods.
 //
 // A login runs Claim, then whatever it takes (close the older connection, say), then Commit or Abort:
 //
@@ -17,8 +17,8 @@ type Users struct {
 	shards [shardCount]userShard
 }
 
-// userShard keeps the claims, which are few and short-lived, out of the entries that everybody has: 24 bytes instead
-// of 32 for a user.
+// userShard keeps the claims, which are few and short-lived, out of the entries that everybody has:
+// 24 bytes instead of 32 for a user.
 type userShard struct {
 	mu     sync.Mutex
 	bound  map[string]Ref
@@ -44,10 +44,11 @@ func NewUsers() *Users {
 
 func (u *Users) shard(user string) *userShard { return &u.shards[stringShard(user)] }
 
-// Claim starts a login of user by connection ref, which must not be 0. arrival orders logins by when they were asked
-// for. ok is false while the login of a later arrival is in progress (GOSOC: ConnAck 5). The login of an earlier one
-// loses its claim. old is the connection bound at present, or 0; it stays bound until Commit, unless it closes. The
-// caller sees to it that old did not arrive later.
+// Claim starts a login of user by connection ref, which must not be 0. arrival orders logins by
+// when they were asked for. ok is false while the login of a later arrival is in progress (GOSOC:
+// ConnAck 5). The login of an earlier one loses its claim. old is the connection bound at present,
+// or 0; it stays bound until Commit, unless it closes. The caller sees to it that old did not
+// arrive later.
 func (u *Users) Claim(user string, ref Ref, arrival uint64) (old Ref, ok bool) {
 	s := u.shard(user)
 	s.mu.Lock()
@@ -59,9 +60,8 @@ func (u *Users) Claim(user string, ref Ref, arrival uint64) (old Ref, ok bool) {
 	return s.bound[user], true
 }
 
-// Commit ends ref's claim and makes ref the user's connection. It reports false and does nothing if ref holds no claim,
-// or has lost it to a later arrival.
-// The string user is kept while bound.
+// Commit ends ref's claim and makes ref the user's connection. It reports false and does nothing if
+// ref holds no claim, or has lost it to a later arrival. The string user is kept while bound.
 func (u *Users) Commit(user string, ref Ref) bool {
 	s := u.shard(user)
 	s.mu.Lock()

@@ -6,9 +6,9 @@ import (
 	"unsafe"
 )
 
-// waiting finds the detached sessions of a user, oldest first, so that one user has only so many of them. The sessions
-// of anonymous clients are nobody's, and not in it. Its locks are taken under those of the records' shards: nobody
-// takes the two the other way round.
+// waiting finds the detached sessions of a user, oldest first, so that one user has only so many of
+// them. The sessions of anonymous clients are nobody's, and not in it. Its locks are taken under
+// those of the records' shards: nobody takes the two the other way round.
 //
 // A session that is its user's only one, as nearly all are, costs an entry of a map.
 type waiting struct {
@@ -55,7 +55,8 @@ func newWaiting() *waiting {
 
 func (w *waiting) shard(user string) *waitingShard { return &w.shards[stringShard(user)] }
 
-// add makes r, which has become detached, its user's newest. Its shard's lock is held, here and in remove.
+// add makes r, which has become detached, its user's newest. Its shard's lock is held, here and in
+// remove.
 func (w *waiting) add(r *record) {
 	if r.user == "" {
 		return
@@ -165,11 +166,12 @@ func (s *waitingShard) pull(l *line, p *place) {
 	s.places, s.peak.places = slim(s.places, s.peak.places)
 }
 
-// SetMaxPerUser is StoreConfig.MaxPerUser from now on. A user who has more keeps them until one more of his is detached.
+// SetMaxPerUser is StoreConfig.MaxPerUser from now on. A user who has more keeps them until one
+// more of his is detached.
 func (s *Store) SetMaxPerUser(n int) { s.waiting.max.Store(int64(max(n, 0))) }
 
-// WaitingBytes returns the bytes that it takes to find the detached sessions of a user. Any goroutine may call it, it
-// takes no lock.
+// WaitingBytes returns the bytes that it takes to find the detached sessions of a user. Any
+// goroutine may call it, it takes no lock.
 func (s *Store) WaitingBytes() int64 { return s.waiting.bytes.Load() }
 
 // trimUser evicts the oldest detached sessions of user until MaxPerUser holds. No lock is held.

@@ -96,8 +96,8 @@ func NewDirectory(loops int) *Directory {
 }
 
 // Watch has first called when a topic gets its first subscriber, and last when its last one has left.
-// Of one topic they are called in turn, in the order in which it happens, with a lock of the Directory's
-// held: they must neither block nor call it. Watch must be called before anything else.
+// Of one topic they are called in turn, in the order in which it happens, with a lock of the
+// Directory's held: they must neither block nor call it. Watch must be called before anything else.
 func (d *Directory) Watch(first, last func(name string)) { d.first, d.last = first, last }
 
 func newPage(loops int) *page {

@@ -15,8 +15,8 @@ type Frame struct {
 	Records []byte // of AppendRecord, one behind the other
 }
 
-// reopen notes that messages up to a time went for want of room: where numbers are given, they are known
-// elsewhere.
+// reopen notes that messages up to a time went for want of room: where numbers are given, they are
+// known elsewhere.
 func (s *Stream) reopen(given bool, last int64) { s.open, s.opened = given && s.Begun(), last }
 
 // Count returns how many records a frame has, and whether they are well formed.
@@ -42,8 +42,8 @@ func (f *Frame) since(bound uint64) int {
 
 // Begin has the stream of a topic begin behind a position. One that reaches at least up to there goes
 // on, and is what it was; anything else that it had is forgotten, and old is what is known no more.
-// s is nil when the topic has no history, or there are too many; else it is locked as by Lock, and stays
-// until End.
+// s is nil when the topic has no history, or there are too many; else it is locked as by Lock, and
+// stays until End.
 func (h *History) Begin(name []byte, at Position, now int64) (s, old *Stream) {
 	h.mu.Lock()
 	old = h.streams[string(name)]
@@ -77,9 +77,9 @@ func (h *History) End(s *Stream) {
 	}
 }
 
-// AppendAt is Append with numbers that are given: the first message has number first, the others follow.
-// They came at a time. before is the bound that the stream had before. ok is false when the stream was
-// forgotten, or has had that number.
+// AppendAt is Append with numbers that are given: the first message has number first, the others
+// follow. They came at a time. before is the bound that the stream had before. ok is false when the
+// stream was forgotten, or has had that number.
 func (h *History) AppendAt(s *Stream, now, at int64, first uint64, records []byte) (before uint64, n int, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -111,10 +111,11 @@ func (h *History) Skip(s *Stream, to uint64) {
 	}
 }
 
-// Prepend puts messages in front of an open stream: all that there are from first on and below end, oldest
-// first, which must reach up to the stream's own bound. What the rule does not want is left out. clock is what is
-// to be added to a Frame's At for the caller's clock. closed says that there are none below first. It
-// reports false when the stream is not open there any more, and nothing was done.
+// Prepend puts messages in front of an open stream: all that there are from first on and below end,
+// oldest first, which must reach up to the stream's own bound. What the rule does not want is left
+// out. clock is what is to be added to a Frame's At for the caller's clock. closed says that there
+// are none below first. It reports false when the stream is not open there any more, and nothing
+// was done.
 func (h *History) Prepend(s *Stream, now, clock int64, first, end uint64, frames []Frame, closed bool) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -4,8 +4,8 @@
 //
 //	loop: Recorder.Record, some 2 ns -> once a second: Recorder.Drain -> hdrhistogram.Histogram -> merge, text
 //
-// A Recorder is the histogram's array and nothing else; the index is computed the way HdrHistogram does, so that
-// the array becomes a histogram as it is.
+// A Recorder is the histogram's array and nothing else; the index is computed the way HdrHistogram
+// does, so that the array becomes a histogram as it is.
 //
 // # Goroutines
 //

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Listener finds the process that listens on a TCP port of this machine, 0 if there is none that we may look at.
+// Listener finds the process that listens on a TCP port of this machine, 0 if there is none that we
+// may look at.
 func Listener(port uint16) int { return owner(listeningInode(port)) }
 
 // UnixListener is Listener for a unix socket: a path, or @NAME.

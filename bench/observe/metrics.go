@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Scrape reads the counters, names that end in _total, of a page in Prometheus' text format. Labels are part of
-// a name as they stand.
+// Scrape reads the counters, names that end in _total, of a page in Prometheus' text format. Labels
+// are part of a name as they stand.
 func Scrape(ctx context.Context, url string) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -4,8 +4,8 @@
 //
 //	Watch(pids) -> Watcher.Sample, again and again -> Between two of them: Use
 //
-// CPU time comes from schedstat of all threads, in nanoseconds, where the kernel has it; its split into user and
-// system from stat, in ticks of 10 ms.
+// CPU time comes from schedstat of all threads, in nanoseconds, where the kernel has it; its split
+// into user and system from stat, in ticks of 10 ms.
 //
 // # Goroutines
 //
@@ -77,7 +77,8 @@ func (w *Watcher) Peak() int64 { return w.peak }
 // Gone reports whether there were processes and the last Sample found none of them.
 func (w *Watcher) Gone() bool { return w.gone > 0 && w.gone == len(w.pids) }
 
-// Sample looks at the processes now. One that has ended holds no memory any more, and its CPU time stays what it was.
+// Sample looks at the processes now. One that has ended holds no memory any more, and its CPU time
+// stays what it was.
 func (w *Watcher) Sample() Sample {
 	s := Sample{At: monotonic()}
 	w.gone = 0
@@ -157,8 +158,8 @@ func cpu(pid int) (total, user, system time.Duration, err error) {
 	return total, user, system, nil
 }
 
-// scheduled sums what all threads have run, 0 if the kernel does not tell. Threads that ended are missed;
-// those of our gateways do not.
+// scheduled sums what all threads have run, 0 if the kernel does not tell. Threads that ended are
+// missed; those of our gateways do not.
 func scheduled(dir string) (sum time.Duration) {
 	tasks, err := os.ReadDir(dir + "/task")
 	if err != nil {

@@ -1,8 +1,9 @@
 // Package pace says when events of an open loop are due.
 //
 // A Schedule is a pure function between elapsed time and a count, in both directions: nobody sleeps
-// here, and a caller that was late knows exactly which events it owes and since when. That is what makes latency free
-// of coordinated omission: it is measured from Due, however late the event really left.
+// here, and a caller that was late knows exactly which events it owes and since when. That is what
+// makes latency free of coordinated omission: it is measured from Due, however late the event
+// really left.
 //
 // # Goroutines
 //
@@ -23,7 +24,8 @@ type Stage struct {
 	From, To float64
 }
 
-// A Schedule is stages one after another. Behind the last one nothing is due. The zero Schedule is empty.
+// A Schedule is stages one after another. Behind the last one nothing is due. The zero Schedule is
+// empty.
 type Schedule struct {
 	stages []segment
 	span   time.Duration
@@ -61,7 +63,8 @@ func (s Schedule) Total() int64 { return int64(math.Ceil(s.total - roundoff)) }
 // Sums of float64 rates miss whole numbers by less than this.
 const roundoff = 1e-6
 
-// Count is how many events are due once elapsed has passed: those k with Due(k) <= elapsed. The first is due at 0.
+// Count is how many events are due once elapsed has passed: those k with Due(k) <= elapsed. The
+// first is due at 0.
 func (s Schedule) Count(elapsed time.Duration) int64 {
 	if elapsed < 0 || s.total == 0 {
 		return 0
@@ -107,7 +110,8 @@ func (s Schedule) Due(k int64) (due time.Duration, ok bool) {
 	return s.span, true
 }
 
-// Parse reads stages as users write them: "10s:1000,30s:20000" holds a rate during each, "30s:0-20000" climbs evenly.
+// Parse reads stages as users write them: "10s:1000,30s:20000" holds a rate during each,
+// "30s:0-20000" climbs evenly.
 func Parse(text string) ([]Stage, error) {
 	var stages []Stage
 	for part := range strings.SplitSeq(text, ",") {

@@ -17,6 +17,6 @@ var (
 	}()
 )
 
-// Now is CLOCK_MONOTONIC in nanoseconds: the same in all processes of a machine, so that one of them can
-// measure what another one stamped.
+// Now is CLOCK_MONOTONIC in nanoseconds: the same in all processes of a machine, so that one of
+// them can measure what another one stamped.
 func Now() int64 { return clockBase + int64(time.Since(clockStart)) }

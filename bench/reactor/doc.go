@@ -1,6 +1,6 @@
 // Package reactor is the client side of very many TCP connections: a loop without a goroutine, a
-// buffer or an allocation per connection or message. It waits with epoll(7) on Linux and with poll(2) elsewhere, or
-// where the build tag portable is set.
+// buffer or an allocation per connection or message. It waits with epoll(7) on Linux and with
+// poll(2) elsewhere, or where the build tag portable is set.
 //
 // # Data flow
 //
@@ -20,6 +20,6 @@
 //
 // # Goroutines
 //
-// One per Loop, the one that calls Run. Handler methods run on it, and Sockets belong to it. Everybody else
-// comes in through Post.
+// One per Loop, the one that calls Run. Handler methods run on it, and Sockets belong to it.
+// Everybody else comes in through Post.
 package reactor

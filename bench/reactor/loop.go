@@ -30,18 +30,19 @@ type Handler interface {
 	// Connected says how a Dial ended. With an error the socket is gone.
 	Connected(s *Socket, err error)
 
-	// Readable hands over all bytes of s not consumed before, and now, when they were read. n is how many
-	// are done with. An error closes s, and Closed gets it.
+	// Readable hands over all bytes of s not consumed before, and now, when they were read. n is
+	// how many are done with. An error closes s, and Closed gets it.
 	Readable(s *Socket, b []byte, now int64) (n int, err error)
 
 	// Drained says that s has sent everything, after Send had to leave bytes behind.
 	Drained(s *Socket)
 
-	// Closed says that s is gone by the peer's doing or by an error of Readable; io.EOF is an orderly end.
+	// Closed says that s is gone by the peer's doing or by an error of Readable; io.EOF is an
+	// orderly end.
 	Closed(s *Socket, err error)
 
-	// Tick is called after every batch of events, and returns when it wants to be called next; a time that
-	// has passed means: do not sleep.
+	// Tick is called after every batch of events, and returns when it wants to be called next; a
+	// time that has passed means: do not sleep.
 	Tick(now int64) (next int64)
 }
 
@@ -98,8 +99,8 @@ func (l *Loop) Call(f func()) bool {
 	return true
 }
 
-// Waited is how long the loop has slept in all. A loop that never sleeps is the bottleneck of a measurement. Any
-// goroutine may call it.
+// Waited is how long the loop has slept in all. A loop that never sleeps is the bottleneck of a
+// measurement. Any goroutine may call it.
 func (l *Loop) Waited() time.Duration { return time.Duration(l.waited.Load()) }
 
 // Now is when the loop last looked at the clock, in the nanoseconds of the function Now.

@@ -78,7 +78,8 @@ func (p *poller) awake() {
 	_, _ = unix.Read(p.wakefd, b[:])
 }
 
-// look finds events without sleeping: a raw system call that does not tell the scheduler costs half as much.
+// look finds events without sleeping: a raw system call that does not tell the scheduler costs half
+// as much.
 func (p *poller) look() (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epfd), uintptr(unsafe.Pointer(&p.events)), eventBatch, 0, 0, 0)
 	if errno != 0 {

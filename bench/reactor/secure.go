@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TLS of a Socket is crypto/tls over memory: its handshake runs on a goroutine, which the loop feeds; what
-// follows is decrypted and encrypted on the loop.
+// TLS of a Socket is crypto/tls over memory: its handshake runs on a goroutine, which the loop
+// feeds; what follows is decrypted and encrypted on the loop.
 
 // A secure is the TLS of one Socket, and the net.Conn under its tls.Conn.
 type secure struct {

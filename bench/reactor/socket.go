@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Socket is a connection of a loop, over TCP or to a unix socket. Its memory is used again after it is gone: forget it in
-// Closed and after Close.
+// A Socket is a connection of a loop, over TCP or to a unix socket. Its memory is used again after
+// it is gone: forget it in Closed and after Close.
 type Socket struct {
 	// Data is the owner's.
 	Data int
@@ -29,8 +29,8 @@ type Socket struct {
 	tls        *secure // nil: plain
 }
 
-// Dial starts to connect to addr, from local unless that is not valid; Connected will say how it ended, perhaps
-// before Dial returns. data becomes the socket's Data.
+// Dial starts to connect to addr, from local unless that is not valid; Connected will say how it
+// ended, perhaps before Dial returns. data becomes the socket's Data.
 func (l *Loop) Dial(addr netip.AddrPort, local netip.Addr, data int) *Socket {
 	fd, err := dial(addr, local)
 	return l.begin(fd, err, data)
@@ -105,8 +105,8 @@ func dial(addr netip.AddrPort, local netip.Addr) (int, error) {
 	return fd, nil
 }
 
-// fullTries and fullPause are how often, and after how long, a unix socket is tried again whose queue of
-// connections is full: the kernel says so at once, where TCP tries again by itself.
+// fullTries and fullPause are how often, and after how long, a unix socket is tried again whose
+// queue of connections is full: the kernel says so at once, where TCP tries again by itself.
 const (
 	fullTries = 500
 	fullPause = 2 * time.Millisecond
@@ -279,7 +279,8 @@ func (l *Loop) wantRoom(s *Socket, want bool) {
 	}
 }
 
-// Close closes s at once, without Closed. Bytes not yet flushed get one attempt if Flush is called before. On the loop only.
+// Close closes s at once, without Closed. Bytes not yet flushed get one attempt if Flush is called
+// before. On the loop only.
 func (s *Socket) Close() {
 	if s.fd < 0 {
 		return

@@ -26,8 +26,8 @@ func streamSocket(family int) (int, error) {
 	return fd, nil
 }
 
-// bindAddressAlone does nothing: bind chooses a port that no other connection of the address has, and a source
-// address has as many connections as ports.
+// bindAddressAlone does nothing: bind chooses a port that no other connection of the address has,
+// and a source address has as many connections as ports.
 func bindAddressAlone(int) {}
 
 func rawRead(fd int, b []byte) (int, syscall.Errno) {

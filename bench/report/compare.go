@@ -81,8 +81,8 @@ func moments(values []float64) (mean, variance float64) {
 	return mean, variance
 }
 
-// student is the 97.5% quantile of Student's t: the table to 10 degrees of freedom, which may be fractions, then
-// the expansion of Cornish and Fisher, exact to three digits there.
+// student is the 97.5% quantile of Student's t: the table to 10 degrees of freedom, which may be
+// fractions, then the expansion of Cornish and Fisher, exact to three digits there.
 func student(freedom float64) float64 {
 	table := []float64{12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228}
 	if freedom < 10 {
@@ -96,7 +96,8 @@ func student(freedom float64) float64 {
 		(3*z7+19*z5+17*z3-15*z)/(384*freedom*freedom*freedom)
 }
 
-// Compare writes how the runs of b differ from those of a. A difference whose interval holds 0 is called none.
+// Compare writes how the runs of b differ from those of a. A difference whose interval holds 0 is
+// called none.
 func Compare(w io.Writer, a, b *File) error {
 	x, y := a.Runs[0].Config, b.Runs[0].Config
 	if x.Scenario != y.Scenario {

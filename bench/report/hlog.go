@@ -9,8 +9,8 @@ import (
 	"github.com/sluicenet/sluice/bench"
 )
 
-// HistogramLog writes the latencies of every second of a run that has just been made as a HdrHistogram log, in nanoseconds, for
-// the tools that read those.
+// HistogramLog writes the latencies of every second of a run that has just been made as a
+// HdrHistogram log, in nanoseconds, for the tools that read those.
 func HistogramLog(w io.Writer, r *bench.Result) error {
 	start := r.Started.Add(r.SetUp + r.Config.Warmup)
 	l := hdrhistogram.NewHistogramLogWriter(w)

@@ -18,8 +18,8 @@ var pageText string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{"number": Number}).Parse(pageText))
 
-// HTML writes runs as one page that needs nothing else: plots are SVG, there is no script. It is light or dark as
-// the reader's system is.
+// HTML writes runs as one page that needs nothing else: plots are SVG, there is no script. It is
+// light or dark as the reader's system is.
 func HTML(w io.Writer, runs []*bench.Result, command string) error {
 	p := pageData{Command: command}
 	for i, r := range runs {

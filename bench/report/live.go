@@ -9,7 +9,8 @@ import (
 	"github.com/sluicenet/sluice/bench"
 )
 
-// Live shows how a run goes: on a terminal one line that is written over and over, elsewhere a line per second.
+// Live shows how a run goes: on a terminal one line that is written over and over, elsewhere a line
+// per second.
 type Live struct {
 	W        io.Writer
 	Terminal bool

@@ -1,5 +1,5 @@
-// Package wire is what a load generator has to know of the clients' protocols: bytes to open a connection, log
-// in, subscribe, publish and ask; and events out of the bytes that come back.
+// Package wire is what a load generator has to know of the clients' protocols: bytes to open a
+// connection, log in, subscribe, publish and ask; and events out of the bytes that come back.
 //
 // # Data flow
 //
@@ -9,13 +9,13 @@
 //	bytes -> Driver.Next                 -> Event
 //	bytes -> Skimmer.Skim                -> deliveries that look like the one before, without decoding
 //
-// Encoding and decoding is done by the gateway's own codecs. Templates and the Skimmer exist because a generator that decodes
-// tens of millions of pushes a second would measure itself.
+// Encoding and decoding is done by the gateway's own codecs. Templates and the Skimmer exist
+// because a generator that decodes tens of millions of pushes a second would measure itself.
 //
 // # Ownership
 //
-// Events point into the bytes they were read from, or into the Driver's scratch memory, until the next call.
-// Append functions extend dst as the append built-in does.
+// Events point into the bytes they were read from, or into the Driver's scratch memory, until the
+// next call. Append functions extend dst as the append built-in does.
 //
 // # Goroutines
 //

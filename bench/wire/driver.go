@@ -9,8 +9,8 @@ import (
 
 // A Driver speaks one protocol for all connections of a loop.
 type Driver interface {
-	// AppendOpen appends what is sent as soon as the connection is there. wait says that the peer answers
-	// it, with Open, before a login makes sense.
+	// AppendOpen appends what is sent as soon as the connection is there. wait says that the peer
+	// answers it, with Open, before a login makes sense.
 	AppendOpen(dst []byte, p *Peer) (out []byte, wait bool)
 
 	// AppendLogin appends the login of p, by Session if there is one, else by Token. wait says that
@@ -23,7 +23,8 @@ type Driver interface {
 	// AppendPublish appends a publication of body, as Body returned it.
 	AppendPublish(dst []byte, p *Peer, id uint32, topic string, body []byte) ([]byte, error)
 
-	// AppendRequest appends a request that is answered with Reply. An empty route means the gateway's own echo.
+	// AppendRequest appends a request that is answered with Reply. An empty route means the
+	// gateway's own echo.
 	AppendRequest(dst []byte, p *Peer, id uint32, route string, body []byte) ([]byte, error)
 
 	// AppendPing appends what keeps an idle connection alive, and AppendPong what answers a Ping.
@@ -36,7 +37,8 @@ type Driver interface {
 	// Body returns a message body of size bytes and where a stamp of at most room bytes fits into it.
 	Body(size int) (body []byte, stampAt, room int, err error)
 
-	// RequestStamp is how much of a stamp a request carries in its body: the id, where the protocol has none, else nothing.
+	// RequestStamp is how much of a stamp a request carries in its body: the id, where the protocol
+	// has none, else nothing.
 	RequestStamp() int
 
 	// EchoReply is the body of the Reply that answers an echo of body.
@@ -46,8 +48,8 @@ type Driver interface {
 	// more. Bytes of src may be overwritten.
 	Next(p *Peer, src []byte, ev *Event) (n int, err error)
 
-	// Layout says where packet, which AppendPublish or AppendRequest made, has what changes from one to the
-	// next.
+	// Layout says where packet, which AppendPublish or AppendRequest made, has what changes from
+	// one to the next.
 	Layout(packet []byte) Layout
 
 	// Can reports what the protocol has.
@@ -109,8 +111,8 @@ type Event struct {
 	Session string
 	List    []string
 
-	// Body is plain, whatever the wire said. BodyAt is where it lies in the bytes given to Next, -1 if it
-	// was compressed.
+	// Body is plain, whatever the wire said. BodyAt is where it lies in the bytes given to Next, -1
+	// if it was compressed.
 	Body   []byte
 	BodyAt int
 }
@@ -118,8 +120,8 @@ type Event struct {
 // Options choose a Driver.
 type Options struct {
 	Protocol string // gosoc, gosoc-fixed6, longbridge, netsvr
-	// Target is tcp://host:port or ws://host:port/path; tls and wss are the same with TLS, unix:///path and
-	// ws+unix:///path over a unix socket.
+	// Target is tcp://host:port or ws://host:port/path; tls and wss are the same with TLS,
+	// unix:///path and ws+unix:///path over a unix socket.
 	Target  string
 	Gzip    bool
 	Replies bool // netsvr has no replies: take what comes for them, instead of for pushes
@@ -233,8 +235,8 @@ func defaultPath(path, def string) string {
 	return path
 }
 
-// Between reports whether the next byte begins a packet, so that a Skimmer may look at it. It is false inside
-// a WebSocket message that holds several.
+// Between reports whether the next byte begins a packet, so that a Skimmer may look at it. It is
+// false inside a WebSocket message that holds several.
 func (p *Peer) Between() bool { return p.frame == 0 }
 
 // Reconnect makes p ready for another connection. Token, Session and Resume stay.

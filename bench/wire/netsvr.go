@@ -11,8 +11,9 @@ import (
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 )
 
-// netsvrDriver is a netsvr customer, inside WebSocket messages. It has no login, no ids and no subscriptions: requests carry
-// their number in front of the body, and topics are a worker's affair; see Link.
+// netsvrDriver is a netsvr customer, inside WebSocket messages. It has no login, no ids and no
+// subscriptions: requests carry their number in front of the body, and topics are a worker's
+// affair; see Link.
 type netsvrDriver struct {
 	replies bool // what comes back answers requests
 }
@@ -100,7 +101,8 @@ func (d *netsvrDriver) Next(_ *Peer, src []byte, ev *Event) (int, error) {
 // enlisted begins the message that a Link has sent to a customer with its subscriptions.
 var enlisted = []byte("sluice-bench heard ")
 
-// A Link speaks the worker protocol, for publishers that are workers. Bodies are those of the clients' protocol.
+// A Link speaks the worker protocol, for publishers that are workers. Bodies are those of the
+// clients' protocol.
 type Link struct {
 	Driver
 	topics [1][]byte
@@ -142,7 +144,8 @@ func (l *Link) AppendList(dst []byte) ([]byte, error) {
 	return netsvr.EndFrame(netsvr.V2.BeginFrame(dst, netsvr.CmdUniqIDList), start, netsvr.DefaultFrameLimit)
 }
 
-// AppendEnlist subscribes a customer to topics and tells it the number, which comes out of its Driver as Enlisted.
+// AppendEnlist subscribes a customer to topics and tells it the number, which comes out of its
+// Driver as Enlisted.
 func (l *Link) AppendEnlist(dst []byte, uniqID string, topics []string, number uint32) ([]byte, error) {
 	data := append(enlisted[:len(enlisted):len(enlisted)], make([]byte, stamp.Width)...)
 	stamp.Put(data[len(enlisted):], number)

@@ -6,9 +6,9 @@ import (
 	"github.com/sluicenet/sluice/bench/stamp"
 )
 
-// A Skimmer recognises pushes that differ from an earlier one in their stamp only, by the bytes in front of
-// it, and hands out nothing but the stamp. Lengths are among those bytes, so that a match is a whole
-// packet of the same shape.
+// A Skimmer recognises pushes that differ from an earlier one in their stamp only, by the bytes in
+// front of it, and hands out nothing but the stamp. Lengths are among those bytes, so that a match
+// is a whole packet of the same shape.
 //
 // The zero Skimmer knows no shape yet; Learn gives it one.
 type Skimmer struct {
@@ -25,7 +25,8 @@ type Skimmer struct {
 // maxHead is the longest head compared: WebSocket and GOSOC headers take 19 bytes together.
 const maxHead = 40
 
-// relearnLimit is how many shapes a Skimmer follows before it gives up: traffic of many shapes is not worth it.
+// relearnLimit is how many shapes a Skimmer follows before it gives up: traffic of many shapes is
+// not worth it.
 const relearnLimit = 1000
 
 // Learn takes the shape of packet, whose stamp lies at the offset at.
@@ -72,10 +73,12 @@ func (k *Skimmer) Skim(src []byte) (s stamp.Stamp, ok bool) {
 	return s, true
 }
 
-// Run counts the whole packets in front of src that go on from s: of the learned shape, with ids that follow s.ID one
-// by one, and with everything else of the stamp as it is in s. They take n*Size bytes.
+// Run counts the whole packets in front of src that go on from s: of the learned shape, with ids
+// that follow s.ID one by one, and with everything else of the stamp as it is in s. They take
+// n*Size bytes.
 //
-// Messages that were published in one go are like that, and they are the many: this is the loop that has to be short.
+// Messages that were published in one go are like that, and they are the many: this is the loop
+// that has to be short.
 func (k *Skimmer) Run(src []byte, s stamp.Stamp) (n int) {
 	if k.size == 0 {
 		return 0

@@ -12,8 +12,9 @@ import (
 // ErrFragmented says that a gateway cut a message into frames, which ours never does.
 var ErrFragmented = errors.New("wire: fragmented or compressed WebSocket message")
 
-// webSocket carries another driver's packets in binary messages, or in text if the inner protocol says so. One key
-// masks all frames: a generator has no intermediaries to defend against, and templates stay templates.
+// webSocket carries another driver's packets in binary messages, or in text if the inner protocol
+// says so. One key masks all frames: a generator has no intermediaries to defend against, and
+// templates stay templates.
 type webSocket struct {
 	Driver
 	host, path string
@@ -69,7 +70,8 @@ func (w *webSocket) AppendRequest(dst []byte, p *Peer, id uint32, route string, 
 	return w.frame(dst), nil
 }
 
-// AppendPing appends a ping frame, whatever the packets inside have for it: that is how WebSocket clients do it.
+// AppendPing appends a ping frame, whatever the packets inside have for it: that is how WebSocket
+// clients do it.
 func (w *webSocket) AppendPing(dst []byte, _ *Peer) []byte {
 	return websocket.AppendMaskedFrame(dst, websocket.OpPing, w.key, nil)
 }

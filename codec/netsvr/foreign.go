@@ -60,7 +60,8 @@ const (
 	RegisterNeutral RegisterSign = iota
 	// RegisterOurs has what only dialect 2.0.2 has: a server id, a worker id above 7, a field of ours.
 	RegisterOurs
-	// RegisterEvents could be an events mask of protocol 6: field 1 is 1 to 7, and nothing else is there.
+	// RegisterEvents could be an events mask of protocol 6: field 1 is 1 to 7, and nothing else is
+	// there.
 	RegisterEvents
 )
 

@@ -3,8 +3,8 @@ package proxyproto
 import "encoding/binary"
 
 // Length returns how long the header at the front of src is, in bytes, which may be more than src has.
-// 0 without an error means that src is too short to say. An error is a *ProtocolError, and comes as soon
-// as nothing that may follow could make a header of src.
+// 0 without an error means that src is too short to say. An error is a *ProtocolError, and comes as
+// soon as nothing that may follow could make a header of src.
 func Length(src []byte) (int, error) {
 	switch {
 	case len(src) == 0:

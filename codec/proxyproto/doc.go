@@ -31,13 +31,15 @@
 //
 // # What is refused
 //
-// Everything that the specification does not allow. What it has receivers ignore is skipped: the rest of
-// an UNKNOWN line, the family and addresses of a LOCAL command, addresses of no family, TLVs of any type
-// but two. A checksum (CRC32C) must be right where there is one, and a unique id no longer than 128 bytes.
+// Everything that the specification does not allow. What it has receivers ignore is skipped: the
+// rest of an UNKNOWN line, the family and addresses of a LOCAL command, addresses of no family,
+// TLVs of any type but two. A checksum (CRC32C) must be right where there is one, and a unique id
+// no longer than 128 bytes.
 //
 // # Ownership
 //
-// A Header's paths and TLVs point into what was decoded. Append extends dst as the append built-in does.
+// A Header's paths and TLVs point into what was decoded. Append extends dst as the append built-in
+// does.
 //
 // # Goroutines
 //

@@ -9,8 +9,8 @@ import (
 // A ForwardedHeader says which header a request's client is read from.
 type ForwardedHeader uint8
 
-// The headers. Which one the proxies write is for the operator to say: what they do not write comes from
-// the client as it likes.
+// The headers. Which one the proxies write is for the operator to say: what they do not write comes
+// from the client as it likes.
 const (
 	AnyForwarded      ForwardedHeader = iota // X-Forwarded-For where there is one, else Forwarded
 	XForwardedForOnly                        // Forwarded is ignored
@@ -21,10 +21,11 @@ const (
 var ErrForwarded = &Refusal{Status: 400, Reason: "Malformed Forwarded header"}
 
 // Client returns who r's client is, as the proxies on its way have told: the last address in the header
-// that is not trusted, each hop having added the one that it was reached from. trusted reports whether an
-// address is that of a proxy whose word counts; whoever r came from must be one. When all are trusted, it
-// is the first. A hop that does not say an address, such as "unknown" or "_hidden", ends the way: the
-// client is the one behind it, which has said so. The result is invalid when that is whoever r came from.
+// that is not trusted, each hop having added the one that it was reached from. trusted reports
+// whether an address is that of a proxy whose word counts; whoever r came from must be one. When
+// all are trusted, it is the first. A hop that does not say an address, such as "unknown" or
+// "_hidden", ends the way: the client is the one behind it, which has said so. The result is
+// invalid when that is whoever r came from.
 //
 // An error is ErrForwarded.
 func (r *Request) Client(header ForwardedHeader, trusted func(netip.Addr) bool) (netip.AddrPort, error) {
@@ -63,8 +64,8 @@ func (w *way) hop(a netip.AddrPort) {
 }
 
 // parseNode reads an address with or without a port, IPv6 in brackets where there is one (RFC 7239, 6,
-// and what is written into X-Forwarded-For). The port is 0 if there is none, or it is hidden. An invalid
-// result is anything else.
+// and what is written into X-Forwarded-For). The port is 0 if there is none, or it is hidden. An
+// invalid result is anything else.
 func parseNode(text string) netip.AddrPort {
 	if a, err := netip.ParseAddr(text); err == nil {
 		return plainNode(a, 0)
@@ -111,9 +112,9 @@ func plainNode(a netip.Addr, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(a.Unmap(), port)
 }
 
-// eachForwarded calls hop for each element of a Forwarded header, from the first to the last. It reports
-// false when the header breaks the grammar, be it in what a client has put before what proxies have
-// added: where an element begins is known from the first on only.
+// eachForwarded calls hop for each element of a Forwarded header, from the first to the last. It
+// reports false when the header breaks the grammar, be it in what a client has put before what
+// proxies have added: where an element begins is known from the first on only.
 func eachForwarded(b []byte, hop func(netip.AddrPort)) bool {
 	for more := true; more; {
 		var node []byte

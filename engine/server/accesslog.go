@@ -24,8 +24,8 @@ type accessLog struct {
 // accessMessage is the message of all records; the attribute event tells them apart.
 const accessMessage = "access"
 
-// maxAccessText bounds a text of a client's, in bytes. Users and uniqIds have their own bounds, which are
-// no larger.
+// maxAccessText bounds a text of a client's, in bytes. Users and uniqIds have their own bounds,
+// which are no larger.
 const maxAccessText = 256
 
 func accessText(text string) string {

@@ -33,12 +33,13 @@ type ClusterConfig struct {
 	// history, if their buckets and their stream have to be made. Zero means 3 where the servers are a
 	// cluster, else 1.
 	Replicas int
-	// HistoryTotal is how many bytes NATS keeps of topics with history (Engine.History), if their stream
-	// has to be made. Zero means 256 MiB. With HistoryOnDisk it keeps them in files, else in memory.
+	// HistoryTotal is how many bytes NATS keeps of topics with history (Engine.History), if their
+	// stream has to be made. Zero means 256 MiB. With HistoryOnDisk it keeps them in files, else in
+	// memory.
 	HistoryTotal  int64
 	HistoryOnDisk bool
-	// HistoryWait is how long a message to such a topic may wait until NATS has it, before its publisher
-	// is told that it has not, 1 s to 5 min. Zero means DefaultHistoryWait.
+	// HistoryWait is how long a message to such a topic may wait until NATS has it, before its
+	// publisher is told that it has not, 1 s to 5 min. Zero means DefaultHistoryWait.
 	HistoryWait time.Duration
 	// Address says to people where the gateway is. Empty means the host's name and the listeners.
 	Address string
@@ -239,9 +240,9 @@ func (s *Server) watchCluster() {
 	close(s.failed)
 }
 
-// Failed is closed when the gateway has ended its service by itself: it serves nobody any more, Err says
-// why, and Stop should be called. That happens when it is one of a cluster and another process has its
-// server id.
+// Failed is closed when the gateway has ended its service by itself: it serves nobody any more, Err
+// says why, and Stop should be called. That happens when it is one of a cluster and another process
+// has its server id.
 func (s *Server) Failed() <-chan struct{} { return s.failed }
 
 // Err is why the gateway has ended its service by itself, nil while Failed is not closed.

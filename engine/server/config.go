@@ -58,11 +58,11 @@ type Config struct {
 
 	// Memory is how many bytes the process may use, at least LeastMemory. It sets the limits of
 	// MemoryShares where they are zero; those that are not must fit into three quarters of it. Near it
-	// the gateway sheds in stages, which /readyz and the metrics show: from 80% on connections that come
-	// are refused, from 85% on sessions of clients that are away and topics' histories are forgotten,
-	// too, the oldest first, and from 90% on the slowest clients are closed, too. The kernel's socket
-	// buffers do not count. The runtime's own limit, debug.SetMemoryLimit, is the program's to set. Zero
-	// means that nothing is shed for it.
+	// the gateway sheds in stages, which /readyz and the metrics show: from 80% on connections that
+	// come are refused, from 85% on sessions of clients that are away and topics' histories are
+	// forgotten, too, the oldest first, and from 90% on the slowest clients are closed, too. The
+	// kernel's socket buffers do not count. The runtime's own limit, debug.SetMemoryLimit, is the
+	// program's to set. Zero means that nothing is shed for it.
 	Memory int64
 
 	// Engine is about loops and memory. FirstBytes is Gateway.LoginTimeout if it is zero, Logger is
@@ -88,10 +88,11 @@ type Config struct {
 	// refused. Its Logger is Gateway.Logger if it is nil; its Listener is the Server's like
 	// Listeners.
 	Admin AdminConfig
-	// AccessLog gets a record of each client that logs in (event connect) and of each connection that ends
-	// or is refused (event close, with the reason as the counters have it), whatever its level. It is
-	// called on the loops, so its handler must not block; it escapes what clients can choose, of which
-	// there is as much as fits on a line. No record holds a secret. Nil: none are made.
+	// AccessLog gets a record of each client that logs in (event connect) and of each connection
+	// that ends or is refused (event close, with the reason as the counters have it), whatever its
+	// level. It is called on the loops, so its handler must not block; it escapes what clients can
+	// choose, of which there is as much as fits on a line. No record holds a secret. Nil: none are
+	// made.
 	AccessLog *slog.Logger
 	// CustomIDTTL is how long a token for a custom uniqId is good. Zero means 30 s.
 	CustomIDTTL time.Duration

@@ -101,8 +101,8 @@ type (
 	// that says verdicts on logins (LoginDone) and answers (Answer, Failure) in its protocol's
 	// words.
 	Session = gateway.Session
-	// A Client is what the gateway knows of one connection: User, Session, Claim, and whether it is Fresh,
-	// Waiting or Online. A Session embeds it, and returns it from Base.
+	// A Client is what the gateway knows of one connection: User, Session, Claim, and whether it is
+	// Fresh, Waiting or Online. A Session embeds it, and returns it from Base.
 	Client = gateway.Client
 	// Credentials are what a client shows to log in, to Gateway.Login.
 	Credentials = gateway.Credentials

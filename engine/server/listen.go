@@ -109,7 +109,8 @@ func ParseListen(text string, own ...string) (Listen, error) {
 	return l, nil
 }
 
-// meant is the end of an error about an address that was given without its scheme. Another text has none.
+// meant is the end of an error about an address that was given without its scheme. Another text has
+// none.
 func meant(text, scheme string) string {
 	address, _, _ := strings.Cut(text, "?")
 	host, port, err := net.SplitHostPort(address)
@@ -211,8 +212,8 @@ func (c *Config) checkProxies(clients []endpoint, workers Listen) error {
 	return nil
 }
 
-// ErrNoProxyTrust is the error of New and Update for a listener of proxies when no proxy is trusted: set
-// Config.Engine.ProxyTrust.
+// ErrNoProxyTrust is the error of New and Update for a listener of proxies when no proxy is
+// trusted: set Config.Engine.ProxyTrust.
 var ErrNoProxyTrust = errors.New("a listener wants the PROXY header, and nobody is trusted to send it")
 
 // ParseNetworks reads networks such as 10.0.0.0/8, and single addresses, for engine.Config's ProxyTrust

@@ -130,10 +130,11 @@ func (s *Server) tlsForWorkers() *tls.Config {
 	return s.certs.TLS(use)
 }
 
-// SetTLS replaces Pairs, Certificates, Dev and Min of Config.TLS, reads all of its files again, those of
-// client CAs, too, and reports whether anything is different now. Connections that are there go on. On
-// an error, which names a field as a TLSError does, nothing has changed. The rest of config is as New
-// was told. Where no listener speaks TLS it does nothing. Any goroutine may call it.
+// SetTLS replaces Pairs, Certificates, Dev and Min of Config.TLS, reads all of its files again,
+// those of client CAs, too, and reports whether anything is different now. Connections that are
+// there go on. On an error, which names a field as a TLSError does, nothing has changed. The rest
+// of config is as New was told. Where no listener speaks TLS it does nothing. Any goroutine may
+// call it.
 func (s *Server) SetTLS(config TLSConfig) (changed bool, err error) {
 	use, err := s.PrepareTLS(config)
 	if err != nil {

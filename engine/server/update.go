@@ -8,8 +8,8 @@ import (
 	"github.com/sluicenet/sluice/topic"
 )
 
-// Update takes from config what may change while the Server runs, and leaves the rest as it is. config is
-// all of it: a field that is zero gets its default again.
+// Update takes from config what may change while the Server runs, and leaves the rest as it is.
+// config is all of it: a field that is zero gets its default again.
 //
 //   - Engine: Backlog, Lag, LagAge, BacklogTotal, MaxConnections, FirstBytes, Linger,
 //     MaxPerAddress, ConnectRatePerAddress, ConnectRate, HandshakeTimeout, MaxHandshakes, MaxPacketRate,

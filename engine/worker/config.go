@@ -54,14 +54,14 @@ type Config struct {
 
 	// Cluster says that all Gateways are nodes of one cluster, any of which stands for all, as the only
 	// one does for a Worker with one: commands, publishes and queries go to one of them, and to another
-	// while there is no link to that. So they reach the clients of all nodes, also of those that are not
-	// named or not reached. Clients' requests come from each. A gateway that is in no cluster is refused
-	// with ErrNoCluster. Not both this and Local.
+	// while there is no link to that. So they reach the clients of all nodes, also of those that
+	// are not named or not reached. Clients' requests come from each. A gateway that is in no
+	// cluster is refused with ErrNoCluster. Not both this and Local.
 	Cluster bool
 
-	// Links is how many connections each gateway gets, default 1, at most 64. Only the first receives what
-	// clients send, so that their order is kept; the others (Gateway.Links) are there for commands
-	// that should not stand in the way of replies.
+	// Links is how many connections each gateway gets, default 1, at most 64. Only the first
+	// receives what clients send, so that their order is kept; the others (Gateway.Links) are there
+	// for commands that should not stand in the way of replies.
 	Links int
 
 	// Token is the secret by which gateways that run with --worker-token know a worker. Empty: none
@@ -73,8 +73,8 @@ type Config struct {
 	// Worker runs. Not both this and Token.
 	TokenFile string
 
-	// Concurrency is how many handlers may run at once, default 64, at most 65,536. What one client sends
-	// is handled one at a time whatever it is; 1 handles everything in the order of arrival.
+	// Concurrency is how many handlers may run at once, default 64, at most 65,536. What one client
+	// sends is handled one at a time whatever it is; 1 handles everything in the order of arrival.
 	// Clients are spread over so many lanes by a hash: two that share one wait for each other.
 	Concurrency int
 

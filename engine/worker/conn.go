@@ -171,8 +171,8 @@ func (c *conn) receive(dec *decoder, frame []byte) error {
 	return nil
 }
 
-// unasked returns the refusal that a gateway sends to who has shown no token and asks for something else
-// than to be registered, before it closes the connection. It returns nil for any other answer.
+// unasked returns the refusal that a gateway sends to who has shown no token and asks for something
+// else than to be registered, before it closes the connection. It returns nil for any other answer.
 func unasked(cmd netsvr.Command, payload []byte) error {
 	var resp netsvrpb.RegisterResp
 	if cmd != netsvr.CmdRegister || netsvr.Unmarshal(payload, &resp) != nil || resp.GetCode() != netsvrpb.RegisterResp_TokenMissing {

@@ -64,9 +64,10 @@
 //
 //	err := r.Gateway.TopicSubscribe(ctx, r.UniqID, []string{"lobby"}, nil)
 //
-// Gateways of one cluster stand for each other. A Worker that is told of one of them, or of several with
-// [Config].Cluster, gives each command to one gateway, which sees to the clients of all; while there is no
-// link to it, to another. Nothing arrives twice, and what is lost is what a broken link had not sent.
+// Gateways of one cluster stand for each other. A Worker that is told of one of them, or of several
+// with [Config].Cluster, gives each command to one gateway, which sees to the clients of all; while
+// there is no link to it, to another. Nothing arrives twice, and what is lost is what a broken link
+// had not sent.
 //
 // # Who it is
 //

@@ -67,7 +67,8 @@ func (e *MissingNodesError) Error() string {
 	return fmt.Sprintf("worker: nodes %v of the cluster have not answered", e.ServerIDs)
 }
 
-// answered reports whether there is an answer, all of it or what came from the nodes that have answered.
+// answered reports whether there is an answer, all of it or what came from the nodes that have
+// answered.
 func answered(err error) bool {
 	_, missing := errors.AsType[*MissingNodesError](err)
 	return err == nil || missing

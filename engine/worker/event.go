@@ -50,8 +50,8 @@ type Request struct {
 	Payload    []byte
 	Data       []byte        // a GOSOC attachment
 	Timeout    time.Duration // how long the client waits, 0 if the request has none
-	// Traceparent is of the trace that the request is part of, as W3C Trace Context writes it: the parent
-	// of the handler's own span. Empty: it is part of none.
+	// Traceparent is of the trace that the request is part of, as W3C Trace Context writes it: the
+	// parent of the handler's own span. Empty: it is part of none.
 	Traceparent string
 	Identity
 

@@ -29,7 +29,8 @@ func newGateway(w *Worker, addr string, secure bool) *Gateway {
 	return g
 }
 
-// Addr returns the address as [Config].Dial gets it: "host:port", or the path or @name of a unix socket.
+// Addr returns the address as [Config].Dial gets it: "host:port", or the path or @name of a unix
+// socket.
 func (g *Gateway) Addr() string { return g.addr }
 
 // Links returns the connections to the gateway, Config.Links of them. The slice is the caller's.

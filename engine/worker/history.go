@@ -11,8 +11,8 @@ import (
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 )
 
-// A Position is a place in a topic's history: behind the message of that number. It is one gateway's, or
-// the same for all gateways of a cluster.
+// A Position is a place in a topic's history: behind the message of that number. It is one
+// gateway's, or the same for all gateways of a cluster.
 type Position struct {
 	// Epoch is another when the gateway has forgotten the topic or was restarted, in a cluster when the
 	// stream of the histories is another one.
@@ -52,9 +52,9 @@ func (l *Link) History(ctx context.Context, topic string, after Position, n int)
 	return l.historyPage(ctx, req)
 }
 
-// LastMessages returns the last n messages, 1 to 1,000, that a topic has kept, oldest first. Of more than a
-// mebibyte it returns the beginning: there are more, for History, if the last one is not at End. The error
-// may be a HistoryError.
+// LastMessages returns the last n messages, 1 to 1,000, that a topic has kept, oldest first. Of
+// more than a mebibyte it returns the beginning: there are more, for History, if the last one is
+// not at End. The error may be a HistoryError.
 func (l *Link) LastMessages(ctx context.Context, topic string, n int) (HistoryPage, error) {
 	n = min(max(n, 1), 1000)
 	return l.historyPage(ctx, &netsvrpb.HistoryReq{Topic: topic, Last: uint32(n), Limit: uint32(n)})
@@ -63,10 +63,10 @@ func (l *Link) LastMessages(ctx context.Context, topic string, n int) (HistoryPa
 // ErrLost means that messages of a topic are gone for good which were asked for.
 var ErrLost = errors.New("worker: messages are gone that the topic has kept no longer")
 
-// Messages returns what a topic has kept behind a position, oldest first, page by page, up to what is the
-// last one when it gets there; the zero Position is before the oldest. Where some are gone for good
-// the next pair is ErrLost alone, and what is left follows. Any other error is the last pair. A topic
-// without history gives nothing.
+// Messages returns what a topic has kept behind a position, oldest first, page by page, up to what
+// is the last one when it gets there; the zero Position is before the oldest. Where some are gone
+// for good the next pair is ErrLost alone, and what is left follows. Any other error is the last
+// pair. A topic without history gives nothing.
 func (l *Link) Messages(ctx context.Context, topic string, after Position) iter.Seq2[KeptMessage, error] {
 	return func(yield func(KeptMessage, error) bool) {
 		for {
@@ -113,8 +113,9 @@ func (l *Link) historyPage(ctx context.Context, req *netsvrpb.HistoryReq) (page 
 }
 
 // PublishAt publishes to a topic as TopicPublish does, waits until the gateway has done so, and returns
-// where in the topic's history the message is; ok is false for a topic without history. It costs a round
-// trip: use it for what is followed by a query. The error may be a HistoryError: nobody gets the message.
+// where in the topic's history the message is; ok is false for a topic without history. It costs a
+// round trip: use it for what is followed by a query. The error may be a HistoryError: nobody gets
+// the message.
 func (l *Link) PublishAt(ctx context.Context, topic string, data []byte) (at Position, ok bool, err error) {
 	var resp netsvrpb.PublishAtResp
 	err = l.ask(ctx, netsvr.CmdPublishAt, &netsvrpb.PublishAtReq{Topic: topic, Payload: data}, &resp)
@@ -124,7 +125,8 @@ func (l *Link) PublishAt(ctx context.Context, topic string, data []byte) (at Pos
 	return positionOf(resp.GetAt()), resp.GetKept(), err
 }
 
-// A HistoryError is a gateway's: its cluster cannot be reached, and so neither can what topics have kept.
+// A HistoryError is a gateway's: its cluster cannot be reached, and so neither can what topics have
+// kept.
 type HistoryError struct{ Text string }
 
 // Error implements error.

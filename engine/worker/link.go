@@ -161,8 +161,9 @@ func (l *Link) live(ctx context.Context, quiet func()) (lasted time.Duration, er
 	}
 }
 
-// greet shows the token, asks for the gateway's server id, which a registration must repeat, and registers. The
-// connection serves commands from before the registration on, for handlers may need it at once.
+// greet shows the token, asks for the gateway's server id, which a registration must repeat, and
+// registers. The connection serves commands from before the registration on, for handlers may need
+// it at once.
 func (l *Link) greet(ctx context.Context, c *conn) (registerID string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.worker.config.QueryTimeout)
 	defer cancel()

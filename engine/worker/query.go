@@ -26,8 +26,8 @@ type Metric struct {
 	Rate15, Rate15Max     float32
 }
 
-// The items of Metrics, by the numbers of the netsvr worker protocol 2.0.2. A gateway answers with those
-// that its --netsvr-metrics names.
+// The items of Metrics, by the numbers of the netsvr worker protocol 2.0.2. A gateway answers with
+// those that its --netsvr-metrics names.
 const (
 	MetricOpens       = 0
 	MetricCloses      = 1

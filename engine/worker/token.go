@@ -49,7 +49,8 @@ func (c *Config) tokenFileError(err error) error {
 }
 
 // prove shows the token, if there is one, by a registration of no worker, which also asks for the scope
-// of the cluster. A gateway that knows nothing of these says that 0 is no worker id, and serves the link.
+// of the cluster. A gateway that knows nothing of these says that 0 is no worker id, and serves the
+// link.
 func (l *Link) prove(ctx context.Context, c *conn) error {
 	token, err := l.worker.config.token()
 	wide := l.worker.wide()

@@ -64,8 +64,8 @@ type Config struct {
 	Refuse func(refuse bool)
 	// TrimSessions forgets one of each so many detached sessions, the oldest, and returns how many.
 	TrimSessions func(part int) int
-	// TrimHistory forgets one of each so many bytes of topics' histories, the oldest, and returns how many
-	// messages. Nil: there are none.
+	// TrimHistory forgets one of each so many bytes of topics' histories, the oldest, and returns
+	// how many messages. Nil: there are none.
 	TrimHistory func(part int) int
 	// Squeeze has slow clients closed until so many bytes are free, as far as there are any. It is
 	// called at each look of the last stage, and with 0 at its end.

@@ -37,8 +37,8 @@ func publishBody(payload []byte) (topic, data []byte, ok bool) {
 	return topic, data, topic != nil && data != nil
 }
 
-// topicNames appends the names in {"topics":["...",...]}. payload must be valid JSON; a name points into
-// it unless it has escapes.
+// topicNames appends the names in {"topics":["...",...]}. payload must be valid JSON; a name points
+// into it unless it has escapes.
 func topicNames(dst [][]byte, payload []byte) (names [][]byte, ok bool) {
 	b := skipSpace(payload)
 	if b[0] != '{' {

@@ -48,8 +48,8 @@ func (s *Scratch) asker(c *engine.Conn) *asker {
 	return a
 }
 
-// Peer returns the text of a client's address, as Conn.AppendPeer makes it. It is valid until the next call
-// on the loop, and must not be changed.
+// Peer returns the text of a client's address, as Conn.AppendPeer makes it. It is valid until the
+// next call on the loop, and must not be changed.
 func (s *Scratch) Peer(c *engine.Conn) []byte { return s.asker(c).peer }
 
 // AskerOf returns what workers are told of the client whose request it is. It is valid until the next

@@ -73,17 +73,17 @@ type Config struct {
 	// one that expires first; if none waits, one of those that are connected. Zero or less means
 	// 1,048,576, at about 150 bytes each.
 	MaxSessions int
-	// MaxSessionsPerUser is how many sessions of one user wait for their client. When one more loses its
-	// connection, the one that has waited longest goes. Sessions of anonymous clients are not limited.
-	// Zero means 64; negative means any number.
+	// MaxSessionsPerUser is how many sessions of one user wait for their client. When one more
+	// loses its connection, the one that has waited longest goes. Sessions of anonymous clients are
+	// not limited. Zero means 64; negative means any number.
 	MaxSessionsPerUser int
 	// SessionTotal bounds them for all sessions, in bytes: when it is reached, the oldest go. Zero
 	// or less means 64 MiB.
 	SessionTotal int64
 
 	// UserLimit is how many connections one user may have of the protocols that count them, which
-	// Longbridge does; see Gateway.Counted. A connection does not count beside the one whose session it takes over. Zero
-	// means 10, negative no limit.
+	// Longbridge does; see Gateway.Counted. A connection does not count beside the one whose
+	// session it takes over. Zero means 10, negative no limit.
 	UserLimit int
 
 	// MaxSessionText is the longest session text that a client can have, in bytes. Zero or less means
@@ -115,8 +115,8 @@ type Config struct {
 	// MaxTopicBytes is how many bytes the topics of one client may take: their names, and 160 for
 	// each. Zero or less means 8 MiB.
 	MaxTopicBytes int
-	// MaxTopicsTotal is how many topics there may be in all, of all clients together. Zero or less means
-	// 1,048,576.
+	// MaxTopicsTotal is how many topics there may be in all, of all clients together. Zero or less
+	// means 1,048,576.
 	MaxTopicsTotal int
 	// MaxRequestRate is how many requests, or messages for workers, one client may send a second, and
 	// at once. What is over it is refused, each. Zero or less means any number.
@@ -249,12 +249,13 @@ func (c Config) withDefaults() Config {
 func (g *Gateway) Config() *Config { return g.config.Load() }
 
 // SetLimits takes from c what may change while the gateway runs: LoginFailures and
-// LoginFailuresPer, LoginBanMax, UserFailures and UserFailuresPer, LoginTimeout, MaxLogins, MaxTokenLogins, KeepRevoked, UserLimit, MaxSessionsPerUser, MaxInflated,
-// MaxInflateRate, MaxGzipMembers, MaxTopics, MaxTopicBytes, MaxTopicName, MaxTopicsTotal, MaxRequestRate, MaxPending,
-// MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout, TraceSample and TraceAsked,
-// MaxSessionText, MaxLoginMetadata and SessionFromUser. It closes nothing: what is over a
-// smaller limit may stay, and gets no more. Any goroutine may call it; what begins afterwards is under
-// the new ones.
+// LoginFailuresPer, LoginBanMax, UserFailures and UserFailuresPer, LoginTimeout, MaxLogins,
+// MaxTokenLogins, KeepRevoked, UserLimit, MaxSessionsPerUser, MaxInflated, MaxInflateRate,
+// MaxGzipMembers, MaxTopics, MaxTopicBytes, MaxTopicName, MaxTopicsTotal, MaxRequestRate,
+// MaxPending, MaxPendingBytes, RequestTimeout, WaitWorkers, PacketTimeout, TraceSample and
+// TraceAsked, MaxSessionText, MaxLoginMetadata and SessionFromUser. It closes nothing: what is over
+// a smaller limit may stay, and gets no more. Any goroutine may call it; what begins afterwards is
+// under the new ones.
 func (g *Gateway) SetLimits(c Config) {
 	c = c.withDefaults()
 	g.configuring.Lock()

@@ -12,11 +12,11 @@ const (
 	byCertificate = "certificate" // a guest with the name in a verified client certificate
 )
 
-// HearLogins has f called for each client that has logged in and was told so: on its loop, where it must
-// not block. how says who has let it in: session (it was resumed), guest, certificate (of a guest who has
-// shown one), or the login provider, as open, tokens, otp, jwt, http, cert, or custom for a program's
-// own. It is called once at most, before the engine listens. A panic of f is counted and logged. It is no
-// method, since a Gateway's are for programs, too.
+// HearLogins has f called for each client that has logged in and was told so: on its loop, where it
+// must not block. how says who has let it in: session (it was resumed), guest, certificate (of a
+// guest who has shown one), or the login provider, as open, tokens, otp, jwt, http, cert, or custom
+// for a program's own. It is called once at most, before the engine listens. A panic of f is
+// counted and logged. It is no method, since a Gateway's are for programs, too.
 func HearLogins(g *Gateway, f func(c *engine.Conn, s Session, how string)) { g.heard = f }
 
 // tellLogin ends the span of a login that has come to its good end, and tells who hears of logins.

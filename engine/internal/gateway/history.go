@@ -84,8 +84,9 @@ type Kept struct {
 // historyWait is how long History waits for the cluster.
 const historyWait = 5 * time.Second
 
-// History returns what a topic has kept; false when it has no history. Any goroutine but a loop's may call
-// it: in a cluster it asks for it, until ctx is done or for 5 s. The error says why there is no answer.
+// History returns what a topic has kept; false when it has no history. Any goroutine but a loop's
+// may call it: in a cluster it asks for it, until ctx is done or for 5 s. The error says why there
+// is no answer.
 func (g *Gateway) History(ctx context.Context, name []byte, q HistoryQuery) (h History, ok bool, err error) {
 	history := g.engine.History()
 	if !history.Keeps(name) {

@@ -226,7 +226,8 @@ func (g *Gateway) resume(c *engine.Conn, cl *Client, a *admission) (Outcome, err
 	if err != nil {
 		return SessionRefused, err
 	}
-	// One at a time for each session: who arrives later resumes later, and holds the session in the end.
+	// One at a time for each session: who arrives later resumes later, and holds the session in the
+	// end.
 	mu := &g.resuming[uint64(ticket.ID.Slot())%uint64(len(g.resuming))]
 	mu.Lock()
 	defer mu.Unlock()

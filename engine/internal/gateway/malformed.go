@@ -9,8 +9,8 @@ import (
 	"github.com/sluicenet/sluice/engine"
 )
 
-// Malformed closes a client whose bytes a protocol's codec cannot read, for the reason in err. It must be
-// called on c's loop.
+// Malformed closes a client whose bytes a protocol's codec cannot read, for the reason in err. It
+// must be called on c's loop.
 func Malformed(g *Gateway, c *engine.Conn, protocol string, err error) {
 	if g.log.Enabled(context.Background(), slog.LevelDebug) {
 		g.log.Debug("malformed packet", "protocol", protocol, "peer", c.LogPeer(), "err", err)

@@ -13,8 +13,8 @@ func (g *Gateway) Sessions(after session.SessionID, limit int, match func(*sessi
 	return g.sessions.List(after, limit, match)
 }
 
-// Session returns what is known of a session that can be resumed, and what is kept for its client; ok is
-// false if nothing is. Any goroutine may call it.
+// Session returns what is known of a session that can be resumed, and what is kept for its client;
+// ok is false if nothing is. Any goroutine may call it.
 func (g *Gateway) Session(id session.SessionID) (l session.Listed, kept session.Snapshot, ok bool) {
 	return g.sessions.Describe(id)
 }

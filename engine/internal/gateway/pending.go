@@ -81,7 +81,8 @@ type pending struct {
 }
 
 const (
-	// pendingCost is the bytes that a request costs beside what is in it: its place, also when it is free.
+	// pendingCost is the bytes that a request costs beside what is in it: its place, also when it
+	// is free.
 	pendingCost = int(unsafe.Sizeof(pending{})) + 4
 	maxPlace    = 1<<24 - 1
 	// keptPlaces is how long an empty table may stay.
@@ -98,8 +99,8 @@ type pendingQueue struct {
 
 func (q *pendingQueue) empty() bool { return q.first == 0 }
 
-// add appends a request of a connection to q. What more there is of it is the caller's to fill in, before
-// the next. place is 0 when the table is full.
+// add appends a request of a connection to q. What more there is of it is the caller's to fill in,
+// before the next. place is 0 when the table is full.
 func (t *pendingTable) add(q *pendingQueue, ref engine.Ref, id uint32, cmd uint8) (place uint32, p *pending) {
 	switch last := len(t.free) - 1; {
 	case last >= 0: // what is at place has left the cache: nothing here reads it

@@ -11,8 +11,8 @@ import (
 )
 
 // A Registry keeps apart, over several gateways, what may be only once or only so often: users'
-// connections, uniqIds that somebody has chosen, and one-time tokens. Its methods are called on loops and
-// do not block. A connection is known by its engine.Ref, which is this gateway's.
+// connections, uniqIds that somebody has chosen, and one-time tokens. Its methods are called on
+// loops and do not block. A connection is known by its engine.Ref, which is this gateway's.
 type Registry interface {
 	// Enter decides on a login that this gateway would let in, and has the connections elsewhere ended
 	// that must go for it. It calls done once, on any goroutine: with LoginOK and how many connections
@@ -57,8 +57,9 @@ const (
 	CustomIDToken                      // with which a client may choose its uniqId; stands for nothing
 )
 
-// Join has a Registry decide with the gateway. It must be called once at most, before the engine listens.
-// It is no method, nor are the functions that a Registry needs: a Gateway's methods are for programs, too.
+// Join has a Registry decide with the gateway. It must be called once at most, before the engine
+// listens. It is no method, nor are the functions that a Registry needs: a Gateway's methods are
+// for programs, too.
 func Join(g *Gateway, r Registry) {
 	g.registry = r
 	if otp, ok := g.Config().Login.(*login.OTP); ok {
@@ -172,8 +173,8 @@ func (g *Gateway) redeemCustomID(c *engine.Conn, a *admission) {
 // elsewhere, so that a login may go on with it as Credentials.CustomIDToken.
 func MayBeElsewhere(g *Gateway, token []byte) bool { return g.elsewhere(string(token)) }
 
-// Kick ends a connection of a user in favour of a login elsewhere, and calls done, which must not block,
-// when it has ended. Any goroutine may call it.
+// Kick ends a connection of a user in favour of a login elsewhere, and calls done, which must not
+// block, when it has ended. Any goroutine may call it.
 func Kick(g *Gateway, ref engine.Ref, done func()) {
 	g.engine.Tell(ref, func(c *engine.Conn) {
 		if s := waiting(c); s != nil {
@@ -187,8 +188,8 @@ func Kick(g *Gateway, ref engine.Ref, done func()) {
 }
 
 // Lose ends a connection whose uniqId somebody has elsewhere now; done is as in Kick. If there are data
-// it is sent them, and closed by closeLater. It changes nothing if the connection does not have the id any
-// more.
+// it is sent them, and closed by closeLater. It changes nothing if the connection does not have the
+// id any more.
 func Lose(g *Gateway, ref engine.Ref, id string, data []byte, closeLater func(*engine.Conn), done func()) {
 	g.engine.Tell(ref, func(c *engine.Conn) {
 		defer g.engine.TellLoop(ref.Loop(), done)

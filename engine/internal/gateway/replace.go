@@ -7,8 +7,8 @@ import (
 )
 
 // replace closes the connections of this gateway that the new one replaces, then lets it in. The end of
-// the one that has the session's state is awaited, and that of the user's older one. The session's holder
-// may be another, which waits for that state, too.
+// the one that has the session's state is awaited, and that of the user's older one. The session's
+// holder may be another, which waits for that state, too.
 func (g *Gateway) replace(c *engine.Conn, s Session, a *admission) {
 	old, why := a.kicked, engine.ReasonKickedOut
 	former, holder := engine.Ref(a.resumed.Former), engine.Ref(a.resumed.Holder)

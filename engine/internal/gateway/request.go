@@ -74,9 +74,9 @@ func (r *Request) Unsubscribe(topic []byte) { r.gateway.Unsubscribe(r.conn, topi
 
 // Publish sends payload to a topic's subscribers, as a push of the configured route and command. It
 // does not wait: where the crowd of subscribers is congested, the message is deferred, and the
-// client's further requests are not handled meanwhile. The error says why nobody gets it: a NameError, for
-// a topic that cannot be one, or an engine.LogError, for one with history while the cluster cannot be
-// reached. It is counted, and its text is for the client, too.
+// client's further requests are not handled meanwhile. The error says why nobody gets it: a
+// NameError, for a topic that cannot be one, or an engine.LogError, for one with history while the
+// cluster cannot be reached. It is counted, and its text is for the client, too.
 func (r *Request) Publish(topic, payload []byte) error {
 	if err := r.gateway.CheckTopic(topic); err != nil {
 		return r.gateway.refuseName(r.Client(), err.(NameError), "publish", string(topic))

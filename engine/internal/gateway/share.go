@@ -9,9 +9,9 @@ import (
 	"github.com/sluicenet/sluice/topic"
 )
 
-// A SessionShare has sessions of this gateway be resumed on others, and theirs here. What others need to
-// know of a session is asked for when there is time, with ShareSession. It is told of changes on
-// loops, with locks held: it must neither block nor call the gateway back.
+// A SessionShare has sessions of this gateway be resumed on others, and theirs here. What others
+// need to know of a session is asked for when there is time, with ShareSession. It is told of
+// changes on loops, with locks held: it must neither block nor call the gateway back.
 type SessionShare interface {
 	session.Watcher
 	// Take makes the session of a ticket that was shown here, and that is not known here, this
@@ -23,9 +23,9 @@ type SessionShare interface {
 // ErrNoSessionKey is the error of Share for a gateway whose tickets no other can read.
 var ErrNoSessionKey = errors.New("gateway: Config.SessionKey is not set: tickets of other gateways are signed with it")
 
-// Share has sessions be resumed on other gateways, which must have the same Config.SessionKey. It must be
-// called before the engine listens. It is no method, nor are the functions that a SessionShare needs: a
-// Gateway's methods are for programs, too.
+// Share has sessions be resumed on other gateways, which must have the same Config.SessionKey. It
+// must be called before the engine listens. It is no method, nor are the functions that a
+// SessionShare needs: a Gateway's methods are for programs, too.
 func Share(g *Gateway, s SessionShare) error {
 	if g.Config().SessionKey == ([session.KeySize]byte{}) {
 		return ErrNoSessionKey
@@ -99,10 +99,10 @@ func StepSession(g *Gateway, shared *session.Shared, t session.Ticket) error {
 	return g.sessions.Step(g.now(), shared, t)
 }
 
-// ShareSession calls done with what others must know of a session, also of what its connection has. Behind
-// says that the connection lacks something up to a position. The
-// error is session.ErrUnknown when it is not known here, or session.ErrHeld while its connection enters or
-// leaves. done must not block; it runs within the call, or on a loop. Any goroutine may call it.
+// ShareSession calls done with what others must know of a session, also of what its connection has.
+// Behind says that the connection lacks something up to a position. The error is session.ErrUnknown
+// when it is not known here, or session.ErrHeld while its connection enters or leaves. done must
+// not block; it runs within the call, or on a loop. Any goroutine may call it.
 func ShareSession(g *Gateway, id session.SessionID, upTo topic.Position, done func(session.Shared, error)) {
 	shared, holder, err := g.sessions.Share(id)
 	if err != nil || holder == 0 {
@@ -136,9 +136,9 @@ const mostLaggards = 1 << 16
 
 // AskReceived asks how far the clients with sessions are in their topics' histories, in the order of a
 // log: done is called with those that have not received everything up to a position, and with one up to
-// which all others have, engine.ReceivedAll if they lack nothing. ok is false when too many have not. done
-// must not block; it runs on a loop. It is not called when another question follows before, or the engine
-// stops. Any goroutine may call AskReceived.
+// which all others have, engine.ReceivedAll if they lack nothing. ok is false when too many have
+// not. done must not block; it runs on a loop. It is not called when another question follows
+// before, or the engine stops. Any goroutine may call AskReceived.
 func AskReceived(g *Gateway, upTo topic.Position, done func(rest topic.Position, behind []Laggard, ok bool)) {
 	var mu sync.Mutex
 	var behind []Laggard
@@ -156,7 +156,8 @@ func AskReceived(g *Gateway, upTo topic.Position, done func(rest topic.Position,
 	}, func(rest topic.Position) { done(rest, behind, ok) })
 }
 
-// snapshotOf is what a client's session is worth to its next connection, without its places in histories.
+// snapshotOf is what a client's session is worth to its next connection, without its places in
+// histories.
 func snapshotOf(c *engine.Conn, x *extra) session.Snapshot {
 	s := session.Snapshot{SessionText: x.sessionText, Topics: c.Topics(make([]string, 0, c.TopicCount())), Lost: x.lost}
 	if x.about != nil {
@@ -202,8 +203,8 @@ func (g *Gateway) closeBefore(ref engine.Ref, then func()) {
 	})
 }
 
-// LoseSession forgets a session that another gateway has by now, and closes its connection. Any goroutine
-// may call it.
+// LoseSession forgets a session that another gateway has by now, and closes its connection. Any
+// goroutine may call it.
 func LoseSession(g *Gateway, id session.SessionID) {
 	holder, former := g.sessions.Lose(id)
 	g.chargeSessions()
@@ -213,8 +214,8 @@ func LoseSession(g *Gateway, id session.SessionID) {
 	}
 }
 
-// EndShared ends a session that was ended on another gateway, with its connection. Any goroutine may call
-// it.
+// EndShared ends a session that was ended on another gateway, with its connection. Any goroutine
+// may call it.
 func EndShared(g *Gateway, id session.SessionID) {
 	holder, _ := g.EndSession(id)
 	if holder == 0 {

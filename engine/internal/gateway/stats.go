@@ -64,13 +64,15 @@ type Stats struct {
 	RenamesRefused map[string]uint64
 	// Waited are requests that waited for a worker, those that none came for included.
 	Waited uint64
-	// BadTraceparents are traceparents of clients that are none, which were ignored; TracesOver those of
-	// logins and requests that were to be recorded, and were not: more than Config.TraceAsked.
+	// BadTraceparents are traceparents of clients that are none, which were ignored; TracesOver
+	// those of logins and requests that were to be recorded, and were not: more than
+	// Config.TraceAsked.
 	BadTraceparents, TracesOver uint64
 	// Ignored are packets of clients that were ignored, by reason: Ignored has them.
 	Ignored map[string]uint64
-	// SessionsTaken are sessions of other gateways that were resumed here, SessionsNotTaken tickets that were
-	// refused because none was to be had for them, and SessionsGiven those of this one that others have.
+	// SessionsTaken are sessions of other gateways that were resumed here, SessionsNotTaken tickets
+	// that were refused because none was to be had for them, and SessionsGiven those of this one
+	// that others have.
 	SessionsTaken, SessionsNotTaken, SessionsGiven uint64
 	// SessionTextsRefused are session texts over Config.MaxSessionText.
 	SessionTextsRefused uint64

@@ -75,13 +75,15 @@ func (g *Gateway) Subscribe(c *engine.Conn, topic []byte) bool {
 
 // TrySubscribe adds the connection to a topic, on its loop. The empty topic is ignored. The error is
 // a NameError, which is counted and logged: the name cannot be one, or the client has too many topics
-// or too many bytes of them, or there are too many topics in all. A topic that the client is subscribed to is never too many.
+// or too many bytes of them, or there are too many topics in all. A topic that the client is
+// subscribed to is never too many.
 func (g *Gateway) TrySubscribe(c *engine.Conn, topic []byte) error {
 	return g.trySubscribe(c, topic, c.Subscribe)
 }
 
-// TrySubscribeLast is TrySubscribe for a client that wants the last n messages first which the topic has
-// kept; less than 1 means none. One that is subscribed already gets nothing: it has had them.
+// TrySubscribeLast is TrySubscribe for a client that wants the last n messages first which the
+// topic has kept; less than 1 means none. One that is subscribed already gets nothing: it has had
+// them.
 func (g *Gateway) TrySubscribeLast(c *engine.Conn, topic []byte, n int) error {
 	return g.trySubscribe(c, topic, func(topic []byte) bool { return c.SubscribeLast(topic, n) })
 }

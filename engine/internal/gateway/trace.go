@@ -13,10 +13,10 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/tracecontext"
 )
 
-// Logins and requests are part of traces. A client that takes part in one says so with a traceparent: of
-// a request in its metadata, or once at its login, for all its requests that have none of their own.
-// Workers are told it. Where there is a Tracer, the gateway's own part is a Span, and workers are told
-// that one.
+// Logins and requests are part of traces. A client that takes part in one says so with a
+// traceparent: of a request in its metadata, or once at its login, for all its requests that have
+// none of their own. Workers are told it. Where there is a Tracer, the gateway's own part is a
+// Span, and workers are told that one.
 //
 // A Span that is under way lies in a map of its loop, by the place of its request in the pending table
 // or by the connection that logs in. Both are empty, and cost nothing, while nothing is recorded.
@@ -69,9 +69,9 @@ type Span struct {
 	// Status is what the client was answered, in its protocol's numbers; of a login an Outcome. 0 is
 	// success.
 	Status int
-	// Failure says in one of a few words why it failed, empty if it did not: an Outcome of a login; of a
-	// request timeout, refused, internal or client-gone, or the number of a status that a worker has
-	// chosen.
+	// Failure says in one of a few words why it failed, empty if it did not: an Outcome of a login;
+	// of a request timeout, refused, internal or client-gone, or the number of a status that a
+	// worker has chosen.
 	Failure string
 	Message string // for people; may be empty
 }
@@ -94,9 +94,9 @@ func (c *Config) checkTracing() error {
 // traceCost is what a client's traceparent costs while it is kept, in bytes.
 const traceCost = int(unsafe.Sizeof(tracecontext.Context{})) + 7
 
-// SetTraceparent has a client's requests be part of the trace that it has named, but for those that name
-// another. It is called on c's loop, before or with its login. A text that is no traceparent is counted
-// and otherwise ignored; so is an empty one.
+// SetTraceparent has a client's requests be part of the trace that it has named, but for those that
+// name another. It is called on c's loop, before or with its login. A text that is no traceparent
+// is counted and otherwise ignored; so is an empty one.
 func (g *Gateway) SetTraceparent(c *engine.Conn, cl *Client, text []byte) {
 	if len(text) == 0 {
 		return

@@ -9,8 +9,9 @@
 // told comes before messages, so this is the length of its turns and the system's delay, not the length
 // of its queue. A loop that has much to do, or is at something when it is looked at, is probed up to
 // twenty times a second; one that has little to do, or sleeps, hardly ever, for to wake it would cost
-// more than all else that an idle gateway does. Whoever blocks a loop for 250 ms or more is seen while he
-// does. While all loops sleep nobody looks: the first that has something to do says so (Begin).
+// more than all else that an idle gateway does. Whoever blocks a loop for 250 ms or more is seen
+// while he does. While all loops sleep nobody looks: the first that has something to do says so
+// (Begin).
 //
 // # Goroutines
 //
@@ -29,8 +30,8 @@ const (
 	Every = 50 * time.Millisecond
 	// quietLook is the same while they have little to do.
 	quietLook = 150 * time.Millisecond
-	// dozeAfter is after how many such looks at loops that slept nobody looks any more: whoever begins a
-	// step has to say so then, which takes as much as two looks.
+	// dozeAfter is after how many such looks at loops that slept nobody looks any more: whoever
+	// begins a step has to say so then, which takes as much as two looks.
 	dozeAfter = 5
 	// busySteps is how many steps a loop begins between two looks that has much to do: one more, which
 	// wakes nobody up, is a hundredth of it.
@@ -52,8 +53,8 @@ type Config struct {
 	Loops int
 	// Tell has a loop run fn. It reports false when the loops have stopped.
 	Tell func(loop int, fn func()) bool
-	// Steps returns how many steps a loop has begun, and whether it is at one. Nil: it always has much to
-	// do.
+	// Steps returns how many steps a loop has begun, and whether it is at one. Nil: it always has
+	// much to do.
 	Steps func(loop int) (begun uint64, running bool)
 	// Stack returns what the loop is at, empty if that cannot be told. Nil: it never can.
 	Stack  func(loop int) string

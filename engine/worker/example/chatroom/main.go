@@ -1,7 +1,7 @@
-// Command chatroom is a worker that keeps chat rooms with presence: clients join a room under a name, say
-// things, ask who is there, and hear of those who come and go. It keeps nothing itself: who is in
-// which room stands in the gateways, as session texts and topics, so that any number of chatrooms
-// may run side by side and be restarted at any time.
+// Command chatroom is a worker that keeps chat rooms with presence: clients join a room under a
+// name, say things, ask who is there, and hear of those who come and go. It keeps nothing itself:
+// who is in which room stands in the gateways, as session texts and topics, so that any number of
+// chatrooms may run side by side and be restarted at any time.
 //
 // GOSOC clients send requests, netsvr WebSocket clients the same as JSON messages with a "type":
 //
