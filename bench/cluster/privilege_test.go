@@ -195,7 +195,7 @@ func TestLeastPrivilegeHistory(t *testing.T) {
 	}
 	// Who may not change the stream is told what to change.
 	g := launch(t, 3, append(k.flags(), "--history", "room.*=9000,5m")...)
-	if code := g.wait(); code != 2 || !strings.Contains(g.stderr.String(), "nats stream edit SLUICE_default_H --max-msgs-per-subject 9001 --max-age 5m0s") {
+	if code := g.wait(); code != 2 || !strings.Contains(g.stderr.String(), "nats stream edit SLUICE_default_H --max-msgs-per-subject 9001 --metadata sluice.kept=2001,20") {
 		t.Errorf("a stream that keeps too little: exit code %d, want 2 and what to do:\n%s", code, g.stderr)
 	}
 }

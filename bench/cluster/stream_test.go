@@ -87,13 +87,29 @@ func TestStream(t *testing.T) {
 		t.Error(err)
 	}
 
-	// It keeps more if that is wanted, and never less.
+	// It keeps more if that is wanted, and never less; and remembers what it has kept before.
 	limits.PerSubject = 200
-	if st, err = s.Open(t.Context(), limits); err != nil || st.Limits.PerSubject != 200 || st.Last != 3000 {
+	if st, err = s.Open(t.Context(), limits); err != nil || len(st.Low) != 1 || len(st.Wrong)+len(st.Other) != 0 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if changed, err := s.Mend(t.Context(), limits); err != nil || !changed {
+		t.Errorf("%v, %v", changed, err)
+	}
+	if st, err = s.State(t.Context()); err != nil || st.Limits.PerSubject != 200 || st.Kept != 100 || st.Last != 3000 || len(st.Low) != 0 {
 		t.Errorf("%+v, %v", st, err)
 	}
 	limits.PerSubject = 10
-	if st, err = s.Open(t.Context(), limits); err != nil || st.Limits.PerSubject != 200 {
+	if st, err = s.Open(t.Context(), limits); err != nil || st.Limits.PerSubject != 200 || len(st.Low) != 0 {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if changed, err := s.Mend(t.Context(), limits); err != nil || changed {
+		t.Errorf("%v, %v", changed, err)
+	}
+	limits.PerSubject = 300
+	if _, err := s.Mend(t.Context(), limits); err != nil {
+		t.Error(err)
+	}
+	if st, err = s.State(t.Context()); err != nil || st.Limits.PerSubject != 300 || st.Kept != 100 {
 		t.Errorf("%+v, %v", st, err)
 	}
 }

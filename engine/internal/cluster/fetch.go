@@ -42,10 +42,11 @@ type fetch struct {
 	from, last uint64 // frames of the stream
 	fill       engine.Fill
 	upTo       uint64
-	here       bool  // after is a number of the stream
-	there      bool  // the frame that after is of was read
-	followed   int64 // how many frames of the topic the stream has behind it
-	bytes      int64 // of fill, charged
+	here       bool   // after is a number of the stream
+	there      bool   // the frame that after is of was read
+	followed   int64  // how many frames of the topic the stream has behind it,
+	counted    uint64 // up to this one
+	bytes      int64  // of fill, charged
 }
 
 // A look compares topics with the last frames that the stream has of them.
@@ -222,6 +223,7 @@ func (f *fetcher) once(batch []*fetch) (left []*fetch, err error) {
 		from = math.MaxUint64
 		for _, r := range batch {
 			if r.last < st.Last && r.counts(st) {
+				r.counted = st.Last
 				rest, from = append(rest, r), min(from, r.last+1)
 			}
 		}
@@ -277,7 +279,7 @@ func (f *fetcher) pass(batch []*fetch, st StreamState, from, to uint64, got func
 // counts reports whether it matters how many frames of the topic the stream has behind the number: of
 // more than it keeps the first ones are gone.
 func (r *fetch) counts(st StreamState) bool {
-	most := st.Limits.PerSubject
+	most := st.Kept
 	return r.here && !r.there && most > 0 && st.Frames >= uint64(most) && st.Last-frameOf(r.after) >= uint64(most)
 }
 
@@ -291,6 +293,7 @@ func (r *fetch) begun(st StreamState) {
 	if r.before > 0 {
 		r.last = min(r.last, frameOf(r.before-1))
 	}
+	r.counted = r.last
 }
 
 // known reports whether the number that r asks behind is of this stream.
@@ -355,10 +358,13 @@ func (f *fetcher) finish(batch []*fetch, st StreamState) {
 
 // first is from which number on what was read is complete: what is there, or could not have gone.
 func (r *fetch) first(st StreamState) uint64 {
-	whole := r.there || r.followed < st.Limits.PerSubject || st.Limits.PerSubject <= 0
+	whole := r.whole(st)
 	if !r.here { // all that is kept
-		if whole || len(r.fill.Frames) == 0 {
+		switch {
+		case whole:
 			return max(st.First, 1) << indexBits
+		case len(r.fill.Frames) == 0:
+			return behind(r.last) + 1
 		}
 		return firstNumber(&r.fill.Frames[0])
 	}
@@ -374,6 +380,18 @@ func (r *fetch) first(st StreamState) uint64 {
 		return max(min(st.First<<indexBits, firstNumber(&r.fill.Frames[0])), r.after+1)
 	}
 	return max(firstNumber(&r.fill.Frames[0]), r.after+1)
+}
+
+// whole reports whether nothing has gone for there being too many of the topic behind the number. Frames that
+// were stored while it was read may be of the topic, and have taken the place of others.
+func (r *fetch) whole(st StreamState) bool {
+	if r.there || st.Kept <= 0 || r.here && !r.counts(st) {
+		return true
+	}
+	if fault == 42 {
+		return r.followed < st.Kept
+	}
+	return r.followed+int64(st.Last-r.counted) < st.Kept
 }
 
 // timely reports whether all that was published since the number was the topic's last must be there yet.

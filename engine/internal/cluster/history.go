@@ -89,6 +89,9 @@ type history struct {
 	cancel    context.CancelFunc
 	tasks     sync.WaitGroup
 
+	complaint  string // the clerk's
+	complained time.Time
+
 	mu      sync.Mutex // guards what follows
 	joining []*joining
 	losses  uint64      // of the data connection
@@ -100,6 +103,7 @@ type history struct {
 	state   StreamState // the last that was heard
 	known   bool        // state is
 	refused error       // why there is no stream, which does not go away by itself
+	fit     fitting
 }
 
 // joining is topics that have their first subscribers here. Of history.mu.
@@ -171,6 +175,8 @@ func (h *history) judge() {
 		err = h.refused
 	case !h.known:
 		err = ErrHistoryAway
+	case len(h.state.Wrong) > 0 && h.fit.failed != nil:
+		err = h.fit.failed
 	}
 	if err == nil {
 		h.away.Store(nil)
@@ -314,21 +320,23 @@ func (h *history) hear(ask func() (StreamState, error)) (StreamState, error) {
 	for {
 		asked, _ := h.lastState()
 		st, err := ask()
-		if err != nil || h.heard(st, asked.Epoch) {
+		if err != nil || h.heard(&st, asked.Epoch) {
 			return st, err
 		}
 	}
 }
 
 // heard notes what the stream is, by an answer to a question from when it was that of the epoch asked, 0
-// where none was known. It reports false when the answer may be of the stream before the one that is known.
-func (h *history) heard(st StreamState, asked uint64) bool {
+// where none was known, and adds to it what is known here. It reports false when the answer may be of the stream before the one that is known.
+func (h *history) heard(answer *StreamState, asked uint64) bool {
 	h.mu.Lock()
-	other := h.known && h.state.Epoch != st.Epoch
+	other := h.known && h.state.Epoch != answer.Epoch
 	if other && h.state.Epoch != asked {
 		h.mu.Unlock()
 		return false
 	}
+	h.fits(answer)
+	st := *answer
 	h.heardAt.Store(time.Now().UnixNano())
 	h.state, h.known = st, true
 	h.judge()
@@ -349,8 +357,12 @@ func (h *history) lastState() (StreamState, bool) {
 }
 
 const (
-	// auditEvery is the time between two looks at what was not heard of.
+	// auditEvery is the time between two looks at what was not heard of, idleEvery the same while nothing is
+	// followed here.
 	auditEvery = time.Second
+	idleEvery  = 5 * time.Second
+	// complainEvery is how often the same is said of it.
+	complainEvery = 10 * time.Second
 	// againEvery is the time between two tries of what has failed.
 	againEvery = 250 * time.Millisecond
 	// confirmAfter is how long after a topic was begun with the stream is asked once more.
@@ -358,7 +370,7 @@ const (
 )
 
 // clerk is the goroutine that asks the stream for its state: when topics are joined, after a loss, and
-// once a second for those that were not heard of.
+// once a second for those that were not heard of, and for what an administrator has changed.
 func (h *history) clerk() {
 	timer := time.NewTimer(never)
 	defer timer.Stop()
@@ -370,19 +382,21 @@ func (h *history) clerk() {
 			h.follower.post(func() error { h.follower.lost(); return nil })
 			h.catch(true)
 		}
-		again := auditEvery
+		every := auditEvery
 		if h.follower.topics.Load() == 0 {
-			again = never // until it is woken
+			every = idleEvery
 		}
+		again := every
 		switch {
 		case !h.wanted.Load() || !h.reachable.Load():
 			again = never
 		case !h.turn():
 			again = againEvery
-		case time.Since(audited) >= auditEvery && h.follower.topics.Load() > 0:
+		case time.Since(audited) >= every:
 			audited = time.Now()
 			h.audit()
 		}
+		h.mendIfDue()
 		timer.Reset(again)
 		select {
 		case <-h.ctx.Done():
@@ -415,7 +429,7 @@ func (h *history) turn() bool {
 		if h.ctx.Err() != nil {
 			return true
 		}
-		h.log.Warn("the log of histories does not answer", "err", err)
+		h.complain(err)
 		h.mu.Lock()
 		joins = slices.DeleteFunc(joins, func(j *joining) bool { return j.losses != h.losses })
 		h.joining = append(joins, h.joining...)
@@ -444,6 +458,14 @@ func (h *history) turn() bool {
 		h.follower.post(func() error { h.follower.confirm(st, asked); return nil })
 	}
 	return true
+}
+
+// complain says why the stream does not answer, and not with each try again.
+func (h *history) complain(err error) {
+	if text := err.Error(); text != h.complaint || time.Since(h.complained) >= complainEvery {
+		h.complaint, h.complained = text, time.Now()
+		h.log.Warn("the log of histories does not answer", "err", err)
+	}
 }
 
 // audit looks whether the stream has frames of topics that were not heard of for a while.

@@ -123,6 +123,9 @@ func (n *Node) openHistory(ctx context.Context) error {
 	for {
 		n.history.reachable.Store(true)
 		err := n.history.open(ctx)
+		if st, _ := n.history.lastState(); err == nil && len(st.Wrong)+len(st.Low) > 0 {
+			err = n.history.mend(ctx)
+		}
 		if p, ok := n.history.stream.(prober); ok && err == nil {
 			err = p.Probe(ctx)
 		}
@@ -188,7 +191,9 @@ func (n *Node) historyStatus() (list []string) {
 		return nil
 	}
 	if n.history.wanted.Load() {
-		list = append(list, "history: "+n.history.status())
+		for _, line := range n.history.status() {
+			list = append(list, "history: "+line)
+		}
 	}
 	if ids := n.differ(); len(ids) > 0 {
 		list = append(list, fmt.Sprintf("history: gateways %v have other rules: all must have the same", ids))

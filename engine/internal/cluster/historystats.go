@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -12,7 +14,7 @@ type historyCounts struct {
 	heard, messages, repeated, holes, unfit     atomic.Uint64
 	reads, readBytes, failures                  atomic.Uint64
 	lost, epochs, audits, found, joinTimeouts   atomic.Uint64
-	plain                                       atomic.Uint64
+	plain, mended                               atomic.Uint64
 }
 
 // A HistoryStats says what became of messages of topics with history.
@@ -45,6 +47,9 @@ type HistoryStats struct {
 	Topics    int    // with history and subscribers here
 	Frames    uint64 // that the log has, when it was last heard of
 	Epoch     uint64
+	Wrong     int    // settings of the log that are not as they have to be, or keep too little
+	Other     int    // settings that are not as this node would make them
+	Mended    uint64 // times that it was changed to what it has to be
 }
 
 func (h *history) stats() HistoryStats {
@@ -62,18 +67,34 @@ func (h *history) stats() HistoryStats {
 		ReadBytes: c.readBytes.Load(), Failures: c.failures.Load(), Lost: c.lost.Load(), Epochs: c.epochs.Load(),
 		Timeouts: c.joinTimeouts.Load(), Plain: c.plain.Load(), Queue: h.appender.queued.Load(),
 		Topics: int(h.follower.topics.Load()), Frames: st.Frames, Epoch: st.Epoch,
+		Wrong: len(st.Wrong) + len(st.Low), Other: len(st.Other), Mended: c.mended.Load(),
 	}
 }
 
-// status is a line for people.
-func (h *history) status() string {
+// status are lines for people.
+func (h *history) status() []string {
 	st, known := h.lastState()
-	if err := h.Away(); err != nil {
-		return err.Error()
+	var list []string
+	switch err := h.Away(); {
+	case err != nil:
+		list = []string{err.Error()}
+	case !known:
+		return []string{"not looked at yet"}
+	default:
+		list = []string{fmt.Sprintf("the log, stream %s, has %d frames, and is there since %s", streamName(h.name), st.Frames,
+			time.UnixMicro(int64(st.Epoch)).UTC().Format(time.RFC3339))}
 	}
-	if !known {
-		return "not looked at yet"
+	if wrong := slices.Concat(st.Wrong, st.Low); len(wrong) > 0 {
+		list = append(list, "the log is not as it has to be: "+strings.Join(wrong, ", "))
+		h.mu.Lock()
+		failed := h.fit.failed
+		h.mu.Unlock()
+		if failed != nil && h.Away() == nil {
+			list = append(list, failed.Error())
+		}
 	}
-	return fmt.Sprintf("the log, stream %s, has %d frames, and is there since %s", streamName(h.name), st.Frames,
-		time.UnixMicro(int64(st.Epoch)).UTC().Format(time.RFC3339))
+	if len(st.Other) > 0 {
+		list = append(list, "the log is not as this gateway would make it: "+strings.Join(st.Other, "; "))
+	}
+	return list
 }

@@ -25,11 +25,11 @@ type natsStream struct {
 	log      *slog.Logger
 	acks     chan StreamAck
 
-	mu    sync.Mutex
-	conn  *nats.Conn // of what follows
-	js    jetstream.JetStream
-	inbox string // acknowledgements come to inbox.TICKET
-	said  string // what was warned of
+	mu     sync.Mutex
+	conn   *nats.Conn // of what follows
+	js     jetstream.JetStream
+	inbox  string       // acknowledgements come to inbox.TICKET
+	limits StreamLimits // that were wanted last
 }
 
 // streamName is the name of the stream of a cluster.
@@ -187,6 +187,9 @@ func (s *natsStream) Open(ctx context.Context, limits StreamLimits) (st StreamSt
 	if err := s.checkVersion(conn); err != nil {
 		return st, err
 	}
+	s.mu.Lock()
+	s.limits = limits
+	s.mu.Unlock()
 	stream, err := js.Stream(ctx, s.name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = s.make(ctx, js, conn, limits)
@@ -194,72 +197,7 @@ func (s *natsStream) Open(ctx context.Context, limits StreamLimits) (st StreamSt
 	if err != nil {
 		return st, s.explain(err, limits)
 	}
-	info := stream.CachedInfo()
-	if err := s.fits(&info.Config); err != nil {
-		return st, &StreamError{s.name, err}
-	}
-	if c := info.Config; less(c.MaxMsgsPerSubject, limits.PerSubject) || less(int64(c.MaxAge), int64(limits.Age)) {
-		if !less(limits.PerSubject, c.MaxMsgsPerSubject) {
-			c.MaxMsgsPerSubject = limits.PerSubject
-		}
-		if !less(int64(limits.Age), int64(c.MaxAge)) {
-			c.MaxAge = limits.Age
-		}
-		if stream, err = js.UpdateStream(ctx, c); err != nil {
-			return st, s.explain(err, limits)
-		}
-		s.log.Info("the log of histories keeps more from now on", "stream", s.name, "per-topic", c.MaxMsgsPerSubject, "age", c.MaxAge)
-		info = stream.CachedInfo()
-	}
-	s.warnOf(info, limits)
-	return stateOf(info), nil
-}
-
-// less reports whether a limit of a stream is lower than what is wanted. Zero and below are no limit.
-func less(has, want int64) bool { return has > 0 && (want <= 0 || has < want) }
-
-// fits says what is wrong with a stream that there is.
-func (s *natsStream) fits(c *jetstream.StreamConfig) error {
-	want := s.config(StreamLimits{})
-	switch {
-	case len(c.Subjects) != 1 || c.Subjects[0] != want.Subjects[0]:
-		return fmt.Errorf("its subjects are %v, want %v", c.Subjects, want.Subjects)
-	case c.RePublish == nil || *c.RePublish != *want.RePublish:
-		return fmt.Errorf("it must republish %s to %s", want.RePublish.Source, want.RePublish.Destination)
-	case !c.AllowDirect:
-		return errors.New("it must allow direct gets")
-	case c.Discard != jetstream.DiscardOld:
-		return errors.New("it must discard old messages when it is full")
-	case c.Retention != jetstream.LimitsPolicy:
-		return errors.New("its retention must be by limits")
-	}
-	return nil
-}
-
-// warnOf warns of a stream that is not as it would be made, once.
-func (s *natsStream) warnOf(info *jetstream.StreamInfo, limits StreamLimits) {
-	c := &info.Config
-	var list []string
-	if c.MaxBytes < limits.Bytes && c.MaxBytes > 0 {
-		list = append(list, fmt.Sprintf("it keeps %d bytes, want %d", c.MaxBytes, limits.Bytes))
-	}
-	if (c.Storage == jetstream.FileStorage) != limits.File {
-		list = append(list, fmt.Sprintf("its storage is %v", c.Storage))
-	}
-	if s.replicas > 0 && c.Replicas != s.replicas {
-		list = append(list, fmt.Sprintf("it has %d replicas, want %d", c.Replicas, s.replicas))
-	}
-	if c.Replicas == 1 && info.Cluster != nil && len(info.Cluster.Name) > 0 && c.Storage == jetstream.MemoryStorage {
-		list = append(list, "it is in the memory of one of several servers, and is lost with that")
-	}
-	text := strings.Join(list, "; ")
-	s.mu.Lock()
-	again := s.said == text
-	s.said = text
-	s.mu.Unlock()
-	if text != "" && !again {
-		s.log.Warn("the log of histories is not as this gateway would make it", "stream", s.name, "why", text)
-	}
+	return s.stateOf(stream.CachedInfo()), nil
 }
 
 // make makes the stream. Several nodes may do so at once.
@@ -306,11 +244,8 @@ func (s *natsStream) explain(err error, limits StreamLimits) error {
 	return err
 }
 
-// command is what makes the stream, or has it keep as much as this node wants.
+// command is what makes the stream.
 func (s *natsStream) command(limits StreamLimits) string {
-	if _, err := s.info(context.Background()); err == nil {
-		return fmt.Sprintf("nats stream edit %s --max-msgs-per-subject %d --max-age %v", s.name, limits.PerSubject, limits.Age)
-	}
 	c := s.config(limits)
 	storage := "memory"
 	if limits.File {
@@ -346,20 +281,36 @@ func (s *natsStream) State(ctx context.Context) (StreamState, error) {
 	case err != nil:
 		return StreamState{}, err
 	}
-	return stateOf(info), nil
+	return s.stateOf(info), nil
 }
 
-func stateOf(info *jetstream.StreamInfo) StreamState {
+// stateOf is what the leader has said of the stream.
+func (s *natsStream) stateOf(info *jetstream.StreamInfo) StreamState {
 	c, st := &info.Config, &info.State
 	out := StreamState{
 		Epoch: uint64(info.Created.UnixMicro()), First: st.FirstSeq, Last: st.LastSeq, FirstAt: st.FirstTime, LastAt: st.LastTime,
 		Limits: StreamLimits{
 			PerSubject: c.MaxMsgsPerSubject, Age: c.MaxAge, Bytes: c.MaxBytes, File: c.Storage == jetstream.FileStorage,
 		},
-		Frames: st.Msgs, Replicas: c.Replicas,
+		Frames: st.Msgs, Replicas: c.Replicas, Kept: c.MaxMsgsPerSubject,
 	}
 	if st.Msgs == 0 {
 		out.First = st.LastSeq + 1
+	} else if kept, until := readKept(c.Metadata); st.FirstTime.Before(until) {
+		out.Kept = lower(out.Kept, kept)
 	}
+	s.mu.Lock()
+	limits := s.limits
+	s.mu.Unlock()
+	for _, k := range s.settings(c, limits) {
+		switch {
+		case k.right:
+		case k.low:
+			out.Low = append(out.Low, k.String())
+		default:
+			out.Wrong = append(out.Wrong, k.String())
+		}
+	}
+	out.Other = s.otherwise(info, limits)
 	return out
 }

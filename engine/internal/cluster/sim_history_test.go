@@ -179,7 +179,7 @@ func (w *histWorld) boot(place int) *histNode {
 	h := n.t.history
 	h.keeps = func([]byte) bool { return true }
 	h.wanted.Store(true)
-	h.limits = func() StreamLimits { return StreamLimits{PerSubject: 1001, Age: time.Minute} }
+	h.limits = func() StreamLimits { return simLimits }
 	h.replica = histReplica{n}
 	n.t.injector = nobody{}
 	n.t.acks.crowd = func(string) crowd { return always{} }
@@ -414,6 +414,13 @@ func (n *histNode) reach() {
 	}()
 }
 
+// lostUnsaid says that something is lost and nobody is told.
+func (w *histWorld) lostUnsaid() {
+	w.mu.Lock()
+	w.unheard = time.Now()
+	w.mu.Unlock()
+}
+
 func histTopic(i int) string { return fmt.Sprintf("h-%d", i) }
 
 // faults says that something goes wrong.
@@ -460,9 +467,14 @@ func (w *histWorld) step(stormy bool) {
 		n.bus.lose(true)
 		time.AfterFunc(time.Duration(w.rng.Int64N(int64(500*time.Millisecond))), n.bus.connect)
 	case r < 96: // the way from the stream's server is lost, and nobody is told
-		w.unheard = time.Now()
+		w.lostUnsaid()
 		w.net.cut(n.bus, w.store.server)
 		time.AfterFunc(time.Duration(w.rng.Int64N(int64(time.Second))), func() { w.net.mend(n.bus, w.store.server) })
+	case r < 97 && w.rng.IntN(2) == 0:
+		w.net.mu.Lock()
+		w.store.edit()
+		w.net.mu.Unlock()
+		w.lostUnsaid()
 	case r < 97:
 		w.net.mu.Lock()
 		w.store.stalled = time.Now().Add(4*time.Second + time.Duration(w.rng.Int64N(int64(5*time.Second))))
@@ -634,8 +646,10 @@ func simulateHistory(t *testing.T, seed uint64, steps int) (failure string, sum 
 			sum.Epochs += s.Epochs
 			sum.Reads += s.Reads
 			sum.Timeouts += s.Timeouts
+			sum.Mended += s.Mended
 		}
 		sum.Frames += uint64(w.lostFetches)
+		sum.Wrong += w.store.edits
 		failure = w.failure
 	})
 	return failure, sum
@@ -680,8 +694,10 @@ func TestHistorySimulation(t *testing.T) {
 		all.Holes, all.Found, all.Lost = all.Holes+s.Holes, all.Found+s.Found, all.Lost+s.Lost
 		all.Epochs, all.Reads, all.Timeouts = all.Epochs+s.Epochs, all.Reads+s.Reads, all.Timeouts+s.Timeouts
 		all.Frames += s.Frames
+		all.Wrong, all.Mended = all.Wrong+s.Wrong, all.Mended+s.Mended
 	}
-	if seeds >= 20 && (all.Again == 0 || all.Twice == 0 || all.Holes == 0 || all.Found == 0 || all.Lost == 0 || all.Epochs == 0) {
+	if seeds >= 20 && (all.Again == 0 || all.Twice == 0 || all.Holes == 0 || all.Found == 0 || all.Lost == 0 || all.Epochs == 0 ||
+		all.Mended == 0) {
 		t.Errorf("something did not happen: %+v", all)
 	}
 	t.Logf("%+v", all)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -30,6 +31,12 @@ type simStore struct {
 	stalled                  time.Time           // until then it has no leader
 	ever                     map[uint64][]Stored // by epoch
 	lossy                    bool                // some answers are lost
+	mute                     bool                // what is stored is not sent on
+	kept                     int64               // how many frames of a subject it has kept,
+	raised                   time.Time           // before it was told to keep more
+	edits, mends, mendings   int
+	wrong, low               []string // what else is said of it,
+	refusal                  error    // and why that cannot be mended
 	swallowed, refused, lost int
 }
 
@@ -58,9 +65,19 @@ func (s *simStore) first() uint64 {
 
 func (s *simStore) state() StreamState {
 	s.expire()
-	st := StreamState{Epoch: s.epoch, First: s.first(), Last: s.last, Limits: s.limits, Frames: uint64(len(s.frames))}
+	st := StreamState{Epoch: s.epoch, First: s.first(), Last: s.last, Limits: s.limits, Frames: uint64(len(s.frames)), Kept: s.limits.PerSubject}
 	if n := len(s.frames); n > 0 {
 		st.FirstAt, st.LastAt = s.frames[0].At, s.frames[n-1].At
+		if !st.FirstAt.After(s.raised) && fault != 41 {
+			st.Kept = lower(st.Kept, s.kept)
+		}
+	}
+	st.Wrong, st.Low = s.wrong, s.low
+	if s.mute {
+		st.Wrong = []string{"republish is off"}
+	}
+	if less(s.limits.PerSubject, simLimits.PerSubject) {
+		st.Low = []string{"max-msgs-per-subject"}
 	}
 	return st
 }
@@ -86,15 +103,14 @@ func (s *simStore) store(subject, id string, frame []byte) (uint64, bool) {
 	s.frames = append(s.frames, k)
 	s.ever[s.epoch] = append(s.ever[s.epoch], k)
 	if of >= s.limits.PerSubject {
-		i := slices.IndexFunc(s.frames, func(k Stored) bool { return k.Subject == subject })
-		s.frames = slices.Delete(s.frames, i, i+1)
+		s.drop(subject)
 	}
 	m := &nats.Msg{Subject: strings.Replace(subject, ".h.", ".t.", 1), Data: k.Frame, Header: nats.Header{
 		headerStream: {"S"}, headerSeq: {fmt.Sprint(k.Seq)}, headerPrev: {fmt.Sprint(prev)},
 		headerTime: {k.At.UTC().Format(time.RFC3339Nano)},
 	}}
 	for _, to := range s.net.buses {
-		if to == s.server || !s.server.known[to][m.Subject] {
+		if to == s.server || s.mute || !s.server.known[to][m.Subject] {
 			continue
 		}
 		p := s.net.pipe(s.server, to)
@@ -113,15 +129,58 @@ func (s *simStore) store(subject, id string, frame []byte) (uint64, bool) {
 	return k.Seq, false
 }
 
+// drop takes the first frame of a subject away.
+func (s *simStore) drop(subject string) {
+	i := slices.IndexFunc(s.frames, func(k Stored) bool { return k.Subject == subject })
+	s.frames = slices.Delete(s.frames, i, i+1)
+}
+
+// edit is what an administrator does who does not know better.
+func (s *simStore) edit() {
+	s.edits++
+	if s.rng.IntN(3) == 0 {
+		s.mute = true
+		return
+	}
+	s.limits.PerSubject = min(s.limits.PerSubject, 1+s.rng.Int64N(10))
+	of := make(map[string]int64)
+	for i := range s.frames {
+		of[s.frames[i].Subject]++
+	}
+	s.frames = slices.DeleteFunc(s.frames, func(k Stored) bool {
+		of[k.Subject]--
+		return of[k.Subject] >= s.limits.PerSubject
+	})
+}
+
+// mend undoes that.
+func (s *simStore) mend() bool {
+	if !s.mute && s.limits == simLimits && s.wrong == nil && s.low == nil {
+		return false
+	}
+	s.wrong, s.low = nil, nil
+	if s.mends++; s.limits != simLimits {
+		if s.kept == 0 || time.Since(s.raised) >= s.limits.Age {
+			s.kept = s.limits.PerSubject
+		}
+		s.kept, s.raised = lower(s.kept, s.limits.PerSubject), time.Now()
+	}
+	s.mute, s.limits = false, simLimits
+	return true
+}
+
 // lose has the stream be gone, with all that it has. One that is lost before it has had anything leaves
 // no trace that could be seen.
 func (s *simStore) lose() {
 	if s.last < 20 || time.Since(time.UnixMicro(int64(s.epoch))) < 5*time.Second {
 		return
 	}
-	s.there, s.frames, s.last = false, nil, 0
+	s.there, s.frames, s.last, s.mute = false, nil, 0, false
 	s.lost++
 }
+
+// simLimits are what nodes want of it.
+var simLimits = StreamLimits{PerSubject: 1001, Age: time.Minute}
 
 // A simStream is a node's way to the store.
 type simStream struct {
@@ -177,6 +236,18 @@ func (s *simStream) Open(ctx context.Context, limits StreamLimits) (st StreamSta
 		st = t.state()
 	})
 	return st, err
+}
+
+func (s *simStream) Mend(ctx context.Context, _ StreamLimits) (changed bool, err error) {
+	var refusal error
+	err = s.ask(ctx, func() {
+		t := s.store
+		t.mendings++
+		if refusal = t.refusal; t.there && refusal == nil {
+			changed = t.mend()
+		}
+	})
+	return changed, cmp.Or(err, refusal)
 }
 
 func (s *simStream) State(ctx context.Context) (st StreamState, err error) {
