@@ -315,6 +315,43 @@ func TestOneTimeToken(t *testing.T) {
 	}
 }
 
+// A token of a gateway that stands still: the login elsewhere has no verdict, which is not that of a bad
+// token, and the token is good for nobody when the gateway wakes.
+func TestOneTimeTokenOfStopped(t *testing.T) {
+	t.Parallel()
+	s := startNATS(t, nil)
+	var list []*gateway
+	for i := range 2 {
+		list = append(list, serve(t, i+1, "--cluster", s.url(), "--login", "otp"))
+	}
+	for _, g := range list {
+		g.knows(len(list))
+	}
+	_, body := list[0].get("/v1/socket/token?user=ann")
+	var answer struct{ Data struct{ OTP string } }
+	if err := json.Unmarshal([]byte(body), &answer); err != nil || answer.Data.OTP == "" {
+		t.Fatalf("no token: %q", body)
+	}
+	list[0].signal(syscall.SIGSTOP)
+	begun := time.Now()
+	_, code := list[1].loginAs(answer.Data.OTP)
+	if code != gosoc.ServerUnavailable {
+		t.Errorf("code %d, want %d", code, gosoc.ServerUnavailable)
+	}
+	if d := time.Since(begun); d > 3*time.Second {
+		t.Errorf("it took %v", d)
+	}
+	list[0].signal(syscall.SIGCONT)
+	await(t, "the token to be used up", func() bool {
+		return list[0].metric("sluice_tokens") == 0
+	})
+	for _, g := range list {
+		if _, code := g.loginAs(answer.Data.OTP); code != gosoc.BadToken {
+			t.Errorf("gateway %d: code %d, want %d", g.id, code, gosoc.BadToken)
+		}
+	}
+}
+
 // customer opens a netsvr connection, and returns the status of the answer.
 func (g *gateway) customer(query string) (net.Conn, int) {
 	g.t.Helper()
