@@ -143,8 +143,8 @@ func online(list []*gateway) (n int) {
 	return n
 }
 
-// A user of a gateway that was killed, or stands still, can log in elsewhere at once; one that stood still
-// ends its own connection when it runs again.
+// A user of a gateway that was killed, or stands still, can log in elsewhere at once; one that
+// stood still ends its own connection when it runs again.
 func TestKickOutOfAGatewayThatIsAway(t *testing.T) {
 	t.Parallel()
 	s := startNATS(t, nil)
@@ -315,8 +315,8 @@ func TestOneTimeToken(t *testing.T) {
 	}
 }
 
-// A token of a gateway that stands still: the login elsewhere has no verdict, which is not that of a bad
-// token, and the token is good for nobody when the gateway wakes.
+// A token of a gateway that stands still: the login elsewhere has no verdict, which is not that of
+// a bad token, and the token is good for nobody when the gateway wakes.
 func TestOneTimeTokenOfStopped(t *testing.T) {
 	t.Parallel()
 	s := startNATS(t, nil)

@@ -37,8 +37,8 @@ func (c *client) wantGapThenLast(last int) {
 	}
 }
 
-// What the stream had let go before it was told to keep more is a gap, on gateways that have seen it raised,
-// and on those that have come later.
+// What the stream had let go before it was told to keep more is a gap, on gateways that have seen
+// it raised, and on those that have come later.
 func TestStreamRaised(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"by a gateway", "by hand"} {
@@ -96,8 +96,8 @@ func TestStreamRaised(t *testing.T) {
 	}
 }
 
-// What somebody changes of the stream while gateways use it is changed back and said; what they can do with
-// is said.
+// What somebody changes of the stream while gateways use it is changed back and said; what they can
+// do with is said.
 func TestStreamEdited(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

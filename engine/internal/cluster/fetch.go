@@ -22,8 +22,8 @@ const (
 	collect = 5 * time.Millisecond
 	// readTimeout is how long one may take.
 	readTimeout = 30 * time.Second
-	// clockMargin is by how much the clocks of the node and of the NATS servers may differ, before it is
-	// not seen that messages are gone.
+	// clockMargin is by how much the clocks of the node and of the NATS servers may differ, before
+	// it is not seen that messages are gone.
 	clockMargin = 5 * time.Second
 	// fillCost is what a frame that was read costs beside its bytes.
 	fillCost = 64
@@ -382,8 +382,9 @@ func (r *fetch) first(st StreamState) uint64 {
 	return max(firstNumber(&r.fill.Frames[0]), r.after+1)
 }
 
-// whole reports whether nothing has gone for there being too many of the topic behind the number. Frames that
-// were stored while it was read may be of the topic, and have taken the place of others.
+// whole reports whether nothing has gone for there being too many of the topic behind the number.
+// Frames that were stored while it was read may be of the topic, and have taken the place of
+// others.
 func (r *fetch) whole(st StreamState) bool {
 	if r.there || st.Kept <= 0 || r.here && !r.counts(st) {
 		return true
@@ -394,7 +395,8 @@ func (r *fetch) whole(st StreamState) bool {
 	return r.followed+int64(st.Last-r.counted) < st.Kept
 }
 
-// timely reports whether all that was published since the number was the topic's last must be there yet.
+// timely reports whether all that was published since the number was the topic's last must be there
+// yet.
 func (r *fetch) timely(st StreamState) bool {
 	if r.since == 0 {
 		return false

@@ -85,13 +85,13 @@ func TestHeldFramesThatAreGone(t *testing.T) {
 		},
 		{
 			what:  "the stream keeps few of each topic",
-			limit: func(s *simStore) { s.limits.PerSubject = 10 },
+			limit: func(s *simStore) { s.want.PerSubject, s.limits.PerSubject = 10, 10 },
 			more:  func(w *histWorld, n *histNode) { w.append(n, name, 20) },
 			gaps:  1, last: 24, got: 23,
 		},
 		{
 			what:  "the stream keeps few of each topic, and what is gone has not come",
-			limit: func(s *simStore) { s.limits.PerSubject = 10 },
+			limit: func(s *simStore) { s.want.PerSubject, s.limits.PerSubject = 10, 10 },
 			more:  func(w *histWorld, n *histNode) { w.missing(n, func() { w.append(n, name, 20) }) },
 			gaps:  2, last: 24, got: 13,
 		},

@@ -15,15 +15,16 @@ import (
 	"github.com/sluicenet/sluice/topic"
 )
 
-// Topics with history have one order for all nodes: that of a Stream. Who publishes to one appends to it
-// (append.go), and all nodes with subscribers, that one too, get the messages from there: over the data
-// connection while nothing is missing (follow.go), and by reading where something is (fetch.go).
+// Topics with history have one order for all nodes: that of a Stream. Who publishes to one appends
+// to it (append.go), and all nodes with subscribers, that one too, get the messages from there:
+// over the data connection while nothing is missing (follow.go), and by reading where something is
+// (fetch.go).
 //
-// What a node has of a topic is complete from the number on that the stream's leader has told behind the
-// subscription. From then on each frame names the one before it. That the last one has come is not known
-// from frames: after a connection was lost, after messages were dropped, a moment after the subscription,
-// which may get to the leader's server behind the question, and now and then the stream is asked for its
-// last ones.
+// What a node has of a topic is complete from the number on that the stream's leader has told
+// behind the subscription. From then on each frame names the one before it. That the last one has
+// come is not known from frames: after a connection was lost, after messages were dropped, a moment
+// after the subscription, which may get to the leader's server behind the question, and now and
+// then the stream is asked for its last ones.
 
 // A HistoryConfig is about topics with history.
 type HistoryConfig struct {
@@ -207,8 +208,8 @@ func (h *history) doubt(gone bool) {
 	h.wake()
 }
 
-// catch has the stream be asked whether frames are missing. broken says that they may have gone from it,
-// too.
+// catch has the stream be asked whether frames are missing. broken says that they may have gone
+// from it, too.
 func (h *history) catch(broken bool) {
 	h.mu.Lock()
 	h.catchUp = true
@@ -227,8 +228,9 @@ func (h *history) confirmSoon() {
 	})
 }
 
-// join has topics with history that have their first subscribers here, or have them still behind a loss
-// of the connection, be followed. Who waits for them to be settled does so no longer than for a barrier.
+// join has topics with history that have their first subscribers here, or have them still behind a
+// loss of the connection, be followed. Who waits for them to be settled does so no longer than for
+// a barrier.
 func (h *history) join(topics []*ownTopic) {
 	h.mu.Lock()
 	j := &joining{topics: topics, losses: h.losses}
@@ -314,8 +316,8 @@ func (h *history) ask(within time.Duration) (StreamState, error) {
 	return h.hear(func() (StreamState, error) { return h.stream.State(ctx) })
 }
 
-// hear asks and notes what the stream is. Several may ask at once: an answer that was under way while the
-// stream was found to be another one may be of the one before, and is asked for again.
+// hear asks and notes what the stream is. Several may ask at once: an answer that was under way
+// while the stream was found to be another one may be of the one before, and is asked for again.
 func (h *history) hear(ask func() (StreamState, error)) (StreamState, error) {
 	for {
 		asked, _ := h.lastState()
@@ -326,8 +328,9 @@ func (h *history) hear(ask func() (StreamState, error)) (StreamState, error) {
 	}
 }
 
-// heard notes what the stream is, by an answer to a question from when it was that of the epoch asked, 0
-// where none was known, and adds to it what is known here. It reports false when the answer may be of the stream before the one that is known.
+// heard notes what the stream is, by an answer to a question from when it was that of the epoch
+// asked, 0 where none was known, and adds to it what is known here. It reports false when the
+// answer may be of the stream before the one that is known.
 func (h *history) heard(answer *StreamState, asked uint64) bool {
 	h.mu.Lock()
 	other := h.known && h.state.Epoch != answer.Epoch
@@ -357,8 +360,8 @@ func (h *history) lastState() (StreamState, bool) {
 }
 
 const (
-	// auditEvery is the time between two looks at what was not heard of, idleEvery the same while nothing is
-	// followed here.
+	// auditEvery is the time between two looks at what was not heard of, idleEvery the same while
+	// nothing is followed here.
 	auditEvery = time.Second
 	idleEvery  = 5 * time.Second
 	// complainEvery is how often the same is said of it.

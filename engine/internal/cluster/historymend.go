@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// The stream is everybody's: an administrator may have made it, and may change it while it is used. It is
-// looked at with each answer that is heard, and mended by the first node that may.
+// The stream is everybody's: an administrator may have made it, and may change it while it is used.
+// It is looked at with each answer that is heard, and mended by the first node that may.
 
 const (
 	// mendPause is the least time between two changes of the stream, and mendAgain that behind one that

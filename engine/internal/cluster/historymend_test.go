@@ -11,7 +11,8 @@ import (
 	"github.com/sluicenet/sluice/internal/faketime"
 )
 
-// What a stream has kept before it was told to keep more is remembered until nothing of that can be there.
+// What a stream has kept before it was told to keep more is remembered until nothing of that can be
+// there.
 func TestKept(t *testing.T) {
 	now := time.Now()
 	for _, tc := range []struct {
@@ -37,9 +38,9 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// A stream that is edited is mended within seconds, although nobody is subscribed to anything. What cannot be
-// mended is said, tried again now and then, and at once when something else is wrong; only what would lose
-// messages has publishes be refused.
+// A stream that is edited is mended within seconds, although nobody is subscribed to anything. What
+// cannot be mended is said, tried again now and then, and at once when something else is wrong;
+// only what would lose messages has publishes be refused.
 func TestStreamMended(t *testing.T) {
 	faketime.Test(t, func(t *testing.T) {
 		w, h := bootHistory(t)

@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The stream may have been made by an administrator, and be edited by one at any time. What of it is not as
-// it has to be is changed back, by whoever may; the rest is his.
+// The stream may have been made by an administrator, and be edited by one at any time. What of it
+// is not as it has to be is changed back, by whoever may; the rest is his.
 
 // A setting is one that the stream has to have.
 type setting struct {
@@ -102,8 +102,9 @@ func lower(a, b int64) int64 {
 	return b
 }
 
-// A stream that keeps more frames of a topic than it did has not got those back that it had let go. How many
-// it has kept until when is in its metadata, as NUMBER,TIME: so that a gap is told where some are missing.
+// A stream that keeps more frames of a topic than it did has not got those back that it had let go.
+// How many it has kept until when is in its metadata, as NUMBER,TIME: so that a gap is told where
+// some are missing.
 const (
 	keptKey = "sluice.kept"
 	// keptMargin is by how much clocks may differ, and how long an update may take.
@@ -129,8 +130,8 @@ func withKept(c *jetstream.StreamConfig, before time.Time) map[string]string {
 	return m
 }
 
-// readKept returns how many frames of a topic a stream has kept at least, of what was stored before a time;
-// the zero time if nothing is said of that.
+// readKept returns how many frames of a topic a stream has kept at least, of what was stored before
+// a time; the zero time if nothing is said of that.
 func readKept(metadata map[string]string) (kept int64, until time.Time) {
 	number, at, ok := strings.Cut(metadata[keptKey], ",")
 	kept, err := strconv.ParseInt(number, 10, 64)

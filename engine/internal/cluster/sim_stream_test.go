@@ -24,8 +24,8 @@ type simStore struct {
 	there                    bool
 	epoch                    uint64
 	last                     uint64
-	limits                   StreamLimits
-	room                     int // frames
+	limits, want             StreamLimits // what it keeps, and what nodes want
+	room                     int          // frames
 	frames                   []Stored
 	ids                      map[string]uint64
 	stalled                  time.Time           // until then it has no leader
@@ -41,7 +41,7 @@ type simStore struct {
 }
 
 func newSimStore(net *simNet, rng *rand.Rand) *simStore {
-	s := &simStore{net: net, rng: rng, server: net.bus(), ever: make(map[uint64][]Stored)}
+	s := &simStore{net: net, rng: rng, server: net.bus(), want: simLimits, ever: make(map[uint64][]Stored)}
 	s.server.connected = true
 	return s
 }
@@ -76,7 +76,7 @@ func (s *simStore) state() StreamState {
 	if s.mute {
 		st.Wrong = []string{"republish is off"}
 	}
-	if less(s.limits.PerSubject, simLimits.PerSubject) {
+	if less(s.limits.PerSubject, s.want.PerSubject) {
 		st.Low = []string{"max-msgs-per-subject"}
 	}
 	return st
@@ -155,17 +155,17 @@ func (s *simStore) edit() {
 
 // mend undoes that.
 func (s *simStore) mend() bool {
-	if !s.mute && s.limits == simLimits && s.wrong == nil && s.low == nil {
+	if !s.mute && s.limits == s.want && s.wrong == nil && s.low == nil {
 		return false
 	}
 	s.wrong, s.low = nil, nil
-	if s.mends++; s.limits != simLimits {
+	if s.mends++; s.limits != s.want {
 		if s.kept == 0 || time.Since(s.raised) >= s.limits.Age {
 			s.kept = s.limits.PerSubject
 		}
 		s.kept, s.raised = lower(s.kept, s.limits.PerSubject), time.Now()
 	}
-	s.mute, s.limits = false, simLimits
+	s.mute, s.limits = false, s.want
 	return true
 }
 
@@ -179,7 +179,7 @@ func (s *simStore) lose() {
 	s.lost++
 }
 
-// simLimits are what nodes want of it.
+// simLimits are what nodes want of it, where a test says nothing else.
 var simLimits = StreamLimits{PerSubject: 1001, Age: time.Minute}
 
 // A simStream is a node's way to the store.

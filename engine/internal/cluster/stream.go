@@ -10,17 +10,17 @@ import (
 // order for all nodes. What it has stored it sends to the nodes that have subscribed to the topic, over
 // their data connection, with the numbers that it has given.
 type Stream interface {
-	// Open makes the stream if there is none. Limits are what it should keep from now on. That it cannot be
-	// is a *StreamError.
+	// Open makes the stream if there is none. Limits are what it should keep from now on. That it
+	// cannot be is a *StreamError.
 	Open(ctx context.Context, limits StreamLimits) (StreamState, error)
-	// Mend changes what of the stream's settings is wrong, or low, and reports whether there was any. That it
-	// cannot be changed is a *StreamError.
+	// Mend changes what of the stream's settings is wrong, or low, and reports whether there was
+	// any. That it cannot be changed is a *StreamError.
 	Mend(ctx context.Context, limits StreamLimits) (changed bool, err error)
 	// State returns what the stream's leader says of it now. The error is ErrNoStream if it is gone.
 	State(ctx context.Context) (StreamState, error)
-	// Append sends a frame, which is copied. It may block for about a second. The error says that it was
-	// not sent; what has become of one that was comes in Acks with its ticket, or never. A frame is
-	// stored once, however often it is sent within two minutes with one id.
+	// Append sends a frame, which is copied. It may block for about a second. The error says that
+	// it was not sent; what has become of one that was comes in Acks with its ticket, or never. A
+	// frame is stored once, however often it is sent within two minutes with one id.
 	Append(subject, id string, frame []byte, ticket uint64) error
 	// Acks is never closed.
 	Acks() <-chan StreamAck
@@ -52,11 +52,11 @@ type StreamState struct {
 	Limits      StreamLimits
 	Frames      uint64
 	Replicas    int
-	// Kept is how many frames of a subject it has kept at least, of what it has: Limits.PerSubject, or fewer
-	// if that was raised lately.
+	// Kept is how many frames of a subject it has kept at least, of what it has: Limits.PerSubject,
+	// or fewer if that was raised lately.
 	Kept int64
-	// Wrong are settings with which it does not do what it must, Low those with which it keeps less than
-	// was wanted, and Other those that are not as this node would make them.
+	// Wrong are settings with which it does not do what it must, Low those with which it keeps less
+	// than was wanted, and Other those that are not as this node would make them.
 	Wrong, Low, Other []string
 }
 
@@ -97,9 +97,9 @@ func (e *StreamError) Error() string { return "stream " + e.Stream + ": " + e.Er
 
 func (e *StreamError) Unwrap() error { return e.Err }
 
-// Numbers of messages. The last record of frame S has the number S<<indexBits | lastIndex, the one before
-// it one less: so the numbers of a topic rise, with gaps, and it is known from a number which frame has
-// it.
+// Numbers of messages. The last record of frame S has the number S<<indexBits | lastIndex, the one
+// before it one less: so the numbers of a topic rise, with gaps, and it is known from a number
+// which frame has it.
 const (
 	indexBits = 12
 	lastIndex = 1<<indexBits - 1
