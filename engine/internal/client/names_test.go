@@ -51,6 +51,12 @@ func (w *worker) send(cmd netsvr.Command, m proto.Message) {
 func (w *worker) ask(cmd netsvr.Command, m, answer proto.Message) {
 	w.t.Helper()
 	w.send(cmd, m)
+	w.read(answer)
+}
+
+// read decodes the message of the next frame.
+func (w *worker) read(m proto.Message) {
+	w.t.Helper()
 	var head [4]byte
 	if _, err := io.ReadFull(w, head[:]); err != nil {
 		w.t.Fatal(err)
@@ -59,7 +65,7 @@ func (w *worker) ask(cmd netsvr.Command, m, answer proto.Message) {
 	if _, err := io.ReadFull(w, body); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := proto.Unmarshal(body[4:], answer); err != nil {
+	if err := proto.Unmarshal(body[4:], m); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -300,6 +300,13 @@ func (h *Hub) each(f func(*link)) {
 	}
 }
 
+// Serves reports whether a worker of an id is attached, be it for requests or for messages alone. It
+// is no method, since a Hub's are for programs, too.
+func Serves(h *Hub, id int) bool {
+	list := h.groups[id].links.Load()
+	return list != nil && len(*list) > 0
+}
+
 // join puts a link into its group.
 func (h *Hub) join(l *link, id int) {
 	h.mu.Lock()

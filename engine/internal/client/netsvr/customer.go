@@ -160,7 +160,7 @@ func (s *customer) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte
 		s.endpoint.gateway.Log().Debug("Message rate limited", "protocol", Name, "workerId", id, "by", "max-request-rate")
 		return
 	}
-	if h, ok := s.endpoint.gateway.WorkerHere(id).(MessageHandler); ok {
+	if h, ok := s.endpoint.gateway.WorkerHere(id).(MessageHandler); ok && !link.Serves(s.endpoint.hub, id) {
 		h.ServeMessage(c, s.endpoint.gateway, data)
 		return
 	}
@@ -172,7 +172,8 @@ func (s *customer) OnMessage(c *engine.Conn, op websocket.Opcode, payload []byte
 	}
 }
 
-// A MessageHandler is a worker in this process that takes customers' messages.
+// A MessageHandler is a worker in this process that takes customers' messages, while no worker of its
+// id is attached.
 type MessageHandler interface {
 	// ServeMessage is called on the customer's loop; data is borrowed.
 	ServeMessage(c *engine.Conn, g *gateway.Gateway, data []byte)
