@@ -163,6 +163,28 @@ func TestReloadInACluster(t *testing.T) {
 	}
 }
 
+// A limit of clients that the open files leave no room for is warned of at the start and at each reload,
+// once: the server by which a reload checks its settings says nothing.
+func TestReloadWarnsOnce(t *testing.T) {
+	t.Parallel()
+	const says = "fewer clients are taken than their limit says"
+	dir := t.TempDir()
+	write := func(level string) string {
+		return writeFile(t, dir, "sluice.toml", "dev = true\n[client]\nlisten = \"tcp://127.0.0.1:0\"\n"+
+			"[admin]\nlisten = \"none\"\n[limits]\nmax-connections = 100000000\n[log]\nlevel = \""+level+"\"\n")
+	}
+	r, log := startReloader(t, []string{"serve", "--worker=none", "--config", write("info")})
+	for want := 1; want <= 2; want++ {
+		if n := strings.Count(log.String(), says); n != want {
+			t.Errorf("it was said %d times, want %d:\n%s", n, want, log)
+		}
+		write("debug")
+		if _, err := r.reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestReloadOfDerivedLimits: limits that --memory sets are shown as they are in force. One that is then
 // given its default has changed, and again when it is left to --memory; of one that only a restart
 // changes neither is taken.

@@ -160,7 +160,7 @@ func wait(srv *server.Server, stop <-chan os.Signal, manager *service, most func
 	if sig == (asked{}) {
 		by = "by"
 	}
-	log.Info("draining", by, sig.String(), "clients", srv.Engine().Connections(), "at most", drain)
+	log.Info("draining", by, sig.String(), "clients", srv.Engine().Connections(), "drain", drain)
 	ctx, cancel := context.WithTimeout(context.Background(), drain)
 	defer cancel()
 	go func() {

@@ -164,8 +164,9 @@ func (c *Config) shareLogger() {
 	}
 }
 
-// settle fills in what one part of c says for another, once g knows its own.
-func (c *Config) settle(g *gateway.Gateway) {
+// settle fills in what one part of c says for another, once g knows its own. warn is to be called when
+// the Server of c starts.
+func (c *Config) settle(g *gateway.Gateway) (warn func()) {
 	c.Engine.FirstBytes = cmp.Or(c.Engine.FirstBytes, g.Config().LoginTimeout)
 	c.Engine.LoginBytes = g.Config().LoginBytes
 	if c.Engine.Describe == nil {
@@ -180,5 +181,5 @@ func (c *Config) settle(g *gateway.Gateway) {
 	c.Worker.Logger = cmp.Or(c.Worker.Logger, g.Log())
 	c.Admin.Logger = cmp.Or(c.Admin.Logger, g.Log())
 	c.Admin.Dev = c.Admin.Dev || c.Dev
-	c.shareDescriptors()
+	return c.shareDescriptors()
 }

@@ -29,12 +29,17 @@ const (
 
 // shareDescriptors divides the files that may be open among clients, workers and operators, where
 // config does not: each kind has its limit, so that none can use up what the others need. Clients have
-// no more than what is left, whatever config says.
-func (c *Config) shareDescriptors() {
+// no more than what is left, whatever config says; warn logs it if that is less. It is not logged at
+// once: who looks whether a configuration is good makes a Server of it, too.
+func (c *Config) shareDescriptors() (warn func()) {
 	files, given := fileLimit(), c.Engine.MaxConnections
-	if c.share(files); c.Engine.MaxConnections < given {
-		c.Engine.Logger.Warn("fewer clients are taken than their limit says: the open-file limit leaves no room for more",
-			"limit", given, "taken", c.Engine.MaxConnections, "files", files)
+	c.share(files)
+	log, taken := c.Engine.Logger, c.Engine.MaxConnections
+	return func() {
+		if taken < given {
+			log.Warn("fewer clients are taken than their limit says: the open-file limit leaves no room for more",
+				"limit", given, "taken", taken, "files", files)
+		}
 	}
 }
 

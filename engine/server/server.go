@@ -55,10 +55,11 @@ type Server struct {
 
 	memory *budget.Watch // nil: no limit
 
-	node     *cluster.Node // nil: the gateway is alone
-	unshared error         // why sessions are not resumed on other nodes; nil: they are
-	nats     *cluster.NATS // of node
-	failed   chan struct{} // closed when the service has ended by itself
+	node          *cluster.Node // nil: the gateway is alone
+	warnOfClients func()        // says that fewer are taken than config says, if that is so
+	unshared      error         // why sessions are not resumed on other nodes; nil: they are
+	nats          *cluster.NATS // of node
+	failed        chan struct{} // closed when the service has ended by itself
 
 	turn      chan *engine.Publisher // the Publisher of those outside the loops, while nobody uses it
 	fromLoops atomic.Int64           // bytes of Sends from handlers that are under way
@@ -129,7 +130,7 @@ func New(config Config) (*Server, error) {
 	if s.gateway, err = gateway.New(config.Gateway); err != nil {
 		return nil, err
 	}
-	config.settle(s.gateway)
+	s.warnOfClients = config.settle(s.gateway)
 	s.config = config
 	if err := s.loadCertificates(); err != nil {
 		return nil, err

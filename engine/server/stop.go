@@ -54,6 +54,7 @@ func (s *Server) Start() error {
 		return err
 	}
 	s.gateway.Bind(s.engine)
+	s.warnOfClients()
 	if s.node != nil {
 		link.SetCluster(s.hub, s.node)
 		s.warnOfSessions()

@@ -66,7 +66,7 @@ func (s *Server) Update(config Config) error {
 		s.node.SetHistory(config.Engine.History)
 	}
 	config.Engine.Loops, config.Engine.Logger = s.engine.Loops(), s.engine.Config().Logger
-	config.shareDescriptors()
+	config.shareDescriptors()()
 	s.hub.SetLive(config.Worker)
 	s.hub.SetMaxLinks(config.Worker.MaxLinks)
 	s.hub.SetTrust(trust)

@@ -276,7 +276,7 @@ func (a *auto) ended(h *autoHost, cert *tls.Certificate, err error, next time.Du
 	h.fault = err
 	if err != nil {
 		a.failed.Add(1)
-		a.log.Warn("no certificate from the ACME service", "host", h.name, "err", err, "next try", next)
+		a.log.Warn("no certificate from the ACME service", "host", h.name, "err", err, "next", next)
 		err = fmt.Errorf("certs: no certificate for %s yet", h.name)
 	} else if h.cert == nil || !slices.Equal(h.cert.Certificate[0], cert.Certificate[0]) {
 		a.orders.Add(1)
