@@ -49,7 +49,7 @@ type common struct {
 	Repeat      int           `group:"Load" default:"1" help:"Runs, one after another."`
 	Loops       int           `group:"Generator" default:"1" help:"Event loops per process."`
 	Procs       int           `group:"Generator" default:"1" help:"Processes; one holds 19,500 connections."`
-	Sources     int           `group:"Generator" help:"Source addresses from 127.0.0.2 on; as many as needed if not given."`
+	Sources     int           `group:"Generator" help:"Source addresses from 127.0.0.2 on; as many as needed if not given." placeholder:"N"`
 
 	outputs
 }
@@ -73,7 +73,7 @@ func (c common) config(scenario string) bench.Config {
 }
 
 type paced struct {
-	Rate   float64 `group:"Load" short:"r" help:"Events per second, in all. Without it, as fast as possible."`
+	Rate   float64 `group:"Load" short:"r" help:"Events per second, in all. Without it, as fast as possible." placeholder:"N"`
 	Stages string  `group:"Load" placeholder:"LIST" help:"Instead of --rate and --duration: 10s:1000,30s:20000 holds rates, 30s:0-20000 climbs. The warm-up is part of it."`
 }
 
@@ -94,7 +94,7 @@ func (c fanoutCmd) Run(e *env) error {
 type requests struct {
 	common
 	paced
-	Depth int `group:"Load" help:"Requests in flight per connection; 1, or at most 1,024 with --rate."`
+	Depth int `group:"Load" help:"Requests in flight per connection; 1, or at most 1,024 with --rate." placeholder:"N"`
 	Size  int `group:"Load" short:"s" default:"100" help:"Bytes of a body."`
 }
 
@@ -110,7 +110,7 @@ func (c echoCmd) Run(e *env) error { return e.do(c.common, c.config("echo")) }
 
 type workerCmd struct {
 	requests
-	Route string `group:"Target" required:"" help:"What to ask for: a GOSOC route, a Longbridge command number, a netsvr worker id (1 to 999)."`
+	Route string `group:"Target" required:"" help:"What to ask for: a GOSOC route, a Longbridge command number, a netsvr worker id (1 to 999)." placeholder:"ROUTE"`
 }
 
 func (c workerCmd) Run(e *env) error {
@@ -135,7 +135,7 @@ func (c connectCmd) Run(e *env) error {
 type churnCmd struct {
 	common
 	Rate       float64 `group:"Load" short:"r" default:"100" help:"Connections that close and come back, per second."`
-	Background float64 `group:"Load" help:"Publishes per second beside it."`
+	Background float64 `group:"Load" help:"Publishes per second beside it." placeholder:"N"`
 	Topics     int     `group:"Load" default:"1" help:"Topics; every connection hears at least one."`
 	Size       int     `group:"Load" short:"s" default:"100" help:"Bytes of a message."`
 }

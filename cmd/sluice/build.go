@@ -3,10 +3,12 @@ package main
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sluicenet/sluice/cmd/sluice/internal/nearest"
@@ -75,13 +77,17 @@ func listenFlag(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
+	why := e.Err
+	if errors.Is(why, syscall.EADDRINUSE) {
+		why = fmt.Errorf("%w: another process has it, perhaps another gateway; port 0 is one that is free", why)
+	}
 	switch e.Field {
 	case "Listen":
-		return wrongAt("listen", e.Index, "%w", e.Err)
+		return wrongAt("listen", e.Index, "%w", why)
 	case "WorkerListen":
-		return wrong("worker", "%w", e.Err)
+		return wrong("worker", "%w", why)
 	case "Admin":
-		return wrong("admin", "%w", e.Err)
+		return wrong("admin", "%w", why)
 	}
 	return err
 }

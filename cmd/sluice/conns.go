@@ -22,7 +22,7 @@ type connsCmd struct {
 	jsonFlag
 	limitFlag
 	ID        *string `arg:"" optional:"" help:"Only this one, with all that is known of it: a uniqId, or what stands in the column ID."`
-	Sort      string  `help:"What to sort by, from the greatest with a - before it." default:"" enum:",user,-user,since,-since,bytesIn,-bytesIn,bytesOut,-bytesOut,messagesIn,-messagesIn,messagesOut,-messagesOut,unsentBytes,-unsentBytes,lagBytes,-lagBytes,memoryBytes,-memoryBytes,topics,-topics,pendingRequests,-pendingRequests" placeholder:"[-]FIELD"`
+	Sort      string  `help:"What to sort by, from the greatest with a - before it: user, since, bytesIn, bytesOut, messagesIn, messagesOut, unsentBytes, lagBytes, memoryBytes, topics, pendingRequests. Unless given as they come." default:"" enum:",user,-user,since,-since,bytesIn,-bytesIn,bytesOut,-bytesOut,messagesIn,-messagesIn,messagesOut,-messagesOut,unsentBytes,-unsentBytes,lagBytes,-lagBytes,memoryBytes,-memoryBytes,topics,-topics,pendingRequests,-pendingRequests" placeholder:"[-]FIELD"`
 	User      *string `help:"Only a user's; with an empty ID only those who are logged in without a user." placeholder:"ID"`
 	Protocol  string  `help:"Only of a protocol, as the column has it." placeholder:"NAME"`
 	State     string  `help:"Only in a state: opening, login, online or attached." default:"" enum:",opening,login,online,attached" placeholder:"STATE"`

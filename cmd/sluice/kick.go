@@ -27,12 +27,16 @@ func (*kickCmd) Help() string {
 		"sluice kick --user ann --resumable     # she may come back to her session") + readingCodes
 }
 
+var errIDAndUser = errors.New("an ID and --user ID: choose one")
+
 // Run ends connections.
 func (cmd *kickCmd) Run(s *streams) error { return named("kick", cmd.run(s)) }
 
 func (cmd *kickCmd) run(s *streams) error {
 	switch {
-	case (cmd.ID == "") == (cmd.User == ""):
+	case cmd.ID != "" && cmd.User != "":
+		return usageError{errIDAndUser}
+	case cmd.ID == "" && cmd.User == "":
 		return usageError{errors.New("whom? want an ID, or --user ID")}
 	case cmd.Resumable && cmd.Reason != "forced-offline":
 		return usageError{errors.New("--resumable and --reason: choose one")}

@@ -195,6 +195,7 @@ func newParserFor(commands any, options ...kong.Option) (*kong.Kong, error) {
 		kong.Name("sluice"),
 		kong.Description("A gateway for very many long-lived connections."),
 		kong.Help(shortHelp),
+		kong.ValueFormatter(helpOf),
 	}, options...)...)
 }
 

@@ -104,8 +104,14 @@ func TestUsage(t *testing.T) {
 		{"another's word", []string{"disconnect", "--user", "ann"}, "did you mean kick?"},
 		{"no number", []string{"watch", "news", "--last", "x"}, `watch: --last: want a whole number, not "x"; sluice watch --help`},
 		{"no number for an argument", []string{"workers", "x"}, `workers: id: want a whole number, not "x"; sluice workers --help`},
-		{"none of the words", []string{"completion", "tcsh"}, `completion: shell: want one of "bash","zsh","fish", not "tcsh"; sluice`},
-		{"none of the words of a flag", []string{"conns", "--sort", "nope"}, `conns: --sort: want one of "user","-user"`},
+		{"none of the words", []string{"completion", "tcsh"}, `completion: shell: want bash, zsh or fish, not "tcsh"; sluice`},
+		{"none of the words of a flag", []string{"conns", "--sort", "nope"}, `conns: --sort: want one of user, since, bytesIn, `},
+		{"a word that nobody knows, or a - before it", []string{"topics", "--sort", "nope"}, `topics: --sort: want one of name, subscribers, messages, deliveries or messagesPerSecond, a - before it or not, not "nope"; sluice`},
+		{"nothing is a choice, and not said", []string{"conns", "--state", "nope"}, `conns: --state: want opening, login, online or attached, not "nope"; sluice`},
+		{"a time without a unit", []string{"drain", "--wait", "5"}, `drain: --wait: "5" is no duration: want a duration such as 500ms, 10s or 20m; sluice drain --help`},
+		{"no topic", []string{"publish"}, `publish: want <topic>; sluice publish --help has examples`},
+		{"an ID and a user", []string{"kick", "x", "--user", "ann"}, "kick: an ID and --user ID: choose one"},
+		{"a session and a user", []string{"session", "x", "--user", "ann"}, "session: an ID and --user ID: choose one"},
 		{"a certificate in earnest", []string{"cert", "a.example"}, "cert: want --dev: no certificates are made but self-signed ones"},
 		{"bad size", []string{"check", "--dev", "--backlog", "1MB"}, "--backlog"},
 		{"bad limit", []string{"check", "--dev", "--limit", "a=1"}, "--limit"},
@@ -187,6 +193,23 @@ func TestConfigOfNothing(t *testing.T) {
 	}
 }
 
+// TestHelpSaysDefaults: where a word stands for a flag's value, its help says the default.
+func TestHelpSaysDefaults(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"conns":  "How many at most, 0 for all. Default: 100.",
+		"health": "Default: http://127.0.0.1:6070 ($SLUICE_ADMIN).",
+		"cert":   "File to write the certificate to. Default: cert.pem.",
+		"kick":   "Default: forced-offline.",
+		"serve":  "Default: auto.", // of --memory
+	} {
+		code, out, errs := sluice(args, "--help")
+		if text := strings.Join(strings.Fields(out), " "); code != 0 || errs != "" || !strings.Contains(text, want) {
+			t.Errorf("%s --help: exit code %d, stderr %q, and not %q", args, code, errs, want)
+		}
+	}
+}
+
 // TestBusyPort: what cannot be listened on is told with the flag, wherever it was given.
 func TestBusyPort(t *testing.T) {
 	t.Setenv("GOMAXPROCS", "2") // which serve leaves alone then
@@ -206,7 +229,7 @@ func TestBusyPort(t *testing.T) {
 		"--listen: ":             append(free, "--listen", "tcp://"+busy),
 	} {
 		code, out, errs := sluice(args...)
-		if want := "sluice: " + at + "listen tcp " + busy + ": bind: address already in use\n"; code != exitFailed || out != "" || !strings.HasSuffix(errs, want) {
+		if want := "sluice: " + at + "listen tcp " + busy + ": bind: address already in use: another process has it, perhaps another gateway; port 0 is one that is free\n"; code != exitFailed || out != "" || !strings.HasSuffix(errs, want) {
 			t.Errorf("exit code %d, %q, %q, want %q", code, out, errs, want)
 		}
 	}

@@ -48,7 +48,10 @@ type sessionView struct {
 func (cmd *sessionCmd) Run(s *streams) error { return named("session", cmd.run(s)) }
 
 func (cmd *sessionCmd) run(s *streams) error {
-	if (cmd.ID == "") == (cmd.User == "") {
+	switch {
+	case cmd.ID != "" && cmd.User != "":
+		return usageError{errIDAndUser}
+	case cmd.ID == "" && cmd.User == "":
 		return usageError{errors.New("which? want an ID, or --user ID")}
 	}
 	c, err := cmd.client()

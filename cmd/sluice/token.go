@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 )
 
@@ -48,6 +49,8 @@ func (cmd *tokenCmd) Run(stdout io.Writer) error {
 	switch err := json.Unmarshal(body, &answer); {
 	case err != nil || answer.Code == nil:
 		return fmt.Errorf("token: %s answers with HTTP status %d: is that a gateway's admin listener?", cmd.Admin, status)
+	case *answer.Code == http.StatusUnauthorized:
+		return fmt.Errorf("token: the gateway says %d: %s; --api-key-file or SLUICE_API_KEY_FILE names the file of the key, --admin-token-file that of an operator's token", *answer.Code, answer.Message)
 	case *answer.Code != 0 || answer.Data.OTP == "":
 		return fmt.Errorf("token: the gateway says %d: %s", *answer.Code, answer.Message)
 	}

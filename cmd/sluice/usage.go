@@ -47,13 +47,47 @@ var otherNames = map[string]string{
 	"patch": "set",
 }
 
+// oneOf is what the parser says of a value that is none of a list.
+var oneOf = regexp.MustCompile(`must be one of ("[^ ]*") but got`)
+
+// choices makes a sentence of a list of quoted words. Of a list that has each word and the same behind
+// a -, as what lists are sorted by, the words are said once.
+func choices(list string) string {
+	words, sorted := []string(nil), false
+	for word := range strings.SplitSeq(list, ",") {
+		switch word = strings.Trim(word, `"`); {
+		case word == "": // nothing is a choice, too: that of who says nothing
+		case strings.HasPrefix(word, "-"):
+			sorted = true
+		default:
+			words = append(words, word)
+		}
+	}
+	text := orList(words)
+	if sorted {
+		return "one of " + text + ", a - before it or not"
+	}
+	return text
+}
+
+// orList is "a, b or c".
+func orList(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
 // plainly has the parser's words for a wrong value in ours.
 func plainly(err error) error {
-	text := err.Error()
+	text := oneOf.ReplaceAllStringFunc(err.Error(), func(list string) string {
+		return "want " + choices(oneOf.FindStringSubmatch(list)[1]) + ", not"
+	})
 	for _, r := range [...]struct{ from, to string }{
 		{`expected a valid \d+ bit u?int but got`, "want a whole number, not"},
-		{`must be one of ("[^ ]*") but got`, "want one of $1, not"},
-		{`(want one of .*?)"",`, "$1"},
+		{`expected duration but got ("[^ ]*"): .*`, "$1 is no duration: want a duration such as 500ms, 10s or 20m"},
+		{`^expected "<(\w+)>"`, "want <$1>"},
 		{`\[<(\w+)>\]: want`, "$1: want"},
 		{`^<(\w+)> want`, "$1: want"},
 		{`^(--[^:\s]+) want`, "$1: want"},

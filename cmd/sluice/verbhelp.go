@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/alecthomas/kong"
 )
 
 // examples are what a command's help ends with.
@@ -16,6 +18,17 @@ const (
 	localCodes   = "Exit codes: 0 done, 1 failed, 2 wrong usage."
 )
 
+// helpOf is a flag's help with its default, where something else stands behind the flag's name: kong
+// shows one of the two.
+func helpOf(value *kong.Value) string {
+	if f := value.Flag; f != nil && f.PlaceHolder != "" && value.HasDefault && value.Default != "" {
+		with := *value
+		with.Help += " Default: " + value.Default + "."
+		value = &with
+	}
+	return kong.DefaultHelpValueFormatter(value)
+}
+
 // named puts a verb's name before its error.
 func named(verb string, err error) error {
 	if err == nil {
@@ -28,7 +41,8 @@ func named(verb string, err error) error {
 func (*serveCmd) Help() string {
 	return examples(
 		"sluice serve --dev                                    # on 127.0.0.1:7000, to try it out",
-		"sluice serve --login tokens:users.txt --listen tcp://0.0.0.0:7000",
+		"sluice serve --login tokens:users.txt                 # in earnest, for this machine",
+		"sluice serve --login tokens:users.txt --listen tls://0.0.0.0:7443 --tls-cert c.pem --tls-key k.pem",
 		"sluice serve --config /etc/sluice.toml") +
 		"Exit codes: 0 stopped as asked and every client was told, 1 something failed while running, 2 wrong flags or config."
 }

@@ -14,7 +14,9 @@ import (
 // them it is what the Go toolchain has recorded.
 var release, commit string
 
-type versionCmd struct{ jsonFlag }
+type versionCmd struct {
+	JSON bool `name:"json" help:"Print one object: version, commit, go, os, arch."`
+}
 
 // Help implements kong.HelpProvider.
 func (*versionCmd) Help() string {
