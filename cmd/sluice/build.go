@@ -71,6 +71,14 @@ func (cmd *settings) server(config server.Config) (*server.Server, error) {
 	return srv, nil
 }
 
+// waitWorkers is --wait-workers, unless no worker can come.
+func (cmd *settings) waitWorkers() time.Duration {
+	if cmd.Worker == "none" && len(cmd.Cluster) == 0 {
+		return -1
+	}
+	return orNone(cmd.WaitWorkers)
+}
+
 // listenFlag has an error of a listener be about the flag.
 func listenFlag(err error) error {
 	var e *server.ListenError
@@ -304,7 +312,7 @@ func (cmd *settings) config(provider login.Provider, log *slog.Logger) (c server
 			MaxSessions:      cmd.MaxSessions, MaxSessionsPerUser: noneIsNegative(cmd.MaxSessionsPerUser),
 			MaxTopicBytes:   int(cmd.MaxTopicBytes),
 			RequestTimeout:  cmd.RequestTimeout,
-			WaitWorkers:     orNone(cmd.WaitWorkers),
+			WaitWorkers:     cmd.waitWorkers(),
 			RouteIgnoreCase: cmd.RouteIgnoreCase,
 			PacketTimeout:   orNone(cmd.PacketTimeout),
 			PushRoute:       cmd.PushRoute,

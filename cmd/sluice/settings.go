@@ -159,7 +159,7 @@ type limitFlags struct {
 	MaxByteRate     byteSize      `help:"Bytes of one client a second, and at once; with more it is not read for a while. 0: any number." default:"0" live:""`
 	PacketTimeout   time.Duration `help:"How long a packet may take from its first byte to its last, unless 1 KiB of it comes each second. 0: no limit." default:"60s" live:""`
 	RequestTimeout  time.Duration `help:"How long a request waits for its reply, unless its client says how long it waits. Clients in the field give up after 10s." default:"9s" live:""`
-	WaitWorkers     time.Duration `help:"How long a request waits for a worker of its id to register before it is answered that there is none. 0: not at all." default:"3s" live:""`
+	WaitWorkers     time.Duration `help:"How long a request waits for a worker of its id to register before it is answered that there is none. 0: not at all, as with --worker none and no --cluster." default:"3s" live:""`
 	MaxPending      int           `help:"Requests of one client that may wait for their reply before it is not read for a while." default:"1024" live:""`
 	MaxPendingBytes byteSize      `help:"The same in bytes, with the replies that wait for their turn." default:"1MiB" live:""`
 	MaxRequestRate  int           `help:"Requests, and netsvr messages, of one client a second, and at once; more are refused. 0: any number." default:"0" live:""`

@@ -63,6 +63,7 @@ func TestAccessLog(t *testing.T) {
 	config := base()
 	config.AccessLog = slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelError}))
 	config.Gateway.Login = named{}
+	config.Gateway.WaitWorkers = patience // the request is not answered before its client leaves
 	s, addr := begin(t, config)
 	c := dialGOSOC(t, addr, "the-secret")
 	c.ask("nobody", "{}")

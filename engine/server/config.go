@@ -153,6 +153,15 @@ func (c *Config) operators() bool { return c.Admin.Address != "" || c.Admin.List
 // workers reports whether they are served.
 func (c *Config) workers() bool { return c.WorkerListen != "" || c.WorkerListener != nil }
 
+// waitWorkers is how long requests wait for a worker: not at all where none can come, unless the
+// program, which may attach one itself, has said a time.
+func (c *Config) waitWorkers() time.Duration {
+	if c.Gateway.WaitWorkers == 0 && !c.workers() && len(c.Cluster.URLs) == 0 {
+		return -1
+	}
+	return c.Gateway.WaitWorkers
+}
+
 // shareLogger has the loggers that are one stay one: each counts what it leaves out.
 func (c *Config) shareLogger() {
 	given := c.Gateway.Logger

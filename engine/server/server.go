@@ -127,6 +127,7 @@ func New(config Config) (*Server, error) {
 			config.Admin.Mode, config.Admin.Owner = s.adminListen.Mode, s.adminListen.Owner
 		}
 	}
+	config.Gateway.WaitWorkers = config.waitWorkers()
 	if s.gateway, err = gateway.New(config.Gateway); err != nil {
 		return nil, err
 	}

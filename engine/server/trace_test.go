@@ -243,7 +243,7 @@ func TestTraceEnds(t *testing.T) {
 			c.ask("nobody", "{}")
 			c.next()
 		}, []want{{SpanLogin, "", ""}, {SpanRequest, "internal", "no worker"}}},
-		{"the client leaves before a worker comes", nil, func(t *testing.T, s *Server, addr string) {
+		{"the client leaves before a worker comes", func(c *Config) { c.Gateway.WaitWorkers = patience }, func(t *testing.T, s *Server, addr string) {
 			c := dialGOSOC(t, addr, "ann")
 			c.ask("nobody", "{}")
 			waitUntil(t, "the request", func() bool { return s.Gateway().Stats().Waited == 1 })

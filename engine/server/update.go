@@ -71,6 +71,8 @@ func (s *Server) Update(config Config) error {
 	s.hub.SetMaxLinks(config.Worker.MaxLinks)
 	s.hub.SetTrust(trust)
 	s.hub.SetRates(config.Worker.FrameRate, config.Worker.ByteRate)
+	config.Cluster.URLs = s.config.Cluster.URLs
+	config.Gateway.WaitWorkers = config.waitWorkers()
 	s.gateway.SetLimits(config.Gateway)
 	s.engine.SetLimits(engine.Limits{
 		Backlog:               config.Engine.Backlog,

@@ -136,8 +136,8 @@ type Config struct {
 	RouteIgnoreCase bool
 
 	// WaitWorkers is how long a request waits for a worker of its id to register, within its own
-	// time-out, before it is answered that there is none. Zero means 3 s, negative that it does not
-	// wait.
+	// time-out, before it is answered that there is none. Zero means 3 s, or in a server
+	// where no worker can come not to wait; negative means not to wait.
 	WaitWorkers time.Duration
 
 	// PacketTimeout is how long a logged-in client's packet may take from its first byte to its last,

@@ -148,6 +148,7 @@ func TestWaitForWorkersEnds(t *testing.T) {
 		{"the wait", 300 * time.Millisecond, never, "no worker"},
 		{"the time-out", never, 300 * time.Millisecond, "no answer in time"},
 		{"no wait at all", -1, never, "no worker"},
+		{"no worker can come", 0, never, "no worker"}, // there is no WorkerListen
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -164,7 +165,7 @@ func TestWaitForWorkersEnds(t *testing.T) {
 				p.wantAnswer(i, fmt.Sprintf(`{"status":5,"message":%q,"data":null}`, tt.message))
 			}
 			d, least := time.Since(begun), min(tt.wait, tt.timeout)
-			if d < least || tt.wait < 0 && s.Gateway().Stats().Waited > 0 {
+			if d < least || tt.wait <= 0 && s.Gateway().Stats().Waited > 0 {
 				t.Errorf("answered after %v, want %v", d, least)
 			}
 			gone(t, s)
