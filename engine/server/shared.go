@@ -7,7 +7,7 @@ func (s *Server) shareSessions() { s.unshared = s.node.ShareSessions(s.gateway) 
 // configuration is good makes a Server of it, too, and not always with its key.
 func (s *Server) warnOfSessions() {
 	if s.unshared != nil { // it is always that there is no key
-		s.gateway.Log().Warn("sessions cannot be resumed on other gateways: give all of them the same session key",
+		s.gateway.Log().Warn("sessions cannot be resumed on other gateways: give all of them the same --session-key",
 			"err", s.unshared)
 	}
 }
