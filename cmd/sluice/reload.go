@@ -172,6 +172,7 @@ func (r *reloader) check(c *call) (p plan, err error) {
 func (r *reloader) try() (done server.AdminReloaded, err error) {
 	next, err := r.read()
 	if err != nil {
+		r.server.RecheckTLS() // /readyz?verbose is to know of files what is logged of them
 		return done, err
 	}
 	useTLS, err := r.server.PrepareTLS(next.config.TLS)

@@ -34,6 +34,7 @@ func startReloader(t *testing.T, args []string) (*reloader, *syncbuf.Buffer) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.config.TLS.Poll = time.Hour // certificates change by reloads alone, however long a test takes
 	operators := new(process)
 	if o.config.Admin.Address != "" {
 		o.config.Admin.Process = operators.admin()
@@ -244,5 +245,49 @@ func TestReloadOfDerivedLimits(t *testing.T) {
 	var frozen *notLiveError
 	if _, err := r.reload(); !errors.As(err, &frozen) || !slices.Equal(frozen.flags, []string{"worker-queue"}) {
 		t.Errorf("a worker's queue of another size: %v", err)
+	}
+}
+
+// What a reload, or a change, is refused for, /readyz?verbose knows when the refusal has been answered.
+func TestReadyzAfterARefusedReload(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certText, keyText, err := server.SelfSigned(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := writeFile(t, dir, "cert", string(certText)), writeFile(t, dir, "key", string(keyText))
+	r, log := startReloader(t, []string{
+		"serve", "--listen", "tls://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key,
+		"--login", "open", "--worker", "none", "--admin", "127.0.0.1:0",
+	})
+	readyz := func() string {
+		resp, err := http.Get(r.server.AdminURL() + "/readyz?verbose")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if text := readyz(); strings.Contains(text, "certificates: ") {
+		t.Errorf("at the start:\n%s", text)
+	}
+	writeFile(t, dir, "cert", string(certText[:len(certText)/2]))
+	if _, err := r.reload(); err == nil || !strings.Contains(err.Error(), cert) {
+		t.Errorf("reload with half a certificate: %v", err)
+	}
+	if text := readyz(); !strings.Contains(text, "certificates: "+cert+": ") {
+		t.Errorf("refused, and /readyz?verbose says\n%s%s", text, log)
+	}
+	writeFile(t, dir, "cert", string(certText))
+	if _, err := r.reload(); err != nil {
+		t.Error(err)
+	}
+	if text := readyz(); strings.Contains(text, "certificates: ") {
+		t.Errorf("reloaded, and /readyz?verbose says\n%s", text)
 	}
 }

@@ -39,6 +39,7 @@ func (r *reloader) tryChange(settings map[string]any) (done server.AdminReloaded
 	}
 	next, err := r.check(c)
 	if err != nil {
+		r.server.RecheckTLS()
 		return done, err
 	}
 	for flag := range next.call.inputs.asked { // with its own value, as it turns out

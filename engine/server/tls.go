@@ -156,6 +156,16 @@ func (s *Server) PrepareTLS(config TLSConfig) (use func() (changed bool), err er
 	return use, nil
 }
 
+// RecheckTLS looks at the files of Config.TLS now, for whoever has found that they cannot be used:
+// the admin listener's /readyz?verbose names them when it returns. Otherwise it does so when two
+// looks have seen the same. It takes nothing over. Any goroutine may call it; SetTLS and PrepareTLS
+// do, before they return an error.
+func (s *Server) RecheckTLS() {
+	if s.certs != nil {
+		s.certs.Recheck()
+	}
+}
+
 // CheckTLS reads the files of config, and says with a *TLSError what cannot be used. It keeps nothing.
 func CheckTLS(config TLSConfig) error {
 	_, err := certs.New(config)

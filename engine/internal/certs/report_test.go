@@ -57,6 +57,71 @@ func TestReportOfFiles(t *testing.T) {
 	want("as it was")
 }
 
+// Who has found by himself that files cannot be used, as a reload does, is not told later: the report and
+// the counter have it at once, and once. What can be used is no fault, and waits for two looks as ever.
+func TestReportAfterRefusal(t *testing.T) {
+	t.Parallel()
+	ca, dir, book := certtest.New(t, "ca"), t.TempDir(), new(logbook)
+	pair, other := ca.Issue(t, certtest.Order{}), ca.Issue(t, certtest.Order{})
+	cert, key := pair.Write(t, dir, "c")
+	config := Config{Pairs: []Pair{{cert, key}}, Logger: book.logger()}
+	s := newStore(t, config)
+	server := s.TLS(Use{})
+	want := func(step string, failures uint64, parts ...string) {
+		t.Helper()
+		list := s.Report()
+		if len(list) != len(parts) || len(parts) > 0 && !strings.Contains(list[0], parts[0]) {
+			t.Errorf("%s: %q, want %q", step, list, parts)
+		}
+		if st := s.Stats(); st.Failures != failures || len(book.lines("cannot be used")) > int(failures) {
+			t.Errorf("%s: %d failures, %q, want %d", step, st.Failures, book.lines("cannot be used"), failures)
+		}
+	}
+	certtest.File(t, dir, "c.pem", pair.Cert[:len(pair.Cert)/2])
+	if _, err := s.Set(config); err == nil {
+		t.Error("half a certificate is taken")
+	}
+	want("half", 1, cert)
+	if _, err := s.Set(config); err == nil {
+		t.Error("half a certificate is taken")
+	}
+	s.look()
+	s.look()
+	want("half, seen again", 1, cert)
+	certtest.File(t, dir, "c.pem", other.Cert)
+	if n := s.Recheck(); n != 1 {
+		t.Errorf("%d faults", n)
+	}
+	want("of another key", 2, "does not fit")
+	certtest.File(t, dir, "c.key", other.Key)
+	if n := s.Recheck(); n != 0 {
+		t.Errorf("%d faults", n)
+	}
+	want("whole, not taken over", 2)
+	if got := s.serial(t, server); got != serialOf(t, pair) {
+		t.Errorf("certificate %d, want the old one", got)
+	}
+	s.look()
+	if got := s.serial(t, server); got != serialOf(t, pair) {
+		t.Errorf("certificate %d after one look, want the old one", got)
+	}
+	s.look()
+	if got := s.serial(t, server); got != serialOf(t, other) {
+		t.Errorf("certificate %d, want the new one", got)
+	}
+	elsewhere := config
+	elsewhere.Pairs = []Pair{{cert + ".gone", key}}
+	if _, err := s.Set(elsewhere); err == nil {
+		t.Error("a certificate that is not there is taken")
+	}
+	want("files that are not in force", 3)
+	pair.Write(t, dir, "c")
+	if _, err := s.Set(config); err != nil {
+		t.Error(err)
+	}
+	want("taken over", 3)
+}
+
 // A host whose renewals fail is told of: by the report at once, by the log once a day from when its
 // certificate's end is near.
 func TestReportOfHosts(t *testing.T) {

@@ -58,7 +58,7 @@ type source struct {
 
 	sum    digest // of what is in force
 	seen   digest // at the last look
-	failed digest // seen twice, and found unusable
+	failed digest // at a second look or a Recheck, and found unusable
 	fault  error  // why; nil: they can be used
 	piped  bool   // cannot be read again
 
@@ -107,7 +107,9 @@ func (s *Store) Prepare(config Config) (use func() (changed bool), err error) {
 	}
 	commit, err := s.prepare(config)
 	if err != nil {
-		s.failures.Add(1)
+		if s.Recheck() == 0 { // it is about files that are not in force
+			s.failures.Add(1)
+		}
 		return nil, err
 	}
 	return func() bool {
@@ -288,6 +290,15 @@ func (src *source) read(readFile func(name string, limit int64) ([]byte, error))
 	return texts, piped, nil
 }
 
+// readNow does not wait for a pipe. Its digest tells faults apart, too.
+func (src *source) readNow() (texts [][]byte, sum digest, err error) {
+	texts, _, err = src.read(readfile.ReadNow)
+	if err != nil {
+		return nil, sha256.Sum256([]byte(err.Error())), err
+	}
+	return texts, digestOf(texts), nil
+}
+
 // digestOf tells texts apart.
 func digestOf(texts [][]byte) digest {
 	h := sha256.New()
@@ -309,11 +320,7 @@ func (s *Store) look() {
 		if src.piped {
 			continue
 		}
-		texts, _, err := src.read(readfile.ReadNow)
-		sum := digestOf(texts)
-		if err != nil {
-			sum = sha256.Sum256([]byte(err.Error()))
-		}
+		texts, sum, err := src.readNow()
 		switch {
 		case sum == src.sum:
 			src.seen, src.failed, src.fault = sum, digest{}, nil
@@ -329,9 +336,7 @@ func (s *Store) look() {
 			err = src.parse(&next, texts, now)
 		}
 		if err != nil {
-			src.failed, src.fault = sum, withoutField(err)
-			s.failures.Add(1)
-			s.log.Warn("the files of a "+src.what+" cannot be used: what they held before stays in force", "err", src.fault)
+			s.note(src, sum, err)
 			continue
 		}
 		next.sum, next.fault = sum, nil
@@ -344,6 +349,44 @@ func (s *Store) look() {
 	if changed {
 		s.apply(s.state.Load().min)
 	}
+}
+
+// Recheck reads all files once more, for somebody who has found that some of them cannot be used: Report
+// names those when it returns, and not only when two looks have seen the same. It takes nothing over, is
+// no look, and returns the number of faults.
+func (s *Store) Recheck() (faults int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, src := range s.sources {
+		if src.piped {
+			continue
+		}
+		texts, sum, err := src.readNow()
+		if sum == src.failed {
+			faults++
+			continue
+		}
+		src.failed, src.fault = digest{}, nil
+		if sum == src.sum {
+			continue
+		}
+		if err == nil {
+			next := *src
+			err = src.parse(&next, texts, s.config.now())
+		}
+		if err != nil {
+			s.note(src, sum, err)
+			faults++
+		}
+	}
+	return faults
+}
+
+// note keeps in mind that files cannot be used, and logs it. s.mu is held.
+func (s *Store) note(src *source, sum digest, err error) {
+	src.failed, src.fault = sum, withoutField(err)
+	s.failures.Add(1)
+	s.log.Warn("the files of a "+src.what+" cannot be used: what they held before stays in force", "err", src.fault)
 }
 
 // logTaken logs that a source's files are in force.
