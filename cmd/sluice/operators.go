@@ -45,8 +45,11 @@ func (asked) Signal() {}
 
 func (asked) String() string { return "operator" }
 
-// drain does what SIGTERM does.
+// drain does what SIGTERM does. When it returns /readyz says so.
 func (p *process) drain() {
+	if r := p.reloader.Load(); r != nil {
+		r.server.Gateway().Drain()
+	}
 	select {
 	case p.stop <- asked{}:
 	default: // others wait to be seen already

@@ -261,18 +261,7 @@ func TestReadyzAfterARefusedReload(t *testing.T) {
 		"serve", "--listen", "tls://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key,
 		"--login", "open", "--worker", "none", "--admin", "127.0.0.1:0",
 	})
-	readyz := func() string {
-		resp, err := http.Get(r.server.AdminURL() + "/readyz?verbose")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
+	readyz := func() string { return readyzOf(t, r.server) }
 	if text := readyz(); strings.Contains(text, "certificates: ") {
 		t.Errorf("at the start:\n%s", text)
 	}
@@ -289,5 +278,37 @@ func TestReadyzAfterARefusedReload(t *testing.T) {
 	}
 	if text := readyz(); strings.Contains(text, "certificates: ") {
 		t.Errorf("reloaded, and /readyz?verbose says\n%s", text)
+	}
+}
+
+// readyzOf is what /readyz?verbose says.
+func readyzOf(t *testing.T, srv *server.Server) string {
+	t.Helper()
+	resp, err := http.Get(srv.AdminURL() + "/readyz?verbose")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Who was answered that the gateway drains finds that in /readyz, however busy its main goroutine is.
+func TestReadyzAfterDrain(t *testing.T) {
+	t.Parallel()
+	r, _ := startReloader(t, []string{
+		"serve", "--listen", "tcp://127.0.0.1:0", "--login", "open", "--worker", "none", "--admin", "127.0.0.1:0",
+	})
+	p := &process{stop: make(chan os.Signal, 1)} // nobody reads it
+	p.reloader.Store(r)
+	if text := readyzOf(t, r.server); !strings.HasPrefix(text, "ok\n") {
+		t.Error(text)
+	}
+	p.drain()
+	if text := readyzOf(t, r.server); !strings.HasPrefix(text, "draining\n") {
+		t.Error(text)
 	}
 }

@@ -154,6 +154,7 @@ func wait(srv *server.Server, stop <-chan os.Signal, manager *service, most func
 	case <-srv.Failed():
 		return failed(srv, manager, most())
 	}
+	srv.Gateway().Drain() // who reads of it in the log, or from the service manager, finds it in /readyz
 	drain := most()
 	manager.stopping(drain)
 	by := "signal"
