@@ -1,14 +1,14 @@
 package longbridge
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/sluicenet/sluice/internal/jsontext"
 )
 
 // MaxControlLen bounds the body of a control message, in bytes, inflated.
@@ -34,11 +34,7 @@ func (c Codec) String() string {
 	return "codec " + strconv.Itoa(int(c))
 }
 
-var (
-	errControlLen = errors.New("longer than 65536 bytes")
-	errUTF8       = errors.New("invalid UTF-8")
-	errNoObject   = errors.New("not a JSON object")
-)
+var errControlLen = errors.New("longer than 65536 bytes")
 
 // Append encodes m after dst; equal messages make equal bytes. In protobuf a
 // message of zero fields has no bytes, in JSON it is {}. The errors are ErrCodec
@@ -78,7 +74,7 @@ func (c Codec) Unmarshal(body []byte, m Message) error {
 	if c == Protobuf {
 		err = unmarshalProtobuf(body, m)
 	} else {
-		err = unmarshalJSON(body, m)
+		err = jsontext.Unmarshal(body, m)
 	}
 	if err != nil {
 		m.reset()
@@ -94,16 +90,6 @@ func unmarshalProtobuf(body []byte, m Message) error {
 	}
 	m.fromProto(pb)
 	return nil
-}
-
-func unmarshalJSON(body []byte, m Message) error {
-	if !utf8.Valid(body) {
-		return errUTF8 // encoding/json would put U+FFFD in its place
-	}
-	if text := bytes.TrimLeft(body, " \t\r\n"); len(text) == 0 || text[0] != '{' {
-		return errNoObject // encoding/json takes null for anything
-	}
-	return json.Unmarshal(body, m)
 }
 
 func controlError(m Message, err error) error {

@@ -15,7 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/sluicenet/sluice/engine/internal/jsontext"
+	"github.com/sluicenet/sluice/internal/jsontext"
 )
 
 // maxVerdict bounds the body of an answer, in bytes.
@@ -48,7 +48,8 @@ type HTTPConfig struct {
 // missing, and {"anonymous":true} stands in for a user. A claim that is no string reaches workers as
 // JSON. Status 401 and 403 are a no: ErrRefused, and a UserError if the answer is JSON that says
 // {"user":"ann"}. Anything else is no verdict: ErrUnavailable. That goes for a redirect, for an
-// answer of more than 64 KiB, and for an identity out of the bounds above.
+// answer of more than 64 KiB, for one that has "user" twice or as "User", or other names so, and for
+// an identity out of the bounds above.
 type HTTP struct {
 	config  HTTPConfig
 	url     *url.URL
@@ -192,7 +193,7 @@ func refusedUser(text []byte) string {
 	var v struct {
 		User string `json:"user"`
 	}
-	if !utf8.Valid(text) || json.Unmarshal(text, &v) != nil || jsontext.LoneSurrogate(text) >= 0 || len(v.User) > MaxUserLen {
+	if jsontext.Unmarshal(text, &v) != nil || len(v.User) > MaxUserLen {
 		return ""
 	}
 	return v.User
@@ -202,12 +203,8 @@ func (h *HTTP) failed(err error) error { return unavailable(fmt.Errorf("%s: %w",
 
 func parseVerdict(text []byte) (Identity, error) {
 	var v verdict
-	if err := json.Unmarshal(text, &v); err != nil {
+	if err := jsontext.Unmarshal(text, &v); err != nil {
 		return Identity{}, fmt.Errorf("unreadable answer: %w", err)
-	}
-	// What is no character would become one, U+FFFD, and different users the same one.
-	if !utf8.Valid(text) || jsontext.LoneSurrogate(text) >= 0 {
-		return Identity{}, errors.New("unreadable answer: not UTF-8")
 	}
 	if (v.User == "") != v.Anonymous {
 		return Identity{}, errors.New(`answer wants either a user or "anonymous":true`)

@@ -92,6 +92,12 @@ var verdicts = []struct {
 	{"a user with half a character", 200, `{"user":"ann\udcff"}`, unknown, Identity{}},
 	{"a claim that is not UTF-8", 200, "{\"user\":\"ann\",\"claims\":{\"tier\":\"\xe4\"}}", unknown, Identity{}},
 	{"a user with a character in two halves", 200, `{"user":"\ud83d\ude00"}`, yes, Identity{User: "😀"}},
+	{"two users", 200, `{"user":"ann","user":"bob"}`, unknown, Identity{}},
+	{"a user in another case", 200, `{"User":"ann"}`, unknown, Identity{}},
+	{"two users, one in another case", 200, `{"user":"ann","USER":"bob"}`, unknown, Identity{}},
+	{"two claims of a name", 200, `{"user":"ann","claims":{"tier":"gold","tier":"lead"}}`, unknown, Identity{}},
+	{"what is not looked at, twice", 200, `{"user":"ann","more":1,"more":2}`, yes, ann},
+	{"null", 200, `null`, unknown, Identity{}},
 	{"with an end", 200, `{"user":"ann","expires":1767225600}`, yes, Identity{User: "ann", Expires: time.Unix(1767225600, 0)}},
 	{"without one", 200, `{"user":"ann","expires":0}`, yes, ann},
 	{"an end below zero", 200, `{"user":"ann","expires":-1}`, unknown, Identity{}},
@@ -332,6 +338,7 @@ func FuzzVerdict(f *testing.F) {
 func TestHTTPRefusedUser(t *testing.T) {
 	for _, tt := range []struct{ body, want string }{
 		{`{"user":"ann"}`, "ann"}, {`{"user":"ann","why":1}`, "ann"}, {``, ""}, {`no`, ""}, {`{"user":1}`, ""}, {`{}`, ""},
+		{`{"user":"ann","user":"bob"}`, ""}, {`{"User":"ann"}`, ""}, {`{"user":"ann\ud800"}`, ""},
 		{`{"user":"` + strings.Repeat("x", MaxUserLen+1) + `"}`, ""},
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

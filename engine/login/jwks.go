@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+
+	"github.com/sluicenet/sluice/internal/jsontext"
 )
 
 // jwk is a JSON Web Key, RFC 7517 section 4; its key members are those of RFC 7518 section 6 and
@@ -35,7 +37,7 @@ func parseJWKS(text []byte) (*keySet, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := json.Unmarshal(text, &set); err != nil {
+	if err := jsontext.Unmarshal(text, &set); err != nil {
 		return nil, fmt.Errorf("not a JWK set: %w", err)
 	}
 	if len(set.Keys) > maxKeys {
@@ -45,7 +47,7 @@ func parseJWKS(text []byte) (*keySet, error) {
 	first := errors.New("JWK set holds no keys")
 	for i, raw := range set.Keys {
 		var j jwk
-		err := json.Unmarshal(raw, &j)
+		err := jsontext.Unmarshal(raw, &j) // RFC 7517 section 4: member names are unique
 		if err == nil {
 			var k key
 			if k, err = j.key(); err == nil {

@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,9 +11,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/sluicenet/sluice/internal/jsontext"
 	"github.com/sluicenet/sluice/internal/readfile"
 )
 
@@ -184,6 +187,9 @@ func (v verifier) verify(now time.Time, text string, keys *keySet) (Identity, er
 	if err != nil {
 		return Identity{}, tokenError(err, token, keys.algs)
 	}
+	if !readableClaims(text) {
+		return Identity{}, fmt.Errorf("%w: not UTF-8", ErrClaims)
+	}
 	id, err := identityOf(claims)
 	if err == nil {
 		id.Claims, err = v.claimsOf(claims)
@@ -192,6 +198,15 @@ func (v verifier) verify(now time.Time, text string, keys *keySet) (Identity, er
 		id.Expires = exp.Add(v.leeway)
 	}
 	return id, err
+}
+
+// readableClaims reports whether the claims of a token, which could be decoded, are all characters. What
+// is none would become one, U+FFFD, and different users the same one.
+func readableClaims(token string) bool {
+	_, rest, _ := strings.Cut(token, ".")
+	part, _, _ := strings.Cut(rest, ".")
+	text, err := base64.RawURLEncoding.DecodeString(part)
+	return err == nil && utf8.Valid(text) && jsontext.LoneSurrogate(text) < 0
 }
 
 // tokenError says in our words what the library found. It takes no words over that could be the

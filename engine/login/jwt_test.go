@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -174,7 +175,11 @@ func TestJWTClaims(t *testing.T) {
 			t.Errorf("expires %v, %v, want %d", id.Expires, err, want)
 		}
 	}
-	for _, body := range []string{"null", "[]", "{}", "1", "{\"sub\":\"ann\"", "\xff"} {
+	rest := fmt.Sprintf(`,"exp":%d,"iss":"https://id.example","aud":"sluice"}`, now+60)
+	for _, body := range []string{
+		"null", "[]", "{}", "1", "{\"sub\":\"ann\"", "\xff",
+		"{\"sub\":\"ann\xff\"" + rest, `{"sub":"ann\ud800"` + rest, `{"sub":"ann","session":"\udfff"` + rest,
+	} {
 		text := b64([]byte(`{"alg":"EdDSA"}`)) + "." + b64([]byte(body))
 		sig, err := jwt.SigningMethodEdDSA.Sign(text, k.ed)
 		if err != nil {

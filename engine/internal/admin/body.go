@@ -12,7 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/sluicenet/sluice/engine/internal/jsontext"
+	"github.com/sluicenet/sluice/internal/jsontext"
 )
 
 // maxBody bounds the body of a call: a message of a mebibyte in base64, and what is around it.

@@ -1,14 +1,13 @@
 package gosoc
 
 import (
-	"bytes"
 	"encoding/json"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/internal/gateway"
+	"github.com/sluicenet/sluice/internal/jsontext"
 )
 
 // loginInfo is the JSON object in Connect's payload. Other members are the application's.
@@ -23,7 +22,8 @@ type loginInfo struct {
 
 // readLogin reads Connect's payload, which may be empty. A member has its exact name, and those that are
 // looked at are there once: what stands before the gateway and looks at logins, too, must not see another
-// token than the gateway does. encoding/json alone would take any case, and the last of two.
+// token than the gateway does. encoding/json alone would take any case, and the last of two, and have
+// texts that are no Unicode become one.
 func readLogin(payload []byte) (info loginInfo, ok bool) {
 	if len(payload) == 0 {
 		return info, true
@@ -32,23 +32,23 @@ func readLogin(payload []byte) (info loginInfo, ok bool) {
 		return info, false
 	}
 	var seen [4]bool
-	ok = eachMember(payload, func(name, value []byte) bool {
+	ok = jsontext.Members(payload, func(name, value []byte) bool {
 		which := -1
 		var err error
 		switch string(name) {
 		case "token":
 			which = 0
-			info.token, err = readText(value)
+			info.token, err = jsontext.String(value)
 		case "session_id":
 			which = 1
-			info.sessionID, err = readText(value)
+			info.sessionID, err = jsontext.String(value)
 		case "session":
 			which = 2
 			info.session, err = readBool(value)
 		case "traceparent":
 			which = 3
 			var another error
-			if info.traceparent, another = readText(value); another != nil {
+			if info.traceparent, another = jsontext.String(value); another != nil {
 				info.traceparent = "another type" // the login goes on, and this is counted as one that is wrong
 			}
 		}
@@ -62,95 +62,13 @@ func readLogin(payload []byte) (info loginInfo, ok bool) {
 	return info, ok
 }
 
-// readText reads a JSON string, or null, which is as none.
-func readText(value []byte) (string, error) {
-	if value[0] == '"' && bytes.IndexByte(value, '\\') < 0 && utf8.Valid(value) {
-		return string(value[1 : len(value)-1]), nil
-	}
-	return readAny[string](value)
-}
-
 // readBool reads a JSON bool, or null, which is as false.
-func readBool(value []byte) (bool, error) {
+func readBool(value []byte) (v bool, err error) {
 	if string(value) == "true" {
 		return true, nil
 	}
-	return readAny[bool](value)
-}
-
-func readAny[T any](value []byte) (v T, err error) {
 	err = json.Unmarshal(value, &v)
 	return v, err
-}
-
-// eachMember calls member for each of a JSON object's, until it returns false. It reports whether valid,
-// JSON by json.Valid, is an object and no call returned false. Name and value are slices of valid, but for a
-// name with escapes, which comes without them.
-func eachMember(valid []byte, member func(name, value []byte) bool) bool {
-	rest := bytes.TrimLeft(valid, jsonSpace)
-	if rest[0] != '{' {
-		return false
-	}
-	for {
-		rest = bytes.TrimLeft(rest[1:], jsonSpace) // behind the brace or a comma
-		if rest[0] == '}' {
-			return true
-		}
-		n := valueLen(rest)
-		name := rest[1 : n-1]
-		if bytes.IndexByte(name, '\\') >= 0 {
-			var text string
-			if json.Unmarshal(rest[:n], &text) != nil {
-				return false
-			}
-			name = []byte(text)
-		}
-		rest = bytes.TrimLeft(rest[n:], jsonSpace)
-		rest = bytes.TrimLeft(rest[1:], jsonSpace) // behind the colon
-		n = valueLen(rest)
-		if !member(name, rest[:n]) {
-			return false
-		}
-		rest = bytes.TrimLeft(rest[n:], jsonSpace)
-		if rest[0] == '}' {
-			return true
-		}
-	}
-}
-
-const jsonSpace = " \t\r\n"
-
-// valueLen returns how long the value is that rest, of valid JSON, begins with.
-func valueLen(rest []byte) int {
-	depth := 0
-	for i := 0; i < len(rest); i++ {
-		switch rest[i] {
-		case '"':
-			for i++; rest[i] != '"'; i++ {
-				if rest[i] == '\\' {
-					i++
-				}
-			}
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth == 0 {
-				return i // a number's end, or that of a word
-			}
-			depth--
-		case ',', ':', ' ', '\t', '\r', '\n':
-			if depth == 0 {
-				return i
-			}
-			continue
-		default:
-			continue
-		}
-		if depth == 0 {
-			return i + 1
-		}
-	}
-	return len(rest)
 }
 
 // SessionRoute is the route of the push that tells a client its resumption ticket.

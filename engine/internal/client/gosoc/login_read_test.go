@@ -31,6 +31,11 @@ func TestReadLogin(t *testing.T) {
 		{"null alone", `null`, loginInfo{}, false},
 		{"blanks", "  ", loginInfo{}, false},
 		{"no JSON", `token`, loginInfo{}, false},
+		{"a character in two escapes", `{"token":"\ud83d\ude00"}`, loginInfo{token: "😀"}, true},
+		{"half a character", `{"token":"\ud83d"}`, loginInfo{}, false},
+		{"a token that is not UTF-8", "{\"token\":\"a\xff\"}", loginInfo{}, false},
+		{"a session that is not UTF-8", "{\"session_id\":\"a\\n\xff\"}", loginInfo{}, false},
+		{"a member of the application's that is not UTF-8", "{\"x\":\"\xff\",\"token\":\"a\"}", loginInfo{token: "a"}, true},
 		{"half", `{"token":"a"`, loginInfo{}, false},
 		{"half a member", `{"token":`, loginInfo{}, false},
 		{"something behind it", `{"token":"a"}x`, loginInfo{}, false},
@@ -39,6 +44,30 @@ func TestReadLogin(t *testing.T) {
 	} {
 		if got, ok := readLogin([]byte(tc.payload)); ok != tc.ok || ok && got != tc.want {
 			t.Errorf("%s: %+v, %v, want %+v, %v", tc.what, got, ok, tc.want, tc.ok)
+		}
+	}
+}
+
+// A login is read without garbage, but for its texts.
+func TestReadLoginAllocates(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	for _, tc := range []struct {
+		payload string
+		most    float64
+	}{
+		{`{}`, 0},
+		{`{"username":"haha","password":"xxxxx","more":[1,{"a":"b"}]}`, 0},
+		{`{"token":"00ff00ff"}`, 1},
+	} {
+		p := []byte(tc.payload)
+		if n := testing.AllocsPerRun(100, func() {
+			if _, ok := readLogin(p); !ok {
+				t.Error("refused")
+			}
+		}); n > tc.most {
+			t.Errorf("%s: %v allocations, want at most %v", tc.payload, n, tc.most)
 		}
 	}
 }
