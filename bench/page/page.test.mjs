@@ -272,6 +272,29 @@ test('says what to do when nothing is there, and outlives its gateway', async ()
   await close(page);
 });
 
+test('follows topics whose names a browser takes for steps of a path', async () => {
+  for (const name of ['.', '..', '/', 'a/../b', '%2e', '?x=1&name=y#z']) {
+    const page = await open();
+    await page.keyboard.press('6');
+    await page.locator('input[type=search]').fill(name);
+    await page.keyboard.press('Enter');
+    await until(`the tail of ${name}`, async () => (await page.locator('.count').textContent()) === 'listening');
+    const other = await open();
+    await other.keyboard.press('3');
+    await until('topics', async () => (await other.locator('tbody tr').count()) > 0);
+    await other.locator('input[name=topic]').fill(name);
+    await other.locator('textarea').fill('hello ' + name);
+    await other.getByRole('button', {name: 'Publish'}).click();
+    await until('the message', async () => (await page.locator('.log pre').allTextContents()).includes('hello ' + name));
+    await page.goto(`${admin}/#tail/${encodeURIComponent(name)}`);
+    await page.reload();
+    await until('the same tail by its address', async () => (await page.locator('.count').textContent()) === 'listening');
+    assert.equal(await page.locator('input[type=search]').inputValue(), name);
+    await close(other);
+    await close(page);
+  }
+});
+
 test('keeps a quarter of an hour, however long it is open', async () => {
   const page = await open();
   await until('the counters', async () => (await big(page, 'Connections')) !== '–');

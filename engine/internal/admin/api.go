@@ -357,6 +357,15 @@ func (q *query) given(name string) *string {
 	return new(q.text(name))
 }
 
+// part reads what a path has in place of a wildcard, or a parameter of the same name, which counts
+// instead. A browser takes . and .. in a path for steps, however they are written.
+func (q *query) part(r *http.Request, wildcard string) string {
+	if text := q.given(wildcard); text != nil {
+		return *text
+	}
+	return r.PathValue(wildcard)
+}
+
 // number reads a whole number from 0 on.
 func (q *query) number(name string, without, most int) int { return q.between(name, without, 0, most) }
 

@@ -228,6 +228,8 @@ func TestAPI(t *testing.T) {
 		a.get(one, "/api/v1/connections/"+name, 404, nil)
 	}
 	a.get(one, "/api/v1/connections/x?y=1", 400, nil)
+	a.get(one, "/api/v1/connections/-?id="+id, 200, nil)
+	a.get(one, "/api/v1/connections/"+id+"?id=nobody", 404, nil)
 
 	// Topics.
 	const topic = "/api/v1/topics/{name}"
@@ -259,6 +261,10 @@ func TestAPI(t *testing.T) {
 	}
 	a.get("/api/v1/topics", "/api/v1/topics?sort=subscribers&cursor=x", 400, nil)
 	a.get(topic, "/api/v1/topics/a%2Fb%20c", 200, nil)
+	a.get(topic, "/api/v1/topics/-?name=a%2Fb+c", 200, nil)
+	a.get(topic, "/api/v1/topics/a%2Fb%20c?name=none", 404, nil) // the parameter counts
+	a.get(topic, "/api/v1/topics/a%2Fb%20c?name=", 404, nil)
+	a.get(topic, "/api/v1/topics/none?name=a&name=b", 400, nil)
 	a.get(topic, "/api/v1/topics/none", 404, nil)
 	a.get(topic, "/api/v1/topics/none?x=1", 400, nil)
 

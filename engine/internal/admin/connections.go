@@ -277,10 +277,11 @@ func (s *Server) find(id string) (engine.Ref, error) {
 }
 
 func (s *Server) apiConnection(r *http.Request) (any, error) {
-	if q := parameters(r); q.err != nil {
+	q := parameters(r, "id")
+	id := q.part(r, "id")
+	if q.err != nil {
 		return nil, q.err
 	}
-	id := r.PathValue("id")
 	ref, err := s.find(id)
 	if err != nil {
 		return nil, err

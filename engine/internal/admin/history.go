@@ -67,8 +67,8 @@ func tailedOf(m *gateway.Kept) tailed {
 
 // apiHistory answers with what a topic has kept, oldest first.
 func (s *Server) apiHistory(r *http.Request) (any, error) {
-	name := r.PathValue("name")
-	q := parameters(r, "limit", "after", "last")
+	q := parameters(r, "limit", "after", "last", "name")
+	name := q.part(r, "name")
 	ask := gateway.HistoryQuery{Limit: q.limit(), Last: q.number("last", 0, gateway.MostHistory), Bytes: tailBytes}
 	if text := q.text("after"); text != "" {
 		at, ok := parsePosition(text)

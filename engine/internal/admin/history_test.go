@@ -32,6 +32,7 @@ func (a *apiClient) history(e *engine.Engine) {
 		return page
 	}
 	a.get(path, "/api/v1/topics/plain/history", 404, nil)
+	a.get(path, "/api/v1/topics/kept/history?name=plain", 404, nil) // the parameter counts
 	a.get(path, "/api/v1/topics/"+strings.Repeat("x", 2000)+"/history", 400, nil)
 	rules := []topic.Rule{{Pattern: "kept", Count: 10, Age: time.Minute}}
 	if err := e.SetHistory(engine.HistoryLimits{Rules: rules}); err != nil {
@@ -40,6 +41,7 @@ func (a *apiClient) history(e *engine.Engine) {
 	if page := get("", 200); len(page.Messages) != 0 || page.Next != nil || page.Lost {
 		a.t.Errorf("a topic to which nothing was published: %+v", page)
 	}
+	a.get(path, "/api/v1/topics/-/history?name=kept", 200, nil)
 	pb := e.NewPublisher()
 	for i := range 12 {
 		_ = pb.Publish([]byte("kept"), engine.Push{Route: "push", Payload: fmt.Appendf(nil, "%d", i+1)})

@@ -88,10 +88,12 @@ func (s *Server) sessionID(ctx context.Context, text string) (id session.Session
 }
 
 func (s *Server) apiSession(r *http.Request) (any, error) {
-	if q := parameters(r); q.err != nil {
+	q := parameters(r, "id")
+	name := q.part(r, "id")
+	if q.err != nil {
 		return nil, q.err
 	}
-	id, err := s.sessionID(r.Context(), r.PathValue("id"))
+	id, err := s.sessionID(r.Context(), name)
 	if err != nil {
 		return nil, err
 	}
@@ -137,10 +139,12 @@ type sessionsEnded struct {
 // endSession ends one session, and the connection that has it. One that is not known here may be from
 // before a restart, or another gateway's with the same key: its tickets are refused here from now on.
 func (s *Server) endSession(r *http.Request) (any, error) {
-	if q := parameters(r); q.err != nil {
+	q := parameters(r, "id")
+	name := q.part(r, "id")
+	if q.err != nil {
 		return nil, q.err
 	}
-	id, err := s.sessionID(r.Context(), r.PathValue("id"))
+	id, err := s.sessionID(r.Context(), name)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,8 @@ func sessionsOf(t *testing.T, a *apiClient, s *server.Server) {
 	}
 	id := list("eve")[0].ID
 	var v sessionView
-	a.get(one, all+"/"+id, 200, &v)
+	a.get(one, all+"/-?id="+id, 200, &v)
+	a.get(one, all+"/"+id+"?id=nobody", 404, nil)
 	if v.ID != id || v.State != "attached" || v.Client == nil || v.Client.User != "eve" || v.Connection != v.Client.Connection {
 		t.Fatalf("attached: %+v", v)
 	}

@@ -200,8 +200,8 @@ type tailBegin struct {
 // are open, message, dropped when messages were, and beat. With ?last=n the last n messages that the
 // topic has kept come first.
 func (s *Server) tail(w http.ResponseWriter, r *http.Request) {
-	topic := r.PathValue("name")
-	q := parameters(r, "last")
+	q := parameters(r, "last", "name")
+	topic := q.part(r, "name")
 	last := q.number("last", 0, gateway.MostHistory)
 	err := q.err
 	if err == nil {

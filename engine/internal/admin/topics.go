@@ -151,10 +151,11 @@ func (s *Server) topicRows(ctx context.Context, names []string) (rows []topicRow
 }
 
 func (s *Server) apiTopic(r *http.Request) (any, error) {
-	if q := parameters(r); q.err != nil {
+	q := parameters(r, "name")
+	name := q.part(r, "name")
+	if q.err != nil {
 		return nil, q.err
 	}
-	name := r.PathValue("name")
 	rows, err := s.topicRows(r.Context(), []string{name})
 	if err != nil {
 		return nil, err

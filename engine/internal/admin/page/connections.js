@@ -1,5 +1,5 @@
 // Who is connected: sorted, filtered, one by one, and kicked.
-import {act, polled, queryOf, read, refused} from './api.js';
+import {act, one, polled, queryOf, read, refused} from './api.js';
 import {bytes, h, later, plural, short, since, sure, toast, whole} from './dom.js';
 import {table} from './table.js';
 
@@ -108,7 +108,7 @@ function facets(c) {
 // detail shows all that is known of one connection beside the page, as long as it is there.
 async function detail(id) {
   let c;
-  const ask = async () => { c = await read('connections/' + encodeURIComponent(id)); };
+  const ask = async () => { c = await read(one('connections', 'id', id)); };
   try {
     await ask();
   } catch (e) {

@@ -1,5 +1,5 @@
 // What is published to one topic, as it comes.
-import {follow, refused} from './api.js';
+import {follow, one, refused} from './api.js';
 import {bytes, clock, h, plural, toast} from './dom.js';
 
 const KEPT = 500; // messages that are shown
@@ -56,7 +56,7 @@ export function tail(topic) {
     button.className = 'btn';
     count.textContent = 'connecting';
     try {
-      await follow(`topics/${encodeURIComponent(name.value)}/tail${last.value > 0 ? `?last=${last.value}` : ''}`, mine.signal, (event, m) => {
+      await follow(one('topics', 'name', name.value, '/tail', {last: last.value > 0 && last.value}), mine.signal, (event, m) => {
         if (event === 'open') count.textContent = 'listening';
         if (event === 'dropped') add(() => lost(m.dropped));
         if (event !== 'message') return;
