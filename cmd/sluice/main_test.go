@@ -261,6 +261,33 @@ func TestOpenToAll(t *testing.T) {
 	}
 }
 
+// TestPlainLogin: a login provider that asks another machine without TLS is warned of, and only that; the
+// host is told, and no secret of the URL.
+func TestPlainLogin(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ login, warn string }{
+		{"http://me:hunter22@auth.example/x?key=hunter22", "--login http: tokens go to auth.example without TLS, and verdicts come back: "},
+		{"http:http://192.0.2.1:81/x", "--login http: tokens go to 192.0.2.1:81 without TLS"},
+		{"jwt:aud=chat,jwks=http://192.0.2.1/keys", "--login jwt: the keys come from 192.0.2.1 without TLS: "},
+		{"https://auth.example/x", ""},
+		{"http://127.0.0.1:1/x", ""},
+		{"http://localhost:1/x", ""},
+		{"jwt:jwks=http://[::1]:1/keys", ""},
+		{"otp", ""},
+	} {
+		code, lines := checked("", "--login", tc.login)
+		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(line, "on the command line") })
+		switch {
+		case code != exitOK:
+			t.Errorf("%q: exit code %d, %q", tc.login, code, lines)
+		case tc.warn == "" && len(lines) > 0:
+			t.Errorf("%q: %q", tc.login, lines)
+		case tc.warn != "" && (len(lines) != 1 || !strings.HasPrefix(lines[0], "warning: "+tc.warn) || strings.Contains(lines[0], "hunter22")):
+			t.Errorf("%q: %q", tc.login, lines)
+		}
+	}
+}
+
 // socketFile makes a file that no file may take the place of.
 func socketFile(t *testing.T, name string) string {
 	t.Helper()

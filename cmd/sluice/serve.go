@@ -32,7 +32,7 @@ func (cmd *checkCmd) Run(s *streams, in *inputs) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range append(cmd.withOpen(o.warnings), srv.TLSWarnings()...) {
+	for _, w := range append(cmd.withLogin(o.warnings), srv.TLSWarnings()...) {
 		fmt.Fprintln(s.stderr, "sluice: warning:", w)
 	}
 	for _, text := range []string{cmd.report(), "ok"} {
@@ -69,7 +69,7 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	cmd.tune()
 	config.Engine.Loops = cmd.Loops
 	cmd.limitHeap()
-	cmd.logBudget(log, cmd.withOpen(o.warnings))
+	cmd.logBudget(log, cmd.withLogin(o.warnings))
 	if sink, ok := s.stderr.(*logsink.Sink); ok && config.Admin.Address != "" {
 		config.Admin.LogDropped = sink.Dropped
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/sluicenet/sluice/cmd/sluice/internal/doctor"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/engine/server"
 )
@@ -64,10 +65,22 @@ func (cmd *settings) openToAll() string {
 	return ""
 }
 
-// withOpen is warnings, and the one of openToAll if there is one.
-func (cmd *settings) withOpen(warnings []string) []string {
-	if text := cmd.openToAll(); text != "" {
-		return append(warnings, text)
+// plainLogin says that logins are decided by what comes from another machine without TLS, empty if it is
+// not so. The doctor has words of his own for it.
+func (cmd *settings) plainLogin() string {
+	p, ok := doctor.ReadPlainLogin(cmd.Login)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("%s: %s; give %s", p.What(), p.Why(), p.Fix())
+}
+
+// withLogin is warnings, and those of logins, if there are any.
+func (cmd *settings) withLogin(warnings []string) []string {
+	for _, text := range []string{cmd.openToAll(), cmd.plainLogin()} {
+		if text != "" {
+			warnings = append(warnings, text)
+		}
 	}
 	return warnings
 }

@@ -59,7 +59,7 @@ func (cmd *configCmd) Run(s *streams, in *inputs) error {
 	if _, err := cmd.start(in, o.config); err != nil {
 		return err
 	}
-	for _, w := range cmd.withOpen(o.warnings) {
+	for _, w := range cmd.withLogin(o.warnings) {
 		fmt.Fprintln(s.stderr, "sluice: warning:", w)
 	}
 	if cmd.TOML {

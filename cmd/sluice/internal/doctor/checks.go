@@ -18,6 +18,7 @@ var checks = []check{
 
 	{"flags", "flags", false, (*exam).flagErrors},
 	{"login", "flags", false, (*exam).openLogin},
+	{"login-tls", "flags", false, (*exam).plainLogin},
 	{"client-tls", "flags", false, (*exam).clientTLS},
 	{"worker-port", "flags", false, (*exam).workerPort},
 	{"admin-port", "flags", false, (*exam).adminPort},
