@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/sluicenet/sluice/engine/server"
 )
 
 // sourceNow is where a running gateway says that a setting comes from, and its value.
@@ -155,6 +159,51 @@ func TestChangeOfFiles(t *testing.T) {
 	var frozen *notLiveError
 	if _, err := r.change(map[string]any{"tls-client-ca": other}); err == nil || errors.As(err, &frozen) {
 		t.Errorf("%v", err) // the file is looked at first
+	}
+}
+
+// TestChangeBesideBrokenFiles: a change that names no files does not mind what has become of them. One that
+// names some does.
+func TestChangeBesideBrokenFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certText, keyText, err := server.SelfSigned(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := writeFile(t, dir, "cert", string(certText)), writeFile(t, dir, "key", string(keyText))
+	tokens := writeFile(t, dir, "tokens", "first-worker-token-0123456789\n")
+	r, _ := startReloader(t, []string{
+		"serve", "--dev", "--memory", "off", "--listen", "tls://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key,
+		"--worker", "tcp://127.0.0.1:0", "--worker-token", tokens, "--admin", "none",
+	})
+	change := func(flag, value, says string) {
+		t.Helper()
+		_, err := r.change(map[string]any{flag: value})
+		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%s=%s: %v, want %q", flag, value, err, says)
+		}
+	}
+	writeFile(t, dir, "cert", string(certText[:len(certText)/2]))
+	if err := os.Remove(tokens); err != nil {
+		t.Fatal(err)
+	}
+	change("max-topics", "9", "")
+	change("worker-token-timeout", "5s", "")
+	change("max-topics", "0", "max-topics: 0, want 1 to")
+	change("tls-min", "1.3", cert+": cut off")
+	change("worker-token", filepath.Join(dir, "none"), "worker-token: open ")
+	if got := r.server.Gateway().Config().MaxTopics; got != 9 || !slices.Equal(r.tokens, []string{"first-worker-token-0123456789"}) {
+		t.Errorf("%d topics, %q", got, r.tokens)
+	}
+	if _, err := r.reload(); err == nil || !strings.Contains(err.Error(), cert) {
+		t.Errorf("a reload: %v", err)
+	}
+	writeFile(t, dir, "cert", string(certText))
+	writeFile(t, dir, "tokens", "later-worker-token-0123456789\n")
+	change("tls-min", "1.3", "")
+	if _, err := r.reload(); err != nil || !slices.Equal(r.tokens, []string{"later-worker-token-0123456789"}) {
+		t.Errorf("a reload: %q, %v", r.tokens, err)
 	}
 }
 

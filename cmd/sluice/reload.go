@@ -139,6 +139,9 @@ func (r *reloader) check(c *call) (p plan, err error) {
 	err = next.share(r.budget, in.isGiven)
 	var configErr error
 	p.config, configErr = next.config(r.provider, r.log)
+	if next.inForce.workerTokens {
+		p.config.Worker.Tokens = r.tokens
+	}
 	if err := in.locate(err, configErr); err != nil {
 		return p, err
 	}
@@ -158,7 +161,11 @@ func (r *reloader) check(c *call) (p plan, err error) {
 	if len(frozen) > 0 {
 		return p, &notLiveError{frozen}
 	}
-	if _, err := next.server(p.config); err != nil { // it is never started
+	_, err = next.server(p.config) // it is never started
+	if wrong, ok := errors.AsType[*flagError](err); ok && next.inForce.certificates && slices.Contains(filesOfTLS, wrong.flag) {
+		err = nil // what was read of them stays
+	}
+	if err != nil {
 		return p, in.locate(err)
 	}
 	if p.routes, err = next.routes(); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 
 	"github.com/sluicenet/sluice/engine/login"
@@ -32,11 +33,22 @@ func (r *reloader) change(settings map[string]any) (done server.AdminReloaded, e
 // ofTLS are the flags that PrepareTLS goes by and that may change.
 var ofTLS = []string{tlsCert, "tls-key", "tls-min"}
 
+// filesOfTLS are the flags of files that a server reads for TLS.
+var filesOfTLS = append([]string{"tls-client-ca", "worker-client-ca"}, ofTLS...)
+
+// asBefore reports whether flags have the values that are in force.
+func (r *reloader) asBefore(c *call, flags ...string) bool {
+	values := c.inputs.values()
+	return !slices.ContainsFunc(flags, func(flag string) bool { return !reflect.DeepEqual(values[flag], r.force[flag]) })
+}
+
 func (r *reloader) tryChange(settings map[string]any) (done server.AdminReloaded, err error) {
 	c, err := askedFor(r.args, r.inputs, settings)
 	if err != nil {
 		return done, err
 	}
+	keep := &c.settings().inForce
+	keep.certificates, keep.workerTokens = r.asBefore(c, filesOfTLS...), r.asBefore(c, workerToken)
 	next, err := r.check(c)
 	if err != nil {
 		r.server.RecheckTLS()
@@ -46,9 +58,6 @@ func (r *reloader) tryChange(settings map[string]any) (done server.AdminReloaded
 		if !isLive(next.call.inputs.byName[flag].flag) {
 			delete(next.call.inputs.asked, flag)
 		}
-	}
-	if !slices.Contains(next.changed, workerToken) {
-		next.config.Worker.Tokens = r.tokens // of the file as it was
 	}
 	useTLS := func() bool { return false }
 	if slices.ContainsFunc(next.changed, func(flag string) bool { return slices.Contains(ofTLS, flag) }) {

@@ -40,8 +40,11 @@ type settings struct {
 	seeingFlags     `group:"Access log and traces" table:"trace"`
 	removedFlags
 
-	budget budget   `kong:"-"` // of --memory; see plan
-	shared []string `kong:"-"` // the flags whose values are made of it
+	budget  budget   `kong:"-"` // of --memory; see plan
+	shared  []string `kong:"-"` // the flags whose values are made of it
+	inForce struct { // what is as it was read, and is not read again
+		certificates, workerTokens bool
+	} `kong:"-"`
 }
 
 type addressFlags struct {

@@ -94,6 +94,9 @@ func (cmd *settings) tls(log *slog.Logger) (c server.TLSConfig, err error) {
 			return c, depends(wrongAt("listen", i, "%s: --tls-client-ca wants certificates, and plain connections show none: say ?client-cert=optional or none", text), "tls-client-ca")
 		}
 	}
+	if cmd.inForce.certificates {
+		return c, nil
+	}
 	return c, checkTLSFiles(c)
 }
 

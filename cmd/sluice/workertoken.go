@@ -27,7 +27,7 @@ func (cmd *settings) trust(c *server.WorkersConfig, log *slog.Logger) error {
 }
 
 func (cmd *settings) workerTokens(c *server.WorkersConfig, log *slog.Logger) error {
-	if cmd.WorkerToken == "" {
+	if cmd.WorkerToken == "" || cmd.inForce.workerTokens {
 		return nil
 	}
 	text, err := readfile.Read(cmd.WorkerToken, maxTokenFile)
