@@ -162,8 +162,8 @@ func TestChangeOfFiles(t *testing.T) {
 	}
 }
 
-// TestChangeBesideBrokenFiles: a change that names no files does not mind what has become of them. One that
-// names some does.
+// TestChangeBesideBrokenFiles: a change that names no files does not mind what has become of them.
+// One that names some does.
 func TestChangeBesideBrokenFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -261,8 +261,8 @@ func TestOpenToAll(t *testing.T) {
 	}
 }
 
-// TestPlainLogin: a login provider that asks another machine without TLS is warned of, and only that; the
-// host is told, and no secret of the URL.
+// TestPlainLogin: a login provider that asks another machine without TLS is warned of, and only
+// that; the host is told, and no secret of the URL.
 func TestPlainLogin(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ login, warn string }{

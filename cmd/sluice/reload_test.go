@@ -248,7 +248,8 @@ func TestReloadOfDerivedLimits(t *testing.T) {
 	}
 }
 
-// What a reload, or a change, is refused for, /readyz?verbose knows when the refusal has been answered.
+// What a reload, or a change, is refused for, /readyz?verbose knows when the refusal has been
+// answered.
 func TestReadyzAfterARefusedReload(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -296,7 +297,8 @@ func readyzOf(t *testing.T, srv *server.Server) string {
 	return string(text)
 }
 
-// Who was answered that the gateway drains finds that in /readyz, however busy its main goroutine is.
+// Who was answered that the gateway drains finds that in /readyz, however busy its main goroutine
+// is.
 func TestReadyzAfterDrain(t *testing.T) {
 	t.Parallel()
 	r, _ := startReloader(t, []string{

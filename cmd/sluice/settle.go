@@ -65,8 +65,8 @@ func (cmd *settings) openToAll() string {
 	return ""
 }
 
-// plainLogin says that logins are decided by what comes from another machine without TLS, empty if it is
-// not so. The doctor has words of his own for it.
+// plainLogin says that logins are decided by what comes from another machine without TLS, empty if
+// it is not so. The doctor has words of his own for it.
 func (cmd *settings) plainLogin() string {
 	p, ok := doctor.ReadPlainLogin(cmd.Login)
 	if !ok {

@@ -48,8 +48,8 @@ type HTTPConfig struct {
 // missing, and {"anonymous":true} stands in for a user. A claim that is no string reaches workers as
 // JSON. Status 401 and 403 are a no: ErrRefused, and a UserError if the answer is JSON that says
 // {"user":"ann"}. Anything else is no verdict: ErrUnavailable. That goes for a redirect, for an
-// answer of more than 64 KiB, for one that has "user" twice or as "User", or other names so, and for
-// an identity out of the bounds above.
+// answer of more than 64 KiB, for one that has "user" twice or as "User", or other names so, and
+// for an identity out of the bounds above.
 type HTTP struct {
 	config  HTTPConfig
 	url     *url.URL

@@ -200,8 +200,8 @@ func (v verifier) verify(now time.Time, text string, keys *keySet) (Identity, er
 	return id, err
 }
 
-// readableClaims reports whether the claims of a token, which could be decoded, are all characters. What
-// is none would become one, U+FFFD, and different users the same one.
+// readableClaims reports whether the claims of a token, which could be decoded, are all characters.
+// What is none would become one, U+FFFD, and different users the same one.
 func readableClaims(token string) bool {
 	_, rest, _ := strings.Cut(token, ".")
 	part, _, _ := strings.Cut(rest, ".")

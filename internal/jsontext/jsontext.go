@@ -1,8 +1,8 @@
 // Package jsontext reads JSON that encoding/json takes for more than it is.
 //
-// Of two members of one name encoding/json takes the last, a name it takes in any case, and what is no
-// character it replaces by U+FFFD. Whoever reads the same text before or behind the gateway may see
-// something else then, another token for one, and two users may become the same one.
+// Of two members of one name encoding/json takes the last, a name it takes in any case, and what is
+// no character it replaces by U+FFFD. Whoever reads the same text before or behind the gateway may
+// see something else then, another token for one, and two users may become the same one.
 //
 // It has no state; everything may be called from any goroutine.
 package jsontext
@@ -25,10 +25,10 @@ var (
 )
 
 // Unmarshal reads text, a JSON object, into the struct that v points to, as encoding/json does, but
-// refuses what can be read in two ways. Each of the struct's fields is there once, by its exact name, and
-// so is each name in an object that is a field's value. Members that the struct does not know are
-// skipped. After an error v has anything in it. Names come from the fields' tags; fields without one, and
-// those of embedded structs, are not for it.
+// refuses what can be read in two ways. Each of the struct's fields is there once, by its exact
+// name, and so is each name in an object that is a field's value. Members that the struct does not
+// know are skipped. After an error v has anything in it. Names come from the fields' tags; fields
+// without one, and those of embedded structs, are not for it.
 func Unmarshal(text []byte, v any) error {
 	if !utf8.Valid(text) {
 		return ErrNoText
@@ -89,8 +89,8 @@ func namesOf(v any) []string {
 	return names
 }
 
-// String reads value, a valid JSON string, or null, which is as an empty one. One that is no Unicode is
-// refused.
+// String reads value, a valid JSON string, or null, which is as an empty one. One that is no
+// Unicode is refused.
 func String(value []byte) (string, error) {
 	switch {
 	case !utf8.Valid(value):

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 )
 
-// Members calls member for each of a JSON object's, until it returns false. It reports whether valid,
-// JSON by json.Valid, is an object and no call returned false. Name and value are slices of valid, but for a
-// name with escapes, which comes without them.
+// Members calls member for each of a JSON object's, until it returns false. It reports whether
+// valid, JSON by json.Valid, is an object and no call returned false. Name and value are slices of
+// valid, but for a name with escapes, which comes without them.
 func Members(valid []byte, member func(name, value []byte) bool) bool {
 	rest := bytes.TrimLeft(valid, jsonSpace)
 	if rest[0] != '{' {

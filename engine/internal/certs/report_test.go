@@ -57,8 +57,9 @@ func TestReportOfFiles(t *testing.T) {
 	want("as it was")
 }
 
-// Who has found by himself that files cannot be used, as a reload does, is not told later: the report and
-// the counter have it at once, and once. What can be used is no fault, and waits for two looks as ever.
+// Who has found by himself that files cannot be used, as a reload does, is not told later: the
+// report and the counter have it at once, and once. What can be used is no fault, and waits for two
+// looks as ever.
 func TestReportAfterRefusal(t *testing.T) {
 	t.Parallel()
 	ca, dir, book := certtest.New(t, "ca"), t.TempDir(), new(logbook)

@@ -351,9 +351,9 @@ func (s *Store) look() {
 	}
 }
 
-// Recheck reads all files once more, for somebody who has found that some of them cannot be used: Report
-// names those when it returns, and not only when two looks have seen the same. It takes nothing over, is
-// no look, and returns the number of faults.
+// Recheck reads all files once more, for somebody who has found that some of them cannot be used:
+// Report names those when it returns, and not only when two looks have seen the same. It takes
+// nothing over, is no look, and returns the number of faults.
 func (s *Store) Recheck() (faults int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

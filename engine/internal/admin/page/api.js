@@ -41,8 +41,8 @@ async function ask(path, {body, signal} = {}) {
 
 export const read = async (path, options) => (await ask(path, options)).json();
 
-// one is the path of one thing of a list. What it is called is a parameter: in the path a browser takes
-// . and .. for steps.
+// one is the path of one thing of a list. What it is called is a parameter: in the path a browser
+// takes . and .. for steps.
 export const one = (list, key, name, rest = '', params = {}) => `${list}/-${rest}?${queryOf({...params, [key]: name})}`;
 
 // onRefused is what is done when a token is missing or wrong.

@@ -20,10 +20,10 @@ type loginInfo struct {
 	traceparent string
 }
 
-// readLogin reads Connect's payload, which may be empty. A member has its exact name, and those that are
-// looked at are there once: what stands before the gateway and looks at logins, too, must not see another
-// token than the gateway does. encoding/json alone would take any case, and the last of two, and have
-// texts that are no Unicode become one.
+// readLogin reads Connect's payload, which may be empty. A member has its exact name, and those
+// that are looked at are there once: what stands before the gateway and looks at logins, too, must
+// not see another token than the gateway does. encoding/json alone would take any case, and the
+// last of two, and have texts that are no Unicode become one.
 func readLogin(payload []byte) (info loginInfo, ok bool) {
 	if len(payload) == 0 {
 		return info, true
