@@ -77,10 +77,9 @@
 // a tenth of its message's receivers are congested, or one where there are fewer than ten. A
 // receiver that has taken nothing for 2 s does not count until it has drained, or for 10 s while
 // others of its topics are being served: its turn may still come. Waits in which none of the
-// congested takes bytes cost a source half a second once and a tenth of its time from then on,
-// together with the 40 ms (100 ms for a crowd of ten and more) it takes to see each of them. A crowd
-// that is far behind is waited for longer, up to the stall timeout, so that no source brings it to its
-// limits before.
+// congested takes bytes cost a source half a second once and a tenth of its time from then on, beside
+// the 40 ms that it takes to see each of them. A crowd that is far behind is waited for longer, up to
+// the stall timeout, so that no source brings it to its limits before.
 //
 // Below a tenth there is no flow control: who reads more slowly than it is sent to meets its
 // listener's [SlowConsumer] policy once it is Config.Lag behind. Policies drop pushes only: replies

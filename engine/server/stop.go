@@ -337,16 +337,25 @@ func (t *teardown) step(what string, f func() error) {
 	}()
 	select {
 	case err := <-done:
-		t.note(err)
+		t.ended(what, err)
 		return
 	case <-t.hard.Done():
 	}
 	select {
 	case err := <-done:
-		t.note(err)
+		t.ended(what, err)
 	default:
 		t.note(fmt.Errorf("server: %s: %w", what, context.Cause(t.soft)))
 	}
+}
+
+// ended notes the error of a step. One that comes when nobody waits any more is that of a step which was
+// given up, and says so: a machine that stands still for a moment shows both at once.
+func (t *teardown) ended(what string, err error) {
+	if err != nil && t.hard.Err() != nil {
+		err = fmt.Errorf("server: %s: %w", what, err)
+	}
+	t.note(err)
 }
 
 // goodbyeTime is how much of the time there is stays for goodbyes when requests are not answered, at
