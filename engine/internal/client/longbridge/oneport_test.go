@@ -158,7 +158,7 @@ func TestGarbage(t *testing.T) {
 	}
 	// Each end has one cause: nobody is cut off who is only late.
 	// A hundred log in at once where silence ends, and are to be done with it before.
-	brisk, strict := serve(brief, never), serve(never, 4*brief)
+	brisk, strict := serve(brief, never), serve(never, 8*brief)
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Add(1)
