@@ -156,9 +156,10 @@ func TestGarbage(t *testing.T) {
 			c.Gateway.UserLimit = -1
 		})
 	}
-	// Each end has one cause: nobody is cut off who is only late.
-	// A hundred log in at once where silence ends, and are to be done with it before.
-	brisk, strict := serve(brief, never), serve(never, 8*brief)
+	// Each end has one cause: nobody is cut off who is only late. So few come at a time, and have sent
+	// what they have to send before the next do.
+	brisk, strict := serve(brief, never), serve(never, 4*brief)
+	coming := make(chan struct{}, 4)
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Add(1)
@@ -166,6 +167,9 @@ func TestGarbage(t *testing.T) {
 			defer wg.Done()
 			random := rand.New(rand.NewPCG(1, uint64(i)))
 			f := forms[i%len(forms)]
+			coming <- struct{}{}
+			leave := sync.OnceFunc(func() { <-coming })
+			defer leave()
 			var p *peer
 			if i%2 == 0 {
 				p = online(t, strict, f, "ann")
@@ -181,6 +185,7 @@ func TestGarbage(t *testing.T) {
 				b = binary.BigEndian.AppendUint64(nil, random.Uint64())
 			}
 			_, _ = p.conn.Write(b)
+			leave()
 			// Within the time-outs there must be an end.
 			_ = p.conn.SetReadDeadline(time.Now().Add(3 * patience))
 			if _, err := io.Copy(io.Discard, p.r); err != nil && isTimeout(err) {
