@@ -11,9 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/sluicenet/sluice/engine/server"
 )
 
 // sourceNow is where a running gateway says that a setting comes from, and its value.
@@ -167,11 +164,7 @@ func TestChangeOfFiles(t *testing.T) {
 func TestChangeBesideBrokenFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	certText, keyText, err := server.SelfSigned(time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key := writeFile(t, dir, "cert", string(certText)), writeFile(t, dir, "key", string(keyText))
+	cert, key, certText := writeSelfSigned(t, dir, "cert", "key")
 	tokens := writeFile(t, dir, "tokens", "first-worker-token-0123456789\n")
 	r, _ := startReloader(t, []string{
 		"serve", "--dev", "--memory", "off", "--listen", "tls://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key,

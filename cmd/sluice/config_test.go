@@ -7,9 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/sluicenet/sluice/engine/server"
 )
 
 // TestExampleFile: the file in docs/configuration.md would do, with files where it names them, and
@@ -24,12 +21,7 @@ func TestExampleFile(t *testing.T) {
 		t.Fatal("there is no example")
 	}
 	dir := t.TempDir()
-	cert, key, err := server.SelfSigned(time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, dir, "gateway.crt", string(cert))
-	writeFile(t, dir, "gateway.key", string(key))
+	writeSelfSigned(t, dir, "gateway.crt", "gateway.key")
 	writeFile(t, dir, "users.txt", "s3cret ann\n")
 	writeFile(t, dir, "operators", "full 0123456789abcdef\n")
 	file := writeFile(t, dir, "sluice.toml", strings.NewReplacer("/etc/sluice", dir, "/var/lib/sluice", dir).Replace(string(m[1])))

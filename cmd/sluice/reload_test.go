@@ -66,13 +66,8 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	certificate := func() string {
-		cert, key, err := server.SelfSigned(time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		writeFile(t, dir, "cert", string(cert))
-		writeFile(t, dir, "key", string(key))
-		return server.CertFingerprint(cert)
+		_, _, text := writeSelfSigned(t, dir, "cert", "key")
+		return server.CertFingerprint(text)
 	}
 	write := func(text string) string {
 		return writeFile(t, dir, "sluice.toml", "[client]\nlisten = \"tls://127.0.0.1:0\"\n[worker]\nlisten = \"none\"\n"+
@@ -253,11 +248,7 @@ func TestReloadOfDerivedLimits(t *testing.T) {
 func TestReadyzAfterARefusedReload(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	certText, keyText, err := server.SelfSigned(time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key := writeFile(t, dir, "cert", string(certText)), writeFile(t, dir, "key", string(keyText))
+	cert, key, certText := writeSelfSigned(t, dir, "cert", "key")
 	r, log := startReloader(t, []string{
 		"serve", "--listen", "tls://127.0.0.1:0", "--tls-cert", cert, "--tls-key", key,
 		"--login", "open", "--worker", "none", "--admin", "127.0.0.1:0",

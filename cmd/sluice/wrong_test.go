@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/sluicenet/sluice/engine/server"
 )
 
 // writeFile writes a file into a directory and returns its name.
@@ -18,6 +21,17 @@ func writeFile(t *testing.T, dir, name, text string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// writeSelfSigned writes a new certificate and its key into files of dir, whose paths it returns, and
+// the certificate's text.
+func writeSelfSigned(t *testing.T, dir, certName, keyName string) (cert, key string, text []byte) {
+	t.Helper()
+	text, keyText, err := server.SelfSigned(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writeFile(t, dir, certName, string(text)), writeFile(t, dir, keyName, string(keyText)), text
 }
 
 // checked runs check and returns its exit code and the lines of standard error, where NAME stands for
