@@ -4,7 +4,7 @@ GO ?= go
 # Modules of their own, so that test clients and peers are no dependencies of the gateway.
 NESTED := $(patsubst %/go.mod,%,$(wildcard bench/*/go.mod))
 
-.PHONY: run build cross test quick lint vet staticcheck unit race faults portable nested generate fuzz bench bench-peers clean
+.PHONY: run build cross test quick lint unit race faults portable nested generate fuzz bench bench-peers clean
 
 run: ## serve GOSOC clients on 127.0.0.1:7000, with development routes
 	$(GO) run ./cmd/sluice serve --dev
@@ -12,7 +12,7 @@ run: ## serve GOSOC clients on 127.0.0.1:7000, with development routes
 build: ## the binaries, in bin/
 	$(GO) build -trimpath -o bin/ ./cmd/...
 
-# SYSTEMS has commas, which is how vetsystems wants it.
+# SYSTEMS has commas, which is how tools/lint wants it.
 cross: ## compiles the programs for every system, which make lint reads and vets
 	@for s in $$(echo $(SYSTEMS) | tr , ' '); do echo "build $$s" && \
 	  CGO_ENABLED=0 GOOS=$${s%/*} GOARCH=$${s#*/} $(GO) build -o /dev/null ./... || exit 1; done
@@ -26,61 +26,58 @@ quick: format ## the inner loop, below a minute: unit tests without the slow one
 	$(GO) vet ./...
 	$(GOTEST) -p $(AT_ONCE) -short -skip '$(SLOW)' $(QUICK)
 
-lint: format vet staticcheck
-
 .PHONY: format
 format:
 	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
 	  if [ -n "$$unformatted" ]; then echo "not gofmt'd:"; echo "$$unformatted"; exit 1; fi
 
 # What runs on Linux is vetted for the others too, tests included; the nested modules are for Linux.
-# go vet would compile everything for each system, the standard library, too: tools/vetsystems, which
-# has the same analyzers, reads the source instead. This system go vet has looked at.
+# go vet would compile everything for each system, the standard library, too, and staticcheck analyze
+# it: tools/lint, which has the analyzers of both, reads the source instead. They are pinned in
+# tools/go.mod, which keeps them out of the gateway's own dependencies; staticcheck.conf says which
+# checks.
 SYSTEMS := linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,freebsd/amd64,freebsd/arm64
 HOST := $(shell $(GO) env GOOS)/$(shell $(GO) env GOARCH)
 OTHERS = $$(echo $(SYSTEMS) | tr , '\n' | grep -vx $(HOST) | paste -sd, -)
 PORTABLE_SYSTEMS := linux/amd64,darwin/arm64,freebsd/amd64
-VETSYSTEMS := bin/tools/vetsystems
-vet:
-	$(GO) vet ./...
-	@$(GO) build -C tools -o ../$(VETSYSTEMS) ./vetsystems
-	$(VETSYSTEMS) -systems $(OTHERS) ./...
-	$(VETSYSTEMS) -systems $(PORTABLE_SYSTEMS) -tags portable ./engine/ ./bench/reactor
-	@for m in $(NESTED) tools; do (cd $$m && echo "vet $$m" && $(GO) vet ./...) || exit 1; done
-
-# Pinned in tools/go.mod, which keeps it out of the gateway's own dependencies.
-STATICCHECK := bin/tools/staticcheck
-staticcheck: ## staticcheck.conf says which checks
-	@$(GO) build -C tools -o ../$(STATICCHECK) honnef.co/go/tools/cmd/staticcheck
-	$(STATICCHECK) ./...
-	@for m in $(NESTED); do (cd $$m && echo "staticcheck $$m" && $(abspath $(STATICCHECK)) ./...) || exit 1; done
+LINT := bin/tools/lint
+lint: format ## gofmt; go vet's and staticcheck's analyzers
+	@$(GO) build -C tools -o ../$(LINT) ./lint
+	$(LINT) -static -systems $(HOST) ./...
+	$(LINT) -systems $(OTHERS) ./...
+	$(LINT) -systems $(PORTABLE_SYSTEMS) -tags portable ./engine/ ./bench/reactor
+	@for m in $(NESTED) tools; do (cd $$m && echo "lint $$m" && $(abspath $(LINT)) -static -systems $(HOST) ./...) || exit 1; done
 
 # lint has vetted all of it, by more rules than go test has.
 GOTEST := $(GO) test -vet=off
 
-# Packages at once: many tests wait for timers, and leave the cores to others.
-AT_ONCE := 4
+# Packages at once: many tests wait for timers, and leave the cores to others. With more of them tests
+# that need a core in time do not get one, and are done once more.
+AT_ONCE := 3
 
-# What starts no goroutine cannot race: the codecs, the parts of the load generator that compute, and
-# comparisons with a model. The API's text is the same.
+# What starts no goroutine cannot race: the codecs, the parts of the load generator that compute,
+# comparisons with a model, scenes of the simulation (whose seeds are played under the detector, too),
+# the reading of flags, and what sluice top draws. The API's text is the same.
 SEQUENTIAL := /codec/|/bench/(expect|latency|observe|pace|report|stamp|wire)$$|/versus$$
-ALONE := AgainstModel|WheelMillion|QueueCompaction|TestAPI$$|TestAPINames
+ALONE := AgainstModel|WheelMillion|QueueCompaction|Simulation(RollingStalls|Rounds|CrowdStalls|HotTopics|Shed)
+ALONE := $(ALONE)|TestAPI$$|TestAPINames|TestBadValues|TestVerbHelp|TestTopSizes|TestSeen$$
+# Those that wait for most of their time begin first, beside those that do not.
+WAITING := ./engine/server ./engine/internal/cluster ./engine/internal/admin ./engine/internal/link
 race:
-	$(GOTEST) -race -p $(AT_ONCE) -skip '$(ALONE)' $$($(GO) list ./... | grep -vE '$(SEQUENTIAL)')
+	$(GOTEST) -race -p $(AT_ONCE) -skip '$(ALONE)' $$($(GO) list $(WAITING) ./... | grep -vE '$(SEQUENTIAL)' | awk '!seen[$$0]++')
 
 # Allocations, sizes and speed are what they are without the race detector only; packages with such
-# tests have a file for each build. The tests of all others are the same, and race has run them.
+# tests have a file for each build. All other tests are the same, and race has run them: these are in
+# files for one build, ask which it is, count allocations, or have more to do without the race detector.
 TEST_FILES = $$($(GO) list -f '{{range .TestGoFiles}}{{$$.Dir}}/{{.}} {{end}}{{range .XTestGoFiles}}{{$$.Dir}}/{{.}} {{end}}' ./...)
+SIZED := Simulation|Overload|HandshakesLeft|HandshakeSplits
 DIFFERENT = $$(grep -lE '^//go:build !race|^func \w*($(ALONE))' $(TEST_FILES) | xargs -n1 dirname | sort -u | grep -vE '$(SEQUENTIAL)')
-# Of these, whose tests wait most of the time, only those that differ: they are in files for one build, ask
-# which it is, or have more to do without the race detector.
-WAITING := /internal/(link|admin|client/longbridge)$$|/engine(/server)?$$
-SIZED := Simulation|Overload|HandshakesLeft
 DIFFERING = $$(awk 'FNR==1{f=""; all=0} /^\/\/go:build !race/{all=1} /^func /{f=""} /^func Test/{f=$$2; sub(/\(.*/,"",f)} \
-  f!="" && (all || /raceEnabled/ || f ~ /$(ALONE)|$(SIZED)/){print f}' $(TEST_FILES) | sort -u | paste -sd'|')
+  f!="" && (all || /raceEnabled|wantNoAllocs/ || f ~ /$(ALONE)|$(SIZED)/){print f}' $(TEST_FILES) | sort -u | paste -sd'|')
 unit: ## what race leaves out, and what is different there
-	$(GOTEST) -p $(AT_ONCE) $$($(GO) list ./... | grep -E '$(SEQUENTIAL)') $$(echo $(DIFFERENT) | tr ' ' '\n' | grep -vE '$(WAITING)')
-	$(GOTEST) -p $(AT_ONCE) -run "^($(DIFFERING))$$" $$($(GO) list ./... | grep -E '$(WAITING)')
+	$(GOTEST) -p $(AT_ONCE) $$($(GO) list ./... | grep -E '$(SEQUENTIAL)')
+	$(GOTEST) -p $(AT_ONCE) -run "^($(DIFFERING))$$" $(DIFFERENT)
+	cd tools && $(GOTEST) ./lint
 
 faults: ## planted faults, each of which the simulation must find
 	$(GOTEST) -tags faults -run Faults ./engine/ ./engine/internal/cluster/
@@ -95,7 +92,13 @@ OTHER_IF_PORTABLE := Pressure|SlowReader|NeverReads|HalfClose|CloseUnread|Stalle
 OTHER_IF_PORTABLE := $(OTHER_IF_PORTABLE)|ByteByByte|EverySplit|TenThousand|MixedOrder|WorkerBusy|WorkerFair|Malformed
 OTHER_IF_PORTABLE := $(OTHER_IF_PORTABLE)|Tolerated|Noise|Huge|MaxPacket|HalfPackets|Echo|Messages
 portable: ## the fallback without pausing and with poll(2), on this system
+	@$(MAKE) --no-print-directory -j2 portable-engine portable-e2e
+
+.PHONY: portable-engine portable-e2e
+portable-engine: # waits for most of its time
 	$(GOTEST) -short -tags portable -skip 'Simulation|AgainstModel|AllocatesNothing' ./engine/ ./bench/reactor
+
+portable-e2e:
 	cd bench/e2e && E2E_BUILD='-tags portable' $(GOTEST) -count=1 -run '$(OTHER_IF_PORTABLE)' ./...
 
 nested: ## end to end, with the built binary and independent clients
