@@ -15,7 +15,7 @@ import (
 	"github.com/sluicenet/sluice/codec/proxyproto"
 )
 
-var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+var thisMachine = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 // header is what a proxy sends of a client at source.
 func header(version uint8, source string, tlvs ...byte) string {
@@ -74,7 +74,7 @@ func startProxied(t *testing.T, config Config, lc ListenConfig) (*Engine, string
 func TestProxiedPeer(t *testing.T) {
 	t.Parallel()
 	var asked admitted
-	_, addr := startProxied(t, Config{ProxyTrust: loopback, Admit: asked.admit}, ListenConfig{Proxy: true})
+	_, addr := startProxied(t, Config{ProxyTrust: thisMachine, Admit: asked.admit}, ListenConfig{Proxy: true})
 	for _, tt := range []struct {
 		name, header, want string // "": the socket's own
 	}{
@@ -151,7 +151,7 @@ func TestProxiedRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var asked admitted
-			config := Config{ProxyTrust: loopback, Loops: 1, Admit: asked.admit, ProxyTimeout: 2 * time.Second}
+			config := Config{ProxyTrust: thisMachine, Loops: 1, Admit: asked.admit, ProxyTimeout: 2 * time.Second}
 			if tt.why == ReasonProxyTimeout {
 				config.ProxyTimeout = time.Millisecond
 			}
@@ -198,7 +198,7 @@ func TestProxiedUntrusted(t *testing.T) {
 func TestProxiedLimits(t *testing.T) {
 	t.Parallel()
 	var asked admitted
-	e, addr := startProxied(t, Config{Loops: 1, ProxyTrust: loopback, MaxPerAddress: 2, Admit: asked.admit},
+	e, addr := startProxied(t, Config{Loops: 1, ProxyTrust: thisMachine, MaxPerAddress: 2, Admit: asked.admit},
 		ListenConfig{Proxy: true, Protocols: []Protocol{refusingLine{}}})
 	dial := func(source string) *lineClient {
 		c := dialLine(t, addr)
@@ -247,7 +247,7 @@ func (refusingLine) Refuse(first []byte, why Reason) ([]byte, Match) {
 // Who is refused at once, for want of room, hears of it behind the header.
 func TestProxiedTooManyClients(t *testing.T) {
 	t.Parallel()
-	_, addr := startProxied(t, Config{Loops: 1, ProxyTrust: loopback, MaxConnections: 1},
+	_, addr := startProxied(t, Config{Loops: 1, ProxyTrust: thisMachine, MaxConnections: 1},
 		ListenConfig{Proxy: true, Protocols: []Protocol{refusingLine{}}})
 	first := dialLine(t, addr)
 	first.write(header(1, "192.0.2.1:1") + "PEER\n")
@@ -263,7 +263,7 @@ func TestProxiedTooManyClients(t *testing.T) {
 // Those that are refused and wait for their answer are bounded, and end by themselves.
 func TestProxiedRefusalsAreBounded(t *testing.T) {
 	t.Parallel()
-	e, addr := startProxied(t, Config{Loops: 1, ProxyTrust: loopback, MaxPerAddress: 1, MaxRefusals: 4},
+	e, addr := startProxied(t, Config{Loops: 1, ProxyTrust: thisMachine, MaxPerAddress: 1, MaxRefusals: 4},
 		ListenConfig{Proxy: true, Protocols: []Protocol{refusingLine{}}})
 	kept := dialLine(t, addr)
 	kept.write(header(1, "192.0.2.1:1") + "PEER\n")
@@ -322,7 +322,7 @@ func (h *forHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 func TestForwarded(t *testing.T) {
 	t.Parallel()
 	var asked admitted
-	e, addr := startProxied(t, Config{Loops: 1, ForwardedTrust: loopback, MaxPerAddress: 2, Admit: asked.admit},
+	e, addr := startProxied(t, Config{Loops: 1, ForwardedTrust: thisMachine, MaxPerAddress: 2, Admit: asked.admit},
 		ListenConfig{Protocols: []Protocol{forProtocol{}, refusingLine{}}})
 	var open []net.Conn
 	for _, tt := range []struct{ send, want string }{
@@ -360,7 +360,7 @@ func TestForwarded(t *testing.T) {
 // A proxy that speaks the PROXY protocol may stand before one that forwards requests.
 func TestProxiedAndForwarded(t *testing.T) {
 	t.Parallel()
-	_, addr := startProxied(t, Config{ProxyTrust: loopback, ForwardedTrust: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
+	_, addr := startProxied(t, Config{ProxyTrust: thisMachine, ForwardedTrust: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}},
 		ListenConfig{Proxy: true, Protocols: []Protocol{forProtocol{}}})
 	for source, want := range map[string]string{"192.0.2.1:5": "198.51.100.1:6", "203.0.113.1:5": "203.0.113.1:5"} {
 		c := dialLine(t, addr)
@@ -381,7 +381,7 @@ func TestTrustIsChecked(t *testing.T) {
 // Admission on a loop survives what Admit does.
 func TestProxiedAdmitPanics(t *testing.T) {
 	t.Parallel()
-	e, addr := startProxied(t, Config{Loops: 1, ProxyTrust: loopback, Admit: func(addr netip.Addr) (Reason, bool) {
+	e, addr := startProxied(t, Config{Loops: 1, ProxyTrust: thisMachine, Admit: func(addr netip.Addr) (Reason, bool) {
 		if addr.Is6() {
 			panic("asked to")
 		}
@@ -403,7 +403,7 @@ func TestProxiedAdmitPanics(t *testing.T) {
 // The header comes before TLS, in the clear, and may share a segment with the ClientHello.
 func TestProxiedTLS(t *testing.T) {
 	t.Parallel()
-	_, addr := startProxied(t, Config{ProxyTrust: loopback, Loops: 1}, ListenConfig{Proxy: true, TLS: serverTLS()})
+	_, addr := startProxied(t, Config{ProxyTrust: thisMachine, Loops: 1}, ListenConfig{Proxy: true, TLS: serverTLS()})
 	for _, sep := range []bool{false, true} {
 		raw, err := net.Dial("tcp", addr)
 		if err != nil {

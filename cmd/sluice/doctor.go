@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"runtime"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/sluicenet/sluice/cmd/sluice/internal/adminapi"
 	"github.com/sluicenet/sluice/cmd/sluice/internal/doctor"
+	"github.com/sluicenet/sluice/internal/loopback"
 )
 
 // doctorCmd takes the flags of serve, as check does, and finds the gateway by the same --admin.
@@ -227,6 +227,5 @@ func isHere(address string) bool {
 	if err != nil {
 		return false
 	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	return loopback.Host(u.Hostname())
 }

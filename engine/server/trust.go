@@ -3,10 +3,10 @@ package server
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 
 	"github.com/sluicenet/sluice/engine/internal/link"
+	"github.com/sluicenet/sluice/internal/loopback"
 )
 
 // ErrOpenWorkers is the error of New and Update for a worker listener that others than this machine
@@ -21,8 +21,7 @@ func (c *Config) checkWorkers() error {
 	}
 	open := false
 	if ln := c.WorkerListener; ln != nil {
-		tcp, ok := ln.Addr().(*net.TCPAddr)
-		open = ok && !tcp.IP.IsLoopback()
+		open = !loopback.Addr(ln.Addr())
 	} else if c.WorkerListen != "" {
 		l, err := ParseWorkerListen(c.WorkerListen)
 		if err != nil {
@@ -34,16 +33,6 @@ func (c *Config) checkWorkers() error {
 		return fmt.Errorf("server: %w: set Config.Worker.Tokens or Allow, or listen on loopback", ErrOpenWorkers)
 	}
 	return nil
-}
-
-// onLoopback reports whether a HOST:PORT to listen on is certainly one of loopback.
-func onLoopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // ParseWorkerTokens reads the text of a file of tokens for WorkersConfig.Tokens: one a line. Blank

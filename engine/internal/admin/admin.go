@@ -28,6 +28,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/looplag"
 	"github.com/sluicenet/sluice/engine/internal/unixsock"
 	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/internal/loopback"
 )
 
 // DefaultAddress is where cmd/sluice serves operators unless told otherwise.
@@ -241,9 +242,7 @@ func (s *Server) Start() error {
 	}
 	s.listener = ln
 	addr := ln.Addr()
-	tcp, ok := addr.(*net.TCPAddr)
-	loopback := ok && tcp.IP.IsLoopback() || addr.Network() == "unix"
-	s.loopback.Store(loopback)
+	s.loopback.Store(loopback.Addr(addr))
 	if s.closed() {
 		s.log.Info(noTokens, "admin", addr.String())
 	}

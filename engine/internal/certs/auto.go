@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluicenet/sluice/internal/loopback"
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 )
@@ -84,7 +85,7 @@ func (c *AutoConfig) check() error {
 	}
 	if c.Directory != "" {
 		u, err := url.Parse(c.Directory)
-		if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+		if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback.Host(u.Hostname())) {
 			return wrong(FieldService, "%q, want https://HOST/PATH", c.Directory)
 		}
 	}
@@ -94,11 +95,6 @@ func (c *AutoConfig) check() error {
 		}
 	}
 	return nil
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // An auto has certificates made for hosts. One order a host is under way at most, whatever clients

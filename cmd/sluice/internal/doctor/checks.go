@@ -19,6 +19,8 @@ var checks = []check{
 	{"flags", "flags", false, (*exam).flagErrors},
 	{"login", "flags", false, (*exam).openLogin},
 	{"login-tls", "flags", false, (*exam).plainLogin},
+	{"cluster-tls", "flags", false, (*exam).clusterTLS},
+	{"otlp-tls", "flags", false, (*exam).collectorTLS},
 	{"client-tls", "flags", false, (*exam).clientTLS},
 	{"worker-port", "flags", false, (*exam).workerPort},
 	{"admin-port", "flags", false, (*exam).adminPort},

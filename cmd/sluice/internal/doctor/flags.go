@@ -3,12 +3,13 @@ package doctor
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/loopback"
 )
 
 // Flags are the flags of sluice serve by their names, each with its values in force as the API has
@@ -134,19 +135,9 @@ func parseListener(flag, text, scheme string) (listener, bool) {
 		l.secure = true
 		fallthrough
 	default:
-		l.public = !onLoopback(u.Host)
+		l.public = !loopback.HostPort(u.Host)
 	}
 	return l, true
-}
-
-// onLoopback reports whether a HOST:PORT is certainly one of this machine alone.
-func onLoopback(hostPort string) bool {
-	host, _, err := net.SplitHostPort(hostPort)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
 // clients are the listeners of clients.
