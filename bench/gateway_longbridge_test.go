@@ -32,7 +32,7 @@ func (c *client) serveLongbridge(r *bufio.Reader, handshake bool) {
 			return
 		}
 		_, body := h.Split(packet)
-		if body, err = h.Inflate(nil, body, 1<<20, 0); err != nil {
+		if body, _, err = h.Inflate(nil, body, 1<<20, 0); err != nil {
 			return
 		}
 		if !c.command(h, body) {

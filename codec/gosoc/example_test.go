@@ -35,7 +35,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	login, _, err := gosoc.InflatePayload(nil, c.Payload, 64<<10, 0)
+	login, _, _, err := gosoc.InflatePayload(nil, c.Payload, 64<<10, 0)
 	if err != nil {
 		log.Fatal(err)
 	}

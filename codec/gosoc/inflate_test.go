@@ -11,12 +11,12 @@ import (
 func TestInflateVectors(t *testing.T) {
 	forAll(t, func(t *testing.T, form Form, v vector) {
 		if v.gzip {
-			plain, grown, err := InflatePayload([]byte("kept"), payload(v.want), 100, 0)
+			plain, grown, _, err := InflatePayload([]byte("kept"), payload(v.want), 100, 0)
 			if err != nil || string(plain) != v.text || string(grown) != "kept"+v.text {
 				t.Errorf("payload %q, %q, %v; want %q", plain, grown, err, v.text)
 			}
 			// Our own deflater makes other bytes of the same text.
-			plain, _, err = InflatePayload(nil, gzip.Deflate(nil, plain), 100, 0)
+			plain, _, _, err = InflatePayload(nil, gzip.Deflate(nil, plain), 100, 0)
 			if err != nil || string(plain) != v.text {
 				t.Errorf("deflated here: %q, %v", plain, err)
 			}
@@ -29,7 +29,7 @@ func TestInflateVectors(t *testing.T) {
 		if v.data != "" {
 			want = v.data
 		}
-		if plain, _, err := InflateData(nil, req.Data, 100, 0); err != nil || string(plain) != want {
+		if plain, _, _, err := InflateData(nil, req.Data, 100, 0); err != nil || string(plain) != want {
 			t.Errorf("data %q, %v; want %q", plain, err, want)
 		}
 	})
@@ -55,7 +55,7 @@ func TestInflatePayload(t *testing.T) {
 		{"junk behind", append(bytes.Clone(member), "junk"...), "", gzip.ErrCorrupt},
 		{"bomb", bomb, "", gzip.ErrTooLarge},
 	} {
-		plain, grown, err := InflatePayload([]byte("kept"), c.payload, 1000, 0)
+		plain, grown, _, err := InflatePayload([]byte("kept"), c.payload, 1000, 0)
 		if !errors.Is(err, c.want) || string(plain) != c.plain || string(grown) != "kept"+c.plain {
 			t.Errorf("%s: %q, %q, %v", c.name, plain, grown, err)
 		}
@@ -79,7 +79,7 @@ func TestInflateData(t *testing.T) {
 		{"junk behind", append(bytes.Clone(inner), 0), nil, gzip.ErrCorrupt},
 		{"bomb", gzip.Deflate(nil, make([]byte, 2000)), nil, gzip.ErrTooLarge},
 	} {
-		plain, _, err := InflateData(nil, c.data, 1000, 0)
+		plain, _, _, err := InflateData(nil, c.data, 1000, 0)
 		if !errors.Is(err, c.want) || !bytes.Equal(plain, c.plain) {
 			t.Errorf("%s: %d bytes, %v", c.name, len(plain), err)
 		}

@@ -29,6 +29,9 @@ var (
 // one of every 64 KiB.
 const DefaultMembers = 1024
 
+// perMember is what each member but the first adds to a cost.
+const perMember = 1 << 10
+
 // firstRoom is what Inflate makes room for when dst has none: most payloads are small JSON
 // texts, and growing from here by doubling costs a large one little.
 const firstRoom = 512
@@ -70,16 +73,20 @@ var inflaters = sync.Pool{New: func() any {
 // If dst has none, it grows with what really comes out, at most to limit bytes behind what dst
 // held. dst and src must not overlap.
 func Inflate(dst, src []byte, limit int) ([]byte, error) {
-	return InflateMembers(dst, src, limit, DefaultMembers)
+	out, _, err := InflateMembers(dst, src, limit, DefaultMembers)
+	return out, err
 }
 
-// InflateMembers is Inflate of at most so many members; zero or less means DefaultMembers.
-func InflateMembers(dst, src []byte, limit, members int) ([]byte, error) {
+// InflateMembers is Inflate of at most so many members; zero or less means DefaultMembers. The cost is
+// for those who bound what a peer may have inflated: the bytes that came out, 1 KiB for each member
+// but the first, and 64 for each byte by which a member's stream is longer than what came out of it,
+// as one of blocks of nothing is. With an error it is 0.
+func InflateMembers(dst, src []byte, limit, members int) (out []byte, cost int, err error) {
 	if members <= 0 {
 		members = DefaultMembers
 	}
 	z := inflaters.Get().(*inflater)
-	out, err := z.members(dst, src, max(limit, 0), members)
+	out, cost, err = z.members(dst, src, max(limit, 0), members)
 	z.src.Reset(nil)
 	z.counted, z.rest, z.meter = nil, nil, blocks.Meter{}
 	inflaters.Put(z)
@@ -90,41 +97,43 @@ func InflateMembers(dst, src []byte, limit, members int) ([]byte, error) {
 			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 	}
-	return out, err
+	return out, cost, err
 }
 
 // members inflates one member after the other, at most so many, until src is used up.
-func (z *inflater) members(dst, src []byte, limit, most int) ([]byte, error) {
+func (z *inflater) members(dst, src []byte, limit, most int) (_ []byte, cost int, _ error) {
 	start := len(dst)
 	long := len(src) > blocks.Unmetered
 	for {
 		if most--; most < 0 {
-			return dst, ErrManyMembers
+			return dst, 0, ErrManyMembers
 		}
 		n, err := skipHeader(src)
 		if err != nil {
-			return dst, err
+			return dst, 0, err
 		}
-		if long {
+		if src = src[n:]; long {
 			z.src.Reset(nil)
-			z.rest, z.counted = src[n:], blocks.NewReader(&z.src, nil)
+			z.rest, z.counted = src, blocks.NewReader(&z.src, nil)
 		} else {
-			z.src.Reset(src[n:])
+			z.src.Reset(src)
 			if err := z.flate.(flate.Resetter).Reset(&z.src, nil); err != nil {
-				return dst, err
+				return dst, 0, err
 			}
 		}
 		member := len(dst)
 		if dst, err = z.stream(dst, start, limit); err != nil {
-			return dst, err
+			return dst, 0, err
 		}
+		cost += blocks.Cost(len(src)-z.left(), len(dst)-member)
 		src = src[len(src)-z.left():]
 		if err := checkTrailer(src, dst[member:]); err != nil {
-			return dst, err
+			return dst, 0, err
 		}
 		if src = src[trailerSize:]; len(src) == 0 {
-			return dst, nil
+			return dst, cost, nil
 		}
+		cost += perMember
 	}
 }
 

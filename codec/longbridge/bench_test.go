@@ -19,7 +19,7 @@ func decodePlain(src []byte, v Version, limit int) (int, error) {
 	if err := CheckMetadata(metadata); err != nil {
 		return 0, err
 	}
-	if body, err = h.Inflate(nil, body, limit, 0); err != nil {
+	if body, _, err = h.Inflate(nil, body, limit, 0); err != nil {
 		return 0, err
 	}
 	return h.Size + len(body), nil
@@ -139,7 +139,7 @@ func BenchmarkInflate(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := h.Inflate(scratch, payload, len(body), 0); err != nil {
+				if _, _, err := h.Inflate(scratch, payload, len(body), 0); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -13,19 +13,20 @@ import (
 // At most limit bytes come out, counted while inflating: the size announced in
 // the gzip trailer is not believed. The limit is for inflated bodies only, and so
 // is that of gzip members (zero: see gzip.DefaultMembers). The errors are
-// ErrGzipEmpty and those of package gzip, wrapped.
-func (h *Header) Inflate(scratch, body []byte, limit, members int) ([]byte, error) {
+// ErrGzipEmpty and those of package gzip, wrapped. The cost is that of
+// gzip.InflateMembers, 0 for a body without the bit.
+func (h *Header) Inflate(scratch, body []byte, limit, members int) (plain []byte, cost int, err error) {
 	if !h.Gzip {
-		return body, nil
+		return body, 0, nil
 	}
 	if len(body) == 0 {
-		return nil, ErrGzipEmpty
+		return nil, 0, ErrGzipEmpty
 	}
-	inflated, err := gzip.InflateMembers(scratch[:0], body, limit, members)
+	plain, cost, err = gzip.InflateMembers(scratch[:0], body, limit, members)
 	if err != nil {
-		return nil, fmt.Errorf("longbridge: body: %w", err)
+		return nil, 0, fmt.Errorf("longbridge: body: %w", err)
 	}
-	return inflated, nil
+	return plain, cost, nil
 }
 
 // MaybeDeflate returns body, or body deflated into scratch if it has at least

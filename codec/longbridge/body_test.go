@@ -34,7 +34,7 @@ func TestInflate(t *testing.T) {
 	for _, tt := range tests {
 		for _, scratch := range [][]byte{nil, []byte("used before"), make([]byte, 5, 4096)} {
 			h := Header{Gzip: tt.gzip}
-			got, err := h.Inflate(scratch, tt.body, tt.limit, 0)
+			got, _, err := h.Inflate(scratch, tt.body, tt.limit, 0)
 			if string(got) != tt.want || !errors.Is(err, tt.err) {
 				t.Errorf("%s: %d bytes, %v; want %d, %v", tt.name, len(got), err, len(tt.want), tt.err)
 			}
@@ -68,7 +68,7 @@ func TestMaybeDeflate(t *testing.T) {
 			t.Errorf("%s: %d bytes became %d", tt.name, len(tt.body), len(payload))
 		}
 		h := Header{Gzip: gzipped}
-		if got, err := h.Inflate(nil, payload, 1024, 0); err != nil || !bytes.Equal(got, tt.body) {
+		if got, _, err := h.Inflate(nil, payload, 1024, 0); err != nil || !bytes.Equal(got, tt.body) {
 			t.Errorf("%s: came back as %d bytes, %v", tt.name, len(got), err)
 		}
 	}

@@ -28,7 +28,7 @@ func Example() {
 		return // wait for more
 	}
 	_, body := h.Split(src)
-	if body, err = h.Inflate(nil, body, 4096, 0); err != nil {
+	if body, _, err = h.Inflate(nil, body, 4096, 0); err != nil {
 		return // goodbye
 	}
 

@@ -28,7 +28,7 @@ func TestDecodeVectors(t *testing.T) {
 				if err != nil || !maps.Equal(m, tt.metadata) {
 					t.Errorf("metadata %v, %v; want %v", m, err, tt.metadata)
 				}
-				body, err = h.Inflate(nil, body, 1024, 0)
+				body, _, err = h.Inflate(nil, body, 1024, 0)
 				if err != nil || string(body) != tt.body {
 					t.Errorf("body %q, %v; want %q", body, err, tt.body)
 				}
@@ -204,7 +204,7 @@ func TestMalformed(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, body := h.Split(wire)
-		if _, err := h.Inflate(nil, body, 1024, 0); !errors.Is(err, gzip.ErrCorrupt) {
+		if _, _, err := h.Inflate(nil, body, 1024, 0); !errors.Is(err, gzip.ErrCorrupt) {
 			t.Errorf("got %v", err)
 		}
 	})

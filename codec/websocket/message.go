@@ -1,6 +1,10 @@
 package websocket
 
-import "unicode/utf8"
+import (
+	"unicode/utf8"
+
+	"github.com/sluicenet/sluice/codec/internal/blocks"
+)
 
 // A ReaderConfig says what Readers accept. Many of them share one; it must not change meanwhile.
 // The zero value is a server's.
@@ -87,9 +91,9 @@ type Event struct {
 	// Compressed is how many bytes the message had before it was inflated, as far as that was done; 0
 	// if it was not compressed.
 	Compressed int
-	// Inflated is how many bytes were inflated for the message, 0 if it was not compressed. For
-	// EventTooLarge that is the limit.
-	Inflated int
+	// InflateCost is what it took to inflate the message, 0 if it was not compressed: the bytes that
+	// came out, for EventTooLarge the limit, and 64 for each byte by which it was longer before.
+	InflateCost int
 
 	// Payload is valid until the bytes given to Next change or the Scratch is used again. Close
 	// reasons are valid UTF-8, and so is text without ReaderConfig.AnyText.
@@ -376,13 +380,14 @@ func (r *Reader) finish(ev *Event, op Opcode, compressed bool, payload []byte, v
 		limit := r.limits().maxMessage()
 		inflated, err := s.inflate(payload, limit)
 		if err == ErrTooBig && r.limits().SkipLimit > int64(limit) {
-			ev.Kind, ev.Size, ev.Compressed, ev.Inflated = EventTooLarge, int64(len(payload)), len(payload), limit
+			ev.Kind, ev.Size, ev.Compressed = EventTooLarge, int64(len(payload)), len(payload)
+			ev.InflateCost = blocks.Cost(len(payload), limit)
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		ev.Compressed, ev.Inflated = len(payload), len(inflated)
+		ev.Compressed, ev.InflateCost = len(payload), blocks.Cost(len(payload), len(inflated))
 		payload = inflated
 	}
 	if op == OpText && !r.limits().AnyText && !utf8.Valid(payload[valid:]) {

@@ -42,7 +42,15 @@ const (
 
 	// smallest is the length of a block of nothing that has Huffman codes of its own.
 	smallest = 11
+
+	// perEmpty is what a byte of blocks of nothing costs, in bytes that come out of others: such a
+	// block takes about as long as some 700 of them.
+	perEmpty = 64
 )
+
+// Cost is what it takes to inflate a source of in bytes to out bytes, in bytes that come out of what
+// compressors make. Whatever is longer than what comes out of it is made of blocks of nothing.
+func Cost(in, out int) int { return out + perEmpty*max(0, in-out) }
 
 // NewReader returns a reader for a Meter, which gives what it has after each block. What it reads
 // may refer to history.

@@ -28,21 +28,23 @@ func attached(id int, route string, data []byte) []byte {
 // Attachments that are gzip are inflated at their client's rate; those that are not are not counted.
 func TestInflateRateOfAttachments(t *testing.T) {
 	t.Parallel()
-	const size, bodies, rate = 1 << 20, 8, 4 << 20
+	const size, bodies, rate = 1 << 20, 3, 512 << 10 // each body is more than there may be at once
 	for _, tt := range []struct {
 		name   string
 		data   []byte
+		size   int
 		paused bool
 	}{
-		{"gzip", gzip.Deflate(nil, make([]byte, size)), true},
-		{"as it is", make([]byte, size), false},
+		{"gzip", gzip.Deflate(nil, make([]byte, size)), size, true},
+		{"members of nothing", bytes.Repeat(gzip.Deflate(nil, nil), size>>10), 0, true},
+		{"as it is", make([]byte, size), size, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, func(c *server.Config) { c.Gateway.MaxInflateRate = rate })
 			came := make(chan time.Time, bodies)
 			if err := s.Handle("upload", func(r *gateway.Request) {
-				if len(r.Data) != size {
+				if len(r.Data) != tt.size {
 					t.Errorf("%d bytes", len(r.Data))
 				}
 				came <- time.Now()
@@ -104,7 +106,7 @@ func message(op byte, payload string, compressed bool) []byte {
 // netsvr also when they are too large.
 func TestInflateRateOfMessages(t *testing.T) {
 	t.Parallel()
-	const size, messages, rate = 32 << 10, 8, 192 << 10
+	const size, messages, rate = 32 << 10, 3, 16 << 10 // each message is more than there may be at once
 	body := strings.Repeat("a", size)
 	hello := "\x05GOSOC\x01\x00\x00\x00\x0f{\"token\":\"ann\"}"
 	for _, tt := range []struct {

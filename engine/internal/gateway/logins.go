@@ -374,7 +374,6 @@ func (g *Gateway) admit(c *engine.Conn, s Session, a *admission) {
 func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 	cl := s.Base()
 	ref := uint64(c.Ref())
-	now := g.now()
 	if fault != 12 && a.resuming && g.sessions.Ended(a.resumed.ID) { // while its holder's end was awaited
 		g.refuse(c, s, SessionRefused)
 		return
@@ -398,10 +397,10 @@ func (g *Gateway) enter(c *engine.Conn, s Session, a *admission) {
 		x.undelivered = nil
 	}
 	if a.resuming {
-		g.sessions.Told(now, a.resumed.ID, ref)
+		g.sessions.Told(g.now(), a.resumed.ID, ref)
 	}
 	if a.creds.Resumable && !a.resuming {
-		issued, err := g.sessions.Begin(now, ref, a.grant)
+		issued, err := g.sessions.Begin(g.now(), ref, a.grant)
 		if err != nil {
 			g.log.Warn("no session for a client", "user", cl.user, "err", err)
 		} else {

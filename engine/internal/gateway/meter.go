@@ -2,13 +2,16 @@ package gateway
 
 import "github.com/sluicenet/sluice/engine"
 
-// Inflated notes that n bytes of what a client sent have come out of gzip or permessage-deflate.
-// Whoever inflates pays by the bytes that come out: 4 KiB of gzip may be 4 MiB for a worker. Beyond
+// Inflated notes what it took to inflate what a client sent, of gzip or permessage-deflate, in bytes
+// that come out (gzip.InflateMembers): 4 KiB may be 4 MiB for a worker, or hundreds of members. Beyond
 // Config.MaxInflateRate its input is paused; nothing is refused and nobody else waits. Protocols
 // call it on the client's loop, once it has logged in.
-func (g *Gateway) Inflated(c *engine.Conn, n int) {
+func (g *Gateway) Inflated(c *engine.Conn, cost int) {
+	if cost == 0 { // most payloads are plain
+		return
+	}
 	if rate := g.Config().MaxInflateRate; rate > 0 {
-		c.Spend(engine.RateInflated, n, rate)
+		c.Spend(engine.RateInflated, cost, rate)
 	}
 }
 

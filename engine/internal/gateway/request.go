@@ -122,7 +122,7 @@ func (r *Request) answer(status int, payload []byte) {
 		return
 	}
 	cl := r.session.Base()
-	if !r.session.Ordered() || cl.extra == nil || cl.extra.pending.empty() {
+	if cl.extra == nil || cl.extra.pending.empty() || !r.session.Ordered() {
 		r.session.Answer(r.conn, r.ID, r.Cmd, status, payload)
 		return
 	}
@@ -250,7 +250,8 @@ func (g *Gateway) ServeScratch(c *engine.Conn, s Session) {
 	// The loop's own Request: one per packet would escape to the heap through handlers.
 	own := &scratch.request
 	own.gateway, own.conn, own.session, own.done = g, c, s, false
-	if own.traced() {
+	cl := s.Base()
+	if own.traced(cl) {
 		own.trace()
 	}
 	h, worker := g.router.find(own)
@@ -263,7 +264,7 @@ func (g *Gateway) ServeScratch(c *engine.Conn, s Session) {
 		own.Fail(StatusInternal, shuttingDown)
 	case !g.AllowRequest(c):
 		own.Fail(StatusError, "too many requests")
-	case s.Base().extra.queueFor(worker) != nil && own.Wait(worker): // behind those that wait
+	case cl.extra.queueFor(worker) != nil && own.Wait(worker): // behind those that wait
 	case h != nil:
 		scratch.hand(c, h)
 	case own.Wait(worker):

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,7 +48,7 @@ type router struct {
 
 type table struct {
 	routes  []route
-	workers map[int]served
+	workers []served // by id; of those beyond its end nobody is known
 }
 
 // served is who answers for a worker id.
@@ -72,9 +71,28 @@ type route struct {
 
 func (t *table) clone() *table {
 	if t == nil {
-		return &table{workers: make(map[int]served)}
+		return new(table)
 	}
-	return &table{routes: slices.Clone(t.routes), workers: maps.Clone(t.workers)}
+	return &table{routes: slices.Clone(t.routes), workers: slices.Clone(t.workers)}
+}
+
+// nobody serves a worker id that is not in the table.
+var nobody served
+
+// served returns who answers for a worker id.
+func (t *table) served(id int) *served {
+	if t != nil && uint(id) < uint(len(t.workers)) {
+		return &t.workers[id]
+	}
+	return &nobody
+}
+
+// serve returns the place of a worker id, which is to be changed.
+func (t *table) serve(id int) *served {
+	if more := id + 1 - len(t.workers); more > 0 {
+		t.workers = append(t.workers, make([]served, more)...)
+	}
+	return &t.workers[id]
 }
 
 // find returns who answers r, nil when nobody does, and the worker id whose links are to, 0 when that
@@ -96,7 +114,7 @@ func (rt *router) find(r *Request) (Handler, int) {
 }
 
 func (t *table) worker(id int, r *Request) (Handler, int) {
-	s := t.workers[id]
+	s := t.served(id)
 	switch {
 	case s.link != nil:
 		return s.link, id
@@ -108,10 +126,7 @@ func (t *table) worker(id int, r *Request) (Handler, int) {
 
 // attached returns the handler of a worker id that is attached, nil when there is none.
 func (rt *router) attached(id int) Handler {
-	if t := rt.table.Load(); t != nil {
-		return t.workers[id].link
-	}
-	return nil
+	return rt.table.Load().served(id).link
 }
 
 func (e *route) matches(r *Request, ignoreCase bool) bool {
@@ -205,13 +220,13 @@ func (g *Gateway) Route(pattern string, worker int) error {
 	return nil
 }
 
-// SetWorker has h answer in this process for a worker id, while no worker of that id is attached.
+// SetWorker has h answer in this process for a worker id, 1 to MaxWorker, while no worker of that id is
+// attached.
 func (g *Gateway) SetWorker(id int, h Handler) {
 	g.router.change(func(t *table) {
-		s := t.workers[id]
+		s := t.serve(id)
 		s.own = h
 		s.standIn, _ = h.(StandIn)
-		t.workers[id] = s
 	})
 }
 
@@ -219,9 +234,8 @@ func (g *Gateway) SetWorker(id int, h Handler) {
 // wait for a worker of that id are passed on to h.
 func (g *Gateway) Attach(id int, h Handler) {
 	g.router.change(func(t *table) {
-		s := t.workers[id]
+		s := t.serve(id)
 		s.link, s.seen = h, s.seen || h != nil
-		t.workers[id] = s
 	})
 	if h != nil {
 		g.releaseAll(id)
@@ -246,11 +260,11 @@ func (g *Gateway) reachable(worker int) Handler {
 
 // WorkerHere returns the handler that SetWorker set for an id, if no worker of that id is attached.
 func (g *Gateway) WorkerHere(id int) Handler {
-	t := g.router.table.Load()
-	if t == nil || t.workers[id].link != nil {
+	s := g.router.table.Load().served(id)
+	if s.link != nil {
 		return nil
 	}
-	return t.workers[id].own
+	return s.own
 }
 
 func (rt *router) change(f func(*table)) {

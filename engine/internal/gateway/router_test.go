@@ -55,6 +55,11 @@ func TestRouter(t *testing.T) {
 	if got := found(g, &Request{Route: []byte("other.X")}); got != named("attached") {
 		t.Errorf("with a worker attached: %v", got)
 	}
+	for id, want := range map[int]Handler{0: nil, 1: nil, 2: named("two"), 3: nil, MaxWorker: nil} {
+		if got := g.WorkerHere(id); got != want {
+			t.Errorf("here for %d: %v, want %v", id, got, want)
+		}
+	}
 	if g.WorkerHere(1) != nil {
 		t.Error("the in-process worker still serves messages")
 	}

@@ -226,9 +226,9 @@ func (g *Gateway) endSpan(s *Span) {
 	g.Config().Tracer.End(s)
 }
 
-// traced reports whether a request may be part of a trace.
-func (r *Request) traced() bool {
-	x := r.session.Base().extra
+// traced reports whether a request of cl may be part of a trace.
+func (r *Request) traced(cl *Client) bool {
+	x := cl.extra
 	return r.gateway.Config().TraceSample > 0 || len(r.Metadata) > 0 || x != nil && x.about != nil && x.about.parent != nil
 }
 

@@ -251,23 +251,22 @@ func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
 		return
 	}
 	scratch := g.Scratch(c.Loop())
-	payload, data, inflated := req.Payload, req.Data, 0
+	payload, data := req.Payload, req.Data
+	var cost, more int
 	var err error
 	if h.gzip() {
-		if payload, scratch.Payload, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().MaxInflated, g.Config().MaxGzipMembers); err != nil {
+		if payload, scratch.Payload, cost, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().MaxInflated, g.Config().MaxGzipMembers); err != nil {
 			h.malformed(c, err)
 			return
 		}
-		inflated += len(scratch.Payload)
 	}
 	if req.HasData && len(data) > 0 {
-		if data, scratch.Data, err = gosoc.InflateData(scratch.Data[:0], data, g.Config().MaxInflated, g.Config().MaxGzipMembers); err != nil {
+		if data, scratch.Data, more, err = gosoc.InflateData(scratch.Data[:0], data, g.Config().MaxInflated, g.Config().MaxGzipMembers); err != nil {
 			h.malformed(c, err)
 			return
 		}
-		inflated += len(scratch.Data)
 	}
-	g.Inflated(c, inflated)
+	g.Inflated(c, cost+more)
 	r := scratch.Request()
 	r.Route, r.ID, r.WantsReply = req.Route, uint32(req.ID), req.Level == gosoc.LevelReply
 	r.Payload, r.Data, r.HasData = payload, data, req.HasData

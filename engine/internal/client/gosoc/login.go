@@ -87,7 +87,7 @@ func (h *conn) connect(c *engine.Conn, connect gosoc.Connect) {
 	if h.gzip() {
 		scratch := g.Scratch(c.Loop())
 		var err error
-		payload, scratch.Payload, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().LoginBytes, g.Config().MaxGzipMembers)
+		payload, scratch.Payload, _, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().LoginBytes, g.Config().MaxGzipMembers)
 		if err != nil {
 			h.malformed(c, err)
 			return

@@ -193,9 +193,9 @@ func (h *webSocketConn) OnViolation(c *engine.Conn, err error) {
 func (h *webSocketConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}
 
 // OnInflated implements ws.Messages.
-func (h *webSocketConn) OnInflated(c *engine.Conn, n int) {
+func (h *webSocketConn) OnInflated(c *engine.Conn, cost int) {
 	if h.Online() {
-		h.protocol.gateway.Inflated(c, n)
+		h.protocol.gateway.Inflated(c, cost)
 	}
 }
 

@@ -31,10 +31,6 @@ import (
 // longer than every timer that a test has set to run out.
 const patience = time.Minute
 
-// brief is for timers that must run out, where it does no harm if that is early: whatever the client
-// has to say before is in its first segment.
-const brief = time.Second
-
 // never is for timers that must not run out in a test, however long the machine stands still.
 const never = 5 * time.Minute
 

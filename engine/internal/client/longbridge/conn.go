@@ -182,14 +182,14 @@ func (h *conn) handle(c *engine.Conn, header *longbridge.Header, packet []byte) 
 	}
 	if header.Gzip {
 		scratch := g.Scratch(c.Loop())
-		inflated, err := header.Inflate(scratch.Payload, body, limit, g.Config().MaxGzipMembers)
+		inflated, cost, err := header.Inflate(scratch.Payload, body, limit, g.Config().MaxGzipMembers)
 		if err != nil {
 			h.malformed(c, err)
 			return
 		}
 		body, scratch.Payload = inflated, inflated
 		if h.Online() {
-			g.Inflated(c, len(inflated))
+			g.Inflated(c, cost)
 		}
 		defer scratch.Trim()
 	}

@@ -143,8 +143,8 @@ func (h *webSocketConn) OnPong(*engine.Conn) {}
 func (h *webSocketConn) OnTooLarge(*engine.Conn, websocket.Opcode) {}
 
 // OnInflated implements ws.Messages.
-func (h *webSocketConn) OnInflated(c *engine.Conn, n int) {
+func (h *webSocketConn) OnInflated(c *engine.Conn, cost int) {
 	if h.Online() {
-		h.protocol.gateway.Inflated(c, n)
+		h.protocol.gateway.Inflated(c, cost)
 	}
 }

@@ -216,9 +216,9 @@ func (s *customer) OnTooLarge(c *engine.Conn, op websocket.Opcode) {
 }
 
 // OnInflated implements ws.Messages.
-func (s *customer) OnInflated(c *engine.Conn, n int) {
+func (s *customer) OnInflated(c *engine.Conn, cost int) {
 	if s.Online() {
-		s.endpoint.gateway.Inflated(c, n)
+		s.endpoint.gateway.Inflated(c, cost)
 	}
 }
 

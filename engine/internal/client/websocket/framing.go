@@ -21,8 +21,8 @@ type Messages interface {
 	// OnTooLarge is called for a message that is skipped because it is over the reader's limit.
 	OnTooLarge(c *engine.Conn, op websocket.Opcode)
 	// OnInflated is called behind OnMessage or OnTooLarge for a message that came compressed, unless
-	// that has closed the connection. n bytes were inflated for it.
-	OnInflated(c *engine.Conn, n int)
+	// that has closed the connection. The cost is the event's.
+	OnInflated(c *engine.Conn, cost int)
 }
 
 // A ViolationHandler is Messages of a protocol that has words of its own for a breach of the frame layer,
@@ -167,7 +167,7 @@ func (f *Framing) handleInflated(c *engine.Conn, ev *websocket.Event, m Messages
 	defer c.Charge(engine.KindInput, -size)
 	f.handle(c, ev, m)
 	if c.Open() {
-		m.OnInflated(c, ev.Inflated)
+		m.OnInflated(c, ev.InflateCost)
 	}
 }
 
