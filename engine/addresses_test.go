@@ -47,7 +47,7 @@ type stillSystem struct {
 	ms int64
 }
 
-func (s *stillSystem) now() int64      { return s.ms }
+func (s *stillSystem) now() int64      { return s.ms * 1_000_000 }
 func (s *stillSystem) time() time.Time { return time.UnixMilli(s.ms) }
 
 func TestAddressLimits(t *testing.T) {

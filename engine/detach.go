@@ -11,19 +11,27 @@ import (
 
 // gone is called when gnet closes c's descriptor by itself, because of err.
 func (l *Loop) gone(c *Conn, err error) {
-	// A reset of a connection that is not being read comes as an end of stream, too.
-	half := errors.Is(err, io.EOF) &&
-		(fault == 10 || c.flags&flagReadingPaused == 0 && !l.engine.system.broken(c.fd))
+	half := errors.Is(err, io.EOF) && (fault == 10 || !l.engine.system.broken(c.fd))
+	unread, early := []byte(nil), false
+	if half && c.flags&flagReadingPaused != 0 {
+		// A reset of a connection that is not being read comes as an end of stream, too, and so does the
+		// close of a unix socket: what a client has sent before it is not read yet.
+		if c.flags&flagClient != 0 {
+			unread, early = l.engine.system.leftUnread(c.fd)
+		}
+		half = early || fault == 10
+	}
 	if half && c.Open() {
-		if c.flags&heldFlags == 0 {
+		if c.flags&heldFlags == 0 && !early {
 			c.flags &^= flagOutputPause
 			l.pump(c, false)
 		}
-		more := c.flags&heldFlags != 0 || c.flags&flagOutputPause != 0 && l.hasInput(c)
+		more := early || c.flags&heldFlags != 0 || c.flags&flagOutputPause != 0 && l.hasInput(c)
 		if h, ok := c.handler.(*handshake); ok && !h.answered {
 			more = false // a client that has not heard from us has not said all there is to say
 		}
-		if c.Open() && more && l.keepHalf(c) {
+		if c.Open() && more && l.keepHalf(c, unread) {
+			l.resume(c)
 			return
 		}
 	}
@@ -51,8 +59,8 @@ func (l *Loop) gone(c *Conn, err error) {
 
 // keepHalf keeps a connection whose peer has closed its writing side while its input was left
 // unhandled, for a login's verdict or until it has read earlier answers: what it had sent is still to
-// be handled and answered.
-func (l *Loop) keepHalf(c *Conn) bool {
+// be handled and answered. unread is what gnet has not read of that.
+func (l *Loop) keepHalf(c *Conn, unread []byte) bool {
 	var rest []byte
 	if n := l.buffered(c); n > 0 {
 		b, err := l.peek(c, n)
@@ -63,6 +71,10 @@ func (l *Loop) keepHalf(c *Conn) bool {
 	}
 	if !l.detach(c) {
 		return false
+	}
+	if len(unread) > 0 {
+		l.countArrived(c, len(unread))
+		rest = append(rest, unread...)
 	}
 	if c.flags&flagLongInput != 0 {
 		l.dropLongInput(c)
@@ -95,32 +107,14 @@ func (l *Loop) detach(c *Conn) bool {
 
 // pumpHalf is pump for a connection that keepHalf kept. When everything is handled, it is over.
 func (l *Loop) pumpHalf(c *Conn) {
-	if t := l.encrypted(c); t != nil {
-		l.pumpTLS(c, t, true)
-		return
+	if c.OutputFull() { // the handler would take nothing
+		l.makeRoom(c)
 	}
-	rest := l.halfClosed[c.slot]
-	for {
-		if c.OutputFull() { // the handler would take nothing
-			l.makeRoom(c)
-			if !c.Open() || c.Paused() {
-				return
-			}
-		}
-		n, need := l.serve(c, rest)
-		if !c.Open() {
-			return
-		}
-		rest = rest[n:]
-		l.halfClosed[c.slot] = rest
-		switch {
-		case c.Paused():
-			return
-		case c.OutputFull():
-		case len(rest) == 0 || need > len(rest) || n == 0:
-			c.Close(ReasonPeerClosed)
-			return
-		}
+	if c.Open() && !c.Paused() {
+		l.pump(c, true)
+	}
+	if c.Open() && !c.Paused() {
+		c.Close(ReasonPeerClosed)
 	}
 }
 

@@ -131,7 +131,7 @@ func newEngine(config Config, system system) (*Engine, error) {
 }
 
 // Now returns the time since New in ms, monotonic.
-func (e *Engine) Now() int64 { return e.system.now() }
+func (e *Engine) Now() int64 { return e.system.now() / 1_000_000 }
 
 // Time returns the date and the time of day, for what is compared with other programs' clocks or
 // outlives the process. Time that passes is measured with Now.

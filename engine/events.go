@@ -12,11 +12,9 @@ type events struct {
 	engine *Engine
 }
 
-// beginCall is called where gnet calls the loop: it reads the clock and notes that the loop is at
-// something. It reports false when the loop was at something already, as where a close is under
-// way.
+// beginCall is called where gnet calls the loop, behind tick: it notes that the loop is at something.
+// It reports false when the loop was at something already, as where a close is under way.
 func (l *Loop) beginCall() (outermost bool) {
-	l.tick()
 	n := l.stats.calls.Load()
 	if n%2 != 0 {
 		return false
@@ -48,6 +46,7 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		return nil, gnet.None
 	case *attachment:
 		l := e.loopOf[sock.EventLoop()]
+		l.tick()
 		defer l.endCall(l.beginCall())
 		if !l.openAttached(sock, from) {
 			return nil, gnet.Close
@@ -55,6 +54,7 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 	case *acceptor:
 		from.opened = true
 		l := e.loopOf[sock.EventLoop()]
+		l.tick()
 		defer l.endCall(l.beginCall())
 		c, ok := l.allocate()
 		if !ok {
@@ -80,13 +80,6 @@ func (h *events) OnOpen(sock gnet.Conn) ([]byte, gnet.Action) {
 		from.shareLocal(sock)
 		l.stats.open.Add(1)
 		l.enter(c, stageProxy)
-		if from.closed.Load() { // too late for CloseAll, perhaps
-			e.Tell(c.Ref(), func(c *Conn) {
-				if c != nil {
-					c.Close(ReasonShutdown)
-				}
-			})
-		}
 	}
 	return nil, gnet.None
 }
@@ -96,6 +89,7 @@ func (h *events) OnTraffic(sock gnet.Conn) gnet.Action {
 	switch c := sock.Context().(type) {
 	case *Conn:
 		l := c.loop
+		l.tick()
 		outermost := l.beginCall()
 		l.traffic(c)
 		l.endCall(outermost)
@@ -112,6 +106,7 @@ func (h *events) OnTraffic(sock gnet.Conn) gnet.Action {
 func (h *events) OnClose(sock gnet.Conn, err error) gnet.Action {
 	if c, ok := sock.Context().(*Conn); ok && c.sock == sock {
 		l := c.loop
+		l.tick()
 		outermost := l.beginCall()
 		l.guardedGone(c, err)
 		l.endStep()
@@ -171,8 +166,7 @@ func (l *Loop) guardedPump(c *Conn, pump func(*Conn)) {
 func (l *Loop) pumpArrived(c *Conn) { l.pump(c, false) }
 func (l *Loop) pumpResumed(c *Conn) { l.pump(c, true) }
 
-// inputWindow is how much input a handler sees at a time when it sits in gnet's ring, which may
-// have to copy it.
+// inputWindow is how much unhandled input may be left in gnet's ring, which may have to copy it.
 const inputWindow = 64 << 10
 
 // pump hands input to c's handler until there is no whole packet left, or the handler, a deferred
@@ -187,16 +181,13 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 	if arrived := l.buffered(c) - had; arrived > 0 {
 		l.countArrived(c, arrived)
 	}
-	ring, wide := had > 0, inputWindow
+	slices, wide := inputSlices{loop: l}, 0
 	for c.Open() && !c.Paused() {
 		avail := l.buffered(c)
 		if !resumed && (avail == 0 || avail < int(c.need)) {
 			break
 		}
-		window := avail
-		if ring {
-			window = min(avail, max(int(c.need), wide))
-		}
+		window := slices.window(avail, max(int(c.need), wide))
 		var b []byte
 		if window > 0 { // to Peek, 0 is everything
 			var err error
@@ -211,21 +202,20 @@ func (l *Loop) pump(c *Conn, resumed bool) {
 		}
 		// One that cannot tell how long its packet is wants a byte more than it sees: it sees twice as
 		// much, or a long packet would have it called for each byte.
-		if wide = inputWindow; n == 0 {
-			wide = max(wide, 2*len(b))
+		if wide = 0; n == 0 {
+			wide = 2 * len(b)
 		}
 		if n > 0 {
 			l.discard(c, n)
-			if n >= had {
-				ring = false
-			} else {
-				had -= n
-			}
 		}
 		l.handled(c, n, need, len(b))
+		slices.next(c, n, avail-n)
 	}
 	if !c.Open() {
-		_, _ = c.sock.Discard(-1)
+		l.discardAll(c)
+		return
+	}
+	if c.sock == nil { // what keepHalf has taken over is kept until all of it is handled
 		return
 	}
 	left := l.buffered(c)
@@ -249,14 +239,17 @@ func (l *Loop) handled(c *Conn, n, need, size int) {
 	}
 }
 
-// boundPaused bounds the input of c, which is paused; left bytes are here.
+// boundPaused bounds the input of c, which is paused; left bytes are here. Where nothing more comes it
+// is bounded.
 func (l *Loop) boundPaused(c *Conn, left int) {
-	limit := l.engine.config.InputBacklog
+	most := l.engine.config.InputBacklog
+	limit := most
 	if c.flags&flagClient == 0 {
 		limit = l.engine.config.LoginBytes
 	}
 	switch {
-	case left > pauseAbove && l.pause(c):
+	case c.sock == nil, c.flags&flagReadingPaused != 0:
+	case left > min(pauseAbove, most) && l.pause(c):
 		// TCP holds the peer back; what is here by now is all there will be.
 	case left > limit:
 		c.Close(ReasonInputBacklog)

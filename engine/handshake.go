@@ -60,6 +60,7 @@ func (l *Loop) beginHandshake(c *Conn) {
 	h.charge(c, waitingMemory)
 	c.Pause()
 	l.engine.handshakes.add(h)
+	l.engine.handshakes.woke()
 }
 
 // charge makes n what c's account has of the handshake.
@@ -72,6 +73,7 @@ func (h *handshake) charge(c *Conn, n int) {
 func (h *handshake) run() {
 	hs := &h.engine.handshakes
 	defer hs.done(h)
+	defer hs.release(h) // once the loop is told, so that it hears of handshakes in the order in which they compute
 	err := errGoexit
 	defer func() { // functions of a tls.Config may do anything
 		if r := recover(); r != nil {
@@ -86,7 +88,6 @@ func (h *handshake) run() {
 	if !hs.acquire(h) {
 		return
 	}
-	defer hs.release(h)
 	err = h.tls.tls.HandshakeContext(h.ctx)
 }
 
@@ -103,8 +104,9 @@ func (h *handshake) read(p []byte) (int, error) {
 		h.wants = true
 		h.mu.Unlock()
 		hs := &h.engine.handshakes
+		told := h.engine.Tell(h.ref, h.step)
 		hs.release(h)
-		if !h.engine.Tell(h.ref, h.step) {
+		if !told {
 			return 0, net.ErrClosed
 		}
 		select {
@@ -168,6 +170,7 @@ func (h *handshake) OnBytes(c *Conn, b []byte) (n, need int) {
 	h.in = append(h.in[:0], b[:n]...)
 	h.mu.Unlock()
 	h.fed <- struct{}{}
+	h.engine.handshakes.woke()
 	c.Pause()
 	return n, 0
 }

@@ -39,7 +39,7 @@ func (s *splitter) Write(p []byte) (int, error) {
 func TestTLSHandshakeSplits(t *testing.T) {
 	tlsVersions(t, func(t *testing.T, version uint16) {
 		_, addr := startLine(t, Config{}, ListenConfig{TLS: serverTLS()})
-		step := 1
+		step := handshakeSplits
 		if testing.Short() {
 			step = 23
 		}

@@ -20,6 +20,8 @@ type handshakes struct {
 	cpu    chan struct{} // one value for each that computes
 	crowd  chan struct{} // one for each of a crowd's that does, or is next
 	ended  sync.WaitGroup
+	// onWake is the simulation's: a loop has given a goroutine something to do.
+	onWake func()
 
 	mu      sync.Mutex
 	closed  bool
@@ -181,12 +183,20 @@ func (hs *handshakes) done(h *handshake) {
 func (hs *handshakes) abandon(h *handshake) {
 	h.cancel()
 	if h.begun.Load() {
+		hs.woke()
 		return
 	}
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	if h.queue != nil {
 		hs.dequeue(h)
+	}
+}
+
+// woke tells the simulation that a loop has given a goroutine something to do.
+func (hs *handshakes) woke() {
+	if f := hs.onWake; f != nil {
+		f()
 	}
 }
 

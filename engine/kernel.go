@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -19,7 +20,7 @@ type kernel struct {
 
 func newKernel() *kernel { return &kernel{start: time.Now()} }
 
-func (k *kernel) now() int64 { return int64(time.Since(k.start) / time.Millisecond) }
+func (k *kernel) now() int64 { return int64(time.Since(k.start)) }
 
 func (k *kernel) time() time.Time { return time.Now() }
 
@@ -50,6 +51,23 @@ func (k *kernel) sendFile(fd, file int32, off int64, n int) (int, syscall.Errno)
 func (k *kernel) closeFile(file int32) { unix.Close(int(file)) }
 
 func (k *kernel) unread(fd int32) bool { return unread(fd) }
+
+func (k *kernel) leftUnread(fd int32) (b []byte, ok bool) {
+	sa, err := unix.Getsockname(int(fd))
+	if _, local := sa.(*unix.SockaddrUnix); err != nil || !local {
+		return nil, false
+	}
+	for {
+		b = slices.Grow(b, 16<<10)
+		switch n, err := unix.Read(int(fd), b[len(b):cap(b)]); {
+		case err == unix.EINTR:
+		case err != nil || n == 0:
+			return b, true
+		default:
+			b = b[:len(b)+n]
+		}
+	}
+}
 
 func (k *kernel) unacked(fd int32) (int, bool) { return unacked(fd) }
 

@@ -142,9 +142,10 @@ func (l *Loop) Run(context.Context) error {
 // guardedTurn keeps the loop going when a turn panics outside the calls of handlers, which are
 // caught one by one.
 func (l *Loop) guardedTurn() {
-	begun, outermost := time.Now(), l.beginCall()
+	begun := l.tick()
+	outermost := l.beginCall()
 	defer func() {
-		l.stats.turns.add(time.Since(begun))
+		l.stats.turns.add(time.Duration(l.engine.system.now() - begun))
 		if r := recover(); r != nil {
 			l.panicked("turn", r)
 			l.engine.system.yield(l)
@@ -154,8 +155,12 @@ func (l *Loop) guardedTurn() {
 	l.turn()
 }
 
-// tick reads the clock.
-func (l *Loop) tick() { l.now = l.engine.Now() }
+// tick reads the clock, and returns what it shows in ns.
+func (l *Loop) tick() int64 {
+	ns := l.engine.system.now()
+	l.now = ns / 1_000_000
+	return ns
+}
 
 // tickIn has the loop's turn come within ms.
 func (l *Loop) tickIn(ms int64) {

@@ -252,7 +252,7 @@ func simAccounts(w *simWorld, inFlight int64) error {
 				if own != c.own || lag != c.lag || pushes != c.pushes() || entries != c.entries() {
 					return fmt.Errorf("%s pushes %d: own %d, lag %d, pushes %d are queued", simDescribe(c), c.pushes(), own, lag, pushes)
 				}
-				truth[KindInput] += inputRoom(c.input)
+				truth[KindInput] += c.inputRoom()
 				if t := l.tlsOf(c); t != nil {
 					truth[KindTLS] += tlsMemory + t.record()
 					if t.plain != nil {
@@ -288,6 +288,9 @@ func simAccounts(w *simWorld, inFlight int64) error {
 				}
 				if c.flags&flagReadingPaused != 0 {
 					saw.paused++
+				}
+				if c.flags&flagYielding != 0 {
+					saw.yielding++
 				}
 				if r := l.pressure.receivers[c.Ref()]; (r != nil) != (c.flags&(flagCongested|flagExcluded) != 0) {
 					return fmt.Errorf("%s: receiver %v", simDescribe(c), r)
@@ -536,7 +539,11 @@ func (w *simWorld) checkVictim(h *simHandler, c *Conn) {
 			continue
 		}
 		o := simConnOf(w.engine, other.ref)
-		if o != nil && o.Open() && o.weight() > 2*c.weight()+8192 { // judgements are up to 40 ms old
+		if o == nil || !o.Open() {
+			continue
+		}
+		// Judgements are up to 40 ms old, and input comes 64 KiB at once.
+		if o.weight()-o.inputRoom() > 2*c.weight()+8192 {
 			w.fail("P2: client %d goes with %d bytes, client %d has %d (above high-water for %d ms)", h.client.index, c.weight(), other.client.index, o.weight(), (w.clock-other.below)/1000)
 			return
 		}
@@ -590,7 +597,7 @@ func (w *simWorld) checkWait(k *simWorker) (silent bool) {
 	waited := w.clock - k.begun
 	if *simTrace >= 0 {
 		fmt.Printf("%d WAIT worker %d: %d of %d congested, silent %d ms, owed %d, waited %d us, %d ms in silence\n", w.clock/1000, k.source, congested, receivers,
-			(w.clock-took)/1000, k.pb.debt.owed(w.now()), waited, k.silent/1000)
+			(w.clock-took)/1000, k.pb.debt.owed(w.ms()), waited, k.silent/1000)
 	}
 	switch {
 	case congested == 0:

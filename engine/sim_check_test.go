@@ -71,8 +71,11 @@ func (w *simWorld) checkClose(h *simHandler, c *Conn, why Reason) {
 		if !clientEnded {
 			w.fail("P8: client %d (%s) is said to have closed", k.index, k.kind)
 		}
+		if f.finIn && f.broken == 0 && !f.cut && h.lines != f.lines {
+			w.fail("P8: client %d (%s) has closed behind %d lines, of which %d are handled", k.index, k.kind, f.lines, h.lines)
+		}
 	case ReasonWriteError:
-		if f.broken == 0 {
+		if f.broken == 0 && !f.closedLocally() {
 			w.fail("P8: client %d (%s) is closed for a write error", k.index, k.kind)
 		}
 	case ReasonShutdown:

@@ -110,7 +110,7 @@ func (c *simClient) connect() {
 		l = w.loops[c.index%len(w.loops)] // what it publishes is in order on one loop
 	}
 	f := &simFile{w: w, client: c, loop: l, sendCap: w.opt.sendCap, window: w.opt.window/2 + w.pick(w.opt.window),
-		latency: 20 + int64(w.pick(w.opt.latency)), tookAt: w.clock}
+		latency: 20 + int64(w.pick(w.opt.latency)), tookAt: w.clock, local: c.index%4 == 3}
 	c.file, c.handler = f, nil
 	c.asked, c.answered, c.pushed, c.bye = 0, 0, 0, false
 	c.subs = [simTopics]simSub{}
@@ -124,6 +124,7 @@ func (c *simClient) connect() {
 	l.opening = append(l.opening, f.conn)
 	w.enrolling++
 	f.tx = append(f.tx, "C\n"...)
+	f.lines++
 	c.asked++
 	f.sendLater(0)
 	if w.phase == simRunning && c.kind != simQuick || w.oneIn(2) {
@@ -160,6 +161,7 @@ func (c *simClient) finishLine(args ...int) {
 		f.tx = simPad(f.tx, c.w.pick(c.w.opt.unsent))
 	}
 	f.tx = append(f.tx, '\n')
+	f.lines++
 	f.sendLater(0)
 }
 
@@ -198,6 +200,9 @@ func (c *simClient) act() {
 		if w.oneIn(6) {
 			switch w.pick(3) {
 			case 0:
+				for n := w.pick(4*w.opt.burst + 1); n > 0 && c.source >= 0; n-- {
+					c.command('P', w.pick(len(w.topics)), size, 1)
+				}
 				c.close()
 			case 1:
 				c.command('Q')
@@ -214,7 +219,7 @@ func (c *simClient) act() {
 			c.stall = w.clock + int64(w.pick(1_000_000))
 		}
 	}
-	for n := 1 + w.pick(4); n > 0; n-- {
+	for n := 1 + w.pick(4) + w.pick(w.opt.burst+1); n > 0; n-- {
 		switch w.pick(16) {
 		case 0, 1:
 			c.request('S', topic)
@@ -561,6 +566,7 @@ type simHandler struct {
 	published  bool
 	closed     bool
 	handledAll bool // nothing that the client sent was left
+	lines      int  // of them
 	parted     bool // final words were written
 	why        Reason
 	closedAt   int64 // us
@@ -591,6 +597,7 @@ func (h *simHandler) OnBytes(c *Conn, b []byte) (n, need int) {
 		}
 		line := b[n : n+i]
 		n += i + 1
+		h.lines++
 		w.elapse(w.lineCost)
 		h.command(c, line)
 	}

@@ -33,7 +33,7 @@ func (w *simWorld) cast(part func(c *simClient)) {
 		w.call(int64(c.index), func() {
 			c.connect()
 			c.file.tx = append(c.file.tx[:0], "C\n"...)
-			c.asked = 1
+			c.asked, c.file.lines = 1, 1
 			for _, t := range c.topics {
 				c.request('S', t)
 			}
@@ -66,7 +66,7 @@ func (w *simWorld) play(t *testing.T, d time.Duration, part func(c *simClient)) 
 	rate := float64(published) / (float64(w.clock-begun) / float64(simSecond))
 	w.end()
 	if w.failure != "" && t != nil {
-		t.Errorf("step %d, %d ms: %s", w.steps, w.now(), w.failure)
+		t.Errorf("step %d, %d ms: %s", w.steps, w.ms(), w.failure)
 	}
 	return rate
 }
@@ -175,7 +175,7 @@ func TestSimulationFewReceivers(t *testing.T) {
 		w := fewScene(3, backlog)
 		rate := w.play(t, sceneTime, oneStalls(w))
 		k := w.workers[0]
-		t.Logf("backlog %d: %.0f messages a second, waited %d ms of %d, %d ms in silence", backlog, rate, k.slept/1000, w.now(), k.silent/1000)
+		t.Logf("backlog %d: %.0f messages a second, waited %d ms of %d, %d ms in silence", backlog, rate, k.slept/1000, w.ms(), k.silent/1000)
 	}
 }
 

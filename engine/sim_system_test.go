@@ -52,6 +52,8 @@ type simFile struct {
 	finAsked  bool // the client has closed its writing side
 	finIn     bool // and the server's system knows
 	gone      bool // the client has closed its socket: what it is sent is answered with a reset
+	local     bool // a unix socket, which tells of that at once
+	lines     int  // that the client has sent
 	broken    syscall.Errno
 	brokenAt  int64
 	clientRst bool // the server's system has reset the connection
@@ -209,7 +211,7 @@ func (l *simLoop) wake(f *simFile) {
 	if f.ready || c == nil || c.closed || !c.opened {
 		return
 	}
-	if f.broken != 0 && !(f.paused && l.w.deaf) || !f.paused && (len(f.rx) > f.rxHead || f.finIn) {
+	if (f.broken != 0 || f.closedLocally()) && !(f.paused && l.w.deaf) || !f.paused && (len(f.rx) > f.rxHead || f.finIn) {
 		f.ready = true
 		l.ready = append(l.ready, f)
 	}
@@ -229,6 +231,9 @@ func (l *simLoop) serve(f *simFile) {
 		if ref != 0 && !simGone(w.engine, ref) {
 			w.fail("P8: client %d: a reset while reading was paused was taken for a half-close", f.client.index)
 		}
+		return
+	case f.paused && f.closedLocally() && !w.deaf:
+		l.close(c, io.EOF)
 		return
 	case f.paused:
 		return
@@ -321,7 +326,9 @@ func (w *simWorld) file(fd int32, call string) *simFile {
 
 // The system interface.
 
-func (w *simWorld) now() int64 { return w.clock / 1000 }
+func (w *simWorld) now() int64 { return w.clock * 1000 }
+
+func (w *simWorld) ms() int64 { return w.clock / 1000 }
 
 // simEpochTime is when the simulated clock stands at 0.
 var simEpochTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -367,6 +374,8 @@ func (w *simWorld) send(fd int32, p []byte, more bool) (int, syscall.Errno) {
 		return 0, f.broken
 	case f.finSent:
 		w.fail("P8: client %d is sent something behind the FIN", f.client.index)
+		return 0, syscall.EPIPE
+	case f.closedLocally():
 		return 0, syscall.EPIPE
 	}
 	if w.oneIn(w.opt.enobufs) {
@@ -449,6 +458,16 @@ func (f *simFile) write(p []byte) {
 func (w *simWorld) unread(fd int32) bool {
 	f := w.file(fd, "unread")
 	return f != nil && len(f.rx) > f.rxHead
+}
+
+func (w *simWorld) leftUnread(fd int32) ([]byte, bool) {
+	f := w.file(fd, "leftUnread")
+	if f == nil || !f.local {
+		return nil, false
+	}
+	b := bytes.Clone(f.rx[f.rxHead:])
+	f.rx, f.rxHead = f.rx[:0], 0
+	return b, true
 }
 
 func (w *simWorld) unacked(fd int32) (int, bool) {
@@ -536,8 +555,13 @@ func (w *simWorld) disarm(fd int32) {
 	}
 }
 
+// closedLocally reports whether f's client has closed a unix socket.
+func (f *simFile) closedLocally() bool { return f.local && f.gone && f.finIn }
+
 // hungUp reports whether epoll would report an error or a hang-up.
-func (f *simFile) hungUp() bool { return f.broken != 0 || f.finSent && f.finIn }
+func (f *simFile) hungUp() bool {
+	return f.broken != 0 || f.finSent && f.finIn || f.closedLocally()
+}
 
 func (f *simFile) hasRoom() bool {
 	return f.broken != 0 || f.finSent || int(f.sent-f.acked)*3 <= f.sendCap*2

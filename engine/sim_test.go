@@ -31,9 +31,9 @@ func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
 		w := simulate(*simSeed, *simSteps)
 		t.Logf("%+v", w.shown)
-		t.Logf("%d steps, %d ms (loops slept %d), digest %x, %d messages, closed %v", w.steps, w.now(), w.loopSlept/1000, w.digest(), w.received, simReasons(w.closes))
+		t.Logf("%d steps, %d ms (loops slept %d), digest %x, %d messages, closed %v", w.steps, w.ms(), w.loopSlept/1000, w.digest(), w.received, simReasons(w.closes))
 		if w.failure != "" {
-			t.Fatalf("step %d, %d ms: %s", w.steps, w.now(), w.failure)
+			t.Fatalf("step %d, %d ms: %s", w.steps, w.ms(), w.failure)
 		}
 		return
 	}
@@ -58,14 +58,14 @@ func TestSimulation(t *testing.T) {
 				w := simulate(uint64(seed), *simSteps)
 				if w.failure != "" {
 					failures.Add(1)
-					t.Errorf("seed %d, step %d, %d ms: %s\n"+simReplay, seed, w.steps, w.now(), w.failure, seed, *simSteps)
+					t.Errorf("seed %d, step %d, %d ms: %s\n"+simReplay, seed, w.steps, w.ms(), w.failure, seed, *simSteps)
 				}
 				mu.Lock()
 				saw.add(w.saw)
 				mu.Unlock()
 				steps.Add(int64(w.steps))
 				received.Add(int64(w.received))
-				simulated.Add(w.now())
+				simulated.Add(w.ms())
 				pauses.Add(int64(w.pauses))
 				waits.Add(int64(w.engine.Stats().Waits))
 				for i, n := range w.closes {

@@ -68,7 +68,7 @@ type simWorld struct {
 
 // simSaw counts in how many looks something was so, which tells whether a run gets anywhere.
 type simSaw struct {
-	looks, congested, excluded, deferred, halfClosed, paused, full, flushPending int
+	looks, congested, excluded, deferred, halfClosed, paused, yielding, full, flushPending int
 
 	byFile int // sends of files, not looks
 }
@@ -80,6 +80,7 @@ func (s *simSaw) add(o simSaw) {
 	s.deferred += o.deferred
 	s.halfClosed += o.halfClosed
 	s.paused += o.paused
+	s.yielding += o.yielding
 	s.full += o.full
 	s.flushPending += o.flushPending
 	s.byFile += o.byFile
@@ -106,6 +107,7 @@ type simOptions struct {
 	size         int   // bytes of a message, at most
 	hold         int   // ms, at most
 	unsent       int   // bytes of a client's requests in its socket, at most
+	burst        int   // requests at once, at most, beside four
 	period       int   // us between a client's actions
 	workerPeriod int   // us
 	roundTime    int64 // us for a round of the rounds program
@@ -229,6 +231,11 @@ func (w *simWorld) randomOptions() {
 	}
 	w.lineCost = int64(w.pick(3))
 	w.publishCost = int64(w.pick(3))
+	o.config.InputBacklog >>= w.seed % 7
+	if w.seed%4 == 1 { // long inputs, which take their time
+		o.rxCap, o.unsent, o.burst = 128<<10, 128<<10, 64
+		w.lineCost = 10 + int64(w.seed)*37%190
+	}
 }
 
 // begin makes the engine and everybody else.
@@ -502,7 +509,7 @@ func (w *simWorld) jump(us int64) {
 
 // tick is the ticker's goroutine and the loops' own timers.
 func (w *simWorld) tick() {
-	now := w.now()
+	now := w.ms()
 	for _, l := range w.loops {
 		if l.tickAt != 0 && l.tickAt <= w.clock {
 			l.tickAt = 0

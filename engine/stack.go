@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"fmt"
 	"runtime"
 	"strconv"
 	"strings"
@@ -31,25 +32,28 @@ const goroutinePrefix = "goroutine "
 const waitsInCoroutine = "[coroutine"
 
 const (
-	// leastStacks and mostStacks bound the trace of all goroutines, in bytes.
-	leastStacks = 256 << 10
-	mostStacks  = 16 << 20
+	// mostStacks is how many goroutines are written down at most. The process stands still for that, some
+	// 10 us each, and is late then because it is looked at.
+	mostStacks = 1000
+	// stackSize is what one of them takes, in bytes: some forty calls; most are shorter.
+	stackSize = 8 << 10
 )
 
 // stack returns what loop i is at: the stack of the coroutine that handlers run in, if that is under
-// way, or the loop's own. It stops the process for as long as it takes to write down all goroutines.
+// way, or the loop's own. It stops the process for as long as it takes to write down all goroutines, and
+// says so where there are too many.
 func (e *Engine) stack(i int) string {
+	n := runtime.NumGoroutine()
+	if n > mostStacks {
+		return fmt.Sprintf("not taken, of %d goroutines: a profile of goroutines has it", n)
+	}
 	l := e.loops[i]
 	ids := [...]uint64{l.isolation.goroutine.n.Load(), l.goroutine.n.Load()}
-	b := make([]byte, leastStacks)
-	n := runtime.Stack(b, true)
-	for n == len(b) && n < mostStacks {
-		b = make([]byte, 2*len(b))
-		n = runtime.Stack(b, true)
-	}
+	b := make([]byte, n*stackSize)
+	b = b[:runtime.Stack(b, true)]
 	var found []string
 	for _, id := range ids {
-		s := findStack(string(b[:n]), id)
+		s := findStack(string(b), id)
 		head, _, _ := strings.Cut(s, "\n")
 		if s != "" && !strings.Contains(head, waitsInCoroutine) {
 			found = append(found, s)

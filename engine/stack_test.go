@@ -58,6 +58,26 @@ func TestBlockedLoopIsNamed(t *testing.T) {
 	}
 }
 
+// Where there are so many goroutines that to write them down would hold up all of them, a line says that
+// the loop is late, and that its stack was not taken.
+func TestLateAmongManyGoroutines(t *testing.T) {
+	e, _ := plainEngine(t, Config{Loops: 1})
+	t.Cleanup(func() { _ = e.Stop(context.Background()) })
+	release, at := make(chan struct{}), make(chan struct{})
+	e.TellLoop(0, func() { close(at); blockHere(release) })
+	<-at
+	if s := e.stack(0); !strings.Contains(s, "engine.blockHere") {
+		t.Errorf("of few: %q", s)
+	}
+	for range mostStacks {
+		go blockHere(release)
+	}
+	if s := e.stack(0); !strings.HasPrefix(s, "not taken, of ") {
+		t.Errorf("of many: %q", s)
+	}
+	close(release)
+}
+
 // A trustedMail blocks the loop itself.
 type trustedMail struct{ release chan struct{} }
 

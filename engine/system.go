@@ -11,7 +11,7 @@ import (
 //
 // Methods that take a descriptor or a Loop are called on that loop's goroutine.
 type system interface {
-	// now returns the ms since the system was made, monotonic. Any goroutine may call it.
+	// now returns the ns since the system was made, monotonic. Any goroutine may call it.
 	now() int64
 	// time returns the date and the time of day. Any goroutine may call it.
 	time() time.Time
@@ -35,6 +35,9 @@ type system interface {
 	closeFile(file int32)
 	// unread reports whether received bytes wait in the socket.
 	unread(fd int32) bool
+	// leftUnread reads all that is left of a unix socket's input, whose peer has closed: that much is in
+	// the socket, and no more comes. ok is false for other sockets.
+	leftUnread(fd int32) (b []byte, ok bool)
 	// unacked returns how many sent bytes the peer has not acknowledged; ok is false where the
 	// system does not tell.
 	unacked(fd int32) (n int, ok bool)
@@ -43,8 +46,8 @@ type system interface {
 	// peer returns the remote address of a socket.
 	peer(fd int32) netip.AddrPort
 
-	// pauseReading has l's poller report no more input of a descriptor. It reports false where that
-	// cannot be done.
+	// pauseReading has l's poller report no more input of a descriptor, but failures, and of a unix
+	// socket that its peer has closed it. It reports false where that cannot be done.
 	pauseReading(l *Loop, fd int32) bool
 	// pauseIsDeaf reports whether l's poller does not report a failure either during a pause.
 	pauseIsDeaf() bool

@@ -24,9 +24,9 @@ func TestTLSRefused(t *testing.T) {
 		"all places taken":       {Config{MaxConnections: 1}, ListenConfig{}, "", ReasonTooManyClients},
 		"the address's taken":    {Config{MaxPerAddress: 1}, ListenConfig{}, "", ReasonAddressLimit},
 		"plain connections, too": {Config{MaxPerAddress: 1}, ListenConfig{TLSAuto: true}, "", ReasonAddressLimit},
-		"by a known client": {Config{MaxPerAddress: 1, ProxyTrust: loopback}, ListenConfig{Proxy: true},
+		"by a known client": {Config{MaxPerAddress: 1, ProxyTrust: thisMachine}, ListenConfig{Proxy: true},
 			header(1, "192.0.2.1:1"), ReasonAddressLimit},
-		"before it is known": {Config{MaxConnections: 1, ProxyTrust: loopback}, ListenConfig{Proxy: true},
+		"before it is known": {Config{MaxConnections: 1, ProxyTrust: thisMachine}, ListenConfig{Proxy: true},
 			header(2, "192.0.2.1:1"), ReasonTooManyClients},
 		"no protocol with words": {Config{MaxConnections: 1}, ListenConfig{Protocols: []Protocol{lineProtocol{}}}, "", ReasonTooManyClients},
 	} {

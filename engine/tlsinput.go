@@ -40,9 +40,9 @@ func (l *Loop) pumpTLS(c *Conn, t *tlsConn, resumed bool) {
 			l.dropPlain(t)
 		}
 	}
-	wide := inputWindow
+	slices, wide := inputSlices{loop: l}, 0
 	for c.Open() && !c.Paused() {
-		b, own = l.decrypt(c, t, b, own, max(int(c.need), wide))
+		b, own = l.decrypt(c, t, b, own, slices.window(l.buffered(c)+len(b), max(int(c.need), wide)))
 		if !c.Open() || !resumed && (len(b) == 0 || len(b) < int(c.need)) {
 			break
 		}
@@ -51,11 +51,12 @@ func (l *Loop) pumpTLS(c *Conn, t *tlsConn, resumed bool) {
 		if !c.Open() {
 			break
 		}
-		if wide = inputWindow; n == 0 {
-			wide = max(wide, 2*len(b))
+		if wide = 0; n == 0 {
+			wide = 2 * len(b)
 		}
 		l.handled(c, n, need, len(b))
 		b = b[n:]
+		slices.next(c, n, len(b)+l.buffered(c))
 	}
 	if !c.Open() {
 		l.dropPlain(t)

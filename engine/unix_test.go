@@ -13,12 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // startUnix runs an engine that serves the line protocol on a unix socket and returns its path.
-func startUnix(t *testing.T, config Config, p lineProtocol) (*Engine, string) {
+func startUnix(t *testing.T, config Config, p Protocol) (*Engine, string) {
 	t.Helper()
 	e, _ := plainEngine(t, config)
 	path := filepath.Join(t.TempDir(), "s")
@@ -117,10 +118,44 @@ func TestUnix(t *testing.T) {
 	}
 }
 
+// A unix socket tells of its peer's close at once, also while it is not read. What the peer has sent
+// before is handled all the same, as it is on TCP.
+func TestUnixCloseBehindPausedInput(t *testing.T) {
+	const lines = 600
+	input := func(line string) []byte { // the socket takes it all
+		return []byte(strings.Repeat(line+strings.Repeat("z", 100-len(line)-1)+"\n", lines))
+	}
+	var naps atomic.Int64
+	for _, tc := range []struct {
+		name   string
+		config Config
+		p      Protocol
+		line   string
+		took   func(*Engine) int64
+	}{
+		{"a long input", Config{Loops: 1}, napProtocol{naps: &naps}, "NAP ", func(*Engine) int64 { return naps.Load() }},
+		{"over a rate", Config{Loops: 1, MaxPacketRate: 400}, lineProtocol{}, "PUB nobody ",
+			func(e *Engine) int64 { return int64(e.Stats().Publishes) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			e, path := startUnix(t, tc.config, tc.p)
+			c := dialUnix(t, path)
+			if _, err := c.Write(input(tc.line)); err != nil {
+				t.Fatal(err)
+			}
+			c.Close()
+			waitFor(t, "the end", func() bool { return e.Stats().Closed[ReasonPeerClosed] == 1 })
+			if n := tc.took(e); n != lines {
+				t.Errorf("%d of %d lines are handled", n, lines)
+			}
+		})
+	}
+}
+
 // An HTTP proxy on a unix socket is believed where that is said, for the connections that come then, and
 // its clients are under the limits of their addresses.
 func TestUnixForwarded(t *testing.T) {
-	e, _ := plainEngine(t, Config{ForwardedUnix: true, MaxPerAddress: 1, ConnectRatePerAddress: -1, ProxyTrust: loopback})
+	e, _ := plainEngine(t, Config{ForwardedUnix: true, MaxPerAddress: 1, ConnectRatePerAddress: -1, ProxyTrust: thisMachine})
 	path := filepath.Join(t.TempDir(), "s")
 	for _, lc := range []ListenConfig{{Address: path}, {Address: path + "p", Proxy: true}} {
 		lc.Network, lc.Protocols = "unix", []Protocol{forProtocol{}, refusingLine{}}

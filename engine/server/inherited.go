@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/sluicenet/sluice/engine/internal/inherit"
+	"github.com/sluicenet/sluice/internal/loopback"
 )
 
 // inherited are the schemes of listeners on sockets that the process was handed, and the schemes of
@@ -88,11 +89,11 @@ func (l Listen) Local() bool {
 		return true
 	}
 	if l.Descriptor == "" {
-		return onLoopback(l.Address)
+		return loopback.HostPort(l.Address)
 	}
 	list, err := l.sockets()
 	for _, e := range list {
-		if e.Address != l.Address && !e.Unix() && !onLoopback(e.Address) {
+		if e.Address != l.Address && !e.Unix() && !loopback.HostPort(e.Address) {
 			return false
 		}
 	}

@@ -219,9 +219,15 @@ func kind(m fs.FileMode) string {
 	return "something else"
 }
 
-// Close takes the file away, if it is still this listener's, and closes the socket. In this order
-// nobody can have taken the path over in between: who tries finds somebody listening.
-func (l *listener) Close() error {
+// An Unlinker is a listener with a file.
+type Unlinker interface {
+	net.Listener
+	// Unlink takes the file away, if it is still this listener's: nobody else connects. Close does it,
+	// too. Before Close nobody can have taken the path over: who tries finds somebody listening.
+	Unlink()
+}
+
+func (l *listener) Unlink() {
 	l.once.Do(func() {
 		if l.file == nil {
 			return
@@ -230,6 +236,10 @@ func (l *listener) Close() error {
 			_ = os.Remove(l.path)
 		}
 	})
+}
+
+func (l *listener) Close() error {
+	l.Unlink()
 	return l.UnixListener.Close()
 }
 

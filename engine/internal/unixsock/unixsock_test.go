@@ -146,6 +146,30 @@ func TestTakenOver(t *testing.T) {
 	third.Close()
 }
 
+// Behind Unlink nobody connects any more, and who has is accepted still.
+func TestUnlink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := Listen(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	waits, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waits.Close()
+	ln.(Unlinker).Unlink()
+	if c, err := net.Dial("unix", path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("connected: %v, %v", c, err)
+	}
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}
+
 func TestModeAndOwner(t *testing.T) {
 	dir := t.TempDir()
 	for _, tt := range []struct {
