@@ -229,8 +229,9 @@ const markMargin = 5000
 
 // markedAt is the Mark.At of who has had everything that is here.
 func (e *Engine) markedAt() int64 {
-	if log := e.config.Log; log == nil || log.Away() != nil {
+	log := e.config.Log
+	if log == nil || log.Away() != nil {
 		return 0
 	}
-	return e.Time().Add(-markMargin * time.Millisecond).UnixMilli()
+	return log.Now().Add(-markMargin * time.Millisecond).UnixMilli()
 }

@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/sluicenet/sluice/topic"
+import (
+	"time"
+
+	"github.com/sluicenet/sluice/topic"
+)
 
 // A Log keeps the messages of topics with history in one order for several gateways: with Config.Log
 // nobody here gives out numbers. What is published to such a topic goes to the Log, and to nobody else;
@@ -18,6 +22,9 @@ type Log interface {
 	Full(name []byte) bool
 	// Away is not nil while nothing can be added: a publish to a topic with history is refused with it.
 	Away() error
+	// Now is what the clock says by which the times of Frames and Marks go. It may differ from
+	// Engine.Time, and nobody sets it.
+	Now() time.Time
 	// Fetch asks for what is kept of a topic behind a position and below number before, 0: all. With
 	// another epoch than the Log's, or with the zero position, that is all that is kept. since is the
 	// Mark.At of the position, 0: not known. done is called once, on any goroutine; an error says that
@@ -138,11 +145,11 @@ func (r *Replica) Publish(name []byte, epoch, prev uint64, f Frame) (ok bool, er
 	return true, nil
 }
 
-// onClock returns a time in unix ms on the engine's clock.
+// onClock returns a time by the Log's clock, in unix ms, on the engine's.
 func (e *Engine) onClock(at int64) int64 { return at + e.clockOffset() }
 
-// clockOffset is what is to be added to unix ms for the engine's clock.
-func (e *Engine) clockOffset() int64 { return e.Now() - e.Time().UnixMilli() }
+// clockOffset is what is to be added to unix ms by the Log's clock for the engine's.
+func (e *Engine) clockOffset() int64 { return e.Now() - e.config.Log.Now().UnixMilli() }
 
 // Begin has the history of a topic begin behind a position: what comes from then on is kept, and older
 // messages are asked for when somebody wants them. One that reaches up to there goes on. One that does

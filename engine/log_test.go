@@ -53,6 +53,8 @@ func (t *fakeLog) Away() error {
 	return t.away
 }
 
+func (t *fakeLog) Now() time.Time { return time.Now() }
+
 func (t *fakeLog) Fetch(name string, after topic.Position, since int64, before uint64, done func(Fill, error)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/topic"
@@ -211,7 +212,7 @@ func (l *simLog) frameSize(records []byte) (size int) {
 // add adds a frame to a topic.
 func (l *simLog) add(t *simLogTopic, records []byte) topic.Position {
 	l.seq += uint64(1 + l.w.sim.Pick(3))
-	f := engine.Frame{Seq: l.seq<<12 | 4095, At: l.w.sim.Engine().Time().UnixMilli(), Records: records}
+	f := engine.Frame{Seq: l.seq<<12 | 4095, At: l.Now().UnixMilli(), Records: records}
 	prev := uint64(0)
 	if m := len(t.frames); m > 0 {
 		prev = t.frames[m-1].Seq
@@ -354,6 +355,12 @@ func (l *simLog) Away() error {
 	}
 	return errSimLogDown
 }
+
+// simLogBehind is by how much the log's clock is behind the engine's.
+const simLogBehind = time.Hour
+
+// Now implements engine.Log.
+func (l *simLog) Now() time.Time { return l.w.sim.Engine().Time().Add(-simLogBehind) }
 
 // Fetch implements engine.Log.
 func (l *simLog) Fetch(name string, after topic.Position, since int64, before uint64, done func(engine.Fill, error)) {

@@ -99,6 +99,63 @@ func TestBucketsTakenAway(t *testing.T) {
 	}
 }
 
+// A bucket of leases that was deleted and made again counts its revisions from 1, however far it was:
+// gateways that renew in it are never suspect, nor do they leave, and no message between them is lost.
+func TestLeasesMadeAnew(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"purged", "deleted", "deleted and made"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			long(t)
+			s := startNATS(t, nil)
+			list := serveAll(t, 3, "--cluster", s.url())
+			_, js := administrate(t, s.url())
+			const bucket, stream = "sluice_default_nodes", "KV_sluice_default_nodes"
+			kv, err := js.KeyValue(t.Context(), bucket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 500 { // as in some minutes
+				if _, err := kv.PutString(t.Context(), "stranger", "x"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sub, pub := list[0].login(), list[1].login()
+			sub.subscribe("news")
+			st, err := js.Stream(t.Context(), stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if how == "purged" {
+				err = st.Purge(t.Context())
+			} else {
+				err = js.DeleteStream(t.Context(), stream)
+			}
+			if how == "deleted and made" && err == nil {
+				_, err = js.CreateStream(t.Context(), st.CachedInfo().Config)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := 1; i <= 25; i++ { // longer than a lease lives
+				for k := range 10 {
+					pub.publish("news", 10*i+k)
+				}
+				sub.want(10*i, 10*i+9)
+				time.Sleep(time.Second)
+			}
+			for _, g := range list {
+				for _, bad := range []string{"is suspect", "has left"} {
+					if strings.Contains(g.stderr.String(), bad) {
+						t.Errorf("gateway %d says %q:\n%s", g.id, bad, g.stderr)
+					}
+				}
+				g.knows(3)
+			}
+		})
+	}
+}
+
 // What is no claim, no list and no session in the place of one is written over, and nobody ends for it.
 func TestBucketsOfGarbage(t *testing.T) {
 	t.Parallel()

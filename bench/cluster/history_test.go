@@ -383,28 +383,43 @@ func TestHistoryMassResumption(t *testing.T) {
 		c.conn.Close()
 	})
 	await(t, "the topics to be let go", func() bool { return list[0].metric("sluice_cluster_history_topics") == 0 })
+	// A subscription that the log did not answer in time, as on a busy machine, has no place in it: who
+	// leaves at once, one of each of the goroutines above at most, is told of a gap.
+	placeless := 20 * int(list[0].metric("sluice_cluster_history_timeouts_total"))
 	for i := range sessions {
 		pub.burst(name(i), 1, missed)
 	}
 	begun := time.Now()
 	var mu sync.Mutex
 	var slowest time.Duration
+	gaps := 0
 	var wg sync.WaitGroup
 	for i := range sessions {
 		wg.Go(func() {
 			c, _ := list[0].comeBack(tickets[i])
-			for k, g := range c.all(missed) {
+			got := c.all(1)
+			gap := len(got) > 0 && got[0].gap
+			if gap {
+				got = nil
+			}
+			for k, g := range append(got, c.all(missed-len(got))...) {
 				if g.gap || g.n != k+1 {
 					t.Errorf("session %d: push %+v, want %d", i, g, k+1)
 					return
 				}
 			}
 			mu.Lock()
+			if gap {
+				gaps++
+			}
 			slowest = max(slowest, time.Since(begun))
 			mu.Unlock()
 		})
 	}
 	wg.Wait()
+	if gaps > placeless {
+		t.Errorf("%d sessions were told of a gap, want %d at most", gaps, placeless)
+	}
 	t.Logf("%d sessions had %d missed messages each after %v; reads: %v, %v bytes", sessions, missed, slowest,
 		list[0].metric("sluice_cluster_history_reads_total"), list[0].metric("sluice_cluster_history_read_bytes_total"))
 }

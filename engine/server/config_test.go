@@ -134,6 +134,7 @@ func (nothing) Append(_, _ []byte, _ int, done func(topic.Position, error)) {
 }
 func (nothing) Full([]byte) bool { return false }
 func (nothing) Away() error      { return errors.ErrUnsupported }
+func (nothing) Now() time.Time   { return time.Now() }
 func (nothing) Fetch(_ string, _ topic.Position, _ int64, _ uint64, done func(engine.Fill, error)) {
 	done(engine.Fill{}, errors.ErrUnsupported)
 }

@@ -43,6 +43,8 @@ func collectCluster(p *page, s *cluster.Stats) {
 	p.gauge("sluice_cluster_lease_held", "Whether the gateway has its server id.", number(s.Held))
 	p.gauge("sluice_cluster_lease_age_seconds", "Time since it has renewed its lease.", s.Renewed.Seconds())
 	p.counter("sluice_cluster_lease_failures_total", "Renewals of the lease that have failed.", s.RenewFailures)
+	p.gauge("sluice_cluster_buckets_wrong", "Buckets of NATS that are not as they have to be.", float64(s.Unfit))
+	p.gauge("sluice_cluster_clock_offset_seconds", "By how much this machine's clock is ahead of that of the NATS server that keeps the leases.", s.ClockOffset.Seconds())
 	collectClusterTopics(p, &s.Topics)
 	collectLog(p, &s.History, s.Differ)
 	collectCommands(p, &s.Commands)

@@ -13,15 +13,15 @@ var (
 	errLoopFailed = errors.New("admin: a loop has failed at it: the log says why")
 )
 
-// loopPatience is how long a loop may take to answer.
-const loopPatience = 5 * time.Second
+// loopTimeout is how long a loop may take to answer.
+const loopTimeout = 5 * time.Second
 
 // onLoop runs f on a loop and waits for it. One such function at a time is under way to a loop, so that
 // no turn has to run more than one, however many ask. On an error f may run later all the same: what
 // it writes must not be read then.
 func (s *Server) onLoop(ctx context.Context, loop int, f func(*engine.Loop)) error {
-	patience := time.NewTimer(loopPatience)
-	defer patience.Stop()
+	timeout := time.NewTimer(loopTimeout)
+	defer timeout.Stop()
 	wait := func(answer <-chan error) error {
 		select {
 		case err := <-answer:
@@ -30,7 +30,7 @@ func (s *Server) onLoop(ctx context.Context, loop int, f func(*engine.Loop)) err
 			return ctx.Err()
 		case <-s.engine.Stopped():
 			return engine.ErrStopped
-		case <-patience.C:
+		case <-timeout.C:
 			return errLoopBusy
 		}
 	}

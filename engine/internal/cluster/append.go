@@ -407,7 +407,8 @@ func (a *appender) done(f *appendFrame, seq uint64, err error) {
 // trusted reports whether what was heard of the stream is good for a position: else it may be another one
 // by now.
 func (a *appender) trusted() bool {
-	return time.Since(time.Unix(0, a.h.heardAt.Load())) < positionTrust
+	since := time.Since(time.Unix(0, a.h.heardAt.Load()))
+	return 0 <= since && since < positionTrust // less: the clock was set back
 }
 
 // askOnce asks for the stream's state for all who wait for that.

@@ -42,10 +42,12 @@ var (
 )
 
 // An Entry is a value of a Store and its revision. Of a key that was deleted or has expired Value is nil.
+// Revisions rise for as long as the Store is the same: one that was deleted and made again begins anew.
 type Entry struct {
 	Key      string
 	Value    []byte
 	Revision uint64
+	At       time.Time // when it was written, by the server's clock
 }
 
 // A Store is a bucket of keys with revisions, all of which live for one time behind their last write.

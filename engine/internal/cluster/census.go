@@ -19,8 +19,10 @@ type census struct {
 	came, gone func(Member)
 	// changed is called when the table has changed in any way.
 	changed func()
-	// contested is called when the own id's key has changed otherwise than by this process.
+	// contested is called when the own id's key has changed otherwise than by this process, and dated when
+	// it has by this one.
 	contested func()
+	dated     func(revision uint64, at time.Time)
 
 	mu    sync.Mutex // held while it tells, too
 	seen  map[uint8]*sighting
@@ -33,13 +35,20 @@ type census struct {
 // A sighting is when a node has renewed its lease last.
 type sighting struct {
 	revision uint64
+	written  time.Time // by the server's clock
 	at       time.Time // moved on by times in which nobody renewed
+}
+
+// before reports whether an entry was written before the sighting's, or is it: another watch tells
+// it again. Of a bucket that was made anew the revisions are lower, and the times are not.
+func (s *sighting) before(e Entry) bool {
+	return e.Revision == s.revision || e.Revision < s.revision && !e.At.After(s.written)
 }
 
 func newCensus(c *Config, table *nodes) *census {
 	return &census{
 		nodes: table, self: c.Self, own: c.Incarnation, log: c.logger(), life: c.Nodes.Life,
-		came: func(Member) {}, gone: func(Member) {}, contested: func() {}, changed: func() {},
+		came: func(Member) {}, gone: func(Member) {}, contested: func() {}, dated: func(uint64, time.Time) {}, changed: func() {},
 		seen: make(map[uint8]*sighting), known: make(chan struct{}),
 	}
 }
@@ -60,8 +69,8 @@ func (c *census) hear(e Entry) {
 		return
 	}
 	if e.Value == nil {
-		if s := c.seen[id]; s != nil && e.Revision < s.revision {
-			return // of before
+		if s := c.seen[id]; s != nil && s.before(e) {
+			return
 		}
 		delete(c.seen, id)
 		if id == c.self {
@@ -77,7 +86,9 @@ func (c *census) hear(e Entry) {
 		return
 	}
 	if id == c.self {
-		if m.Incarnation != c.own {
+		if m.Incarnation == c.own {
+			c.dated(e.Revision, e.At)
+		} else {
 			c.contested()
 		}
 		return
@@ -87,10 +98,10 @@ func (c *census) hear(e Entry) {
 	case s == nil:
 		s = new(sighting)
 		c.seen[id] = s
-	case e.Revision <= s.revision:
-		return // told again by another watch
+	case s.before(e):
+		return
 	}
-	s.revision, s.at = e.Revision, time.Now()
+	s.revision, s.written, s.at = e.Revision, e.At, time.Now()
 	c.heard = s.at
 	c.put(m)
 }

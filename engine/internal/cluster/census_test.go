@@ -104,6 +104,48 @@ func TestCensus(t *testing.T) {
 	})
 }
 
+// A bucket that was deleted and made again counts its revisions from 1: who renews in it is there all the
+// same, and who gives his id back in it has left. What a watch tells once more is no renewal.
+func TestCensusBucketMadeAnew(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		store := newFakeStore(20 * time.Second)
+		a, b := newTenant(store, 1, 11, "a"), newTenant(store, 2, 22, "b")
+		a.run(t)
+		defer a.stop()
+		w := watch(ctx, store, 0, func() bool { return true })
+		defer w.wg.Wait()
+		defer cancel()
+		<-w.known
+		b.run(t)
+		time.Sleep(time.Hour)
+		w.want(t, "+1/11", "+2/22")
+		old, err := store.Get(ctx, keyOf(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.replace()
+		for range 60 {
+			time.Sleep(renewEvery)
+			w.wantMember(t, 1, true, false)
+			w.wantMember(t, 2, true, false)
+		}
+		w.want(t)
+		b.stop()
+		for range 3 {
+			w.hear(old)
+			time.Sleep(3 * renewEvery)
+		}
+		w.wantMember(t, 2, true, true)
+		b.run(t)
+		time.Sleep(2 * renewEvery)
+		w.wantMember(t, 2, true, false)
+		b.stop()
+		b.release(ctx)
+		w.want(t, "-2/22")
+	})
+}
+
 // While nobody renews nobody is judged; afterwards who does not renew is.
 func TestCensusNobodyRenews(t *testing.T) {
 	faketime.Test(t, func(t *testing.T) {
@@ -148,11 +190,12 @@ func TestCensusKeys(t *testing.T) {
 	c := newCensus(&Config{Nodes: store, Self: 5, Incarnation: 105}, &table)
 	contested := 0
 	c.contested = func() { contested++ }
+	now := time.Now()
 	good := `{"incarnation":"00000000000000aa","address":"x","version":"v","since":1}`
 	for i, e := range []Entry{
-		{"claim-01", []byte(good), 0}, {"1", []byte(good), 0}, {"zz", []byte(good), 0}, {"0101", []byte(good), 0},
-		{"01", []byte("no JSON"), 0}, {"01", []byte(`{"incarnation":"0"}`), 0}, {"01", []byte(`{}`), 0}, {"01", nil, 0},
-		{"05", []byte(`{"incarnation":"0000000000000069"}`), 0},
+		{"claim-01", []byte(good), 0, now}, {"1", []byte(good), 0, now}, {"zz", []byte(good), 0, now}, {"0101", []byte(good), 0, now},
+		{"01", []byte("no JSON"), 0, now}, {"01", []byte(`{"incarnation":"0"}`), 0, now}, {"01", []byte(`{}`), 0, now}, {"01", nil, 0, now},
+		{"05", []byte(`{"incarnation":"0000000000000069"}`), 0, now},
 	} {
 		e.Revision = uint64(i + 1)
 		c.hear(e)
@@ -160,9 +203,9 @@ func TestCensusKeys(t *testing.T) {
 	if n := len(table.all()); n != 0 || contested != 0 {
 		t.Errorf("%d nodes, own key contested %d times", n, contested)
 	}
-	c.hear(Entry{"05", []byte(good), 20})
-	c.hear(Entry{"05", nil, 21})
-	c.hear(Entry{"01", []byte(good), 22})
+	c.hear(Entry{"05", []byte(good), 20, now})
+	c.hear(Entry{"05", nil, 21, now})
+	c.hear(Entry{"01", []byte(good), 22, now})
 	if m, ok := table.find(1); !ok || m.Incarnation != 0xaa || contested != 2 {
 		t.Errorf("%+v, own key contested %d times", m, contested)
 	}

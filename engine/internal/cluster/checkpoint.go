@@ -149,7 +149,7 @@ func (s *sessions) nextPoint() {
 		return
 	}
 	to, ok := s.reach()
-	now := time.Now()
+	now, at := time.Now(), s.clock()
 	if !ok || to == last.Position && behind == 0 && now.Sub(when) < pointAge {
 		return
 	}
@@ -172,7 +172,7 @@ func (s *sessions) nextPoint() {
 	case <-s.halt:
 		return
 	}
-	next := point{to, now.Add(-pointMargin).UnixMilli()}
+	next := point{to, at.Add(-pointMargin).UnixMilli()}
 	if a.ok {
 		if next.Position, ok = s.plan(to, a.behind); next.Position.Before(to) {
 			next.at = 0

@@ -50,6 +50,17 @@ type Config struct {
 	Linger time.Duration
 	// Logger receives what an operator should know. Nil discards.
 	Logger *slog.Logger
+
+	wall  func() time.Time // the machine's clock; nil: time.Now
+	clock *clock           // NATS's; nil: the machine's is taken for it
+}
+
+// now is what NATS's clock says, as far as that is known.
+func (c *Config) now() time.Time {
+	if c.clock == nil {
+		return time.Now()
+	}
+	return c.clock.now()
 }
 
 func (c *Config) logger() *slog.Logger { return cmp.Or(c.Logger, slog.New(slog.DiscardHandler)) }

@@ -22,9 +22,6 @@ const (
 	collect = 5 * time.Millisecond
 	// readTimeout is how long one may take.
 	readTimeout = 30 * time.Second
-	// clockMargin is by how much the clocks of the node and of the NATS servers may differ, before
-	// it is not seen that messages are gone.
-	clockMargin = 5 * time.Second
 	// fillCost is what a frame that was read costs beside its bytes.
 	fillCost = 64
 )
@@ -344,8 +341,9 @@ func (f *fetcher) release(r *fetch) {
 
 // finish answers a batch that was read, before the stream was in the state st.
 func (f *fetcher) finish(batch []*fetch, st StreamState) {
+	now := f.h.now()
 	for _, r := range batch {
-		r.fill.First = max(r.fill.First, r.first(st))
+		r.fill.First = max(r.fill.First, r.first(st, now))
 		r.fill.Last = behind(r.last)
 		if r.before > 0 {
 			r.fill.Last = min(r.fill.Last, r.before-1)
@@ -357,7 +355,7 @@ func (f *fetcher) finish(batch []*fetch, st StreamState) {
 }
 
 // first is from which number on what was read is complete: what is there, or could not have gone.
-func (r *fetch) first(st StreamState) uint64 {
+func (r *fetch) first(st StreamState, now time.Time) uint64 {
 	whole := r.whole(st)
 	if !r.here { // all that is kept
 		switch {
@@ -370,7 +368,7 @@ func (r *fetch) first(st StreamState) uint64 {
 	}
 	next := max(r.after, behind(r.checked)) + 1
 	switch {
-	case whole && (st.First <= frameOf(next) || r.timely(st)), fault == 37:
+	case whole && (st.First <= frameOf(next) || r.timely(st, now)), fault == 37:
 		return r.after + 1
 	case whole && r.followed == 0 && !r.there:
 		return max(st.First<<indexBits, r.after+1)
@@ -396,8 +394,8 @@ func (r *fetch) whole(st StreamState) bool {
 }
 
 // timely reports whether all that was published since the number was the topic's last must be there
-// yet.
-func (r *fetch) timely(st StreamState) bool {
+// yet; now is by the log's clock, as all other times are.
+func (r *fetch) timely(st StreamState, now time.Time) bool {
 	if r.since == 0 {
 		return false
 	}
@@ -405,7 +403,7 @@ func (r *fetch) timely(st StreamState) bool {
 	if st.First <= st.Last {
 		return !st.FirstAt.After(since)
 	}
-	gone := time.Now().Add(-st.Limits.Age) // all has expired, unless somebody has emptied the stream
+	gone := now.Add(-st.Limits.Age) // all has expired, unless somebody has emptied the stream
 	return st.Limits.Age > 0 && !gone.After(since) && !st.LastAt.After(gone.Add(clockMargin))
 }
 

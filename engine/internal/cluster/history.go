@@ -69,6 +69,7 @@ type history struct {
 	name    string // of the cluster
 	stream  Stream
 	config  HistoryConfig
+	now     func() time.Time // by NATS's clock
 	log     *slog.Logger
 	wanted  atomic.Bool            // this node has rules
 	keeps   func(name []byte) bool // by them
@@ -116,7 +117,7 @@ type joining struct {
 
 func newHistory(t *topics, config *Config) *history {
 	h := &history{
-		t: t, name: config.Name, stream: config.History.Stream, config: config.History, log: t.log, wakes: make(chan struct{}, 1),
+		t: t, name: config.Name, stream: config.History.Stream, config: config.History, now: config.now, log: t.log, wakes: make(chan struct{}, 1),
 		keeps: func([]byte) bool { return false }, limits: func() StreamLimits { return StreamLimits{} },
 		hold: int64(cmp.Or(max(config.Queue, 0), 8<<20)),
 	}

@@ -37,7 +37,7 @@ func (h *history) fits(st *StreamState) {
 		if f.kept == 0 || !h.state.FirstAt.Before(f.raised) {
 			f.kept = h.state.Limits.PerSubject
 		}
-		f.kept, f.raised = lower(f.kept, h.state.Limits.PerSubject), time.Now().Add(clockMargin)
+		f.kept, f.raised = lower(f.kept, h.state.Limits.PerSubject), h.now().Add(clockMargin)
 	}
 	if f.kept > 0 && st.Frames > 0 && st.FirstAt.Before(f.raised) {
 		st.Kept = lower(st.Kept, f.kept)

@@ -30,7 +30,7 @@ func TestKept(t *testing.T) {
 		{"below one", "0," + now.UTC().Format(time.RFC3339), time.Minute, 50},
 	} {
 		c := jetstream.StreamConfig{MaxMsgsPerSubject: 50, MaxAge: tc.age, Metadata: map[string]string{keptKey: tc.had, "other": "stays"}}
-		m := withKept(&c, now.Add(time.Minute))
+		m := withKept(&c, now, now.Add(time.Minute))
 		kept, until := readKept(m)
 		if kept != tc.want || until.Before(now) || m["other"] != "stays" {
 			t.Errorf("%s: %v: %d until %v, want %d", tc.name, m, kept, until, tc.want)

@@ -119,7 +119,7 @@ func (n *Node) openHistory(ctx context.Context) error {
 	if n.history == nil || !n.history.wanted.Load() {
 		return nil
 	}
-	deadline := time.Now().Add(claimPatience)
+	deadline := time.Now().Add(claimTimeout)
 	for {
 		n.history.reachable.Store(true)
 		err := n.history.open(ctx)
@@ -153,6 +153,9 @@ func (n *Node) Full(name []byte) bool { return n.history.Full(name) }
 
 // Away implements engine.Log.
 func (n *Node) Away() error { return n.history.Away() }
+
+// Now implements engine.Log.
+func (n *Node) Now() time.Time { return n.config.now() }
 
 // Fetch implements engine.Log.
 func (n *Node) Fetch(

@@ -27,8 +27,9 @@ const (
 // sessionMargin is how much longer a session's key lives behind its last write than its tickets can.
 const sessionMargin = time.Minute
 
-// quietWatch is how long a watch may be silent before another is made. Leases are renewed each second.
-const quietWatch = 5 * time.Second
+// quietWatch is how long a watch may be silent before another is made. Leases are renewed each second; of a
+// bucket that was deleted nothing more is told, and by suspectAfter it must be known who is in the new one.
+const quietWatch = 3 * time.Second
 
 // A kvStore is a Store on JetStream. It opens its bucket when it is first used, again after errors that
 // say that it has gone, and makes it if there is none.
@@ -42,10 +43,12 @@ type kvStore struct {
 	log      *slog.Logger
 	life     atomic.Int64 // of the bucket that there is
 
-	mu   sync.Mutex
-	kv   jetstream.KeyValue // nil: not open
-	conn *nats.Conn         // of kv
-	said string             // the server's version that was warned of
+	mu    sync.Mutex
+	kv    jetstream.KeyValue // nil: not open
+	conn  *nats.Conn         // of kv
+	said  string             // the server's version that was warned of
+	wrong string             // what of the bucket is not as it has to be
+	seen  int                // its replicas
 }
 
 func newKVStore(bus *natsBus, bucket, about string, life, least time.Duration, replicas int, log *slog.Logger) *kvStore {
@@ -91,19 +94,11 @@ func (s *kvStore) open(ctx context.Context) (jetstream.KeyValue, error) {
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	switch life := status.TTL(); {
-	case life == 0:
+	if status.TTL() == 0 && s.conn == nil { // of one that was in use it is said
 		return nil, &BucketError{s.bucket, fmt.Errorf("its keys live for ever: want a TTL of %v", s.want)}
-	case life < s.least && s.life.Swap(int64(life)) != int64(life):
-		s.log.Warn("the bucket's keys live for too short a time", "bucket", s.bucket,
-			"ttl", life, "want", s.want, "least", s.least)
-	default:
-		s.life.Store(int64(life))
 	}
-	if info, ok := status.(*jetstream.KeyValueBucketStatus); ok && s.replicas > 0 {
-		if n := info.StreamInfo().Config.Replicas; n != s.replicas {
-			s.log.Warn("the bucket has another number of replicas", "bucket", s.bucket, "replicas", n, "want", s.replicas)
-		}
+	if info, ok := status.(*jetstream.KeyValueBucketStatus); ok {
+		s.judge(&info.StreamInfo().Config)
 	}
 	s.kv, s.conn = kv, conn
 	return kv, nil
@@ -148,6 +143,8 @@ func (s *kvStore) explain(err error) error {
 		return &BucketError{s.bucket, errors.New("the NATS server has no JetStream, or not for this account")}
 	case errors.Is(err, jetstream.ErrBadBucket):
 		return &BucketError{s.bucket, errors.New("there is a stream of this name that is no bucket")}
+	case errors.Is(err, jetstream.ErrStreamNotFound): // it was made a moment ago: not all servers know of it yet
+		return err
 	case errors.As(err, &refused) && refused.Code < 500:
 		return &BucketError{s.bucket, err}
 	}
@@ -247,7 +244,7 @@ func (s *kvStore) Life() time.Duration { return time.Duration(s.life.Load()) }
 
 // entry is an entry of the library's as this package has it.
 func entry(e jetstream.KeyValueEntry) Entry {
-	out := Entry{Key: e.Key(), Revision: e.Revision()}
+	out := Entry{Key: e.Key(), Revision: e.Revision(), At: e.Created()}
 	if e.Operation() == jetstream.KeyValuePut {
 		out.Value = append([]byte{}, e.Value()...)
 	}

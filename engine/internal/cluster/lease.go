@@ -92,6 +92,7 @@ func (e *TakenError) Error() string {
 // A lease is a node's claim to its server id: a key that it makes, and renews each second.
 type lease struct {
 	store       Store
+	clock       *clock
 	id          uint8
 	incarnation uint64
 	value       func() claim // what is told to others, but for the incarnation
@@ -109,11 +110,15 @@ type lease struct {
 	turned   atomic.Int64 // unix nanoseconds: when the goroutine ran last
 	renewed  atomic.Int64 // the same of the last renewal; 0: none
 	failures atomic.Uint64
+	failed   atomic.Pointer[error] // why the last renewal has; nil: it has not
 }
 
 func newLease(c *Config, value func() claim) *lease {
+	if c.clock == nil {
+		c.clock = newClock(c)
+	}
 	return &lease{
-		store: c.Nodes, id: c.Self, incarnation: c.Incarnation, value: value, log: c.logger(),
+		store: c.Nodes, clock: c.clock, id: c.Self, incarnation: c.Incarnation, value: value, log: c.logger(),
 		lost: func(*TakenError) {}, again: func() {}, look: make(chan struct{}, 1),
 	}
 }
@@ -145,7 +150,7 @@ func (l *lease) has(revision uint64, begun int64) {
 func (l *lease) take(ctx context.Context) error {
 	for {
 		begun := time.Now().UnixNano()
-		revision, err := l.bounded(ctx, func(ctx context.Context) (uint64, error) {
+		revision, err := l.write(ctx, func(ctx context.Context) (uint64, error) {
 			return l.store.Create(ctx, keyOf(l.id), l.encode())
 		})
 		if err == nil {
@@ -166,6 +171,16 @@ func (l *lease) bounded(ctx context.Context, f func(context.Context) (uint64, er
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	return f(ctx)
+}
+
+// write is bounded for a write of the lease's key, which tells what NATS's clock says.
+func (l *lease) write(ctx context.Context, f func(context.Context) (uint64, error)) (uint64, error) {
+	sent := l.clock.read()
+	revision, err := l.bounded(ctx, f)
+	if err == nil {
+		l.clock.wrote(revision, sent)
+	}
+	return revision, err
 }
 
 func (l *lease) get(ctx context.Context) (Entry, error) {
@@ -221,7 +236,7 @@ func (l *lease) contend(ctx context.Context) error {
 			continue
 		}
 		begun := time.Now().UnixNano()
-		revision, err := l.bounded(ctx, func(ctx context.Context) (uint64, error) {
+		revision, err := l.write(ctx, func(ctx context.Context) (uint64, error) {
 			return l.store.Update(ctx, keyOf(l.id), l.encode(), first.Revision)
 		})
 		switch {
@@ -321,6 +336,16 @@ func (l *lease) stood() time.Duration {
 	return time.Duration(time.Now().UnixNano() - l.turned.Load()).Abs()
 }
 
+// status is a line for people, empty when nothing is wrong.
+func (l *lease) status() string {
+	err := l.failed.Load()
+	if err == nil {
+		return ""
+	}
+	since := time.Since(time.Unix(0, l.renewed.Load()))
+	return fmt.Sprintf("server id: its lease could not be renewed for %v: %v", max(since, 0).Round(time.Second), *err)
+}
+
 // lookNow has the lease be looked at, and renewed, at once.
 func (l *lease) lookNow() {
 	select {
@@ -331,7 +356,7 @@ func (l *lease) lookNow() {
 
 // renew renews the lease once; begun is now. It reports whether it is lost for good.
 func (l *lease) renew(ctx context.Context, begun int64) (lost bool) {
-	revision, err := l.bounded(ctx, func(ctx context.Context) (uint64, error) {
+	revision, err := l.write(ctx, func(ctx context.Context) (uint64, error) {
 		return l.store.Update(ctx, keyOf(l.id), l.encode(), l.revision)
 	})
 	if errors.Is(err, ErrKeyExists) {
@@ -341,8 +366,10 @@ func (l *lease) renew(ctx context.Context, begun int64) (lost bool) {
 	case lost:
 		return true
 	case err == nil:
+		l.failed.Store(nil)
 		l.has(revision, begun)
 	case ctx.Err() == nil:
+		l.failed.Store(&err)
 		l.failures.Add(1)
 		l.log.Warn("the lease of the server id could not be renewed: trying again", "server-id", l.id, "err", err)
 	}
@@ -353,7 +380,7 @@ func (l *lease) renew(ctx context.Context, begun int64) (lost bool) {
 func (l *lease) regain(ctx context.Context) (revision uint64, lost bool, err error) {
 	e, err := l.get(ctx)
 	if errors.Is(err, ErrKeyNotFound) {
-		revision, err = l.bounded(ctx, func(ctx context.Context) (uint64, error) {
+		revision, err = l.write(ctx, func(ctx context.Context) (uint64, error) {
 			return l.store.Create(ctx, keyOf(l.id), l.encode())
 		})
 		if err == nil {
@@ -369,7 +396,7 @@ func (l *lease) regain(ctx context.Context) (revision uint64, lost bool, err err
 	switch {
 	case err != nil: // it is nobody's who has the id
 		l.log.Warn("the lease of the server id held what is no claim: it is written over", "server-id", l.id, "err", err)
-		revision, err = l.bounded(ctx, func(ctx context.Context) (uint64, error) {
+		revision, err = l.write(ctx, func(ctx context.Context) (uint64, error) {
 			return l.store.Update(ctx, keyOf(l.id), l.encode(), e.Revision)
 		})
 		return revision, false, err

@@ -18,7 +18,7 @@ type nameEntry struct {
 	Node        uint8  `json:"node"`
 	Incarnation string `json:"incarnation"`
 	Ref         uint64 `json:"ref"`
-	Since       int64  `json:"since"` // unix microseconds, by the node's clock
+	Since       int64  `json:"since"` // unix microseconds, by NATS's clock as the node knows it
 	Arrival     uint64 `json:"arrival,omitempty"`
 	Sole        bool   `json:"sole,omitempty"`  // there is to be no other that is
 	Count       bool   `json:"count,omitempty"` // it counts against the user's limit
@@ -61,7 +61,8 @@ func (e *nameEntry) after(o *nameEntry, now int64) bool {
 // has happened.
 type errNames struct {
 	error
-	late bool // the caller's time was over: the store may be well
+	late  bool // the caller's time was over: the store may be well
+	write bool // it takes no writes, as far as is known
 }
 
 func (e errNames) Unwrap() error { return e.error }
@@ -159,7 +160,7 @@ func (n *names) write(ctx context.Context, key string, revision uint64, list []n
 		return err
 	}
 	n.count.errors.Add(1)
-	return errNames{err, ctx.Err() != nil}
+	return errNames{err, ctx.Err() != nil, true}
 }
 
 // living returns the connections of a list whose nodes, and of this node which themselves, are there.

@@ -43,7 +43,8 @@ type names struct {
 	inc           string // self's incarnation, as in entries
 	peers         peers
 	client        Client
-	held          func() bool // the server id
+	held          func() bool      // the server id
+	now           func() time.Time // by NATS's clock
 	charge        func(n int64)
 	named         func(id string) // is told of each uniqId that somebody has chosen
 	log           *slog.Logger
@@ -70,6 +71,7 @@ type names struct {
 	lostAt time.Time // when that was seen
 	closed bool
 	away   time.Time // since when the bucket cannot be used; zero: it can
+	stuck  bool      // it may take no writes
 }
 
 // A heldKey is a key in whose list this node has connections, or had a moment ago.
@@ -113,7 +115,7 @@ type nameCounts struct {
 
 func newNames(c *Config, table *nodes, p peers, held func() bool) *names {
 	n := &names{
-		store: c.Names, leases: c.Nodes, nodes: table, self: origin{c.Self, c.Incarnation}, peers: p, held: held,
+		store: c.Names, leases: c.Nodes, nodes: table, self: origin{c.Self, c.Incarnation}, peers: p, held: held, now: c.now,
 		charge: func(int64) {}, named: func(string) {}, log: c.logger(), wake: make(chan struct{}, 1),
 		keys: make(map[string]*heldKey), byRef: make(map[engine.Ref][]*holding), silent: make(map[origin]time.Time),
 	}
@@ -249,7 +251,7 @@ func (n *names) usable() bool {
 // Enter implements gateway.Registry.
 func (n *names) Enter(r gateway.Registration, done func(gateway.Outcome, int)) {
 	h := &holding{entry: nameEntry{
-		Ref: uint64(r.Ref), Since: r.Since.UnixMicro(), Arrival: r.Arrival, Sole: r.Exclusive, Count: r.Limit > 0,
+		Ref: uint64(r.Ref), Since: n.now().Add(-time.Since(r.Since)).UnixMicro(), Arrival: r.Arrival, Sole: r.Exclusive, Count: r.Limit > 0,
 	}}
 	n.count.logins.Add(1)
 	n.hold(nameKey('u', r.User), h)
@@ -285,7 +287,7 @@ var (
 func (n *names) enter(h *holding, r *gateway.Registration, done func(gateway.Outcome, int)) {
 	ctx, cancel := context.WithTimeout(n.ctx, time.Until(r.Deadline))
 	defer cancel()
-	at := attempt{h: h, r: r}
+	at := attempt{h: h, r: r, now: n.now}
 	err := n.change(ctx, h.key.key, false, at.list)
 	if errors.Is(err, errUserLimit) && n.findDead(ctx, h.key.key, &at) {
 		err = n.change(ctx, h.key.key, false, at.list)
@@ -320,6 +322,7 @@ func (n *names) enter(h *holding, r *gateway.Registration, done func(gateway.Out
 type attempt struct {
 	h      *holding
 	r      *gateway.Registration
+	now    func() time.Time
 	dead   []nameEntry // that are in the list and have ended
 	others []nameEntry // that count
 	gone   ends        // that have to go
@@ -328,7 +331,7 @@ type attempt struct {
 
 // list puts the login into the list, if it may.
 func (a *attempt) list(list []nameEntry) ([]nameEntry, error) {
-	self, now := &a.h.entry, time.Now().UnixMicro()
+	self, now := &a.h.entry, a.now().UnixMicro()
 	next := make([]nameEntry, 0, len(list)+1)
 	a.others, a.online = a.others[:0], 0
 	for _, e := range list {
@@ -384,7 +387,7 @@ func (n *names) Name(id string, ref engine.Ref, data []byte) {
 	}
 	n.mu.Unlock()
 	h := &holding{id: id, data: data, entry: nameEntry{
-		Ref: uint64(ref), Since: time.Now().UnixMicro(), Arrival: n.count.logins.Add(1), Sole: true,
+		Ref: uint64(ref), Since: n.now().UnixMicro(), Arrival: n.count.logins.Add(1), Sole: true,
 	}}
 	n.hold(key, h)
 	n.letIn(h, true)

@@ -625,6 +625,38 @@ func TestNamesCutOff(t *testing.T) {
 	}
 }
 
+// A bucket that can be read and takes no writes, as one that is full, is away until it does: that it can be
+// read does not make it be there again each second.
+func TestNamesBucketFull(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		w := newTown(t, 1, 2)
+		a, b := w.nodes[0], w.nodes[1]
+		w.store.set(func(s *fakeStore) { s.refuses = func(string) bool { return true } })
+		first := a.login("ann", true, 0)
+		<-first.decided
+		time.Sleep(10 * time.Second)
+		if s := a.stats(); !first.online || s.Times != 1 || s.Away < 9*time.Second || s.Queued != 1 {
+			t.Errorf("online %v, %+v", first.online, s)
+		}
+		w.store.set(func(s *fakeStore) { s.refuses = nil })
+		time.Sleep(3 * time.Second)
+		if s := a.stats(); s.Times != 1 || s.Away != 0 || s.Queued != 0 {
+			t.Errorf("it is not over: %+v", s)
+		}
+		if c := b.login("ann", true, 0); true {
+			if <-c.decided; !c.online {
+				t.Error(c.outcome)
+			}
+		}
+		if n := len(w.online("ann")); n != 1 {
+			t.Errorf("%d connections stay", n)
+		}
+		if err := w.close(true); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // However nodes are cut off from the bucket and one another while users come and go everywhere, in the end a
 // user has one connection at most, that of his last login unless it has ended, and nothing is left over.
 func TestNamesThroughPartitions(t *testing.T) {
@@ -832,7 +864,7 @@ func TestNamesForeign(t *testing.T) {
 		for _, value := range []string{"", "x", `{"connections":[{"incarnation":"x","sole":true,"since":1}]}`, `{"connections":[{}]}`} {
 			w.store.set(func(s *fakeStore) {
 				s.revision++
-				s.keys[nameKey('u', "ann")] = fakeKey{Entry{nameKey('u', "ann"), []byte(value), s.revision}, time.Now()}
+				s.keys[nameKey('u', "ann")] = fakeKey{Entry{nameKey('u', "ann"), []byte(value), s.revision, time.Now()}, time.Now()}
 			})
 			c := d.login("ann", true, 1)
 			if <-c.decided; !c.online {

@@ -197,15 +197,9 @@ func (n *names) step() bool {
 	return true
 }
 
-// makeRight makes some of the keys right that are queued. It reports whether there may be more: not when
-// the bucket cannot be used.
-func (n *names) makeRight(ctx context.Context) bool {
-	n.mu.Lock()
-	if len(n.todo) == 0 || !n.away.IsZero() {
-		n.mu.Unlock()
-		return false
-	}
-	batch := n.todo[:min(nameBatch, len(n.todo))]
+// dequeue takes up to most of the keys that are queued, which are to be made right now. n.mu is held.
+func (n *names) dequeue(most int) []*heldKey {
+	batch := n.todo[:min(most, len(n.todo))]
 	n.todo = n.todo[len(batch):]
 	if len(n.todo) == 0 {
 		n.todo = nil
@@ -216,6 +210,18 @@ func (n *names) makeRight(ctx context.Context) bool {
 			n.empty--
 		}
 	}
+	return batch
+}
+
+// makeRight makes some of the keys right that are queued. It reports whether there may be more: not when
+// the bucket cannot be used.
+func (n *names) makeRight(ctx context.Context) bool {
+	n.mu.Lock()
+	if len(n.todo) == 0 || !n.away.IsZero() {
+		n.mu.Unlock()
+		return false
+	}
+	batch := n.dequeue(nameBatch)
 	n.mu.Unlock()
 	var all sync.WaitGroup
 	var failed atomic.Bool
@@ -266,7 +272,7 @@ func (n *names) sync(ctx context.Context, k *heldKey) error {
 	var there []*holding // in the list
 	var missed *holding  // the list has had it, and the key has gone
 	err := n.change(ctx, k.key, touch, func(list []nameEntry) ([]nameEntry, error) {
-		now := time.Now().UnixMicro()
+		now := n.now().UnixMicro()
 		lose, there = lose[:0], there[:0]
 		n.mu.Lock() // behind the reading of the list: what is not held by now has ended
 		own := make([]*holding, 0, len(k.list))
@@ -357,6 +363,7 @@ func (n *names) failedAt(err errNames) {
 	if first {
 		n.away = time.Now()
 	}
+	n.stuck = n.stuck || err.write
 	n.mu.Unlock()
 	if first {
 		n.count.away.Add(1)
@@ -370,13 +377,34 @@ func (n *names) probe() {
 		return
 	}
 	n.mu.Lock()
-	since := n.away
-	n.away = time.Time{}
+	since, stuck := n.away, n.stuck
+	n.mu.Unlock()
+	if stuck && !n.makeOneRight() {
+		return
+	}
+	n.mu.Lock()
+	n.away, n.stuck = time.Time{}, false
 	n.walkLocked(false)
 	n.mu.Unlock()
 	if !since.IsZero() {
 		n.log.Info("users, uniqIds and limits are kept apart over the cluster again", "away", time.Since(since))
 	}
+}
+
+// makeOneRight makes a queued key right, of a bucket that may take no writes: one that is full can be
+// read. It reports whether it could.
+func (n *names) makeOneRight() bool {
+	n.mu.Lock()
+	batch := n.dequeue(1)
+	n.mu.Unlock()
+	for _, k := range batch {
+		err := n.sync(n.ctx, k)
+		n.done(k, err)
+		if err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // close has the others know that what this node holds has gone, as far as ctx allows; its connections

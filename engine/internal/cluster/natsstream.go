@@ -238,6 +238,8 @@ func (s *natsStream) explain(err error, limits StreamLimits) error {
 		return &StreamError{s.name, errors.New("the NATS server has no JetStream, or not for this account")}
 	case errors.Is(err, nats.ErrNoResponders):
 		return ErrNoStream
+	case errors.Is(err, jetstream.ErrStreamNotFound): // it was made a moment ago: not all servers know of it yet
+		return err
 	case errors.As(err, &refused) && refused.Code < 500:
 		return &StreamError{s.name, err}
 	}
@@ -302,7 +304,7 @@ func (s *natsStream) stateOf(info *jetstream.StreamInfo) StreamState {
 	s.mu.Lock()
 	limits := s.limits
 	s.mu.Unlock()
-	for _, k := range s.settings(c, limits) {
+	for _, k := range s.settings(info, limits) {
 		switch {
 		case k.right:
 		case k.low:

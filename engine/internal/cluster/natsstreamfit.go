@@ -28,8 +28,9 @@ type setting struct {
 
 func (k *setting) String() string { return fmt.Sprintf("%s is %v", k.name, k.has) }
 
-// settings are those of c, compared with what they have to be. Their functions change c.
-func (s *natsStream) settings(c *jetstream.StreamConfig, limits StreamLimits) []setting {
+// settings are those of a stream, compared with what they have to be. Their functions change it.
+func (s *natsStream) settings(info *jetstream.StreamInfo, limits StreamLimits) []setting {
+	c, now := &info.Config, info.TimeStamp
 	want := s.config(limits)
 	var republish any = "off"
 	if c.RePublish != nil {
@@ -85,8 +86,8 @@ func (s *natsStream) settings(c *jetstream.StreamConfig, limits StreamLimits) []
 		},
 		{
 			name: "max-msgs-per-subject", has: c.MaxMsgsPerSubject, right: !less(c.MaxMsgsPerSubject, limits.PerSubject), low: true,
-			set:   func() { c.Metadata = withKept(c, time.Now().Add(keptMargin)); c.MaxMsgsPerSubject = limits.PerSubject },
-			flags: fmt.Sprintf("--max-msgs-per-subject %d --metadata %s=%s", limits.PerSubject, keptKey, keptText(c, time.Now().Add(keptByHand))),
+			set:   func() { c.Metadata = withKept(c, now, now.Add(keptMargin)); c.MaxMsgsPerSubject = limits.PerSubject },
+			flags: fmt.Sprintf("--max-msgs-per-subject %d --metadata %s=%s", limits.PerSubject, keptKey, keptText(c, now, now.Add(keptByHand))),
 		},
 	}
 }
@@ -107,26 +108,27 @@ func lower(a, b int64) int64 {
 // some are missing.
 const (
 	keptKey = "sluice.kept"
-	// keptMargin is by how much clocks may differ, and how long an update may take.
+	// keptMargin is by how much clocks of NATS servers may differ, and how long an update may take.
 	keptMargin = clockMargin
 	// keptByHand is how long an administrator may wait before he does what he is told.
 	keptByHand = 24 * time.Hour
 )
 
-// keptText is what the metadata have to say of c, whose limit is going to be raised before a time.
-func keptText(c *jetstream.StreamConfig, before time.Time) string {
+// keptText is what the metadata have to say of c, whose limit is going to be raised before a time. now is
+// by the server's clock.
+func keptText(c *jetstream.StreamConfig, now, before time.Time) string {
 	least := c.MaxMsgsPerSubject
-	if kept, until := readKept(c.Metadata); kept > 0 && (c.MaxAge <= 0 || time.Since(until) < c.MaxAge) {
+	if kept, until := readKept(c.Metadata); kept > 0 && (c.MaxAge <= 0 || now.Sub(until) < c.MaxAge) {
 		least = lower(least, kept) // some of what was stored then may be there yet
 	}
 	return strconv.FormatInt(least, 10) + "," + before.UTC().Format(time.RFC3339)
 }
 
 // withKept is c's metadata with what they have to say.
-func withKept(c *jetstream.StreamConfig, before time.Time) map[string]string {
+func withKept(c *jetstream.StreamConfig, now, before time.Time) map[string]string {
 	m := make(map[string]string, len(c.Metadata)+1)
 	maps.Copy(m, c.Metadata)
-	m[keptKey] = keptText(c, before)
+	m[keptKey] = keptText(c, now, before)
 	return m
 }
 
@@ -152,11 +154,12 @@ func (s *natsStream) Mend(ctx context.Context, limits StreamLimits) (changed boo
 	if err != nil {
 		return false, s.explain(err, limits)
 	}
-	c := stream.CachedInfo().Config
+	info := stream.CachedInfo()
+	c := &info.Config
 	var wrong []string
 	var flags string
 	level := s.log.Info
-	for _, k := range s.settings(&c, limits) {
+	for _, k := range s.settings(info, limits) {
 		if k.right {
 			continue
 		}
@@ -175,7 +178,7 @@ func (s *natsStream) Mend(ctx context.Context, limits StreamLimits) (changed boo
 	if c.Sealed {
 		return false, &StreamError{s.name, errors.New("it is sealed: with nats stream rm " + s.name + " gateways make another")}
 	}
-	if _, err := js.UpdateStream(ctx, c); err != nil {
+	if _, err := js.UpdateStream(ctx, *c); err != nil {
 		refused := (*jetstream.APIError)(nil)
 		switch denied := s.bus.denial(); {
 		case denied != nil && errors.Is(err, context.DeadlineExceeded):

@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// claimPatience is how long Start tries to get an answer about the server id from a NATS that is
+	// claimTimeout is how long Start tries to get an answer about the server id from a NATS that is
 	// there: longer than it takes to elect a leader.
-	claimPatience = 15 * time.Second
-	// listPatience is how long it waits for the list of the other nodes then.
-	listPatience = 2 * time.Second
-	// greetPatience is how long it waits until they know of the node: who stands still is suspect then, or
+	claimTimeout = 15 * time.Second
+	// listTimeout is how long it waits for the list of the other nodes then.
+	listTimeout = 2 * time.Second
+	// greetTimeout is how long it waits until they know of the node: who stands still is suspect then, or
 	// soon.
-	greetPatience = 3 * time.Second
+	greetTimeout = 3 * time.Second
 	// claimPause is the time between two attempts.
 	claimPause = 500 * time.Millisecond
 )
@@ -77,7 +77,7 @@ func New(config Config) (*Node, error) {
 	n.census = newCensus(&n.config, &n.nodes)
 	n.left = func(uint8) {}
 	n.census.came, n.census.gone = n.came, n.gone
-	n.census.contested = n.lease.lookNow
+	n.census.contested, n.census.dated = n.lease.lookNow, n.config.clock.dated
 	return n, nil
 }
 
@@ -142,6 +142,7 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.tasks.Go(func() { n.live(err == nil) })
 	n.tasks.Go(n.count)
+	n.tasks.Go(n.checkBuckets)
 	n.config.Data.OnChange(n.change)
 	n.config.Control.OnChange(func(connected bool) {
 		if connected {
@@ -160,7 +161,7 @@ func (n *Node) Start(ctx context.Context) error {
 
 // firstClaim tries to get the id while NATS is there and may yet answer.
 func (n *Node) firstClaim(ctx context.Context) error {
-	deadline := time.Now().Add(claimPatience)
+	deadline := time.Now().Add(claimTimeout)
 	for {
 		err := n.lease.take(ctx)
 		if err == nil || final(err) || !n.config.Control.Connected() || time.Now().After(deadline) {
@@ -238,7 +239,7 @@ func (n *Node) greet(ctx context.Context) {
 		n.plane.hurry()
 		return
 	}
-	t := time.NewTimer(greetPatience)
+	t := time.NewTimer(greetTimeout)
 	defer t.Stop()
 	select {
 	case <-n.plane.greeted():
@@ -254,7 +255,7 @@ func (n *Node) join(patient bool) {
 	select {
 	case <-n.census.known:
 	case <-n.ctx.Done():
-	case <-time.After(listPatience):
+	case <-time.After(listTimeout):
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

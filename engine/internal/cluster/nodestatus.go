@@ -94,6 +94,20 @@ func (n *Node) Status() []string {
 	if s := n.keyStatus(); s != "" {
 		list = append(list, s)
 	}
+	if s := n.lease.status(); s != "" {
+		list = append(list, s)
+	}
+	if s := n.sessions.status(); s != "" {
+		list = append(list, s)
+	}
+	for _, c := range n.checkers() {
+		if s := c.unfit(); s != "" {
+			list = append(list, s)
+		}
+	}
+	if s := n.config.clock.status(); s != "" {
+		list = append(list, s)
+	}
 	list = append(list, n.historyStatus()...)
 	return append(list, fmt.Sprintf("other nodes: %d, %d of them suspect", len(n.Members()), suspects))
 }
@@ -115,6 +129,8 @@ type Stats struct {
 	Held          bool          // the server id
 	Renewed       time.Duration // since the lease was renewed
 	RenewFailures uint64
+	Unfit         int           // buckets that are not as they have to be
+	ClockOffset   time.Duration // by which the machine's clock is ahead of NATS's
 	Topics        TopicsStats
 	History       HistoryStats
 	Differ        int // other nodes whose rules of history are not this one's
@@ -127,13 +143,18 @@ type Stats struct {
 func (n *Node) Stats() Stats {
 	s := Stats{
 		Held: n.lease.held.Load(), RenewFailures: n.lease.failures.Load(), Topics: n.plane.stats(),
-		Commands: n.rpc.counts(), OtherKeys: len(n.otherKeys()),
+		Commands: n.rpc.counts(), OtherKeys: len(n.otherKeys()), ClockOffset: n.config.clock.offset(),
 	}
 	if at := n.lease.renewed.Load(); at != 0 {
 		s.Renewed = max(time.Since(time.Unix(0, at)), 0)
 	}
 	if n.names != nil {
 		s.Names = n.names.stats()
+	}
+	for _, c := range n.checkers() {
+		if c.unfit() != "" {
+			s.Unfit++
+		}
 	}
 	s.Sessions = n.sessions.counts()
 	s.History, s.Differ = n.history.stats(), len(n.differ())

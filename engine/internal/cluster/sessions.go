@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -88,6 +89,7 @@ type sessions struct {
 	// before start, or none has.
 	reach  func() (at topic.Position, ok bool)
 	on     func() bool
+	clock  func() time.Time // NATS's
 	stats  sessionStats
 	takes  chan sessionTake
 	kick   chan struct{}
@@ -104,6 +106,7 @@ type sessions struct {
 	missed    []*sharedEntry // those that did not fit into queue
 	hold      time.Time      // nothing is written until then
 	looked    time.Time      // when the Store was found to have lost some
+	failed    error          // why the last write has; nil: it has not
 	closing   bool
 	writing   int
 	points    points
@@ -196,7 +199,7 @@ func (e takeError) Error() string { return "cluster: session: " + takeErrors[e].
 func newSessions(config *Config, store Store, nodes *nodes, maxValue int) *sessions {
 	s := &sessions{
 		store: store, nodes: nodes, self: origin{config.Self, config.Incarnation}, max: maxValue,
-		log: lograte.Logger(config.logger()), entries: make(map[session.SessionID]*sharedEntry),
+		clock: config.now, log: lograte.Logger(config.logger()), entries: make(map[session.SessionID]*sharedEntry),
 		taking: make(map[session.SessionID]int),
 		takes:  make(chan sessionTake, maxTakes), kick: make(chan struct{}, sessionWriters),
 		stop: make(chan struct{}), halt: make(chan struct{}), points: newPoints(),
@@ -286,6 +289,19 @@ func (s *sessions) changed(connected bool) {
 	} else if connected {
 		s.wake()
 	}
+}
+
+// status is a line for people, empty when nothing is wrong. s may be nil.
+func (s *sessions) status() string {
+	if s == nil {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil || len(s.queue)+s.writing == 0 {
+		return ""
+	}
+	return fmt.Sprintf("sessions: %d wait, and cannot be resumed elsewhere, since they cannot be written: %v", len(s.queue), s.failed)
 }
 
 func (s *sessions) wake() {

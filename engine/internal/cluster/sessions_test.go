@@ -340,7 +340,11 @@ func (r *resort) close() {
 }
 
 func TestSessionsFollowTheirClients(t *testing.T) {
-	for seed := range uint64(150) {
+	seeds := uint64(150)
+	if raceEnabled { // each takes five times as long
+		seeds = 30
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			faketime.Test(t, func(t *testing.T) { wander(t, seed) })
 		})

@@ -153,6 +153,7 @@ func (s *sessions) writeOnce(e *sharedEntry) (again bool, wait time.Duration) {
 	case err == nil:
 		s.stats.written.Add(1)
 		s.mu.Lock()
+		s.failed = nil
 		e.revision, e.sum, e.written = revision, sum, time.Now()
 		s.setBehind(e, shared.Attached && shared.Behind)
 		s.mu.Unlock()
@@ -178,7 +179,7 @@ func (s *sessions) failure(err error) (again bool, wait time.Duration) {
 	s.stats.failed.Add(1)
 	s.log.Warn("a session could not be written: trying again", "err", err)
 	s.mu.Lock()
-	s.hold = time.Now().Add(storePause)
+	s.hold, s.failed = time.Now().Add(storePause), err
 	s.mu.Unlock()
 	return true, storePause
 }

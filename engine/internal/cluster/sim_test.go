@@ -163,7 +163,7 @@ func (w *simWorld) boot(place int) *simNode {
 	go func() {
 		select {
 		case <-n.t.greeted():
-		case <-time.After(greetPatience):
+		case <-time.After(greetTimeout):
 		case <-n.t.stop:
 			return
 		}

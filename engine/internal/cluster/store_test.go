@@ -41,6 +41,14 @@ func (s *fakeStore) set(f func(*fakeStore)) {
 	f(s)
 }
 
+// replace has it be made anew: its keys are gone, and revisions begin again.
+func (s *fakeStore) replace() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.keys)
+	s.revision = 0
+}
+
 // find returns a key that has not expired. s.mu is held.
 func (s *fakeStore) find(key string) (fakeKey, bool) {
 	k, ok := s.keys[key]
@@ -75,7 +83,7 @@ func (s *fakeStore) write(key string, value []byte, fits func(k fakeKey, ok bool
 		return 0, ErrKeyExists
 	}
 	s.revision++
-	e := Entry{key, value, s.revision}
+	e := Entry{key, value, s.revision, time.Now()}
 	if value == nil {
 		delete(s.keys, key)
 	} else {

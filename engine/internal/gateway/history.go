@@ -170,7 +170,7 @@ func (g *Gateway) loggedHistory(ctx context.Context, log engine.Log, name []byte
 	if q.Last > 0 {
 		wanted = number - q.Last
 	}
-	now, bytes, full := g.now(), 0, false
+	now, bytes, full := log.Now(), 0, false // by which the frames are dated
 	age, clock := rule.Age.Milliseconds(), g.engine.Now()-now.UnixMilli()
 	for i := range f.Frames {
 		frame := &f.Frames[i]

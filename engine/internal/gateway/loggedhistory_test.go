@@ -23,6 +23,7 @@ type answeringLog struct {
 func (l *answeringLog) Append([]byte, []byte, int, func(topic.Position, error)) {}
 func (l *answeringLog) Full([]byte) bool                                        { return false }
 func (l *answeringLog) Away() error                                             { return nil }
+func (l *answeringLog) Now() time.Time                                          { return time.Now() }
 
 func (l *answeringLog) Fetch(_ string, after topic.Position, _ int64, _ uint64, done func(engine.Fill, error)) {
 	if l.mute {
