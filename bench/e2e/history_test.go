@@ -14,7 +14,7 @@ import (
 )
 
 func startHistory(t *testing.T, args ...string) *process {
-	return startDev(t, append([]string{"--history", "none*=0,0s", "--history", "short=5,1m", "--history", "brief=100,200ms",
+	return startDev(t, append([]string{"--history", "none*=0,0s", "--history", "short=5,1m", "--history", "brief=100,2s",
 		"--history", "*=1000,1m"}, args...)...)
 }
 
@@ -105,7 +105,7 @@ func TestHistoryGaps(t *testing.T) {
 		{"short", func(t *testing.T) { p.publishNumbers(t, "short", 101, 110) }, true, 106},
 		{"brief", func(t *testing.T) {
 			p.publishNumbers(t, "brief", 101, 105)
-			time.Sleep(220 * time.Millisecond) // its age
+			time.Sleep(2100 * time.Millisecond) // its age
 			p.publishNumbers(t, "brief", 106, 110)
 		}, true, 106},
 		{"quiet", func(t *testing.T) {}, false, 111},

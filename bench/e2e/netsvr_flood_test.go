@@ -11,6 +11,8 @@ import (
 // One link sends as fast as it can to up to 1,000 GOSOC and as many WebSocket clients: it is slowed down by
 // TCP, nobody is closed, and everybody gets everything once and in order.
 func TestNetsvrFlood(t *testing.T) {
+	before := debug.SetGCPercent(400)
+	t.Cleanup(func() { debug.SetGCPercent(before) })
 	for _, f := range []netsvrFlood{
 		{name: "100 B", size: 100, topics: 1, each: 1000, slowed: true, always: true},
 		{name: "16 B", size: 16, topics: 1, each: 200, count: 60_000},
@@ -27,7 +29,12 @@ func TestNetsvrFlood(t *testing.T) {
 		{name: "multicast, 64 KiB", size: 64 << 10, topics: 1, to: workerMulticast, each: 200, count: 40},
 	} {
 		if f.always || !unpaused {
-			t.Run(f.name, f.run)
+			t.Run(f.name, func(t *testing.T) {
+				if f.pause > 0 { // these wait most of the time
+					t.Parallel()
+				}
+				f.run(t)
+			})
 		}
 	}
 }
@@ -68,7 +75,6 @@ func (f netsvrFlood) run(t *testing.T) {
 // once is one run. It returns what was wrong, and the longest turn of the readers over their sockets.
 func (f netsvrFlood) once(t *testing.T) (problems []string, turn time.Duration) {
 	each := f.each
-	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	s := startScene(t)
 	set := newStreamSet(t, f.size)
 	set.pause = f.pause

@@ -44,7 +44,7 @@ func startReasons(t *testing.T) *reasonsWorld {
 	w.process = startServe(t, "--config", w.config, "--dev", "--login", "tokens:"+w.tokens, "--listen", "tcp://127.0.0.1:0", "--listen", "tls://127.0.0.1:0",
 		"--listen", "tcp://127.0.0.1:0?proxy=on", "--proxy-trust", "127.0.0.1", "--tls-cert", cert, "--tls-key", key,
 		"--access-log", w.logs, "--log-level", "debug", "--log-format", "json",
-		"--login-timeout", "1s", "--packet-timeout", "1s", "--proxy-timeout", "1s", "--tls-handshake-timeout", "3s", "--login-failures", "3/5m",
+		"--login-timeout", "1s", "--packet-timeout", "1s", "--proxy-timeout", "1s", "--tls-handshake-timeout", "10s", "--login-failures", "3/5m",
 		"--max-packet", "64KiB", "--max-inflated", "32KiB", "--max-gzip-members", "2", "--user-limit", "1", "--open-worker", "9", "--wait-workers", "0s",
 		"--backlog", "64KiB", "--lag", "64KiB", "--send-buffer", "4KiB", "--drain", "5s", "--close-timeout", "1s")
 	var real struct{ Listen []string }

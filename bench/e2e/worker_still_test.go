@@ -226,7 +226,7 @@ func TestWorkerProcessStill(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopped := time.Now()
-	time.Sleep(3 * time.Second)
+	time.Sleep(4 * time.Second)
 	resumed := time.Now()
 	if err := second.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
@@ -242,7 +242,8 @@ func TestWorkerProcessStill(t *testing.T) {
 	if n[""] > 150 {
 		t.Errorf("in the first second: %v", n)
 	}
-	if n = between(stopped.Add(time.Second), resumed.Add(-100*time.Millisecond)); len(n) != 1 || n[worker(first)] == 0 {
+	// On a busy machine what was sent last reaches the gateway when both go on.
+	if n = between(stopped.Add(time.Second), resumed.Add(-time.Second)); len(n) != 1 || n[worker(first)] == 0 {
 		t.Errorf("from 1 s on: %v, want all served by %s", n, worker(first))
 	}
 	t.Logf("from 1 s on: %v", n)
