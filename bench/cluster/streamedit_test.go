@@ -48,20 +48,34 @@ func TestStreamRaised(t *testing.T) {
 			args := []string{"--cluster", s.url(), "--session-key", filepath.Join(t.TempDir(), "key"), "--history"}
 			list := serveAll(t, 2, append(args, "room.*=10,5m")...)
 			pub := list[1].login()
-			pub.publish("room.0", 1) // the stream's first frame, which stays
+			_, js := administrate(t, s.url())
+			stream, err := js.Stream(t.Context(), historyStream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			frames := uint64(0)
+			publish := func(topic string, n int) { // what is published while a frame is under way shares the next one
+				pub.publish(topic, n)
+				frames++
+				await(t, "a frame of its own", func() bool {
+					info, err := stream.Info(t.Context())
+					return err == nil && info.State.LastSeq == frames
+				})
+			}
+			publish("room.0", 1) // the stream's first frame, which stays
 			var tickets []string
 			for i := range 2 {
 				c, ticket := list[0].begin(fmt.Sprint("user-", i))
 				c.subscribe("room.1")
 				tickets = append(tickets, ticket)
 				defer c.hangUp()
-				pub.publish("room.1", 1)
+				publish("room.1", 1)
 				c.want(1, 1)
 				c.hangUp()
 			}
 			list[0].written(2)
 			for i := 2; i <= 60; i++ {
-				pub.publish("room.1", i)
+				publish("room.1", i)
 			}
 			list[0].terminate()
 			resumes := func(g *gateway, ticket string) {
@@ -80,11 +94,6 @@ func TestStreamRaised(t *testing.T) {
 			}
 			sees := list[1].login()
 			sees.subscribe("room.2") // the stream is looked at each second
-			_, js := administrate(t, s.url())
-			stream, err := js.Stream(t.Context(), historyStream)
-			if err != nil {
-				t.Fatal(err)
-			}
 			config := stream.CachedInfo().Config
 			config.MaxMsgsPerSubject = 1001
 			if _, err := js.UpdateStream(t.Context(), config); err != nil {
