@@ -1,6 +1,7 @@
 package clustertest
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"sync"
@@ -17,6 +18,7 @@ type proxy struct {
 	stalled bool
 	delay   time.Duration // of each byte
 	rate    float64       // bytes a second that pass in each direction of each connection; 0: all
+	loses   []byte        // the next request of a subject that begins with it does not arrive
 	conns   map[net.Conn]bool
 	closed  bool
 }
@@ -53,6 +55,33 @@ func (p *proxy) slow(delay time.Duration, rate float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay, p.rate = delay, rate
+}
+
+// lose has the next request of a subject that begins with the API's prefix vanish: the server does not
+// know it by then.
+func (p *proxy) lose(prefix string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.loses = []byte(prefix)
+}
+
+// lost reports whether what lose has asked for has happened.
+func (p *proxy) lost() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.loses == nil
+}
+
+func (p *proxy) pass(b []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.loses == nil {
+		return
+	}
+	if i := bytes.Index(b, p.loses); i >= 0 {
+		b[i+len(p.loses)-1] = 'x'
+		p.loses = nil
+	}
 }
 
 // takes returns how long n bytes keep the line, and how long each is under way.
@@ -115,6 +144,7 @@ func (p *proxy) copy(from, to net.Conn) {
 		if err != nil || !p.flows() {
 			return
 		}
+		p.pass(b[:n])
 		busy, delay := p.takes(n)
 		if now := time.Now(); free.Before(now) {
 			free = now

@@ -111,17 +111,13 @@ func (s *natsStream) read(
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1), AckPolicy: jetstream.AckNonePolicy,
 		InactiveThreshold: consumerLife, MemoryStorage: true, Replicas: 1, FilterSubjects: subjects,
 	}
-	consumer, err := js.CreateConsumer(ctx, s.name, config)
+	info, err := s.createConsumer(ctx, js, config)
 	if err != nil {
 		return err
 	}
-	info := consumer.CachedInfo()
 	defer func() {
-		if e := js.DeleteConsumer(ctx, s.name, info.Name); e != nil && err == nil {
-			s.log.Debug("a consumer could not be deleted: it ends by itself", "err", e)
-			if least > 0 {
-				err = e
-			}
+		if e := s.deleteConsumer(ctx, conn, js, info.Name, least > 0); err == nil {
+			err = e
 		}
 	}()
 	in := make(chan *nats.Msg, 2*pullFrames)
@@ -136,6 +132,32 @@ func (s *natsStream) read(
 		if err := p.some(ctx); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// createConsumer makes one. The server that is asked may be dying: it is asked again before what is to be
+// read has gone from the stream.
+func (s *natsStream) createConsumer(
+	ctx context.Context, js jetstream.JetStream, config jetstream.ConsumerConfig,
+) (*jetstream.ConsumerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	consumer, err := js.CreateConsumer(ctx, s.name, config)
+	if err != nil {
+		return nil, err
+	}
+	return consumer.CachedInfo(), nil
+}
+
+// deleteConsumer throws one away. Nobody waits for that, unless it is to be known whether it may be done:
+// a consumer that stays ends by itself.
+func (s *natsStream) deleteConsumer(ctx context.Context, conn *nats.Conn, js jetstream.JetStream, name string, wait bool) error {
+	if wait {
+		return js.DeleteConsumer(ctx, s.name, name)
+	}
+	if err := conn.Publish("$JS.API.CONSUMER.DELETE."+s.name+"."+name, nil); err != nil {
+		s.log.Debug("a consumer could not be deleted: it ends by itself", "err", err)
 	}
 	return nil
 }
