@@ -400,6 +400,9 @@ func (r *fetch) timely(st StreamState, now time.Time) bool {
 		return false
 	}
 	since := time.UnixMilli(r.since).Add(-clockMargin)
+	if now.Before(since) {
+		return false // the clock was set back: what was published then is dated before what it came behind
+	}
 	if st.First <= st.Last {
 		return !st.FirstAt.After(since)
 	}

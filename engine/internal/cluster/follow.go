@@ -34,6 +34,7 @@ type heldFrame struct {
 	number uint64 // of the frame in the stream
 	prev   uint64 // of the topic's frame before it
 	at     int64  // unix microseconds
+	epoch  uint64 // of the stream that its sender knew
 	msg    *nats.Msg
 }
 
@@ -132,6 +133,7 @@ func (f *follower) take(o *ownTopic, r *run, from origin, m *nats.Msg) error {
 	if err != nil {
 		return err
 	}
+	k.epoch = r.first
 	f.h.counts.heard.Add(1)
 	if f.older(&k) && fault != 39 {
 		f.h.counts.repeated.Add(1)
@@ -146,7 +148,7 @@ func (f *follower) take(o *ownTopic, r *run, from origin, m *nats.Msg) error {
 			return f.h.t.injector.Publish(r.name, r.records)
 		}
 	}
-	if (k.number <= f.seen || r.first != f.epoch || f.tooLate(&k)) && !f.doubtful && fault != 33 {
+	if (k.number <= f.seen || k.epoch != f.epoch || f.tooLate(&k)) && !f.doubtful && fault != 33 {
 		f.doubtful, f.doubted = true, f.seen
 		f.h.doubt(false)
 	}
@@ -164,8 +166,12 @@ func (f *follower) take(o *ownTopic, r *run, from origin, m *nats.Msg) error {
 	return f.pass(o, k.number, k.at, r, from)
 }
 
-// older reports whether a frame is of another stream, which was there before this one.
-func (f *follower) older(k *heldFrame) bool { return k.at < int64(f.epoch) }
+// older reports whether a frame is of another stream, which was there before this one: it is dated before
+// this one was made. Where the server's clock was set back so are frames of this stream. Those are known by
+// their senders, who know of this stream: the other was deleted before they could. (A server that has yet to
+// hear of that may store one there. It is dated later than this stream's beginning, mostly, and is found out
+// by its number in any case.)
+func (f *follower) older(k *heldFrame) bool { return k.at < int64(f.epoch) && k.epoch != f.epoch }
 
 // tooLate reports whether a frame was stored behind one of a higher number: it is of another stream.
 func (f *follower) tooLate(k *heldFrame) bool { return k.number <= f.last && k.at > f.lastAt }

@@ -196,7 +196,7 @@ func TestAnotherStreamBehindQuietTopics(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		w.net.mu.Lock()
 		w.store.lose()
-		w.store.there, w.store.epoch, w.store.ids = true, uint64(time.Now().UnixMicro()), make(map[string]uint64)
+		w.store.make()
 		w.net.mu.Unlock()
 		w.append(n, "h-1", 9)
 		w.append(n, name, 1) // by somebody who does not know either
@@ -208,6 +208,70 @@ func TestAnotherStreamBehindQuietTopics(t *testing.T) {
 		}
 		if k := n.rings[name]; k.stored != 10 || k.gaps != 1 {
 			t.Errorf("%d gaps, and the last frame is %d, want 1 and 10", k.gaps, k.stored)
+		}
+	})
+}
+
+// A server's clock may be set back to before the moment the stream was made. What is stored then is dated
+// before that, and is of this stream all the same: it comes at once.
+func TestStreamsClockSetBack(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		const name = "h-0"
+		w, _ := bootHistory(t)
+		n := w.nodes[0]
+		n.subscribe(name)
+		time.Sleep(5 * time.Second)
+		w.append(n, name, 1)
+		time.Sleep(2 * time.Second)
+		w.net.mu.Lock()
+		w.store.ahead = -time.Hour
+		w.net.mu.Unlock()
+		for want := uint64(2); want < 10; want++ {
+			w.append(n, name, 1)
+			time.Sleep(50 * time.Millisecond)
+			w.mu.Lock()
+			k := *n.rings[name]
+			w.mu.Unlock()
+			if k.stored != want || k.gaps > 0 {
+				t.Fatalf("50ms later the last frame is %d, want %d, and there are %d gaps", k.stored, want, k.gaps)
+			}
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.failure != "" {
+			t.Error(w.failure)
+		}
+	})
+}
+
+// What another stream has sent on may come late: it is dated before this one was made, and by who did not
+// know of this one.
+func TestLateFramesOfAnotherStream(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		const name = "h-0"
+		w, h := bootHistory(t)
+		n := w.nodes[0]
+		n.subscribe(name)
+		time.Sleep(5 * time.Second)
+		w.append(n, "h-1", 30)
+		w.net.mu.Lock()
+		w.net.pipe(w.store.server, n.bus).last = time.Now().Add(20 * time.Millisecond)
+		w.net.mu.Unlock()
+		w.append(n, name, 1)
+		time.Sleep(time.Millisecond)
+		w.net.mu.Lock()
+		w.store.lose()
+		w.store.make()
+		w.net.mu.Unlock()
+		h.doubt(true)
+		time.Sleep(time.Second)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.failure != "" {
+			t.Error(w.failure)
+		}
+		if s := h.stats(); s.Repeated != 1 {
+			t.Errorf("%d frames were passed over, want 1: %+v", s.Repeated, s)
 		}
 	})
 }

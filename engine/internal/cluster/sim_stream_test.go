@@ -29,6 +29,7 @@ type simStore struct {
 	frames                   []Stored
 	ids                      map[string]uint64
 	stalled                  time.Time           // until then it has no leader
+	ahead                    time.Duration       // by how much its server's clock is
 	ever                     map[uint64][]Stored // by epoch
 	lossy                    bool                // some answers are lost
 	mute                     bool                // what is stored is not sent on
@@ -46,9 +47,12 @@ func newSimStore(net *simNet, rng *rand.Rand) *simStore {
 	return s
 }
 
+// now is what its server's clock says.
+func (s *simStore) now() time.Time { return time.Now().Add(s.ahead) }
+
 // expire takes away what is too old or too much.
 func (s *simStore) expire() {
-	now := time.Now()
+	now := s.now()
 	gone := 0
 	for gone < len(s.frames) && (len(s.frames)-gone > s.room || s.limits.Age > 0 && now.Sub(s.frames[gone].At) >= s.limits.Age) {
 		gone++
@@ -98,7 +102,7 @@ func (s *simStore) store(subject, id string, frame []byte) (uint64, bool) {
 		}
 	}
 	s.last++
-	k := Stored{subject, s.last, time.Now(), slices.Clone(frame)}
+	k := Stored{subject, s.last, s.now(), slices.Clone(frame)}
 	s.ids[id] = k.Seq
 	s.frames = append(s.frames, k)
 	s.ever[s.epoch] = append(s.ever[s.epoch], k)
@@ -160,13 +164,19 @@ func (s *simStore) mend() bool {
 	}
 	s.wrong, s.low = nil, nil
 	if s.mends++; s.limits != s.want {
-		if s.kept == 0 || time.Since(s.raised) >= s.limits.Age {
+		now := s.now()
+		if s.kept == 0 || now.Sub(s.raised) >= s.limits.Age {
 			s.kept = s.limits.PerSubject
 		}
-		s.kept, s.raised = lower(s.kept, s.limits.PerSubject), time.Now()
+		s.kept, s.raised = lower(s.kept, s.limits.PerSubject), now
 	}
 	s.mute, s.limits = false, s.want
 	return true
+}
+
+// make makes the stream.
+func (s *simStore) make() {
+	s.there, s.epoch, s.ids = true, uint64(s.now().UnixMicro()), make(map[string]uint64)
 }
 
 // lose has the stream be gone, with all that it has. One that is lost before it has had anything leaves
@@ -230,7 +240,7 @@ func (s *simStream) Open(ctx context.Context, limits StreamLimits) (st StreamSta
 	err = s.ask(ctx, func() {
 		t := s.store
 		if !t.there {
-			t.there, t.epoch, t.ids = true, uint64(time.Now().UnixMicro()), make(map[string]uint64)
+			t.make()
 			t.limits = limits
 		}
 		st = t.state()
