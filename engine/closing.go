@@ -187,7 +187,9 @@ func (l *Loop) cutOff(c *Conn, why Reason) {
 // finish sends the FIN behind the final words.
 func (l *Loop) finish(c *Conn) {
 	c.state = stateDraining
-	l.stats.told.Add(1)
+	if c.flags&flagRefused == 0 {
+		l.stats.told.Add(1)
+	}
 	if err := l.engine.system.shutdown(c.fd); err != nil || c.flags&flagDetached != 0 {
 		l.closeLater(c, ReasonPeerClosed, false)
 	}
@@ -217,7 +219,10 @@ func (l *Loop) free(c *Conn) {
 	if c.flags&flagTLS != 0 {
 		l.dropTLS(c)
 	}
-	if c.state == stateDraining {
+	switch {
+	case c.flags&flagRefused != 0:
+		l.engine.refusals.onLoops.Add(-1)
+	case c.state == stateDraining:
 		l.stats.told.Add(-1)
 	}
 	c.state = stateFree

@@ -227,14 +227,19 @@ func (e *Engine) StopListening() {
 		l.close()
 	}
 	e.accepting.Wait()
-	e.refusals.close()
 }
 
-// CloseAll closes every connection for the given reason, with final words. It does not wait.
+// CloseAll closes every connection for the given reason, with final words. It does not wait. Those that
+// are refused are closed for that once they are answered, within a second.
 func (e *Engine) CloseAll(why Reason) {
+	e.refusals.until.CompareAndSwap(0, e.Now()+refuseTime.Milliseconds())
 	for _, l := range e.loops {
 		l.mailbox.postTell(tell{fn: func(*Conn) {
-			l.each(func(c *Conn) { c.Close(why) })
+			l.each(func(c *Conn) {
+				if !c.answering() {
+					c.Close(why)
+				}
+			})
 		}})
 	}
 }
@@ -245,10 +250,11 @@ func (e *Engine) Connections() int { return int(e.connections.Load()) }
 
 // WaitClosed waits until there are no connections, or ctx is done. The error says that some are left
 // to which not everything was sent, or that some which a shutdown closed were cut off before it was,
-// by Config.Linger or to make room. Those that were told of their end and stay are no error. It must
-// not be called on a loop.
+// by Config.Linger or to make room. Those that were told of their end and stay are no error. Refused
+// ones are no error either, and are waited for a second behind CloseAll at most. It must not be called
+// on a loop.
 func (e *Engine) WaitClosed(ctx context.Context) error {
-	for e.connections.Load() > 0 && ctx.Err() == nil {
+	for (e.served() > 0 || e.refusals.awaited(e.Now())) && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-time.After(2 * time.Millisecond):
@@ -264,10 +270,13 @@ func (e *Engine) WaitClosed(ctx context.Context) error {
 	return nil
 }
 
+// served returns the number of sockets that are open, without those that were refused.
+func (e *Engine) served() int64 { return e.connections.Load() - e.refusals.onLoops.Load() }
+
 // unfinished returns the number of connections to which not everything was sent, or which were not told
 // of their end, and of those that a shutdown has closed and that were cut off like that.
 func (e *Engine) unfinished() (left, cutOff int64) {
-	left = e.connections.Load()
+	left = e.served()
 	for _, l := range e.loops {
 		left -= l.stats.told.Load()
 		cutOff += l.stats.cutOff.Load()
@@ -321,6 +330,7 @@ func (e *Engine) stop(ctx context.Context) error {
 	e.StopListening()
 	e.CloseAll(ReasonShutdown)
 	err := e.WaitClosed(ctx)
+	e.refusals.close()
 	e.stopping.Store(true)
 	close(e.stopped)
 	e.ticker.close()

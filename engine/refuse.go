@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluicenet/sluice/codec/proxyproto"
@@ -44,6 +45,12 @@ type refusals struct {
 	from   map[netip.Addr]int    // by address.Key
 	conns  map[net.Conn]struct{} // those with a goroutine
 	closed bool
+
+	// onLoops are all refused connections that have reached a loop, until their sockets are closed.
+	onLoops atomic.Int64
+	// until is when the others' end waits for them no longer, in ms of the engine's clock; zero: nothing
+	// has ended yet.
+	until atomic.Int64
 }
 
 // reserve takes on a connection of an address (address.Key), if there is room. Release must follow.
@@ -106,6 +113,16 @@ func (r *refusals) remove(conn net.Conn) {
 
 func keyOfPeer(conn net.Conn) netip.Addr {
 	return address.Key(address.Of(conn.RemoteAddr()).Addr())
+}
+
+// awaited reports whether there are any, on loops or not, and a stop waits for them.
+func (r *refusals) awaited(now int64) bool {
+	if now >= r.until.Load() {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.onLoops.Load() > 0 || len(r.conns) > 0
 }
 
 // close ends those with a goroutine, and takes no more.

@@ -32,6 +32,7 @@ func (l *Loop) refuse(c *Conn, why Reason) {
 func (c *Conn) noteRefused(why Reason) {
 	c.flags |= flagRefused
 	e := c.loop.engine
+	e.refusals.onLoops.Add(1)
 	e.refused[why].Add(1)
 	c.loop.logEnd(c, why)
 	e.tellRefused(c.Peer(), int(c.listener), why)
@@ -54,5 +55,11 @@ func (r refusing) OnBytes(c *Conn, b []byte) (n, need int) {
 }
 
 func (r refusing) OnDeadline(c *Conn) { c.Close(r.why) }
+
+// answering reports whether c is refused and has yet to be answered, for which its time runs.
+func (c *Conn) answering() bool {
+	_, ok := c.handler.(refusing)
+	return ok && c.state == stateOpen
+}
 
 func (r refusing) OnClose(c *Conn, _ Reason) { c.loop.engine.refusals.release(r.kept) }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -127,6 +128,44 @@ func TestDrainNetsvr(t *testing.T) {
 	other.wantEOF()
 	other.hangUp()
 	w.wantEnd()
+	p.wantExit(0)
+}
+
+// Who is refused at a shutdown, for want of room, hears so, in the words of each protocol; one that says
+// nothing is waited for a second, and is no failure.
+func TestDrainRefused(t *testing.T) {
+	t.Parallel()
+	p := startDev(t, "--drain", "20s", "--max-connections", "1")
+	served := p.login(t, modes[0], "")
+	silent := p.dial(t, modes[0])
+	var refused []*client
+	for _, m := range modes {
+		refused = append(refused, p.dial(t, m))
+	}
+	web := p.dial(t, modes[0])
+	eventually(t, "the refusals", func() bool {
+		return p.metric(t, `sluice_connections_refused_total{reason="too-many-clients"}`) == fmt.Sprint(len(modes)+2)
+	})
+	p.signal(syscall.SIGTERM)
+	p.await(func() bool { return strings.Contains(p.stderr.String(), "draining") }, "the drain")
+	for _, c := range refused {
+		c.write(c.mode.connect(0, ""))
+	}
+	web.write([]byte("GET /netsvr HTTP/1.1\r\nHost: x\r\n\r\n"))
+	for _, c := range refused {
+		c.wantConnAck(serverUnavailable)
+		c.wantEOF()
+		c.hangUp()
+	}
+	if status, err := web.r.ReadString('\n'); !strings.HasPrefix(status, "HTTP/1.1 503") {
+		t.Errorf("the answer to HTTP: %q, %v", status, err)
+	}
+	web.hangUp()
+	served.wantDisconnect(0)
+	served.wantEOF()
+	served.hangUp()
+	_ = silent.conn.SetReadDeadline(time.Now().Add(patience))
+	silent.wantEOF()
 	p.wantExit(0)
 }
 
