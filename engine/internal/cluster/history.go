@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +23,7 @@ import (
 // behind the subscription. From then on each frame names the one before it. That the last one has
 // come is not known from frames: after a connection was lost, after messages were dropped, a moment
 // after the subscription, which may get to the leader's server behind the question, and now and
-// then the stream is asked for its last ones.
+// then the stream is asked for its last ones (historyclerk.go).
 
 // A HistoryConfig is about topics with history.
 type HistoryConfig struct {
@@ -106,13 +105,6 @@ type history struct {
 	known   bool        // state is
 	refused error       // why there is no stream, which does not go away by itself
 	fit     fitting
-}
-
-// joining is topics that have their first subscribers here. Of history.mu.
-type joining struct {
-	topics  []*ownTopic
-	losses  uint64 // then
-	settled bool
 }
 
 func newHistory(t *topics, config *Config) *history {
@@ -200,99 +192,6 @@ func (h *history) reached(is bool) {
 	h.appender.hurry()
 }
 
-// doubt has the stream be asked for its state.
-func (h *history) doubt(gone bool) {
-	h.mu.Lock()
-	h.unsure = true
-	h.missing = h.missing || gone
-	h.mu.Unlock()
-	h.wake()
-}
-
-// catch has the stream be asked whether frames are missing. broken says that they may have gone
-// from it, too.
-func (h *history) catch(broken bool) {
-	h.mu.Lock()
-	h.catchUp = true
-	h.broken = h.broken || broken
-	h.mu.Unlock()
-	h.wake()
-}
-
-// confirmSoon has topics be compared with the stream that were begun with now.
-func (h *history) confirmSoon() {
-	time.AfterFunc(confirmAfter, func() {
-		h.mu.Lock()
-		h.confirm = true
-		h.mu.Unlock()
-		h.wake()
-	})
-}
-
-// join has topics with history that have their first subscribers here, or have them still behind a
-// loss of the connection, be followed. Who waits for them to be settled does so no longer than for
-// a barrier.
-func (h *history) join(topics []*ownTopic) {
-	h.mu.Lock()
-	j := &joining{topics: topics, losses: h.losses}
-	h.joining = append(h.joining, j)
-	h.mu.Unlock()
-	h.wake()
-	time.AfterFunc(h.t.barriers.timeout, func() {
-		if h.settle(j) {
-			h.counts.joinTimeouts.Add(1)
-		}
-	})
-}
-
-// settle has who waits for topics wait no longer. It reports false if nobody does.
-func (h *history) settle(j *joining) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if j.settled || j.losses != h.losses {
-		return false
-	}
-	j.settled = true
-	h.t.later(h.t.ours.settled(j.topics))
-	return true
-}
-
-// joinThose joins those topics that have history, and returns the others.
-func (h *history) joinThose(topics []*ownTopic) (plain []*ownTopic) {
-	if !h.wanted.Load() {
-		return topics
-	}
-	var some []*ownTopic
-	for _, o := range topics {
-		if h.keeps([]byte(o.name)) {
-			some = append(some, o)
-		} else {
-			plain = append(plain, o)
-		}
-	}
-	if len(some) > 0 {
-		h.join(some)
-	}
-	if fault == 40 {
-		return topics
-	}
-	return plain
-}
-
-// letGo has a topic without subscribers here be forgotten.
-func (h *history) letGo(o *ownTopic) {
-	h.follower.post(func() error { h.follower.leave(o); return nil })
-}
-
-// forget gives up what waits for an answer: the data connection is lost.
-func (h *history) forget() {
-	h.mu.Lock()
-	h.joining = nil
-	h.losses++
-	h.mu.Unlock()
-	h.follower.post(func() error { h.follower.lost(); return nil })
-}
-
 // open looks at the stream, and makes it if there is none.
 func (h *history) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
@@ -358,146 +257,4 @@ func (h *history) lastState() (StreamState, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.state, h.known
-}
-
-const (
-	// auditEvery is the time between two looks at what was not heard of, idleEvery the same while
-	// nothing is followed here.
-	auditEvery = time.Second
-	idleEvery  = 5 * time.Second
-	// complainEvery is how often the same is said of it.
-	complainEvery = 10 * time.Second
-	// againEvery is the time between two tries of what has failed.
-	againEvery = 250 * time.Millisecond
-	// confirmAfter is how long after a topic was begun with the stream is asked once more.
-	confirmAfter = 50 * time.Millisecond
-)
-
-// clerk is the goroutine that asks the stream for its state: when topics are joined, after a loss, and
-// once a second for those that were not heard of, and for what an administrator has changed.
-func (h *history) clerk() {
-	timer := time.NewTimer(never)
-	defer timer.Stop()
-	var audited time.Time
-	dropped := h.t.bus.Dropped()
-	for h.ctx.Err() == nil {
-		if n := h.t.bus.Dropped(); n != dropped {
-			dropped = n
-			h.follower.post(func() error { h.follower.lost(); return nil })
-			h.catch(true)
-		}
-		every := auditEvery
-		if h.follower.topics.Load() == 0 {
-			every = idleEvery
-		}
-		again := every
-		switch {
-		case !h.wanted.Load() || !h.reachable.Load():
-			again = never
-		case !h.turn():
-			again = againEvery
-		case time.Since(audited) >= every:
-			audited = time.Now()
-			h.audit()
-		}
-		h.mendIfDue()
-		timer.Reset(again)
-		select {
-		case <-h.ctx.Done():
-		case <-h.wakes:
-		case <-timer.C:
-		}
-	}
-}
-
-// turn does what waits, and reports false if some of that has failed.
-func (h *history) turn() bool {
-	h.mu.Lock()
-	joins, unsure, missing, catchUp, broken := h.joining, h.unsure, h.missing, h.catchUp, h.broken
-	confirm, asked := h.confirm, time.Now()
-	h.joining, h.unsure, h.catchUp, h.broken, h.confirm = nil, false, false, false, false
-	h.mu.Unlock()
-	if len(joins) == 0 && !unsure && !missing && !catchUp && !confirm {
-		return true
-	}
-	var st StreamState
-	var err error
-	if missing {
-		if err = h.open(h.ctx); err == nil {
-			st, _ = h.lastState()
-		}
-	} else {
-		st, err = h.ask(h.t.barriers.timeout)
-	}
-	if err != nil {
-		if h.ctx.Err() != nil {
-			return true
-		}
-		h.complain(err)
-		h.mu.Lock()
-		joins = slices.DeleteFunc(joins, func(j *joining) bool { return j.losses != h.losses })
-		h.joining = append(joins, h.joining...)
-		h.unsure = h.unsure || unsure
-		h.missing = h.missing || errors.Is(err, ErrNoStream)
-		h.catchUp = h.catchUp || catchUp
-		h.broken = h.broken || broken
-		h.confirm = h.confirm || confirm
-		h.mu.Unlock()
-		return false
-	}
-	for _, j := range joins {
-		h.follower.post(func() error {
-			err := h.follower.join(j.topics, st)
-			h.settle(j)
-			return err
-		})
-	}
-	if unsure {
-		h.follower.post(func() error { return h.follower.resolved(st) })
-	}
-	if catchUp {
-		h.follower.post(func() error { return h.follower.review(st, broken) })
-	}
-	if confirm {
-		h.follower.post(func() error { h.follower.confirm(st, asked); return nil })
-	}
-	return true
-}
-
-// complain says why the stream does not answer, and not with each try again.
-func (h *history) complain(err error) {
-	if text := err.Error(); text != h.complaint || time.Since(h.complained) >= complainEvery {
-		h.complaint, h.complained = text, time.Now()
-		h.log.Warn("the log of histories does not answer", "err", err)
-	}
-}
-
-// audit looks whether the stream has frames of topics that were not heard of for a while.
-func (h *history) audit() {
-	h.counts.audits.Add(1)
-	st, err := h.ask(time.Second)
-	if err != nil {
-		if errors.Is(err, ErrNoStream) {
-			h.doubt(true)
-		}
-		return
-	}
-	h.follower.post(func() error { h.follower.audit(st); return nil })
-}
-
-// look asks for the last frames of topics, and has the follower compare.
-func (h *history) look(topics []*ownTopic, from uint64, st StreamState) {
-	subjects := make([]string, len(topics))
-	for i, o := range topics {
-		subjects[i] = h.t.subs.history(o.name)
-	}
-	ctx, cancel := context.WithTimeout(h.ctx, renewTimeout)
-	defer cancel()
-	last, err := h.stream.Last(ctx, subjects, from)
-	if err != nil {
-		h.counts.failures.Add(1)
-		h.catch(false)
-		return
-	}
-	h.follower.post(func() error { return h.follower.compare(topics, subjects, last, st) })
 }
