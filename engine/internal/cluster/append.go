@@ -80,12 +80,12 @@ type appender struct {
 	queued atomic.Int64 // bytes; written with mu held
 
 	// Of the goroutine.
-	under  map[uint64]*appendFrame // on their way, by ticket
-	ticket uint64
-	series uint64
-	seen   uint64 // the highest number of a frame
-	swept  time.Time
-	rushed atomic.Bool // what waits is to be sent at once
+	under     map[uint64]*appendFrame // on their way, by ticket
+	ticket    uint64
+	series    uint64
+	seen      uint64 // the highest number of a frame
+	swept     time.Time
+	resendAll atomic.Bool // all that is on its way is to be sent again at once
 }
 
 func newAppender(h *history, limit, most int64) appender {
@@ -102,9 +102,9 @@ func (a *appender) wake() {
 	}
 }
 
-// hurry has what waits be sent again at once.
-func (a *appender) hurry() {
-	a.rushed.Store(true)
+// resend has all that is on its way be sent again at once.
+func (a *appender) resend() {
+	a.resendAll.Store(true)
 	a.wake()
 }
 
@@ -248,7 +248,7 @@ func (a *appender) run() {
 		case k := <-a.h.stream.Acks():
 			a.confirmed(k)
 		case <-a.wakes:
-			if a.rushed.Swap(false) {
+			if a.resendAll.Swap(false) {
 				a.tick(time.Now(), true)
 			}
 		case now := <-timer.C:
@@ -427,11 +427,11 @@ func (a *appender) askOnce() {
 }
 
 // tick sends again what was not confirmed, gives up what was not for too long, and forgets topics.
-func (a *appender) tick(now time.Time, rush bool) {
+func (a *appender) tick(now time.Time, all bool) {
 	for _, f := range a.under {
 		if now.Sub(f.made) >= a.h.config.Wait {
 			a.giveUp(f)
-		} else if rush || !now.Before(f.due) {
+		} else if all || !now.Before(f.due) {
 			a.send(f)
 		}
 	}

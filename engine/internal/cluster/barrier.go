@@ -69,19 +69,19 @@ type barriers struct {
 	// records are of nodes that were slow a while ago.
 	records map[uint8]record
 	probed  time.Time
-	// patient has a connection's first barriers wait for everybody, as they do for a node that begins,
-	// whose doors are closed yet.
-	patient bool
+	// waitForAll has a connection's first barriers wait for everybody, as they do for a node that
+	// begins, whose doors are closed yet.
+	waitForAll bool
 }
 
 // maxBarrier is how long a barrier is waited for in any case: who is slow could not be told so.
 const maxBarrier = 3 * time.Second
 
-// hurry has everybody be waited for only as long as it takes to exclude one, or longer.
-func (b *barriers) hurry(is bool) {
+// setWaitForAll has everybody be waited for longer than it takes to exclude one, or only as long.
+func (b *barriers) setWaitForAll(is bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.patient = !is
+	b.waitForAll = is
 }
 
 // audience returns who is waited for, and whether there are others. mu is held.
@@ -215,7 +215,7 @@ func (b *barriers) expire(now time.Time) (late, resend []*barrier, say map[jobKi
 				warn = append(warn, m.ID)
 			case wait > 0:
 				again = min(again, wait)
-			case f.use == forEverybody && b.patient:
+			case f.use == forEverybody && b.waitForAll:
 			default:
 				exclude = append(exclude, m.ID)
 			}
@@ -229,7 +229,7 @@ func (b *barriers) expire(now time.Time) (late, resend []*barrier, say map[jobKi
 			continue
 		}
 		b.done(f)
-		b.unheard(f)
+		b.timedOut(f)
 		late = append(late, f)
 	}
 	for _, id := range exclude {

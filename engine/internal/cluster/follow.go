@@ -25,12 +25,12 @@ type following struct {
 	// missing says that more has to be read then.
 	missing bool
 	tries   int // reads that have brought nothing
-	held    []heldFrame
-	first   uint64 // the first frame that was ever held since, 0: none was
+	pending []pendingFrame
+	first   uint64 // the first frame that was ever pending since, 0: none was
 }
 
-// A heldFrame waits for those before it.
-type heldFrame struct {
+// A pendingFrame waits for those before it, or until it is known which stream it is of.
+type pendingFrame struct {
 	number uint64 // of the frame in the stream
 	prev   uint64 // of the topic's frame before it
 	at     int64  // unix microseconds
@@ -40,12 +40,12 @@ type heldFrame struct {
 
 const (
 	followingCost = 128 // bytes
-	heldCost      = 256 // beside its bytes
+	pendingCost   = 256 // beside its bytes
 	// mostTries is how often what must be there is read, before it counts as lost.
 	mostTries = 5
 )
 
-func (f *heldFrame) cost() int64 { return int64(len(f.msg.Data)) + heldCost }
+func (f *pendingFrame) cost() int64 { return int64(len(f.msg.Data)) + pendingCost }
 
 // A follower passes the frames of topics with history on, each once and in the stream's order. It is
 // the receiver's but for post and topics.
@@ -58,14 +58,14 @@ type follower struct {
 	last   uint64
 	lastAt int64
 	// doubtful says that a number has come that is none of a later frame: the stream may be another.
-	doubtful bool
-	doubted  uint64 // seen, then
-	held     int64  // bytes
-	reads    int    // fills that are under way
-	proof    uint64 // see reach
-	young    []youngTopic
-	queue    []*ownTopic
-	audited  uint64 // the last frame of the stream at the last look
+	doubtful     bool
+	doubted      uint64 // seen, then
+	pendingBytes int64
+	reads        int    // fills that are under way
+	proof        uint64 // see reach
+	young        []youngTopic
+	queue        []*ownTopic
+	audited      uint64 // the last frame of the stream at the last look
 
 	topics atomic.Int64
 
@@ -95,7 +95,7 @@ func (f *follower) work() error {
 	return nil
 }
 
-// end gives up what is held, once the receiver has ended.
+// end gives up what is pending, once the receiver has ended.
 func (f *follower) end() {
 	for _, o := range f.h.t.ours.all() {
 		f.leave(o)
@@ -110,8 +110,8 @@ const (
 	headerTime   = "Nats-Time-Stamp"
 )
 
-// readHeld reads the numbers that the stream has given to a frame.
-func readHeld(m *nats.Msg) (k heldFrame, err error) {
+// readPending reads the numbers that the stream has given to a frame.
+func readPending(m *nats.Msg) (k pendingFrame, err error) {
 	number, err := strconv.ParseUint(m.Header.Get(headerSeq), 10, 64)
 	if err != nil || number == 0 || number >= 1<<(64-indexBits) {
 		return k, errBody
@@ -124,12 +124,12 @@ func readHeld(m *nats.Msg) (k heldFrame, err error) {
 	if err != nil {
 		return k, errBody
 	}
-	return heldFrame{number: number, prev: prev, at: at.UnixMicro(), msg: m}, nil
+	return pendingFrame{number: number, prev: prev, at: at.UnixMicro(), msg: m}, nil
 }
 
 // take takes a frame that the stream has sent on. r and from are of m, which is of topic o.
 func (f *follower) take(o *ownTopic, r *run, from origin, m *nats.Msg) error {
-	k, err := readHeld(m)
+	k, err := readPending(m)
 	if err != nil {
 		return err
 	}
@@ -171,33 +171,33 @@ func (f *follower) take(o *ownTopic, r *run, from origin, m *nats.Msg) error {
 // their senders, who know of this stream: the other was deleted before they could. (A server that has yet to
 // hear of that may store one there. It is dated later than this stream's beginning, mostly, and is found out
 // by its number in any case.)
-func (f *follower) older(k *heldFrame) bool { return k.at < int64(f.epoch) && k.epoch != f.epoch }
+func (f *follower) older(k *pendingFrame) bool { return k.at < int64(f.epoch) && k.epoch != f.epoch }
 
 // tooLate reports whether a frame was stored behind one of a higher number: it is of another stream.
-func (f *follower) tooLate(k *heldFrame) bool { return k.number <= f.last && k.at > f.lastAt }
+func (f *follower) tooLate(k *pendingFrame) bool { return k.number <= f.last && k.at > f.lastAt }
 
 // keep has a frame wait. When too much does, the frames of its topic do not: they are read instead.
-func (f *follower) keep(l *following, k heldFrame) {
+func (f *follower) keep(l *following, k pendingFrame) {
 	if l.first == 0 {
 		l.first = k.number
 	}
-	if f.held+k.cost() > f.h.hold {
+	if f.pendingBytes+k.cost() > f.h.mostPending {
 		f.drop(l)
 		l.missing = true
 		return
 	}
-	l.held = append(l.held, k)
-	f.held += k.cost()
+	l.pending = append(l.pending, k)
+	f.pendingBytes += k.cost()
 	f.h.t.charge(k.cost())
 }
 
 // drop forgets the frames of a topic that wait.
 func (f *follower) drop(l *following) {
-	for i := range l.held {
-		f.held -= l.held[i].cost()
-		f.h.t.charge(-l.held[i].cost())
+	for i := range l.pending {
+		f.pendingBytes -= l.pending[i].cost()
+		f.h.t.charge(-l.pending[i].cost())
 	}
-	l.held = nil
+	l.pending = nil
 }
 
 // pass passes a frame on, which follows upon what the replica has.
@@ -282,7 +282,7 @@ func (f *follower) join(topics []*ownTopic, st StreamState) error {
 }
 
 // begin has the replica begin with what comes behind the last frame of the stream; or with the first one
-// that was held, if that was before.
+// that was pending, if that was before.
 func (f *follower) begin(o *ownTopic, st StreamState) error {
 	l := o.following
 	at := st.Last
@@ -298,23 +298,23 @@ func (f *follower) begin(o *ownTopic, st StreamState) error {
 	return f.release(o)
 }
 
-// release passes on what is held, as far as nothing is missing before it.
+// release passes on what is pending, as far as nothing is missing before it.
 func (f *follower) release(o *ownTopic) error {
 	l := o.following
 	if f.doubtful || l.filling || !l.begun {
 		return nil
 	}
 	l.sort()
-	held := l.held
-	l.held, l.first = nil, 0
-	for i := range held {
-		k := &held[i]
+	pending := l.pending
+	l.pending, l.first = nil, 0
+	for i := range pending {
+		k := &pending[i]
 		if k.prev > l.at && k.number > l.at {
-			l.held, l.first = held[i:], k.number
+			l.pending, l.first = pending[i:], k.number
 			f.fill(o)
 			return nil
 		}
-		if err := f.passHeld(o, k); err != nil {
+		if err := f.passPending(o, k); err != nil {
 			return err
 		}
 	}
@@ -324,14 +324,14 @@ func (f *follower) release(o *ownTopic) error {
 	return nil
 }
 
-// sort has the frames that are held be in the stream's order.
+// sort has the frames that are pending be in the stream's order.
 func (l *following) sort() {
-	slices.SortFunc(l.held, func(a, b heldFrame) int { return cmp.Compare(a.number, b.number) })
+	slices.SortFunc(l.pending, func(a, b pendingFrame) int { return cmp.Compare(a.number, b.number) })
 }
 
-// passHeld passes on a frame that is held no more.
-func (f *follower) passHeld(o *ownTopic, k *heldFrame) error {
-	f.held -= k.cost()
+// passPending passes on a frame that is pending no more.
+func (f *follower) passPending(o *ownTopic, k *pendingFrame) error {
+	f.pendingBytes -= k.cost()
 	f.h.t.charge(-k.cost())
 	frame, err := unseal(k.msg.Data)
 	if err != nil {
@@ -408,16 +408,17 @@ func (f *follower) filled(o *ownTopic, l *following, fill engine.Fill, upTo uint
 	return f.release(o)
 }
 
-// passGone goes on to the frame upTo, up to which the stream has nothing left: with what is held, as far as
-// nothing is missing before it. What is missing is lost. more says that the stream has frames behind.
+// passGone goes on to the frame upTo, up to which the stream has nothing left: with what is pending,
+// as far as nothing is missing before it. What is missing is lost. more says that the stream has frames
+// behind.
 func (f *follower) passGone(o *ownTopic, upTo uint64, more bool) error {
 	l := o.following
-	if f.doubtful { // what is held may be of another stream
+	if f.doubtful { // what is pending may be of another stream
 		return f.lose(o, upTo)
 	}
 	l.sort()
-	for len(l.held) > 0 {
-		k := l.held[0]
+	for len(l.pending) > 0 {
+		k := l.pending[0]
 		// A frame that names none before it says nothing: the stream had none left then.
 		follows := k.number <= l.at || k.prev > 0 && k.prev <= l.at
 		if k.number > upTo {
@@ -431,11 +432,11 @@ func (f *follower) passGone(o *ownTopic, upTo uint64, more bool) error {
 				return err
 			}
 		}
-		l.held = l.held[1:]
-		if err := f.passHeld(o, &k); err != nil {
+		l.pending = l.pending[1:]
+		if err := f.passPending(o, &k); err != nil {
 			return err
 		}
-		if len(l.held) == 0 && !more && !l.missing {
+		if len(l.pending) == 0 && !more && !l.missing {
 			return nil // what follows may be on its way
 		}
 	}

@@ -35,7 +35,7 @@ func (w *histWorld) missing(n *histNode, f func()) {
 
 // A frame that is missing may be gone from the stream when it is read, and with it those behind it that have
 // come meanwhile: they are here, and only what is not is told as a gap.
-func TestHeldFramesThatAreGone(t *testing.T) {
+func TestPendingFramesThatAreGone(t *testing.T) {
 	const name = "h-0"
 	for _, test := range []struct {
 		what  string

@@ -51,12 +51,12 @@ func (f *follower) anew(st StreamState) error {
 	var topics []*ownTopic
 	err := f.each(func(o *ownTopic) error {
 		l := o.following
-		held := l.held
+		pending := l.pending
 		f.drop(l)
 		*l = following{begun: l.begun, filling: l.filling}
-		for i := range held {
-			if !f.older(&held[i]) {
-				f.keep(l, held[i])
+		for i := range pending {
+			if !f.older(&pending[i]) {
+				f.keep(l, pending[i])
 			}
 		}
 		if !l.begun {

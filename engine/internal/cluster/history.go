@@ -64,19 +64,19 @@ type replica interface {
 
 // history is what a node does for topics with history: it is an engine.Log.
 type history struct {
-	t       *topics
-	name    string // of the cluster
-	stream  Stream
-	config  HistoryConfig
-	now     func() time.Time // by NATS's clock
-	log     *slog.Logger
-	wanted  atomic.Bool            // this node has rules
-	keeps   func(name []byte) bool // by them
-	limits  func() StreamLimits    // what these want
-	hold    int64                  // how many bytes of frames of all topics may wait for others
-	total   atomic.Int64           // how many bytes of all topics may be kept here
-	replica replica
-	counts  historyCounts
+	t           *topics
+	name        string // of the cluster
+	stream      Stream
+	config      HistoryConfig
+	now         func() time.Time // by NATS's clock
+	log         *slog.Logger
+	wanted      atomic.Bool            // this node has rules
+	keeps       func(name []byte) bool // by them
+	limits      func() StreamLimits    // what these want
+	mostPending int64                  // how many bytes of frames may be pending, of all topics
+	total       atomic.Int64           // how many bytes of all topics may be kept here
+	replica     replica
+	counts      historyCounts
 
 	appender appender
 	fetcher  fetcher
@@ -111,14 +111,14 @@ func newHistory(t *topics, config *Config) *history {
 	h := &history{
 		t: t, name: config.Name, stream: config.History.Stream, config: config.History, now: config.now, log: t.log, wakes: make(chan struct{}, 1),
 		keeps: func([]byte) bool { return false }, limits: func() StreamLimits { return StreamLimits{} },
-		hold: int64(cmp.Or(max(config.Queue, 0), 8<<20)),
+		mostPending: int64(cmp.Or(max(config.Queue, 0), 8<<20)),
 	}
 	h.total.Store(math.MaxInt64)
 	h.config.Wait = cmp.Or(h.config.Wait, DefaultHistoryWait)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	away := ErrHistoryAway
 	h.away.Store(&away)
-	h.appender = newAppender(h, h.hold, int64(t.credits.window))
+	h.appender = newAppender(h, h.mostPending, int64(t.credits.window))
 	h.fetcher = newFetcher(h)
 	h.follower = follower{h: h}
 	return h
@@ -189,7 +189,7 @@ func (h *history) reached(is bool) {
 	h.judge()
 	h.mu.Unlock()
 	h.wake()
-	h.appender.hurry()
+	h.appender.resend()
 }
 
 // open looks at the stream, and makes it if there is none.

@@ -43,12 +43,12 @@ type kvStore struct {
 	log      *slog.Logger
 	life     atomic.Int64 // of the bucket that there is
 
-	mu    sync.Mutex
-	kv    jetstream.KeyValue // nil: not open
-	conn  *nats.Conn         // of kv
-	said  string             // the server's version that was warned of
-	wrong string             // what of the bucket is not as it has to be
-	seen  int                // its replicas
+	mu       sync.Mutex
+	kv       jetstream.KeyValue // nil: not open
+	conn     *nats.Conn         // of kv
+	warnedOf string             // the server's version
+	wrong    string             // what of the bucket is not as it has to be
+	seen     int                // its replicas
 }
 
 func newKVStore(bus *natsBus, bucket, about string, life, least time.Duration, replicas int, log *slog.Logger) *kvStore {
@@ -168,8 +168,8 @@ const leastVersion = "2.11"
 // warnOfVersion warns of an old server, once for each version.
 func (s *kvStore) warnOfVersion(conn *nats.Conn) {
 	v := conn.ConnectedServerVersion()
-	if older(v) && v != s.said {
-		s.said = v
+	if older(v) && v != s.warnedOf {
+		s.warnedOf = v
 		s.log.Warn("an old NATS server: topics and commands work, history over nodes does not", "version", v,
 			"want", leastVersion)
 	}

@@ -236,7 +236,7 @@ func (n *Node) setWaits(err error) {
 // before they do not take from it.
 func (n *Node) greet(ctx context.Context) {
 	if !n.config.Data.Connected() {
-		n.plane.hurry()
+		n.plane.greetingDone()
 		return
 	}
 	t := time.NewTimer(greetTimeout)
@@ -247,11 +247,11 @@ func (n *Node) greet(ctx context.Context) {
 	case <-t.C:
 		n.log.Warn("not all other nodes have confirmed that they know this one")
 	}
-	n.plane.hurry()
+	n.plane.greetingDone()
 }
 
 // join lets topics run, once it is known who else is there.
-func (n *Node) join(patient bool) {
+func (n *Node) join(waitForAll bool) {
 	select {
 	case <-n.census.known:
 	case <-n.ctx.Done():
@@ -268,7 +268,7 @@ func (n *Node) join(patient bool) {
 		n.names.start()
 	}
 	n.startSessions()
-	n.plane.start(patient)
+	n.plane.start(waitForAll)
 	n.tell(n.config.Data.Connected())
 }
 

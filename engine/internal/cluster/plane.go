@@ -7,12 +7,12 @@ type plane interface {
 	engine.Remote
 	// Passed is Node.Passed.
 	Passed(f func(whole bool)) (later bool)
-	// start is called once the node has its server id, before changed. patient has it greet the others:
-	// greeted is closed when all of them know that the node is there, and until hurry is called they are
-	// waited for longer than it takes to exclude one.
-	start(patient bool)
+	// start is called once the node has its server id, before changed. waitForAll has it greet the
+	// others: greeted is closed when all of them know that the node is there, and until greetingDone is
+	// called they are waited for longer than it takes to exclude one.
+	start(waitForAll bool)
 	greeted() <-chan struct{}
-	hurry()
+	greetingDone()
 	// changed is called when the connection is there, with all subscriptions, and when it is lost. What
 	// others knew of this node they may have forgotten meanwhile.
 	changed(connected bool)

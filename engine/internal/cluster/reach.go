@@ -49,7 +49,7 @@ func (f *follower) reach() (at topic.Position, ok bool) {
 		return at, false
 	}
 	last := f.seen
-	if f.proof > 0 || f.reads > 0 || f.held > 0 {
+	if f.proof > 0 || f.reads > 0 || f.pendingBytes > 0 {
 		proven := true
 		_ = f.each(func(o *ownTopic) error {
 			l := o.following
@@ -57,7 +57,7 @@ func (f *follower) reach() (at topic.Position, ok bool) {
 			case !l.begun && l.first > 0:
 				last = min(last, l.first-1)
 			case !l.begun:
-			case l.filling || l.missing || len(l.held) > 0:
+			case l.filling || l.missing || len(l.pending) > 0:
 				last = min(last, l.at)
 			}
 			proven = proven && l.begun && max(l.at, l.checked) >= f.proof

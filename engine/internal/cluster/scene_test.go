@@ -239,7 +239,7 @@ func sceneUnknown(t *testing.T) string {
 		a := w.nodes[0]
 		a.knowNobody("x")
 		c := w.join(simLag)
-		c.t.hurry()
+		c.t.greetingDone()
 		c.subscribed("x")
 		a.wanted("x") // it hears well
 		a.publish("x", 1, 0)

@@ -43,7 +43,7 @@ type sender struct {
 	number, series uint64
 	announce       []*ownTopic // for the next barrier
 	first          bool        // the next barrier is a connection's first one
-	barred         time.Time   // when a barrier was sent to all
+	barrierAt      time.Time   // when a barrier was sent to all
 	sent, marked   uint64      // bytes; at the last barrier for the pace
 	bypassed       idSet       // nodes that are sent no messages
 	unpaced        idSet       // those, and others that set no pace
@@ -218,7 +218,7 @@ func (s *sender) drop() {
 func (s *sender) turn(deadline time.Time) time.Duration {
 	for {
 		s.work(s.takeJobs())
-		again := s.bar()
+		again := s.sendBarriers()
 		s.ask()
 		if !s.t.connected.Load() {
 			s.drop()
@@ -330,15 +330,15 @@ func (s *sender) announceTo(b *barrier, number uint64, subject string) {
 	s.publish(subject, s.scratch)
 }
 
-// bar sends the topics that wait for a barrier, if it is time, and returns when it will be.
-func (s *sender) bar() time.Duration {
+// sendBarriers sends the topics that wait for a barrier, if it is time, and returns when it will be.
+func (s *sender) sendBarriers() time.Duration {
 	if len(s.announce) == 0 && !s.first || !s.t.connected.Load() || s.t.barriers.has(forTopics) > 0 {
 		return never
 	}
-	if wait := barrierPause - time.Since(s.barred); wait > 0 && !s.first {
+	if wait := barrierPause - time.Since(s.barrierAt); wait > 0 && !s.first {
 		return wait
 	}
-	s.barred = time.Now()
+	s.barrierAt = time.Now()
 	use := forTopics
 	if s.first {
 		use = forEverybody

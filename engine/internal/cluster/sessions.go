@@ -144,7 +144,7 @@ type sessionTake struct {
 type sessionStats struct {
 	written, failed, over, lost, given, notGiven, ended, foreign atomic.Uint64
 	emptied                                                      atomic.Uint64
-	taken, silent, said                                          atomic.Uint64
+	taken, silent, loggedOver                                    atomic.Uint64
 	points, pointsLate, marksCut                                 atomic.Uint64
 	refused                                                      [numTakeErrors]atomic.Uint64
 }

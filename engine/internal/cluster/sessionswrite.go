@@ -16,7 +16,7 @@ func (s *sessions) writer() {
 	defer t.Stop()
 	for {
 		e, wait := s.next()
-		if over := s.stats.over.Load(); s.stats.said.Swap(over) != over {
+		if over := s.stats.over.Load(); s.stats.loggedOver.Swap(over) != over {
 			s.log.Warn("too many sessions wait to be written: some cannot be resumed on other nodes until they are",
 				"limit", s.bounds.queue, "so_far", over)
 		}

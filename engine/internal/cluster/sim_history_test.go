@@ -66,7 +66,7 @@ type histWorld struct {
 	gaps                 int
 	fetches, lostFetches int
 	steps                int
-	unheard              time.Time // when something was last lost and nobody was told
+	lostAt               time.Time // when something was last lost and nobody was told
 }
 
 func (w *histWorld) fail(format string, args ...any) {
@@ -401,7 +401,7 @@ func (n *histNode) reach() {
 		w.net.mu.Unlock()
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if !ok || !n.alive || time.Since(w.unheard) < 10*time.Second && !w.unheard.IsZero() {
+		if !ok || !n.alive || time.Since(w.lostAt) < 10*time.Second && !w.lostAt.IsZero() {
 			return
 		}
 		for name, k := range n.rings {
@@ -414,10 +414,10 @@ func (n *histNode) reach() {
 	}()
 }
 
-// lostUnsaid says that something is lost and nobody is told.
-func (w *histWorld) lostUnsaid() {
+// lostSilently says that something is lost and nobody is told.
+func (w *histWorld) lostSilently() {
 	w.mu.Lock()
-	w.unheard = time.Now()
+	w.lostAt = time.Now()
 	w.mu.Unlock()
 }
 
@@ -467,14 +467,14 @@ func (w *histWorld) step(stormy bool) {
 		n.bus.lose(true)
 		time.AfterFunc(time.Duration(w.rng.Int64N(int64(500*time.Millisecond))), n.bus.connect)
 	case r < 96: // the way from the stream's server is lost, and nobody is told
-		w.lostUnsaid()
+		w.lostSilently()
 		w.net.cut(n.bus, w.store.server)
 		time.AfterFunc(time.Duration(w.rng.Int64N(int64(time.Second))), func() { w.net.mend(n.bus, w.store.server) })
 	case r < 97 && w.rng.IntN(2) == 0:
 		w.net.mu.Lock()
 		w.store.edit()
 		w.net.mu.Unlock()
-		w.lostUnsaid()
+		w.lostSilently()
 	case r < 97:
 		w.net.mu.Lock()
 		w.store.stalled = time.Now().Add(4*time.Second + time.Duration(w.rng.Int64N(int64(5*time.Second))))

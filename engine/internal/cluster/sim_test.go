@@ -167,7 +167,7 @@ func (w *simWorld) boot(place int) *simNode {
 		case <-n.t.stop:
 			return
 		}
-		n.t.hurry()
+		n.t.greetingDone()
 		w.mu.Lock()
 		n.open = true
 		w.mu.Unlock()

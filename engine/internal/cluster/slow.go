@@ -160,9 +160,9 @@ func (b *barriers) owes(id uint8, now time.Time) bool {
 	return false
 }
 
-// unheard notes that nobody waits for f any more, though it was not answered: who was to be told everything
-// by it has to be once more. mu is held.
-func (b *barriers) unheard(f *barrier) {
+// timedOut notes that nobody waits for f any more, though it was not answered: who was to be told
+// everything by it has to be once more. mu is held.
+func (b *barriers) timedOut(f *barrier) {
 	if f.use != forOne {
 		return
 	}

@@ -231,14 +231,14 @@ func (t *topics) Settle(name []byte, f func()) bool {
 }
 
 // start implements plane. It lets the goroutines run.
-func (t *topics) start(patient bool) {
+func (t *topics) start(waitForAll bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.started || t.closed {
 		return
 	}
 	t.started = true
-	t.barriers.hurry(!patient)
+	t.barriers.setWaitForAll(waitForAll)
 	if t.newPeer != nil {
 		t.injector = t.newPeer()
 	}
@@ -256,9 +256,9 @@ func (t *topics) start(patient bool) {
 // greeted implements plane.
 func (t *topics) greeted() <-chan struct{} { return t.known }
 
-// hurry implements plane.
-func (t *topics) hurry() {
-	t.barriers.hurry(true)
+// greetingDone implements plane.
+func (t *topics) greetingDone() {
+	t.barriers.setWaitForAll(false)
 	t.wake()
 }
 

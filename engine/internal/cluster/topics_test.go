@@ -98,7 +98,7 @@ func TestAllocations(t *testing.T) {
 		"Settle":            func() { p.Settle(nobody, nil) },
 		"Publish": func() {
 			p.Publish(somebody, record, 1)
-			p.sender.turn(p.sender.barred)
+			p.sender.turn(p.sender.barrierAt)
 		},
 	} {
 		if n := testing.AllocsPerRun(1000, f); n >= 1 {
@@ -141,7 +141,7 @@ func BenchmarkMessages(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				p.Publish(name, records, count)
-				p.sender.turn(p.sender.barred)
+				p.sender.turn(p.sender.barrierAt)
 				p.barriers.forget()
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*count), "ns/message")
