@@ -151,16 +151,22 @@ func (c natsCluster) leader(stream string) (at int) {
 	return at
 }
 
-// whole waits until all replicas of a stream are there and have everything.
+// whole waits until a stream has a replica on each server, and all have everything.
 func (c natsCluster) whole(stream string) {
 	c[0].t.Helper()
-	c.await("all replicas of "+stream, func(js jetstream.JetStream) error {
+	c.replicated(stream, len(c))
+}
+
+// replicated waits until a stream has so many replicas, and all have everything.
+func (c natsCluster) replicated(stream string, replicas int) {
+	c[0].t.Helper()
+	c.await(fmt.Sprint(replicas, " replicas of ", stream), func(js jetstream.JetStream) error {
 		s, err := js.Stream(c[0].t.Context(), stream)
 		if err != nil {
 			return err
 		}
 		info := s.CachedInfo().Cluster
-		if info == nil || info.Leader == "" || len(info.Replicas) != len(c)-1 {
+		if info == nil || info.Leader == "" || len(info.Replicas) != replicas-1 {
 			return fmt.Errorf("%+v", info)
 		}
 		for _, r := range info.Replicas {

@@ -298,10 +298,11 @@ func (s *sessions) status() string {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.failed == nil || len(s.queue)+s.writing == 0 {
+	waiting := len(s.queue) + s.writing
+	if s.failed == nil || waiting == 0 {
 		return ""
 	}
-	return fmt.Sprintf("sessions: %d wait, and cannot be resumed elsewhere, since they cannot be written: %v", len(s.queue), s.failed)
+	return fmt.Sprintf("sessions: %d wait, and cannot be resumed elsewhere, since they cannot be written: %v", waiting, s.failed)
 }
 
 func (s *sessions) wake() {

@@ -351,6 +351,25 @@ func TestSessionsFollowTheirClients(t *testing.T) {
 	}
 }
 
+// A session that is being written cannot be resumed elsewhere yet: it counts among those that wait.
+func TestSessionBeingWrittenWaits(t *testing.T) {
+	faketime.Test(t, func(t *testing.T) {
+		r := newResort(t, 1, 1)
+		defer r.close()
+		r.store.set(func(s *fakeStore) { s.slow = time.Second })
+		g := r.guests[0]
+		g.login("ann")
+		time.Sleep(500 * time.Millisecond)
+		if s := g.counts(); s.Waiting != 1 || s.Written != 0 {
+			t.Errorf("%d wait and %d are written, want 1 and 0", s.Waiting, s.Written)
+		}
+		time.Sleep(time.Second)
+		if s := g.counts(); s.Waiting != 0 || s.Written != 1 {
+			t.Errorf("%d wait and %d are written, want 0 and 1", s.Waiting, s.Written)
+		}
+	})
+}
+
 // wander has clients come, go, come back elsewhere, race and be ended, while nodes die and the bucket
 // fails, and compares with what must have become of them.
 func wander(t tester, seed uint64) {

@@ -388,7 +388,7 @@ func (s *sessions) counts() SessionStats {
 		c.Refused[takeErrors[i].reason] = st.refused[i].Load()
 	}
 	s.mu.Lock()
-	c.Shared, c.Waiting, c.Behind = len(s.entries), len(s.queue), len(s.points.behind)
+	c.Shared, c.Waiting, c.Behind = len(s.entries), len(s.queue)+s.writing, len(s.points.behind)
 	if at := s.points.when; !at.IsZero() {
 		c.PointAge = max(time.Since(at), 1)
 	}
