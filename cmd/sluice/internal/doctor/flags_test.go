@@ -69,6 +69,8 @@ func TestFlags(t *testing.T) {
 		{"a service of localhost", []string{"login=http://LocalHost.:81"}, "login-tls", OK, nil},
 		{"NATS in the clear", []string{"cluster=nats://me:hunter22@n1.example:4222,tls://n2.example,nats://10.0.0.3"}, "cluster-tls", Warning,
 			[]string{"n1.example:4222, 10.0.0.3", "publish to every client"}},
+		{"NATS in the clear, as a gateway shows it", []string{"cluster=nats://(not shown)@n1.example:4222,nats://(not shown)@127.0.0.1"}, "cluster-tls",
+			Warning, []string{"goes to n1.example:4222 without"}},
 		{"one server of several flags", []string{"cluster=tls://n1.example", "cluster=nats://n2.example"}, "cluster-tls", Warning, []string{"n2.example"}},
 		{"NATS over TLS", []string{"cluster=tls://n1.example:4222"}, "cluster-tls", OK, nil},
 		{"NATS with authorities", []string{"cluster=nats://n1.example:4222", "cluster-ca=/etc/ca.pem"}, "cluster-tls", OK, nil},

@@ -36,11 +36,25 @@ func ReadPlainLogin(login string) (p PlainLogin, ok bool) {
 
 // plainHost returns the host of a URL with this scheme, with its port, unless it is this machine.
 func plainHost(text, scheme string) string {
-	u, err := url.Parse(text)
+	u, err := url.Parse(withoutUser(text))
 	if err != nil || u.Scheme != scheme || loopback.Host(u.Hostname()) {
 		return ""
 	}
 	return u.Host
+}
+
+// withoutUser is a URL without user and password. A gateway that runs shows something in their place
+// with which it is no URL.
+func withoutUser(text string) string {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		return text
+	}
+	host := rest
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		host = rest[:end]
+	}
+	return scheme + "://" + rest[strings.LastIndexByte(host, '@')+1:]
 }
 
 // What says it in a line.
