@@ -1,11 +1,16 @@
 package clustertest
 
 import (
+	"fmt"
+	"io"
 	"net/http"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // Gateways know each other; one that leaves is gone at once, and its id is free.
@@ -82,6 +87,36 @@ func TestNATSAway(t *testing.T) {
 	s.start()
 	await(t, "the gateway to be back", func() bool { return g.metric(`sluice_cluster_connected{connection="control"}`) == 1 })
 	g.knows(1)
+}
+
+// A gateway that waits for NATS, before its ports are open, shows the settings that it starts with.
+func TestSettingsWhileItStarts(t *testing.T) {
+	t.Parallel()
+	admin := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	nats := fmt.Sprintf("nats://ann:secret@127.0.0.1:%d", freePort(t))
+	g := exec.Command(gatewayBinary, "serve", "--dev", "--listen", "tcp://127.0.0.1:0", "--worker", "none", "--admin", admin,
+		"--server-id", "1", "--cluster", nats)
+	g.Stderr = new(syncbuf.Buffer)
+	if err := g.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = g.Process.Kill()
+		_ = g.Wait()
+	}()
+	var body []byte
+	await(t, "an answer", func() bool {
+		resp, err := http.Get("http://" + admin + "/api/v1/config")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		body, err = io.ReadAll(resp.Body)
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
+	if text := string(body); !strings.Contains(text, `"value":["nats://(not shown)@127.0.0.1:`) || strings.Contains(text, "secret@") {
+		t.Errorf("the settings are %s", text)
+	}
 }
 
 // An id of a gateway that was killed is taken over by the next within seconds; the others see the new

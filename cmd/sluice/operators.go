@@ -12,6 +12,7 @@ import (
 type process struct {
 	reloader atomic.Pointer[reloader] // nil until the gateway has started
 	stop     chan<- os.Signal
+	begun    []setting // what is in force until then
 }
 
 func (p *process) admin() *server.AdminProcess {
@@ -60,7 +61,7 @@ func (p *process) drain() {
 func (p *process) settings() any {
 	r := p.reloader.Load()
 	if r == nil {
-		return []setting{}
+		return p.begun
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"os"
-	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -54,15 +53,20 @@ func TestSettingsHoldNoSecrets(t *testing.T) {
 	}
 }
 
-// TestOperatorsBeforeTheStart: what is asked for before the gateway has started is refused, or waits.
+// TestOperatorsBeforeTheStart: what is asked for before the gateway has started is refused, or waits; what
+// it starts with is shown.
 func TestOperatorsBeforeTheStart(t *testing.T) {
 	stop := make(chan os.Signal, 1)
-	p := &process{stop: stop}
+	c, err := parse([]string{"serve", "--cluster", "nats://n1.example"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{stop: stop, begun: settingsOf(c.inputs, func(p *param) any { return c.inputs.values()[p.name] })}
 	if _, err := p.reload(); err != errNotStarted {
 		t.Errorf("reload: %v", err)
 	}
-	if got := p.settings(); reflect.ValueOf(got).Len() != 0 {
-		t.Errorf("settings: %v", got)
+	if got, err := json.Marshal(p.settings()); err != nil || !bytes.Contains(got, []byte(`"value":["nats://n1.example"]`)) {
+		t.Errorf("settings: %s, %v", got, err)
 	}
 	p.drain()
 	p.drain() // nobody has seen the first, and nobody waits

@@ -79,7 +79,7 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 		}
 	}
 	config.Gateway.SessionJournal = cmd.SessionJournal
-	operators := &process{stop: signals.Ends}
+	operators := &process{stop: signals.Ends, begun: settingsOf(in, func(p *param) any { return inForce[p.name] })}
 	if config.Admin.Address != "" {
 		config.Admin.Process = operators.admin()
 	}
