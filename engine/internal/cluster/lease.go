@@ -384,7 +384,7 @@ func (l *lease) regain(ctx context.Context) (revision uint64, lost bool, err err
 			return l.store.Create(ctx, keyOf(l.id), l.encode())
 		})
 		if err == nil {
-			l.log.Warn("the lease of the server id had expired and was made again", "server-id", l.id)
+			l.log.Warn("the lease of the server id was gone and was made again", "server-id", l.id)
 			l.again()
 		}
 		return revision, false, err // ErrKeyExists: the next turn finds out whose it is
