@@ -157,9 +157,9 @@ func busy(t *testing.T, seconds time.Duration) *process {
 	return p
 }
 
-// clusterRegistry is what a gateway of a cluster has besides. It looks for its NATS server in vain, and has
-// its metrics meanwhile.
-func clusterRegistry(t *testing.T) registry {
+// clusterRegistry is what a gateway of a cluster has besides, and all of its metrics as they are scraped. It
+// looks for its NATS server in vain, and has its metrics meanwhile.
+func clusterRegistry(t *testing.T) (besides registry, scrape string) {
 	t.Helper()
 	admin := freePort(t)
 	cmd := exec.Command(gateway, "serve", "--dev", "--listen", "tcp://127.0.0.1:0", "--worker", "tcp://127.0.0.1:0",
@@ -188,7 +188,7 @@ func clusterRegistry(t *testing.T) registry {
 	if len(all) < 20 {
 		t.Fatalf("a cluster has %d metrics", len(all))
 	}
-	return all
+	return all, string(text)
 }
 
 // TestExpressions: each metric that the dashboard, the alerts and the recording rules read is there, with
@@ -200,15 +200,18 @@ func TestExpressions(t *testing.T) {
 	if status != 200 {
 		t.Fatalf("status %d: %s", status, text)
 	}
+	ofCluster, clusterText := clusterRegistry(t)
 	t.Run("promtool", func(t *testing.T) { // Prometheus' own linter
-		check := exec.Command(need(t, promtool), "check", "metrics")
-		check.Stdin = strings.NewReader(text)
-		if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
-			t.Errorf("promtool check metrics: %v\n%s", err, out)
+		for _, text := range []string{text, clusterText} {
+			check := exec.Command(need(t, promtool), "check", "metrics")
+			check.Stdin = strings.NewReader(text)
+			if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {
+				t.Errorf("promtool check metrics: %v\n%s", err, out)
+			}
 		}
 	})
 	live := readScrape(t, text)
-	maps.Copy(live, clusterRegistry(t))
+	maps.Copy(live, ofCluster)
 	file := readRules(t)
 	recorded := make(map[string]expression)
 	check := func(where, expr string) {
