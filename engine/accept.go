@@ -60,8 +60,8 @@ type listener struct {
 	net    net.Listener
 	tls    *tls.Config // of its connections; nil: plain
 	closed atomic.Bool
-	// waited are the descriptors of connections that waited at the socket when it was closed.
-	waited chan int
+	// waited are connections that waited at the socket when it was to close.
+	waited chan net.Conn
 	// refuser says that there are answers for those that are refused: one of the protocols has some, or
 	// TLS has its alert.
 	refuser bool
@@ -100,7 +100,7 @@ func (e *Engine) Listen(config ListenConfig) (net.Addr, error) {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
 	l := &listener{engine: e, config: config, index: uint8(len(listeners)), net: ln, tls: secure, public: !loopback.Addr(ln.Addr()),
-		unix: ln.Addr().Network() == "unix", identifies: hasIdentifier(config.Protocols), waited: make(chan int)}
+		unix: ln.Addr().Network() == "unix", identifies: hasIdentifier(config.Protocols), waited: make(chan net.Conn)}
 	l.refuser = hasRefuser(config.Protocols) || secure != nil
 	grown := append(listeners[:len(listeners):len(listeners)], l)
 	e.listeners.Store(&grown)
@@ -189,13 +189,7 @@ func (l *listener) accept() {
 			pause = 0
 			a.enroll(conn)
 		case l.closed.Load():
-			for fd := range l.waited {
-				conn, err := connOf(fd)
-				if err != nil {
-					l.engine.acceptRetry.Add(1)
-					l.engine.log.Warn("a connection that waited to be accepted is reset", "listener", l.net.Addr().String(), "err", err)
-					continue
-				}
+			for conn := range l.waited {
 				a.enroll(conn)
 			}
 			ended = true
@@ -215,7 +209,13 @@ func (l *listener) accept() {
 }
 
 func transient(err error) bool {
-	for _, errno := range []syscall.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR} {
+	return exhausted(err) || errors.Is(err, unix.ECONNABORTED) || errors.Is(err, unix.EINTR)
+}
+
+// exhausted reports whether err says that the process or the system has no room for one more
+// connection.
+func exhausted(err error) bool {
+	for _, errno := range []syscall.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM} {
 		if errors.Is(err, errno) {
 			return true
 		}
@@ -308,68 +308,6 @@ func (l *listener) shareLocal(sock gnet.Conn) {
 		return
 	}
 	l.local.Store(a)
-}
-
-// close closes the listener once; Engine.accepting says when that is done.
-func (l *listener) close() {
-	if l.closed.CompareAndSwap(false, true) && l.net != nil {
-		l.engine.accepting.Add(1)
-		go l.end()
-	}
-}
-
-// end closes the socket behind what the kernel has established by now and nobody has accepted: the
-// close would reset that, though its clients are connected. All of it is taken before any is served,
-// as others come meanwhile. What waits at a socket that was given may be for the process that has it
-// next.
-func (l *listener) end() {
-	defer l.engine.accepting.Done()
-	defer close(l.waited)
-	var waited []int
-	if l.config.Listener == nil {
-		if u, ok := l.net.(unixsock.Unlinker); ok {
-			u.Unlink() // or some come between the two
-		}
-		var err error
-		if waited, err = takeWaiting(l.net.(syscall.Conn)); err != nil {
-			l.engine.log.Warn("connections that waited to be accepted are reset", "listener", l.net.Addr().String(), "err", err)
-		}
-	}
-	_ = l.net.Close()
-	for _, fd := range waited {
-		l.waited <- fd
-	}
-}
-
-// mostWaiting is as many connections as the kernel keeps for an acceptor, usually: a flood of them must
-// not keep the listener open.
-const mostWaiting = 4096
-
-// takeWaiting accepts what waits at ln.
-func takeWaiting(ln syscall.Conn) (fds []int, err error) {
-	raw, err := ln.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	cerr := raw.Control(func(listener uintptr) {
-		for len(fds) < mostWaiting {
-			var fd int
-			switch fd, _, err = unix.Accept(int(listener)); err {
-			case nil:
-				unix.CloseOnExec(fd)
-				fds = append(fds, fd)
-			case unix.EAGAIN:
-				err = nil
-				return
-			case unix.ECONNABORTED, unix.EINTR: // there may be others behind
-			default:
-				return
-			}
-		}
-	})
-	return fds, errors.Join(cerr, err)
 }
 
 // listenerAt returns a listener by its index.

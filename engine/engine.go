@@ -62,6 +62,7 @@ type Engine struct {
 	retryLogged atomic.Int64 // unix, when the last line about those was
 	refused     [numReasons]atomic.Uint64
 	refusals    refusals
+	spare       spare
 	addresses   addresses
 	wire        []Dialect   // Config.Dialects, and raw
 	raw         uint8       // the dialect of attached connections, MaxDialects if there is no room for it
@@ -175,6 +176,7 @@ func (e *Engine) Start() (err error) {
 		return fmt.Errorf("engine: %w", err)
 	}
 	e.client = client // from here on there is something to stop
+	e.spare.open()
 	go e.kernel.poller.run(func(ref Ref) { e.loops[ref.loop()].mailbox.postWritable(ref) })
 	go e.ticker.run(e)
 	e.running.Go(func() { e.lag.Run(e.stopped) })
@@ -348,6 +350,7 @@ func (e *Engine) stop(ctx context.Context) error {
 	for _, l := range e.loops {
 		l.leave()
 	}
+	e.spare.close()
 	e.client = nil
 	e.history.Set(nil, 0, 0, e.Now())
 	lograte.Flush(e.log)

@@ -76,8 +76,10 @@ func (k *kernel) broken(fd int32) bool {
 	return err != nil || errno != 0
 }
 
-func (k *kernel) peer(fd int32) netip.AddrPort {
-	sa, _ := unix.Getpeername(int(fd))
+func (k *kernel) peer(fd int32) netip.AddrPort { return peerOf(int(fd)) }
+
+func peerOf(fd int) netip.AddrPort {
+	sa, _ := unix.Getpeername(fd)
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))

@@ -154,12 +154,7 @@ func (l *listener) refuse(conn net.Conn, why Reason) {
 func (l *listener) answer(conn net.Conn, why Reason) {
 	e := l.engine
 	defer e.refusals.remove(conn)
-	defer func() { // protocols of others are asked
-		if r := recover(); r != nil {
-			e.outside.panics.Add(1)
-			e.log.Error("panic of a protocol", "peer", conn.RemoteAddr().String(), "panic", r, "stack", string(debug.Stack()))
-		}
-	}()
+	defer l.caughtRefusing(conn.RemoteAddr().String())
 	first := make([]byte, 0, refuseBytes)
 	for len(first) < refuseBytes {
 		n, err := conn.Read(first[len(first):refuseBytes])
@@ -167,14 +162,7 @@ func (l *listener) answer(conn net.Conn, why Reason) {
 			return
 		}
 		first = first[:len(first)+n]
-		rest, err := l.behindHeader(first)
-		if err != nil {
-			return
-		}
-		if len(rest) == 0 {
-			continue
-		}
-		switch answer, m := l.refusal(rest, why, false); m {
+		switch answer, m := l.answerTo(first, why); m {
 		case NoMatch:
 			return
 		case Matched:
@@ -188,6 +176,26 @@ func (l *listener) answer(conn net.Conn, why Reason) {
 			return
 		}
 	}
+}
+
+// caughtRefusing is deferred where protocols of others are asked for answers.
+func (l *listener) caughtRefusing(peer string) {
+	if r := recover(); r != nil {
+		l.engine.outside.panics.Add(1)
+		l.engine.log.Error("panic of a protocol", "peer", peer, "panic", r, "stack", string(debug.Stack()))
+	}
+}
+
+// answerTo returns the answer to a connection's first bytes, which reaches no loop.
+func (l *listener) answerTo(first []byte, why Reason) (answer []byte, m Match) {
+	rest, err := l.behindHeader(first)
+	switch {
+	case err != nil:
+		return nil, NoMatch
+	case len(rest) == 0:
+		return nil, NeedMore
+	}
+	return l.refusal(rest, why, false)
 }
 
 // behindHeader returns what is behind the PROXY header in a connection's first bytes, if the listener

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -125,6 +126,63 @@ func TestOutOfDescriptors(t *testing.T) {
 			eventually(t, "the reload", says("msg=reloaded"))
 			b.wantEnd(patience)
 		})
+	}
+}
+
+// TestStopWithFewDescriptors: more clients wait to be accepted at a shutdown than there are descriptors.
+// They are taken one after the other, and each is served or refused.
+func TestStopWithFewDescriptors(t *testing.T) {
+	t.Parallel()
+	logName := filepath.Join(t.TempDir(), "log")
+	log, err := os.Create(logName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	b := startBare(t, log, 512, "--max-connections", "100", "--log-level", "info", "--drain", "20s")
+	if err := b.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	const clients = 1000
+	var conns []net.Conn
+	for range clients {
+		c, err := net.DialTimeout("tcp", b.addr, patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = c.Write(mode{}.connect(0, ""))
+		conns = append(conns, c)
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} {
+		if err := b.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var answered atomic.Int64
+	var reading sync.WaitGroup
+	for _, c := range conns {
+		reading.Go(func() {
+			_ = c.SetReadDeadline(time.Now().Add(patience))
+			if n, _ := io.ReadFull(c, make([]byte, 4)); n == 4 {
+				answered.Add(1)
+			}
+			c.Close()
+		})
+	}
+	reading.Wait()
+	b.wantEnd(patience)
+	text, err := os.ReadFile(logName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"are reset", "no descriptors", "not enrolled"} {
+		if bytes.Contains(text, []byte(line)) {
+			t.Errorf("the log says %q:\n%s", line, text)
+		}
+	}
+	if n := answered.Load(); n < 50 {
+		t.Errorf("%d of %d have heard something", n, clients)
 	}
 }
 
