@@ -75,11 +75,11 @@ func TestPairWarnings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cert, key := c.pair.Write(t, t.TempDir(), "c")
-			warnings, err := Check(Config{Pairs: []Pair{{cert, key}}})
+			s, err := New(Config{Pairs: []Pair{{cert, key}}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			switch text := strings.Join(warnings, "\n"); {
+			switch text := strings.Join(s.Warnings(), "\n"); {
 			case c.want == "" && text != "":
 				t.Errorf("warned of %q", text)
 			case !strings.Contains(text, c.want) || c.want != "" && !strings.HasPrefix(text, cert+": "):

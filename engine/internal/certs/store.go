@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -451,19 +450,4 @@ func (s *Store) Run(ctx context.Context) {
 			s.rotateKeys()
 		}
 	}
-}
-
-var errNotUsed = errors.New("certs: no certificates are set")
-
-// Check says whether a Config could be used, as New would, and returns what an operator should know
-// of it besides.
-func Check(config Config) (warnings []string, err error) {
-	if !Any(&config) {
-		return nil, inField(FieldCert, errNotUsed)
-	}
-	s, err := New(config)
-	if err != nil {
-		return nil, err
-	}
-	return s.Warnings(), nil
 }
