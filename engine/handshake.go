@@ -158,8 +158,14 @@ func (h *handshake) OnBytes(c *Conn, b []byte) (n, need int) {
 		c.Pause()
 		return 0, 0
 	}
-	if n = recordSize(b); n > len(b) {
+	var record []byte
+	switch n = recordSize(b); {
+	case n > len(b):
 		return 0, n
+	case n == 0:
+		n, record = len(b), noRecord(b)
+	default:
+		record = b[:n]
 	}
 	if h.bytes += n; h.bytes > maxHandshakeBytes {
 		h.fail(c, errHandshakeBytes)
@@ -167,7 +173,7 @@ func (h *handshake) OnBytes(c *Conn, b []byte) (n, need int) {
 	}
 	h.mu.Lock()
 	h.wants = false
-	h.in = append(h.in[:0], b[:n]...)
+	h.in = append(h.in[:0], record...)
 	h.mu.Unlock()
 	h.fed <- struct{}{}
 	h.engine.handshakes.woke()

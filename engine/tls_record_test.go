@@ -289,6 +289,83 @@ func TestTLSFloods(t *testing.T) {
 	}
 }
 
+// What begins no record is refused at once, whatever length it says and however little of it is there.
+func TestTLSNoRecord(t *testing.T) {
+	for name, tc := range map[string]struct {
+		sent  string
+		alert int // RFC 8446, 6.2
+	}{
+		"plain text":                     {"GET / HTTP/1.1\r\n\r\n", 70}, // protocol_version: ET is none
+		"a byte of it":                   {"E", 20},                      // bad_record_mac
+		"a type below all":               {"\x13\x03\x03\x40\x00", 20},
+		"a heartbeat":                    {"\x18\x03\x03\x40\x00", 20}, // nobody has agreed on it (RFC 6520)
+		"a type above all":               {"\xff\x03\x03\x40\x00", 20},
+		"version 2":                      {"\x17\x02\x03\x40\x00", 70},
+		"version 4":                      {"\x17\x04\x03\x40\x00", 70},
+		"a length over the longest":      {"\x17\x03\x03\x48\x01", 22}, // record_overflow
+		"an alert, longer than the most": {"\x15\x03\x03\xff\xff", 22},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, addr := startLine(t, Config{Loops: 1}, ListenConfig{TLS: serverTLS()})
+			c := dialRecords(t, addr)
+			if err := c.write(c.seal(recordData, []byte("ECHO x\n"))); err != nil { // the handshake is over behind it
+				t.Fatal(err)
+			}
+			c.data()
+			if err := c.write([]byte(tc.sent)); err != nil {
+				t.Fatal(err)
+			}
+			if alert := c.ending(); alert != tc.alert {
+				t.Errorf("alert %d, want %d", alert, tc.alert)
+			}
+			if n := e.Stats().Closed[ReasonTLSError]; n != 1 {
+				t.Errorf("closed: %v", e.Stats().Closed)
+			}
+		})
+	}
+}
+
+// The same holds within the handshake, behind the ClientHello.
+func TestTLSNoRecordInHandshake(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, sent := range []string{"ECHO hello\n", "E", "\x18\x03\x03\x40\x00"} {
+			t.Run(fmt.Sprintf("%x, %q", version, sent), func(t *testing.T) {
+				e, addr := startLine(t, Config{Loops: 1, HandshakeTimeout: 2 * patience}, ListenConfig{TLS: serverTLS()})
+				c, err := net.Dial("tcp", addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(patience))
+				if _, err := c.Write(append(helloBytes(t, clientTLS(version)), sent...)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.Copy(io.Discard, c); err != nil {
+					t.Errorf("the end: %v", err)
+				}
+				if n := e.Stats().Closed[ReasonTLSHandshake]; n != 1 {
+					t.Errorf("closed: %v", e.Stats().Closed)
+				}
+			})
+		}
+	}
+}
+
+func TestRecordSize(t *testing.T) {
+	for _, tc := range []struct {
+		front string
+		want  int
+	}{
+		{"", 5}, {"\x14", 5}, {"\x17\x03\x03\x00", 5},
+		{"\x17\x03\x03\x00\x00", 5}, {"\x16\x03\x01\x02\x00", 517}, {"\x17\x03\x03\x48\x00", 5 + 16384 + 2048},
+		{"\x17\x03\x03\x48\x01", 0}, {"\x13", 0}, {"\x18", 0}, {"\x17\x02", 0}, {"GET / HTTP/1.1\r\n", 0},
+	} {
+		if got := recordSize([]byte(tc.front)); got != tc.want {
+			t.Errorf("%q: %d, want %d", tc.front, got, tc.want)
+		}
+	}
+}
+
 // A downgrade by somebody between is seen, and TLS 1.2's renegotiation is refused.
 func TestTLSRefusals(t *testing.T) {
 	e, addr := startLine(t, Config{}, ListenConfig{TLS: serverTLS()})

@@ -93,6 +93,11 @@ func (l *Loop) decrypt(c *Conn, t *tlsConn, b []byte, own bool, want int) ([]byt
 		used := 0
 		for len(b) < want && t.flags&tlsEnded == 0 && c.Open() {
 			n := recordSize(p[used:])
+			if n == 0 {
+				l.unseal(c, t, noRecord(p[used:]), make([]byte, 1))
+				used = len(p)
+				break
+			}
 			if t.rawNeed = 0; n > len(p)-used {
 				if used == 0 {
 					t.rawNeed = uint32(n)

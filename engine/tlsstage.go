@@ -13,10 +13,12 @@ type tlsStart struct{ unknown }
 
 // Bytes that begin a record (RFC 8446, 5.1).
 const (
-	recordAlert     = 21
-	recordHandshake = 22
-	recordData      = 23
-	recordHeader    = 5
+	recordChangeCipherSpec = 20
+	recordAlert            = 21
+	recordHandshake        = 22
+	recordData             = 23
+
+	recordHeader = 5
 	// maxRecord is the longest body of a record, encrypted (RFC 5246, 6.2.3).
 	maxRecord = 16384 + 2048
 )
@@ -140,15 +142,31 @@ func helloSize(b []byte) (int, error) {
 	}
 }
 
-// recordSize returns how many bytes the record at the front of b takes: of one with a length that is not
-// allowed, its header alone, for crypto/tls to refuse.
+// recordSize returns how many bytes the record at the front of b takes, 0 if none begins so: then not
+// even its length is waited for.
 func recordSize(b []byte) int {
-	if len(b) < recordHeader {
+	switch {
+	case len(b) > 0 && !isRecordType(b[0]), len(b) > 1 && b[1] != 3:
+		return 0
+	case len(b) < recordHeader:
 		return recordHeader
 	}
 	n := int(b[3])<<8 | int(b[4])
 	if n > maxRecord {
-		return recordHeader
+		return 0
 	}
 	return recordHeader + n
+}
+
+func isRecordType(t byte) bool { return t >= recordChangeCipherSpec && t <= recordData }
+
+// noRecord returns what crypto/tls is shown in place of b, of which recordSize has returned 0: a header
+// that it refuses with an alert, and without a body.
+func noRecord(b []byte) []byte {
+	header := []byte{0, 3, 3, 0, 0}
+	copy(header, b)
+	if !isRecordType(b[0]) {
+		header[3], header[4] = 0, 0
+	}
+	return header
 }
