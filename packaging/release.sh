@@ -39,11 +39,10 @@ done
 
 fixed() { find "$1" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +; }
 
-# docs_into DIR copies what there is to read, with the links between the texts as they are.
+# docs_into DIR copies what there is to read.
 docs_into() {
-	mkdir -p "$1/docs" "$1/examples"
-	install -m 644 LICENSE README.md CHANGELOG.md SECURITY.md BENCHMARKS.md "$1"
-	install -m 644 docs/*.md "$1/docs"
+	mkdir -p "$1/examples"
+	packaging/docs.sh "$1" "${commit:-$version}"
 	cp -r engine/worker/example/. "$1/examples"
 	chmod -R u=rwX,go=rX "$1/examples"
 }

@@ -42,6 +42,7 @@ into 644 $doc "$root/README.md" "$root/SECURITY.md" "$root/BENCHMARKS.md"
 into 644 $doc/docs "$root"/docs/*.md
 cp -r "$root/examples" "$deb/$doc/examples"
 zipped "$root/CHANGELOG.md" $doc/changelog
+sed -i 's#](../CHANGELOG.md)#](../changelog.gz)#' "$deb/$doc/docs/README.md"
 printf 'sluice (%s) unstable; urgency=medium\n\n  * See changelog.gz.\n\n -- %s  %s\n' \
 	"$debian" "$(sed -n 's/^Maintainer: //p' "$here/control")" "$(date -R -d "@$SOURCE_DATE_EPOCH")" >"$deb/changes"
 zipped "$deb/changes" $doc/changelog.Debian
