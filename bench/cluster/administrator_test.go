@@ -240,6 +240,7 @@ func TestStreamTakenAway(t *testing.T) {
 			pub.burst("room.2", 1, 5) // which nobody hears
 			pub.burst("room.1", 6, 10)
 			stays.want(6, 10)
+			list[1].stored(15)
 			if how == "deleted" {
 				if err := js.DeleteStream(t.Context(), historyStream); err != nil {
 					t.Fatal(err)

@@ -87,6 +87,15 @@ func (c *client) burst(topic string, first, last int) {
 	}
 }
 
+// stored waits until the log has so many messages in all that were published on the gateway: a client's
+// publish is answered before.
+func (g *gateway) stored(messages int) {
+	g.t.Helper()
+	await(g.t, fmt.Sprintf("%d messages of gateway %d to be in the log", messages, g.id), func() bool {
+		return g.metric("sluice_cluster_history_appended_total") == float64(messages)
+	})
+}
+
 // Messages of publishers on two gateways come to subscribers on three in one order, each once.
 func TestHistoryOneOrder(t *testing.T) {
 	t.Parallel()
@@ -237,7 +246,7 @@ func TestHistoryServerKilled(t *testing.T) {
 	dir, port := t.TempDir(), freePort(t)
 	server := killable(t, binary, dir, port)
 	url := fmt.Sprintf("nats://127.0.0.1:%d", port)
-	list := serveAll(t, 3, append(rooms, "--cluster", url, "--cluster-history-storage", "file")...)
+	list := serveAll(t, 3, append(rooms, "--cluster", url, "--cluster-history-storage", "file", "--history-wait", "30s")...)
 	var subs []*client
 	for _, g := range list {
 		c := g.login()
@@ -257,7 +266,8 @@ func TestHistoryServerKilled(t *testing.T) {
 }
 
 // steady publishes numbers to room.1 on a gateway, one each 2 ms, and returns what waits for the end of it
-// and checks what subscribers have got: all the same, in order, each once, and all that was confirmed.
+// and checks what subscribers have got: all the same, in order, each once, and all that was taken. What is
+// taken may wait for the log as long as --history-wait says.
 func steady(t *testing.T, g *gateway, subs []*client, messages int) (check func()) {
 	pub := g.login()
 	done := make(chan struct{})
@@ -328,7 +338,7 @@ func TestHistoryLeaderKilled(t *testing.T) {
 	for _, s := range servers {
 		urls = append(urls, s.url())
 	}
-	list := serveAll(t, 3, append(rooms, "--cluster", strings.Join(urls, ","))...)
+	list := serveAll(t, 3, append(rooms, "--cluster", strings.Join(urls, ","), "--history-wait", "30s")...)
 	var subs []*client
 	for _, g := range list {
 		c := g.login()
@@ -389,6 +399,7 @@ func TestHistoryMassResumption(t *testing.T) {
 	for i := range sessions {
 		pub.burst(name(i), 1, missed)
 	}
+	list[1].stored(sessions * missed)
 	begun := time.Now()
 	var mu sync.Mutex
 	var slowest time.Duration

@@ -20,6 +20,7 @@ func TestRequestsLost(t *testing.T) {
 			}
 			pub := list[0].login()
 			pub.burst("room.1", 1, 5)
+			list[0].stored(5) // else there is nothing to read
 			p.lose("$JS.API." + request)
 			c := list[1].login()
 			if err := c.send("sluice.Subscribe", `{"topics":["room.1"],"last":5}`); err != nil {

@@ -112,6 +112,7 @@ func TestMassResumptionOfTheKilled(t *testing.T) { // alone, since it keeps the 
 	for i := range sessions {
 		pub.burst(name(i), 1, missed)
 	}
+	list[1].stored(sessions * missed)
 	end := pulse(t, list[1:], 20)
 	time.Sleep(2 * time.Second)
 	quiet := end()

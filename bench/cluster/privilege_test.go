@@ -173,6 +173,7 @@ func TestLeastPrivilegeHistory(t *testing.T) {
 	c.conn.Close()
 	await(t, "the topic to be let go", func() bool { return list[0].metric("sluice_cluster_history_topics") == 0 })
 	pub.publish("room.1", 2)
+	list[1].stored(2) // so that it has to be read
 	c, _ = list[0].comeBack(ticket)
 	c.want(2, 2)
 	if n := list[0].metric("sluice_cluster_history_reads_total"); n == 0 {
