@@ -22,7 +22,7 @@ test: lint race unit nested-e2e portable beside ## everything CI runs
 # The load generator's own tests measure, and take their time; so do these of the engine.
 QUICK = $$($(GO) list ./... | grep -v '/bench$$\|/sluice-bench$$')
 SLOW := AllocatesNothing|Parked|HoldIsBounded|StartWithoutFiles|SlowConsumerPolicies|Overload|StopLeavesNothing|ManyPosters|SimulationR|SimulationHot|GoneBeforeTold|OfABusyLoop|KeepComing
-quick: format ## the inner loop, below a minute: unit tests without the slow ones, and without the race detector
+quick: format ## the inner loop, a minute or two: unit tests without the slow ones, and without the race detector
 	$(GO) vet ./...
 	$(GOTEST) -p $(AT_ONCE) -short -skip '$(SLOW)' $(QUICK)
 
