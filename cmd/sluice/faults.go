@@ -110,5 +110,19 @@ func (in *inputs) locate(errs ...error) error {
 	if len(all) == 0 {
 		return nil
 	}
+	for i := range all {
+		all[i].text = in.hidden(all[i])
+	}
 	return all.sorted()
+}
+
+// hidden is what a fault says, without what may be secret in URLs.
+func (in *inputs) hidden(f fault) string {
+	text := f.text
+	if p := in.byName[f.flag]; p != nil {
+		for _, it := range in.given[f.flag] {
+			text = p.hidden(text, it.text)
+		}
+	}
+	return withoutUsers(text, nextWord)
 }

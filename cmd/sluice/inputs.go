@@ -100,7 +100,7 @@ func (in *inputs) give(p *param, items []item) {
 	for _, it := range items {
 		if err := p.try(it.text); err != nil {
 			ok = false
-			in.faults = append(in.faults, fault{it.place, p.name, err.Error()})
+			in.faults = append(in.faults, fault{it.place, p.name, p.hidden(err.Error(), it.text)})
 		}
 	}
 	if before, taken := in.given[p.name]; ok && (!taken || before[0].source > items[0].source) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -71,24 +70,6 @@ func (cmd *settings) collector() (*otlp.Config, error) {
 		return nil, wrong("otlp", "%w", err)
 	}
 	return otlp.FromEnv(cmd.OTLP, os.Getenv)
-}
-
-// shownURL is a URL without what may be secret in it.
-func shownURL(text string) string {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return notShown
-	case !secretURL(text):
-		return text
-	}
-	return u.Scheme + "://" + u.Host + "/" + notShown
-}
-
-// secretURL reports whether there is something in a URL that may be secret: a password or a query.
-func secretURL(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && (u.User != nil || u.RawQuery != "")
 }
 
 // checkSeeing refuses what could not be written to.

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"log/slog"
-	"net/url"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -80,40 +79,7 @@ func (p *param) shownText(value any) string {
 	if p.flag.PlaceHolder == "FILE" && readfile.LooksSecret(text) {
 		return notShown // the text of a token in place of its file's name
 	}
-	switch p.name {
-	case "otlp":
-		return shownURL(text)
-	case "cluster":
-		return shownServers(text)
-	}
-	return shownLogin(p.name, text)
-}
-
-// holdsSecret reports whether a value is not to be shown as it is.
-func (p *param) holdsSecret(value any) bool {
-	switch text := fmt.Sprint(value); p.name {
-	case "login":
-		return secretLogin(text)
-	case "otlp":
-		return secretURL(text)
-	case "cluster":
-		return shownServers(text) != text
-	}
-	return p.secret()
-}
-
-// shownServers are the URLs of a --cluster without users, passwords and tokens.
-func shownServers(text string) string {
-	list := strings.Split(text, ",")
-	for i, server := range list {
-		scheme, rest, ok := strings.Cut(server, "://")
-		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-			list[i] = scheme + "://" + notShown + rest[at:]
-		} else if !ok && strings.Contains(server, "@") {
-			list[i] = notShown
-		}
-	}
-	return strings.Join(list, ",")
+	return shownURLs(p.name, text)
 }
 
 // written is a value as it could be given.
@@ -137,44 +103,6 @@ func durationText(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
-}
-
-// shownLogin is the value of a flag without what may be secret in --login: a URL's credentials, path
-// and query. The other kinds name files.
-func shownLogin(flag, text string) string {
-	if file, ok := strings.CutPrefix(text, "tokens:"); ok && flag == "login" && readfile.LooksSecret(file) {
-		return "tokens:" + notShown
-	}
-	u := loginURL(text)
-	switch {
-	case flag != "login" || u == nil:
-		return text
-	case u.User == nil && u.RawQuery == "" && strings.Trim(u.Path, "/") == "":
-		return text
-	}
-	return "http:" + u.Scheme + "://" + u.Host + "/" + notShown
-}
-
-// secretLogin reports whether --login holds what is certainly a secret.
-func secretLogin(text string) bool {
-	u := loginURL(text)
-	return u != nil && (u.User != nil || u.RawQuery != "")
-}
-
-// loginURL is the URL of a --login, nil if there is none.
-func loginURL(text string) *url.URL {
-	kind, rest, _ := strings.Cut(text, ":")
-	if kind != "http" && kind != "https" {
-		return nil
-	}
-	if strings.HasPrefix(rest, "//") {
-		rest = kind + ":" + rest
-	}
-	u, err := url.Parse(rest)
-	if err != nil {
-		return &url.URL{Scheme: kind, Path: rest}
-	}
-	return u
 }
 
 // String is how it may be given.
