@@ -289,6 +289,10 @@ type teardown struct {
 // if that is less, and comes out of it. Who cancels instead does not want to wait: it is a third then.
 const cutTime = 300 * time.Millisecond
 
+// stepTime is how long a step has that begins when the time is up: those before it have used it, and to
+// see that it has nothing to wait for takes a turn of its goroutine.
+const stepTime = cutTime / 30
+
 func newTeardown(ctx context.Context) *teardown {
 	t := new(teardown)
 	grace := cutTime / 3
@@ -335,11 +339,17 @@ func (t *teardown) step(what string, f func() error) {
 		defer t.steps.Done()
 		done <- f()
 	}()
+	limit := t.hard
+	if limit.Err() != nil {
+		var cancel context.CancelFunc
+		limit, cancel = context.WithTimeout(context.Background(), stepTime)
+		defer cancel()
+	}
 	select {
 	case err := <-done:
 		t.ended(what, err)
 		return
-	case <-t.hard.Done():
+	case <-limit.Done():
 	}
 	select {
 	case err := <-done:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/login"
+	"github.com/sluicenet/sluice/internal/faketime"
 )
 
 // stubborn is a login provider that does not come back before it is released, whatever its context.
@@ -241,4 +242,41 @@ func listenTCP(t *testing.T) net.Listener {
 	}
 	t.Cleanup(func() { ln.Close() })
 	return ln
+}
+
+// A step that begins when the time is up, because those before it have used it, is blamed only if it
+// has not ended a moment later.
+func TestStepBehindTheTime(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		takes time.Duration
+		after time.Duration
+		want  bool // an error
+	}{
+		{"at once", 0, 0, false},
+		{"in a moment", stepTime / 2, stepTime / 2, false},
+		{"never", time.Hour, stepTime, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				td := newTeardown(ctx)
+				defer td.cancel()
+				<-td.hard.Done()
+				begun := time.Now()
+				td.step("it has not ended", func() error {
+					time.Sleep(tt.takes)
+					return nil
+				})
+				if took := time.Since(begun); took != tt.after {
+					t.Errorf("it took %v, want %v", took, tt.after)
+				}
+				if blamed := td.err != nil; blamed != tt.want {
+					t.Errorf("the error is %v", td.err)
+				}
+				td.steps.Wait()
+			})
+		})
+	}
 }
