@@ -16,6 +16,7 @@ import (
 	"time"
 
 	workerlib "github.com/sluicenet/sluice/engine/worker"
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // unixDir is a directory whose name is short enough for sockets in it.
@@ -197,6 +198,50 @@ func TestUnixRestart(t *testing.T) {
 	third.stop()
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
+	}
+}
+
+// A gateway that is ended while it waits for NATS at its start leaves no socket behind.
+func TestUnixStopAtStart(t *testing.T) {
+	t.Parallel()
+	dir := unixDir(t)
+	admin := filepath.Join(dir, "admin")
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	for name, signals := range map[string][]syscall.Signal{
+		"a signal": {syscall.SIGTERM}, "two signals": {syscall.SIGTERM, syscall.SIGINT},
+	} {
+		cmd := exec.Command(gatewayBinary, "serve", "--dev", "--listen", "unix://"+filepath.Join(dir, "clients"), "--worker", "none",
+			"--admin", "unix://"+admin, "--cluster", "nats://"+nobody.Addr().String())
+		out := new(syncbuf.Buffer)
+		cmd.Stderr = out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		eventually(t, "the socket of operators", func() bool { _, err := os.Lstat(admin); return err == nil })
+		for _, sig := range signals {
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case err = <-ended:
+		case <-time.After(patience):
+			_ = cmd.Process.Kill()
+			err = <-ended
+		}
+		if err != nil || strings.Count(out.String(), "sluice: ") != 1 ||
+			!strings.Contains(out.String(), "sluice: ended by a signal before the gateway was ready") {
+			t.Errorf("%s: it ended with %v\n%s", name, err, out)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%s: left behind: %v, %v", name, left, err)
+		}
 	}
 }
 

@@ -68,8 +68,8 @@ func main() {
 	// Nothing may wait for standard error, nor die of it.
 	stderr := logsink.New(os.Stderr)
 	kept := early.Kept()
-	code := untilReady(kept.Ends, stderr, func(ready func()) int {
-		return runWith(os.Args[1:], os.Stdout, stderr, kept, ready)
+	code := untilReady(kept.Ends, stderr, func(start *startup) int {
+		return runWith(os.Args[1:], os.Stdout, stderr, kept, start)
 	})
 	stderr.Close(flushTimeout)
 	os.Exit(code)
@@ -77,12 +77,12 @@ func main() {
 
 // run is main with its surroundings passed in.
 func run(args []string, stdout, stderr io.Writer) int {
-	return runWith(args, stdout, stderr, early.Signals{}, func() {})
+	return runWith(args, stdout, stderr, early.Signals{}, &startup{ready: func() {}})
 }
 
-// runWith is run, with signals that are kept already, if they are. A command that has taken them over
-// calls ready.
-func runWith(args []string, stdout, stderr io.Writer, kept early.Signals, ready func()) int {
+// runWith is run, with signals that are kept already, if they are, and who is to hear of the start of a
+// command that takes them over.
+func runWith(args []string, stdout, stderr io.Writer, kept early.Signals, start *startup) int {
 	exited := -1
 	args = asOthers(args)
 	c, err := parse(joinSort(configSet(args)), os.Environ(),
@@ -99,7 +99,7 @@ func runWith(args []string, stdout, stderr io.Writer, kept early.Signals, ready 
 	c.ctx.BindTo(stdout, (*io.Writer)(nil))
 	c.ctx.Bind(c.parser)
 	c.ctx.Bind(c.inputs)
-	c.ctx.Bind(&streams{stdout: stdout, stderr: stderr, args: args, signals: kept, ready: ready})
+	c.ctx.Bind(&streams{stdout: stdout, stderr: stderr, args: args, signals: kept, start: start})
 	err = c.ctx.Run()
 	if err != nil {
 		printError(stderr, err)
@@ -205,7 +205,7 @@ type streams struct {
 	args           []string      // of the whole command line
 	stdin          io.Reader     // nil: the process's
 	signals        early.Signals // those that are kept; none: nobody listens yet
-	ready          func()        // says that the command listens to them itself
+	start          *startup      // of a command that listens to them itself
 }
 
 func (s *streams) input() io.Reader {

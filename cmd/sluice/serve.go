@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/sluicenet/sluice/cmd/sluice/internal/early"
 	"github.com/sluicenet/sluice/cmd/sluice/internal/logsink"
+	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/server"
 )
 
@@ -92,7 +94,13 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	if err != nil {
 		return err
 	}
+	if !s.start.began(srv.Stop) {
+		return srv.Stop(context.Background()) // before its start: it gives back what it was given
+	}
 	if err := srv.Start(); err != nil {
+		if errors.Is(err, engine.ErrStopped) {
+			return nil // by a signal, which has a line of its own
+		}
 		if err, ok := clusterEnd(in, err); ok {
 			return err
 		}
@@ -124,7 +132,7 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	manager.of(srv, cmd.StallTimeout)
 	manager.ready(done)
 	go reloads(signals.Hangups, done, func() { _, _ = r.reload() }) // which has logged what came of it
-	s.ready()
+	s.start.ready()
 	if err := wait(srv, signals.Ends, manager, r.drain, log); err != nil {
 		err, _ = clusterEnd(in, err)
 		return err

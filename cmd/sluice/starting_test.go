@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"strings"
 	"syscall"
@@ -42,7 +43,7 @@ func TestUntilReady(t *testing.T) {
 				}
 				var out bytes.Buffer
 				begun := time.Now()
-				code := untilReady(ends, &out, func(ready func()) int {
+				code := untilReady(ends, &out, func(s *startup) int {
 					select {
 					case <-time.After(tt.takes):
 					case <-release:
@@ -51,7 +52,7 @@ func TestUntilReady(t *testing.T) {
 					if tt.fails {
 						return exitUsage
 					}
-					ready()
+					s.ready()
 					<-ends
 					return 7
 				})
@@ -60,6 +61,59 @@ func TestUntilReady(t *testing.T) {
 				}
 				if line := strings.Contains(out.String(), "before the gateway was ready: quit"); line != tt.line {
 					t.Errorf("it says %q", out.String())
+				}
+			})
+		})
+	}
+}
+
+// TestUntilReadyGivesUp: what has begun by the time that a start is given up is ended first, and nothing
+// begins afterwards.
+func TestUntilReadyGivesUp(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		begins   time.Duration
+		ends     time.Duration // from when it is told to
+		giveUp   time.Duration // when untilReady is back
+		tooLate  bool
+		unending bool
+	}{
+		{"in the midst of it", 0, startGrace / 4, startGrace + startGrace/4, false, false},
+		{"before it", 2 * startGrace, 0, startGrace, true, false},
+		{"it does not end", 0, time.Hour, 2 * startGrace, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			faketime.Test(t, func(t *testing.T) {
+				ends := make(chan os.Signal, 2)
+				ends <- syscall.SIGTERM
+				release, over := make(chan struct{}), make(chan struct{})
+				ended, began := false, false
+				begun := time.Now()
+				code := untilReady(ends, new(bytes.Buffer), func(s *startup) int {
+					defer close(over)
+					time.Sleep(tt.begins)
+					began = s.began(func(ctx context.Context) error {
+						select {
+						case <-time.After(tt.ends):
+							ended = true
+							return nil
+						case <-ctx.Done():
+							return ctx.Err()
+						}
+					})
+					<-release
+					return exitOK
+				})
+				if took := time.Since(begun); code != exitOK || took != tt.giveUp {
+					t.Errorf("exit code %d after %v, want %d after %v", code, took, exitOK, tt.giveUp)
+				}
+				if want := !tt.tooLate && !tt.unending; ended != want {
+					t.Errorf("what has begun has ended: %v, want %v", ended, want)
+				}
+				close(release)
+				<-over
+				if began == tt.tooLate {
+					t.Errorf("it may begin: %v, want %v", began, !tt.tooLate)
 				}
 			})
 		})
