@@ -7,6 +7,7 @@ package faketime
 
 import (
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,18 @@ func Test(t *testing.T, f func(*testing.T)) {
 		alone.begin()
 		defer alone.end()
 	}
+	synctest.Test(t, f)
+}
+
+// Alone is Test on one thread, and without garbage collection meanwhile. Goroutines run in the order in
+// which they got ready, so that the test repeats itself as far as nothing in it is left to chance: the order
+// of maps and of timers that expire at the same instant is, and which ready case a select takes.
+func Alone(t *testing.T, f func(*testing.T)) {
+	t.Helper()
+	alone.begin()
+	defer alone.end()
+	runtime.GC() // of what tests before have left
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	synctest.Test(t, f)
 }
 

@@ -428,7 +428,7 @@ func (a *appender) askOnce() {
 
 // tick sends again what was not confirmed, gives up what was not for too long, and forgets topics.
 func (a *appender) tick(now time.Time, all bool) {
-	for _, f := range a.under {
+	for _, f := range entries(a.under) {
 		if now.Sub(f.made) >= a.h.config.Wait {
 			a.giveUp(f)
 		} else if all || !now.Before(f.due) {
@@ -462,7 +462,7 @@ func (a *appender) end() {
 	a.mu.Lock()
 	a.closed = true
 	var left []*appendFrame
-	for name, p := range a.topics {
+	for name, p := range entries(a.topics) {
 		for _, f := range p.frames {
 			a.account(p, -int64(cap(f.packet.frame)))
 			left = append(left, f)

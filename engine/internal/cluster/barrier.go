@@ -193,7 +193,7 @@ func (b *barriers) expire(now time.Time) (late, resend []*barrier, say map[jobKi
 	defer b.mu.Unlock()
 	again = never
 	var warn, exclude []uint8
-	for _, f := range b.flying {
+	for _, f := range entries(b.flying) {
 		age := now.Sub(f.sent)
 		if f.use == forEverybody {
 			if !now.Before(f.again) {
@@ -258,7 +258,7 @@ func (b *barriers) gone(id uint8) (done []*barrier) {
 func (b *barriers) forget() (passings []passing) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, f := range b.flying {
+	for _, f := range entries(b.flying) {
 		passings = append(passings, f.passings...)
 	}
 	clear(b.flying)

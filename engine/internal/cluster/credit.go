@@ -252,7 +252,7 @@ func (a *acks) tick(now time.Time) time.Duration {
 		}
 	}
 	again := never
-	for name, t := range a.topics {
+	for name, t := range entries(a.topics) {
 		switch {
 		case len(t.acks) == 0:
 			if now.Sub(t.used) > creditIdle {

@@ -138,7 +138,7 @@ func (o *ours) all() []*ownTopic {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	all := make([]*ownTopic, 0, len(o.topics))
-	for _, t := range o.topics {
+	for _, t := range entries(o.topics) {
 		all = append(all, t)
 	}
 	return all
@@ -210,7 +210,7 @@ func (o *ours) change(connected bool) (due []func()) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.connected = connected
-	for _, t := range o.topics {
+	for _, t := range entries(o.topics) {
 		t.settled = false
 		if fault != 10 {
 			due = append(due, t.waiters...)

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -18,9 +20,13 @@ type simNet struct {
 	buses []*simBus
 	pipes map[[2]*simBus]*simPipe
 	slow  time.Duration // the longest delay
+	turns int
+	trace uint64 // the sum of the hashes of what nodes do: the order within an instant does not matter
+	seed  uint64 // of pipes
 }
 
 type simPipe struct {
+	rng  *rand.Rand // its own: two nodes that send at the same instant may do so in any order
 	last time.Time
 	cut  bool
 }
@@ -28,13 +34,43 @@ type simPipe struct {
 var errSimAway = errors.New("no connection")
 
 func newSimNet(rng *rand.Rand) *simNet {
-	return &simNet{rng: rng, pipes: make(map[[2]*simBus]*simPipe), slow: 2 * time.Millisecond}
+	return &simNet{rng: rng, pipes: make(map[[2]*simBus]*simPipe), slow: 2 * time.Millisecond, seed: rng.Uint64()}
+}
+
+// turn is a short time, another one each time. It keeps apart what would be due at the same instant, since
+// it is left to chance in which order timers expire then. mu is held.
+func (n *simNet) turn() time.Duration {
+	n.turns++
+	return time.Microsecond + time.Duration(n.turns%1000)*101
+}
+
+// apart waits for a turn.
+func (n *simNet) apart() {
+	n.mu.Lock()
+	d := n.turn()
+	n.mu.Unlock()
+	time.Sleep(d)
+}
+
+// note adds something that b does to the trace. mu is held.
+func (n *simNet) note(b *simBus, what, of string, data []byte) {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d %d %s %s ", time.Now().UnixNano(), b.number, what, of)
+	h.Write(data)
+	n.trace += h.Sum64()
+}
+
+// digest is the same for runs that are.
+func (n *simNet) digest() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.trace
 }
 
 // after returns when what goes into a pipe now comes out.
 func (n *simNet) after(p *simPipe) time.Duration {
 	now := time.Now()
-	at := now.Add(time.Duration(n.rng.Int64N(int64(n.slow))))
+	at := now.Add(time.Duration(p.rng.Int64N(int64(n.slow))))
 	if !at.After(p.last) {
 		at = p.last.Add(1)
 	}
@@ -42,10 +78,15 @@ func (n *simNet) after(p *simPipe) time.Duration {
 	return at.Sub(now)
 }
 
+// newPipe makes the pipe between two buses, whose numbers begin with 1.
+func (n *simNet) newPipe(from, to int) *simPipe {
+	return &simPipe{rng: rand.New(rand.NewPCG(n.seed, uint64(from)<<32|uint64(to)))}
+}
+
 func (n *simNet) pipe(a, b *simBus) *simPipe {
 	k := [2]*simBus{a, b}
 	if n.pipes[k] == nil {
-		n.pipes[k] = new(simPipe)
+		n.pipes[k] = n.newPipe(a.number, b.number)
 	}
 	return n.pipes[k]
 }
@@ -58,17 +99,19 @@ type simBus struct {
 	subs      map[string]bool // that the node has made
 	known     map[*simBus]map[string]bool
 	up        *simPipe
-	line      int // the number of the connection
+	asks      *simPipe // for what has no order
+	line      int      // the number of the connection
 	connected bool
 	dead      bool
 	in        simPipe // the node's own: how far it is behind
 	behind    time.Duration
 	change    func(bool)
+	number    int
+	skew      time.Duration // of its connecting
 }
 
 func (n *simNet) bus() *simBus {
-	b := &simBus{net: n, messages: make(chan *nats.Msg, 1<<16), subs: make(map[string]bool), known: make(map[*simBus]map[string]bool),
-		up: new(simPipe)}
+	b := &simBus{net: n, messages: make(chan *nats.Msg, 1<<16), subs: make(map[string]bool), known: make(map[*simBus]map[string]bool)}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, o := range n.buses {
@@ -79,6 +122,8 @@ func (n *simNet) bus() *simBus {
 		}
 	}
 	n.buses = append(n.buses, b)
+	b.number, b.skew = len(n.buses), n.turn()
+	b.up, b.asks = n.newPipe(b.number, 0), n.newPipe(b.number, b.number)
 	return b
 }
 
@@ -136,6 +181,7 @@ func (b *simBus) Publish(subject string, data []byte) error {
 	if !b.connected || b.dead {
 		return errSimAway
 	}
+	b.net.note(b, "publishes", subject, data)
 	m := &nats.Msg{Subject: subject, Data: append([]byte(nil), data...)}
 	b.send(func(bool) {
 		for _, to := range b.net.buses {
@@ -162,6 +208,7 @@ func (b *simBus) Publish(subject string, data []byte) error {
 // hear has the node get a message, when it gets to it. net.mu is held.
 func (b *simBus) hear(m *nats.Msg) {
 	now := time.Now()
+	b.net.note(b, "hears", m.Subject, m.Data)
 	if at := now.Add(b.behind); at.After(b.in.last) {
 		b.in.last = at
 	} else if b.in.last.After(now) {
@@ -208,6 +255,7 @@ func (b *simBus) Subscribe(subject string) error {
 		return nil
 	}
 	b.subs[subject] = true
+	b.net.note(b, "subscribes", subject, nil)
 	if b.connected {
 		b.send(func(late bool) {
 			if !late {
@@ -222,6 +270,7 @@ func (b *simBus) Unsubscribe(subject string) error {
 	b.net.mu.Lock()
 	defer b.net.mu.Unlock()
 	delete(b.subs, subject)
+	b.net.note(b, "unsubscribes", subject, nil)
 	if b.connected {
 		b.send(func(late bool) {
 			if !late {
@@ -268,7 +317,7 @@ func (b *simBus) connect() {
 	}
 	b.connected = true
 	line := b.line
-	b.up = new(simPipe)
+	b.up = &simPipe{rng: b.up.rng}
 	for _, to := range b.net.buses {
 		if to == b {
 			continue
@@ -281,7 +330,7 @@ func (b *simBus) connect() {
 		}
 	}
 	b.net.mu.Unlock()
-	time.Sleep(3 * time.Millisecond)
+	time.Sleep(3*time.Millisecond + b.skew)
 	b.net.mu.Lock()
 	ok := b.line == line && !b.dead
 	b.net.mu.Unlock()
@@ -304,7 +353,7 @@ func (n *simNet) mend(a, b *simBus) {
 	defer n.mu.Unlock()
 	for _, e := range [][2]*simBus{{a, b}, {b, a}} {
 		from, to := e[0], e[1]
-		n.pipes[e] = &simPipe{last: n.pipe(from, to).last}
+		n.pipes[e] = &simPipe{rng: n.pipe(from, to).rng, last: n.pipe(from, to).last}
 		if from.connected {
 			for s := range from.subs {
 				to.learn(from, s, true)

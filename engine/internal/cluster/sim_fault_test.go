@@ -32,7 +32,7 @@ var planeFaults = []string{
 
 // rareSeeds are seeds that have found faults which show in one of some hundred: they are played first.
 // Where the simulation has changed since, the fault is searched for.
-var rareSeeds = map[int]uint64{18: 255, 39: 218}
+var rareSeeds = map[int]uint64{39: 283}
 
 // TestSimulationFindsFaults plants one fault after the other and requires that the simulation finds it.
 func TestSimulationFindsFaults(t *testing.T) {
@@ -53,7 +53,7 @@ func TestSimulationFindsFaults(t *testing.T) {
 		}
 		for i := uint64(0); i < seeds && !found; i++ {
 			seed := cmp.Or(i, rareSeeds[number], seeds)
-			if failure, _ := simulate(t, seed, simSteps); failure != "" {
+			if failure, _, _ := simulate(t, seed, simSteps); failure != "" {
 				found = true
 				t.Logf("fault %d, %s: seed %d: %s", number, what, seed, failure)
 			}

@@ -587,9 +587,10 @@ func (w *histWorld) setCalm(is bool) {
 	w.mu.Unlock()
 }
 
-// simulateHistory plays a seed and returns what is wrong.
-func simulateHistory(t *testing.T, seed uint64, steps int) (failure string, sum HistoryStats) {
-	faketime.Test(t, func(t *testing.T) {
+// simulateHistory plays a seed and returns what is wrong. The same seed gives the same run.
+func simulateHistory(t *testing.T, seed uint64, steps int) (failure string, sum HistoryStats, digest uint64) {
+	defer mapOrder(seed)()
+	faketime.Alone(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 11))
 		w := &histWorld{
 			rng: rng, net: newSimNet(rand.New(rand.NewPCG(seed, 12))), nodes: make([]*histNode, 3), calm: true,
@@ -601,6 +602,7 @@ func simulateHistory(t *testing.T, seed uint64, steps int) (failure string, sum 
 		}
 		for i := range w.nodes {
 			w.boot(i)
+			w.net.apart()
 		}
 		time.Sleep(time.Second)
 		for range steps {
@@ -618,6 +620,7 @@ func simulateHistory(t *testing.T, seed uint64, steps int) (failure string, sum 
 		for i, n := range w.nodes {
 			if !n.alive {
 				w.boot(i)
+				w.net.apart()
 			}
 		}
 		w.net.mu.Lock()
@@ -650,9 +653,9 @@ func simulateHistory(t *testing.T, seed uint64, steps int) (failure string, sum 
 		}
 		sum.Frames += uint64(w.lostFetches)
 		sum.Wrong += w.store.edits
-		failure = w.failure
+		failure, digest = w.failure, w.net.digest()
 	})
-	return failure, sum
+	return failure, sum, digest
 }
 
 // end has everybody leave, and looks whether anything is left.
@@ -661,6 +664,7 @@ func (w *histWorld) end() {
 		for i := range histTopics {
 			n.unsubscribe(histTopic(i))
 		}
+		w.net.apart()
 	}
 	time.Sleep(2*sweepEvery + 30*time.Second)
 	for _, n := range w.nodes {
@@ -684,7 +688,7 @@ func TestHistorySimulation(t *testing.T) {
 	first, seeds := simSeeds(20)
 	var all HistoryStats
 	for seed := first; seed < first+seeds; seed++ {
-		failure, s := simulateHistory(t, seed, simSteps)
+		failure, s, _ := simulateHistory(t, seed, simSteps)
 		if failure != "" {
 			t.Errorf("SIM_SEED=%d: %s", seed, failure)
 			continue

@@ -204,7 +204,8 @@ func (s *simStream) ask(ctx context.Context, f func()) error {
 	n := s.store.net
 	n.mu.Lock()
 	line, ok := s.bus.line, s.bus.connected
-	there, back := n.rng.Int64N(int64(n.slow)), n.rng.Int64N(int64(n.slow))
+	n.note(s.bus, "asks", "", nil)
+	there, back := s.bus.asks.rng.Int64N(int64(n.slow)), s.bus.asks.rng.Int64N(int64(n.slow))
 	n.mu.Unlock()
 	if !ok {
 		return errSimAway
@@ -222,14 +223,14 @@ func (s *simStream) ask(ctx context.Context, f func()) error {
 	}
 	for {
 		n.mu.Lock()
-		stalled := time.Until(s.store.stalled)
+		stalled, turn := time.Until(s.store.stalled), n.turn()
 		if s.bus.line == line && stalled <= 0 {
 			f()
 			n.mu.Unlock()
 			break
 		}
 		n.mu.Unlock()
-		if err := wait(max(stalled, 10*time.Millisecond)); err != nil {
+		if err := wait(max(stalled, 10*time.Millisecond) + turn); err != nil {
 			return err
 		}
 	}
@@ -281,12 +282,13 @@ func (s *simStream) Append(subject, id string, frame []byte, ticket uint64) erro
 	}
 	b := s.bus
 	line := b.line
+	n.note(b, "appends", subject, frame)
 	frame = slices.Clone(frame)
 	ack := func(k StreamAck) {
 		if t.lossy && t.rng.IntN(20) == 0 {
 			return
 		}
-		time.AfterFunc(time.Duration(n.rng.Int64N(int64(n.slow))), func() {
+		time.AfterFunc(time.Duration(b.up.rng.Int64N(int64(n.slow))), func() {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			if b.line == line && !b.dead {
@@ -299,7 +301,7 @@ func (s *simStream) Append(subject, id string, frame []byte, ticket uint64) erro
 		k := StreamAck{Ticket: ticket}
 		switch wait := time.Until(t.stalled); {
 		case wait > 0 && t.rng.IntN(2) == 0: // it waits, and is stored late
-			time.AfterFunc(wait, func() {
+			time.AfterFunc(wait+n.turn(), func() {
 				n.mu.Lock()
 				defer n.mu.Unlock()
 				arrive()

@@ -285,6 +285,7 @@ func (n *simNode) unsubscribe(name string) {
 // see that it hears.
 func (n *simNode) wanted(name string) bool {
 	n.t.Reaches([]byte(name), n.t.trust.now())
+	n.w.net.apart()
 	time.Sleep(20 * time.Millisecond)
 	return n.t.Reaches([]byte(name), n.t.trust.now())
 }
@@ -482,14 +483,16 @@ func (w *simWorld) quiet() {
 	}
 }
 
-// simulate plays a seed and returns what is wrong.
-func simulate(t *testing.T, seed uint64, steps int) (failure string, sum TopicsStats) {
-	faketime.Test(t, func(t *testing.T) {
+// simulate plays a seed and returns what is wrong. The same seed gives the same run.
+func simulate(t *testing.T, seed uint64, steps int) (failure string, sum TopicsStats, digest uint64) {
+	defer mapOrder(seed)()
+	faketime.Alone(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		w := &simWorld{rng: rng, net: newSimNet(rand.New(rand.NewPCG(seed, 2))), nodes: make([]*simNode, simNodes), calm: true}
 		w.busy = seed%2 == 1
 		for i := range simNodes {
 			w.boot(i)
+			w.net.apart()
 			if rng.IntN(2) == 0 {
 				time.Sleep(30 * time.Millisecond)
 			}
@@ -510,6 +513,7 @@ func simulate(t *testing.T, seed uint64, steps int) (failure string, sum TopicsS
 		for i, n := range w.nodes {
 			if !n.alive {
 				w.boot(i)
+				w.net.apart()
 			}
 		}
 		time.Sleep(5 * time.Second)
@@ -522,9 +526,9 @@ func simulate(t *testing.T, seed uint64, steps int) (failure string, sum TopicsS
 		w.quiet()
 		w.end()
 		sum = w.sum()
-		failure = w.failure
+		failure, digest = w.failure, w.net.digest()
 	})
-	return failure, sum
+	return failure, sum, digest
 }
 
 func (w *simWorld) sum() (sum TopicsStats) {
@@ -562,12 +566,14 @@ func (w *simWorld) end() {
 			}
 			n.unsubscribe(simTopic(i))
 		}
+		w.net.apart()
 	}
 	time.Sleep(12 * time.Second)
 	for _, n := range w.nodes { // nobody wants anything, and all know it
 		for i := range simTopics {
 			n.publish(simTopic(i), 1, 0)
 		}
+		w.net.apart()
 	}
 	time.Sleep(3 * time.Second)
 	for _, n := range w.nodes {
@@ -622,7 +628,7 @@ func TestSimulation(t *testing.T) {
 	first, seeds := simSeeds(40)
 	var all TopicsStats
 	for seed := first; seed < first+seeds; seed++ {
-		failure, s := simulate(t, seed, simSteps)
+		failure, s, _ := simulate(t, seed, simSteps)
 		if failure != "" {
 			t.Errorf("SIM_SEED=%d: %s", seed, failure)
 			continue

@@ -100,7 +100,7 @@ func (b *barriers) exclude(id uint8) []*barrier {
 // without takes a node off all barriers before a number, and returns those that wait for nobody else. mu is
 // held.
 func (b *barriers) without(id uint8, number uint64) (done []*barrier) {
-	for _, f := range b.flying {
+	for _, f := range entries(b.flying) {
 		if !f.waiting.has(id) || f.number >= number {
 			continue
 		}
@@ -183,7 +183,7 @@ func (b *barriers) probe(now time.Time) (ids []uint8, wait time.Duration) {
 		return nil, wait
 	}
 	b.probed = now
-	for id, s := range b.slow {
+	for id, s := range entries(b.slow) {
 		if !s.flushed.IsZero() {
 			ids = append(ids, id)
 		}

@@ -368,7 +368,7 @@ func (t *topics) tick(now time.Time) time.Duration {
 	for _, b := range resend {
 		t.sender.post(job{kind: jobAgain, barrier: b})
 	}
-	for kind, ids := range say {
+	for kind, ids := range entries(say) {
 		if len(ids) > 0 {
 			t.sender.post(job{kind: kind, ids: ids})
 		}
