@@ -17,9 +17,9 @@ import (
 // though its clients are connected. So all that waits is taken first. Where descriptors are used up, it
 // is answered as over the limit of connections, one after the other.
 
-// mostWaiting is as many connections as the kernel keeps for an acceptor, usually: a flood of them must
-// not keep the listener open.
-const mostWaiting = 4096
+// mostWaiting bounds what is taken at the end: a flood must not keep the listener open. It is twice what
+// kernels keep for an acceptor, usually, so that all are taken who wait by then.
+const mostWaiting = 2 * 4097
 
 // close closes the listener once; Engine.accepting says when that is done.
 func (l *listener) close() {

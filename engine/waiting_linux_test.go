@@ -87,3 +87,59 @@ func TestStopListeningWithoutDescriptors(t *testing.T) {
 		})
 	}
 }
+
+// All are taken that wait when listening stops, as many as the kernel keeps, which is one more than it
+// is told.
+func TestStopListeningWithAFullQueue(t *testing.T) {
+	plainOnly(t)
+	const most = 6000
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil || lim.Cur < 2*most+1000 {
+		t.Skipf("it takes %d descriptors: %d, %v", 2*most+1000, lim.Cur, err)
+	}
+	release := make(chan struct{})
+	e, _ := startLine(t, Config{Admit: func(netip.Addr) (Reason, bool) {
+		<-release
+		return 0, true
+	}}, ListenConfig{Protocols: []Protocol{refusingLine{}}})
+	a, err := e.Listen(ListenConfig{Network: "unix", Address: filepath.Join(t.TempDir(), "s"), Protocols: []Protocol{refusingLine{}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var there uint64
+	dial := func() bool {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		switch err := unix.Connect(fd, &unix.SockaddrUnix{Name: a.String()}); err {
+		case nil:
+			there++
+			return true
+		case unix.EAGAIN: // the queue is full
+		default:
+			t.Error(err)
+		}
+		return false
+	}
+	for range acceptors {
+		dial()
+	}
+	waitFor(t, "acceptors that are busy", func() bool { return e.Connections() == acceptors })
+	for dial() {
+		if there == most {
+			t.Skip("the queue is longer here")
+		}
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		e.StopListening()
+	}()
+	close(release)
+	<-stopped
+	if n := e.Stats().Accepted; n != there {
+		t.Errorf("%d are taken of %d", n, there)
+	}
+}
