@@ -43,16 +43,21 @@ type kvStore struct {
 	log      *slog.Logger
 	life     atomic.Int64 // of the bucket that there is
 
-	mu       sync.Mutex
-	kv       jetstream.KeyValue // nil: not open
-	conn     *nats.Conn         // of kv
-	warnedOf string             // the server's version
-	wrong    string             // what of the bucket is not as it has to be
-	seen     int                // its replicas
+	opening  chan struct{} // has room for the one who opens the bucket
+	warnedOf string        // the server's version; of the one who opens
+
+	mu    sync.Mutex
+	kv    jetstream.KeyValue // nil: not open
+	conn  *nats.Conn         // of kv
+	wrong string             // what of the bucket is not as it has to be
+	seen  int                // its replicas
 }
 
 func newKVStore(bus *natsBus, bucket, about string, life, least time.Duration, replicas int, log *slog.Logger) *kvStore {
-	s := &kvStore{bus: bus, bucket: bucket, about: about, least: least, want: life, replicas: replicas, log: log}
+	s := &kvStore{
+		bus: bus, bucket: bucket, about: about, least: least, want: life, replicas: replicas, log: log,
+		opening: make(chan struct{}, 1),
+	}
 	s.life.Store(int64(life))
 	return s
 }
@@ -67,23 +72,43 @@ func (e *BucketError) Error() string { return "bucket " + e.Bucket + ": " + e.Er
 
 func (e *BucketError) Unwrap() error { return e.Err }
 
-// open returns the bucket.
-func (s *kvStore) open(ctx context.Context) (jetstream.KeyValue, error) {
+// opened returns the bucket if it is open on the connection, and whether it has ever been.
+func (s *kvStore) opened(conn *nats.Conn) (kv jetstream.KeyValue, used bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.conn == conn {
+		kv = s.kv
+	}
+	return kv, s.conn != nil
+}
+
+// open returns the bucket. One caller opens it at a time; the others wait for that no longer than their
+// own contexts say.
+func (s *kvStore) open(ctx context.Context) (jetstream.KeyValue, error) {
 	conn := s.bus.conn.Load()
 	if conn == nil || !s.bus.Connected() {
 		return nil, errNotStarted
 	}
-	if s.kv != nil && s.conn == conn {
-		return s.kv, nil
+	if kv, _ := s.opened(conn); kv != nil {
+		return kv, nil
+	}
+	select {
+	case s.opening <- struct{}{}:
+		defer func() { <-s.opening }()
+	case <-ctx.Done():
+		return nil, s.explain(ctx.Err())
+	}
+	conn = s.bus.conn.Load()
+	kv, used := s.opened(conn)
+	if kv != nil {
+		return kv, nil
 	}
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return nil, err
 	}
 	s.warnOfVersion(conn)
-	kv, err := js.KeyValue(ctx, s.bucket)
+	kv, err = js.KeyValue(ctx, s.bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		kv, err = s.make(ctx, js, conn)
 	}
@@ -94,9 +119,11 @@ func (s *kvStore) open(ctx context.Context) (jetstream.KeyValue, error) {
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	if status.TTL() == 0 && s.conn == nil { // of one that was in use it is said
+	if status.TTL() == 0 && !used { // of one that was in use it is said
 		return nil, &BucketError{s.bucket, fmt.Errorf("its keys live for ever: want a TTL of %v", s.want)}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if info, ok := status.(*jetstream.KeyValueBucketStatus); ok {
 		s.judge(&info.StreamInfo().Config)
 	}
@@ -269,11 +296,12 @@ func (s *kvStore) Watch(ctx context.Context, f func(Entry)) error {
 func (s *kvStore) watch(ctx context.Context, f func(Entry)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	late := time.AfterFunc(quietWatch, cancel)
+	defer late.Stop()
 	kv, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
-	late := time.AfterFunc(quietWatch, cancel)
 	w, err := kv.WatchAll(ctx)
 	late.Stop()
 	if err != nil {
