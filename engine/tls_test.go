@@ -147,7 +147,8 @@ func TestTLSByteByByte(t *testing.T) {
 // Records of one byte, and packets over many records.
 func TestTLSSmallRecords(t *testing.T) {
 	tlsVersions(t, func(t *testing.T, version uint16) {
-		_, addr := startLine(t, Config{}, ListenConfig{TLS: serverTLS()})
+		// What comes before the loop knows that the handshake is over waits, unless reading can be paused.
+		_, addr := startLine(t, Config{LoginBytes: 1 << 20}, ListenConfig{TLS: serverTLS()})
 		c := dialTLS(t, addr, clientTLS(version))
 		text := strings.Repeat("0123456789", 500)
 		for _, b := range []byte("ECHO " + text + "\nECHO end\n") {
