@@ -110,7 +110,7 @@ nested-%: # never from the cache, which does not know of the binary
 # The clients wait most of the time, and the search for faults keeps one core busy.
 .PHONY: beside
 beside:
-	@$(MAKE) --no-print-directory -j3 faults nested-interop nested-oracle nested-peers nested-deploy nested-cluster
+	@$(MAKE) --no-print-directory -j3 nested-peers faults nested-cluster nested-interop nested-oracle nested-deploy
 
 # nested-cluster, which make test runs, leaves out what takes half a minute, and does without the race
 # detector. Debian's nats-server, if it is installed, is tried, too. CLUSTER_OLD_BIN=FILE names another
