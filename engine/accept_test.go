@@ -63,3 +63,59 @@ func TestStopListeningServesWhoIsConnected(t *testing.T) {
 		})
 	}
 }
+
+// Who waited to be accepted when the listener is closed, and has gone by then, is in nobody's way.
+func TestStopListeningWhoHasGone(t *testing.T) {
+	plainOnly(t) // a handshake would wait to be accepted
+	for _, network := range []string{"tcp", "unix"} {
+		for _, gone := range []string{"reset", "closed"} {
+			t.Run(network+" "+gone, func(t *testing.T) {
+				release := make(chan struct{})
+				e, addr := startLine(t, Config{Admit: func(netip.Addr) (Reason, bool) {
+					<-release
+					return 0, true
+				}}, ListenConfig{})
+				if network == "unix" {
+					a, err := e.Listen(ListenConfig{Network: network, Address: filepath.Join(t.TempDir(), "s"), Protocols: []Protocol{lineProtocol{}}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					addr = a.String()
+				}
+				connect := func() net.Conn {
+					c, err := net.Dial(network, addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return c
+				}
+				for range acceptors { // who accept are busy with these
+					defer connect().Close()
+				}
+				for range 50 {
+					c := connect()
+					if tcp, ok := c.(*net.TCPConn); ok && gone == "reset" {
+						_ = tcp.SetLinger(0)
+					}
+					c.Close()
+				}
+				last := connect()
+				defer last.Close()
+				done := make(chan struct{})
+				go func() {
+					e.StopListening()
+					close(done)
+				}()
+				all := *e.listeners.Load()
+				for !all[len(all)-1].closed.Load() {
+					runtime.Gosched()
+				}
+				close(release)
+				<-done
+				c := &lineClient{t, last, bufio.NewReader(last)}
+				c.send("ECHO hello")
+				c.expect("hello")
+			})
+		}
+	}
+}

@@ -81,6 +81,10 @@ func (l *listener) enrollWaiting(raw syscall.RawConn) (refused int, err error) {
 			return refused + 1, err
 		}
 		f.Close()
+		if conn.RemoteAddr() == nil { // its peer has reset it
+			conn.Close()
+			continue
+		}
 		l.waited <- conn
 	}
 	return 0, errWaiting
