@@ -9,24 +9,33 @@ import (
 	"testing"
 )
 
+// startGated starts an engine that listens on one socket, of TCP or unix, and whose acceptors wait, each
+// with a connection, until release is closed.
+func startGated(t *testing.T, network string, p Protocol) (e *Engine, addr string, release chan struct{}) {
+	t.Helper()
+	release = make(chan struct{})
+	e, addr = startLine(t, Config{Admit: func(netip.Addr) (Reason, bool) {
+		<-release
+		return 0, true
+	}}, ListenConfig{Protocols: []Protocol{p}})
+	if network == "unix" {
+		e.StopListening()
+		a, err := e.Listen(ListenConfig{Network: network, Address: filepath.Join(t.TempDir(), "s"), Protocols: []Protocol{p}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr = a.String()
+	}
+	return e, addr, release
+}
+
 // Who was connected when the listener is closed is served, though nobody had accepted them yet, and so
 // is who is accepted meanwhile: what they say then gets its answer, and they are told of the end.
 func TestStopListeningServesWhoIsConnected(t *testing.T) {
 	plainOnly(t) // a handshake would wait to be accepted
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
-			release := make(chan struct{})
-			e, addr := startLine(t, Config{Admit: func(netip.Addr) (Reason, bool) {
-				<-release
-				return 0, true
-			}}, ListenConfig{})
-			if network == "unix" {
-				a, err := e.Listen(ListenConfig{Network: network, Address: filepath.Join(t.TempDir(), "s"), Protocols: []Protocol{lineProtocol{}}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				addr = a.String()
-			}
+			e, addr, release := startGated(t, network, lineProtocol{})
 			var clients []*lineClient
 			for range acceptors + 50 { // who accept are busy with the first
 				c, err := net.Dial(network, addr)
@@ -70,18 +79,7 @@ func TestStopListeningWhoHasGone(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		for _, gone := range []string{"reset", "closed"} {
 			t.Run(network+" "+gone, func(t *testing.T) {
-				release := make(chan struct{})
-				e, addr := startLine(t, Config{Admit: func(netip.Addr) (Reason, bool) {
-					<-release
-					return 0, true
-				}}, ListenConfig{})
-				if network == "unix" {
-					a, err := e.Listen(ListenConfig{Network: network, Address: filepath.Join(t.TempDir(), "s"), Protocols: []Protocol{lineProtocol{}}})
-					if err != nil {
-						t.Fatal(err)
-					}
-					addr = a.String()
-				}
+				e, addr, release := startGated(t, network, lineProtocol{})
 				connect := func() net.Conn {
 					c, err := net.Dial(network, addr)
 					if err != nil {

@@ -3,8 +3,6 @@ package engine
 import (
 	"bufio"
 	"net"
-	"net/netip"
-	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -22,19 +20,7 @@ func TestStopListeningWithoutDescriptors(t *testing.T) {
 	}
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
-			release := make(chan struct{})
-			e, addr := startLine(t, Config{Admit: func(netip.Addr) (Reason, bool) {
-				<-release
-				return 0, true
-			}}, ListenConfig{Protocols: []Protocol{refusingLine{}}})
-			if network == "unix" {
-				e.StopListening()
-				a, err := e.Listen(ListenConfig{Network: network, Address: filepath.Join(t.TempDir(), "s"), Protocols: []Protocol{refusingLine{}}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				addr = a.String()
-			}
+			e, addr, release := startGated(t, network, refusingLine{})
 			dial := func() *lineClient {
 				c, err := net.Dial(network, addr)
 				if err != nil {
@@ -97,15 +83,7 @@ func TestStopListeningWithAFullQueue(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil || lim.Cur < 2*most+1000 {
 		t.Skipf("it takes %d descriptors: %d, %v", 2*most+1000, lim.Cur, err)
 	}
-	release := make(chan struct{})
-	e, _ := startLine(t, Config{Admit: func(netip.Addr) (Reason, bool) {
-		<-release
-		return 0, true
-	}}, ListenConfig{Protocols: []Protocol{refusingLine{}}})
-	a, err := e.Listen(ListenConfig{Network: "unix", Address: filepath.Join(t.TempDir(), "s"), Protocols: []Protocol{refusingLine{}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	e, addr, release := startGated(t, "unix", refusingLine{})
 	var there uint64
 	dial := func() bool {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -113,7 +91,7 @@ func TestStopListeningWithAFullQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { unix.Close(fd) })
-		switch err := unix.Connect(fd, &unix.SockaddrUnix{Name: a.String()}); err {
+		switch err := unix.Connect(fd, &unix.SockaddrUnix{Name: addr}); err {
 		case nil:
 			there++
 			return true

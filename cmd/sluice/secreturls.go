@@ -77,8 +77,10 @@ func shownURL(text string) string {
 // secretURL reports whether there is something in a URL that may be secret: a password or a query.
 func secretURL(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && (u.User != nil || u.RawQuery != "" || u.Fragment != "")
+	return err == nil && secretParts(u)
 }
+
+func secretParts(u *url.URL) bool { return u.User != nil || u.RawQuery != "" || u.Fragment != "" }
 
 // shownLogin is a --login without what may be secret in it: the credentials, path and query of the URL
 // that is asked about logins, what shownURL leaves out of where keys are, and secrets in place of names
@@ -136,7 +138,7 @@ func secretLogin(text string) bool {
 		return shownJWT(rest) != rest
 	}
 	u := loginURL(text)
-	return u != nil && (u.User != nil || u.RawQuery != "" || u.Fragment != "")
+	return u != nil && secretParts(u)
 }
 
 // loginURL is the URL that a --login asks about logins, nil if there is none.
