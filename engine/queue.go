@@ -82,13 +82,13 @@ func (c *Conn) counted(kind entryKind, n uint32) {
 // push appends e to the queue.
 func (c *Conn) push(e entry) {
 	c.loop.accounts.add(KindUnsent, entrySize)
-	if c.first.ref == nil {
-		c.first = e
-		c.counted(e.kind, e.end-e.off)
-		return
+	if f := &c.first; f.ref == nil {
+		// Field by field, as e was written a moment ago: the processor would wait for a copy of the whole.
+		f.ref, f.off, f.end, f.messages, f.kind = e.ref, e.off, e.end, e.messages, e.kind
+	} else {
+		q := c.ensureQueue()
+		q.entries = append(q.entries, e)
 	}
-	q := c.ensureQueue()
-	q.entries = append(q.entries, e)
 	c.counted(e.kind, e.end-e.off)
 }
 

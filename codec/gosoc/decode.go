@@ -55,15 +55,13 @@ func (f Form) DecodeDisconnect(h Header, body []byte) (Disconnect, error) {
 // DecodeSendReq decodes a SendReq: h is its header, body the h.Remaining bytes behind it. Look at
 // Level.Valid before you serve it. A data flag with nothing left in the packet, as the C++ client
 // sends for an empty attachment, is data of no bytes.
-func (f Form) DecodeSendReq(h Header, body []byte) (SendReq, error) {
+func (f Form) DecodeSendReq(h Header, body []byte) (req SendReq, err error) {
 	if len(body) < 2 {
 		return SendReq{}, h.malformed(h.Len(), ErrMissingField)
 	}
-	req := SendReq{
-		Level:   Level(h.Flags & flagsLevel >> 1),
-		ID:      binary.BigEndian.Uint16(body),
-		HasData: h.Flags&flagData != 0,
-	}
+	req.Level = Level(h.Flags & flagsLevel >> 1)
+	req.ID = binary.BigEndian.Uint16(body)
+	req.HasData = h.Flags&flagData != 0
 	route, at, err := f.field(body, 2)
 	if err != nil {
 		return SendReq{}, h.malformed(h.Size+2, err)

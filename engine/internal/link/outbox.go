@@ -138,8 +138,8 @@ func (o *outbox) putFor(client uint64, size int, f func(dst []byte) []byte) bool
 // putRun is putFor for whole frames that lie back to back, so many of them: all or none.
 func (o *outbox) putRun(client uint64, frames []byte, number int) bool {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	if fits, beside := o.fitsLocked(client, len(frames)); !fits || beside {
+		o.mu.Unlock()
 		return false
 	}
 	waited := len(o.buf) > 0
@@ -155,8 +155,9 @@ func (o *outbox) putRun(client uint64, frames []byte, number int) bool {
 		}
 	}
 	o.accountLocked()
+	o.mu.Unlock()
 	if !waited {
-		o.filled.Signal()
+		o.filled.Signal() // without the lock, which the writer takes as it wakes
 	}
 	return true
 }

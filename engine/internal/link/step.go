@@ -93,7 +93,7 @@ func (s *step) post() {
 	for i := range s.runs[:s.used] {
 		r := &s.runs[i]
 		r.post(s.hub, shareOf(s.client))
-		*r = run{frames: r.frames[:0], tickets: r.tickets[:0]}
+		r.link, r.frames, r.tickets = nil, r.frames[:0], r.tickets[:0]
 		if cap(r.frames) > 2*maxRun {
 			r.frames = nil
 		}

@@ -222,12 +222,7 @@ func (h *conn) handle(c *engine.Conn, header gosoc.Header, body []byte) {
 		}
 		c.Close(engine.ReasonClientClose)
 	case gosoc.TypeSendReq:
-		req, err := h.form.DecodeSendReq(header, body)
-		if err != nil {
-			h.malformed(c, err)
-			return
-		}
-		h.request(c, req)
+		h.request(c, header, body)
 	default: // packets that only servers send
 		c.Close(engine.ReasonOutOfOrder)
 	}
@@ -244,7 +239,12 @@ func (h *conn) malformed(c *engine.Conn, err error) {
 }
 
 // request serves a SendReq.
-func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
+func (h *conn) request(c *engine.Conn, header gosoc.Header, body []byte) {
+	req, err := h.form.DecodeSendReq(header, body)
+	if err != nil {
+		h.malformed(c, err)
+		return
+	}
 	g := h.protocol.gateway
 	if !req.Level.Valid() { // levels 2 and 3 mean nothing; the deployed server ignores such requests too
 		g.Ignore(c, &h.Client, gateway.IgnoredLevel)
@@ -253,7 +253,6 @@ func (h *conn) request(c *engine.Conn, req gosoc.SendReq) {
 	scratch := g.Scratch(c.Loop())
 	payload, data := req.Payload, req.Data
 	var cost, more int
-	var err error
 	if h.gzip() {
 		if payload, scratch.Payload, cost, err = gosoc.InflatePayload(scratch.Payload[:0], payload, g.Config().MaxInflated, g.Config().MaxGzipMembers); err != nil {
 			h.malformed(c, err)
