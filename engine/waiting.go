@@ -42,6 +42,9 @@ func (l *listener) end() {
 		u.Unlink() // or some come in vain
 	}
 	raw, err := l.net.(syscall.Conn).SyscallConn()
+	if err == nil && l.unix { // what is there can be accepted even so, on Linux
+		err = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) })
+	}
 	if err == nil { // the acceptors leave the socket to this goroutine
 		err = l.net.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Unix(1, 0))
 	}
@@ -64,7 +67,7 @@ var errWaiting = errors.New("too many of them")
 // descriptor for a moment. From the first that has none on it refuses them, and returns how many.
 func (l *listener) enrollWaiting(raw syscall.RawConn) (refused int, err error) {
 	for range mostWaiting {
-		fd, err := acceptWaiting(raw)
+		fd, err := l.acceptWaiting(raw)
 		switch {
 		case err == unix.EAGAIN:
 			return 0, nil
@@ -95,7 +98,7 @@ func (l *listener) refuseWaiting(raw syscall.RawConn) (refused int, err error) {
 	l.engine.spare.lend(func() {
 		for until := time.Now().Add(refuseTime); refused < mostWaiting; {
 			var fd int
-			if fd, err = acceptWaiting(raw); exhausted(err) && time.Now().Before(until) {
+			if fd, err = l.acceptWaiting(raw); exhausted(err) && time.Now().Before(until) {
 				time.Sleep(5 * time.Millisecond) // somebody else was faster, and may give one back
 				continue
 			}
@@ -140,8 +143,9 @@ func (l *listener) refuseFile(f *os.File) {
 	}
 }
 
-// acceptWaiting accepts a connection, if one waits: else the error is EAGAIN.
-func acceptWaiting(raw syscall.RawConn) (fd int, err error) {
+// acceptWaiting accepts a connection, if one waits: else the error is EAGAIN, and the socket listens no
+// more. Whatever happened in between would leave time for others to connect, who would be reset.
+func (l *listener) acceptWaiting(raw syscall.RawConn) (fd int, err error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	cerr := raw.Control(func(listener uintptr) {
@@ -151,6 +155,12 @@ func acceptWaiting(raw syscall.RawConn) (fd int, err error) {
 				unix.CloseOnExec(fd)
 				return
 			case unix.ECONNABORTED, unix.EINTR: // there may be others behind
+			case unix.EAGAIN:
+				_ = unix.Shutdown(int(listener), unix.SHUT_RD)
+				return
+			case unix.EINVAL: // a unix socket's, which listens no more
+				err = unix.EAGAIN
+				return
 			default:
 				return
 			}

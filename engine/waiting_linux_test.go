@@ -2,8 +2,12 @@ package engine
 
 import (
 	"bufio"
+	"fmt"
 	"net"
+	"os"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,5 +123,40 @@ func TestStopListeningWithAFullQueue(t *testing.T) {
 	<-stopped
 	if n := e.Stats().Accepted; n != there {
 		t.Errorf("%d are taken of %d", n, there)
+	}
+}
+
+// Whoever has connected to a unix socket when the listener closes is taken. One without a file can be found
+// until it is closed.
+func TestStopListeningWhileOthersConnect(t *testing.T) {
+	for range 30 {
+		e, _ := plainEngine(t, Config{})
+		addr, err := e.Listen(ListenConfig{Network: "unix", Address: fmt.Sprintf("@sluice-test-%d", os.Getpid()), Protocols: []Protocol{lineProtocol{}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var clients sync.WaitGroup
+		var connected atomic.Uint64
+		for range 4 {
+			clients.Go(func() {
+				for {
+					c, err := net.Dial("unix", addr.String())
+					if err != nil {
+						return
+					}
+					connected.Add(1)
+					defer c.Close()
+				}
+			})
+		}
+		time.Sleep(time.Millisecond)
+		e.StopListening()
+		clients.Wait()
+		if n := e.Stats().Accepted; n != connected.Load() {
+			t.Errorf("%d have connected, %d are taken", connected.Load(), n)
+		}
+		if err := stopWithin(e, patience); err != nil {
+			t.Error(err)
+		}
 	}
 }
