@@ -15,6 +15,16 @@ func (l *Loop) schedule(slot uint32, d time.Duration) {
 	l.rearm()
 }
 
+// hasten sets slot's deadline d from now, unless it is sooner.
+func (l *Loop) hasten(slot uint32, d time.Duration) {
+	due := l.wheel.due(slot)
+	l.schedule(slot, d)
+	if due != 0 && due < l.wheel.due(slot) {
+		l.wheel.set(slot, due)
+		l.rearm()
+	}
+}
+
 // tickMillis is the wheel's granularity.
 const tickMillis = 100
 

@@ -231,21 +231,6 @@ func (e *Engine) StopListening() {
 	e.accepting.Wait()
 }
 
-// CloseAll closes every connection for the given reason, with final words. It does not wait. Those that
-// are refused are closed for that once they are answered, within a second.
-func (e *Engine) CloseAll(why Reason) {
-	e.refusals.until.CompareAndSwap(0, e.Now()+refuseTime.Milliseconds())
-	for _, l := range e.loops {
-		l.mailbox.postTell(tell{fn: func(*Conn) {
-			l.each(func(c *Conn) {
-				if !c.answering() {
-					c.Close(why)
-				}
-			})
-		}})
-	}
-}
-
 // Connections returns the number of sockets that are open, those of Attach and those that are being
 // closed included.
 func (e *Engine) Connections() int { return int(e.connections.Load()) }
@@ -253,12 +238,16 @@ func (e *Engine) Connections() int { return int(e.connections.Load()) }
 // WaitClosed waits until there are no connections, or ctx is done. The error says that some are left
 // to which not everything was sent, or that some which a shutdown closed were cut off before it was,
 // by Config.Linger or to make room. Those that were told of their end and stay are no error. Refused
-// ones are no error either, and are waited for a second behind CloseAll at most. It must not be called
-// on a loop.
+// ones are no error either, and are waited for a second behind CloseAll at most, or behind the TLS
+// handshakes that it has let go on. When three quarters of ctx's time are over, these are ended. It must
+// not be called on a loop.
 func (e *Engine) WaitClosed(ctx context.Context) error {
+	late := handshakesEnd(ctx.Deadline())
 	for (e.served() > 0 || e.refusals.awaited(e.Now())) && ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
+		case <-late:
+			e.endHandshakes()
 		case <-time.After(2 * time.Millisecond):
 		}
 	}

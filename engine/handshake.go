@@ -25,6 +25,8 @@ type handshake struct {
 	charged  int  // bytes on the connection's account
 	bytes    int  // received so far
 	answered bool // something was sent
+	closing  bool // the connection ends behind it, as end says
+	end      Reason
 
 	ctx    context.Context // over when the connection is
 	cancel context.CancelFunc
@@ -204,8 +206,35 @@ func (h *handshake) finish(c *Conn, err error) {
 		c.Close(ReasonClientClose) // the handshake is all that it came for (RFC 8737, 3)
 		return
 	}
-	l.enter(c, stageSniff)
+	if h.closing {
+		l.engine.refusals.until.Store(l.now + refuseTime.Milliseconds()) // or a stop would not wait for it
+		l.refuse(c, h.end)
+	} else {
+		l.enter(c, stageSniff)
+	}
 	c.Resume()
+}
+
+// closeBehind has c refused when the handshake is over, or at once if it has yet to begin.
+func (h *handshake) closeBehind(c *Conn, why Reason) {
+	if h.closing {
+		return
+	}
+	h.closing, h.end = true, why
+	if !h.begun.Load() {
+		h.giveUp(c)
+		return
+	}
+	c.loop.hasten(c.slot, c.loop.engine.limits.Load().Linger)
+}
+
+// giveUp closes c, whose handshake is not over: behind an alert, if the client can read one still.
+func (h *handshake) giveUp(c *Conn) {
+	if !h.answered {
+		c.loop.keepSealed(c, h.tls, alertRecord(alertInternalError))
+	}
+	h.tls.flags |= tlsFailed
+	c.Close(h.end)
 }
 
 // fail ends the connection. The alert that says why is on its way, if there is one.
@@ -218,6 +247,10 @@ func (h *handshake) fail(c *Conn, err error) {
 
 // OnDeadline implements Handler.
 func (h *handshake) OnDeadline(c *Conn) {
+	if h.closing {
+		h.giveUp(c)
+		return
+	}
 	h.tls.flags |= tlsFailed
 	c.loop.stats.handshakes.timedOut.Add(1)
 	c.Close(ReasonTLSTimeout)

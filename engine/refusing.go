@@ -39,6 +39,9 @@ func (c *Conn) noteRefused(why Reason) {
 }
 
 func (r refusing) OnBytes(c *Conn, b []byte) (n, need int) {
+	if len(b) == 0 { // behind a handshake
+		return 0, 1
+	}
 	var answer []byte
 	var m Match
 	from := c.loop.engine.listenerAt(c.listener)

@@ -47,6 +47,14 @@ func (w *wheel) set(slot, due uint32) {
 	w.busy[b/64] |= 1 << (b % 64)
 }
 
+// due returns slot's deadline, 0 if it has none.
+func (w *wheel) due(slot uint32) uint32 {
+	if int(slot)+1 >= len(w.nodes) {
+		return 0
+	}
+	return w.nodes[slot+1].due
+}
+
 // clear takes slot's deadline away, if it has one.
 func (w *wheel) clear(slot uint32) {
 	if int(slot)+1 < len(w.nodes) && w.nodes[slot+1].due != 0 {
