@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sluicenet/sluice/internal/redact"
 )
 
 // A flagError says what is wrong with a flag.
@@ -124,5 +126,5 @@ func (in *inputs) hidden(f fault) string {
 			text = p.hidden(text, it.text)
 		}
 	}
-	return withoutUsers(text, nextWord)
+	return redact.Users(text, nextWord)
 }

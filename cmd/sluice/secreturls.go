@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sluicenet/sluice/internal/readfile"
+	"github.com/sluicenet/sluice/internal/redact"
 )
 
 // shownURLs is the value of a flag without what may be secret in URLs: users, passwords and tokens
@@ -18,14 +19,14 @@ func shownURLs(flag, text string) string {
 	case "login":
 		text = shownLogin(text)
 	case "otlp", "tls-auto-directory":
-		text = shownURL(text)
+		text = redact.URL(text)
 	case "listen", "worker", "admin", "cluster":
 		unix := strings.HasPrefix(text, "unix:") || strings.HasPrefix(text, "ws+unix:")
 		if strings.Contains(text, "@") && !beginsURL.MatchString(text) && !unix {
 			return notShown // the scheme is missing
 		}
 	}
-	return withoutUsers(text, nextValue)
+	return redact.Users(text, nextValue)
 }
 
 var (
@@ -39,51 +40,8 @@ var (
 
 const jwtOptions = "secret-file|key-file|jwks|iss|leeway|aud|claims"
 
-// withoutUsers is a text with something in place of what stands before the @ of each URL in it. end is
-// where a URL ends. A password that should have been escaped may have any of /?#@ in it.
-func withoutUsers(text string, end *regexp.Regexp) string {
-	var b strings.Builder
-	for {
-		before, rest, ok := strings.Cut(text, "://")
-		b.WriteString(before)
-		if !ok {
-			return b.String()
-		}
-		b.WriteString("://")
-		size := len(rest)
-		if at := end.FindStringIndex(rest); at != nil {
-			size = at[0]
-		}
-		if at := strings.LastIndexByte(rest[:size], '@'); at > 0 && rest[0] != '/' { // unix:///PATH has no user
-			b.WriteString(notShown)
-			rest = rest[at:]
-		}
-		text = rest
-	}
-}
-
-// shownURL is a URL without what may be secret in it.
-func shownURL(text string) string {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil, u.Host == "" && strings.Contains(text, "@"):
-		return notShown
-	case !secretURL(text):
-		return text
-	}
-	return u.Scheme + "://" + u.Host + "/" + notShown
-}
-
-// secretURL reports whether there is something in a URL that may be secret: a password or a query.
-func secretURL(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && secretParts(u)
-}
-
-func secretParts(u *url.URL) bool { return u.User != nil || u.RawQuery != "" || u.Fragment != "" }
-
 // shownLogin is a --login without what may be secret in it: the credentials, path and query of the URL
-// that is asked about logins, what shownURL leaves out of where keys are, and secrets in place of names
+// that is asked about logins, what redact.URL leaves out of where keys are, and secrets in place of names
 // of files.
 func shownLogin(text string) string {
 	kind, rest, _ := strings.Cut(text, ":")
@@ -117,7 +75,7 @@ func shownJWT(text string) string {
 		case !ok && readfile.LooksSecret(option):
 			option = notShown
 		case name == "jwks" && strings.Contains(value, "://"):
-			option = name + "=" + shownURL(value)
+			option = name + "=" + redact.URL(value)
 		case (name == "jwks" || strings.HasSuffix(name, "-file")) && readfile.LooksSecret(value):
 			option = name + "=" + notShown
 		}
@@ -138,7 +96,7 @@ func secretLogin(text string) bool {
 		return shownJWT(rest) != rest
 	}
 	u := loginURL(text)
-	return u != nil && secretParts(u)
+	return u != nil && redact.Secret(u)
 }
 
 // loginURL is the URL that a --login asks about logins, nil if there is none.

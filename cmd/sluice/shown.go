@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/internal/readfile"
+	"github.com/sluicenet/sluice/internal/redact"
 )
 
 // A setting is a setting and its value in force, as the API and sluice config show it.
@@ -57,7 +58,7 @@ func settingsOf(in *inputs, value func(p *param) any) []setting {
 }
 
 // notShown stands for a secret.
-const notShown = "(not shown)"
+const notShown = redact.Mark
 
 // shown is a value as it may be shown: a text, or a list of them.
 func (p *param) shown(value any) any {

@@ -49,15 +49,6 @@ func parseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// plainError drops the URL from a client's error: its query may hold a secret.
-func plainError(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
-}
-
 // readBody reads at most limit bytes; a longer body is an error.
 func readBody(body io.Reader, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(body, limit+1))

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sluicenet/sluice/internal/jsontext"
+	"github.com/sluicenet/sluice/internal/redact"
 )
 
 // maxVerdict bounds the body of an answer, in bytes.
@@ -153,7 +154,7 @@ func (h *HTTP) ask(ctx context.Context, r Request) (Identity, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url.String(), bytes.NewReader(body))
 	if err != nil {
-		return Identity{}, unavailable(plainError(err))
+		return Identity{}, unavailable(redact.Cause(err))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
@@ -162,7 +163,7 @@ func (h *HTTP) ask(ctx context.Context, r Request) (Identity, error) {
 	}
 	resp, err := h.client.Do(req)
 	if err != nil {
-		return Identity{}, h.failed(plainError(err))
+		return Identity{}, h.failed(redact.Cause(err))
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/redact"
 )
 
 // RemoteJWTConfig sets up a RemoteJWT. Zero durations mean their defaults, and so do negative ones.
@@ -216,7 +218,7 @@ func (j *RemoteJWT) fetch(ctx context.Context) (*keySet, error) {
 	defer cancel()
 	keys, err := j.get(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("fetching keys from %s: %w", j.url.Host, plainError(err))
+		return nil, fmt.Errorf("fetching keys from %s: %w", j.url.Host, redact.Cause(err))
 	}
 	return keys, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/sluicenet/sluice/engine/internal/client/netsvr"
 	ws "github.com/sluicenet/sluice/engine/internal/client/websocket"
 	"github.com/sluicenet/sluice/engine/internal/unixsock"
+	"github.com/sluicenet/sluice/internal/redact"
 )
 
 // DefaultListen is where clients are served unless Config says otherwise.
@@ -73,12 +74,33 @@ var schemes = []string{"tcp", "tls", "ws", "wss", unixScheme, unixWSScheme}
 
 // ParseListen reads a listener's URL, as Config.Listen has it. own are the names of Config.Protocols.
 func ParseListen(text string, own ...string) (Listen, error) {
+	l, err := parseListen(text, own)
+	if err != nil {
+		return Listen{}, unread("listen", text, err)
+	}
+	return l, nil
+}
+
+// unread is the error for a listener's URL that cannot be read. Of one with a user, which may be a
+// password, the reason may repeat a part.
+func unread(what, text string, err error) error {
+	shown := text
+	if !isUnix(text) || strings.Contains(text, "://") { // unix:@NAME has no user
+		shown = redact.Address(text)
+	}
+	if shown != text {
+		err = errors.New("want SCHEME://HOST:PORT, and no user")
+	}
+	return fmt.Errorf("%s %q: %w", what, shown, err)
+}
+
+func parseListen(text string, own []string) (Listen, error) {
 	if hint := meant(text, "tcp"); hint != "" {
-		return Listen{}, fmt.Errorf("listen %q: want SCHEME://HOST:PORT%s", text, hint)
+		return Listen{}, fmt.Errorf("want SCHEME://HOST:PORT%s", hint)
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return Listen{}, fmt.Errorf("listen %q: %w; want SCHEME://HOST:PORT", text, urlReason(text, err))
+		return Listen{}, fmt.Errorf("%w; want SCHEME://HOST:PORT", urlReason(text, err))
 	}
 	l := Listen{Scheme: u.Scheme, Address: u.Host, Protocol: auto}
 	handed, isHanded := inherited[u.Scheme]
@@ -86,25 +108,25 @@ func ParseListen(text string, own ...string) (Listen, error) {
 	case isHanded && handed != "https":
 		l.Scheme = handed
 		if err := l.handed(u); err != nil {
-			return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+			return Listen{}, err
 		}
 	case !slices.Contains(schemes, u.Scheme):
-		return Listen{}, fmt.Errorf("listen %q: want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH, or fd://NAME", text)
+		return Listen{}, errors.New("want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH, or fd://NAME")
 	case l.Unix():
 		if l.Address, err = unixPath(u); err != nil {
-			return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+			return Listen{}, err
 		}
 	case u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "":
-		return Listen{}, fmt.Errorf("listen %q: want SCHEME://HOST:PORT and options behind a question mark", text)
+		return Listen{}, errors.New("want SCHEME://HOST:PORT and options behind a question mark")
 	}
 	if _, port, err := net.SplitHostPort(u.Host); !l.Unix() && !isHanded && (err != nil || port == "") {
-		return Listen{}, fmt.Errorf("listen %q: the address has no port", text)
+		return Listen{}, errors.New("the address has no port")
 	}
 	if err := l.options(u.RawQuery, slices.Collect(maps.Keys(options))...); err != nil {
-		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+		return Listen{}, err
 	}
 	if err := l.check(own); err != nil {
-		return Listen{}, fmt.Errorf("listen %q: %w", text, err)
+		return Listen{}, err
 	}
 	return l, nil
 }
@@ -291,32 +313,40 @@ func (l Listener) check(own []string) (Listen, error) {
 // ParseWorkerListen reads the URL of the worker listener, as Config.WorkerListen has it. Its scheme is
 // tcp, tls or unix then. Its option is proxy, and mode and owner of a unix socket.
 func ParseWorkerListen(text string) (Listen, error) {
+	l, err := parseWorkerListen(text)
+	if err != nil {
+		return Listen{}, unread("worker", text, err)
+	}
+	return l, nil
+}
+
+func parseWorkerListen(text string) (Listen, error) {
 	if hint := meant(text, "tcp"); hint != "" {
-		return Listen{}, fmt.Errorf("worker %q: want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH%s", text, hint)
+		return Listen{}, fmt.Errorf("want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH%s", hint)
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return Listen{}, fmt.Errorf("worker %q: %w; want tcp://HOST:PORT or tls://HOST:PORT", text, urlReason(text, err))
+		return Listen{}, fmt.Errorf("%w; want tcp://HOST:PORT or tls://HOST:PORT", urlReason(text, err))
 	}
 	l := Listen{Scheme: u.Scheme, Address: u.Host}
 	if handed := inherited[u.Scheme]; handed == "tcp" || handed == "tls" {
 		l.Scheme = handed
 		if err := l.handed(u); err != nil {
-			return Listen{}, fmt.Errorf("worker %q: %w", text, err)
+			return Listen{}, err
 		}
 	} else if u.Scheme == unixScheme {
 		if l.Address, err = unixPath(u); err != nil {
-			return Listen{}, fmt.Errorf("worker %q: %w", text, err)
+			return Listen{}, err
 		}
 	} else if _, port, err := net.SplitHostPort(u.Host); u.Scheme != "tcp" && u.Scheme != "tls" || err != nil || port == "" ||
 		u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "" {
-		return Listen{}, fmt.Errorf("worker %q: want tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH or fd://NAME", text)
+		return Listen{}, errors.New("want tcp://HOST:PORT, tls://HOST:PORT, unix:///PATH or fd://NAME")
 	}
 	if err = l.options(u.RawQuery, "proxy", "mode", "owner"); err == nil {
 		err = l.checkUnix()
 	}
 	if err != nil {
-		return Listen{}, fmt.Errorf("worker %q: %w", text, err)
+		return Listen{}, err
 	}
 	return l, nil
 }
@@ -325,14 +355,22 @@ func ParseWorkerListen(text string) (Listen, error) {
 // unix:///PATH with the options mode and owner, or fd://NAME or https+fd://NAME. Its scheme is http,
 // https or unix then.
 func ParseAdminListen(text string) (Listen, error) {
+	l, err := parseAdminListen(text)
+	if err != nil {
+		return Listen{}, unread("admin", text, err)
+	}
+	return l, nil
+}
+
+func parseAdminListen(text string) (Listen, error) {
 	if isUnix(text) {
 		u, err := url.Parse(text)
 		if err != nil {
-			return Listen{}, fmt.Errorf("admin %q: %w", text, err)
+			return Listen{}, err
 		}
 		l, err := parseUnix(u)
 		if err != nil {
-			return Listen{}, fmt.Errorf("admin %q: %w", text, err)
+			return Listen{}, err
 		}
 		return l, nil
 	}
@@ -342,7 +380,7 @@ func ParseAdminListen(text string) (Listen, error) {
 			err = errors.New("it has no options")
 		}
 		if err != nil {
-			return Listen{}, fmt.Errorf("admin %q: %w", text, err)
+			return Listen{}, err
 		}
 		return l, nil
 	}
@@ -356,7 +394,7 @@ func ParseAdminListen(text string) (Listen, error) {
 		if l.Scheme == "tcp" {
 			hint = meant(l.Address, "http")
 		}
-		return Listen{}, fmt.Errorf("admin %q: want HOST:PORT, https://HOST:PORT, unix:///PATH or fd://NAME%s", text, hint)
+		return Listen{}, fmt.Errorf("want HOST:PORT, https://HOST:PORT, unix:///PATH or fd://NAME%s", hint)
 	}
 	return l, nil
 }

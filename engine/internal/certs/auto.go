@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/internal/loopback"
+	"github.com/sluicenet/sluice/internal/redact"
 	"golang.org/x/crypto/acme"
 	"golang.org/x/crypto/acme/autocert"
 )
@@ -86,7 +87,7 @@ func (c *AutoConfig) check() error {
 	if c.Directory != "" {
 		u, err := url.Parse(c.Directory)
 		if err != nil || u.Host == "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback.Host(u.Hostname())) {
-			return wrong(FieldService, "%q, want https://HOST/PATH", c.Directory)
+			return wrong(FieldService, "%q, want https://HOST/PATH", redact.URL(c.Directory))
 		}
 	}
 	if c.Email != "" {
@@ -267,6 +268,7 @@ func (a *auto) order(ctx context.Context, host string) (*tls.Certificate, error)
 
 // ended takes over what came of an attempt.
 func (a *auto) ended(h *autoHost, cert *tls.Certificate, err error, next time.Duration) {
+	err = redact.Error(err) // the service's URL may hold a key
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.fault = err

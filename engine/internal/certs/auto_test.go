@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -207,6 +210,35 @@ func TestACMEEnds(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the cache is there again: %v", err)
+	}
+}
+
+// What may be secret in the service's URL is in no log, no report and no error.
+func TestACMESecrets(t *testing.T) {
+	t.Parallel()
+	refuses, fails := certtest.NewACME(t), httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer fails.Close()
+	refuses.Break(certtest.Forbidden)
+	for _, base := range []string{"http://127.0.0.1:1", "https://127.0.0.1:1", refuses.URL, fails.URL} {
+		scheme, rest, _ := strings.Cut(base, "://")
+		book := new(logbook)
+		s := newStore(t, Config{Logger: book.logger(), Auto: AutoConfig{
+			Hosts: []string{"chat.example"}, Cache: t.TempDir(), Directory: scheme + "://ann:s3cret@" + rest + "?key=s3cret",
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		cert, err := s.auto.order(ctx, "chat.example")
+		cancel()
+		if err == nil {
+			t.Fatalf("%s: a certificate", base)
+		}
+		s.auto.ended(s.auto.hosts[0], cert, err, orderAgain)
+		_, err = s.auto.certificate(&tls.ClientHelloInfo{ServerName: "chat.example"}, "chat.example")
+		said := fmt.Sprintf("%v\n%q\n%q", err, s.Report(), book.lines(""))
+		if !strings.Contains(said, "no certificate") || strings.Contains(said, "s3cret") || strings.Contains(said, "ann") {
+			t.Errorf("%s: %s", base, said)
+		}
 	}
 }
 

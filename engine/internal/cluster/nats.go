@@ -91,12 +91,16 @@ func (c *NATSConfig) Check() error {
 	return errors.Join(errs...)
 }
 
-// checkURL says what is wrong with a server's URL. It repeats no password.
+// checkURL says what is wrong with a server's URL. It repeats no password, and nothing of a query, which
+// it may not have.
 func checkURL(text string) error {
 	scheme, rest, ok := strings.Cut(text, "://")
 	shown := text
 	if at := strings.LastIndexByte(text, '@'); at >= 0 {
 		shown = "..." + text[at:]
+	}
+	if at := strings.IndexAny(shown, "?#"); at >= 0 {
+		shown = shown[:at] + "..."
 	}
 	if !ok {
 		if _, _, err := net.SplitHostPort(text); err == nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluicenet/sluice/engine/server"
 	"github.com/sluicenet/sluice/internal/readfile"
+	"github.com/sluicenet/sluice/internal/redact"
 )
 
 const (
@@ -208,10 +209,9 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 		req.Header.Set("X-Api-Key", c.config.Token)
 	}
 	resp, err := c.http.Do(req)
-	var where *url.Error
-	if errors.As(err, &where) {
+	if err != nil {
 		// What was asked says less than where: the URL of a unix socket is no URL of anything.
-		err = c.unreached(where.Err)
+		err = c.unreached(redact.Cause(err))
 	}
 	return resp, err
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluicenet/sluice/engine/server"
+	"github.com/sluicenet/sluice/internal/redact"
 )
 
 const (
@@ -219,11 +219,7 @@ func (e *Exporter) post(body []byte) (rejected uint64, again bool, wait time.Dur
 	r.Header.Set("User-Agent", "sluice/"+e.config.Version)
 	resp, err := e.client.Do(r)
 	if err != nil {
-		var u *url.Error // has the URL, which may hold secrets
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		return 0, true, 0, fmt.Errorf("%s: %w", e.config.URL.Host, err)
+		return 0, true, 0, fmt.Errorf("%s: %w", e.config.URL.Host, redact.Cause(err))
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

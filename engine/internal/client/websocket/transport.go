@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicenet/sluice/codec/websocket"
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/internal/redact"
 )
 
 // Config is what holds for WebSocket on all paths. Its zero value works; zero fields have the
@@ -62,7 +63,7 @@ func (c *Config) Check() error {
 	}
 	for _, host := range c.Origins {
 		if !websocket.ValidOriginHost(host) {
-			return fmt.Errorf("origin %q: want HOST, as example.com", host)
+			return fmt.Errorf("origin %q: want HOST, as example.com", redact.Address(host))
 		}
 	}
 	for _, name := range c.SubProtocols {
