@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluicenet/sluice/engine/internal/notsent"
 )
 
 // clientTLS is the Config for one gateway's address.
@@ -26,6 +28,10 @@ func clientTLS(given *tls.Config, addr string) *tls.Config {
 	return c
 }
 
+// keepInKernel is how many bytes a link leaves to the kernel to be sent next. The rest is in the outbox,
+// whose limit is then what a command waits behind.
+const keepInKernel = 128 << 10
+
 // dial opens a connection to g, with TLS if it is to have that.
 func (g *Gateway) dial(ctx context.Context, config *Config) (net.Conn, error) {
 	network := "tcp"
@@ -33,8 +39,12 @@ func (g *Gateway) dial(ctx context.Context, config *Config) (net.Conn, error) {
 		network = "unix"
 	}
 	nc, err := config.Dial(ctx, network, g.addr)
-	if err != nil || g.tls == nil {
-		return nc, err
+	if err != nil {
+		return nil, err
+	}
+	notsent.Limit(nc, keepInKernel)
+	if g.tls == nil {
+		return nc, nil
 	}
 	steady := &steadyWriter{Conn: nc, timeout: config.WriteTimeout}
 	c := tls.Client(steady, g.tls)

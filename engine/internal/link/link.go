@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/engine"
+	"github.com/sluicenet/sluice/engine/internal/notsent"
 )
 
 // A link is one worker's connection.
@@ -83,7 +84,7 @@ func newLink(h *Hub, conn net.Conn, id uint32) *link {
 		outbox:    newOutbox(h.config.Queue),
 		publisher: h.newPublisher(),
 	}
-	preferShortQueue(socketOf(conn))
+	notsent.Limit(socketOf(conn), batchSize) // a batch, so that the network does not wait for us
 	l.outbox.charge = func(n int) { h.charge(engine.KindLinkQueue, n) }
 	return l
 }

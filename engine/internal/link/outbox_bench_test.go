@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/sluicenet/sluice/engine/internal/notsent"
 )
 
 // tcpPair is a connection over loopback.
@@ -43,7 +45,7 @@ func writing(b *testing.B, o *outbox, conn net.Conn) {
 func BenchmarkOutboxRoundTrip(b *testing.B) {
 	ours, theirs := tcpPair(b)
 	o, frame, client := newOutbox(16<<20), make([]byte, 150), uint64(1)
-	preferShortQueue(ours)
+	notsent.Limit(ours, batchSize)
 	writing(b, o, ours)
 	go func() {
 		buf := make([]byte, len(frame))
@@ -70,7 +72,7 @@ func BenchmarkOutboxRoundTrip(b *testing.B) {
 func BenchmarkOutboxFlood(b *testing.B) {
 	ours, theirs := tcpPair(b)
 	o, frame := newOutbox(16<<20), make([]byte, 150)
-	preferShortQueue(ours)
+	notsent.Limit(ours, batchSize)
 	writing(b, o, ours)
 	go func() { _, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{theirs}, make([]byte, 64<<10)) }()
 	b.SetBytes(int64(len(frame)))
