@@ -20,11 +20,13 @@ cross: ## compiles the programs for every system, which make lint reads and vets
 test: lint race unit nested-e2e portable beside ## everything CI runs
 
 # The load generator's own tests measure, and take their time; so do these of the engine.
-QUICK = $$($(GO) list ./... | grep -v '/bench$$\|/sluice-bench$$')
+# The longest is begun first.
+QUICK = $$($(GO) list ./engine ./... | grep -v '/bench$$\|/sluice-bench$$' | awk '!seen[$$0]++')
 SLOW := AllocatesNothing|Parked|HoldIsBounded|StartWithoutFiles|SlowConsumerPolicies|Overload|StopLeavesNothing|ManyPosters|SimulationR|SimulationHot|GoneBeforeTold|OfABusyLoop|KeepComing
 SLOW := $(SLOW)|AbandonedPublishes|HandshakesLeft|ProxiedRefusals|AskReceived|TLSFloods|AttachHasLimits|OverCurl|AgainstModel
+SLOW := $(SLOW)|SimulationCrowd|SimulationFew|TLSSlowConsumer|ForgottenHistory|CloseBehindPaused|EveryField|DelayedFlood
 SLOW := $(SLOW)|MemoryStages|StopWithinContext|StopTells|RefusedConnections|ExpiredLogin|MemoryIsMeasured|TLSHandshakes|InACluster
-quick: format ## the inner loop, a minute or two: unit tests without the slow ones, and without the race detector
+quick: format ## the inner loop, a minute: unit tests without the slow ones, and without the race detector
 	$(GO) vet ./...
 	$(GOTEST) -p $(AT_ONCE) -short -skip '$(SLOW)' $(QUICK)
 
