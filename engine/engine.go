@@ -235,7 +235,7 @@ func (e *Engine) StopListening() {
 // closed included.
 func (e *Engine) Connections() int { return int(e.connections.Load()) }
 
-// WaitClosed waits until there are no connections, or ctx is done. The error says that some are left
+// WaitClosed waits until there are no connections, or ctx is done. The error, an *UntoldError, says that some are left
 // to which not everything was sent, or that some which a shutdown closed were cut off before it was,
 // by Config.Linger or to make room. Those that were told of their end and stay are no error. Refused
 // ones are no error either, and are waited for a second behind CloseAll at most, or behind the TLS
@@ -254,12 +254,29 @@ func (e *Engine) WaitClosed(ctx context.Context) error {
 	left, cutOff := e.unfinished()
 	switch {
 	case left > 0 && ctx.Err() != nil:
-		return fmt.Errorf("engine: %d connections left: %w", left+cutOff, ctx.Err())
+		return &UntoldError{left + cutOff, ctx.Err()}
 	case cutOff > 0:
-		return fmt.Errorf("engine: %d connections cut off with something unsent", cutOff)
+		return &UntoldError{cutOff, nil}
 	}
 	return nil
 }
+
+// An UntoldError is the error of WaitClosed and Stop for connections that have ended, or are to be ended,
+// before everything was sent to them.
+type UntoldError struct {
+	Connections int64
+	Err         error // why nobody waits for them any more; nil: their own time was up
+}
+
+func (e *UntoldError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("engine: %d connections left: %v", e.Connections, e.Err)
+	}
+	return fmt.Sprintf("engine: %d connections cut off with something unsent", e.Connections)
+}
+
+// Unwrap returns Err.
+func (e *UntoldError) Unwrap() error { return e.Err }
 
 // served returns the number of sockets that are open, without those that were refused.
 func (e *Engine) served() int64 { return e.connections.Load() - e.refusals.onLoops.Load() }

@@ -25,6 +25,11 @@ type notFoundError struct{ error }
 
 func (e notFoundError) Unwrap() error { return e.error }
 
+// loggedError is one that the log has, on standard error, so that it is not printed there again.
+type loggedError struct{ error }
+
+func (e loggedError) Unwrap() error { return e.error }
+
 // exitCode returns the code that a command's error ends the process with.
 func exitCode(err error) int {
 	var usage usageError

@@ -22,6 +22,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -101,7 +102,7 @@ func runWith(args []string, stdout, stderr io.Writer, kept early.Signals, start 
 	c.ctx.Bind(c.inputs)
 	c.ctx.Bind(&streams{stdout: stdout, stderr: stderr, args: args, signals: kept, start: start})
 	err = c.ctx.Run()
-	if err != nil {
+	if logged := (loggedError{}); err != nil && !errors.As(err, &logged) {
 		printError(stderr, err)
 	}
 	return exitCode(err)

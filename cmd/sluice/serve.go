@@ -109,7 +109,9 @@ func (cmd *serveCmd) Run(s *streams, in *inputs) error {
 	addrs := srv.Addrs()
 	if cmd.PortsFile != "" {
 		if err := writePorts(cmd.PortsFile, ports{Listen: addrs, Worker: srv.WorkerAddr(), Admin: srv.AdminURL()}); err != nil {
-			_ = srv.Stop(context.Background())
+			ctx, cancel := context.WithTimeout(context.Background(), cmd.Drain)
+			defer cancel()
+			_ = srv.Stop(ctx) // why it ends says more
 			return err
 		}
 	}
@@ -180,7 +182,7 @@ func wait(srv *server.Server, stop <-chan os.Signal, manager *service, most func
 		}
 	}()
 	if err := srv.Stop(ctx); err != nil {
-		return err
+		return loggedError{err}
 	}
 	log.Info("stopped")
 	return nil

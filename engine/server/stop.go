@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -217,6 +217,7 @@ func (s *Server) Stop(ctx context.Context) error {
 // done is left to end by itself; s.ended says when.
 func (s *Server) teardown(ctx context.Context) error {
 	t := newTeardown(ctx)
+	t.log = s.gateway.Log()
 	defer t.cancel()
 	s.gateway.Drain()
 	// Clients first, then the workers: they still hear of each client that goes.
@@ -232,10 +233,7 @@ func (s *Server) teardown(ctx context.Context) error {
 	s.mu.Unlock()
 	s.engine.CloseAll(why)
 	leaving, cancel := reserve(t.soft)
-	if err := s.engine.WaitClosed(leaving); err != nil {
-		s.gateway.Log().Warn("shutdown", "err", err)
-		t.note(err)
-	}
+	t.note(s.engine.WaitClosed(leaving))
 	cancel()
 	t.step("workers' links have not ended", func() error {
 		ctx, cancel := before(t.soft, cutTime)
@@ -250,7 +248,13 @@ func (s *Server) teardown(ctx context.Context) error {
 		defer close(loopsEnded)
 		return s.engine.Stop(t.soft)
 	})
-	t.step("a login provider has not returned", func() error {
+	what := "a login provider has not returned"
+	select {
+	case <-loopsEnded:
+	default:
+		what = "" // whatever keeps the loops, it has been named
+	}
+	t.step(what, func() error {
 		<-loopsEnded                                 // they hand logins in
 		return s.gateway.Close(context.Background()) // however long it takes: nobody waits for it
 	})
@@ -281,6 +285,9 @@ type teardown struct {
 	soft, hard context.Context
 	cancel     func()
 	steps      sync.WaitGroup
+	late       time.Time // when nobody waits for steps that have begun after hard; zero: none has
+	log        *slog.Logger
+	untold     bool  // err has how many clients were not told
 	err        error // of all steps
 }
 
@@ -289,13 +296,17 @@ type teardown struct {
 // if that is less, and comes out of it. Who cancels instead does not want to wait: it is a third then.
 const cutTime = 300 * time.Millisecond
 
-// stepTime is how long a step has that begins when the time is up: those before it have used it, and to
-// see that it has nothing to wait for takes a turn of its goroutine.
-const stepTime = cutTime / 30
+// Steps that begin when the time is up have lateTime together: those before them have used it, and with
+// nothing to wait for they still need a turn of each loop. What comes behind one that has used up that,
+// too, has stepTime, which is a turn of its goroutine.
+const (
+	lateTime = cutTime / 3
+	stepTime = cutTime / 30
+)
 
 func newTeardown(ctx context.Context) *teardown {
-	t := new(teardown)
-	grace := cutTime / 3
+	t := &teardown{log: slog.New(slog.DiscardHandler)}
+	begun, grace := time.Now(), cutTime/3
 	var soft context.Context
 	var cancelSoft context.CancelFunc
 	if deadline, ok := ctx.Deadline(); ok {
@@ -307,7 +318,7 @@ func newTeardown(ctx context.Context) *teardown {
 	hard, cancelHard := context.WithCancel(context.Background())
 	stop := context.AfterFunc(soft, func() {
 		select {
-		case <-time.After(grace):
+		case <-time.After(max(grace, lateTime-time.Since(begun))): // a context may be done from the start
 		case <-hard.Done():
 		}
 		cancelHard()
@@ -321,17 +332,28 @@ func newTeardown(ctx context.Context) *teardown {
 	return t
 }
 
-// note adds err to what Stop returns, in one line. The loops find the same clients left.
+// note logs err and adds it to what Stop returns, in one line. The loops find the same clients left as
+// were waited for, or some of them.
 func (t *teardown) note(err error) {
-	switch {
-	case t.err == nil:
+	if err == nil {
+		return
+	}
+	if untold := (*engine.UntoldError)(nil); errors.As(err, &untold) {
+		if t.untold {
+			return
+		}
+		t.untold = true
+	}
+	t.log.Error("shutdown", "err", err)
+	if t.err == nil {
 		t.err = err
-	case err != nil && !strings.Contains(t.err.Error(), err.Error()):
+	} else {
 		t.err = fmt.Errorf("%w; %w", t.err, err)
 	}
 }
 
-// step runs f and waits for it, as long as there is time. what says that it has not ended.
+// step runs f and waits for it, as long as there is time. what says that it has not ended; empty: that is
+// not its fault.
 func (t *teardown) step(what string, f func() error) {
 	done := make(chan error, 1)
 	t.steps.Add(1)
@@ -341,8 +363,11 @@ func (t *teardown) step(what string, f func() error) {
 	}()
 	limit := t.hard
 	if limit.Err() != nil {
+		if t.late.IsZero() {
+			t.late = time.Now().Add(lateTime)
+		}
 		var cancel context.CancelFunc
-		limit, cancel = context.WithTimeout(context.Background(), stepTime)
+		limit, cancel = context.WithTimeout(context.Background(), max(time.Until(t.late), stepTime))
 		defer cancel()
 	}
 	select {
@@ -355,14 +380,17 @@ func (t *teardown) step(what string, f func() error) {
 	case err := <-done:
 		t.ended(what, err)
 	default:
-		t.note(fmt.Errorf("server: %s: %w", what, context.Cause(t.soft)))
+		if what != "" {
+			t.note(fmt.Errorf("server: %s: %w", what, context.Cause(t.soft)))
+		}
 	}
 }
 
 // ended notes the error of a step. One that comes when nobody waits any more is that of a step which was
 // given up, and says so: a machine that stands still for a moment shows both at once.
 func (t *teardown) ended(what string, err error) {
-	if err != nil && t.hard.Err() != nil {
+	untold := (*engine.UntoldError)(nil)
+	if err != nil && what != "" && t.hard.Err() != nil && !errors.As(err, &untold) {
 		err = fmt.Errorf("server: %s: %w", what, err)
 	}
 	t.note(err)

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"github.com/sluicenet/sluice/engine"
 	"github.com/sluicenet/sluice/engine/login"
 	"github.com/sluicenet/sluice/internal/faketime"
+	"github.com/sluicenet/sluice/internal/syncbuf"
 )
 
 // stubborn is a login provider that does not come back before it is released, whatever its context.
@@ -45,8 +47,9 @@ func TestStopWithinContext(t *testing.T) {
 	release := make(chan struct{})
 	in := make(chan struct{}, 1)
 	block := func() {
+		until := release // the next case has another
 		in <- struct{}{}
-		<-release
+		<-until
 	}
 	provider := stubborn{make(chan struct{}, 1), release}
 	for _, tc := range []struct {
@@ -254,8 +257,8 @@ func TestStepBehindTheTime(t *testing.T) {
 		want  bool // an error
 	}{
 		{"at once", 0, 0, false},
-		{"in a moment", stepTime / 2, stepTime / 2, false},
-		{"never", time.Hour, stepTime, true},
+		{"in a moment", lateTime - 1, lateTime - 1, false},
+		{"never", time.Hour, lateTime, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			faketime.Test(t, func(t *testing.T) {
@@ -275,8 +278,44 @@ func TestStepBehindTheTime(t *testing.T) {
 				if blamed := td.err != nil; blamed != tt.want {
 					t.Errorf("the error is %v", td.err)
 				}
+				if tt.takes < lateTime {
+					return
+				}
+				begun = time.Now()
+				td.step("", func() error {
+					time.Sleep(tt.takes)
+					return nil
+				})
+				if took := time.Since(begun); took != stepTime || strings.Count(td.err.Error(), "server") != 1 {
+					t.Errorf("the next takes %v, and the error is %v", took, td.err)
+				}
 				td.steps.Wait()
 			})
 		})
+	}
+}
+
+// Clients that were not told are one fact, however often it is found and how many are left each time, and
+// blame no step.
+func TestUntoldOnce(t *testing.T) {
+	var log syncbuf.Buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	td := newTeardown(ctx)
+	defer td.cancel()
+	td.log = slog.New(slog.NewTextHandler(&log, nil))
+	<-td.hard.Done()
+	other := errors.New("something else")
+	for _, err := range []error{
+		nil, &engine.UntoldError{Connections: 3, Err: context.Canceled}, &engine.UntoldError{Connections: 2, Err: context.Canceled}, other,
+	} {
+		td.ended("a handler has not returned", err)
+	}
+	const want = "engine: 3 connections left: context canceled; server: a handler has not returned: something else"
+	if td.err.Error() != want || !errors.Is(td.err, other) || !errors.Is(td.err, context.Canceled) {
+		t.Errorf("%v, want %s", td.err, want)
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 2 {
+		t.Errorf("%d lines, want 2: %s", lines, log.String())
 	}
 }
