@@ -248,9 +248,17 @@ func (a *acceptor) enroll(conn net.Conn) {
 	if !a.unadmitted && !a.admit(conn, addr) {
 		return
 	}
+	a.opened, a.counted = false, !a.unadmitted && addr.IsValid()
+	if err := duplicable(conn); err != nil {
+		if a.counted {
+			e.addresses.leave(keyOf(addr))
+		}
+		e.logRetry(a.listener, err)
+		a.refuse(conn, ReasonTooManyClients)
+		return
+	}
 	e.slim(conn)
 	e.accepted.Add(1)
-	a.opened, a.counted = false, !a.unadmitted && addr.IsValid()
 	_, err := e.client.EnrollContext(conn, a)
 	if err == nil && !a.opened {
 		err = errNotPolled // gnet does not say when its epoll set has no room
@@ -265,6 +273,22 @@ func (a *acceptor) enroll(conn net.Conn) {
 			e.log.Warn("connection not enrolled", "peer", conn.RemoteAddr().String(), "err", err)
 		}
 	}
+}
+
+// duplicable returns an error if there is no second descriptor for a connection, which gnet needs for a
+// moment: it would close it without a word. Somebody else may still be faster than gnet.
+func duplicable(conn net.Conn) error {
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	cerr := raw.Control(func(fd uintptr) {
+		var second int
+		if second, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			unix.Close(second)
+		}
+	})
+	return errors.Join(cerr, err)
 }
 
 // plain reports whether gnet can read conn.

@@ -78,6 +78,50 @@ func TestStopListeningWithoutDescriptors(t *testing.T) {
 	}
 }
 
+// Who is accepted with the last descriptor is refused in words: gnet wants a second one for a moment.
+func TestAcceptWithTheLastDescriptor(t *testing.T) {
+	plainOnly(t) // a handshake would wait for its turn
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		t.Skip(err)
+	}
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			e, addr, release := startGated(t, network, refusingLine{})
+			var clients []*lineClient
+			for range acceptors {
+				c, err := net.Dial(network, addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				clients = append(clients, &lineClient{t, c, bufio.NewReader(c)})
+				clients[len(clients)-1].send("ECHO hello")
+			}
+			waitFor(t, "acceptors that are busy", func() bool { return e.Connections() == acceptors })
+			restrict(t, lim, 0)
+			close(release)
+			waitFor(t, "the refusals", func() bool { return e.Stats().Refused[ReasonTooManyClients]+e.Stats().Accepted == acceptors })
+			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+				t.Fatal(err)
+			}
+			refused := uint64(0)
+			for _, c := range clients {
+				_ = c.SetReadDeadline(time.Now().Add(patience))
+				switch got, err := c.r.ReadString('\n'); {
+				case err == nil && got == "NO too-many-clients\n":
+					refused++
+				case err != nil || got != "hello\n":
+					t.Errorf("got %q, %v", got, err)
+				}
+			}
+			if n := e.Stats().Refused[ReasonTooManyClients]; n != refused || n == 0 {
+				t.Errorf("%d are refused, and %d hear of it", n, refused)
+			}
+		})
+	}
+}
+
 // All are taken that wait when listening stops, as many as the kernel keeps, which is one more than it
 // is told.
 func TestStopListeningWithAFullQueue(t *testing.T) {
