@@ -226,7 +226,8 @@ func exhausted(err error) bool {
 // enroll hands an accepted connection to a loop, or refuses it.
 func (a *acceptor) enroll(conn net.Conn) {
 	e := a.engine
-	if e.connections.Add(1) > int64(e.limits.Load().MaxConnections) {
+	connections := e.connections.Add(1)
+	if connections > int64(e.limits.Load().MaxConnections) {
 		a.refuse(conn, ReasonTooManyClients)
 		return
 	}
@@ -249,13 +250,15 @@ func (a *acceptor) enroll(conn net.Conn) {
 		return
 	}
 	a.opened, a.counted = false, !a.unadmitted && addr.IsValid()
-	if err := duplicable(conn); err != nil {
-		if a.counted {
-			e.addresses.leave(keyOf(addr))
+	if connections > e.scarceFrom {
+		if err := duplicable(conn); err != nil {
+			if a.counted {
+				e.addresses.leave(keyOf(addr))
+			}
+			e.logRetry(a.listener, err)
+			a.refuse(conn, ReasonTooManyClients)
+			return
 		}
-		e.logRetry(a.listener, err)
-		a.refuse(conn, ReasonTooManyClients)
-		return
 	}
 	e.slim(conn)
 	e.accepted.Add(1)
@@ -276,7 +279,8 @@ func (a *acceptor) enroll(conn net.Conn) {
 }
 
 // duplicable returns an error if there is no second descriptor for a connection, which gnet needs for a
-// moment: it would close it without a word. Somebody else may still be faster than gnet.
+// moment: it would close it without a word. Somebody else may still be faster than gnet. It takes two
+// system calls, and is asked only of those who come while descriptors may be scarce.
 func duplicable(conn net.Conn) error {
 	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {

@@ -57,6 +57,7 @@ type Engine struct {
 
 	total       atomic.Int64 // bytes kept for connections, up to accountGrain off per loop
 	connections atomic.Int64 // sockets accepted and not closed
+	scarceFrom  int64        // connections, from which on descriptors may be used up
 	accepted    atomic.Uint64
 	acceptRetry atomic.Uint64
 	retryLogged atomic.Int64 // unix, when the last line about those was
@@ -94,6 +95,8 @@ func newEngine(config Config, system system) (*Engine, error) {
 		system:  system,
 		ticker:  newTicker(),
 		stopped: make(chan struct{}),
+		// A quarter of the descriptors, and a few more where there are few, for all else that is open.
+		scarceFrom: int64(fileLimit()/4*3 - 64),
 	}
 	e.raw = uint8(len(config.Dialects))
 	if e.wire = e.config.Dialects; e.raw < MaxDialects {

@@ -88,6 +88,7 @@ func TestAcceptWithTheLastDescriptor(t *testing.T) {
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			e, addr, release := startGated(t, network, refusingLine{})
+			e.scarceFrom = 0 // before anybody is accepted
 			var clients []*lineClient
 			for range acceptors {
 				c, err := net.Dial(network, addr)
