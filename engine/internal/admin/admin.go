@@ -192,20 +192,30 @@ func New(e *engine.Engine, g *gateway.Gateway, hub *link.Hub, web *ws.Transport,
 	s.endings.charge, s.cursors.charge = s.charge, s.charge
 	e.HearEnds(s.hear)
 	s.loopback.Store(true)
-	ctx, hurry := context.WithCancel(context.Background())
+	hurried, hurry := context.WithCancel(context.Background())
 	s.hurry = hurry
 	s.http = http.Server{
-		Handler:           s.Handler(),
+		Handler:           within(hurried, s.Handler()),
 		ConnState:         s.conns.changed,
 		ConnContext:       ofConn,
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // no HTTP/2
 	}
 	return s, nil
+}
+
+// within ends the context of requests to h when ctx ends. That of the connection, as http.Server's
+// BaseContext, would take TLS handshakes with it.
+func within(ctx context.Context, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		own, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		h.ServeHTTP(w, r.WithContext(own))
+	})
 }
 
 // SetCluster tells of the gateway's part of a cluster. It must be called before Start.

@@ -1,9 +1,14 @@
 package admin_test
 
 import (
+	"context"
 	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicenet/sluice/codec/gosoc"
 	"github.com/sluicenet/sluice/engine/internal/admin"
@@ -52,4 +57,56 @@ func TestConnectionTLS(t *testing.T) {
 	if a.get("/api/v1/connections/{id}", "/api/v1/connections/"+p.Connections[0].UniqID, 200, &d); d.TLS != nil {
 		t.Errorf("of a plain connection: %+v", d.TLS)
 	}
+}
+
+// A TLS handshake that is under way at a shutdown may end within the time that requests have. Then the
+// connection closes in order: net/http answers no request that comes so late.
+func TestShutdownInHandshake(t *testing.T) {
+	var err error
+	for range 5 { // on a machine that stands still the time may be over
+		if err = askInShutdown(t); err == nil {
+			return
+		}
+	}
+	t.Error(err)
+}
+
+// askInShutdown stops a gateway between a client's connection and its handshake, and reads up to the end.
+func askInShutdown(t *testing.T) error {
+	s := start(t, func(c *server.Config) {
+		c.Admin.Address, c.TLS = "https://127.0.0.1:0", server.TLSConfig{Dev: true}
+	})
+	_, addr, _ := strings.Cut(s.AdminURL(), "://")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	probe := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	if resp, err := probe.Get(s.AdminURL() + "/livez"); err != nil { // so that conn, which came before, is accepted
+		t.Fatal(err)
+	} else {
+		resp.Body.Close()
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		stopped <- s.Stop(ctx)
+	}()
+	defer func() { <-stopped }()
+	for { // until nobody listens
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			break
+		}
+		c.Close()
+	}
+	c := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	if _, err := io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		return err
+	}
+	_, err = io.ReadAll(c)
+	return err
 }

@@ -201,7 +201,7 @@ func (h *Hub) serve(conn net.Conn) {
 	h.mu.Lock()
 	if h.closed {
 		h.mu.Unlock()
-		conn.Close()
+		leave(conn)
 		return
 	}
 	if len(h.links)+len(h.unproven) >= h.maxLinks && !h.evictUnproven(netip.Addr{}) && !h.evict() {

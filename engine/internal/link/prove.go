@@ -196,13 +196,37 @@ func (u *unproven) leaveLocked() {
 	}
 }
 
-// cutUnproven ends them all.
+// cutUnproven has them all end: run wakes up and takes leave.
 func (h *Hub) cutUnproven() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for u := range h.unproven {
-		u.conn.Close()
+		_ = u.conn.SetDeadline(past)
 	}
+}
+
+// past is a deadline that ends what waits, and what would.
+var past = time.Unix(1, 0)
+
+// limit gives u until a time, the zero one for good, but not beyond the end of the hub.
+func (u *unproven) limit(until time.Time) error {
+	err := u.conn.SetDeadline(until)
+	select {
+	case <-u.hub.stop:
+		return u.conn.SetDeadline(past)
+	default:
+		return err
+	}
+}
+
+// leave closes a connection whose peer may still be sending: one that is closed with input unread is
+// reset.
+func leave(conn net.Conn) {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil &&
+		conn.SetReadDeadline(time.Now().Add(lingerTimeout)) == nil {
+		_, _ = io.CopyN(io.Discard, conn, unprovenBytes)
+	}
+	conn.Close()
 }
 
 // run waits for the token and then makes a link of the connection, or refuses it.
@@ -227,7 +251,11 @@ func (u *unproven) run() {
 	u.leaveLocked()
 	h.mu.Unlock()
 	h.logRefusal(why, u.peer, err)
-	u.conn.Close()
+	if why == refusedShutdown {
+		leave(u.conn)
+	} else {
+		u.conn.Close()
+	}
 }
 
 // become makes u a link, whose first bytes are those that have come already.
@@ -273,7 +301,7 @@ func (u *unproven) admit(frames *frameReader) (why refusal, err error) {
 // await reads until the token has come: then why is numRefusals, and frames is at the Register.
 func (u *unproven) await(frames *frameReader) (why refusal, err error) {
 	h, total := u.hub, 0
-	if err := u.stream.SetDeadline(u.begun.Add(h.live.Load().proofTimeout)); err != nil {
+	if err := u.limit(u.begun.Add(h.live.Load().proofTimeout)); err != nil {
 		return refusedClosed, err
 	}
 	for {
@@ -318,7 +346,7 @@ func (u *unproven) await(frames *frameReader) (why refusal, err error) {
 			return refusedWrong, nil
 		}
 		frames.start = at
-		return numRefusals, u.stream.SetDeadline(time.Time{})
+		return numRefusals, u.limit(time.Time{})
 	}
 }
 

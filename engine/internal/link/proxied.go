@@ -40,7 +40,7 @@ func readHeader(r io.Reader) (proxyproto.Header, error) {
 
 // header reads the PROXY header of u's connection and takes over whose it is: then why is numRefusals.
 func (u *unproven) header() (why refusal, err error) {
-	if err := u.conn.SetReadDeadline(u.begun.Add(u.hub.gateway.Engine().Limits().ProxyTimeout)); err != nil {
+	if err := u.limit(u.begun.Add(u.hub.gateway.Engine().Limits().ProxyTimeout)); err != nil {
 		return refusedClosed, err
 	}
 	h, err := readHeader(u.conn)
@@ -60,7 +60,7 @@ func (u *unproven) header() (why refusal, err error) {
 	case why != numRefusals:
 		return why, nil
 	}
-	return numRefusals, u.conn.SetReadDeadline(time.Time{})
+	return numRefusals, u.limit(time.Time{})
 }
 
 // relayed notes whose connection a proxy says that u is. One of which it names no address, such as a

@@ -175,3 +175,42 @@ func TestTLSEnd(t *testing.T) {
 		t.Errorf("%v, want the end of the stream", err)
 	}
 }
+
+// A worker in the midst of its handshake when the hub closes is not reset, whatever it has sent by then.
+func TestTLSHandshakeAtTheEnd(t *testing.T) {
+	t.Parallel()
+	ca := certtest.New(t, "ca")
+	asked := make(chan struct{})
+	var h *Hub
+	config := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		close(asked)
+		<-h.stop
+		return nil, errors.New("too late")
+	}}
+	h, address := secureHub(t, Config{TLS: config})
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = tls.Client(&oneFlight{conn}, &tls.Config{RootCAs: ca.Pool(), ServerName: "localhost"}).Handshake()
+	<-asked
+	if _, err := conn.Write(make([]byte, 8<<10)); err != nil { // more than is read of a record
+		t.Fatal(err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := h.Stats().UnprovenClosed["shutdown"]; n != 1 {
+		t.Errorf("%d closed by the shutdown, want 1", n)
+	}
+	if b, err := io.ReadAll(conn); err != nil {
+		t.Errorf("read %q, %v", b, err)
+	}
+}
+
+// A oneFlight is a connection of which only the first flight is sent, and nothing is read.
+type oneFlight struct{ net.Conn }
+
+func (*oneFlight) Read([]byte) (int, error) { return 0, io.EOF }
