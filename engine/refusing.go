@@ -59,10 +59,4 @@ func (r refusing) OnBytes(c *Conn, b []byte) (n, need int) {
 
 func (r refusing) OnDeadline(c *Conn) { c.Close(r.why) }
 
-// answering reports whether c is refused and has yet to be answered, for which its time runs.
-func (c *Conn) answering() bool {
-	_, ok := c.handler.(refusing)
-	return ok && c.state == stateOpen
-}
-
 func (r refusing) OnClose(c *Conn, _ Reason) { c.loop.engine.refusals.release(r.kept) }
