@@ -25,7 +25,7 @@ func TestCatchupOfAForgottenHistory(t *testing.T) {
 	}
 	pb.Flush()
 	k = dialKeeper(t, addr)
-	_ = k.c.SetReadBuffer(8 << 10)
+	_ = k.c.tcp().SetReadBuffer(8 << 10)
 	k.send("NAME ann")
 	k.want("RESUMED 1")
 	for last, same := uint64(0), 0; same < 20; { // until it is given no more, since it does not read

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -107,19 +106,15 @@ func startKeeper(t testing.TB, config Config, lc ListenConfig, rules ...string) 
 // A keeper is a client of keeperProtocol.
 type keeper struct {
 	t testing.TB
-	c *net.TCPConn
+	c *lineClient
 	r *bufio.Reader
 }
 
 func dialKeeper(t testing.TB, addr string, lines ...string) *keeper {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
+	c := dialLine(t, addr)
 	_ = c.SetDeadline(time.Now().Add(patience))
-	k := &keeper{t, c.(*net.TCPConn), bufio.NewReader(c)}
+	k := &keeper{t, c, c.r}
 	k.send(lines...)
 	return k
 }
@@ -430,7 +425,7 @@ func TestHistoryHasOneOrder(t *testing.T) {
 						return
 					}
 				}
-				_ = k.c.CloseWrite()
+				_ = k.c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 				for { // all that TCP has acknowledged
 					line, err := k.r.ReadString('\n')
 					if err != nil {

@@ -67,7 +67,7 @@ func TestAskReceived(t *testing.T) {
 	stranger := dialKeeper(t, addr, "SUB a") // it has no session: nobody asks for it
 	stranger.want("SUBSCRIBED true")
 	go func() { _, _ = io.Copy(io.Discard, stranger.c) }()
-	_ = bob.c.SetReadBuffer(8 << 10)
+	_ = bob.c.tcp().SetReadBuffer(8 << 10)
 	for _, k := range []*keeper{ann, bob} {
 		k.want("RESUMED 0", "SUBSCRIBED true")
 	}
@@ -125,7 +125,7 @@ func TestAskReceived(t *testing.T) {
 	read(ann, last+1, 2*last)
 	awaitReceived(t, e, at(2*last)) // who is gone is not asked for
 	bob = dialKeeper(t, addr)
-	_ = bob.c.SetReadBuffer(8 << 10)
+	_ = bob.c.tcp().SetReadBuffer(8 << 10)
 	bob.send("NAME bob")
 	bob.want("RESUMED 1")
 	if _, behind := howFar(t, e, at(2*last)); len(behind) != 1 || behind[0].Before(at(last)) {
