@@ -4,7 +4,7 @@ GO ?= go
 # Modules of their own, so that test clients and peers are no dependencies of the gateway.
 NESTED := $(patsubst %/go.mod,%,$(wildcard bench/*/go.mod))
 
-.PHONY: run build cross test quick lint unit race faults portable nested generate fuzz bench bench-peers clean
+.PHONY: run build cross test quick lint unit race faults test-tls portable nested generate fuzz bench bench-peers clean
 
 run: ## serve GOSOC clients on 127.0.0.1:7000, with development routes
 	$(GO) run ./cmd/sluice serve --dev
@@ -86,8 +86,9 @@ unit: ## what race leaves out, and what is different there
 faults: ## planted faults, each of which the simulation must find
 	$(GOTEST) -tags faults -run Faults ./engine/ ./engine/internal/cluster/
 
+# Those without sockets are the same, and those of TLS have it anyway.
 test-tls: ## the engine's tests over sockets once more, each connection with TLS
-	SLUICE_TEST_TLS=1 $(GOTEST) -short ./engine/
+	SLUICE_TEST_TLS=1 $(GOTEST) -short -skip 'Simulation|AgainstModel|Alloc|TLS|Unix|Handshake|Fuzz|Queue|Wheel|Mailbox' ./engine/
 
 # The simulation has both forms of pausing, with either build, and what is spoken over TLS, through
 # proxies and over unix sockets is the same. End to end, the tag matters where sockets fill up, where
@@ -114,7 +115,7 @@ nested-%: # never from the cache, which does not know of the binary
 # The clients wait most of the time, and the search for faults keeps one core busy.
 .PHONY: beside
 beside:
-	@$(MAKE) --no-print-directory -j3 nested-peers faults nested-cluster nested-interop nested-oracle nested-deploy
+	@$(MAKE) --no-print-directory -j3 nested-peers faults nested-cluster nested-interop test-tls nested-oracle nested-deploy
 
 # nested-cluster, which make test runs, leaves out what takes half a minute, and does without the race
 # detector. Debian's nats-server, if it is installed, is tried, too. CLUSTER_OLD_BIN=FILE names another
