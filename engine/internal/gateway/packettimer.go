@@ -21,6 +21,10 @@ type PacketTimer struct {
 // minPacketRate is in bytes a second: a fourth of what the slowest mobile networks carry.
 const minPacketRate = 1 << 10
 
+// lateLoop is, in ms, how late a look at a packet is when it is the loop that has been away, or does
+// not come to all bytes that wait for it: its clients have another window then.
+const lateLoop = 1000
+
 // Progress notes what was done with a connection's bytes: whole says that some packet is done, and
 // pending how many bytes are there of one that is not. It reports whether a deadline must be set
 // anew, because none that is set already comes within a window's length.
@@ -115,8 +119,16 @@ func (g *Gateway) PacketLate(c *engine.Conn, t *PacketTimer) bool {
 		return false
 	}
 	now, since := c.Loop().Now(), t.since
-	if c.Paused() || c.SilenceLeft(&since, g.packetTimeout()) > 0 { // bytes wait in the socket to be read
+	switch {
+	case c.Paused():
 		t.begin(now, unfinished(c))
+		return false
+	case c.SilenceLeft(&since, g.packetTimeout()) > 0: // bytes wait in the socket to be read
+		// The next look is a tick away, when they are read. They buy no window: of a peer that drips,
+		// some byte is always about to be read.
+		if -left >= lateLoop {
+			t.begin(now, unfinished(c))
+		}
 		return false
 	}
 	c.Close(engine.ReasonPacketTimeout)
