@@ -18,6 +18,7 @@ var checks = []check{
 
 	{"flags", "flags", false, (*exam).flagErrors},
 	{"login", "flags", false, (*exam).openLogin},
+	{"guests", "flags", false, (*exam).guests},
 	{"login-tls", "flags", false, (*exam).plainLogin},
 	{"cluster-tls", "flags", false, (*exam).clusterTLS},
 	{"otlp-tls", "flags", false, (*exam).collectorTLS},

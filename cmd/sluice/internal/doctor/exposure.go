@@ -52,6 +52,31 @@ func (e *exam) openLogin() []Finding {
 	return fine("%s", kind)
 }
 
+// guests looks for listeners where strangers are netsvr's customers, whatever --login says of others.
+func (e *exam) guests() []Finding {
+	if e.Flags == nil {
+		return nil
+	}
+	var open []listener
+	for _, l := range e.Flags.public() {
+		certified := l.secure && e.Flags.text("tls-client-ca") != "" && l.clientCert != "optional" && l.clientCert != "none"
+		if (l.protocol == "" || l.protocol == "auto" || l.protocol == "netsvr") && !certified {
+			open = append(open, l)
+		}
+	}
+	if e.Flags.text("netsvr-login") == "required" || len(open) == 0 {
+		return fine("nobody comes from another machine as a guest")
+	}
+	fixes := []string{"--netsvr-login required   # netsvr's customers show a token then, ?token="}
+	for _, l := range open {
+		if l.protocol != "netsvr" {
+			fixes = append(fixes, "--listen '"+l.pinned("gosoc")+"'   # or longbridge: where no customer of netsvr's is to come")
+		}
+	}
+	return is(Warning, "anybody may connect to "+urls(open)+" as a guest, without a login",
+		"--login is not asked about netsvr's customers: whoever connects at --netsvr-path sends messages to workers", fixes...)
+}
+
 // clientTLS looks for tokens that cross a network in the clear.
 func (e *exam) clientTLS() []Finding {
 	var plain, behind []listener

@@ -112,6 +112,20 @@ type listener struct {
 	public bool // other machines reach it
 	secure bool // nothing but TLS is spoken there
 	proxy  bool // ?proxy=on
+
+	protocol, clientCert string // ?protocol=, ?client-cert=, as they were given
+}
+
+// pinned returns the listener's URL with one protocol alone.
+func (l listener) pinned(protocol string) string {
+	before, query, _ := strings.Cut(l.url, "?")
+	options := []string{}
+	for option := range strings.SplitSeq(query, "&") {
+		if option != "" && !strings.HasPrefix(option, "protocol=") {
+			options = append(options, option)
+		}
+	}
+	return before + "?" + strings.Join(append(options, "protocol="+protocol), "&")
 }
 
 // parseListener reads HOST:PORT or a URL; false: nobody listens there, or it cannot be read.
@@ -127,7 +141,8 @@ func parseListener(flag, text, scheme string) (listener, bool) {
 	if err != nil {
 		return listener{}, false
 	}
-	l := listener{flag: flag, url: text, scheme: u.Scheme, port: u.Port(), proxy: u.Query().Get("proxy") == "on"}
+	l := listener{flag: flag, url: text, scheme: u.Scheme, port: u.Port(), proxy: u.Query().Get("proxy") == "on",
+		protocol: u.Query().Get("protocol"), clientCert: u.Query().Get("client-cert")}
 	switch u.Scheme {
 	case "unix", "ws+unix":
 		l.port = ""

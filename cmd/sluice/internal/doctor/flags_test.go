@@ -36,7 +36,7 @@ func TestSafeFlags(t *testing.T) {
 	if r := Examine(in); r.Errors+r.Warnings+r.Notes > 0 {
 		t.Errorf("%+v", r)
 	}
-	in.Flags = flagsOf("listen=wss://0.0.0.0:443", "worker=tls://0.0.0.0:6061", "worker-token=/t", "admin=https://0.0.0.0:6070")
+	in.Flags = flagsOf("listen=wss://0.0.0.0:443", "netsvr-login=required", "worker=tls://0.0.0.0:6061", "worker-token=/t", "admin=https://0.0.0.0:6070")
 	if r := Examine(in); r.Errors+r.Warnings+r.Notes > 0 {
 		t.Errorf("over TLS: %+v", r)
 	}
@@ -82,6 +82,16 @@ func TestFlags(t *testing.T) {
 		{"open to this machine", []string{"login=open"}, "login", OK, nil},
 		{"open on a socket", []string{"login=open", "listen=unix:///run/s"}, "login", OK, nil},
 		{"--dev for others", []string{"dev=true", everywhere}, "login", Warning, []string{"fix: remove --dev"}},
+		{"guests", []string{"listen=tls://0.0.0.0:7443"}, "guests", Warning,
+			[]string{"--listen tls://0.0.0.0:7443", "fix: --netsvr-login required", "fix: --listen 'tls://0.0.0.0:7443?protocol=gosoc'"}},
+		{"guests of a listener with options", []string{"listen=tcp://0.0.0.0:7000?tls=auto"}, "guests", Warning,
+			[]string{"fix: --listen 'tcp://0.0.0.0:7000?tls=auto&protocol=gosoc'"}},
+		{"guests on netsvr's own listener", []string{"listen=wss://0.0.0.0:7443?protocol=netsvr"}, "guests", Warning, nil},
+		{"guests with a certificate, or without", []string{"listen=tls://0.0.0.0:7443?client-cert=optional", "tls-client-ca=/c"}, "guests", Warning, nil},
+		{"guests with a certificate", []string{"listen=tls://0.0.0.0:7443", "tls-client-ca=/c"}, "guests", OK, nil},
+		{"guests of this machine", nil, "guests", OK, nil},
+		{"no guests", []string{"listen=tls://0.0.0.0:7443", "netsvr-login=required"}, "guests", OK, nil},
+		{"no netsvr", []string{"listen=tls://0.0.0.0:7443?protocol=gosoc"}, "guests", OK, nil},
 		{"in the clear", []string{everywhere}, "client-tls", Warning, []string{"fix: --listen tls://"}},
 		{"either way", []string{"listen=tcp://0.0.0.0:7000?tls=auto"}, "client-tls", Warning, nil},
 		{"behind a proxy", []string{"listen=tcp://0.0.0.0:7000?proxy=on", "proxy-trust=10.0.0.1"}, "client-tls", Note, nil},
