@@ -24,7 +24,7 @@ func (f *keyFlags) key() (string, error) {
 	if err != nil {
 		return "", wrong("api-key-file", "%w", err)
 	}
-	key := strings.TrimSpace(string(b))
+	key := strings.TrimSpace(strings.TrimPrefix(string(b), "\ufeff"))
 	if key == "" {
 		return "", wrong("api-key-file", "%s is empty", f.APIKeyFile)
 	}

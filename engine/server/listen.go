@@ -118,6 +118,9 @@ func parseListen(text string, own []string) (Listen, error) {
 		}
 	case u.Path != "" && u.Path != "/" || u.User != nil || u.Fragment != "":
 		return Listen{}, errors.New("want SCHEME://HOST:PORT and options behind a question mark")
+	case u.Opaque != "": // tls:HOST:PORT
+		rest, _ := strings.CutPrefix(text, u.Scheme+":")
+		return Listen{}, fmt.Errorf("want SCHEME://HOST:PORT; did you mean %s://%s?", u.Scheme, rest)
 	}
 	if _, port, err := net.SplitHostPort(u.Host); !l.Unix() && !isHanded && (err != nil || port == "") {
 		return Listen{}, errors.New("the address has no port")

@@ -122,19 +122,20 @@ func TestParseWorkerListen(t *testing.T) {
 // An address without its scheme is told what it would be with one, in words of ours.
 func TestSchemeMeant(t *testing.T) {
 	for text, want := range map[string]string{
-		"0.0.0.0:7000":              `listen "0.0.0.0:7000": want SCHEME://HOST:PORT; did you mean tcp://0.0.0.0:7000?`,
-		"localhost:7000":            `listen "localhost:7000": want SCHEME://HOST:PORT; did you mean tcp://localhost:7000?`,
-		":7000":                     `listen ":7000": want SCHEME://HOST:PORT; did you mean tcp://:7000?`,
-		"[::1]:7000?protocol=gosoc": `listen "[::1]:7000?protocol=gosoc": want SCHEME://HOST:PORT; did you mean tcp://[::1]:7000?protocol=gosoc?`,
-		"7000":                      `listen "7000": want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH, or fd://NAME`,
-		"localhost:http":            `listen "localhost:http": want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH, or fd://NAME`,
-		"0.0.0.0:99999":             `listen "0.0.0.0:99999": it has no scheme; want SCHEME://HOST:PORT`,
-		"unix:7":                    `listen "unix:7": want unix:///PATH, or unix:@NAME on Linux`,
-		"tcp://h:x":                 `listen "tcp://h:x": invalid port ":x" after host; want SCHEME://HOST:PORT`,
-		"worker 127.0.0.1:1":        `worker "127.0.0.1:1": want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH; did you mean tcp://127.0.0.1:1?`,
-		"worker tcp://h:x":          `worker "tcp://h:x": invalid port ":x" after host; want tcp://HOST:PORT or tls://HOST:PORT`,
-		"admin tcp://127.0.0.1:1":   `admin "tcp://127.0.0.1:1": want HOST:PORT, https://HOST:PORT, unix:///PATH or fd://NAME; did you mean http://127.0.0.1:1?`,
-		"admin ftp://127.0.0.1:1":   `admin "ftp://127.0.0.1:1": want HOST:PORT, https://HOST:PORT, unix:///PATH or fd://NAME`,
+		"0.0.0.0:7000":               `listen "0.0.0.0:7000": want SCHEME://HOST:PORT; did you mean tcp://0.0.0.0:7000?`,
+		"localhost:7000":             `listen "localhost:7000": want SCHEME://HOST:PORT; did you mean tcp://localhost:7000?`,
+		"tls:10.0.0.1:7000?proxy=on": `listen "tls:10.0.0.1:7000?proxy=on": want SCHEME://HOST:PORT; did you mean tls://10.0.0.1:7000?proxy=on?`,
+		":7000":                      `listen ":7000": want SCHEME://HOST:PORT; did you mean tcp://:7000?`,
+		"[::1]:7000?protocol=gosoc":  `listen "[::1]:7000?protocol=gosoc": want SCHEME://HOST:PORT; did you mean tcp://[::1]:7000?protocol=gosoc?`,
+		"7000":                       `listen "7000": want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH, or fd://NAME`,
+		"localhost:http":             `listen "localhost:http": want tcp://HOST:PORT, or tls, ws or wss in place of tcp, or unix:///PATH, or fd://NAME`,
+		"0.0.0.0:99999":              `listen "0.0.0.0:99999": it has no scheme; want SCHEME://HOST:PORT`,
+		"unix:7":                     `listen "unix:7": want unix:///PATH, or unix:@NAME on Linux`,
+		"tcp://h:x":                  `listen "tcp://h:x": invalid port ":x" after host; want SCHEME://HOST:PORT`,
+		"worker 127.0.0.1:1":         `worker "127.0.0.1:1": want tcp://HOST:PORT, tls://HOST:PORT or unix:///PATH; did you mean tcp://127.0.0.1:1?`,
+		"worker tcp://h:x":           `worker "tcp://h:x": invalid port ":x" after host; want tcp://HOST:PORT or tls://HOST:PORT`,
+		"admin tcp://127.0.0.1:1":    `admin "tcp://127.0.0.1:1": want HOST:PORT, https://HOST:PORT, unix:///PATH or fd://NAME; did you mean http://127.0.0.1:1?`,
+		"admin ftp://127.0.0.1:1":    `admin "ftp://127.0.0.1:1": want HOST:PORT, https://HOST:PORT, unix:///PATH or fd://NAME`,
 	} {
 		read := func(text string) (Listen, error) { return ParseListen(text) }
 		if rest, ok := strings.CutPrefix(text, "worker "); ok {

@@ -380,7 +380,7 @@ func TestLostLinkEvents(t *testing.T) {
 // a gateway that knows no tokens serves it all the same.
 func TestToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(file, []byte("# old\n\n  a token \nanother\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("\ufeff# old\n\n  a token \nanother\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {

@@ -31,7 +31,7 @@ func (c *Config) token() (string, error) {
 	if err != nil {
 		return "", c.tokenFileError(err)
 	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
 			return line, nil
 		}

@@ -26,7 +26,7 @@ type Line struct {
 func Parse(text string) ([]Line, error) {
 	var all []Line
 	number := 0
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
 		number++
 		line, _, _ = strings.Cut(line, "#")
 		fields := strings.Fields(line)

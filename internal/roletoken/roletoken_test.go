@@ -17,6 +17,7 @@ func TestParse(t *testing.T) {
 		{"# a comment\n\n \t\n", nil, ""},
 		{"alone", []Line{{1, "", "alone"}}, ""},
 		{"# first\nfull a # mine\r\n\tread\tb\n", []Line{{2, Full, "a"}, {3, Read, "b"}}, ""},
+		{"\ufefffull a\n", []Line{{1, Full, "a"}}, ""},
 		{"read a#b", []Line{{1, Read, "a"}}, ""},
 		{"read #b", []Line{{1, "", "read"}}, ""},
 		{"read a b", nil, "line 1: 3 fields, want a role, read or full, and a token"},

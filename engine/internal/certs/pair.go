@@ -34,8 +34,12 @@ type loaded struct {
 	warned   time.Time // when its end was last logged; guarded by Store.mu
 }
 
+// byteOrderMark is what editors of Windows begin a file with.
+var byteOrderMark = []byte("\ufeff")
+
 // parsePair reads a pair from the text of its files.
 func parsePair(p Pair, cert, key []byte, now time.Time) (*loaded, error) {
+	cert, key = bytes.TrimPrefix(cert, byteOrderMark), bytes.TrimPrefix(key, byteOrderMark)
 	chain, err := parseChain(cert)
 	if err != nil {
 		return nil, wrong(FieldCert, "%s: %w", p.Cert, err)
@@ -47,6 +51,9 @@ func parsePair(p Pair, cert, key []byte, now time.Time) (*loaded, error) {
 	if err != nil {
 		what := strings.TrimPrefix(err.Error(), "tls: ")
 		if strings.Contains(what, "does not match") {
+			if n := certificateOf(key, chain); n > 0 {
+				return nil, wrong(FieldCert, "%s: the key is that of certificate %d in it: put that first, and behind it who signed it", p.Cert, n)
+			}
 			return nil, wrong(FieldKey, "%s: the key does not fit the certificate in %s", p.Key, p.Cert)
 		}
 		return nil, wrong(FieldKey, "%s: %s", p.Key, what)
@@ -57,6 +64,17 @@ func parsePair(p Pair, cert, key []byte, now time.Time) (*loaded, error) {
 	}
 	l.file = p.Cert
 	return l, nil
+}
+
+// certificateOf returns which certificate a key belongs to, counted from 1; 0: none of them.
+func certificateOf(key []byte, chain []*x509.Certificate) int {
+	for i, c := range chain {
+		one := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+		if _, err := tls.X509KeyPair(one, key); err == nil {
+			return i + 1
+		}
+	}
+	return 0
 }
 
 // newLoaded checks a certificate. chain is it, parsed.
@@ -165,7 +183,7 @@ func checkStrength(leaf *x509.Certificate) error {
 
 // parseCAs reads a file of certificate authorities.
 func parseCAs(text []byte) (*x509.CertPool, error) {
-	list, err := parseChain(text)
+	list, err := parseChain(bytes.TrimPrefix(text, byteOrderMark))
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,9 @@ func TestPairRefused(t *testing.T) {
 		"half key":      {good.Cert, good.Key[:60], FieldKey, "cut off"},
 		"encrypted key": {good.Cert, encrypted, FieldKey, "encrypted"},
 		"wrong key":     {good.Cert, other.Key, FieldKey, "does not fit the certificate in c.pem"},
-		"short RSA":     {short.Cert, short.Key, FieldCert, "RSA key of 1024 bits"},
+		"its CA first": {append(slices.Clone(other.Cert), good.Cert...), good.Key, FieldCert,
+			"the key is that of certificate 2 in it: put that first"},
+		"short RSA": {short.Cert, short.Key, FieldCert, "RSA key of 1024 bits"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := parsePair(Pair{"c.pem", "k.pem"}, c.cert, c.key, time.Now())
@@ -49,6 +51,20 @@ func TestPairRefused(t *testing.T) {
 				t.Errorf("%v does not name %s", err, file)
 			}
 		})
+	}
+}
+
+// Editors of Windows begin a file with a byte order mark.
+func TestPairBehindMark(t *testing.T) {
+	t.Parallel()
+	ca := certtest.New(t, "ca")
+	good := ca.Issue(t, certtest.Order{})
+	behind := func(text []byte) []byte { return append([]byte("\ufeff"), text...) }
+	if _, err := parsePair(Pair{"c.pem", "k.pem"}, behind(good.Cert), behind(good.Key), time.Now()); err != nil {
+		t.Error(err)
+	}
+	if _, err := parseCAs(behind(ca.PEM)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -472,6 +472,8 @@ func TestParseTokens(t *testing.T) {
 	}{
 		{"one", tokenA, []string{tokenA}, ""},
 		{"several", "# old\n" + tokenA + "\r\n\n  " + tokenB + "  \n", []string{tokenA, tokenB}, ""},
+		{"behind a byte order mark", "\ufeff" + tokenA + "\n" + tokenB, []string{tokenA, tokenB}, ""},
+		{"a mark alone", "\ufeff", nil, "no token"},
 		{"the longest", long, []string{long}, ""},
 		{"none", "\n# nothing\n", nil, "no token"},
 		{"empty", "", nil, "no token"},

@@ -89,10 +89,10 @@ const (
 )
 
 // ParseTokens reads a file of tokens: one a line. Blank lines and those that begin with # say
-// nothing.
+// nothing, and neither does a byte order mark, with which editors of Windows begin a file.
 func ParseTokens(text []byte) (tokens []string, err error) {
 	n := 0
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
 		n++
 		token := strings.TrimSpace(line)
 		switch {

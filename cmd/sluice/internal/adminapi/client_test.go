@@ -210,6 +210,7 @@ func TestReadToken(t *testing.T) {
 		{"abc\n", "abc", ""},
 		{"  abc  # mine\n", "abc", ""},
 		{"# first\n\nread r1\nfull f1\nfull f2\n", "f1", ""},
+		{"\ufeffabc\n", "abc", ""},
 		{"read r1\nread r2", "r1", ""},
 		{"full f1\nread r1\n", "f1", ""},
 		{"", "", "empty"},

@@ -23,7 +23,7 @@ func ReadToken(file string) (string, error) {
 		return "", err
 	}
 	token, full := "", false
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)
 		switch {
