@@ -103,6 +103,7 @@ func (c *AutoConfig) check() error {
 type auto struct {
 	manager   *autocert.Manager
 	cache     *fencedCache
+	directory string // of the cache
 	transport interface{ CloseIdleConnections() }
 	challenge *tls.Config
 	log       *slog.Logger
@@ -132,7 +133,7 @@ func newAuto(c AutoConfig, log *slog.Logger, now func() time.Time) *auto {
 	}
 	a := &auto{
 		log: log, now: now, transport: client, byName: make(map[string]*autoHost),
-		cache: &fencedCache{cache: autocert.DirCache(c.Cache)},
+		cache: &fencedCache{cache: autocert.DirCache(c.Cache)}, directory: c.Cache,
 	}
 	var names []string
 	for _, host := range c.Hosts {
@@ -144,7 +145,7 @@ func newAuto(c AutoConfig, log *slog.Logger, now func() time.Time) *auto {
 		Cache:      a.cache,
 		HostPolicy: autocert.HostWhitelist(names...),
 		Email:      c.Email,
-		Client:     &acme.Client{DirectoryURL: c.Directory, HTTPClient: client, UserAgent: "sluice"},
+		Client:     &acme.Client{DirectoryURL: c.Directory, HTTPClient: client, UserAgent: "sluice", RetryBackoff: retry},
 	}
 	if c.Directory == "" {
 		a.manager.Client.DirectoryURL = autocert.DefaultACMEDirectory
@@ -229,7 +230,7 @@ func (a *auto) keep(ctx context.Context, h *autoHost) {
 		}
 		next := lookForRenewals
 		if err != nil {
-			next, pause = pause, min(2*pause, orderAgainMost)
+			next, pause = again(err, pause), min(2*pause, orderAgainMost)
 		} else {
 			pause = orderAgain
 		}
@@ -240,6 +241,42 @@ func (a *auto) keep(ctx context.Context, h *autoHost) {
 		case <-time.After(next):
 		}
 	}
+}
+
+// maxRetries is how often the service is asked again within an attempt.
+const maxRetries = 2
+
+// retry is when the service is asked again that had a fault of its own, or did not know a nonce any
+// more; 0: not in this attempt. Of a limit of the service's the attempt ends at once: it holds for
+// hours, and nobody would be told of it meanwhile.
+func retry(n int, _ *http.Request, res *http.Response) time.Duration {
+	if n > maxRetries || res.StatusCode == http.StatusTooManyRequests {
+		return 0
+	}
+	return time.Duration(n) * time.Second
+}
+
+// again is when the next attempt comes after one that failed: after pause, or when the service's limit
+// lets it, an hour later at most.
+func again(err error, pause time.Duration) time.Duration {
+	if e, ok := errors.AsType[*acme.Error](err); ok {
+		if after, ok := acme.RateLimit(e); ok {
+			return max(pause, min(after, orderAgainMost))
+		}
+	}
+	return pause
+}
+
+// explain says what to do about what the manager says of a failure in words that do not help.
+func (a *auto) explain(err error, host string) error {
+	switch {
+	case err == nil:
+	case strings.Contains(err.Error(), "no viable challenge type found"): // which it says of each that failed, too
+		return fmt.Errorf("%w: the service did not find the gateway there: port 443 of %s must lead to a TLS listener of this gateway, by all its addresses", err, host)
+	case strings.Contains(err.Error(), "invalid account key found in cache"):
+		return fmt.Errorf("%w: %s is damaged: put it back from a backup, or remove it for a new account", err, filepath.Join(a.directory, "acme_account+key"))
+	}
+	return err
 }
 
 // order asks the manager, which has the certificate, or has it made.
@@ -268,7 +305,7 @@ func (a *auto) order(ctx context.Context, host string) (*tls.Certificate, error)
 
 // ended takes over what came of an attempt.
 func (a *auto) ended(h *autoHost, cert *tls.Certificate, err error, next time.Duration) {
-	err = redact.Error(err) // the service's URL may hold a key
+	err = a.explain(redact.Error(err), h.name) // the service's URL may hold a key
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.fault = err

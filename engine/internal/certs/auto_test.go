@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/engine/internal/certs/certtest"
+	"golang.org/x/crypto/acme"
 )
 
 // serve does handshakes on a listener, each with a second's time, until the test ends.
@@ -246,8 +247,10 @@ func TestACMESecrets(t *testing.T) {
 // line, and the next order is as good as any.
 func TestACMEFaults(t *testing.T) {
 	t.Parallel()
-	for _, fault := range []certtest.Fault{
-		certtest.Forbidden, certtest.OrderOver, certtest.Expired, certtest.AnotherKey, certtest.NoPEM,
+	for fault, says := range map[certtest.Fault]string{
+		certtest.Forbidden: "host", certtest.RateLimited: "too many new orders", certtest.OrderOver: "",
+		certtest.Unproven: "port 443 of chat.example must lead to a TLS listener of this gateway",
+		certtest.Expired:  "", certtest.AnotherKey: "", certtest.NoPEM: "",
 	} {
 		t.Run(string(fault), func(t *testing.T) {
 			t.Parallel()
@@ -264,7 +267,8 @@ func TestACMEFaults(t *testing.T) {
 			service.Break(fault)
 			s := order()
 			st, report, lines := s.Stats(), s.Report(), book.lines("no certificate from the ACME service")
-			if st.OrdersFailed != 1 || st.Orders != 0 || len(lines) != 1 || len(report) != 1 || !strings.HasPrefix(report[0], "chat.example: no certificate") {
+			if st.OrdersFailed != 1 || st.Orders != 0 || len(lines) != 1 || len(report) != 1 || !strings.HasPrefix(report[0], "chat.example: no certificate") ||
+				!strings.Contains(report[0], says) {
 				t.Errorf("%+v\n%q\n%q", st, report, lines)
 			}
 			t.Log(report)
@@ -277,5 +281,66 @@ func TestACMEFaults(t *testing.T) {
 				t.Errorf("the next time: %+v, %q", st, s.Report())
 			}
 		})
+	}
+}
+
+// The service is asked again within an attempt only for what is over in a moment: clients wait for its
+// end, and operators for its reason.
+func TestACMERetry(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		n, status int
+		want      time.Duration
+	}{
+		{1, http.StatusBadRequest, time.Second}, // a nonce that is known no more
+		{1, http.StatusServiceUnavailable, time.Second},
+		{2, http.StatusInternalServerError, 2 * time.Second},
+		{3, http.StatusServiceUnavailable, 0},
+		{1, http.StatusTooManyRequests, 0},
+	} {
+		if got := retry(tt.n, nil, &http.Response{StatusCode: tt.status}); got != tt.want {
+			t.Errorf("try %d after %d: %v, want %v", tt.n, tt.status, got, tt.want)
+		}
+	}
+}
+
+// How long the service wants to be left alone for counts, an hour of it at most.
+func TestACMENext(t *testing.T) {
+	t.Parallel()
+	limited := func(after string) error {
+		return &acme.Error{StatusCode: 429, ProblemType: "urn:ietf:params:acme:error:rateLimited", Header: http.Header{"Retry-After": {after}}}
+	}
+	for _, tt := range []struct {
+		err   error
+		pause time.Duration
+		want  time.Duration
+	}{
+		{errors.New("away"), time.Minute, time.Minute},
+		{limited("600"), time.Minute, 10 * time.Minute},
+		{fmt.Errorf("of a wrapper: %w", limited("600")), time.Minute, 10 * time.Minute},
+		{limited("600"), 20 * time.Minute, 20 * time.Minute},
+		{limited("86400"), time.Minute, time.Hour},
+		{limited("-5"), time.Minute, time.Minute},
+		{limited("soon"), time.Minute, time.Minute},
+	} {
+		if got := again(tt.err, tt.pause); got != tt.want {
+			t.Errorf("%v, pause %v: %v, want %v", tt.err, tt.pause, got, tt.want)
+		}
+	}
+}
+
+// An account's key in the cache that is none is named with its file: no other attempt mends it.
+func TestACMEBrokenAccount(t *testing.T) {
+	t.Parallel()
+	service, dir := certtest.NewACME(t), t.TempDir()
+	file := filepath.Join(dir, "acme_account+key")
+	if err := os.WriteFile(file, []byte("junk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := newStore(t, Config{Auto: AutoConfig{Hosts: []string{"chat.example"}, Cache: dir, Directory: service.URL}})
+	cert, err := s.auto.order(t.Context(), "chat.example")
+	s.auto.ended(s.auto.hosts[0], cert, err, orderAgain)
+	if report := s.Report(); len(report) != 1 || !strings.Contains(report[0], file) {
+		t.Errorf("%q does not name %s", report, file)
 	}
 }

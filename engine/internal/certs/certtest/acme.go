@@ -89,11 +89,13 @@ type Fault string
 
 // The faults.
 const (
-	Forbidden  Fault = "forbidden"   // the host is not to have a certificate
-	OrderOver  Fault = "order over"  // the order's time was over before the host was looked at
-	Expired    Fault = "expired"     // the certificate has ended
-	AnotherKey Fault = "another key" // the certificate is for a key of somebody else
-	NoPEM      Fault = "no PEM"      // the answer is no certificate
+	Forbidden   Fault = "forbidden"    // the host is not to have a certificate
+	RateLimited Fault = "rate limited" // there were too many orders: in an hour again
+	OrderOver   Fault = "order over"   // the order's time was over before the host was looked at
+	Unproven    Fault = "unproven"     // the host is somewhere else than the gateway
+	Expired     Fault = "expired"      // the certificate has ended
+	AnotherKey  Fault = "another key"  // the certificate is for a key of somebody else
+	NoPEM       Fault = "no PEM"       // the answer is no certificate
 )
 
 // Stats returns what it has done so far.
@@ -210,6 +212,11 @@ func (a *ACME) serve(w http.ResponseWriter, r *http.Request) {
 			answer(http.StatusForbidden, object{"type": "urn:ietf:params:acme:error:rejectedIdentifier", "detail": "not\nthis \x1b[31mhost"})
 			return
 		}
+		if a.fault == RateLimited {
+			w.Header().Set("Retry-After", "3600")
+			answer(http.StatusTooManyRequests, object{"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many new orders"})
+			return
+		}
 		a.stats.Orders++
 		o := &acmeOrder{host: asked.Identifiers[0].Value, token: rand.Text(), status: "pending"}
 		if a.fault == OrderOver {
@@ -244,7 +251,11 @@ func (a *ACME) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	case "challenge":
 		o.keyAuth = o.token + "." + thumbprint(key)
-		go a.validate(o, a.target, a.hold)
+		target := a.target
+		if a.fault == Unproven {
+			target = strings.TrimPrefix(a.URL, "http://") // a port where nobody shows the challenge
+		}
+		go a.validate(o, target, a.hold)
 		answer(http.StatusOK, challenge)
 		return
 	case "finalize":
