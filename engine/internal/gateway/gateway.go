@@ -156,6 +156,22 @@ func (g *Gateway) overUser(user string) {
 	g.log.Info("a session is forgotten: too many of its user wait", "user", user, "limit", g.Config().MaxSessionsPerUser)
 }
 
+// tellForgotten logs what of sessions has gone for want of room since before, and returns what there is
+// now. Of each kind it is one line, however many went.
+func (g *Gateway) tellForgotten(before session.StoreStats) session.StoreStats {
+	now, config := g.sessions.Stats(), g.Config()
+	if n := now.Evicted - before.Evicted; n > 0 {
+		g.log.Warn("sessions are forgotten: too many in all", "sessions", n, "limit", config.MaxSessions)
+	}
+	if n := now.TooLong - before.TooLong; n > 0 {
+		g.log.Info("texts and topics of sessions are not kept: too much of one", "sessions", n, "limit", config.SessionBytes)
+	}
+	if n := now.TooMany - before.TooMany; n > 0 {
+		g.log.Warn("texts and topics of sessions are not kept: too much of all", "sessions", n, "limit", config.SessionTotal)
+	}
+	return now
+}
+
 // chargeSessions brings the gauge of what is kept of detached sessions, and of the leases, up to date.
 func (g *Gateway) chargeSessions() {
 	n := g.sessions.Bytes() + g.sessions.WaitingBytes() + g.leased.Load()*leaseSize
@@ -166,9 +182,11 @@ func (g *Gateway) chargeSessions() {
 func (g *Gateway) expire() {
 	defer close(g.done)
 	const step = 1024 // records at a time, so that no lock is held for long
+	var told session.StoreStats
 	beat.Run(time.Second, g.stop, func() {
 		for now := g.now(); g.sessions.Expire(now, step) == step; {
 		}
+		told = g.tellForgotten(told)
 		g.engine.ExpireHistory()
 		g.failures.addresses.expire(g.engine.Now(), step)
 		g.failures.users.expire(g.engine.Now(), step)

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ func leave(t *testing.T, s *server.Server, token, topic string) (ticket string) 
 	_ = p.conn.Close()
 	await(t, "the session to wait", func() bool {
 		st := s.Gateway().Stats().Sessions
-		return st.Attached == 0 && st.Detached+int(st.OverUser) == before.Detached+int(before.OverUser)+1
+		return st.Attached == 0 && st.Detached+int(st.OverUser+st.Evicted) == before.Detached+int(before.OverUser+before.Evicted)+1
 	})
 	return ticket
 }
@@ -87,5 +88,29 @@ func TestMaxSessionsPerUser(t *testing.T) {
 	}
 	if text := text.String(); !strings.Contains(text, `msg="a session is forgotten: too many of its user wait" user=ann limit=2`) {
 		t.Errorf("the log does not say whose: %s", text)
+	}
+}
+
+// What goes for want of room, of all sessions or of one, is told each second that it does.
+func TestForgottenSessionsAreLogged(t *testing.T) {
+	t.Parallel()
+	var text syncBuffer
+	s := start(t, func(c *server.Config) {
+		c.Gateway.Logger = slog.New(slog.NewTextHandler(&text, nil))
+		c.Gateway.MaxSessions, c.Gateway.SessionBytes, c.Gateway.SessionTotal = 3, 512, 1024
+	})
+	long := strings.Repeat("x", 400)
+	for i := range 4 {
+		leave(t, s, fmt.Sprint("user-", i), long)
+	}
+	leave(t, s, "ann", strings.Repeat("y", 600))
+	for _, line := range []string{
+		`level=WARN msg="sessions are forgotten: too many in all" sessions=`,
+		`limit=3`,
+		`msg="texts and topics of sessions are not kept: too much of one" sessions=1 limit=512`,
+		`level=WARN msg="texts and topics of sessions are not kept: too much of all" sessions=`,
+		`limit=1024`,
+	} {
+		await(t, line, func() bool { return strings.Contains(text.String(), line) })
 	}
 }
