@@ -267,6 +267,17 @@ func again(err error, pause time.Duration) time.Duration {
 	return pause
 }
 
+// maxAnswer is how much is shown of what a service has answered, in bytes: it may be a page of HTML.
+const maxAnswer = 512
+
+// shorten cuts the text of an error that is longer than that.
+func shorten(err error) error {
+	if err == nil || len(err.Error()) <= maxAnswer {
+		return err
+	}
+	return errors.New(strings.ToValidUTF8(err.Error()[:maxAnswer], "") + " ... (cut off)")
+}
+
 // explain says what to do about what the manager says of a failure in words that do not help.
 func (a *auto) explain(err error, host string) error {
 	switch {
@@ -305,7 +316,7 @@ func (a *auto) order(ctx context.Context, host string) (*tls.Certificate, error)
 
 // ended takes over what came of an attempt.
 func (a *auto) ended(h *autoHost, cert *tls.Certificate, err error, next time.Duration) {
-	err = a.explain(redact.Error(err), h.name) // the service's URL may hold a key
+	err = a.explain(shorten(redact.Error(err)), h.name) // the service's URL may hold a key
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.fault = err

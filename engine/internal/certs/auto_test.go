@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sluicenet/sluice/engine/internal/certs/certtest"
 	"golang.org/x/crypto/acme"
@@ -342,5 +343,27 @@ func TestACMEBrokenAccount(t *testing.T) {
 	s.auto.ended(s.auto.hosts[0], cert, err, orderAgain)
 	if report := s.Report(); len(report) != 1 || !strings.Contains(report[0], file) {
 		t.Errorf("%q does not name %s", report, file)
+	}
+}
+
+// What a service answers may be a page of HTML: so much of it is shown as says what it is.
+func TestACMELongAnswer(t *testing.T) {
+	t.Parallel()
+	page := "<html>" + strings.Repeat("\u00e4", 1<<20)
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write([]byte(page))
+	}))
+	defer service.Close()
+	book := new(logbook)
+	s := newStore(t, Config{Logger: book.logger(), Auto: AutoConfig{Hosts: []string{"chat.example"}, Cache: t.TempDir(), Directory: service.URL}})
+	cert, err := s.auto.order(t.Context(), "chat.example")
+	s.auto.ended(s.auto.hosts[0], cert, err, orderAgain)
+	report, lines := s.Report(), book.lines("no certificate from the ACME service")
+	if len(report) != 1 || len(report[0]) > 1<<10 || !strings.Contains(report[0], "<html>") || !utf8.ValidString(report[0]) {
+		t.Errorf("%.200q", report)
+	}
+	if len(lines) != 1 || len(lines[0]) > 2<<10 {
+		t.Errorf("%.200q", lines)
 	}
 }
