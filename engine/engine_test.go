@@ -271,7 +271,8 @@ func TestHalfCloseBehindUnreadAnswers(t *testing.T) {
 		{"each of which has to wait", "BIG " + strings.Repeat("x", 1000), 10, 1000_001},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, addr := startLine(t, Config{Linger: patience}, ListenConfig{})
+			// With less of a backlog the client would be closed if it gets no core for half a second.
+			_, addr := startLine(t, Config{Linger: patience, Backlog: 16 << 20}, ListenConfig{})
 			c := dialLine(t, addr)
 			c.send("%s%s", big, strings.Repeat("\n"+tt.request, tt.count))
 			_ = c.tcp().CloseWrite()
@@ -306,22 +307,28 @@ func TestSlowConsumerPolicies(t *testing.T) {
 			}
 			const messages = 3000
 			pad := strings.Repeat("p", 1000)
-			done := make(chan int)
+			done := make(chan struct{})
+			ahead := make(chan struct{}, 64) // of the quick one, which may get no core for a while
+			n := 0
 			go func() { // the quick one misses nothing
-				n := 0
+				defer close(done)
 				for ; n < messages; n++ {
 					_ = quick.SetReadDeadline(time.Now().Add(patience))
 					line, err := quick.r.ReadString('\n')
 					if err != nil || !strings.HasPrefix(line, fmt.Sprintf("%d ", n)) {
 						break
 					}
+					<-ahead
 				}
-				done <- n
 			}()
 			for i := range messages {
-				pub.send("PUB t %d %s", i, pad)
+				select {
+				case ahead <- struct{}{}:
+					pub.send("PUB t %d %s", i, pad)
+				case <-done:
+				}
 			}
-			if n := <-done; n != messages {
+			if <-done; n != messages {
 				t.Fatalf("the quick reader got %d of %d in order", n, messages)
 			}
 			s := e.Stats()
