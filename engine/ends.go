@@ -20,7 +20,8 @@ type End struct {
 
 // HearEnds has f called for each connection that ends or is refused, after those that were given before
 // it: on its loop, where it must not block, or on one of the goroutines that accept. It must be called
-// before Start. A panic of f is counted and logged, and costs nobody a connection.
+// before Start. A panic of f, or on a loop runtime.Goexit, is counted and logged, and costs nobody a
+// connection.
 func (e *Engine) HearEnds(f func(End)) { e.heard = append(e.heard, f) }
 
 func (l *Loop) tellEnd(c *Conn, why Reason, sum Traffic) {
@@ -31,7 +32,7 @@ func (l *Loop) tellEnd(c *Conn, why Reason, sum Traffic) {
 
 func (l *Loop) tellOneEnd(f func(End), end End) {
 	defer l.caught("the report of an end")
-	f(end)
+	l.Isolate(func() { f(end) })
 }
 
 func (e *Engine) tellRefused(peer netip.AddrPort, listener int, why Reason) {

@@ -406,8 +406,9 @@ func (e *Engine) abandonMail(left []message) {
 }
 
 // Tell runs fn on the loop of ref, with the connection or, when it is gone, with nil. It does not
-// wait, and reports false when the engine has stopped. It is for rare events, such as the verdict
-// on a login: messages go through a Publisher, which waits when a loop is busy.
+// wait, and reports false when the engine has stopped. A panic of fn costs the connection. It is for
+// rare events, such as the verdict on a login: messages go through a Publisher, which waits when a loop
+// is busy.
 func (e *Engine) Tell(ref Ref, fn func(*Conn)) bool {
 	if ref.loop() >= len(e.loops) {
 		return false

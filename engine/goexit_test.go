@@ -51,6 +51,27 @@ func TestLoopOutlivesForeignCode(t *testing.T) {
 				}
 			})
 		}
+		t.Run("HearEnds "+how, func(t *testing.T) {
+			first := new(atomic.Bool)
+			e, addr := startLine(t, Config{Loops: 1}, ListenConfig{}, func(e *Engine) {
+				e.HearEnds(func(End) {
+					if !first.Swap(true) {
+						bad(nil)
+					}
+				})
+			})
+			c := dialLine(t, addr)
+			c.send("ECHO before")
+			c.expect("before")
+			c.Close()
+			waitFor(t, "the end", first.Load)
+			good := dialLine(t, addr)
+			good.send("ECHO after")
+			good.expect("after")
+			if n := e.Stats().Panics; n != 1 {
+				t.Errorf("%d are counted, want 1", n)
+			}
+		})
 		t.Run("Sniff "+how, func(t *testing.T) {
 			first := new(atomic.Bool)
 			e, addr := startLine(t, Config{Loops: 1}, ListenConfig{Protocols: []Protocol{badSniff{lineProtocol{}, first, bad}}})

@@ -19,6 +19,9 @@ type Trusted interface {
 	TrustedOnLoop()
 }
 
+// Trusted reports whether the connection's protocol is Trusted.
+func (c *Conn) Trusted() bool { return c.flags&flagTrusted != 0 }
+
 // An isolation is a loop's coroutine, with the call that is under way.
 type isolation struct {
 	next   func() (struct{}, bool)

@@ -23,7 +23,6 @@ func TestGoexitCostsOneConnection(t *testing.T) {
 			c.send("ECHO there")
 			c.expect("there")
 			e.Tell(ref, exit)
-			c.send("CLOSE")
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -119,7 +119,7 @@ func TestMain(m *testing.M) {
 }
 
 // startLine runs an engine with the line protocol and returns its address.
-func startLine(t testing.TB, config Config, lc ListenConfig) (*Engine, string) {
+func startLine(t testing.TB, config Config, lc ListenConfig, prepare ...func(*Engine)) (*Engine, string) {
 	t.Helper()
 	config.Dialects = []Dialect{lineDialect}
 	if config.Loops == 0 {
@@ -129,6 +129,9 @@ func startLine(t testing.TB, config Config, lc ListenConfig) (*Engine, string) {
 	e, err := New(config)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range prepare {
+		f(e)
 	}
 	if err := e.Start(); err != nil {
 		t.Fatal(err)

@@ -284,8 +284,16 @@ func (l *Loop) endWork() {
 	}
 }
 
+// tell runs what a connection or the loop is told. A panic costs the connection.
 func (l *Loop) tell(t tell) {
-	defer l.caught("tell")
+	defer func() {
+		if r := recover(); r != nil {
+			l.panicked("tell", r)
+			if c := l.Conn(t.ref); c != nil {
+				c.Abort(ReasonServerError)
+			}
+		}
+	}()
 	i := &l.isolation
 	i.op, i.tell, i.conn = callTell, t.fn, l.Conn(t.ref)
 	i.call()

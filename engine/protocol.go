@@ -53,6 +53,7 @@ type Dialect struct {
 	// Append encodes p after dst, as the append built-in would. An error means that the form cannot
 	// express p: its command, for ErrCommand, else its length. It is called on any goroutine, on
 	// several at the same time, must not keep p's slices, and is nil for a form that has no pushes.
+	// It must not end its goroutine (runtime.Goexit), which may be a loop's.
 	Append func(dst []byte, p Push) ([]byte, error)
 	// NoGaps says that clients of the form have no use for Config.Gap's push.
 	NoGaps bool

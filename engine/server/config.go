@@ -90,9 +90,9 @@ type Config struct {
 	Admin AdminConfig
 	// AccessLog gets a record of each client that logs in (event connect) and of each connection
 	// that ends or is refused (event close, with the reason as the counters have it), whatever its
-	// level. It is called on the loops, so its handler must not block; it escapes what clients can
-	// choose, of which there is as much as fits on a line. No record holds a secret. Nil: none are
-	// made.
+	// level. It is called on the loops, so its handler must not block; a panic costs the record. It
+	// escapes what clients can choose, of which there is as much as fits on a line. No record holds a
+	// secret. Nil: none are made.
 	AccessLog *slog.Logger
 	// CustomIDTTL is how long a token for a custom uniqId is good. Zero means 30 s.
 	CustomIDTTL time.Duration

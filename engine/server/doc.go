@@ -79,6 +79,7 @@
 // # Goroutines
 //
 // A Server's methods may be called from any goroutine, but those that wait not from a loop.
-// Handlers and hooks run on event loops, one at a time on each, and must not block. A panic of one
-// costs its client the connection.
+// Handlers, hooks and protocols of one's own run on event loops, one at a time on each, and must not
+// block. A panic of one, or runtime.Goexit, costs its client the connection, and nobody else anything;
+// of an encoder (engine.Dialect) a panic costs its form's clients the message.
 package server

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -238,8 +239,11 @@ func linesProtocol() Protocol {
 	return Protocol{
 		Name: "lines",
 		Dialects: []engine.Dialect{{Name: "lines-text", Append: func(dst []byte, p engine.Push) ([]byte, error) {
-			if string(p.Payload) == "panic" {
+			switch string(p.Payload) {
+			case "panic":
 				panic("asked to")
+			case "exit":
+				runtime.Goexit()
 			}
 			return append(append(dst, p.Payload...), '\n'), nil
 		}}},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/sluicenet/sluice/engine"
@@ -58,6 +59,9 @@ func (s *Server) take(ctx context.Context) (*engine.Publisher, error) {
 	}
 }
 
+// errEnded is that of a Send whose encoder has ended the goroutine that it was called on.
+var errEnded = errors.New("server: a dialect has ended its goroutine")
+
 // outside has f use the shared Publisher and waits until it has, or ctx is done, or the Server has
 // stopped. f may outlast the call.
 func (s *Server) outside(ctx context.Context, f func(*engine.Publisher) error) error {
@@ -69,10 +73,13 @@ func (s *Server) outside(ctx context.Context, f func(*engine.Publisher) error) e
 	// at a time: whoever comes next waits for the turn that it holds.
 	done := make(chan error, 1)
 	go func() {
-		err := f(pb)
+		err := errEnded
+		defer func() {
+			s.turn <- pb
+			done <- err
+		}()
+		err = f(pb)
 		pb.Flush()
-		s.turn <- pb
-		done <- err
 	}()
 	select {
 	case err := <-done:

@@ -299,6 +299,24 @@ func TestReach(t *testing.T) {
 	nobody.wantPush("6")
 }
 
+// An encoder that ends the goroutine that a Send has it run on costs that Send, not those behind it.
+func TestSendBehindAnEncoderThatEnds(t *testing.T) {
+	s, addr := begin(t, Config{Protocols: []Protocol{linesProtocol()}})
+	lines := dial(t, addr)
+	lines.write([]byte("SUB t\n"), nil)
+	lines.wantLine("SUB t")
+	c := dialGOSOC(t, addr, "ann")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if n, err := s.Send(ctx, User("ann"), []byte("exit")); n != 0 || !errors.Is(err, errEnded) {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := s.Send(ctx, User("ann"), []byte("next")); n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	c.wantPush("next")
+}
+
 func TestHooks(t *testing.T) {
 	type event struct {
 		what string

@@ -91,8 +91,10 @@ func (g *Gateway) failOn(t Ticket, status int, message string) {
 	if place := table.find(t, 0); place != 0 {
 		if c, s := table.client(place); s != nil {
 			table.blameAt(place, status, message)
-			code, payload := s.Failure(status, message)
-			g.complete(c, s, place, code, payload, nil)
+			g.apart(c, func() {
+				code, payload := s.Failure(status, message)
+				g.complete(c, s, place, code, payload, nil)
+			})
 			return
 		}
 	}
@@ -121,13 +123,14 @@ func (g *Gateway) answer(
 		if c, s := table.client(place); s != nil {
 			p := &table.list[place]
 			g.scratch[t.Loop()].latencies.note(p.link, uint32(c.Loop().Now())-p.given)
-			if message {
-				if len(table.spans) > 0 && table.spans[place] != nil {
-					table.spans[place].Message = spanText(payload)
-				}
-				status, payload = explain(s, status, string(payload))
+			if message && len(table.spans) > 0 && table.spans[place] != nil {
+				table.spans[place].Message = spanText(payload)
 			}
-			g.complete(c, s, place, status, payload, reply)
+			if c.Trusted() {
+				g.completeAs(c, s, place, status, payload, reply, message)
+			} else {
+				g.completeApart(c, s, place, status, payload, reply, message)
+			}
 			return
 		}
 	}
@@ -137,6 +140,47 @@ func (g *Gateway) answer(
 	if reply != nil {
 		replyBuffers.Put(reply)
 	}
+}
+
+// completeAs is complete; message says that payload is none, but a message for people.
+func (g *Gateway) completeAs(
+	c *engine.Conn, s Session, place uint32, status int, payload []byte, reply *bytebufferpool.ByteBuffer, message bool,
+) {
+	if message {
+		status, payload = explain(s, status, string(payload))
+	}
+	g.complete(c, s, place, status, payload, reply)
+}
+
+// completeApart is completeAs with a function of its own, so that others' replies cost no closure.
+func (g *Gateway) completeApart(
+	c *engine.Conn, s Session, place uint32, status int, payload []byte, reply *bytebufferpool.ByteBuffer, message bool,
+) {
+	g.apart(c, func() { g.completeAs(c, s, place, status, payload, reply, message) })
+}
+
+// apart calls f, in which c's protocol says something that has come together with what is for
+// others. A panic of f, or runtime.Goexit, costs c its connection. What f was called in goes on, unless
+// that is isolated itself and f has ended its goroutine.
+func (g *Gateway) apart(c *engine.Conn, f func()) {
+	if c.Trusted() {
+		f()
+		return
+	}
+	l, ref, returned := c.Loop(), c.Ref(), false
+	defer func() {
+		if returned {
+			return
+		}
+		if r := recover(); r != nil { // else the loop counts and logs who has ended its goroutine
+			g.panicked("an answer", r)
+		}
+		if c := l.Conn(ref); c != nil {
+			c.Abort(engine.ReasonServerError)
+		}
+	}()
+	l.Isolate(f)
+	returned = true
 }
 
 // FailLink answers, with StatusInternal and a message for people, the requests of l's clients that

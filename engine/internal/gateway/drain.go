@@ -88,6 +88,8 @@ func (g *Gateway) failAll(loop int) {
 // failed answers the request at place with StatusInternal and a message for people.
 func (g *Gateway) failed(c *engine.Conn, s Session, place uint32, message string) {
 	g.table(c).blameAt(place, StatusInternal, message)
-	code, payload := s.Failure(StatusInternal, message)
-	g.complete(c, s, place, code, payload, nil)
+	g.apart(c, func() {
+		code, payload := s.Failure(StatusInternal, message)
+		g.complete(c, s, place, code, payload, nil)
+	})
 }

@@ -113,6 +113,14 @@ func startLine(t *testing.T, exclusive bool, events ...gateway.Events) (*gateway
 
 func startLineWith(t *testing.T, config gateway.Config, exclusive bool, events ...gateway.Events) (*gateway.Gateway, string) {
 	t.Helper()
+	return startProtocol(t, config, func(g *gateway.Gateway) engine.Protocol { return lineProtocol{g, exclusive} }, events...)
+}
+
+// startProtocol serves one protocol on a loop.
+func startProtocol(
+	t *testing.T, config gateway.Config, protocol func(*gateway.Gateway) engine.Protocol, events ...gateway.Events,
+) (*gateway.Gateway, string) {
+	t.Helper()
 	g, err := gateway.New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +149,7 @@ func startLineWith(t *testing.T, config gateway.Config, exclusive bool, events .
 			t.Error(err)
 		}
 	})
-	addr, err := e.Listen(engine.ListenConfig{Network: "tcp", Address: "127.0.0.1:0", Protocols: []engine.Protocol{lineProtocol{g, exclusive}}})
+	addr, err := e.Listen(engine.ListenConfig{Network: "tcp", Address: "127.0.0.1:0", Protocols: []engine.Protocol{protocol(g)}})
 	if err != nil {
 		t.Fatal(err)
 	}

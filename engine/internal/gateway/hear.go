@@ -39,7 +39,7 @@ func (g *Gateway) tellLogin(c *engine.Conn, s Session, a *admission) {
 			g.panicked("a login", r)
 		}
 	}()
-	g.heard(c, s, how)
+	c.Loop().Isolate(func() { g.heard(c, s, how) })
 }
 
 // providerName is what a provider is called in --login.
