@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -124,8 +125,18 @@ func TestStopWithinContext(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), tc.want) {
 					t.Errorf("Stop: %v, want %q in it", err, tc.want)
 				}
+				if blamed := strings.Contains(fmt.Sprint(err), "provider"); blamed != (tc.name == "provider") {
+					t.Errorf("Stop blames the login provider: %v", err)
+				}
 				if err := s.Stop(ctx); !errors.Is(err, ctx.Err()) || err == nil {
 					t.Errorf("a second Stop with a context that is done: %v", err)
+				}
+				if deadline { // behind the moment that the loops have to end by force
+					longer, cancel := context.WithTimeout(t.Context(), within)
+					defer cancel()
+					if err := s.Stop(longer); !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("a second Stop while something has not ended: %v", err)
+					}
 				}
 				close(release)
 				if err := s.Stop(t.Context()); err != nil {
