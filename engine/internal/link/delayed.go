@@ -51,9 +51,9 @@ const (
 	// maxDelayedLinks is how many links' limits all messages may come to.
 	maxDelayedLinks = 4
 	// delayedItemSize is what an item takes, in bytes, and delayedOverhead a message beside its
-	// data and ids.
+	// data and ids: the structs of both, and what the allocator adds to short data and ids.
 	delayedItemSize = 40
-	delayedOverhead = 256
+	delayedOverhead = 128
 )
 
 func newDelayed(limit int, charge func(bytes int)) *delayed {

@@ -2,12 +2,14 @@ package link
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/sluicenet/sluice/internal/faketime"
 
+	"github.com/sluicenet/sluice/codec/netsvr"
 	"github.com/sluicenet/sluice/codec/netsvr/netsvrpb"
 	"github.com/sluicenet/sluice/engine"
 )
@@ -60,6 +62,46 @@ func TestDelayedOrder(t *testing.T) {
 			t.Errorf("%d bytes are charged after the end", charged)
 		}
 	})
+}
+
+// What delayed messages are charged is what they take, however short they are.
+func TestDelayedCost(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes allocations larger")
+	}
+	for _, size := range []int{3, 100, 10_000} {
+		wire, err := netsvr.AppendMessage(nil, &netsvrpb.ForceOfflineGuest{
+			UniqIds: []string{"006B0D71D69513D39E"}, Delay: 60, Data: make([]byte, size),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		charged := 0
+		d := newDelayed(1<<30, func(n int) { charged += n })
+		before := heapInUse()
+		var owner delayedOwner
+		for range 10_000 {
+			m := new(netsvrpb.ForceOfflineGuest)
+			if err := netsvr.Unmarshal(wire, m); err != nil || !d.later(&owner, time.Minute, m) {
+				t.Fatal("refused", err)
+			}
+		}
+		taken := heapInUse() - before
+		if ratio := float64(charged) / float64(taken); ratio < 0.8 || ratio > 1.2 {
+			t.Errorf("%d bytes are charged for messages of %d that take %d", charged, size, taken)
+		}
+		runtime.KeepAlive(d)
+	}
+}
+
+// heapInUse is what is reachable.
+func heapInUse() int64 {
+	var m runtime.MemStats
+	for range 2 { // what pools keep survives one
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 func TestDelayedLimits(t *testing.T) {
