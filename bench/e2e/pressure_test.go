@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -221,6 +222,18 @@ type memory struct {
 }
 
 func (p *process) memory() memory {
+	p.tb.Helper()
+	m := p.memoryNow()
+	for range 10 { // who is closed between the collection and the look is garbage that no gauge has
+		was := m.gauges()
+		if m = p.memoryNow(); math.Abs(m.gauges()-was) < 1<<16 {
+			break
+		}
+	}
+	return m
+}
+
+func (p *process) memoryNow() memory {
 	p.tb.Helper()
 	for range 2 { // what pools keep survives one
 		p.fetch("/debug/pprof/heap?gc=1")
