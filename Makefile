@@ -20,7 +20,7 @@ cross: ## compiles the programs for every system, which make lint reads and vets
 test: lint race unit nested-e2e portable beside ## everything CI runs
 
 # The load generator's own tests measure, and take their time; so do these of the engine.
-# The longest is begun first.
+# The longest is begun first, and without the race detector there is room for more beside it.
 QUICK = $$($(GO) list ./engine ./... | grep -v '/bench$$\|/sluice-bench$$' | awk '!seen[$$0]++')
 SLOW := AllocatesNothing|Parked|HoldIsBounded|StartWithoutFiles|SlowConsumerPolicies|Overload|StopLeavesNothing|ManyPosters|SimulationR|SimulationHot|GoneBeforeTold|OfABusyLoop|KeepComing
 SLOW := $(SLOW)|AbandonedPublishes|HandshakesLeft|ProxiedRefusals|AskReceived|TLSFloods|AttachHasLimits|OverCurl|AgainstModel
@@ -28,7 +28,7 @@ SLOW := $(SLOW)|SimulationCrowd|SimulationFew|TLSSlowConsumer|ForgottenHistory|C
 SLOW := $(SLOW)|MemoryStages|StopWithinContext|StopTells|RefusedConnections|ExpiredLogin|MemoryIsMeasured|TLSHandshakes|InACluster
 quick: format ## the inner loop, a minute: unit tests without the slow ones, and without the race detector
 	$(GO) vet ./...
-	$(GOTEST) -p $(AT_ONCE) -short -skip '$(SLOW)' $(QUICK)
+	$(GOTEST) -p 5 -short -skip '$(SLOW)' $(QUICK)
 
 .PHONY: format
 format:
