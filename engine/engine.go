@@ -238,10 +238,10 @@ func (e *Engine) StopListening() {
 // closed included.
 func (e *Engine) Connections() int { return int(e.connections.Load()) }
 
-// WaitClosed waits until there are no connections, or ctx is done. The error, an *UntoldError, says that some are left
-// to which not everything was sent, or that some which a shutdown closed were cut off before it was,
-// by Config.Linger or to make room. Those that were told of their end and stay are no error. Refused
-// ones are no error either, and are waited for a second behind CloseAll at most, or behind the TLS
+// WaitClosed waits until there are no connections, or ctx is done. The error, an *UntoldError, says that
+// some are left to which not everything was sent, or that some which a shutdown closed were cut off before
+// it was, by Config.Linger or to make room. Those that were told of their end and stay are no error.
+// Refused ones are no error either, and are waited for a second behind CloseAll at most, or behind the TLS
 // handshakes that it has let go on. When three quarters of ctx's time are over, these are ended. It must
 // not be called on a loop.
 func (e *Engine) WaitClosed(ctx context.Context) error {

@@ -90,11 +90,7 @@ func (g *Gateway) failOn(t Ticket, status int, message string) {
 	table := &g.scratch[t.Loop()].pending
 	if place := table.find(t, 0); place != 0 {
 		if c, s := table.client(place); s != nil {
-			table.blameAt(place, status, message)
-			g.apart(c, func() {
-				code, payload := s.Failure(status, message)
-				g.complete(c, s, place, code, payload, nil)
-			})
+			g.failed(c, s, place, status, message)
 			return
 		}
 	}
@@ -140,6 +136,15 @@ func (g *Gateway) answer(
 	if reply != nil {
 		replyBuffers.Put(reply)
 	}
+}
+
+// failed answers the request at place with a status that is a failure and a message for people.
+func (g *Gateway) failed(c *engine.Conn, s Session, place uint32, status int, message string) {
+	g.table(c).blameAt(place, status, message)
+	g.apart(c, func() {
+		code, payload := s.Failure(status, message)
+		g.complete(c, s, place, code, payload, nil)
+	})
 }
 
 // completeAs is complete; message says that payload is none, but a message for people.
@@ -193,7 +198,7 @@ func (g *Gateway) FailLink(l *engine.Loop, link uint32, message string) (n int) 
 			continue
 		}
 		if c, s := t.client(place); s != nil {
-			g.failed(c, s, place, message)
+			g.failed(c, s, place, StatusInternal, message)
 			n++
 		}
 	}

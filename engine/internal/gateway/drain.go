@@ -3,8 +3,6 @@ package gateway
 import (
 	"context"
 	"time"
-
-	"github.com/sluicenet/sluice/engine"
 )
 
 // Drain says that the gateway is stopping: from now on logins are refused as unavailable, and
@@ -76,20 +74,11 @@ func (g *Gateway) failAll(loop int) {
 			continue
 		}
 		if c, s := t.client(place); s != nil {
-			g.failed(c, s, place, shuttingDown)
+			g.failed(c, s, place, StatusInternal, shuttingDown)
 			n++
 		}
 	}
 	if n > 0 {
 		g.log.Warn("requests not answered within the shutdown's time", "requests", n)
 	}
-}
-
-// failed answers the request at place with StatusInternal and a message for people.
-func (g *Gateway) failed(c *engine.Conn, s Session, place uint32, message string) {
-	g.table(c).blameAt(place, StatusInternal, message)
-	g.apart(c, func() {
-		code, payload := s.Failure(StatusInternal, message)
-		g.complete(c, s, place, code, payload, nil)
-	})
 }
