@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/sluicenet/sluice/internal/readfile"
+	"github.com/sluicenet/sluice/internal/utf8bom"
 )
 
 // keyFlags name the API key of the admin listener, for the gateway and for who calls it.
@@ -24,7 +25,7 @@ func (f *keyFlags) key() (string, error) {
 	if err != nil {
 		return "", wrong("api-key-file", "%w", err)
 	}
-	key := strings.TrimSpace(strings.TrimPrefix(string(b), "\ufeff"))
+	key := strings.TrimSpace(utf8bom.Trim(string(b)))
 	if key == "" {
 		return "", wrong("api-key-file", "%s is empty", f.APIKeyFile)
 	}

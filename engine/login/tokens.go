@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicenet/sluice/internal/readfile"
+	"github.com/sluicenet/sluice/internal/utf8bom"
 )
 
 // maxTokensFile bounds a file of tokens, in bytes: about a million lines.
@@ -132,7 +133,7 @@ func parseTokens(text string) (*tokenTable, error) {
 // fields, of which there are two or three, as form says. An error names the line.
 func eachLine(text, form string, f func(n int, fields []string) error) error {
 	n := 0
-	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+	for line := range strings.Lines(utf8bom.Trim(text)) {
 		n++
 		fields := tokenFields(line)
 		if len(fields) == 0 {

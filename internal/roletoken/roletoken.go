@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/sluicenet/sluice/internal/utf8bom"
 )
 
 // The roles that a line may name.
@@ -26,7 +28,7 @@ type Line struct {
 func Parse(text string) ([]Line, error) {
 	var all []Line
 	number := 0
-	for line := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) {
+	for line := range strings.Lines(utf8bom.Trim(text)) {
 		number++
 		line, _, _ = strings.Cut(line, "#")
 		fields := strings.Fields(line)

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sluicenet/sluice/internal/utf8bom"
 )
 
 // maxFile bounds a file of certificates or of a key, in bytes.
@@ -34,12 +36,9 @@ type loaded struct {
 	warned   time.Time // when its end was last logged; guarded by Store.mu
 }
 
-// byteOrderMark is what editors of Windows begin a file with.
-var byteOrderMark = []byte("\ufeff")
-
 // parsePair reads a pair from the text of its files.
 func parsePair(p Pair, cert, key []byte, now time.Time) (*loaded, error) {
-	cert, key = bytes.TrimPrefix(cert, byteOrderMark), bytes.TrimPrefix(key, byteOrderMark)
+	cert, key = utf8bom.Trim(cert), utf8bom.Trim(key)
 	chain, err := parseChain(cert)
 	if err != nil {
 		return nil, wrong(FieldCert, "%s: %w", p.Cert, err)
@@ -183,7 +182,7 @@ func checkStrength(leaf *x509.Certificate) error {
 
 // parseCAs reads a file of certificate authorities.
 func parseCAs(text []byte) (*x509.CertPool, error) {
-	list, err := parseChain(bytes.TrimPrefix(text, byteOrderMark))
+	list, err := parseChain(utf8bom.Trim(text))
 	if err != nil {
 		return nil, err
 	}

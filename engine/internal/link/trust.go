@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sluicenet/sluice/engine/internal/address"
+	"github.com/sluicenet/sluice/internal/utf8bom"
 )
 
 // A Trust says whom a Hub believes to be a worker. It is not changed once it is made.
@@ -92,7 +93,7 @@ const (
 // nothing, and neither does a byte order mark, with which editors of Windows begin a file.
 func ParseTokens(text []byte) (tokens []string, err error) {
 	n := 0
-	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
+	for line := range strings.Lines(utf8bom.Trim(string(text))) {
 		n++
 		token := strings.TrimSpace(line)
 		switch {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sluicenet/sluice/internal/readfile"
+	"github.com/sluicenet/sluice/internal/utf8bom"
 )
 
 // maxTokenFile bounds a file of tokens, in bytes.
@@ -23,7 +24,7 @@ func ReadToken(file string) (string, error) {
 		return "", err
 	}
 	token, full := "", false
-	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
+	for line := range strings.Lines(utf8bom.Trim(string(text))) {
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)
 		switch {

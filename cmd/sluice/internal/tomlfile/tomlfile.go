@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+	"github.com/sluicenet/sluice/internal/utf8bom"
 )
 
 // A Pos is a place in a file. Lines and columns count from 1, columns in characters.
@@ -83,7 +84,7 @@ func Parse(text []byte) *File {
 		r.fail(invalidUTF8(text), nil, "this is not UTF-8")
 		return &r.file
 	}
-	text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	text = utf8bom.Trim(text)
 	r.text = text
 	for from := 0; from < len(text); {
 		from = r.read(from)
